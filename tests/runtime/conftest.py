@@ -1,4 +1,4 @@
-"""Servers that the tests of one module share, since each takes seconds to start."""
+"""Servers that the tests of a module share, since each takes seconds to start."""
 
 from collections.abc import Iterator
 from pathlib import Path

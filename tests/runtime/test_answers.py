@@ -1,4 +1,4 @@
-"""The HTTP API on the real runtime: hostile bodies, bad variables, and what must not stand in the log."""
+"""The HTTP API on the real runtime: hostile bodies, bad variables, and texts that must not appear in the log."""
 
 import socket
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 
 
 def stored(client: Client) -> int:
-    """Count the tasks there are, over a connection of its own: one whose body was not read ends with its answer."""
+    """Count the stored tasks over a connection of its own, since one with an unread body ends with its answer."""
     with Client(str(client.http.base_url)) as own:
         return len(own.http.get("/api/tasks", params={"limit": 100}).json()["tasks"])
 
@@ -38,7 +38,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("rest", BROKEN.values(), ids=BROKEN.keys())
 def test_a_broken_body_is_the_clients_mistake(small: Client, rest: bytes) -> None:
-    """400 and not our 500, and nothing is stored."""
+    """A broken body gets 400 and not 500. Nothing is stored."""
     before, url = stored(small), small.http.base_url
     assert url.port
     with socket.create_connection((url.host, url.port), timeout=20) as connection:
@@ -74,7 +74,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("case", HOSTILE)
 def test_a_hostile_body_is_refused_and_nothing_stored(small: Client, case: str):
-    """Each bad body gets the contract's status as problem details; nothing is stored, and the Worker lives on."""
+    """Each bad body gets the contract's status as problem details. Nothing is stored, and the Worker lives on."""
     body, expected = HOSTILE[case]
     answer = small.http.post("/api/tasks", content=body, headers={"content-type": "application/json"})
     assert answer.status_code == expected, answer.text
@@ -85,7 +85,7 @@ def test_a_hostile_body_is_refused_and_nothing_stored(small: Client, case: str):
 
 
 def test_a_body_without_a_length_is_capped_while_it_is_read(small: Client):
-    """A chunked upload that never says how long it is ends in 413 before all of it was taken."""
+    """A chunked upload that never names its length ends in 413 before all of it was read."""
 
     def endless() -> Iterator[bytes]:
         yield b'{"input": "'
@@ -95,7 +95,7 @@ def test_a_body_without_a_length_is_capped_while_it_is_read(small: Client):
     try:
         answer = small.http.post("/api/tasks", content=endless(), headers={"content-type": "application/json"})
     except httpx.WriteError:
-        pass  # the server closed while we were still writing: refused all the same
+        pass  # the server closed while we were still writing, which is a refusal too
     else:
         assert answer.status_code == 413
     assert stored(small) == 0
@@ -131,7 +131,7 @@ def test_head_options_and_the_description(small: Client):
     assert "/api/tasks/{id}/cancel" in document["paths"]
 
 
-# `make dev` refuses to start with bad variables: this Worker is given them behind its back, as a deployment would be.
+# `make dev` refuses to start with bad variables. So this Worker gets them later, as a deployment would.
 BAD_VARIABLES = """
 
 from src.platform import surroundings as _surroundings
@@ -143,7 +143,7 @@ _surroundings.variable = lambda env, name: _bad.get(name) or _read(env, name)
 
 
 def test_a_deployment_names_its_bad_variables(tmp_path):
-    """The answer to any request names each variable and what it takes; HEAD is answered without a body there too."""
+    """Every answer names each bad variable and its allowed values. HEAD is answered without a body there too."""
     project = write_wired_worker(tmp_path / "project")
     with (project / "src" / "entry.py").open("a") as entry:
         entry.write(BAD_VARIABLES)

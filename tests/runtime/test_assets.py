@@ -1,4 +1,4 @@
-"""The dashboard's files: served as Cloudflare serves them, under a strict policy, and the API is what it was."""
+"""The dashboard's files are served as Cloudflare serves them, under a strict policy. The API is unchanged by them."""
 
 import json
 import os
@@ -21,7 +21,7 @@ EARLY_MODULES_MOST = 15
 
 FILES = sorted(f"/{path.relative_to(PUBLIC).as_posix()}" for path in PUBLIC.rglob("*") if path.is_file())
 ASSETS = [name for name in FILES if name not in {"/_headers", "/index.html"}]
-# What tells of the way that an answer came, and not of the file.
+# Headers that depend on the transport and not on the file.
 TRANSPORT = {"date", "connection", "keep-alive", "transfer-encoding", "content-length", "content-encoding", "vary"}
 OWN = {"etag", "cf-cache-status"}
 
@@ -50,7 +50,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
 
 @pytest.fixture(scope="module")
 def cloudflare() -> dict[str, Any]:
-    """What Cloudflare's asset worker answers to REQUESTS, and what each environment has of assets."""
+    """What Cloudflare's asset worker answers to REQUESTS, and each environment's configuration of assets."""
     told = json.dumps({"project": str(ROOT), "requests": REQUESTS})
     command = [str(find_node()), str(ROOT / "tests" / "support" / "assets.mjs")]
     done = subprocess.run(command, input=told, capture_output=True, text=True, check=True, timeout=120)
@@ -63,8 +63,10 @@ def shown(status: int, headers: dict[str, str], body: str) -> dict[str, object]:
 
 
 def test_files_are_served_as_cloudflare_serves_them(server: DevServer, cloudflare: dict[str, Any]) -> None:
-    """Status, headers and bytes of each file, of the names of the page, of other methods and of what is no file. The
-    tag of a file is another one, and leads to 304 in both."""
+    """Status, headers and bytes match Cloudflare's for each file, the page's names, other methods and missing files.
+
+    The ETag of a file differs, but leads to 304 in both.
+    """
     for (method, path, headers), theirs in zip(REQUESTS, cloudflare["answers"], strict=True):
         answer = httpx.request(method, server.url + path, headers=headers)
         if theirs is None:
@@ -78,7 +80,7 @@ def test_files_are_served_as_cloudflare_serves_them(server: DevServer, cloudflar
 
 
 def test_all_environments_have_the_same_assets(cloudflare: dict[str, Any]) -> None:
-    """Named once, and inherited: no environment is without the dashboard, and none binds anything."""
+    """The assets are named once and inherited: each environment has the dashboard, and none has a binding for it."""
     top, free, direct = (cloudflare["environments"][name] for name in ("", "free", "direct"))
     assert top == free == direct
     assert Path(top["directory"]) == PUBLIC
@@ -87,8 +89,10 @@ def test_all_environments_have_the_same_assets(cloudflare: dict[str, Any]) -> No
 
 
 def test_the_policy_is_strict(server: DevServer) -> None:
-    """Scripts and styles of the page's own origin, no markup from text, nothing from elsewhere, and no inline code in
-    the page that would need an exception."""
+    """The policy allows scripts and styles of the page's own origin only, and no markup made from text.
+
+    The page has no inline code that would need an exception.
+    """
     page = httpx.get(server.url)
     rules = dict(rule.split(" ", 1) for rule in page.headers["content-security-policy"].split("; "))
     assert rules["default-src"] == "'none'"
@@ -102,7 +106,7 @@ def test_the_policy_is_strict(server: DevServer) -> None:
 
 
 def test_the_api_is_untouched(server: DevServer) -> None:
-    """Unknown paths are the API's 404 problem with its headers, below its paths and elsewhere."""
+    """Unknown paths get the API's 404 problem with its headers, below its paths and elsewhere."""
     for path in ("/api/x", "/api/", "/nothing", "/app/none.js"):
         answer = httpx.get(server.url + path)
         assert (answer.status_code, answer.json()["status"]) == (404, 404), path
@@ -114,8 +118,7 @@ def test_the_api_is_untouched(server: DevServer) -> None:
 
 
 def test_the_page_names_what_each_view_needs(server: DevServer) -> None:
-    """The browser asks at once for all that is imported before any view is chosen, not for one import after the other,
-    and for nothing that only some view needs."""
+    """The browser requests at once everything that each view needs, and nothing that only some views need."""
     named = re.findall(
         r'(?:rel="modulepreload" href|type="module"(?: async)? src)="([^"]+)"', httpx.get(server.url).text
     )
@@ -132,12 +135,12 @@ def test_the_page_names_what_each_view_needs(server: DevServer) -> None:
 
 
 def test_a_foreign_host_gets_no_file(server: DevServer) -> None:
-    """Refused before anything else, files included."""
+    """A request for a foreign host is refused first, even for a file."""
     answer = httpx.get(server.url, headers={"host": "rebound.example"})
     assert (answer.status_code, answer.json()["code"]) == (403, "foreign_host")
 
 
 def test_it_is_small_and_adds_nothing_to_the_worker() -> None:
-    """All files together, licences included. Nothing of the Worker's own folder knows of them."""
+    """All files together are small, licences included. Nothing in the Worker's own folder knows of them."""
     assert sum((PUBLIC / name[1:]).stat().st_size for name in FILES) < BYTES_MOST
     assert not [path for path in (ROOT / "src").rglob("*.py") if "public/" in path.read_text()]

@@ -1,4 +1,4 @@
-"""docs/backup.md as it is written: export, rewrite, import into a new database, with the real wrangler, locally."""
+"""docs/backup.md as written: export, rewrite, import into a new database, with the real wrangler, locally."""
 
 import re
 import shutil
@@ -16,17 +16,17 @@ from tests.support.client import Client
 from tests.support.dev_server import DevServer
 
 PAGE = (ROOT / "docs" / "backup.md").read_text("utf-8")
-STATEMENT_BYTES_MOST = 100_000  # of D1
+STATEMENT_BYTES_MOST = 100_000  # D1's limit
 
 
 def written(beginning: str) -> str:
-    """The one command of the page that begins so, in a block."""
+    """Return the page's one command in a block with this beginning."""
     (command,) = re.findall(rf"^ *({re.escape(beginning)}.*)$", PAGE, re.MULTILINE)
     return command
 
 
 def run(command: str, folder: Path) -> str:
-    """Run a command of the page, on the local database in place of the account's. Returns what it printed."""
+    """Run a command of the page, on the local database instead of the account's. Returns its output."""
     assert "--remote" in command or "wrangler" not in command
     words = command.replace("--remote", "--local").replace("npx wrangler ", "")
     if words != command:
@@ -39,7 +39,7 @@ def run(command: str, folder: Path) -> str:
 
 @pytest.mark.runtime
 def test_an_export_comes_back_whole(tmp_path: Path) -> None:
-    """Three texts, one of them far longer than a statement may be: everything is in the new database, byte by byte."""
+    """Three texts, one far longer than a statement may be, come back byte by byte in the new database."""
     english = (ROOT / "examples" / "english.txt").read_text("utf-8")
     texts = [english, (ROOT / "examples" / "chinese.txt").read_text("utf-8"), (english * 31)[:900_000]]
     shutil.copytree(ROOT / "migrations", tmp_path / "migrations")
@@ -76,7 +76,7 @@ def test_an_export_comes_back_whole(tmp_path: Path) -> None:
 
 
 def test_a_long_value_is_written_in_pieces(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Text of any characters, bytes of any value, quotes, nulls and numbers come back; no statement is too long."""
+    """Text of any characters, bytes of any value, quotes, nulls and numbers come back. No statement is too long."""
     text, body = "'中𠀀\n" * 40_000, bytes(range(256)) * 500
     export = tmp_path / "export.sql"
     with closing(sqlite3.connect(":memory:")) as made:
@@ -102,7 +102,7 @@ def test_a_long_value_is_written_in_pieces(tmp_path: Path, capsys: pytest.Captur
 def test_what_is_no_export_is_one_line(
     content: str | None, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A file that is not there, or holds something else."""
+    """A missing file, or one with other contents, gives one line of error."""
     file = tmp_path / "x.sql"
     if content is not None:
         file.write_text(content)
@@ -115,7 +115,7 @@ def test_what_is_no_export_is_one_line(
 
 
 def test_it_runs_as_a_program(tmp_path: Path) -> None:
-    """With nothing but Python."""
+    """It runs with nothing but Python."""
     (tmp_path / "x.sql").write_text("CREATE TABLE t (a TEXT PRIMARY KEY); INSERT INTO t VALUES ('b');")
     command = [sys.executable, "-I", str(ROOT / "ops" / "importable.py"), str(tmp_path / "x.sql")]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout

@@ -25,7 +25,7 @@ def slow_model() -> Iterator[ModelServer]:
 
 @pytest.fixture(scope="module")
 def server(route: str, slow_model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """The Worker on one route, on the free plan's allowance, asking for keys."""
+    """The Worker on one route, with the free plan's allowance, requiring keys."""
     state: Path = tmp_path_factory.mktemp("state")
     options = (*ENVIRONMENTS[route], *openai(slow_model.base_url, REQUIRE_KEYS="true"), "--cron-every", "1")
     with DevServer(state, *options) as made:
@@ -41,7 +41,7 @@ def client(server: DevServer) -> Iterator[Client]:
 
 
 def events(server: DevServer, task_id: str) -> list[Json]:
-    """Return the log's events of one task; the last run's is awaited, since it is written after the answer."""
+    """Return the log's events of one task. Waits for the last run's event, which is written after the answer."""
 
     def found() -> list[Json]:
         lines = [json.loads(line) for line in list(server.lines) if line.startswith('{"event"')]
@@ -52,8 +52,8 @@ def events(server: DevServer, task_id: str) -> list[Json]:
 
 
 def waves(calls: Sequence[Call]) -> int:
-    """Return the length of the longest row of calls of which each arrived after the one before it had ended."""
-    depths: list[tuple[float, int]] = []  # when a call ended, and the length of the row that ends with it
+    """Return the length of the longest row of calls in which each arrived after the previous one had ended."""
+    depths: list[tuple[float, int]] = []  # when a call ended, and the length of the row that it ends
     for call in sorted(calls, key=lambda call: call.arrived_at):
         assert call.ended_at is not None
         before = [depth for ended_at, depth in depths if ended_at <= call.arrived_at]
@@ -62,11 +62,11 @@ def waves(calls: Sequence[Call]) -> int:
 
 
 def test_rows_and_calls_of_a_20_chunk_task(server: DevServer, client: Client, slow_model: ModelServer):
-    """20 chunks without failures: at most 20 D1 rows written, index entries included, and 8 D1 calls, authentication
-    and an Idempotency-Key included.
+    """A task of 20 chunks writes at most 20 D1 rows and makes 8 D1 calls, with authentication and an Idempotency-Key.
 
-    The calls take a second, so that those that start together also count as ending together on a busy machine. A task
-    goes before: every 150 seconds a claim writes a row more, to say that its trigger was seen.
+    Index entries count as rows. The calls take a second, so that calls which start together also count as ending
+    together on a busy machine. Another task runs first, because every 150 seconds a claim writes one more row to note
+    its trigger.
     """
     client.finished(client.submit("before")["id"])
     slow_model.latency_seconds = 1.0
@@ -77,7 +77,7 @@ def test_rows_and_calls_of_a_20_chunk_task(server: DevServer, client: Client, sl
         del client.http.headers["Idempotency-Key"]
         slow_model.latency_seconds = 0.2
     assert task["usage"]["modelCalls"] == 20
-    # `accepted` is written after the dispatch; a direct run shares the invocation, whose meter its last line gives.
+    # `accepted` is written after the dispatch. A direct run shares the invocation, and its last line has the meter.
     found = events(server, task["id"])
     spent = [line for line in found if line["event"] in {"accepted", "run_ended"}]
     if task["route"] == "direct":
@@ -93,12 +93,12 @@ def test_rows_and_calls_of_a_20_chunk_task(server: DevServer, client: Client, sl
 def test_24_chunks_take_four_waves_of_calls_and_five_calls_of_d1(
     server: DevServer, client: Client, slow_model: ModelServer
 ):
-    """24 chunks, six calls at a time: no wave of calls is wasted, and no round trip to D1.
+    """24 chunks, six calls at a time, waste no wave of calls and no round trip to D1.
 
-    The design's bound of 1.1 times the ideal time is `make bench`'s, on a machine with nothing else to do. A test run
-    has a second worker, so it counts: four waves are the least that 24 calls can take. The calls take a second, so that
-    those that start together also count as ending together. A busy machine may tear a wave in two all the same, which
-    is why the best of several tasks is looked at.
+    `make bench` checks the design's bound of 1.1 times the ideal time, on a machine without other work. A test run has
+    a second worker, so it counts instead: 24 calls take four waves at least. The calls take a second, so that calls
+    which start together also count as ending together. A busy machine may still tear a wave in two, so the best of
+    several tasks counts.
     """
     client.finished(client.submit(paragraphs(6), chunk={"maxChars": 40})["id"])
     found: list[tuple[int, int]] = []  # waves of calls, and calls of D1

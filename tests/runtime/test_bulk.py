@@ -1,4 +1,4 @@
-"""Many tasks put back and cancelled in one request, in the real workerd, with the free plan's limits enforced."""
+"""Many tasks are put back and cancelled in one request, in the real workerd, under the free plan's limits."""
 
 from collections.abc import Iterator
 
@@ -23,14 +23,13 @@ def server(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 def post(client: Client, path: str, **fields: object) -> tuple[int, Json]:
-    """Ask for many."""
+    """Send a request for many tasks."""
     answer = client.http.post(f"/api/tasks/{path}", json=fields)
     return answer.status_code, answer.json()
 
 
 def test_many_tasks_go_on_and_end_in_one_request_each(server: DevServer, model: ModelServer) -> None:
-    """Fifty-five tasks fail, are counted, go on together within one invocation's limits and complete; then, while the
-    model hangs, two are cancelled."""
+    """55 failed tasks are counted, put back within one invocation's limits, and complete. Then two are cancelled."""
     with Client(server.url) as client:
         model.plan = Plan(decide=lambda call: status(401))
         tasks = [client.submit(paragraphs(1))["id"] for _ in range(TASKS)]

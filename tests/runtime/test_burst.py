@@ -1,4 +1,4 @@
-"""Many submissions at once, while cron fires: neither Node.js nor workerd may wait for the other."""
+"""Many submissions at once, while cron fires: Node.js and workerd must not wait for each other."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,9 +17,10 @@ CHUNKS = 3
 
 
 def test_a_burst_beside_cron_hangs_nothing(tmp_path: Path):
-    """250 submissions over 24 connections on objects, cron every second: all complete, and the bill is right.
+    """250 submissions over 24 connections on objects, with cron every second, all complete, and the bill is right.
 
-    Node.js asked workerd for its Worker by a call that blocks. workerd blocked in a write that Node.js had to read.
+    In a former bug Node.js asked workerd for its Worker by a blocking call, and workerd blocked in a write that Node.js
+    had to read.
     """
     with (
         ModelServer(api_key="test-key") as model,

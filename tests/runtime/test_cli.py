@@ -23,7 +23,7 @@ SMALL = ("--chunk-chars", "40")
 
 @pytest.fixture(scope="module")
 def model() -> Iterator[ModelServer]:
-    """A model that refuses, cuts and writes at length where the text says so."""
+    """A model that refuses, cuts off or writes long outputs if the text says so."""
     plan = Plan(
         by_text={"refuse this": (status(400),), "cut this": (ended("length"),), "write at length": (ok(LARGE),)}
     )
@@ -33,13 +33,13 @@ def model() -> Iterator[ModelServer]:
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the server keeps its state, through its own end."""
+    """The server's state, which outlives the server."""
     return tmp_path_factory.mktemp("state")
 
 
 @pytest.fixture(scope="module")
 def flags(model: ModelServer) -> list[str]:
-    """How the server is started."""
+    """The flags of the server."""
     return [*openai(model.base_url, LEASE_SECONDS=4, AI_TIMEOUT_SECONDS=3, PLAN="paid"), "--cron-every", "1"]
 
 
@@ -52,7 +52,7 @@ def server(state: Path, flags: list[str]) -> Iterator[DevServer]:
 
 @pytest.fixture
 def variables(server: DevServer) -> Mapping[str, str]:
-    """What a user's shell has set."""
+    """The variables of a user's shell."""
     return {**os.environ, "ONCEOVER_URL": server.url, "TERM": "xterm-256color"}
 
 
@@ -67,7 +67,7 @@ def text(tmp_path: Path) -> str:
 def onceover(
     variables: Mapping[str, str], *arguments: str, given: str | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command line in pipes."""
+    """Run a command line with pipes."""
     return subprocess.run(
         [PROGRAM, *arguments],
         env=dict(variables),
@@ -80,7 +80,7 @@ def onceover(
 
 
 def test_run_prints_the_result_and_nothing_else(variables: Mapping[str, str], server: DevServer, text: str):
-    """A text in pipes: the result on standard output, to the byte, and what became of it on standard error."""
+    """With pipes the result goes to standard output, byte by byte, and the summary to standard error."""
     done = onceover(variables, "run", text, *SMALL)
     assert done.returncode == 0, done.stderr
     task_id = re.findall(r"^Submitted (\S+):", done.stderr)[0]
@@ -91,7 +91,7 @@ def test_run_prints_the_result_and_nothing_else(variables: Mapping[str, str], se
 
 
 def test_submit_then_watch(variables: Mapping[str, str], text: str):
-    """The id goes from one to the other, and the same key is the same task."""
+    """`watch` takes the id that `submit` printed, and the same idempotency key gives the same task."""
     first, second = (onceover(variables, "submit", text, "--idempotency-key", "twice") for _ in range(2))
     assert (first.returncode, first.stdout) == (second.returncode, second.stdout)
     watched = onceover(variables, "watch", first.stdout.strip(), "-o", "json")
@@ -112,7 +112,7 @@ def test_submit_then_watch(variables: Mapping[str, str], text: str):
     ],
 )
 def test_exit_statuses(variables: Mapping[str, str], given: str, options: Sequence[str], expected: int):
-    """A model that refuses, one that cuts, an output of 200 KB, and a request that is refused."""
+    """Each gives its exit status: a model that refuses, one that cuts off, an output of 200 KB, a refused request."""
     done = onceover(variables, "run", "-", *options, given=given)
     assert done.returncode == expected, done.stderr
     if given == "write at length":
@@ -124,7 +124,7 @@ def test_exit_statuses(variables: Mapping[str, str], given: str, options: Sequen
 def test_a_deadline_and_a_cancellation_have_statuses_of_their_own(
     variables: Mapping[str, str], model: ModelServer, text: str
 ):
-    """4 and 5, while the model gives no answer; what was cancelled goes on after a retry."""
+    """The statuses are 4 and 5 while the model gives no answer. A cancelled task continues after a retry."""
     model.hold()
     try:
         late = onceover(variables, "run", text, *SMALL, "--deadline", "1s")
@@ -149,7 +149,7 @@ def test_a_deadline_and_a_cancellation_have_statuses_of_their_own(
 
 @pytest.mark.parametrize("presses", [1, 2])
 def test_ctrl_c_leaves_the_task_running(variables: Mapping[str, str], model: ModelServer, text: str, presses: int):
-    """Under a terminal: status 130, how to watch it, and the task completes."""
+    """Under a terminal Ctrl-C ends with status 130 and says how to watch the task, which completes."""
     model.hold()
     try:
         with Terminal([str(PROGRAM), "run", text, *SMALL], variables) as terminal:
@@ -163,7 +163,7 @@ def test_ctrl_c_leaves_the_task_running(variables: Mapping[str, str], model: Mod
 
 
 def test_a_terminal_and_a_pipe_get_the_same_text(variables: Mapping[str, str], text: str):
-    """What a terminal shows beside the bar is the result."""
+    """A terminal shows the result beside the bar, and it equals the text of a pipe."""
     with Terminal([str(PROGRAM), "run", text, *SMALL], variables) as terminal:
         assert terminal.wait() == 0
     task_id = re.findall(r"Submitted (\S+):", terminal.text)[0]
@@ -173,7 +173,7 @@ def test_a_terminal_and_a_pipe_get_the_same_text(variables: Mapping[str, str], t
 
 
 def test_a_pipe_that_closes_is_no_error(variables: Mapping[str, str], text: str):
-    """`onceover run … | head -1`, in a shell that would say so."""
+    """`onceover run … | head -1` gives no error, in a shell that would report one."""
     line = f"set -o pipefail; '{PROGRAM}' run '{text}' --chunk-chars 40 | head -1"
     done = subprocess.run(
         ["bash", "-c", line], env=dict(variables), capture_output=True, text=True, timeout=60, check=False
@@ -184,7 +184,7 @@ def test_a_pipe_that_closes_is_no_error(variables: Mapping[str, str], text: str)
 
 
 def test_doctor_finds_nothing_and_does_a_task(variables: Mapping[str, str]):
-    """A sound `make dev` has no fault and no warning but for the tasks that this module made fail."""
+    """A sound `make dev` has no fault and no warning, except for the tasks that this module made fail."""
     done = onceover(variables, "doctor", "--env", "", "--task", "--json")
     assert done.returncode == 0, done.stdout
     checks = json.loads(done.stdout)["checks"]
@@ -195,7 +195,7 @@ def test_doctor_finds_nothing_and_does_a_task(variables: Mapping[str, str]):
 
 
 def test_keys_and_lists(variables: Mapping[str, str]):
-    """A key is made, listed and revoked; tasks are listed by status, as documents."""
+    """A key is made, listed and revoked. Tasks are listed by status, as the documents say."""
     made = json.loads(onceover(variables, "keys", "make", "--label", "nightly", "-o", "json").stdout)
     assert made["id"] in onceover(variables, "keys", "list").stdout
     assert onceover(variables, "keys", "revoke", made["id"]).returncode == 0
@@ -207,7 +207,7 @@ def test_keys_and_lists(variables: Mapping[str, str]):
 def test_a_server_that_goes_away_and_comes_back(
     server: DevServer, flags: list[str], variables: Mapping[str, str], model: ModelServer, text: str
 ):
-    """Killed in the middle of a task and started anew on the same port: the watcher waits, and sees the end."""
+    """The server is killed during a task and restarted on the same port. The watcher waits and sees the end."""
     model.hold()
     try:
         with Terminal([str(PROGRAM), "run", text, *SMALL], variables) as terminal:

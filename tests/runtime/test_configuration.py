@@ -1,4 +1,4 @@
-"""What `make dev` says of its variables before it is ready."""
+"""What `make dev` says about its variables before it is ready."""
 
 import shutil
 from pathlib import Path
@@ -118,7 +118,7 @@ def flags_of(variables: dict[str, str]) -> list[str]:
 def test_every_fault_is_named_at_once(
     project: Path, tmp_path: Path, flags: dict[str, str], file: str, faults: list[str]
 ) -> None:
-    """A configuration that cannot work ends with status 2 and a line for each fault, and nothing has been started."""
+    """A bad configuration ends with status 2 and a line for each fault, and nothing is started."""
     (project / ".dev.vars").write_text(file)
     state = tmp_path / "state"
     status, lines = run_dev("--port", "0", "--persist-to", str(state), *flags_of(flags), project=project)
@@ -128,7 +128,7 @@ def test_every_fault_is_named_at_once(
 
 
 def test_a_file_that_cannot_be_read_is_named_beside_the_faults(project: Path, tmp_path: Path) -> None:
-    """`.dev.vars` is a folder here."""
+    """If `.dev.vars` is a folder, that is named together with the other faults."""
     (project / ".dev.vars").mkdir()
     arguments = ("--port", "0", "--persist-to", str(tmp_path / "state"), "--var", "PLAN:none")
     status, lines = run_dev(*arguments, project=project)
@@ -139,8 +139,10 @@ def test_a_file_that_cannot_be_read_is_named_beside_the_faults(project: Path, tm
 
 
 def test_what_runs_and_what_nothing_reads_is_said_before_it_is_ready(project: Path, tmp_path: Path) -> None:
-    """The banner has provider, model, base URL, route, keys, state, limits and runtime. A name that nothing reads is
-    warned about, with the name that is meant; so is a server that the provider does not use. A reload says changes.
+    """The banner names provider, model, base URL, route, keys, state, limits and runtime.
+
+    There is a warning for a name that nothing reads, with the name that was probably meant, and for a server that the
+    provider does not use. A reload names changes.
     """
     (project / ".dev.vars").write_text("AI_MODLE=llama3.2\nHOME_PAGE=x\nAI_PROVIDER=openai\nMAX_TASKS_IN_FLIGHT=9\n")
     state = tmp_path / "state"

@@ -1,4 +1,4 @@
-"""SIGKILL of everything in the middle of a task: nothing is lost, and little is paid twice."""
+"""SIGKILL of everything during a task: nothing is lost, and little is paid twice."""
 
 from pathlib import Path
 
@@ -15,9 +15,9 @@ CHUNKS = 40
 
 @pytest.mark.parametrize(("first", "then"), [*((route, route) for route in ENVIRONMENTS), ("durable-object", "queue")])
 def test_a_killed_task_completes_after_the_restart(tmp_path: Path, first: str, then: str):
-    """Killed with calls in flight and started again, in the same environment or another, a task completes.
+    """A task killed with calls in flight completes after a restart, in the same environment or another one.
 
-    The server is asked for at most the calls in flight at the kill more than 40, and the bill says so.
+    The server gets at most 40 calls plus those in flight at the kill, and the bill says so.
     """
     with ModelServer(api_key="test-key", latency_seconds=0.05) as model:
         flags = [*openai(model.base_url, AI_TIMEOUT_SECONDS=1, LEASE_SECONDS=2, PLAN="paid"), "--cron-every", "0.5"]

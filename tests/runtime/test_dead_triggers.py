@@ -1,4 +1,4 @@
-"""Queue, cron, alarms and RPC that throw at entry, on real workerd: whoever asks over HTTP moves a task."""
+"""Queue, cron, alarms and RPC that throw at entry, on real workerd: HTTP requests still move a task."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,16 +17,17 @@ pytestmark = pytest.mark.runtime
 CHUNKS = 8
 SMALL = {"maxChars": 40}
 SHORT = {"LEASE_SECONDS": 1, "AI_TIMEOUT_SECONDS": 0.9}
-# A direct run makes no call that may outlast the answer, so with 40 s a call it is cron's to begin, and cron is dead.
+# A direct run makes no call that may outlast the answer. With 40 s a call only cron could begin it, and cron is dead.
 LONG = {"LEASE_SECONDS": 60, "AI_TIMEOUT_SECONDS": 40}
 SERVERS: Mapping[str, tuple[Sequence[str], Mapping[str, object]]] = {
     "top": ((), SHORT),
     "free": (("--env", "free"), SHORT),
     "direct": (("--env", "direct"), LONG),
 }
-# Server, what is dead, who then works on a task that is polled, and whose failures that server has written down.
+# Server, dead triggers, the routes that then work on a polled task, and the routes whose failures the server has
+# recorded.
 CASES = [
-    ("top", "queue", "durable-object direct", "queue"),  # cron's sweeps send it to the queue in vain meanwhile
+    ("top", "queue", "durable-object direct", "queue"),  # cron's sweeps send it to the queue in vain
     ("top", "cron", "queue", "cron"),
     ("top", "alarm", "queue", ""),
     ("top", "rpc", "queue", ""),
@@ -42,7 +43,7 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def servers(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, DevServer]]:
-    """One for each set of routes, started at once. Cron fires every second."""
+    """One server for each set of routes, all started at once. Cron fires every second."""
     project = write_wired_worker(tmp_path_factory.mktemp("project"), DEAD_TRIGGERS)
     made = {
         name: DevServer(
@@ -62,7 +63,7 @@ def servers(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.fixture
 def server(servers: Mapping[str, DevServer], name: str, dead: str, model: ModelServer) -> DevServer:
-    """The one of that name, with these triggers dead, and an empty ledger."""
+    """The server of that name, with these triggers dead and an empty ledger."""
     model.wait_until_idle()
     model.reset()
     kill(servers[name], dead)
@@ -71,24 +72,24 @@ def server(servers: Mapping[str, DevServer], name: str, dead: str, model: ModelS
 
 @pytest.fixture
 def client(server: DevServer) -> Iterator[Client]:
-    """A client of it."""
+    """A client of the server."""
     with Client(server.url) as made:
         yield made
 
 
 def kill(server: DevServer, dead: str) -> None:
-    """Have these triggers fail at entry, and no others."""
+    """Make these triggers fail at entry, and no others."""
     assert httpx.post(f"{server.url}/_test/dead", content=dead).text == "done"
 
 
 def status(client: Client) -> Json:
-    """Read all of the status."""
+    """Read the verbose status."""
     shown: Json = client.http.get("/api/async-status", params={"verbose": 1}).json()
     return shown
 
 
 def assert_done(task: Json, model: ModelServer, routes: str = "direct") -> None:
-    """It has completed by one of these routes, each chunk with one call."""
+    """Check that it completed on one of these routes, with one call for each chunk."""
     assert task["status"] == "completed"
     assert task["route"] in routes.split()
     assert (task["usage"]["modelCalls"], task["usage"]["inDoubt"]) == (CHUNKS, 0)
@@ -100,7 +101,10 @@ def assert_done(task: Json, model: ModelServer, routes: str = "direct") -> None:
     [("top", "queue,cron,alarm,rpc", "lastQueueAt"), ("free", "cron,alarm,rpc", "lastAlarmAt")],
 )
 def test_status_shows_which_triggers_come(server: DevServer, client: Client, seen: str) -> None:
-    """While all are dead a sweep was seen that a request began, and nothing else; then the host, and cron's sweeps."""
+    """While all triggers are dead the status shows only a request's sweep.
+
+    Later it shows the host, and cron's sweeps.
+    """
     client.http.post("/api/sweep")
     shown = status(client)
     swept = shown["lastSweepAt"]
@@ -116,7 +120,7 @@ def test_status_shows_which_triggers_come(server: DevServer, client: Client, see
 
 @pytest.mark.parametrize(("name", "dead", "route", "failed"), CASES)
 def test_polls_end_a_task(server: DevServer, client: Client, model: ModelServer, route: str, failed: str) -> None:
-    """A client that polls with `?wait=` gets its result, whichever triggers are dead: each alone, and all together."""
+    """A client that polls with `?wait=` gets its result whichever triggers are dead: each alone, and all together."""
     before = len(server.lines)
     task = client.submit(paragraphs(CHUNKS), chunk=SMALL)
 
@@ -135,10 +139,13 @@ def test_polls_end_a_task(server: DevServer, client: Client, model: ModelServer,
     ("name", "dead"), [("top", "queue,cron,alarm,rpc"), ("free", "cron,alarm"), ("direct", "cron")]
 )
 def test_sweeps_that_are_asked_for_end_a_task(client: Client, model: ModelServer, name: str) -> None:
-    """Nobody polls: a monitor's `POST /api/sweep` works on it, says so, and is refused when it comes too soon."""
+    """Without polls, a monitor's `POST /api/sweep` works on the task and says so.
+
+    It is refused if it comes too soon.
+    """
     task = client.submit(paragraphs(CHUNKS), chunk=SMALL)
     worked: list[Json] = []
-    # Without another route the sweep begins the run itself, and nothing was sent in vain before.
+    # Without another route the sweep begins the run itself, with no sends in vain before it.
     done, dispatched = ("dispatched", 1) if name == "direct" else ("worked", 2)
 
     def swept() -> bool:

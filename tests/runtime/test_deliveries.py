@@ -1,4 +1,4 @@
-"""The local queue delivers to several consumers at a time, and a broken delivery holds up no other."""
+"""The local queue delivers to several consumers at a time, and a broken delivery delays no other."""
 
 import json
 from datetime import UTC, datetime
@@ -16,7 +16,10 @@ TASKS = 8
 
 
 def test_eight_slow_tasks_are_at_work_at_once_and_end_after_a_kill(tmp_path: Path) -> None:
-    """Each of eight tasks has its call out while the seven others have theirs; a killed runtime ends all of them."""
+    """All eight tasks have their calls out at the same time.
+
+    A runtime that is killed and restarted ends all of them.
+    """
     with ModelServer(api_key="test-key") as model:
         flags = [*openai(model.base_url, AI_TIMEOUT_SECONDS=20, LEASE_SECONDS=22), "--cron-every", "0.5"]
         model.hold()
@@ -36,7 +39,7 @@ def test_eight_slow_tasks_are_at_work_at_once_and_end_after_a_kill(tmp_path: Pat
 
 
 def test_a_task_ends_while_another_ones_call_hangs(tmp_path: Path) -> None:
-    """The second task does not wait for the first, whose call is never answered. Each event in the log has its time."""
+    """The second task ends while the first one's call is never answered. Each event in the log has its time."""
     with ModelServer(api_key="test-key", plan=Plan(by_text={"first": [hang()]})) as model:
         before = datetime.now(UTC)
         with DevServer(tmp_path, *openai(model.base_url)) as dev, Client(dev.url) as client:

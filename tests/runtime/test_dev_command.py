@@ -28,7 +28,7 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def taken_port() -> Iterator[int]:
-    """A port on which somebody else listens."""
+    """A port on which another program listens."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
 
@@ -60,7 +60,7 @@ def test_bad_arguments_are_refused_in_one_line(arguments: list[str], says: str) 
 
 
 def test_help_names_every_flag_of_the_contract() -> None:
-    """`--help` describes the five flags, `--limits` and `--clock`, and not the one that is only for tests."""
+    """`--help` describes the five flags, `--limits` and `--clock`, and not the flag that is only for tests."""
     status, lines = run_dev("--help")
     assert status == 0
     flags = set(re.findall(r"^ +(--[a-z-]+)", "\n".join(lines), re.MULTILINE))
@@ -68,7 +68,7 @@ def test_help_names_every_flag_of_the_contract() -> None:
 
 
 def test_a_taken_port_is_an_error(taken_port: int) -> None:
-    """Somebody else's port is refused before anything starts."""
+    """Another program's port is refused before anything starts."""
     status, lines = run_dev("--port", str(taken_port))
     assert status == 2
     assert lines == [f"error: port {taken_port} is taken; choose another with --port"]
@@ -92,7 +92,7 @@ def test_code_that_cannot_start_ends_the_command(project: Path, tmp_path: Path, 
 
 
 def test_a_broken_migration_ends_the_command(project: Path, tmp_path: Path) -> None:
-    """A migration that fails is named, applies nothing, and is tried again the next time."""
+    """A failing migration is named, applies nothing, and is tried again at the next start."""
     broken = project / "migrations" / "0002_more.sql"
     broken.write_text("CREATE TABLE more (a INTEGER) STRICT; CREATE TABLE notes (b INTEGER) STRICT;")
     state = tmp_path / "state"
@@ -106,7 +106,7 @@ def test_a_broken_migration_ends_the_command(project: Path, tmp_path: Path) -> N
 
 
 def test_only_the_loopback_address_answers(project: Path, tmp_path: Path) -> None:
-    """Nobody else on the network reaches a server that has no key."""
+    """No other machine on the network can reach a server that has no key."""
     with DevServer(tmp_path / "state", project=project) as server:
         port = httpx.URL(server.url).port or 0
         socket.create_connection(("127.0.0.1", port), timeout=5).close()
@@ -115,7 +115,7 @@ def test_only_the_loopback_address_answers(project: Path, tmp_path: Path) -> Non
 
 
 def test_ctrl_c_leaves_no_process_behind(project: Path, tmp_path: Path) -> None:
-    """SIGINT to the group, as a terminal sends it, ends everything with status 0, and one line that says so."""
+    """SIGINT to the group, as a terminal sends it, ends everything with status 0 and one line that says so."""
     with DevServer(tmp_path / "state", project=project) as server:
         assert len(server.group_members()) >= 3  # Python, Node.js, workerd
         printed = len(server.lines)
@@ -127,7 +127,7 @@ def test_ctrl_c_leaves_no_process_behind(project: Path, tmp_path: Path) -> None:
 
 
 def test_ctrl_c_while_starting_leaves_no_process_behind(project: Path, tmp_path: Path) -> None:
-    """The same before it is ready."""
+    """SIGINT before the server is ready ends everything too."""
     server = DevServer(tmp_path / "state", project=project)
     server.launch()
     try:
@@ -139,14 +139,14 @@ def test_ctrl_c_while_starting_leaves_no_process_behind(project: Path, tmp_path:
 
 
 def test_the_death_of_the_command_ends_the_runtime(project: Path, tmp_path: Path) -> None:
-    """When only the Python process is killed, Node.js and workerd notice and end."""
+    """If only the Python process is killed, Node.js and workerd notice and end."""
     with DevServer(tmp_path / "state", project=project) as server:
         server.process.kill()
         assert eventually(lambda: server.group_members() == [])
 
 
 def test_the_death_of_node_ends_the_command_and_workerd(project: Path, tmp_path: Path) -> None:
-    """When only Node.js is killed, the command says so, ends workerd and leaves with a status of its own."""
+    """If only Node.js is killed, the command says so, ends workerd and exits with a status of its own."""
     with DevServer(tmp_path / "state", project=project) as server:
         (node,) = (pid for pid in server.group_members() if b"host.mjs" in Path(f"/proc/{pid}/cmdline").read_bytes())
         os.kill(node, signal.SIGKILL)
@@ -156,8 +156,10 @@ def test_the_death_of_node_ends_the_command_and_workerd(project: Path, tmp_path:
 
 
 def test_a_second_server_on_the_same_state_says_so(project: Path, tmp_path: Path) -> None:
-    """It ends with status 2 and names the first with its URL, which goes on. After a SIGKILL of the first it waits
-    for the end of that one's runtime and starts."""
+    """A second server ends with status 2 and names the first one's URL. The first one runs on.
+
+    After a SIGKILL of the first one, a new server waits until the old runtime has ended, and starts.
+    """
     state = tmp_path / "state"
     with DevServer(state, project=project) as first:
         status, lines = run_dev("--port", "0", "--persist-to", str(state), project=project)
@@ -181,7 +183,7 @@ def test_a_second_server_on_the_same_state_says_so(project: Path, tmp_path: Path
 
 
 def test_a_state_that_is_no_folder_is_an_error(tmp_path: Path) -> None:
-    """A file stands where the folder should be."""
+    """The command names the fault if a file stands where the folder should be."""
     state = tmp_path / "state"
     state.write_text("")
     status, lines = run_dev("--port", "0", "--persist-to", str(state))
@@ -189,7 +191,7 @@ def test_a_state_that_is_no_folder_is_an_error(tmp_path: Path) -> None:
 
 
 def test_clients_that_leave_while_it_starts_do_no_harm(project: Path, tmp_path: Path) -> None:
-    """The call that began the boot may be abandoned by its client: the boot goes on and others are answered."""
+    """If the client of the call that began the start leaves, the start continues and other clients are answered."""
     port = free_port()
     server = DevServer(tmp_path / "state", port=port, project=project)
     server.launch()
@@ -203,7 +205,7 @@ def test_clients_that_leave_while_it_starts_do_no_harm(project: Path, tmp_path: 
 
 
 def reset_after_asking(port: int) -> bool:
-    """Send a request and reset the connection at once. False while nobody listens."""
+    """Send a request and reset the connection at once. False while no server listens."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1) as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -214,7 +216,7 @@ def reset_after_asking(port: int) -> bool:
 
 
 def test_state_survives_sigkill_and_is_shared_by_the_environments(project: Path, tmp_path: Path) -> None:
-    """D1 rows and objects written in one environment are found after SIGKILL of the group in another."""
+    """After SIGKILL of the group, another environment finds the D1 rows and objects that one has written."""
     state = tmp_path / "state"
     with DevServer(state, "--env", "objects", project=project) as server:
         assert httpx.get(f"{server.url}/note").json() == {"notes": 1, "total": 1, "built": 1}
@@ -229,7 +231,7 @@ def test_state_survives_sigkill_and_is_shared_by_the_environments(project: Path,
 
 
 def test_wrangler_sees_the_same_migrations(project: Path, tmp_path: Path) -> None:
-    """What was applied here is recorded as wrangler records it, in the place where wrangler looks."""
+    """The local runtime records migrations as wrangler does, where wrangler looks for them."""
     from local.node import wrangler
 
     with DevServer(tmp_path / "state", project=project) as server:
@@ -240,7 +242,7 @@ def test_wrangler_sees_the_same_migrations(project: Path, tmp_path: Path) -> Non
 
 
 def test_a_server_that_ends_is_reported_with_its_output(project: Path, tmp_path: Path) -> None:
-    """The test helper itself: waiting for a line of a server that has ended raises, and shows why."""
+    """The test helper itself: waiting for a line of an ended server raises, and shows its output."""
     (project / "src" / "entry.py").write_text("raise LookupError('no')\n")
     with pytest.raises(ServerEnded, match="LookupError: no"), DevServer(tmp_path / "state", project=project):
         pass

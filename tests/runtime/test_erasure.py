@@ -1,4 +1,4 @@
-"""A task that is erased leaves no row, no line and no message; and no byte, once the local runtime has ended."""
+"""An erased task leaves no row, no line and no message, and no byte once the local runtime has ended."""
 
 import json
 from collections.abc import Iterator
@@ -22,11 +22,11 @@ from tests.support.wired_worker import write_wired_worker
 pytestmark = pytest.mark.runtime
 
 LONG = limits.LANES_FROM_CHUNKS + 20
-CHUNKS = {"queue": LONG, "durable-object": LONG, "direct": 20}  # lanes, where there are any
+CHUNKS = {"queue": LONG, "durable-object": LONG, "direct": 20}  # with lanes, where the route has them
 KEPT_SECONDS = 4
 RETENTION = variables({"RETENTION_DAYS": f"{KEPT_SECONDS / 86_400:.8f}"})
 
-# Prints each message that is delivered: the local queue keeps them in memory, where nobody else can look.
+# Prints each delivered message: the local queue keeps them in memory, where a test cannot look.
 WITNESS = """
 
 import js as _js
@@ -45,7 +45,7 @@ Default.queue = _witnessed
 
 
 def echo(call: Call) -> Behaviour:
-    """Repeat all that was sent, in the output or, where the text asks for it, in the refusal."""
+    """Repeat everything that was sent, in the output or, if the text asks for it, in the refusal."""
     repeated = f"You said {call.user} and {call.system}"
     return Behaviour("status", status_code=400, text=repeated) if "refuse" in call.user else ok(repeated)
 
@@ -68,7 +68,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def messages(server: DevServer) -> list[tuple[str, object]]:
-    """The queue and the body of each message that was delivered."""
+    """The queue and the body of each delivered message."""
     lines = [line.split(" ", 2) for line in server.lines if line.startswith("message ")]
     return [(queue, json.loads(body)) for _, queue, body in lines]
 
@@ -80,7 +80,7 @@ def submit(client: Client, paragraphs: int, mark: str = "", **fields: object) ->
 
 
 def delete(client: Client, *task_ids: str) -> None:
-    """Delete tasks that are there."""
+    """Delete tasks that exist."""
     for task_id in task_ids:
         assert client.http.delete(f"/api/tasks/{task_id}").status_code == 204
         assert client.http.get(f"/api/tasks/{task_id}").status_code == 404
@@ -101,8 +101,10 @@ def deleted_under_way(server: DevServer, client: Client, model: ModelServer, *, 
 
 @pytest.mark.parametrize("route", ENVIRONMENTS)
 def test_deleted_tasks_leave_nothing(route: str, project: Path, model: ModelServer, tmp_path: Path):
-    """Completed, failed, cancelled or under way, on each route: rows, output and messages hold no canary after the
-    deletion, where rows and files held each of them before it; nor does any file after the end of the runtime."""
+    """After the deletion of a task in any state, rows, output and messages have no canary, on each route.
+
+    Before it, rows and files had each of them. After the end of the runtime, no file has one.
+    """
     state = tmp_path / "state"
     flags = (*ENVIRONMENTS[route], *openai(model.base_url), "--cron-every", "1")
     with DevServer(state, *flags, project=project) as server, Client(server.url) as client:
@@ -132,15 +134,17 @@ def test_deleted_tasks_leave_nothing(route: str, project: Path, model: ModelServ
 
 
 def test_retention_leaves_nothing(project: Path, model: ModelServer, tmp_path: Path):
-    """Completed, cancelled, and failed by its dead letter: the sweep erases by itself, and a restart after SIGKILL
-    clears the files."""
+    """The sweep erases completed, cancelled and dead-lettered tasks by itself.
+
+    A restart after SIGKILL clears the files.
+    """
     state = tmp_path / "state"
     flags = (*openai(model.base_url), *RETENTION, "--cron-every", "1")
     with DevServer(state, *flags, project=project) as server, Client(server.url) as client:
         model.hold()
         done = submit(client, 6)
         busy = [submit(client, 1) for _ in range(9)]
-        model.wait_for_in_flight(15)  # the local queue's ten consumers are busy: the others stay in the queue
+        model.wait_for_in_flight(15)  # the local queue's ten consumers are busy, so the others stay in the queue
         cancelled, dead = (submit(client, 6) for _ in range(2))
         assert client.http.post(f"/api/tasks/{cancelled}/cancel").status_code == 200
         letter = {"queue": "AI_DLQ", "bodies": [{"taskId": task_key_of(LOCAL, dead)}]}
@@ -166,7 +170,7 @@ def test_retention_leaves_nothing(project: Path, model: ModelServer, tmp_path: P
 
 
 def test_the_demo_leaves_nothing(tmp_path: Path):
-    """The same for the built-in provider, whose outputs quote the text, while another task is kept."""
+    """The built-in provider's outputs quote the text. A deleted task leaves nothing, while another task is kept."""
     with DevServer(tmp_path, *RETENTION, "--cron-every", "1") as server, Client(server.url) as client:
         quoted = client.finished(submit(client, 3, chunk={"maxChars": 6000}))
         assert canaries.words_in(quoted["result"]["output"].encode())

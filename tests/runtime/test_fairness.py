@@ -1,4 +1,4 @@
-"""One tenant's 10,000 waiting tasks and another tenant's one, on the real runtime: decision 0010."""
+"""One tenant has 10,000 waiting tasks and another tenant one, on the real runtime: decision 0010."""
 
 import json
 import sqlite3
@@ -17,13 +17,13 @@ from tests.support.make_key import make_key
 pytestmark = pytest.mark.runtime
 
 MANY = 10_000
-START_MS = 1_700_000_000_000  # long ago: each of these tasks has been waiting for its dispatch ever since
+START_MS = 1_700_000_000_000  # long ago: each of these tasks has waited for its dispatch since then
 RUNS = 25  # of the sweep, while the other tenant's task is made, dispatched and done
-# Tasks that may be sent off before: a page of the sweep; on the direct route two, each of which is a run of its own.
+# Tasks that may be sent off first: a page of the sweep. On the direct route these are two, each with a run of its own.
 FIRST = {"queue": 40, "durable-object": 40, "direct": 2}
 TEXT = "The only sentence of this text."
 
-# Tasks that were accepted, and of which nobody heard: what is left when a queue has lost its messages.
+# Accepted tasks whose messages are gone: what remains when a queue has lost its messages.
 TASK = """
 INSERT INTO tasks (id, status, route, reduce, metadata, total, merge_chars, calls_minimum, wake_at, created_at)
 VALUES (?1, 'pending', 'queue', 'concat', '{}', 1, 6000, 1, ?2, ?2)
@@ -32,7 +32,7 @@ TEXT_OF_TASK = "INSERT INTO texts (task_id, input, instructions, cuts, overlap) 
 
 
 def fill(state: Path, tenant: str, first: int, behind: int) -> list[str]:
-    """Write tasks that are due, one a millisecond after the other, past the runtime, which is not running."""
+    """Write tasks that are due, one a millisecond, into the database of a stopped runtime."""
     made = [(new_task_id(START_MS + number, number.to_bytes(10)), START_MS + number) for number in range(first, behind)]
     with closing(sqlite3.connect(d1_file(state))) as connection, connection:
         connection.executemany(TASK, [(task_key_of(tenant, id_), due_ms) for id_, due_ms in made])
@@ -42,14 +42,14 @@ def fill(state: Path, tenant: str, first: int, behind: int) -> list[str]:
 
 
 def waiting(state: Path, tenant: str) -> int:
-    """Count a tenant's tasks that nobody has begun."""
+    """Count a tenant's tasks that have not begun."""
     with opened(d1_file(state)) as database:
         query = "SELECT count(*) FROM tasks WHERE tenant = ? AND status = 'pending'"
         return database.execute(query, (tenant,)).fetchone()[0]
 
 
 def swept(state: Path) -> bool:
-    """Say whether a sweep has noted itself."""
+    """Whether a sweep has recorded itself."""
     with opened(d1_file(state)) as database:
         return database.execute("SELECT 1 FROM seen WHERE what = 'sweep'").fetchone() is not None
 
@@ -62,12 +62,14 @@ def dispatched(server: DevServer) -> list[Json]:
 @pytest.mark.campaign
 @pytest.mark.parametrize("route", ENVIRONMENTS)
 def test_ten_thousand_waiting_tasks_hold_up_nobody(route: str, tmp_path: Path) -> None:
-    """The other tenant's task that was due last of all is in the first run of the sweep (or, where a run gets to one
-    task, in the second), and one that it submits then is done while nine in ten of the others still wait."""
+    """The other tenant's task, the last one due, is in the sweep's first run, or in its second on the direct route.
+
+    A task that this tenant submits then is done while nine in ten of the others still wait.
+    """
     flags = (*ENVIRONMENTS[route], "--var", "REQUIRE_KEYS:true")
     with DevServer(tmp_path, *flags, "--cron-every", "1") as server:
         secrets = {tenant: make_key(tmp_path, "--tenant", tenant) for tenant in ("many", "one")}
-        # Else the next server's first request finds the sweep missed, and begins one that gets to a single task.
+        # Otherwise the next server's first request finds the sweep missed, and begins one that handles a single task.
         eventually(lambda: swept(tmp_path))
         assert server.stop() == 0
     fill(tmp_path, "many", 0, MANY)
@@ -76,7 +78,7 @@ def test_ten_thousand_waiting_tasks_hold_up_nobody(route: str, tmp_path: Path) -
     with DevServer(tmp_path, *flags, "--cron-every", "1") as server, Client(server.url) as client:
         client.http.headers["Authorization"] = f"Bearer {secrets['one']}"
         fresh = client.submit(TEXT)
-        # Whoever asks for a late task moves it. So nobody does before the sweep has sent it off.
+        # A request for a late task would move it. So the test sends none before the sweep has sent it off.
         server.wait_for_line(f'"dispatched".*"{lost}"', 60)
         for id_ in (lost, fresh["id"]):
             assert client.finished(id_)["status"] == "completed"

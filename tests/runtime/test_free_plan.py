@@ -1,4 +1,4 @@
-"""The free plan on the real runtime, its meter on: long tasks, the day's use, limits that bite, nothing left behind."""
+"""The free plan on the real runtime, metered: long tasks, the day's use, enforced limits, nothing left behind."""
 
 import json
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.runtime
 LONG = 200
 WIDTH = limits.LANES_MOST * limits.LANE_CALLS
 SMALL_TASKS = 60
-OURS = 45  # what the Worker allows itself; the platform's limit is 50
+OURS = 45  # the Worker's own limit; the platform's is 50
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def model() -> Iterator[ModelServer]:
 
 @pytest.fixture(scope="module")
 def free(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """Durable Objects only, on the free plan's limits."""
+    """Only Durable Objects, with the free plan's limits."""
     state = tmp_path_factory.mktemp("free")
     with DevServer(state, "--env", "free", "--limits", "free", *openai(model.base_url), "--cron-every", "5") as server:
         yield server
@@ -39,14 +39,14 @@ def free(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture(scope="module")
 def queues(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """Queues and objects, on the free plan's limits."""
+    """Queues and objects, with the free plan's limits."""
     state = tmp_path_factory.mktemp("queues")
     with DevServer(state, "--limits", "free", *openai(model.base_url), "--cron-every", "5") as server:
         yield server
 
 
 def long_task(server: DevServer, model: ModelServer) -> Json:
-    """Have a long task done, all of whose lanes are at work at once, and return it."""
+    """Run a long task, whose lanes all work at once, and return it."""
     model.wait_until_idle()
     model.reset()
     model.hold()
@@ -62,7 +62,7 @@ def long_task(server: DevServer, model: ModelServer) -> Json:
 
 
 def check_limits(server: DevServer) -> None:
-    """Hold every invocation so far to what the Worker allows itself."""
+    """Check every invocation so far against the Worker's own limit."""
     lines = metered.lines(server)
     assert not [line for line in lines if "passed" in line]
     assert max(line["subrequests"] for line in lines) <= OURS
@@ -73,10 +73,11 @@ def check_limits(server: DevServer) -> None:
 def test_a_wait_reads_its_task_when_it_begins_and_when_it_has_ended(
     free: DevServer, queues: DevServer, model: ModelServer
 ):
-    """Whoever waits hears of the end: from the task's object, which holds one call for it, or from the marks that the
-    queue's consumer leaves in the isolate. Nothing is read in between, on either route.
+    """A waiting client hears of the end from the task's object or from the marks of the queue's consumer.
 
-    Each read of a task is three statements. It was up to five reads, and an answer up to four times as late as the end.
+    The object holds one call for it; the consumer leaves the marks in the isolate. On either route nothing is read in
+    between. Each read of a task is three statements. Earlier code made up to five reads, and answered up to four times
+    as late after the end.
     """
     model.latency_seconds = 2.0
     try:
@@ -92,16 +93,18 @@ def test_a_wait_reads_its_task_when_it_begins_and_when_it_has_ended(
 
 
 def spent(server: DevServer, request: str) -> Json:
-    """What a request has spent, once it has ended; nothing before."""
+    """What a request has spent, once it has ended. Before that, nothing."""
     return next((line for line in metered.lines(server) if line.get("request") == request), {})
 
 
 def test_200_chunks_are_as_wide_on_objects_as_on_the_queue(free: DevServer, queues: DevServer, model: ModelServer):
-    """Each route has 30 calls out at once, makes each once, and stays within the limits. `bench.free_plan` measures how
-    long each takes."""
+    """On each route 30 calls are out at once, each is made once, and the limits are kept.
+
+    `bench.free_plan` measures how long each route takes.
+    """
     on_queue, on_objects = long_task(queues, model), long_task(free, model)
     assert (on_queue["route"], on_objects["route"]) == ("queue", "durable-object")
-    eventually(lambda: of_handler(free, "BatchCoordinator.close"))  # goodbye, behind the task's end
+    eventually(lambda: of_handler(free, "BatchCoordinator.close"))  # the close call comes after the task's end
     for server in (free, queues):
         check_limits(server)
     assert {line["handler"] for line in metered.lines(free)} >= {
@@ -121,7 +124,7 @@ def test_200_chunks_are_as_wide_on_objects_as_on_the_queue(free: DevServer, queu
 
 
 def test_the_meter_and_the_worker_count_the_same(queues: DevServer):
-    """A run's own count of subrequests, statements and rows is the meter's, which knows nothing of it."""
+    """A run's own count of subrequests, statements and rows equals the meter's, which is independent."""
     with Client(queues.url) as client:
         task = client.finished(client.submit(paragraphs(20), chunk={"maxChars": 40})["id"])
     start = next(at for at, line in enumerate(queues.lines) if "claimed" in line and task["id"] in line)
@@ -143,7 +146,7 @@ def of_handler(server: DevServer, handler: str, start: int = 0) -> list[Json]:
 
 
 def run_of_20_chunks(server: DevServer, client: Client, route: str) -> tuple[int, str]:
-    """Have a task done while nothing else is; return the rows that it wrote, and its id."""
+    """Run a task while nothing else runs. Returns the rows that it wrote, and its id."""
     start = len(server.lines)
     task = client.finished(client.submit(paragraphs(20), chunk={"maxChars": 40})["id"])
     eventually(lambda: of_handler(server, free_plan.SLICES[route], start))
@@ -152,7 +155,7 @@ def run_of_20_chunks(server: DevServer, client: Client, route: str) -> tuple[int
 
 
 def rows_of_erasure(server: DevServer, client: Client, task_id: str) -> int:
-    """Erase a task once two cron runs have come, one of which has added it to the sums; return the rows written."""
+    """Erase a task after two cron runs, one of which added it to the sums. Returns the rows written."""
     crons = len(of_handler(server, "scheduled"))
     eventually(lambda: len(of_handler(server, "scheduled")) >= crons + 2)
     start = len(server.lines)
@@ -163,11 +166,10 @@ def rows_of_erasure(server: DevServer, client: Client, task_id: str) -> int:
 
 @pytest.mark.parametrize("route", free_plan.ROUTES)
 def test_a_task_writes_what_the_costs_count_with(free: DevServer, queues: DevServer, model: ModelServer, route: str):
-    """The rows of 20 chunks whose calls end in waves, of their erasure, and of a cron run that adds them to the sums,
-    are those of `bench/measured.py`.
+    """20 chunks with calls in waves, their erasure, and a cron run that adds them write what `bench/measured.py` says.
 
     Calls that end within a fifth of their time are written together. A call takes a second here, so that a busy machine
-    does not tear a wave apart; if it does, the next task is looked at.
+    rarely tears a wave apart. If it does, the next task counts.
     """
     server = {"queue": queues, "durable-object": free}[route]
     found: list[tuple[int, str]] = []
@@ -182,7 +184,7 @@ def test_a_task_writes_what_the_costs_count_with(free: DevServer, queues: DevSer
 
 
 def test_finished_tasks_leave_no_storage_and_no_alarm(tmp_path: Path):
-    """After many tasks have ended, no object holds a row or an alarm. `bench.free_plan` does 1,000."""
+    """After many tasks have ended, no object has a row or an alarm. `bench.free_plan` does 1,000."""
     with DevServer(tmp_path, "--env", "free", "--limits", "free", "--cron-every", "5") as server:
         with Client(server.url) as client, ThreadPoolExecutor(8) as pool:
             ids = list(pool.map(lambda number: client.submit(f"Text {number}. It is short.")["id"], range(SMALL_TASKS)))
@@ -195,7 +197,7 @@ def test_finished_tasks_leave_no_storage_and_no_alarm(tmp_path: Path):
 
 
 def test_the_day_s_use_is_shown_and_kept(tmp_path: Path):
-    """`?verbose=1` shows what the metered invocations have spent, after a SIGKILL too; without it nothing changes."""
+    """`?verbose=1` shows what the metered invocations have spent, after a SIGKILL too. Without it nothing changes."""
     flags = ("--env", "free", "--cron-every", "60")
     with DevServer(tmp_path, *flags) as server, Client(server.url) as client:
         client.finished(client.submit("A text. Another sentence.")["id"])
@@ -203,7 +205,7 @@ def test_the_day_s_use_is_shown_and_kept(tmp_path: Path):
         def usage() -> Json:
             return client.http.get("/api/async-status?verbose=1").json()["usage"]
 
-        # The object's call, and its alarm, whose line comes behind the task's end.
+        # The object's call and its alarm, whose line comes after the task's end.
         eventually(lambda: of_handler(server, "AIProcessor.alarm"))
         assert eventually(lambda: (found := usage())["objectRequests"]["used"] >= 2 and found)
         written = sum(line["rows_written"] for line in metered.lines(server))
@@ -266,7 +268,7 @@ GREEDY = """
 
 
 def test_limits_bite(tmp_path: Path):
-    """What the platform refuses is refused here with its words, for each invocation by itself, objects included."""
+    """Each invocation is refused what the platform refuses, in its words, and by itself, objects included."""
     source = write_tiny_worker(tmp_path / "project")
     lines = GREEDY.split("\n")
     (source / "entry.py").write_text("\n".join(line.removeprefix("    ") for line in lines))
@@ -278,7 +280,7 @@ def test_limits_bite(tmp_path: Path):
         def ask(path: str) -> Json:
             return client.http.get(path).json()
 
-        with ThreadPoolExecutor(4) as pool:  # at once in one interpreter, and counted apart
+        with ThreadPoolExecutor(4) as pool:  # at once in one interpreter, and counted separately
             assert list(pool.map(ask, ["/statements/50"] * 4)) == [{"done": None}] * 4
         assert "Too many API requests by single Worker invocation" in ask("/statements/51")["error"]
         assert ask("/subrequests/50") == {"done": None}

@@ -1,4 +1,4 @@
-"""Who may speak to the local server: requests that name it as their host, and pages of its own or of listed origins."""
+"""Who may use the local server: requests with its own host name, and pages of its own or of listed origins."""
 
 import httpx
 import pytest
@@ -12,7 +12,7 @@ LISTED = ("https://app.example.com", "http://localhost:5173")
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory):
-    """A tiny Worker, two origins listed."""
+    """A tiny Worker, with two listed origins."""
     project = tmp_path_factory.mktemp("project")
     write_tiny_worker(project)
     flags = ("--var", f"CORS_ORIGINS:{', '.join(LISTED)}")
@@ -27,7 +27,7 @@ def served(server: DevServer) -> int:
 
 @pytest.mark.parametrize("host", ["127.0.0.1:{port}", "localhost:{port}", "LocalHost:{port}", "[::1]:{port}"])
 def test_its_own_names_are_answered(server: DevServer, host: str) -> None:
-    """Whichever name of the loopback address a client uses."""
+    """Every name of the loopback address is answered."""
     port = httpx.URL(server.url).port
     answer = httpx.get(f"{server.url}/status", headers={"host": host.format(port=port)})
     assert (answer.status_code, answer.json()) == (200, {"greeting": "hello"})
@@ -39,8 +39,11 @@ def test_its_own_names_are_answered(server: DevServer, host: str) -> None:
 )
 @pytest.mark.parametrize("extra", [{}, {"mf-original-url": "{url}/status"}], ids=["plain", "with another URL"])
 def test_another_host_is_refused_before_anything_else(server: DevServer, host: str, extra: dict[str, str]) -> None:
-    """DNS rebinding: a page at a name that leads to the loopback address sends requests of its own origin. The Worker
-    sees none of them, and a header of the runtime's own does not change what the host is."""
+    """Requests with a foreign host do not reach the Worker (DNS rebinding).
+
+    Such a page's name leads to the loopback address, so its requests have its own origin. A header of the runtime does
+    not change the host.
+    """
     before = served(server)
     port = httpx.URL(server.url).port
     host = host.format(port=port)
@@ -53,7 +56,7 @@ def test_another_host_is_refused_before_anything_else(server: DevServer, host: s
 
 @pytest.mark.parametrize(("path", "ours"), [("/v1/responses", False), ("/v1", False), ("/v10", True)])
 def test_below_v1_a_refusal_has_the_shape_of_openai(server: DevServer, path: str, ours: bool) -> None:
-    """Their SDKs read code and message from it."""
+    """Below /v1 a refusal has code and message where OpenAI's SDKs read them."""
     answer = httpx.get(f"{server.url}{path}", headers={"host": "rebound.example", "x-request-id": "mine"})
     assert (answer.status_code, answer.headers["x-request-id"]) == (403, "mine")
     if ours:
@@ -69,7 +72,7 @@ def test_below_v1_a_refusal_has_the_shape_of_openai(server: DevServer, path: str
     "origin", ["http://127.0.0.1:{port}", "http://localhost:{port}", "http://[::1]:{port}", *LISTED]
 )
 def test_its_own_pages_and_those_of_listed_origins_are_answered(server: DevServer, origin: str) -> None:
-    """The same origins as CORS_ORIGINS has for the Worker."""
+    """The origins are the same as CORS_ORIGINS has for the Worker."""
     port = httpx.URL(server.url).port
     answer = httpx.get(f"{server.url}/status", headers={"origin": origin.format(port=port)})
     assert answer.status_code == 200
@@ -81,7 +84,7 @@ def test_its_own_pages_and_those_of_listed_origins_are_answered(server: DevServe
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
 def test_pages_of_other_origins_are_refused(server: DevServer, origin: str, method: str) -> None:
-    """A page elsewhere needs no answer to do harm: its request must not reach the Worker, preflight or not."""
+    """A foreign page's request does not reach the Worker, with or without preflight. It needs no answer to do harm."""
     before = served(server)
     headers = {"origin": origin.format(port=httpx.URL(server.url).port)}
     answer = httpx.request(method, f"{server.url}/note", headers=headers)
@@ -92,7 +95,7 @@ def test_pages_of_other_origins_are_refused(server: DevServer, origin: str, meth
 
 @pytest.mark.parametrize("refused", [{"host": "rebound.example"}, {"origin": "https://evil.example"}], ids=list)
 def test_a_refusal_has_the_name_of_its_request(server: DevServer, refused: dict[str, str]) -> None:
-    """As every answer of the API: the caller's own, if it is one, or a fresh one, in the problem, too."""
+    """A refusal has a request id, in its problem too: the caller's own, if it is valid, or a fresh one."""
 
     def name(own: str) -> str:
         answer = httpx.get(f"{server.url}/status", headers={"x-request-id": own, **refused})

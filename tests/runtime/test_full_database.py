@@ -1,4 +1,4 @@
-"""A database that is really full, under load on real workerd: SQLite refuses what does not fit, and then has room."""
+"""A really full database, under load on real workerd: SQLite refuses what does not fit, and later has space."""
 
 import json
 from base64 import b64encode
@@ -21,7 +21,7 @@ PAGES = 430  # 1.8 MB, of which the empty tables take a tenth of a megabyte
 CHUNKS = 8
 CHUNK_CHARS = 6_000
 REFUSALS = 5
-# A task that found no room rests for three seconds instead of ten minutes.
+# A task that found no space rests for three seconds instead of ten minutes.
 SHORT_RESTS = """
 
 from src.core import limits as _limits
@@ -31,17 +31,17 @@ _limits.STORAGE_REST_SECONDS = 3.0
 
 
 def output_of(user: str) -> str:
-    """What the model says to a text: 8,000 characters that compress to no less than 6,000 bytes."""
+    """The model's output for a text: 8,000 characters that compress to no less than 6,000 bytes."""
     return b64encode(Random(user).randbytes(6_000)).decode()
 
 
 def text_of(number: int) -> str:
-    """A text of eight chunks, none of which is like another."""
+    """A text of eight chunks that all differ."""
     return "".join(f"{number:03}.{chunk}".ljust(CHUNK_CHARS - 1, "x") + "\n" for chunk in range(CHUNKS))
 
 
 def fill(client: Client, model: ModelServer) -> str:
-    """Take a megabyte by a cancelled task, which keeps its input. Return its id."""
+    """Fill a megabyte with a cancelled task, which keeps its input. Returns its id."""
     model.hold()
     ballast = client.submit("x" * 1_000_000, chunk={"maxChars": 1_000_000})["id"]
     assert client.http.post(f"/api/tasks/{ballast}/cancel").status_code == 200
@@ -52,7 +52,7 @@ def fill(client: Client, model: ModelServer) -> str:
 
 
 def load(client: Client) -> list[str]:
-    """Submit tasks until the database has refused some, and return the ids of those that were accepted."""
+    """Submit tasks until the database has refused some. Returns the ids of the accepted tasks."""
     accepted: list[str] = []
     refused = 0
     while refused < REFUSALS:
@@ -69,16 +69,17 @@ def load(client: Client) -> list[str]:
 
 
 def refusals(server: DevServer) -> list[Json]:
-    """The events of runs that found no room: for what their calls would give, or for what they have given."""
+    """The events of runs without space for the outputs of future calls, or for outputs that they have."""
     lines = [json.loads(line) for line in list(server.lines) if line.startswith('{"event":"st')]
     runs = [line for line in lines if "fence" in line]
     return [line for line in runs if "storage_full" in (line["event"], line.get("error"))]
 
 
 def task_of(client: Client, task_id: str) -> Json:
-    """Read a task. A read was told once that the database is full, and why is not known. It is asked once more.
+    """Read a task. A read that reports a full database is repeated once.
 
-    Maybe the local workerd fails whatever a database has under way where a commit finds no room.
+    This happened once, and the cause is unknown. Maybe the local workerd fails everything under way when a commit finds
+    no space.
     """
     answer = client.http.get(f"/api/tasks/{task_id}")
     if answer.status_code == 507:
@@ -92,10 +93,10 @@ def task_of(client: Client, task_id: str) -> Json:
 def test_a_full_database_costs_no_call_and_no_task(
     environment: Sequence[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Tasks are sent in until the file may not grow any more, and then it is freed by a deletion.
+    """Tasks are submitted until the file may not grow any more. Then a deletion frees space.
 
-    Every accepted task ends, with one call for each of its chunks and each output as the model gave it. Meanwhile new
-    tasks get 507, and those that were accepted can be read. The file itself is capped, at 430 pages.
+    Every accepted task ends, with one call for each chunk and each output as the model gave it. While the database is
+    full, new tasks get 507, and accepted ones can be read. The file itself is capped, at 430 pages.
     """
     cap_d1(monkeypatch, tmp_path, PAGES)
 

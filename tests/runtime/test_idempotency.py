@@ -20,7 +20,7 @@ TWINS = 50
 BODY = {"input": paragraphs(3), "chunk": {"maxChars": 40}}
 HEADERS = {"Idempotency-Key": "one-and-only"}
 
-# Holds a submission back: before it is sent to its host, or before it is answered. The task is in D1 by then.
+# Delays a submission before it is sent to its host, or before it is answered. By then the task is in D1.
 HOLD = """
 
 import asyncio as _asyncio
@@ -50,7 +50,7 @@ Default.fetch = _held_fetch
 
 
 def rows(state: Path) -> list[tuple[str, str]]:
-    """Read the tasks in D1's own file, past the runtime: key and status."""
+    """Read the tasks from D1's own file, without the runtime: key and status."""
     for path in state.glob("v3/d1/**/*.sqlite"):
         with opened(path) as database:
             if "tasks" in tables(database):
@@ -59,7 +59,7 @@ def rows(state: Path) -> list[tuple[str, str]]:
 
 
 def test_fifty_at_once_are_one_task(tmp_path: Path) -> None:
-    """50 equal requests under one key, in flight together: each is 202 with the same task, one of them made it."""
+    """50 equal requests with one key, in flight together: each gets 202 with the same task, which one of them made."""
     with DevServer(tmp_path) as server, Client(server.url) as client:
         start = threading.Barrier(TWINS)
 
@@ -85,8 +85,10 @@ def test_fifty_at_once_are_one_task(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", ["send", "reply"])
 def test_killed_between_write_and_reply(tmp_path: Path, place: str) -> None:
-    """SIGKILL of everything when the row is in D1: before the answer has left, or when it has and the task is not on
-    its way yet. The same request after the restart is answered with that task, which completes."""
+    """After SIGKILL with the row in D1, the repeated request is answered with the same task, which completes.
+
+    The kill comes before the answer has left, or after it but before the task is on its way.
+    """
     (tmp_path / "project").mkdir()
     project, state = write_wired_worker(tmp_path / "project"), tmp_path / "state"
     entry = project / "src" / "entry.py"

@@ -1,4 +1,4 @@
-"""What `make` does before anything is installed: which Python, which npm, which Node.js, and what it says."""
+"""What `make` does before anything is installed: which Python, npm and Node.js it uses, and what it says."""
 
 import os
 import pty
@@ -34,7 +34,7 @@ def program(tmp_path: Path) -> Program:
 
 
 def find_python(folder: Path, path: list[Path], *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the search in a folder without .venv and with this PATH alone."""
+    """Run the search in a folder without .venv and with only this PATH."""
     return subprocess.run(
         ["/bin/sh", str(FIND_PYTHON), *arguments],
         cwd=folder,
@@ -46,7 +46,7 @@ def find_python(folder: Path, path: list[Path], *arguments: str) -> subprocess.C
 
 
 def test_python_is_searched_by_running_each_candidate(tmp_path: Path, program: Program) -> None:
-    """Shims that fail and versions that are too old are passed over, wherever they stand on PATH."""
+    """Failing shims and versions that are too old are skipped, wherever they stand on PATH."""
     shim = program("python3.13", "echo 'not installed' >&2; exit 127")
     old = program("python3", "exit 1")
     good = program("python3", f'exec {sys.executable} "$@"')
@@ -69,7 +69,7 @@ def test_no_python_that_is_new_enough_is_an_error_that_lists_what_there_is(tmp_p
 
 
 def test_python_can_be_named(tmp_path: Path, program: Program) -> None:
-    """PYTHON= considers that one alone."""
+    """With PYTHON= only that one is tried."""
     good = program("mine", f'exec {sys.executable} "$@"')
     assert find_python(tmp_path, [good], str(good)).stdout.strip() == sys.executable
     absent = find_python(tmp_path, [good], "no-such-python")
@@ -90,7 +90,7 @@ def test_a_missing_npm_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 def test_a_node_that_is_too_old_is_an_error(
     version: str | None, says: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, program: Program
 ) -> None:
-    """Node.js 22 is asked for by name where npm brought none along."""
+    """Without npm's own Node.js, the error names Node.js 22."""
     path = program("node", f"echo {version}").parent if version else tmp_path
     monkeypatch.setenv("PATH", str(path))
     monkeypatch.setattr(node, "ROOT", tmp_path)
@@ -101,7 +101,7 @@ def test_a_node_that_is_too_old_is_an_error(
 def test_a_node_that_is_new_enough_is_taken_from_path(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, program: Program
 ) -> None:
-    """The user's own Node.js serves where npm brought none along."""
+    """Without npm's own Node.js, the user's is used."""
     own = program("node", "echo v24.1.0")
     monkeypatch.setenv("PATH", str(own.parent))
     monkeypatch.setattr(node, "ROOT", tmp_path)
@@ -109,7 +109,7 @@ def test_a_node_that_is_new_enough_is_taken_from_path(
 
 
 def test_an_installation_is_done_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A part is installed when its folder is missing or its lock file has changed, and not otherwise."""
+    """A part is installed only if its folder is missing or its lock file has changed."""
     lock, folder, ran = tmp_path / "lock", tmp_path / "folder", tmp_path / "ran"
     lock.write_text("one")
     script = f"import pathlib; pathlib.Path({str(folder)!r}).mkdir(exist_ok=True); open({str(ran)!r}, 'a').write('x')"
@@ -129,7 +129,7 @@ def test_an_installation_is_done_once(monkeypatch: pytest.MonkeyPatch, tmp_path:
 def test_a_failed_installation_is_shown_and_tried_again(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What the tool said is printed, the status is 1, and no stamp is left."""
+    """The tool's output is printed, the status is 1, and no stamp is left."""
     (tmp_path / "lock").write_text("one")
     command = [sys.executable, "-c", "import sys; sys.exit('registry out of reach')"]
     part = install.Part(tmp_path / "folder", tmp_path / "lock", "a part", lambda: [command])
@@ -140,8 +140,8 @@ def test_a_failed_installation_is_shown_and_tried_again(
     assert not install.is_current(part)
 
 
-# An installation of two parts: the first is quick, the second prints and then takes the time that it is told.
-# Ctrl-C works in it as on a terminal, though a shell's background command, which these tests may be, ignores it.
+# An installation of two parts: the first is quick, the second prints and then takes the given time. Ctrl-C works in it
+# as on a terminal. (These tests may be a shell's background command, which ignores Ctrl-C.)
 TWO_PARTS = """
 import pathlib, signal, sys
 from local import install
@@ -158,7 +158,7 @@ sys.exit(install.main([]))
 
 
 def begin_two_parts(folder: Path, seconds: int, status: int, error: int) -> subprocess.Popen[bytes]:
-    """Start it in a process group of its own, its standard error to a terminal's descriptor or a pipe."""
+    """Start it in a process group of its own. Its standard error is a terminal's descriptor or a pipe."""
     out = subprocess.PIPE if error == subprocess.PIPE else subprocess.DEVNULL
     (folder / "lock").write_text("one")
     command = [sys.executable, "-c", TWO_PARTS, str(folder), str(seconds), str(status)]
@@ -166,7 +166,7 @@ def begin_two_parts(folder: Path, seconds: int, status: int, error: int) -> subp
 
 
 def read_all(descriptor: int) -> str:
-    """What was written to a terminal that nobody has open any more."""
+    """Return what was written to a terminal that no process has open any more."""
     found = b""
     with suppress(OSError):  # Linux says EIO at the end
         while part := os.read(descriptor, 4096):
@@ -175,8 +175,10 @@ def read_all(descriptor: int) -> str:
 
 
 def test_an_interrupted_installation_says_so_and_the_next_one_goes_on(tmp_path: Path) -> None:
-    """Ctrl-C in the second part, on a terminal: nothing claims that it was installed. The next run does it alone, and
-    keeps its standard output free."""
+    """After Ctrl-C in the second part, on a terminal, nothing claims that it was installed.
+
+    The next run installs only that part, and keeps its standard output free.
+    """
     terminal, error = pty.openpty()
     running = begin_two_parts(tmp_path, 600, 0, error)
     os.close(error)
@@ -199,7 +201,7 @@ def test_an_interrupted_installation_says_so_and_the_next_one_goes_on(tmp_path: 
 
 
 def test_a_failed_installation_on_a_terminal_claims_nothing(tmp_path: Path) -> None:
-    """The part that failed is not called installed, and the message says what to do and that the rest stays."""
+    """A failed part is not called installed. The message says what to do, and that the rest stays."""
     terminal, error = pty.openpty()
     running = begin_two_parts(tmp_path, 0, 3, error)
     os.close(error)
@@ -213,7 +215,7 @@ def test_a_failed_installation_on_a_terminal_claims_nothing(tmp_path: Path) -> N
 
 
 def test_make_without_a_target_lists_the_commands_of_the_contract() -> None:
-    """`make` alone is help, and needs nothing installed."""
+    """`make` alone prints help, and needs nothing installed."""
     shown = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for target in ("dev", "key", "test", "check", "bench", "bundle", "deploy"):
         assert f"make {target} " in shown

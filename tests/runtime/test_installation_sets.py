@@ -1,4 +1,4 @@
-"""The two installations: for running, and for tests too; and a home folder in which nothing can be kept."""
+"""The two installations, for running and for tests, and a home folder in which nothing can be stored."""
 
 import os
 import subprocess
@@ -43,7 +43,7 @@ class Clone:
         return write
 
     def make(self, *arguments: str) -> list[str]:
-        """Install; return which sets were installed by it."""
+        """Install. Returns which sets this installed."""
         self.log.clear()
         assert install.main(arguments) == 0
         return list(self.log)
@@ -55,14 +55,17 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Clone:
 
 
 def test_make_install_installs_what_running_needs(clone: Clone) -> None:
-    """Then the larger one replaces it, and the smaller one leaves the larger one as it is."""
+    """The larger installation replaces the smaller one.
+
+    The smaller command leaves the larger installation unchanged.
+    """
     assert [clone.make(), clone.make()] == [["run"], []]
     assert [clone.make("--dev"), clone.make("--dev"), clone.make()] == [["dev"], [], []]
     assert (clone.folder / "set").read_text() == "dev"
 
 
 def test_a_newer_tool_of_the_tests_is_no_reason_to_install_for_running(clone: Clone) -> None:
-    """Only dev.txt has changed: what runs is as it was. `make test` then installs the newer one."""
+    """If only dev.txt has changed, running needs no installation. `make test` then installs the newer tool."""
     clone.make("--dev")
     clone.dev_lock.write_text("dev 2")
     assert [clone.make(), clone.make("--dev")] == [[], ["dev"]]
@@ -72,7 +75,7 @@ def test_a_newer_tool_of_the_tests_is_no_reason_to_install_for_running(clone: Cl
 
 
 def test_an_installation_of_before_the_two_sets_is_kept(clone: Clone) -> None:
-    """Its stamp has the digest of the larger lock file alone, which was the only one."""
+    """An older stamp has only the digest of the larger lock file, and its installation is kept."""
     clone.make("--dev")
     (stamp,) = install.STAMPS.iterdir()
     stamp.write_text(stamp.read_text().splitlines()[0])
@@ -80,7 +83,7 @@ def test_an_installation_of_before_the_two_sets_is_kept(clone: Clone) -> None:
 
 
 def test_a_venv_whose_python_is_gone_is_made_anew(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As after an update of Python, or in a container that has the folder of its host."""
+    """A .venv is made anew after an update of Python, or in a container that mounts its host's folder."""
     monkeypatch.setattr(install, "VENV", clone.folder)
     python = clone.folder / "bin" / "python"
     python.parent.mkdir(parents=True)
@@ -92,7 +95,7 @@ def test_a_venv_whose_python_is_gone_is_made_anew(clone: Clone, monkeypatch: pyt
 
 
 def home_under_make(**environment: str) -> str:
-    """What a recipe has for its home folder."""
+    """The home folder that a recipe gets."""
     without = {name: value for name, value in os.environ.items() if name not in OF_THE_OUTER_MAKE and name != "HOME"}
     done = subprocess.run(
         ["make", "-s", "--eval", "show: ; @echo $$HOME", "show"],
@@ -107,7 +110,7 @@ def home_under_make(**environment: str) -> str:
 
 @pytest.mark.parametrize("home", ["/dev/null", "{tmp}/absent", "{tmp}/file", ""])
 def test_without_a_usable_home_the_commands_have_one_in_the_clone(home: str, tmp_path: Path) -> None:
-    """npm and wrangler end with an error where they cannot make a folder below the home folder."""
+    """The commands get a home folder in the clone, since npm and wrangler fail without a home that they can use."""
     (tmp_path / "file").write_text("")
     assert home_under_make(HOME=home.format(tmp=tmp_path)) == str(ROOT / ".build" / "home")
     assert home_under_make() == str(ROOT / ".build" / "home")
@@ -116,7 +119,7 @@ def test_without_a_usable_home_the_commands_have_one_in_the_clone(home: str, tmp
 
 @pytest.mark.parametrize(("target", "flag"), [("dev", "--help"), ("model", "--help"), ("dev", "-h")])
 def test_the_help_of_a_command_installs_nothing(target: str, flag: str, tmp_path: Path) -> None:
-    """In a clone where nothing is installed, and without npm, it prints the flags and leaves nothing behind."""
+    """In a clone without installation, and without npm, help prints the flags and leaves nothing behind."""
     listed = subprocess.run(
         ["git", "ls-files", "Makefile", "local", "wrangler.toml"], cwd=ROOT, capture_output=True, text=True, check=True
     )

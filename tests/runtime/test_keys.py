@@ -1,4 +1,4 @@
-"""Keys on the real runtime: the first one from `make key` while the server runs, and what is left of it where."""
+"""Keys on the real runtime: the first one comes from `make key` while the server runs. Secrets are stored nowhere."""
 
 import time
 from collections.abc import Iterator
@@ -19,34 +19,36 @@ pytestmark = pytest.mark.runtime
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the server keeps everything."""
+    """The server's state."""
     return tmp_path_factory.mktemp("state")
 
 
 @pytest.fixture(scope="module")
 def server(state: Path) -> Iterator[DevServer]:
-    """The Worker, asking for keys."""
+    """The Worker, requiring keys."""
     with DevServer(state, "--var", "REQUIRE_KEYS:true") as started:
         yield started
 
 
 def get(server: DevServer, path: str, *authorization: str) -> httpx.Response:
-    """Send a GET with these Authorization headers, as the same request each time."""
+    """Send a GET with these Authorization headers, always with the same request id."""
     headers = [("X-Request-Id", "one"), *(("Authorization", value) for value in authorization)]
     return httpx.get(server.url + path, headers=headers, timeout=20)
 
 
 def test_from_no_key_to_a_revoked_one(server: DevServer, state: Path) -> None:
-    """503 until `make key` has run, beside the running server; then its key works at once, and who has none gets 401 a
-    little later; the key makes another, and revokes it at once; no secret stands in any file of the state or in any
-    line of the log."""
+    """Requests get 503 until `make key` has run beside the server. Then its key works at once, and others get 401.
+
+    A request without a key gets 401 a little later. The key makes another key and revokes it at once. No secret stands
+    in any file of the state or in any line of the log.
+    """
     assert get(server, "/api/async-status").status_code == 200
     unconfigured = get(server, "/api/tasks", "Bearer oo_x")
     assert (unconfigured.status_code, unconfigured.json()["code"]) == (503, "not_configured")
 
     admin = make_key(state, "--label", "first key's", "--expires-days", "30")
     assert get(server, "/api/tasks", f"Bearer {admin}").status_code == 200
-    # The isolate remembers that it refused what is no key, and why, for so long.
+    # For so long the isolate remembers that it refused an invalid key, and why.
     eventually(lambda: get(server, "/api/tasks").status_code == 401, limits.REFUSED_CACHE_SECONDS + 10)
     refused = get(server, "/api/tasks")
     assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
@@ -69,7 +71,7 @@ def test_from_no_key_to_a_revoked_one(server: DevServer, state: Path) -> None:
         assert client.http.delete(f"/api/keys/{made['id']}").status_code == 204
         assert get(server, "/api/tasks", reader).status_code == 401
 
-    # Without their last characters: some requests came with a key that was cut short.
+    # Without their last characters: some requests used a key that was cut short.
     secrets = [key.split("_", 2)[2][:-2] for key in (admin, made["key"])]
     assert b"first key's" in everything(state)
     assert not [secret for secret in secrets if secret.encode() in everything(state)]
@@ -79,13 +81,15 @@ def test_from_no_key_to_a_revoked_one(server: DevServer, state: Path) -> None:
 
 
 def everything(state: Path) -> bytes:
-    """The bytes of all files of the state, one after the other."""
+    """The bytes of all files of the state, joined."""
     return b"\n".join(path.read_bytes() for path in sorted(state.rglob("*")) if path.is_file())
 
 
 def test_a_revocation_reaches_another_isolate(tmp_path: Path) -> None:
-    """Two runtimes over one database, their memory of keys cut from 60 s to a few: the one that revokes a key refuses
-    it at once; the other one, which has it in memory, still takes it, and refuses it when the time is over."""
+    """A revocation takes effect at once in its own isolate, and in another one when that one's memory of keys expires.
+
+    Two runtimes share one database. Their memory of keys lasts a few seconds here instead of 60.
+    """
     seconds = 5.0
     (tmp_path / "project").mkdir()
     project, shared = write_wired_worker(tmp_path / "project"), tmp_path / "state"
@@ -95,7 +99,7 @@ def test_a_revocation_reaches_another_isolate(tmp_path: Path) -> None:
         bounds.read_text().replace(f"KEY_CACHE_SECONDS = {limits.KEY_CACHE_SECONDS}", f"KEY_CACHE_SECONDS = {seconds}")
     )
     admin, flags = f"Bearer {make_key(shared)}", ("--var", "REQUIRE_KEYS:true")
-    # A folder of state has one server: the second one has a folder of its own, in which only the database is shared.
+    # A state folder has one server. So the second server has a folder of its own, which shares only the database.
     database = d1_file(shared).parent.relative_to(shared)
     (other := tmp_path / "other" / database).parent.mkdir(parents=True)
     other.symlink_to(shared / database, target_is_directory=True)
@@ -111,26 +115,26 @@ def test_a_revocation_reaches_another_isolate(tmp_path: Path) -> None:
         revoked = httpx.delete(f"{here.url}/api/keys/{made['id']}", headers={"Authorization": admin}, timeout=20)
         assert revoked.status_code == 204
         assert get(here, "/api/tasks", reader).status_code == 401
-        taken: list[float] = []  # when requests were sent that were answered as before
+        taken: list[float] = []  # send times of requests that were still accepted
         sent_at = time.monotonic()
         while (answer := get(there, "/api/tasks", reader)).status_code == 200:
             taken.append(sent_at - known_at)
             sent_at = time.monotonic()
             assert taken[-1] < seconds + 0.1
         assert answer.status_code == 401
-        # Answered from memory at least once, or this would show nothing; and none that came after its time.
+        # At least one was answered from memory, or this would show nothing, and none after its time.
         assert taken
 
 
 def test_a_key_for_another_tenant(server: DevServer, state: Path) -> None:
-    """`--tenant` and `--scopes` say what the key is: an admin of one tenant does not see another's keys."""
+    """`--tenant` and `--scopes` define the key: one tenant's admin does not see another tenant's keys."""
     key = make_key(state, "--tenant", "team-7", "--scopes", "admin")
     assert [item["scopes"] for item in get(server, "/api/keys", f"Bearer {key}").json()["keys"]] == [["admin"]]
     assert get(server, "/api/tasks", f"Bearer {key}").status_code == 403
 
 
 def test_a_key_made_before_the_server_ever_ran(tmp_path: Path) -> None:
-    """`make key` creates the database with its tables, `make dev` finds it there, and is open unless told otherwise."""
+    """`make key` creates the database with its tables. `make dev` finds it there, and needs no key by default."""
     key = make_key(tmp_path)
     with DevServer(tmp_path, "--env", "direct", "--var", "REQUIRE_KEYS:true") as server:
         assert not any("Applied migration" in line for line in server.lines)

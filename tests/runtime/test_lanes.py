@@ -1,4 +1,4 @@
-"""A long task on the queue and on the Durable Object route: lanes, their loss, what they cost, and what is left."""
+"""A long task on the queue and on the Durable Object route: its lanes, their loss, their cost, and what is left."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -31,13 +31,13 @@ def flags(route: str, model: ModelServer, **settings: object) -> list[str]:
 
 @pytest.mark.parametrize("route", ROUTES)
 def test_a_long_task_is_not_bound_to_six_calls_at_a_time(route: str, model: ModelServer, tmp_path: Path):
-    """72 chunks get three lanes: more than six calls are in flight, each made once, and nothing stays behind."""
+    """72 chunks get three lanes: more than six calls are in flight, each is made once, and nothing is left behind."""
     with DevServer(tmp_path, *flags(route, model)) as dev, Client(dev.url) as client:
         text = paragraphs(CHUNKS)
         model.hold()
         submitted = client.submit(text, chunk={"maxChars": 40})
         model.wait_for_in_flight(IN_FLIGHT)
-        # The task's object, where there is one, and its coordinator hold what they need, now and not later.
+        # Now, but not later, the task's object (if any) and its coordinator store what they need.
         held = metered.object_rows(tmp_path)
         assert (held.get("_cf_KV", 0), held["version"]) == (int(route == "durable-object"), 1)
         model.release()
@@ -50,13 +50,13 @@ def test_a_long_task_is_not_bound_to_six_calls_at_a_time(route: str, model: Mode
         assert task["usage"]["inDoubt"] == 0
         chunks = client.http.get(f"{task['links']['self']}/chunks").json()["chunks"]
         assert {chunk["lane"] for chunk in chunks} == {1, 2, 3}
-        # The host says goodbye after the task has ended: its storage and its coordinator's are empty then.
+        # The host closes the lanes after the task has ended. Then its storage and its coordinator's are empty.
         eventually(lambda: not metered.object_rows(tmp_path))
 
 
 @pytest.mark.parametrize("route", ROUTES)
 def test_lanes_that_are_killed_repeat_at_most_what_was_in_flight(route: str, model: ModelServer, tmp_path: Path):
-    """SIGKILL with three lanes at work: after the restart the task completes, each repetition one in doubt."""
+    """After SIGKILL with three lanes at work and a restart, the task completes, and each repeated call was in doubt."""
     settings = flags(route, model, AI_TIMEOUT_SECONDS=1, LEASE_SECONDS=2)
     with DevServer(tmp_path, *settings) as dev, Client(dev.url) as client:
         task = client.submit(paragraphs(CHUNKS), chunk={"maxChars": 40})
@@ -76,8 +76,10 @@ def test_lanes_that_are_killed_repeat_at_most_what_was_in_flight(route: str, mod
 
 
 def test_what_lanes_cost_a_task_on_the_queue(model: ModelServer, tmp_path: Path):
-    """Of objects: a sign of life, two requests and two rows for each group of six calls, nine rows for the
-    coordinator's tables, and a goodbye. A short task asks nothing of them. D1 is written by the consumer alone."""
+    """For objects a task costs: a ping, two requests and two rows for each six calls, nine rows of tables, and a close.
+
+    The coordinator's tables take the nine rows. A short task costs objects nothing. Only the consumer writes to D1.
+    """
     with DevServer(tmp_path, *flags("queue", model), "--limits", "paid") as dev, Client(dev.url) as client:
         client.finished(client.submit(paragraphs(20), chunk={"maxChars": 40})["id"])
         assert not of_objects(dev)
@@ -100,5 +102,5 @@ def test_what_lanes_cost_a_task_on_the_queue(model: ModelServer, tmp_path: Path)
 
 
 def of_objects(dev: DevServer) -> Counter[str]:
-    """How often an object was asked for what."""
+    """How often an object got each kind of request."""
     return Counter(line["handler"] for line in metered.lines(dev) if "." in line["handler"])

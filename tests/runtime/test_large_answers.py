@@ -1,4 +1,4 @@
-"""Large outputs on the real runtime: read in parts, merged, and what WebAssembly's memory holds for it."""
+"""Large outputs on the real runtime: read in parts, merged, and WebAssembly's memory during it."""
 
 import random
 from collections.abc import Iterator
@@ -14,13 +14,13 @@ from tests.support.model_server import ModelServer
 pytestmark = pytest.mark.runtime
 
 CHARS = 190_000
-CHUNKS = 215  # of which the outputs come to 40.8 MB
-HEAP_MB_MOST = 100  # a Worker has 128 MB, and CPython's memory is not all that it needs
+CHUNKS = 215  # their outputs have 40.8 MB
+HEAP_MB_MOST = 100  # a Worker has 128 MB, and needs more than CPython's memory
 
 
 @pytest.fixture(scope="module", name="large")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """Serve the Worker, each invocation metered, with a model whose outputs are as long as they may be."""
+    """Serve the Worker, metered, with a model whose outputs are as long as allowed."""
     rng = random.Random(1)
     words = [rng.randbytes(4).hex() for _ in range(5_000)]
     texts = [" ".join(rng.choices(words, k=CHARS // 9)) for _ in range(16)]
@@ -51,13 +51,15 @@ def completed(client: Client, chunks: int, **request: object) -> str:
 
 
 def heap_mb(server: DevServer) -> int:
-    """The most that WebAssembly's memory has held."""
+    """The peak size of WebAssembly's memory."""
     return max(int(line["heap_mb"]) for line in metered.lines(server))
 
 
 def test_40_mb_are_read_whole_and_by_pages(large: DevServer, client: Client):
-    """A list of more than 40 MB of outputs comes whole in one answer, as chunks in another, and page by page, with the
-    same texts, within 100 MB."""
+    """More than 40 MB of outputs come as one list, as chunks in one answer, and page by page, within 100 MB.
+
+    The texts are the same each time.
+    """
     path = completed(client, CHUNKS, reduce="none")
     whole = client.http.get(path, timeout=120)
     task = whole.json()

@@ -1,4 +1,4 @@
-"""A D1 that loses answers, lands writes late, and leaves calls unanswered, on real workerd: the bill is the model's."""
+"""A D1 that loses answers, lands writes late and leaves calls unanswered, on real workerd: the bill stays right."""
 
 import threading
 from collections.abc import Sequence
@@ -20,16 +20,16 @@ from tests.support.wired_worker import SHORT_LIMITS, write_wired_worker
 pytestmark = pytest.mark.runtime
 TASKS = 12
 SEED = 7
-# Of twenty calls that write, and of as many that only read. Every other silent one has landed.
+# Of twenty calls that write, and of as many that only read. Every second silent one has landed.
 WRITES = ("lost",) * 4 + ("silent",) * 2 + ("served",) * 14
 READS = ("silent",) + ("served",) * 19
 LANDS_MS = (1_000, 5_000)
-# Nothing that one task meets here is a reason to give it up.
+# No trouble of one task here is a reason to give it up.
 SETTINGS = {"LEASE_SECONDS": 4, "AI_TIMEOUT_SECONDS": 2, "MAX_ATTEMPTS": 20, "PLAN": "paid"}
 
 
 class Trouble:
-    """Says what becomes of each call to D1, as long as it is on."""
+    """Decides the fate of each call to D1 while it is on."""
 
     def __init__(self) -> None:
         self.on = False
@@ -37,7 +37,7 @@ class Trouble:
         self._decks: dict[bool, list[str]] = {True: [], False: []}
 
     def __call__(self, writes: bool) -> Fate:
-        """Draw the fate of a call from a deck, so that each kind comes up in time."""
+        """Draw the fate of a call from a deck, so that each kind comes in time."""
         if not self.on:
             return SERVED
         deck = self._decks[writes]
@@ -58,9 +58,9 @@ def tag(number: int) -> str:
 
 
 def submit(client: Client, number: int, parts: int, reduce: str, refused: set[str]) -> str:
-    """Send a submission under its key until it is accepted, as a client does that gets no answer or a 503.
+    """Send a submission with its key until it is accepted, as a client does after a lost answer or a 503.
 
-    What is refused is taken back. Its task may have been worked on by then, and its bill went with it: note its tag.
+    A refused task is taken back. It may have been worked on, and its bill is gone with it, so its tag is noted.
     """
     body = Submission(tag(number), parts, reduce).body()
     while True:
@@ -75,7 +75,7 @@ def submit(client: Client, number: int, parts: int, reduce: str, refused: set[st
 
 
 def left(client: Client) -> int | None:
-    """How many tasks go on; None if that cannot be told."""
+    """How many tasks have not ended. None if the answer fails."""
     answers = [client.http.get(f"/api/tasks?status={status}&limit=100") for status in ("pending", "processing")]
     if any(answer.status_code == httpx.codes.SERVICE_UNAVAILABLE for answer in answers):
         return None
@@ -83,7 +83,7 @@ def left(client: Client) -> int | None:
 
 
 def live_through_it(environment: Sequence[str], folder: Path) -> None:
-    """Submit tasks to a database that is in trouble all along, and audit them when they have ended."""
+    """Submit tasks to a database in constant trouble, and audit them when they have ended."""
     trouble = Trouble()
     with (
         SharedD1() as database,
@@ -104,7 +104,7 @@ def live_through_it(environment: Sequence[str], folder: Path) -> None:
         work = list(submissions(SEED, TASKS))
         refused: set[str] = set()
         accepted = [submit(client, number, *one, refused) for number, one in enumerate(work)]
-        # Once more, as who has lost the answers.
+        # Once more, like a client that lost the answers.
         assert [submit(client, number, *one, set()) for number, one in enumerate(work)] == accepted
         eventually(lambda: left(client) == 0, seconds=240, pause=0.5)
         trouble.on = False
@@ -115,12 +115,12 @@ def live_through_it(environment: Sequence[str], folder: Path) -> None:
         print(environment, found, database.fates, refused)
         assert [what for what in found.violations if not any(f"({one})" in what for one in refused)] == []
         assert len(refused) < TASKS / 2
-        assert found.statuses == {"completed": TASKS}  # none of them twice
+        assert found.statuses == {"completed": TASKS}  # no task twice
         assert found.model_calls >= found.minimum_calls > TASKS
         assert database.fates["lost"] >= 10
         assert database.fates["silent"] >= 5
 
 
 def test_writes_that_land_late_and_calls_without_an_answer(tmp_path: Path) -> None:
-    """All tasks complete, none is taken twice, and each bill is what the model counted, give or take in doubt."""
+    """All tasks complete, none is accepted twice, and each bill is the model's count, except for calls in doubt."""
     on_each_route(tmp_path, live_through_it)

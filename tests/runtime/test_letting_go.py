@@ -1,4 +1,4 @@
-"""A hanging call holds up nobody: other tasks go on beside it, and its host lets go of it once its task has ended."""
+"""A hanging call delays no other task, and its host lets go of it once its task has ended."""
 
 import json
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from tests.support.model_plan import Plan, hang
 from tests.support.model_server import ModelServer
 
 pytestmark = pytest.mark.runtime
-# A hanging call would go on for so long. On the direct route longer ones wait for the sweep, one task at a time.
+# A hanging call would last this long. On the direct route, tasks with longer calls wait for the sweep, one at a time.
 TIMEOUT_SECONDS = {"queue": 600, "durable-object": 600, "direct": 20}
 SMALL = {"maxChars": 40}
 LANED_CHUNKS = 3 * limits.LANE_CHUNKS
@@ -31,7 +31,7 @@ def dev(route: str, model: ModelServer, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture(autouse=True)
 def _fresh(model: ModelServer) -> Iterator[None]:
-    """Start each test with an empty ledger, and with calls that hang where the text says so."""
+    """Start each test with an empty ledger, and let calls hang if the text says so."""
     model.wait_until_idle(90)
     model.reset()
     model.plan = Plan(decide=lambda call: hang() if "hang" in call.user else None)
@@ -40,18 +40,17 @@ def _fresh(model: ModelServer) -> Iterator[None]:
 
 
 def let_go(dev: DevServer, task_id: str) -> Json:
-    """What the log says of the run that let go of a task's calls; nothing before it has."""
+    """The log event of the run that let go of a task's calls. There is none before that."""
     said = (line for line in list(dev.lines) if '"event":"let_go"' in line and task_id in line)
     return next(map(json.loads, said), {})
 
 
 @pytest.mark.parametrize("method", ["cancel", "delete"])
 def test_a_task_that_is_ended_frees_its_host(dev: DevServer, client: Client, model: ModelServer, method: str):
-    """The run lets go of its calls, and the model sees their connections close. How soon it looks is a test's of
-    `test_looks`, under a clock of its own.
+    """The run lets go of its calls, and the model sees their connections close.
 
-    Six calls are as many as an invocation may have. An object is metered here, and has no connection left for a look:
-    it is told.
+    `test_looks` tests how soon it checks, under a clock of its own. Six calls are as many as an invocation may have. An
+    object is metered here and has no connection left for a check, so it is notified.
     """
     task = client.submit(paragraphs(6, "hang"), chunk=SMALL)
     model.wait_for_in_flight(6, 30)
@@ -66,7 +65,7 @@ def test_a_task_that_is_ended_frees_its_host(dev: DevServer, client: Client, mod
 
 
 def test_a_task_that_is_put_back_goes_on(client: Client, model: ModelServer):
-    """The host that hung over its calls lets go; the retry makes them anew, and the first ones are in doubt."""
+    """The host that waited for its calls lets go. The retry makes them anew, and the first ones are in doubt."""
     task = client.submit(paragraphs(2, "hang"), chunk=SMALL)
     model.wait_for_in_flight(2, 30)
     assert client.http.post(task["links"]["cancel"]).status_code == 200
@@ -79,7 +78,7 @@ def test_a_task_that_is_put_back_goes_on(client: Client, model: ModelServer):
 
 
 def test_a_second_task_does_not_wait_for_a_hanging_one(client: Client, model: ModelServer):
-    """It is finished while the first one's call is still out."""
+    """The second task ends while the first one's call is still out."""
     first = client.submit(paragraphs(1, "hang"), chunk=SMALL)
     model.wait_for_in_flight(1, 30)
     second = client.finished(client.submit(paragraphs(1), chunk=SMALL)["id"])
@@ -90,8 +89,10 @@ def test_a_second_task_does_not_wait_for_a_hanging_one(client: Client, model: Mo
 
 @pytest.mark.parametrize("route", ["queue", "durable-object"])
 def test_lanes_are_told(route: str, model: ModelServer, tmp_path: Path):
-    """18 calls of three lanes hang. After the cancellation all their connections close, and all are in doubt but for
-    those that had come: these are kept."""
+    """18 calls of three lanes hang. After the cancellation all their connections close.
+
+    All are in doubt, except for calls whose outputs had come: these are kept.
+    """
     flags = [*openai(model.base_url, AI_TIMEOUT_SECONDS=600, LEASE_SECONDS=610, PLAN="paid"), *ENVIRONMENTS[route]]
     model.plan = Plan(decide=lambda call: hang() if call.number > 18 else None)
     model.hold()
@@ -99,7 +100,7 @@ def test_lanes_are_told(route: str, model: ModelServer, tmp_path: Path):
         task = client.submit(paragraphs(LANED_CHUNKS), chunk=SMALL)
         model.wait_for_in_flight(18, 60)
         model.release()
-        model.wait_for_calls(36, 60)  # all of the second wave have arrived, so the model knows of each that is paid for
+        model.wait_for_calls(36, 60)  # the whole second wave has arrived, so the model knows of each paid call
         model.wait_for_in_flight(18)
         assert client.http.post(task["links"]["cancel"]).status_code == 200
         model.wait_until_idle(90)

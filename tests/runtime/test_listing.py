@@ -1,4 +1,4 @@
-"""A list of 100,000 tasks in the real local D1: each once while others come and go, at a price that stays the same."""
+"""A list of 100,000 tasks in the real local D1: each task once while others come and go, at a constant price."""
 
 import sqlite3
 import threading
@@ -21,17 +21,17 @@ pytestmark = pytest.mark.runtime
 
 FEW, MANY = 1_000, 100_000
 PAGE = 100
-START_MS = 1_700_000_000_000  # long ago, so that what is added meanwhile comes first
-EVERY = 20  # each so manieth task has failed, the others have completed
+START_MS = 1_700_000_000_000  # long ago, so that added tasks come first
+EVERY = 20  # every EVERY-th task has failed, the others have completed
 
 
 def ids(first: int, behind: int) -> list[str]:
-    """Ids of tasks that were made a millisecond apart."""
+    """Ids of tasks made a millisecond apart."""
     return [new_task_id(START_MS + number, number.to_bytes(10)) for number in range(first, behind)]
 
 
 def fill(state: Path, first: int, behind: int) -> None:
-    """Write tasks like the one that is there, past the runtime, which is not running."""
+    """Write tasks like the existing one into the database of a stopped runtime."""
     with closing(sqlite3.connect(d1_file(state))) as connection, connection:
         names = [name for _, name, *_ in connection.execute("PRAGMA table_info(tasks)")]
         chosen = f"SELECT {', '.join(names)} FROM tasks ORDER BY id DESC LIMIT 1"  # noqa: S608
@@ -58,9 +58,9 @@ def pages(client: Client, **query: str | int) -> Iterator[Json]:
 
 
 def dearest(server: DevServer, client: Client, count: int, **query: str | int) -> int:
-    """The most rows that D1 read for one of the first `count` pages; every page makes one call.
+    """The most rows that D1 read for one of the first `count` pages. Every page makes one call.
 
-    Once a minute an invocation goes on after its answer, to see whether cron has come. Then the pages are asked for
+    Once a minute an invocation continues after its answer, to check whether cron has come. Then the pages are read
     again.
     """
     found = metered_pages(server, client, count, query)
@@ -71,7 +71,7 @@ def dearest(server: DevServer, client: Client, count: int, **query: str | int) -
 
 
 def metered_pages(server: DevServer, client: Client, count: int, query: dict[str, str | int]) -> list[Json]:
-    """What the meter says of the first `count` pages, or of all if there are fewer."""
+    """The meter's figures of the first `count` pages, or of all if there are fewer."""
     before = len(server.lines)
     for number, _ in enumerate(pages(client, **query), 1):
         if number == count:
@@ -96,7 +96,7 @@ QUERIES: dict[str, dict[str, str | int]] = {
 
 
 class Others(threading.Thread):
-    """Adds tasks and deletes originals, one after another, until it is told to stop."""
+    """Adds tasks and deletes originals, one after another, until it is stopped."""
 
     def __init__(self, url: str, originals: list[str]) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ class Others(threading.Thread):
         self.deleted: list[str] = []
 
     def run(self) -> None:
-        """Work, over the whole length of the list."""
+        """Work over the whole length of the list."""
         with Client(self._url) as client:
             while not self.enough.is_set():
                 self.added.append(client.submit("one more")["id"])
@@ -116,7 +116,7 @@ class Others(threading.Thread):
 
 
 def scraped(client: Client) -> tuple[float, float]:
-    """The rows that a scrape reads and writes, when all that has ended is in the sums: the least of several."""
+    """The rows that a scrape reads and writes when all ended tasks are in the sums: the least of several."""
     found = []
     for _ in range(5):
         text = client.http.get("/api/metrics").raise_for_status().text
@@ -128,9 +128,10 @@ def scraped(client: Client) -> tuple[float, float]:
 
 @pytest.mark.campaign
 def test_a_hundred_thousand_tasks(tmp_path: Path) -> None:
-    """Rows read per page, and per scrape of the metrics, are the same with 1,000 tasks and with 100,000, with filters
-    and without. All pages, while tasks are added and deleted, hold each of the tasks that stay exactly once, newest
-    first, and none twice."""
+    """With 100,000 tasks a page, or a scrape of the metrics, reads as many rows as with 1,000, whatever the filters.
+
+    While tasks are added and deleted, the pages together have each remaining task exactly once, newest first.
+    """
     with DevServer(tmp_path) as server, Client(server.url) as client:
         template = client.finished(client.submit("the template")["id"])["id"]
         server.stop()

@@ -1,4 +1,4 @@
-"""How the local runtime treats a Worker: as production does, and with everything visible in the terminal."""
+"""How the local runtime treats a Worker: as production does, with everything visible in the terminal."""
 
 import re
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ def traceback_of(server: DevServer, error: str) -> list[str]:
 
 
 def test_the_interpreter_looks_for_modules_as_production_does(server: DevServer) -> None:
-    """Python 3.14; the standard library first, then vendored packages, then the Worker's own files."""
+    """Python 3.14 looks in the standard library first, then in vendored packages, then in the Worker's own files."""
     facts = get(server, "facts").json()
     assert facts["python"] == [3, 14]
     order = ["/lib/python314.zip", "/session/metadata/python_modules", "/session/metadata"]
@@ -46,12 +46,12 @@ def test_the_interpreter_looks_for_modules_as_production_does(server: DevServer)
 
 
 def test_bindings_are_those_of_wrangler_toml(server: DevServer) -> None:
-    """Nothing of the local runtime shows; Workers AI, which needs the network, is left out."""
+    """Nothing of the local runtime is visible. Workers AI, which needs the network, is left out."""
     assert get(server, "facts").json()["bindings"] == ["DB", "JOBS", "COUNTER"]
 
 
 def test_variables_come_from_three_places_in_order(server: DevServer) -> None:
-    """wrangler.toml, then .dev.vars, then --var; AI_PROVIDER is `demo` unless one of the last two says more."""
+    """wrangler.toml, then .dev.vars, then --var. AI_PROVIDER is `demo` unless one of the last two sets it."""
     assert get(server, "facts").json()["variables"] == {
         "AI_PROVIDER": "demo",
         "FROM_FILE": "toml",
@@ -71,7 +71,7 @@ def test_prints_and_logs_are_plain_lines(server: DevServer) -> None:
 
 
 def test_an_exception_in_fetch_shows_its_traceback_and_is_a_500(server: DevServer) -> None:
-    """The client learns nothing but the status; the terminal shows file, line and message, once."""
+    """The client sees only the status. The terminal shows file, line and message, once."""
     response = get(server, "fail")
     assert response.status_code == 500
     assert "fetch broke" not in response.text
@@ -81,7 +81,7 @@ def test_an_exception_in_fetch_shows_its_traceback_and_is_a_500(server: DevServe
 
 
 def test_an_exception_in_queue_is_shown_and_the_message_comes_again(server: DevServer) -> None:
-    """`max_retries` of wrangler.toml holds: with 2, a message that always fails is delivered three times."""
+    """`max_retries` of wrangler.toml applies: with 2, a message that always fails is delivered three times."""
     get(server, "send")
     for attempt in (1, 2, 3):
         server.wait_for_line(f"^delivery {attempt} 1$")
@@ -90,7 +90,7 @@ def test_an_exception_in_queue_is_shown_and_the_message_comes_again(server: DevS
 
 
 def test_an_exception_in_an_alarm_is_shown_and_it_rings_again(server: DevServer) -> None:
-    """An alarm that raises is repeated by the runtime, in the same object."""
+    """The runtime repeats an alarm that raises, in the same object."""
     get(server, "wake")
     assert any("in alarm" in line for line in traceback_of(server, "RuntimeError: alarm broke"))
     eventually(lambda: server.lines.count("alarm rang") == 2)
@@ -110,14 +110,14 @@ def test_background_work_goes_on_after_the_reply(server: DevServer) -> None:
 
 
 def test_cron_fires_at_the_interval_and_never_over_itself(server: DevServer) -> None:
-    """`--cron-every 0.1` with runs of 0.3 s: one begins only when the one before it has ended."""
+    """With `--cron-every 0.1` and runs of 0.3 s, each run begins only when the previous one has ended."""
     eventually(lambda: server.lines.count("cron done") >= 3)
     runs = [line for line in list(server.lines) if line.startswith("cron")]
     assert runs[:6] == ["cron * * * * *", "cron done"] * 3
 
 
 def test_a_change_reloads_and_a_broken_one_does_not(tmp_path: Path) -> None:
-    """State stays over a reload; code that cannot start is shown and the old goes on; a fix is picked up."""
+    """State survives a reload. Code that cannot start is shown while the old code runs on. A fix is picked up."""
     source = write_tiny_worker(tmp_path / "project")
     greeting = source / "greeting.py"
     with DevServer(tmp_path / "state", project=tmp_path / "project") as server:
@@ -136,7 +136,7 @@ def test_a_change_reloads_and_a_broken_one_does_not(tmp_path: Path) -> None:
             assert re.search(r'File "src/greeting\.py", line 1', "\n".join(server.lines[seen:]))
             assert error in "\n".join(server.lines[seen:])
             assert get(server, "status").json() == {"greeting": "changed"}
-        # The same interpreter has answered all along: the two above and this one.
+        # One interpreter answered all requests: the two above and this one.
         assert get(server, "facts").json()["served"] == served + 3
 
         seen = len(server.lines)

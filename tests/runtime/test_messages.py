@@ -17,7 +17,7 @@ from tests.support.wired_worker import write_wired_worker
 
 pytestmark = pytest.mark.runtime
 SMALL = {"maxChars": 40}
-CONSUMERS = 10  # of the local queue, see local/queue.mjs: with as many tasks at work, the next ones stay in it
+CONSUMERS = 10  # of the local queue, see local/queue.mjs: if they are all busy, the next messages stay in it
 
 
 @pytest.fixture(scope="module")
@@ -28,14 +28,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def wired(project: Path, model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """It runs with queues and objects, on the model server."""
+    """It runs with queues and objects, and the model server."""
     with DevServer(tmp_path_factory.mktemp("state"), *openai(model.base_url), project=project) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def through_door(wired: DevServer) -> Iterator[Client]:
-    """A client of it."""
+    """A client of that Worker."""
     with Client(wired.url) as client:
         yield client
 
@@ -55,7 +55,7 @@ def put(client: Client, queue: str, *bodies: object) -> None:
 
 
 def deliver(server: DevServer, task_id: str) -> str:
-    """Have a task's message consumed in an invocation of its own, and say what became of it."""
+    """Let a task's message be consumed in an invocation of its own. Returns its outcome."""
     with Client(server.url) as client:
         bodies = [{"taskId": task_key_of(LOCAL, task_id)}]
         return client.http.post("/_test/messages", json={"queue": None, "bodies": bodies}).text
@@ -68,7 +68,7 @@ def events(server: DevServer, name: str) -> list[dict]:
 
 
 def test_duplicates_while_tasks_run_make_no_call(wired: DevServer, through_door: Client, model: ModelServer):
-    """Three tasks at work at once and ten more deliveries of each, all at once: the live leases stop every one."""
+    """Three running tasks with ten more deliveries each, all at once: the live leases stop every delivery."""
     model.hold()
     tasks = [through_door.submit(paragraphs(8, f"text {number}"), chunk=SMALL)["id"] for number in range(3)]
     with ThreadPoolExecutor(33) as pool:
@@ -86,7 +86,7 @@ def test_duplicates_while_tasks_run_make_no_call(wired: DevServer, through_door:
 
 
 def test_racing_deliveries_of_fresh_tasks_make_one_run(wired: DevServer, through_door: Client, model: ModelServer):
-    """Ten deliveries of a task that nobody has claimed, racing for it: one gets it, each chunk is called for once."""
+    """Ten deliveries race for an unclaimed task: one gets it, and each chunk is called for once."""
     model.hold()
     blockers = [through_door.submit(paragraphs(1, "blocker"), chunk=SMALL)["id"] for _ in range(CONSUMERS)]
     model.wait_for_in_flight(CONSUMERS)
@@ -103,7 +103,7 @@ def test_racing_deliveries_of_fresh_tasks_make_one_run(wired: DevServer, through
 
 
 def test_duplicates_after_a_task_make_no_call(wired: DevServer, through_door: Client, model: ModelServer):
-    """The same message again, after the task is completed, is acknowledged without a call."""
+    """A repeated message of a completed task is acknowledged without a call."""
     task = through_door.finished(through_door.submit(paragraphs(4), chunk=SMALL)["id"])
     before = len(events(wired, "unclaimed"))
     put(
@@ -125,7 +125,7 @@ def test_unreadable_messages_are_acknowledged_and_reported(wired: DevServer, thr
 
 
 def test_a_dead_letter_spares_a_task_that_is_worked_on(wired: DevServer, through_door: Client, model: ModelServer):
-    """A message in the dead-letter queue does not fail a task under a live lease, nor one that has ended."""
+    """A message in the dead-letter queue does not fail a task under a live lease, nor an ended one."""
     model.hold()
     task_id = through_door.submit(paragraphs(2), chunk=SMALL)["id"]
     model.wait_for_in_flight(2)
@@ -137,7 +137,7 @@ def test_a_dead_letter_spares_a_task_that_is_worked_on(wired: DevServer, through
 
 
 def test_a_queue_that_refuses_falls_through(project: Path, model: ModelServer, tmp_path: Path):
-    """When a send fails the task goes to its object instead. The answer is 202 and does not wait for that."""
+    """If a send fails, the task goes to its object. The answer is 202 and does not wait for that."""
     flags = [*openai(model.base_url), *variables({"QUEUE_REFUSES": "yes"})]
     with DevServer(tmp_path, *flags, project=project) as server, Client(server.url) as client:
         accepted = client.submit(paragraphs(4), chunk=SMALL)
@@ -148,9 +148,9 @@ def test_a_queue_that_refuses_falls_through(project: Path, model: ModelServer, t
 
 
 def test_a_task_that_breaks_its_worker_ends_as_failed(tmp_path: Path):
-    """A poison task, whose every run raises, is tried again and ends as failed with a reason, not as a loop.
+    """A poison task, whose every run raises, is retried and ends as failed with a reason.
 
-    Its rests are made short: ten minutes are the simulation's.
+    Its rests are short here. The simulation uses the real ten minutes.
     """
     folder = tmp_path / "project"
     folder.mkdir()

@@ -1,4 +1,4 @@
-"""What the Worker sends to an OpenAI-compatible server, and how it lives with that server's trouble."""
+"""What the Worker sends to an OpenAI-compatible server, and how it handles that server's trouble."""
 
 import itertools
 import json
@@ -15,10 +15,10 @@ from tests.support.model_server import ModelServer
 
 pytestmark = pytest.mark.runtime
 SMALL = {"maxChars": 40}
-# The local clock may be late by a turn where Cloudflare's is not (local/standing_clock.js): what it times is early by
-# so much at most.
+# The local clock may be late by a turn where Cloudflare's is not (local/standing_clock.js). So timed events may come
+# early by this much.
 LATE_CLOCK_SECONDS = 0.25 if os.environ["ONCEOVER_LOCAL_CLOCK"] == "standing" else 0.0
-# What CPython, Pyodide and workerd say of a task or a promise that nobody waited for.
+# What CPython, Pyodide and workerd print about a task or promise that was never awaited.
 LEFTOVER = re.compile(
     r"was destroyed but it is pending|never retrieved|never awaited|Exception in callback|Exception ignored"
     r"|[Uu]ncaught|[Uu]nhandled|different request"
@@ -35,7 +35,7 @@ def _fresh(model: ModelServer):
 
 
 def test_twelve_chunks_make_exactly_twelve_calls(client: Client, model: ModelServer):
-    """Each chunk is one call, its text verbatim the one user message, the instructions the one system message."""
+    """Each chunk is one call, with its text verbatim as the user message and the instructions as the system message."""
     text = paragraphs(12)
     task = client.finished(client.submit(text, instructions="Count the words.", chunk=SMALL, model="m-1")["id"])
     assert task["status"] == "completed"
@@ -49,18 +49,22 @@ def test_twelve_chunks_make_exactly_twelve_calls(client: Client, model: ModelSer
 
 
 def test_merge_adds_only_its_levels(client: Client, model: ModelServer):
-    """`merge` adds the calls of its levels, each level smaller than the one below, and nothing else."""
+    """`merge` adds only the calls of its levels, and each level is smaller than the one below."""
     model.output_chars = 900
     task = client.finished(client.submit(paragraphs(12), reduce="merge", chunk=SMALL)["id"])
     assert task["status"] == "completed"
-    # 12 outputs of 900 code points, two to a call of 2,000: 6, 3, then one call takes three, shortened.
+    # 12 outputs of 900 code points, two to a call of 2,000: first 6 calls, then 3, then one takes three shortened
+    # outputs.
     assert len(model.calls()) == 12 + 6 + 3 + 1
     assert task["usage"]["modelCalls"] == task["usage"]["minimumCalls"] == 22
     assert task["usage"]["inputTokens"] == model.usage()[0]
 
 
 def test_a_rate_limit_is_obeyed_and_costs_no_attempt(client: Client, model: ModelServer):
-    """429 with Retry-After: 2: no call arrives for two seconds, all chunks finish, more often than attempts allow."""
+    """After a 429 no call arrives for the two seconds of its Retry-After.
+
+    All chunks finish, with more calls than attempts.
+    """
     model.plan = Plan(decide=lambda call: rate_limit(2) if call.number <= 4 else None)
     task = client.finished(client.submit(paragraphs(1), chunk=SMALL)["id"])
     assert task["status"] == "completed"
@@ -71,7 +75,7 @@ def test_a_rate_limit_is_obeyed_and_costs_no_attempt(client: Client, model: Mode
 
 @pytest.mark.parametrize("trouble", [status(500), status(503), garbage(), empty(), drop()], ids=lambda item: item.label)
 def test_transient_trouble_is_retried(client: Client, model: ModelServer, trouble):
-    """Each kind of passing trouble is tried again with backoff; chunks that are done are not asked for again."""
+    """Each kind of passing trouble is retried with backoff. Finished chunks are not called for again."""
     text = paragraphs(3)
     second = text.split("\n\n")[1]
     failures = iter([trouble, trouble])
@@ -92,10 +96,10 @@ def test_transient_trouble_is_retried(client: Client, model: ModelServer, troubl
 def test_timeouts_are_retried_until_the_attempts_are_used_up(
     dev: DevServer, client: Client, model: ModelServer, trouble
 ):
-    """A server that never answers, or never to the end, costs MAX_ATTEMPTS calls; the failed task says why.
+    """A server that never answers, or never finishes, costs MAX_ATTEMPTS calls. The failed task says why.
 
-    Each call's connection is closed before the next call, and nothing of it is left to complain about later. When its
-    time is up is a test's of `test_worker`, under a clock of its own.
+    Each call's connection is closed before the next call, and nothing of it is left to complain about later.
+    `test_worker` tests when its time is up, under a clock of its own.
     """
     printed = len(dev.lines)
     model.plan = Plan(decide=lambda call: trouble)
@@ -113,7 +117,7 @@ def test_timeouts_are_retried_until_the_attempts_are_used_up(
 
 @pytest.mark.parametrize("code", [400, 401, 403, 404])
 def test_a_refusal_fails_at_once(client: Client, model: ModelServer, code: int):
-    """A permanent refusal fails the task at the first answer, with the cause and no retry."""
+    """A permanent refusal fails the task at the first answer, with the cause and without a retry."""
     model.plan = Plan(decide=lambda call: status(code))
     task = client.finished(client.submit(paragraphs(1), chunk=SMALL)["id"])
     assert task["status"] == "failed"
@@ -123,7 +127,7 @@ def test_a_refusal_fails_at_once(client: Client, model: ModelServer, code: int):
 
 
 def test_finished_chunks_survive_a_failure(client: Client, model: ModelServer):
-    """What was finished before a refusal stays readable, and a retry asks only for the rest."""
+    """Chunks finished before a refusal stay readable, and a retry calls only for the rest."""
     text = paragraphs(8)
     last = text.split("\n\n")[-1]
     model.plan = Plan(decide=lambda call: status(401) if last in call.user else None)
@@ -138,7 +142,7 @@ def test_finished_chunks_survive_a_failure(client: Client, model: ModelServer):
 
 
 def test_cancel_stops_spending(client: Client, model: ModelServer):
-    """After the answer to a cancellation no call starts, and the bill is what the server counted."""
+    """After the answer to a cancellation no call starts, and the bill is the server's count."""
     model.hold()
     task = client.submit(paragraphs(30), chunk=SMALL)
     model.wait_for_in_flight(6)
@@ -174,7 +178,7 @@ def test_many_tasks_at_once_make_no_extra_call(client: Client, model: ModelServe
 
 
 def test_outputs_that_were_cut_off_are_marked(client: Client, dev: DevServer, model: ModelServer):
-    """`length` and `content_filter`: in the chunks, in the task, in the list and in the log."""
+    """`length` and `content_filter` appear in the chunks, the task, the list and the log."""
     text = paragraphs(3)
     reasons = dict(zip(text.split("\n\n"), ["length", "stop", "content_filter"], strict=True))
     model.plan = Plan(decide=lambda call: ended(reasons[call.user.strip()]))

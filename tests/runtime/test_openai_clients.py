@@ -19,7 +19,7 @@ pytestmark = pytest.mark.runtime
 
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    """URL and key of a Worker that asks for keys."""
+    """URL and key of a Worker that requires keys."""
     state = tmp_path_factory.mktemp("state")
     with DevServer(state, *variables(WALKED)) as server:
         yield server.url, make_key(state)
@@ -36,7 +36,7 @@ def test_openai_for_javascript(deployment: tuple[str, str]):
 
 
 def test_the_programs_of_the_documents(deployment: tuple[str, str]):
-    """What docs/openai.md shows runs as it stands there, and prints what it says."""
+    """The programs in docs/openai.md run unchanged and print what the page says."""
     page = ROOT / "docs" / "openai.md"
     (python,), (javascript,), printed = blocks(page, "python"), blocks(page, "js"), blocks(page, "text")[-1]
     url, key = deployment

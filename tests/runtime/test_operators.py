@@ -1,4 +1,4 @@
-"""An operator looks after another tenant's task on the real runtime, which a key without the scope cannot."""
+"""An operator handles another tenant's task on the real runtime. A key without the scope cannot."""
 
 import json
 from collections.abc import Iterator
@@ -18,21 +18,23 @@ pytestmark = pytest.mark.runtime
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the server keeps everything."""
+    """The server's state."""
     return tmp_path_factory.mktemp("state")
 
 
 @pytest.fixture(scope="module")
 def server(model: ModelServer, state: Path) -> Iterator[DevServer]:
-    """The Worker, asking for keys."""
+    """The Worker, requiring keys."""
     flags = openai(model.base_url, AI_TIMEOUT_SECONDS=20, LEASE_SECONDS=40)
     with DevServer(state, *flags, "--var", "REQUIRE_KEYS:true", "--cron-every", "2") as started:
         yield started
 
 
 def test_an_operator_looks_after_anothers_task(server: DevServer, state: Path, model: ModelServer) -> None:
-    """It is listed, read, cancelled, retried and followed to its end, with a key from `make key`; each act is in the
-    log with both tenants. A plain key of a third tenant is refused, whether it names the tenant or not."""
+    """With a key from `make key` it is listed, read, cancelled, retried and followed to its end.
+
+    Each act is in the log with both tenants. A third tenant's plain key is refused, whether or not it names the tenant.
+    """
     operator = make_key(state, "--scopes", "read,write,operator")
     acme, plain = insert_key(state, "acme"), insert_key(state, "other")
     headers = {"Authorization": f"Bearer {operator}"}

@@ -26,15 +26,15 @@ TASKS = 20
 SMALL = {"maxChars": 40}
 AT_WORK = 40  # calls at the model, of seven tasks at least, when the database stalls
 SERVICE_SECONDS = 0.1
-OTHERS = 25  # callers before each call: an answer takes 2.6 s and more, and calls used to have 2 s to start in
+OTHERS = 25  # callers before each call: an answer takes 2.6 s or more, and calls once had 2 s to start
 
 
-# Whoever asks now and then must not do so on a connection that the server is about to close, after 15 s of rest.
+# A rare request must not use a connection that the server is about to close, after 15 s without one.
 ALONE = {"Connection": "close"}
 
 
 class AskingAgain(Client):
-    """Reads again when an answer is lost, as any client may: a runtime that stood still can drop a connection."""
+    """Reads again after a lost answer, as any client may: a runtime that stood still can drop a connection."""
 
     def task(self, task_id: str, **query: str | float) -> Json:
         for _ in range(5):
@@ -44,13 +44,13 @@ class AskingAgain(Client):
 
 
 def refused(client: Client) -> httpx.Response | None:
-    """Ask what a submission would come to: the answer, if the database is too slow for one."""
+    """Ask what a submission would do. Returns the answer if the database is too slow for one."""
     answer = client.http.post("/api/tasks?dryRun=true", json={"input": "Would you take this?"}, headers=ALONE)
     return answer if answer.status_code == 503 else None
 
 
 def taken(client: Client) -> str | None:
-    """Submit a task: its id, unless the database is still too slow for it."""
+    """Submit a task. Returns its id, unless the database is still too slow for it."""
     answer = client.http.post("/api/tasks", json={"input": paragraphs(CHUNKS), "chunk": SMALL}, headers=ALONE)
     if answer.status_code == 202:
         return str(answer.json()["id"])
@@ -66,7 +66,7 @@ def completed(client: Client) -> int:
 
 
 def check_writes(database: SharedD1, tasks: Sequence[str]) -> None:
-    """Hold what workers wrote to each task against its calls, the time, and what a run may write at first."""
+    """Compare what workers wrote to each task with its calls, the time, and what a run may write at first."""
     for task_id in tasks:
         (account,) = [one for key, one in database.accounts.items() if key.endswith(task_id)]
         of_calls = limits.WRITES_A_CALL * CHUNKS
@@ -75,7 +75,7 @@ def check_writes(database: SharedD1, tasks: Sequence[str]) -> None:
 
 
 def check_bill(client: Client, model: ModelServer, tasks: Sequence[str]) -> None:
-    """See all tasks complete, with one call for each chunk by their own count and by the model's."""
+    """Check that all tasks complete, with one call for each chunk by their own count and the model's."""
     ended = [client.finished(task_id, seconds=240) for task_id in tasks]
     assert [task["status"] for task in ended] == ["completed"] * len(tasks)
     assert [(task["usage"]["modelCalls"], task["usage"]["inDoubt"]) for task in ended] == [(CHUNKS, 0)] * len(tasks)
@@ -83,7 +83,7 @@ def check_bill(client: Client, model: ModelServer, tasks: Sequence[str]) -> None
 
 
 def work_through_a_stall(environment: Sequence[str], folder: Path) -> None:
-    """Twenty tasks share a database that stands still, refuses newcomers meanwhile, and is slow ever after."""
+    """Twenty tasks share a database that stalls, refuses new tasks during it, and stays slow."""
     with (
         SharedD1() as database,
         ModelServer(api_key="test-key") as model,
@@ -111,18 +111,21 @@ def work_through_a_stall(environment: Sequence[str], folder: Path) -> None:
         newcomer = eventually(lambda: taken(client), seconds=60, pause=0.5)
         assert newcomer is not None
         eventually(lambda: completed(client) == TASKS + 1, seconds=240, pause=0.5)
-        database.service_seconds, database.others = 0.0, 0  # what is left is to read
+        database.service_seconds, database.others = 0.0, 0  # only reads are left
         check_bill(client, model, [*tasks, newcomer])
         check_writes(database, [*tasks, newcomer])
 
 
 def test_tasks_share_a_slow_database_that_stalls(tmp_path: Path) -> None:
-    """All complete with one call a chunk, at two writes a call and two a minute; new tasks are refused, then taken."""
+    """All complete with one call a chunk, at two writes a call and two a minute.
+
+    New tasks are refused, later accepted.
+    """
     on_each_route(tmp_path, work_through_a_stall)
 
 
 def stand_still(environment: Sequence[str], folder: Path) -> None:
-    """Stop all of the runtime four times, with twenty tasks under way."""
+    """Stop the whole runtime four times, with twenty tasks under way."""
     with (
         ModelServer(api_key="test-key", latency_seconds=0.3) as model,
         DevServer(
@@ -135,7 +138,7 @@ def stand_still(environment: Sequence[str], folder: Path) -> None:
             members = server.group_members()
             for pid in members:
                 os.kill(pid, signal.SIGSTOP)
-            time.sleep(3)  # this is the fault, and no wait for a state
+            time.sleep(3)  # this is the fault itself, not a wait for a state
             for pid in members:
                 os.kill(pid, signal.SIGCONT)
             client.task(tasks[-1]["id"])
@@ -147,5 +150,5 @@ def stand_still(environment: Sequence[str], folder: Path) -> None:
 
 
 def test_a_runtime_that_stands_still_loses_and_doubles_nothing(tmp_path: Path) -> None:
-    """Each time for longer than calls have to start in: all tasks complete, and what is paid twice was in doubt."""
+    """Each stop lasts longer than calls have to start. All tasks complete, and what was paid twice was in doubt."""
     on_each_route(tmp_path, stand_still)

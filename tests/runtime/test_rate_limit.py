@@ -1,4 +1,4 @@
-"""The limit of requests on the real runtime, bound as wrangler.toml says how."""
+"""The limit of requests on the real runtime, bound as wrangler.toml explains."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ LIMIT = 3
 
 
 def with_limiter(folder: Path) -> Path:
-    """Copy the project, with the marks before the block of the limiter taken off and a small limit."""
+    """Copy the project with the limiter's block uncommented and a small limit."""
     copy_worker(folder)
     text = (ROOT / "wrangler.toml").read_text()
     before, header, after = text.partition("# [[ratelimits]]\n")
@@ -24,7 +24,7 @@ def with_limiter(folder: Path) -> Path:
 
 
 def test_requests_beyond_the_limit(tmp_path: Path):
-    """Of eight requests at most two windows' worth are answered, the rest is 429; the status stays readable."""
+    """Of eight requests at most two windows' worth are answered, the rest gets 429. The status stays readable."""
     project = with_limiter(tmp_path / "project")
     with DevServer(tmp_path / "state", project=project) as server, Client(server.url) as client:
         answers = [client.http.get("/api/tasks") for _ in range(8)]

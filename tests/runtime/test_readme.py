@@ -1,4 +1,4 @@
-"""The commands of the documents run as written, and the README's output is the real one."""
+"""The commands of the documents run as written, and the README shows the real output."""
 
 import contextlib
 import json
@@ -23,7 +23,7 @@ ALL = {str(path.relative_to(ROOT)): path for path in documents()}
 
 
 class MakeDev(DevServer):
-    """A server that is started as the documents say, by make."""
+    """A server that make starts as the documents say."""
 
     def __init__(self, persist_to: Path, *arguments: str) -> None:
         super().__init__(persist_to, *arguments)
@@ -40,13 +40,13 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(state: Path) -> Iterator[DevServer]:
-    """What a bare `make dev` serves, but for the port and the folder."""
+    """What a bare `make dev` serves, except for the port and the folder."""
     with MakeDev(state) as server:
         yield server
 
 
 def test_the_first_two_commands_and_their_output(server: DevServer):
-    """The commands that submit and read a text work as they stand, for both examples, with the outputs shown."""
+    """The commands that submit and read a text work unchanged, for both examples, with the outputs shown."""
     assert blocks(README)[0] == "make dev\n"
     block = blocks(README)[1]
     (shown_task,) = blocks(README, "json")
@@ -65,7 +65,7 @@ def test_the_first_two_commands_and_their_output(server: DevServer):
 
 
 def _appear_in_order(shown: str, output: str) -> None:
-    """Each part of what is shown stands in the output, in this order; the first at its beginning."""
+    """Each part of the shown text stands in the output, in this order, the first one at its beginning."""
     first, *others = shown.rstrip().split("\n…\n")
     assert output.startswith(first)
     place = len(first)
@@ -74,7 +74,7 @@ def _appear_in_order(shown: str, output: str) -> None:
 
 
 def _agree(shown: Any, real: Any) -> None:
-    """What is shown is what came, but for the id; `…` stands for something left out."""
+    """The shown text equals the output, except for the id; `…` stands for omitted text."""
     if shown == "…":
         return
     if isinstance(shown, dict):
@@ -91,7 +91,7 @@ def _agree(shown: Any, real: Any) -> None:
 
 
 def test_the_example_of_the_api_page(server: DevServer):
-    """Its commands give the task that it shows, and a text that is a number gives the problem that it shows."""
+    """Its commands give the task that it shows, and a number as text gives the problem that it shows."""
     task, problem = (json.loads(shown) for shown in blocks(ALL["docs/api.md"], "json"))
     done = shell_blocks.run(blocks(ALL["docs/api.md"])[0].replace(LOCAL_URL, server.url))
     assert done.returncode == 0, done.stderr
@@ -107,9 +107,9 @@ WITH_COMMANDS = [name for name, path in ALL.items() if blocks(path) and name != 
 
 @pytest.mark.parametrize("name", [*WITH_COMMANDS, pytest.param(LONG, marks=pytest.mark.campaign)])
 def test_the_commands_of_a_document_run(name: str, server: DevServer, state: Path, tmp_path: Path):
-    """Every command of every block is run, a block at a time, unless `NOT_RUN` names it and says why not.
+    """Every command of every block is run, block by block, unless `NOT_RUN` names it with a reason.
 
-    A `make dev` with arguments starts a server, and the blocks behind it talk to that one.
+    A `make dev` with arguments starts a server, and the blocks after it talk to that one.
     """
     with contextlib.ExitStack() as stack:
         url = server.url
@@ -136,7 +136,7 @@ def test_the_local_database_lies_where_a_former_one_is_looked_for(server: DevSer
 
 @pytest.mark.parametrize("command", [command for command in shell_blocks.listed_commands() if command != "make dev"])
 def test_the_commands_of_the_table_run(command: str, server: DevServer, state: Path):
-    """What the README's table lists is run, shortened where it takes minutes, or is an exception."""
+    """The commands in the README's table are run, or shortened if they take minutes, or are listed as exceptions."""
     if shell_blocks.not_run(command) is None:
         done = shell_blocks.run(shell_blocks.trial(command, server.url, state))
         assert done.returncode == 0, done.stdout + done.stderr

@@ -10,8 +10,8 @@ from tests.support.wired_worker import write_wired_worker
 
 pytestmark = pytest.mark.runtime
 HANDLES = 3_000
-# Each of many handles adds another, so those come behind all of the first. So does the one that JavaScript adds once
-# the first has run. The Worker has answered a request before: its event loop is as its settings want it.
+# Each of many handles adds another, and those come after all of the first. So does the handle that JavaScript adds once
+# the first has run. The Worker has answered a request before, so its event loop follows its settings.
 DOOR = """
 import asyncio as _asyncio
 import json as _json
@@ -44,7 +44,7 @@ class Default(Default):
 
 
 def test_more_than_a_thousand_ready_handles_keep_their_order(tmp_path: Path):
-    """Beyond a thousand some took timers, and newer ones overtook them."""
+    """With more than a thousand handles, some once used timers and newer ones overtook them."""
     project = write_wired_worker(tmp_path / "project", DOOR)
     with DevServer(tmp_path / "state", project=project) as server:
         httpx.get(f"{server.url}/api/async-status", timeout=20)

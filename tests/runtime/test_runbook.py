@@ -1,4 +1,4 @@
-"""The runbook's steps as they are written: commands in blocks and in sentences, on a server that wants keys."""
+"""The runbook's steps as written: commands in blocks and in sentences, on a server that requires keys."""
 
 import os
 import re
@@ -45,14 +45,14 @@ class World:
         return written.replace("{id}", self.ids.get(kind, ""))
 
     def command(self, written: str) -> str:
-        """A command of the runbook with values in place of what stands in capitals."""
+        """A command of the runbook with values in place of its words in capitals."""
         named = {"ID": self.ids["endpoint"], "NAME": "another", "URL": f"{self.receiver.url}/another"}
         if not written.startswith("onceover "):
             return written
         return re.sub(r"(?<= )(ID|NAME|URL)\b", lambda found: named[found[1]], written)
 
     def run(self, script: str) -> subprocess.CompletedProcess[str]:
-        """Run it in a shell that has what the runbook says first: `URL` and `KEY`."""
+        """Run it in a shell with the runbook's variables: `URL` and `KEY`."""
         without = {name: value for name, value in os.environ.items() if name not in OF_THE_OUTER_MAKE}
         environment = {
             **without,
@@ -105,7 +105,7 @@ def test_nothing_is_overlooked() -> None:
 
 @pytest.mark.parametrize("block", blocks(RUNBOOK))
 def test_a_block_runs_with_a_key(block: str, world: World) -> None:
-    """`URL` and `KEY` are set as the page says, and no answer is an error."""
+    """With `URL` and `KEY` set as the page says, no answer is an error."""
     if block.startswith("npx wrangler tail"):
         return  # test_wrangler_commands.py
     done = world.run(block.replace("curl -s ", "curl -s --fail-with-body "))
@@ -114,7 +114,7 @@ def test_a_block_runs_with_a_key(block: str, world: World) -> None:
 
 @pytest.mark.parametrize("request_line", [line for line in REQUESTS if line not in NOT_RUN])
 def test_a_request_of_a_sentence_is_answered(request_line: str, world: World) -> None:
-    """With the operator's key, and with an id of what the sentence speaks of."""
+    """The request uses the operator's key and an id of the thing in the sentence."""
     method, path = request_line.split(" ")
     answer = httpx.request(
         method, world.server.url + world.path(path), headers={"Authorization": f"Bearer {world.key}"}, timeout=60
@@ -124,7 +124,7 @@ def test_a_request_of_a_sentence_is_answered(request_line: str, world: World) ->
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_command_of_a_sentence_runs(program: str, world: World) -> None:
-    """Commands of make that go to an account are looked up, and their flags parsed by tests of their own."""
+    """make commands that use an account are only looked up. Their flags have tests of their own."""
     command = world.command(program)
     if command.startswith("make "):
         command = command.replace("make ", "make -n ", 1)

@@ -1,4 +1,4 @@
-"""The import of the Worker under the rules of an upload, by Cloudflare's own glue, which takes a memory snapshot.
+"""Imports the Worker under the rules of an upload, with Cloudflare's own glue, which takes a memory snapshot.
 
 Every other test of the runtime starts from such a snapshot of the whole Worker.
 """
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.runtime
 
 @pytest.fixture
 def project(tmp_path: Path) -> Callable[[str], Path]:
-    """Make a copy of the Worker, one module of which does something more."""
+    """Make a copy of the Worker with an addition to one module."""
 
     def make(addition: str) -> Path:
         copy_worker(tmp_path)
@@ -50,7 +50,7 @@ def project(tmp_path: Path) -> Callable[[str], Path]:
 def test_the_local_runtime_refuses_what_an_upload_refuses(
     project: Callable[[str], Path], tmp_path: Path, addition: str, complaint: str
 ):
-    """`make dev` ends with the reason, instead of running what could not be deployed."""
+    """`make dev` ends with the reason, instead of running what cannot be deployed."""
     server = DevServer(tmp_path / "state", project=project(addition))
     with pytest.raises(ServerEnded, match=complaint), server:
         pass
@@ -58,7 +58,7 @@ def test_the_local_runtime_refuses_what_an_upload_refuses(
 
 
 def test_what_needs_no_randomness_at_import_is_let_through(project: Callable[[str], Path], tmp_path: Path):
-    """A seeded generator, names of the global scope, and a function of `random` that works once there are requests."""
+    """A seeded generator, global names, and a function of `random` that works once there are requests are allowed."""
     root = project(
         "import random\nfrom random import random as chance\nimport js\nfrom js import AbortController, fetch\n"
         "SEEDED = random.Random(7).random()\n"

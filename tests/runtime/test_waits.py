@@ -1,4 +1,4 @@
-"""Waits on the real runtime end at odd moments, whatever its clock does: an isolate that spins answers no more."""
+"""Waits on the real runtime that end at odd moments, on either clock: an isolate that loops answers no more."""
 
 import random
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from tests.support.model_server import ModelServer
 
 pytestmark = pytest.mark.runtime
 
-# `?wait=`, and how many chunks the task has that is waited for.
+# `?wait=`, and how many chunks the task has.
 WAITS = [(1.2342, 9), (0.7777, 7), (1, 12), (2.0501, 20), (2, 9)]
 
 
@@ -51,19 +51,19 @@ def wait_for_each(client: Client) -> None:
 
 
 def test_waits_of_odd_times_end(client: Client):
-    """On a clock that stands still within a turn, the first of them used to hang the isolate."""
+    """On a clock that stands still within a turn, all waits end. The first of them once hung the isolate."""
     wait_for_each(client)
 
 
 def test_waits_end_on_pyodides_own_loop(model: ModelServer, tmp_path: Path):
-    """EVENT_LOOP gives the loop back, with a line of log. It takes no timer for 2 ms and less, and nothing hangs."""
+    """EVENT_LOOP selects that loop, with a log line. It uses no timer for 2 ms or less, and nothing hangs."""
     with serving(tmp_path, "durable-object", model, EVENT_LOOP="pyodide") as (server, client):
         wait_for_each(client)
         assert '"event":"event_loop_kept"' in server.output
 
 
 def test_a_stream_of_odd_times_ends(client: Client):
-    """Whoever follows a task gets its last event."""
+    """A client that follows a task gets its last event."""
     task = client.submit(paragraphs(9), chunk={"maxChars": 40})
     lines = client.http.get(task["links"]["events"]).text
     assert '"status":"completed"' in lines.replace(" ", ""), lines

@@ -1,4 +1,4 @@
-"""Whichever route works on a task, its end is told at once, by whoever wrote it: no sweep is needed for that."""
+"""On every route the worker that writes a task's end also sends its message at once, without a sweep."""
 
 import secrets
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.runtime
 
 @pytest.fixture(scope="module")
 def server(route: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """The Worker on one route. Its cron does not come while these tests run."""
+    """The Worker on one route. Its cron does not fire during these tests."""
     values = {"WEBHOOK_KEY": secrets.token_urlsafe(32), "WEBHOOK_LOOPBACK": "true"}
     state = tmp_path_factory.mktemp("state")
     with DevServer(state, *ENVIRONMENTS[route], *variables(values), "--cron-every", "600") as made:
@@ -23,7 +23,7 @@ def server(route: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev
 
 
 def test_an_end_is_told_without_cron(server: DevServer, route: str):
-    """A task completes, nobody asks for anything any more, and its message comes."""
+    """A task completes, no further request comes, and its message arrives."""
     with Receiver() as receiver, Client(server.url) as client:
         endpoint = {"name": "one", "url": f"{receiver.url}/one", "event_types": ["task.completed"]}
         answer = client.http.post("/v1/webhook_endpoints", json=endpoint)

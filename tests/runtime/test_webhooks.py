@@ -32,14 +32,14 @@ ENDS = ["task.completed", "task.cancelled"]
 
 @pytest.fixture(scope="module")
 def receiver() -> Iterator[Receiver]:
-    """Somebody who listens."""
+    """A receiver of messages."""
     with Receiver() as made:
         yield made
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """The Worker with a key for webhooks, which may go to this machine."""
+    """The Worker with a key for webhooks, which it may send to this machine."""
     values = {"WEBHOOK_KEY": secrets.token_urlsafe(32), "WEBHOOK_LOOPBACK": "true", "REQUIRE_KEYS": "true"}
     with DevServer(tmp_path_factory.mktemp("state"), *variables(values), "--cron-every", "1") as made:
         yield made
@@ -47,7 +47,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
 
 @pytest.fixture(scope="module")
 def key(server: DevServer) -> str:
-    """An API key for everything."""
+    """An API key with all scopes."""
     return make_key(server.persist_to)
 
 
@@ -61,7 +61,7 @@ def client(server: DevServer, key: str) -> Iterator[Client]:
 
 @pytest.fixture(scope="module")
 def sdk(server: DevServer, key: str) -> Iterator[OpenAI]:
-    """OpenAI's own client, as it is."""
+    """OpenAI's own client, unmodified."""
     with OpenAI(base_url=f"{server.url}/v1", api_key=key, max_retries=0) as made:
         yield made
 
@@ -82,7 +82,7 @@ def awaited(receiver: Receiver, endpoint: Any, count: int = 1) -> list[Received]
 
 
 def ended(client: Client) -> str:
-    """Have a task end."""
+    """Submit a task and let it end."""
     return str(client.finished(client.submit("some text")["id"])["id"])
 
 
@@ -105,8 +105,10 @@ def settled(client: Client, task_id: str, status: str) -> Json:
 
 
 def test_an_end_is_told_and_both_verifiers_take_it(client: Client, sdk: OpenAI, receiver: Receiver, endpoint: Any):
-    """The reference implementation and the SDK's `unwrap`; the delivery is listed with its one attempt; no file of the
-    database has the secret."""
+    """The reference implementation and the SDK's `unwrap` accept the message of a task's end.
+
+    The delivery is listed with its one attempt. No file of the database has the secret.
+    """
     task_id = ended(client)
     (message,) = awaited(receiver, endpoint)
     Webhook(endpoint.signing_secret).verify(message.body, dict(message.headers))
@@ -118,7 +120,7 @@ def test_an_end_is_told_and_both_verifiers_take_it(client: Client, sdk: OpenAI, 
 
 
 def test_the_sdk_manages_endpoints(sdk: OpenAI, endpoint: Any, server: DevServer):
-    """Listed and read without its secret, of which the database has nothing; a test call says what was answered."""
+    """Endpoints are listed and read without their secrets. A test call says what the endpoint answered."""
     assert [one.id for one in sdk.webhooks.list()] == [endpoint.id]
     found = sdk.webhooks.retrieve(endpoint.id)
     assert (found.url, found.event_types) == (endpoint.url, ENDS)
@@ -131,7 +133,7 @@ def test_the_sdk_manages_endpoints(sdk: OpenAI, endpoint: Any, server: DevServer
 
 
 def test_both_secrets_sign_while_one_is_being_rotated(client: Client, sdk: OpenAI, receiver: Receiver, endpoint: Any):
-    """For a day, if that is asked for; else the old one ends at once."""
+    """Both secrets sign for a day if the rotation asks for it. Otherwise the old one ends at once."""
     rotated = sdk.webhooks.rotate_secret(endpoint.id, keep_old_secret_active_for_24_hours=True)
     ended(client)
     (message,) = awaited(receiver, endpoint)
@@ -148,15 +150,17 @@ def test_both_secrets_sign_while_one_is_being_rotated(client: Client, sdk: OpenA
 
 @pytest.mark.parametrize("package", ["openai", "openai6"])
 def test_unwrap_for_javascript(client: Client, sdk: OpenAI, receiver: Receiver, package: str):
-    """npm's `openai` takes a message with the endpoint's secret, with both while one is being rotated, and with the new
-    one alone once the old one has ended; with another secret, and with a changed body, it does not."""
+    """npm's `openai` accepts a message with the endpoint's secret, and refuses another secret and a changed body.
+
+    During a rotation it accepts both secrets, and after it only the new one.
+    """
     made = sdk.webhooks.create(name="one", url=f"{receiver.url}/{package}", event_types=ENDS)  # type: ignore[arg-type]
     old, other = made.signing_secret, f"whsec_{'A' * 43}="
     unwrap = (find_node(), "unwrap.mjs", package)
     no = ["InvalidWebhookSignatureError"]
 
     def told(count: int) -> tuple[Received, list[str]]:
-        """The message of a task's end, and what is to be read in it."""
+        """Return the message of a task's end, and what it must say."""
         task_id = ended(client)
         *_, message = awaited(receiver, made, count)
         return message, [message.headers["webhook-id"], "task.completed", task_id]
@@ -175,8 +179,11 @@ def test_unwrap_for_javascript(client: Client, sdk: OpenAI, receiver: Receiver, 
 
 
 def test_the_programs_of_the_page(client: Client, server: DevServer, sdk: OpenAI, key: str, tmp_path: Path):
-    """What docs/webhooks.md shows runs as it stands there, but for ports and the key: an endpoint is registered, the
-    receiver of 20 lines takes the test message and a task's, prints what the page says, and refuses a forged one."""
+    """The programs of docs/webhooks.md run unchanged, except for ports and the key.
+
+    An endpoint is registered. The receiver of 20 lines accepts the test message and a task's, prints what the page
+    says, and refuses a forged one.
+    """
     page = ROOT / "docs" / "webhooks.md"
     register, receive, test = blocks(page, "python")
     (printed,) = blocks(page, "text")
@@ -184,7 +191,7 @@ def test_the_programs_of_the_page(client: Client, server: DevServer, sdk: OpenAI
     port = free_port()
 
     def here(program: str) -> list[str]:
-        """The command that runs a program against this server."""
+        """Return the command that runs a program against this server."""
         changed = program.replace(LOCAL_URL, server.url).replace('api_key="none"', f'api_key="{key}"')
         return [sys.executable, "-c", changed.replace("8000", str(port))]
 
@@ -215,7 +222,7 @@ def _without_ids(line: str) -> str:
 
 
 def test_an_endpoint_is_not_changed(sdk: OpenAI, endpoint: Any):
-    """`update` is refused in words, by an error of the SDK's own, and the endpoint is as it was."""
+    """`update` is refused with a message, as an error of the SDK's own, and the endpoint is unchanged."""
     with pytest.raises(openai.APIStatusError) as refused:
         sdk.webhooks.update(endpoint.id, name="another")
     assert (refused.value.status_code, refused.value.code) == (405, "method_not_allowed")
@@ -224,8 +231,10 @@ def test_an_endpoint_is_not_changed(sdk: OpenAI, endpoint: Any):
 
 
 def test_a_receiver_that_fails_gets_the_message_when_it_is_back(client: Client, receiver: Receiver, endpoint: Any):
-    """A connection that is closed, then 503, which the sweep brings, then 200 at a redelivery: one id, and the attempts
-    say what happened."""
+    """A failed delivery arrives later: after a closed connection, the sweep's try gets 503, and a redelivery 200.
+
+    All have one id, and the attempts say what happened.
+    """
     receiver.answers[httpx.URL(endpoint.url).path] = ["close", 503, 200]
     task_id = ended(client)
     message, _ = awaited(receiver, endpoint, 2)[:2]
@@ -239,7 +248,7 @@ def test_a_receiver_that_fails_gets_the_message_when_it_is_back(client: Client, 
 
 
 def test_a_redirect_is_not_followed(client: Client, receiver: Receiver, endpoint: Any):
-    """It is a failure, and where it leads to nothing comes."""
+    """A redirect counts as a failure, and nothing comes to its target."""
     receiver.answers[httpx.URL(endpoint.url).path] = [307]
     task_id = ended(client)
     awaited(receiver, endpoint)
@@ -249,7 +258,7 @@ def test_a_redirect_is_not_followed(client: Client, receiver: Receiver, endpoint
 
 
 def test_a_receiver_that_is_gone_is_disabled(client: Client, sdk: OpenAI, receiver: Receiver, endpoint: Any):
-    """410 ends the delivery, disables the endpoint, and nothing can be sent to it again."""
+    """410 ends the delivery and disables the endpoint. Nothing can be sent to it again."""
     receiver.answers[httpx.URL(endpoint.url).path] = [410]
     one = settled(client, ended(client), "gone")
     assert sdk.webhooks.retrieve(endpoint.id).model_extra == {"status": "disabled"}
@@ -260,15 +269,15 @@ def test_a_receiver_that_is_gone_is_disabled(client: Client, sdk: OpenAI, receiv
 
 
 def test_an_endpoint_costs_two_rows_more(client: Client, server: DevServer, sdk: OpenAI, receiver: Receiver):
-    """By workerd's own count, from the claim to the record of the attempt; a tenant without endpoints pays none."""
+    """By workerd's count, from the claim to the record of the attempt. A tenant without endpoints pays nothing."""
 
     def rows(event: str, seen: int) -> int:
-        """The count of the first line of this event behind those that were seen."""
+        """Return the count of the first line of this event after those already seen."""
         lines = [json.loads(line) for line in list(server.lines)[seen:] if f'"event":"{event}"' in line]
         return int(lines[0]["rows_written"]) if lines else 0
 
     seen = len(server.lines)
-    ended(client)  # the trigger is noted
+    ended(client)  # this notes the trigger
     eventually(lambda: rows("run_ended", seen), 30)
     seen = len(server.lines)
     ended(client)

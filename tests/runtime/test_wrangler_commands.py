@@ -1,6 +1,6 @@
-"""Every `npx wrangler …` of the documents is a command that the pinned wrangler has, with flags that it knows.
+"""Every `npx wrangler …` of the documents is a command of the pinned wrangler, with flags that it knows.
 
-No account is asked: wrangler's own help is compared.
+No account is used: wrangler's own help is compared.
 """
 
 import os
@@ -15,9 +15,9 @@ import pytest
 from local.node import ROOT, wrangler
 
 SOURCES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md")), ROOT / "local" / "fixes.toml"]
-# What stands for something else in a command, and is one word of it.
+# Stands for an omitted word of a command.
 LEFT_OUT = "…"
-# Arguments, which are no words of a command: names of ours, and what is written in capitals.
+# Arguments, which are no words of a command: our own names, and words in capitals.
 _ARGUMENT = re.compile(r"onceover.*|ai-processing-.*|.*[A-Z…].*")
 
 
@@ -34,7 +34,7 @@ COMMANDS = sorted({command for path in SOURCES for command in _commands(path)})
 
 @cache
 def _help(words: tuple[str, ...]) -> str:
-    """What wrangler says of the command that these words begin; what follows it is taken for its arguments."""
+    """wrangler's help for the command that these words begin. The following words are its arguments."""
     done = subprocess.run(
         wrangler(*words, "--help"),
         cwd=ROOT,
@@ -55,7 +55,7 @@ def _help(words: tuple[str, ...]) -> str:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_wrangler_has_the_command(command: str) -> None:
-    """The words are a command and as many arguments as it takes; each flag is one of its own."""
+    """The words are a command with as many arguments as it takes. Each flag belongs to it."""
     words = shlex.split(command)[2:]
     plain = [word for word in words if not word.startswith("-")]
     said = _help(tuple(word for word in plain if not _ARGUMENT.fullmatch(word)))
@@ -67,14 +67,14 @@ def test_wrangler_has_the_command(command: str) -> None:
     flags = {word.partition("=")[0] for word in words if word.startswith("--")}
     known = set(re.findall(r"(?<=\s)--[a-z][a-z-]*", said))
     assert flags <= known, f"wrangler {signature[1]} has no {flags - known}"
-    # A flag's value that stands apart is not told from an argument, so only too few are a fault.
+    # A flag's value after a space looks like an argument, so only too few arguments are a fault.
     if len(words) > len(path) and LEFT_OUT not in plain:
         required = [argument for argument in arguments if argument.startswith("<")]
         assert len(plain) - len(path) >= len(required), f"wrangler {signature[1]} wants {required}"
 
 
 def test_the_commands_of_the_pages_for_operators_are_among_them() -> None:
-    """None is overlooked by the way in which they are found."""
+    """The search for commands overlooks none of these."""
     for command in (
         "npx wrangler d1 export onceover --remote --output=.build/backup.sql --env=",
         "npx wrangler d1 time-travel restore onceover --timestamp=2026-11-25T12:00:00Z",
