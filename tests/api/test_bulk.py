@@ -30,7 +30,10 @@ def cancel(bench: ApiBench, **fields: object) -> Reply:
 
 
 def failed(bench: ApiBench, code: TaskCode = TaskCode.MODEL_UNAVAILABLE, **fields: Any) -> dict[str, Any]:
-    """Submit a task of three chunks and have it fail on its second; each is a second younger than the one before."""
+    """Submit a task of three chunks and let it fail on its second.
+
+    Each task is a second younger than the previous one.
+    """
     bench.pass_seconds(1)
     task = bench.submit(**fields)
     failure = Failure(code, "the model server answered 503", True)
@@ -39,7 +42,7 @@ def failed(bench: ApiBench, code: TaskCode = TaskCode.MODEL_UNAVAILABLE, **field
 
 
 def statuses(bench: ApiBench, *tasks: dict[str, Any]) -> list[str]:
-    """Read where tasks stand."""
+    """Read the statuses of tasks."""
     return [data(bench.call("GET", task["links"]["self"]))["status"] for task in tasks]
 
 
@@ -47,7 +50,7 @@ def statuses(bench: ApiBench, *tasks: dict[str, Any]) -> list[str]:
 
 
 def test_failed_tasks_are_put_back_and_others_are_not(bench: ApiBench) -> None:
-    """They go on from the chunks that they have, and are sent off; ended and going tasks stay as they are."""
+    """Failed tasks keep their chunks and are sent off. Ended and unfinished tasks stay as they are."""
     ours = [failed(bench), failed(bench, TaskCode.MODEL_REFUSED)]
     pending, completed, cancelled = bench.submit(), bench.submit(), bench.submit()
     bench.complete(completed["id"])
@@ -66,14 +69,14 @@ def test_failed_tasks_are_put_back_and_others_are_not(bench: ApiBench) -> None:
 
 
 def test_a_repetition_puts_nothing_back_again(bench: ApiBench) -> None:
-    """Who repeats the request after a lost answer does no harm."""
+    """A repetition after a lost answer does no harm."""
     failed(bench)
     assert data(retry(bench)) == {"retried": 1, "more": False}
     assert data(retry(bench)) == {"retried": 0, "more": False}
 
 
 def test_a_retry_chooses_by_code_and_time(bench: ApiBench) -> None:
-    """`errorCode` and both ends, which are exclusive, of the time of creation."""
+    """A retry can choose by `errorCode` and by both ends of the time of creation, which are exclusive."""
     first, second, third = failed(bench), failed(bench, TaskCode.MODEL_TIMEOUT), failed(bench)
     assert data(retry(bench, createdAfter=first["createdAt"], createdBefore=third["createdAt"]))["retried"] == 1
     assert statuses(bench, first, second, third) == ["failed", "pending", "failed"]
@@ -84,7 +87,7 @@ def test_a_retry_chooses_by_code_and_time(bench: ApiBench) -> None:
 
 
 def test_at_most_a_hundred_are_put_back_and_more_is_said(bench: ApiBench) -> None:
-    """The oldest first; `more` until none is left."""
+    """The oldest tasks come first, and `more` is true until none is left."""
     tasks = [failed(bench) for _ in range(limits.BULK_TASKS_MOST + 1)]
     assert data(retry(bench)) == {"retried": limits.BULK_TASKS_MOST, "more": True}
     assert statuses(bench, tasks[0], tasks[-2], tasks[-1]) == ["pending", "pending", "failed"]
@@ -92,9 +95,10 @@ def test_at_most_a_hundred_are_put_back_and_more_is_said(bench: ApiBench) -> Non
 
 
 def test_a_dry_run_counts_tasks_and_calls_and_changes_nothing(bench: ApiBench) -> None:
-    """Two chunks are left of each, with three attempts; a merge of three outputs has one call at least and two at most.
+    """A dry run counts tasks and calls: two chunks are left of each task, with three attempts.
 
-    A budget bounds the calls: of seven, five are spent.
+    A merge of three outputs takes at least one call and at most two. A budget limits the calls: of seven, five are
+    spent.
     """
     failed(bench)
     failed(bench, reduce="merge")
@@ -113,7 +117,7 @@ def test_a_dry_run_counts_tasks_and_calls_and_changes_nothing(bench: ApiBench) -
 
 
 def test_a_task_without_budget_is_left_and_named(bench: ApiBench) -> None:
-    """It needs a larger budget: a bulk retry passes over it, and does not take its code."""
+    """A task that needs a larger budget is skipped by a bulk retry and keeps its error code."""
     task = bench.submit(maxModelCalls=3)
     bench.work(bench.claim(task["id"]), {0: "output 0"}, Fail(bench.settings.retention_ms, exhausted(3)))
     assert data(retry(bench)) == {"retried": 0, "more": False}
@@ -123,7 +127,10 @@ def test_a_task_without_budget_is_left_and_named(bench: ApiBench) -> None:
 
 
 def test_a_retry_stays_within_the_tenants_limit(bench: ApiBench) -> None:
-    """As many go back as there is room for; with none it is 429, as for one task."""
+    """A bulk retry puts back only as many tasks as the limit allows.
+
+    If it allows none, the answer is 429, as for one task.
+    """
     tasks = [failed(bench) for _ in range(3)]
     bench.submit()
     bench.limit(tasks_in_flight_most=3)
@@ -134,7 +141,7 @@ def test_a_retry_stays_within_the_tenants_limit(bench: ApiBench) -> None:
 
 
 def test_a_refused_route_leaves_the_tasks_due(bench: ApiBench) -> None:
-    """Nothing is lost: the next sweep has them."""
+    """Nothing is lost: the next sweep finds the tasks."""
     tasks = [failed(bench) for _ in range(3)]
     for sender in bench.senders:
         sender.refuses = True
@@ -144,7 +151,7 @@ def test_a_refused_route_leaves_the_tasks_due(bench: ApiBench) -> None:
 
 
 def test_one_direct_run_is_begun(bench: ApiBench) -> None:
-    """An invocation makes one direct run at a time: the other tasks are due at once."""
+    """An invocation makes one direct run at a time, and the other tasks are due at once."""
     tasks = [failed(bench) for _ in range(3)]
     direct = bench.senders[1]
     bench.senders[0].refuses = True
@@ -157,7 +164,7 @@ def test_one_direct_run_is_begun(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_lost_answers_count_no_task_twice_or_not_at_all(bench: ApiBench, when: When) -> None:
-    """A write whose answer is lost is sent again, and the answer tells what came of both."""
+    """A write whose answer was lost is sent again, and the answer reports the effect of both."""
     failed(bench)
     bench.database.fail(NETWORK_LOST, when, 1, passing=1)
     assert data(retry(bench)) == {"retried": 1, "more": False}
@@ -169,7 +176,7 @@ def test_lost_answers_count_no_task_twice_or_not_at_all(bench: ApiBench, when: W
 
 
 def test_tasks_that_go_on_are_cancelled_and_others_are_not(bench: ApiBench) -> None:
-    """Pending and processing ones; what has ended stays as it is, and a repetition finds nothing."""
+    """Pending and processing tasks are cancelled. Ended ones stay as they are, and a repetition finds nothing."""
     pending, working, done = bench.submit(), bench.submit(), bench.submit()
     bench.begin(working["id"], 1)
     bench.complete(done["id"])
@@ -182,7 +189,7 @@ def test_tasks_that_go_on_are_cancelled_and_others_are_not(bench: ApiBench) -> N
 
 @pytest.mark.parametrize("status", ["pending", "processing"])
 def test_a_cancellation_chooses_by_status_and_time(bench: ApiBench, status: str) -> None:
-    """`status`, and the ends of the time of creation."""
+    """A cancellation can choose by `status` and by the ends of the time of creation."""
     tasks = []
     for _ in range(2):
         bench.pass_seconds(1)
@@ -196,7 +203,7 @@ def test_a_cancellation_chooses_by_status_and_time(bench: ApiBench, status: str)
 
 
 def test_a_dry_run_counts_what_goes_on(bench: ApiBench) -> None:
-    """And changes nothing."""
+    """A dry run counts the unfinished tasks and changes nothing."""
     bench.submit()
     failed(bench)
     reply = cancel(bench, dryRun=True)
@@ -205,7 +212,7 @@ def test_a_dry_run_counts_what_goes_on(bench: ApiBench) -> None:
 
 
 def test_at_most_a_hundred_are_cancelled_and_more_is_said(bench: ApiBench) -> None:
-    """`more` until none is left."""
+    """`more` is true until none is left."""
     for _ in range(limits.BULK_TASKS_MOST + 1):
         bench.submit("x")
     assert data(cancel(bench)) == {"cancelled": limits.BULK_TASKS_MOST, "more": True}
@@ -213,7 +220,7 @@ def test_at_most_a_hundred_are_cancelled_and_more_is_said(bench: ApiBench) -> No
 
 
 def test_no_call_starts_after_the_answer(bench: ApiBench) -> None:
-    """The answer is held until the last calls that were announced can no longer start; on a slow database it is 503."""
+    """The answer waits until the last announced calls can no longer start. On a slow database it is 503."""
     task = bench.submit()
     claim = bench.claim(task["id"])
     bench.work(claim, {}, Continue(180_000, start_ms=5_000))
@@ -232,7 +239,7 @@ def test_no_call_starts_after_the_answer(bench: ApiBench) -> None:
 
 
 def on_objects(bench: ApiBench, count: int) -> list[str]:
-    """Have objects work on so many tasks; return their keys."""
+    """Let objects work on so many tasks. Returns their keys."""
     tasks = [bench.submit("x")["id"] for _ in range(count)]
     for task in tasks:
         bench.begin(task, 0)
@@ -241,7 +248,7 @@ def on_objects(bench: ApiBench, count: int) -> list[str]:
 
 
 def test_objects_are_told_of_their_tasks_end(bench: ApiBench) -> None:
-    """Each with the fence under which it worked; a task of the queue has nobody to tell."""
+    """Each object hears the fence under which it worked. For a task of the queue no object is called."""
     tasks = on_objects(bench, 3)
     bench.submit()
     assert data(cancel(bench)) == {"cancelled": 4, "more": False}
@@ -249,7 +256,7 @@ def test_objects_are_told_of_their_tasks_end(bench: ApiBench) -> None:
 
 
 def test_objects_are_told_within_the_invocations_allowance(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Six at a time, while subrequests are left, and none so late that the answer would be; the others look."""
+    """Objects are notified six at a time, while subrequests and time are left. The others must check for themselves."""
     at_once, most_at_once = 0, 0
 
     async def tell(task_key: str, fence: int) -> None:
@@ -321,7 +328,7 @@ def test_what_is_refused(bench: ApiBench, path: str, body: str, field: str | Non
 
 @pytest.mark.parametrize("path", ["/api/tasks/retry", "/api/tasks/cancel"])
 def test_a_body_is_needed(bench: ApiBench, path: str) -> None:
-    """Nobody means all tasks by sending nothing."""
+    """A request without a body is refused: it must not mean all tasks."""
     bench.submit()
     assert bench.call("POST", path).status == 400
     assert len(bench.database.rows("SELECT 1 FROM tasks WHERE status = 'pending'")) == 1
@@ -329,14 +336,14 @@ def test_a_body_is_needed(bench: ApiBench, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/api/tasks/retry", "/api/tasks/cancel"])
 def test_the_paths_are_no_tasks(bench: ApiBench, path: str) -> None:
-    """Another method is 405, and not an unknown task."""
+    """Another method gets 405, not 404 for an unknown task."""
     for method in ("GET", "DELETE", "PUT"):
         reply = bench.call(method, path)
         assert (reply.status, reply.headers["Allow"]) == (405, "POST, OPTIONS")
 
 
 def test_each_task_has_a_line_and_the_request_one_more(bench: ApiBench) -> None:
-    """Whoever reads the log finds what happened to a task, to which tenant's, and in which request."""
+    """The log says what happened to each task, with its tenant and the request."""
     ours = failed(bench)
     bench.pass_seconds(1)
     going = bench.submit()

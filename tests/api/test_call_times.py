@@ -1,4 +1,4 @@
-"""What a waterfall is drawn from: when each output's call was made, and which calls have no answer yet."""
+"""The data for a waterfall: when each output's call was made, and which calls have no answer yet."""
 
 import asyncio
 
@@ -16,7 +16,7 @@ FIRST_CALLS = [{"level": 0, "index": index} for index in range(3)]
 
 
 class SlowModel:
-    """A model that takes its time, which here is virtual."""
+    """A model that takes virtual time."""
 
     name = "slow"
     default_model = "slow"
@@ -34,7 +34,7 @@ def shown(bench: ApiBench, task_id: str) -> dict:
 
 
 def test_a_chunk_shows_when_its_call_started_and_ended() -> None:
-    """By the database's clock, within the task's own times."""
+    """A chunk's times are by the database's clock, and within the task's own times."""
     bench = ApiBench()
     bench.pass_seconds(3)
     task = bench.submit()
@@ -57,8 +57,10 @@ def test_a_chunk_shows_when_its_call_started_and_ended() -> None:
 
 
 def test_a_task_names_the_calls_that_are_out_and_those_in_doubt(bench: ApiBench) -> None:
-    """Announced calls are out while their worker has its lease. After that they are in doubt, and stay so when another
-    worker takes the task over; the calls that this one announces are out."""
+    """Announced calls are out while their worker has its lease, and in doubt after that.
+
+    They stay in doubt when another worker takes the task over. The calls that this worker announces are out.
+    """
     task = bench.submit()
     assert task["calls"] == {"announcedAt": None, "out": [], "inDoubt": []}
     calls = [CallKey(0, index) for index in range(3)]

@@ -1,4 +1,4 @@
-"""The log: a line for each change that a client makes, with tenant and request, and nothing secret in any line."""
+"""The log has a line for each change by a client, with tenant and request, and no secret in any line."""
 
 import json
 from collections.abc import Iterator
@@ -20,20 +20,23 @@ SUBMISSION = {
 
 @pytest.fixture
 def bench() -> Iterator[ApiBench]:
-    """A deployment that wants keys."""
+    """A deployment that requires keys."""
     made = ApiBench(keys=True)
     yield made
     made.close()
 
 
 def lines(bench: ApiBench, request: str) -> list[dict[str, Any]]:
-    """The lines of one request, without what it did to a route."""
+    """Return the lines of one request, without lines about routes."""
     found = [json.loads(line) for line in bench.log_lines]
     return [line for line in found if line["request"] == request and line["event"] != "dispatched"]
 
 
 def test_each_change_has_one_line(bench: ApiBench) -> None:
-    """Submitted, replayed, cancelled, put back, deleted; keys made and deleted: by event, tenant, request and whose."""
+    """Submitting, replaying, cancelling, retrying and deleting tasks, and making and deleting keys, log one line each.
+
+    Each has event, tenant, request and subject.
+    """
     secret = bench.make_key(tenant="acme")
     steps = iter(range(100))
 
@@ -64,7 +67,7 @@ def test_each_change_has_one_line(bench: ApiBench) -> None:
     assert line(name) == made
     name, _ = call("DELETE", f"/api/keys/{key['id']}")
     assert line(name) == {"event": "key_deleted", "tenant": "acme", "key": key["id"], "request": name}
-    # Reading changes nothing, and neither does a request that is refused or repeated.
+    # Reading changes nothing, and neither does a refused or repeated request.
     assert lines(bench, call("GET", "/api/tasks")[0]) == []
     written = "\n".join(bench.log_lines)
     assert "canary" not in written
@@ -74,7 +77,7 @@ def test_each_change_has_one_line(bench: ApiBench) -> None:
 
 
 def test_what_changes_nothing_has_no_line(bench: ApiBench) -> None:
-    """A cancellation of what is cancelled, a retry of what goes on, a deletion of what is not there."""
+    """No line comes from cancelling a cancelled task, retrying an unfinished one, or deleting a missing one."""
     headers = bearer(bench.make_key())
     task = data(bench.call("POST", "/api/tasks", {"input": "x"}, headers))
     assert bench.call("POST", task["links"]["retry"], None, headers | {"x-request-id": "retry"}).status == 409

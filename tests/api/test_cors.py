@@ -1,4 +1,4 @@
-"""Cross-origin requests: nothing unless an origin is listed, and then for that origin alone."""
+"""Cross-origin requests: nothing is allowed unless an origin is listed, and then only for that origin."""
 
 import re
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ CALLS = [
 
 @pytest.fixture
 def shared() -> Iterator[ApiBench]:
-    """The API with two origins listed."""
+    """The API with two listed origins."""
     settings = Settings(provider="demo", cors_origins=frozenset({LISTED, "http://localhost:5173"}))
     made = ApiBench(settings=settings)
     yield made
@@ -51,7 +51,7 @@ def preflight(origin: str, method: str = "POST") -> dict[str, str]:
 
 @pytest.mark.parametrize(("method", "path", "status"), CALLS)
 def test_off_by_default(bench: ApiBench, method: str, path: str, status: int) -> None:
-    """With no origin listed no answer says a word about CORS, whatever the request asks."""
+    """Without listed origins no answer has CORS headers, whatever the request asks."""
     reply = bench.call(method, path, headers=preflight(LISTED))
     assert reply.status == status
     assert not {*ON_ANSWERS, *ON_PREFLIGHTS} & set(reply.headers)
@@ -59,7 +59,7 @@ def test_off_by_default(bench: ApiBench, method: str, path: str, status: int) ->
 
 @pytest.mark.parametrize(("method", "path", "status"), CALLS)
 def test_every_answer_to_a_listed_origin_can_be_read(shared: ApiBench, method: str, path: str, status: int) -> None:
-    """Successes and problems alike name the origin, and the headers that a page needs; never credentials."""
+    """Successes and problems alike name the origin and the headers that a page needs, but never credentials."""
     reply = shared.call(method, path, headers={"origin": LISTED})
     assert reply.status == status
     assert reply.headers["Access-Control-Allow-Origin"] == LISTED
@@ -91,7 +91,7 @@ def test_every_answer_to_a_listed_origin_can_be_read(shared: ApiBench, method: s
 )
 @pytest.mark.parametrize(("method", "path", "status"), CALLS)
 def test_nobody_else_can(shared: ApiBench, method: str, path: str, status: int, origin: str | None) -> None:
-    """Any other origin, however much like a listed one, gets `Vary` and no more; the answer itself is the same."""
+    """Any other origin, however similar to a listed one, gets only `Vary`. The answer itself is the same."""
     headers = {} if origin is None else preflight(origin)
     reply = shared.call(method, path, headers=headers)
     assert reply.status == status
@@ -107,7 +107,7 @@ def test_nobody_else_can(shared: ApiBench, method: str, path: str, status: int, 
     ],
 )
 def test_preflight(shared: ApiBench, path: str, methods: str) -> None:
-    """A preflight learns the path's methods and the headers that a request may carry, and asks no database."""
+    """A preflight learns the path's methods and the headers that a request may have. It does not use the database."""
     reply = shared.call("OPTIONS", path, headers=preflight(LISTED))
     assert (reply.status, reply.body) == (204, "")
     assert reply.headers["Allow"] == reply.headers["Access-Control-Allow-Methods"] == methods
@@ -120,19 +120,19 @@ def test_preflight(shared: ApiBench, path: str, methods: str) -> None:
 
 
 def test_pages_may_use_the_sdk(shared: ApiBench) -> None:
-    """A page may send whatever headers of its own the installed SDK for JavaScript has in its code."""
+    """A page may send every header that the installed SDK for JavaScript has in its code."""
     reply = shared.call("OPTIONS", "/v1/responses", headers=preflight(LISTED))
     sendable = {name.lower() for name in reply.headers["Access-Control-Allow-Headers"].split(", ")}
     code = "".join(path.read_text("utf-8") for path in SDK.rglob("*.js"))
     sent = {name.lower() for name in re.findall(r"['\"]((?:X-Stainless|OpenAI)-[A-Za-z-]+)['\"]", code)}
     assert {"x-stainless-retry-count", "openai-organization"} <= sent
     assert sent - ONLY_ANSWERED - {"openai-beta"} <= sendable
-    # The one that it sets itself, and two of the SDK for Python, for pages that run that.
+    # The header that it sets itself, and two of the SDK for Python, for pages that run that.
     assert {"user-agent", "x-stainless-async", "x-stainless-read-timeout"} <= sendable
 
 
 def test_preflight_of_an_unknown_path(shared: ApiBench) -> None:
-    """A path that is not there is 404 to a preflight too, which a browser takes for a refusal."""
+    """An unknown path is 404 to a preflight too, which a browser treats as a refusal."""
     reply = shared.call("OPTIONS", "/nowhere", headers=preflight(LISTED))
     assert reply.status == 404
     assert not set(ON_PREFLIGHTS) & set(reply.headers)

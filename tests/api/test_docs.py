@@ -1,4 +1,4 @@
-"""The generated documents are what the code makes of them, and `make docs` makes them so."""
+"""The generated documents match the code, and `make docs` writes them."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def copy(tmp_path: Path) -> Path:
 
 
 def test_page_is_current() -> None:
-    """The page of the API is the one that `make docs` writes from the code as it is."""
+    """The page of the API is the one that `make docs` writes from the present code."""
     assert (ROOT / docs.API).read_text(encoding="utf-8") == docs.generated(ROOT)[docs.API]
 
 
@@ -31,7 +31,7 @@ def test_every_generated_document_is_current() -> None:
 def test_a_document_that_is_not_current_is_told_and_mended(
     path: Path, copy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`--check` names the document and changes nothing; without it the document is written as it must be."""
+    """`--check` names the outdated document and changes nothing. Without it the document is rewritten."""
     current = (copy / path).read_text(encoding="utf-8")
     spoilt = current.replace("pending", "waiting")
     (copy / path).write_text(spoilt, encoding="utf-8")
@@ -42,14 +42,14 @@ def test_a_document_that_is_not_current_is_told_and_mended(
 
     assert docs.main([], copy) == 0
     assert capsys.readouterr().out == f"Wrote {path}\n"
-    # What is generated is as it was; in the design, the prose around the diagram is not generated and stays.
+    # Generated parts are restored. In the design, the prose around the diagram is not generated and stays.
     assert docs.outdated(copy) == {}
     if path == docs.API:
         assert (copy / path).read_text(encoding="utf-8") == current
 
 
 def test_a_document_without_a_place_for_its_diagram_is_an_error(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Nothing is written when the diagram has no place, or two."""
+    """Nothing is written if the diagram has no place, or two."""
     text = (copy / docs.STATE_MACHINE).read_text(encoding="utf-8")
     for spoilt, found in (("no diagram", 0), (text + text, 2)):
         (copy / docs.STATE_MACHINE).write_text(spoilt, encoding="utf-8")

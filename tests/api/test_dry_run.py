@@ -1,4 +1,4 @@
-"""POST /api/tasks?dryRun=true: the plan that the task would have, and nothing done."""
+"""POST /api/tasks?dryRun=true: the plan that the task would have. Nothing is done."""
 
 from typing import Any
 
@@ -55,7 +55,7 @@ def test_plan_is_what_the_task_then_has(bench: ApiBench, body: dict[str, Any]) -
 
 
 def test_tokens_are_those_of_each_call(bench: ApiBench) -> None:
-    """Each chunk's call takes in its text and the instructions, the default ones too."""
+    """Each chunk's call takes its text and the instructions as input, the default ones too."""
     one = {"input": "x" * 8, "instructions": "y" * 4, "chunk": {"maxChars": 4}}
     assert plan(bench, one)["estimatedTokens"] == 2 * (1 + 1)
     default = -(-len(DEFAULT_INSTRUCTIONS) // 4)
@@ -63,7 +63,10 @@ def test_tokens_are_those_of_each_call(bench: ApiBench) -> None:
 
 
 def test_nothing_is_done(bench: ApiBench) -> None:
-    """No call of D1, no send, no row, no line of log with the text in it; a database that is away changes nothing."""
+    """There is no call to D1, no send, no row, and no log line with the text.
+
+    An unreachable database changes nothing.
+    """
     bench.database.fail("D1_ERROR: Network connection lost.", times=10)
     plan(bench, {"input": "canary one\n\ntwo"})
     assert bench.database.batches == 0
@@ -73,7 +76,7 @@ def test_nothing_is_done(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize(("body", "status"), REFUSED, ids=lambda value: ascii(value)[:50])
 def test_refused_as_the_submission_would_be(body: object, status: int) -> None:
-    """Whatever a submission refuses, a dry run does in the same words."""
+    """A dry run refuses what a submission refuses, in the same words."""
     bench = ApiBench(settings=Settings(provider="demo", input_bytes=10_000))
     dry = bench.call("POST", "/api/tasks?dryRun=true", body)
     real = bench.call("POST", "/api/tasks", body)
@@ -84,7 +87,7 @@ def test_refused_as_the_submission_would_be(body: object, status: int) -> None:
 
 @pytest.mark.parametrize("query", ["dryRun=1", "dryRun=True", "dryRun=yes", "dryRun=true&dryRun=true", "dryrun=true"])
 def test_bad_parameter(bench: ApiBench, query: str) -> None:
-    """Anything but true and false is refused by name, and nothing is submitted by mistake."""
+    """Anything except true and false is refused by name, and nothing is submitted by mistake."""
     reply = bench.call("POST", f"/api/tasks?{query}", {"input": "x"})
     assert reply.status == 422
     assert data(reply)["errors"][0]["field"].lower() == "dryrun"
@@ -93,12 +96,15 @@ def test_bad_parameter(bench: ApiBench, query: str) -> None:
 
 @pytest.mark.parametrize("query", ["dryRun=false", "dryRun="])
 def test_false_submits(bench: ApiBench, query: str) -> None:
-    """`false`, and a parameter with no value, are a submission."""
+    """`false`, and a parameter without a value, are a submission."""
     assert bench.call("POST", f"/api/tasks?{query}", {"input": "x"}).status == 202
 
 
 def test_largest_plan() -> None:
-    """The most chunks, each overlapping the one before in all but one character, and about as much as may be sent."""
+    """The plan of the most chunks works: each overlaps the previous one in all but one character.
+
+    The body is about as large as allowed.
+    """
     bench = ApiBench(settings=Settings(provider="demo", input_bytes=limits.INPUT_BYTES_MOST))
     most = limits.CHUNKS_MOST
     size = limits.SENT_CHARS_MOST // most - 300  # the rest are the instructions

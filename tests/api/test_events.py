@@ -31,7 +31,7 @@ def bench() -> Iterator[ApiBench]:
 
 
 class Stream:
-    """A client of a stream in the background of a bench: what came, and when, in seconds of the bench."""
+    """A client of a stream in the background of a bench: what came, and when, in the bench's seconds."""
 
     def __init__(self, bench: ApiBench, task: Mapping[str, Any], after: str = "", **headers: str) -> None:
         self.came: list[tuple[float, str]] = []
@@ -63,7 +63,7 @@ class Stream:
 
     @property
     def retry(self) -> list[int]:
-        """After how many milliseconds the client is asked to come back."""
+        """The milliseconds after which the client shall reconnect."""
         return [each for each in events_of(self.text.split("\n")) if isinstance(each, int)]
 
     def named(self, *names: str) -> list[Received]:
@@ -72,14 +72,14 @@ class Stream:
 
 
 def numbered(stream: Stream) -> list[tuple[str | None, object]]:
-    """What the events with an id tell, and their ids."""
+    """The contents of the events with an id, and their ids."""
     return [(each.id, each.json.get("output", each.json["status"])) for each in stream.named("status", "chunk")]
 
 
 def record(
     bench: ApiBench, claim: Claim, *indices: int, end: bool = False, known: dict[int, str] | None = None
 ) -> None:
-    """Have a worker write the outputs of chunks, beside those that it has written before."""
+    """Let a worker write the outputs of chunks, in addition to those that it wrote before."""
     step = Finish(1_000_000) if end else Continue(180_000)
     done = {index: f"output {index}" for index in indices}
     bench.work(claim, done, step, completed=len(known or {}) + len(done))
@@ -88,14 +88,14 @@ def record(
 
 
 def held(bench: ApiBench) -> dict[str, Any]:
-    """Submit a task; a worker has finished its first chunk, and holds it for hours."""
+    """Submit a task. A worker has finished its first chunk, and has the task for hours."""
     task = bench.submit()
     bench.work(bench.claim(task["id"]), {0: "output 0"}, Continue(100_000_000))
     return task
 
 
 def test_events_come_as_they_happen(bench: ApiBench):
-    """Each chunk comes within two seconds, in the order of the text, whatever order they are finished in."""
+    """Each chunk comes within two seconds, in the order of the text, in whatever order they finish."""
     task = bench.submit("word " * 20, chunk={"maxChars": 10})
     stream = Stream(bench, task)
     bench.pass_seconds(3)
@@ -129,7 +129,7 @@ def test_events_come_as_they_happen(bench: ApiBench):
 
 @pytest.mark.parametrize("by", ["header", "query"])
 def test_a_stream_goes_on_behind_any_event(bench: ApiBench, by: str):
-    """Under the same ids, with the same bytes: while the task goes on, and after its end."""
+    """A stream continues after any event, with the same ids and bytes, both before the task's end and after it."""
     task = bench.submit("word " * 20, chunk={"maxChars": 10})
     bench.begin(task["id"], 3)
     early = Stream(bench, task)
@@ -150,7 +150,7 @@ def test_a_stream_goes_on_behind_any_event(bench: ApiBench, by: str):
 
 
 def test_the_header_is_newer_than_the_query(bench: ApiBench):
-    """A browser that comes back by itself sends the URL that it was given at first, and the header."""
+    """When a browser reconnects by itself it sends its original URL, and the header with the last id."""
     task = bench.submit()
     bench.complete(task["id"])
     stream = Stream(bench, task, after="0-1", last_event_id="0-10")
@@ -163,7 +163,7 @@ def test_the_header_is_newer_than_the_query(bench: ApiBench):
 )
 @pytest.mark.parametrize("by", ["header", "query"])
 def test_a_bad_id_is_refused_by_name(bench: ApiBench, bad: str, by: str):
-    """What is no id, and what is the id of no event that the task has had, is 422 before anything is streamed."""
+    """An invalid id, or the id of an event that the task has not had, is 422 before anything is streamed."""
     task = bench.submit()
     bench.begin(task["id"], 2)
     path = task["links"]["events"]
@@ -176,14 +176,14 @@ def test_a_bad_id_is_refused_by_name(bench: ApiBench, bad: str, by: str):
 
 
 def test_an_unknown_task_is_404(bench: ApiBench):
-    """So is one that cannot be one; and HEAD opens no stream."""
+    """An unknown or impossible task id is 404. HEAD opens no stream."""
     assert bench.call("GET", "/api/tasks/01a0c450-6c00-7031-b233-343536373839/events").status == 404
     assert bench.call("GET", "/api/tasks/x/events").status == 404
     assert bench.call("HEAD", bench.submit()["links"]["events"]).status == 200
 
 
 def test_a_retry_raises_the_generation_and_repeats_no_chunk(bench: ApiBench):
-    """Who has seen the failed end is told of the new beginning, and gets the chunks that it has not."""
+    """A client that saw the failed end hears of the new beginning, and gets the chunks that it lacks."""
     task = bench.submit()
     bench.fail(task["id"])
     failed = Stream(bench, task)
@@ -216,7 +216,7 @@ def test_a_retry_raises_the_generation_and_repeats_no_chunk(bench: ApiBench):
 
 
 def test_a_put_back_task_holds_its_chunks_until_a_worker_has_it(bench: ApiBench):
-    """A fresh client of a task that was put back gets no chunk before `processing`, and then all at once."""
+    """After a retry a new client gets no chunk before `processing`, and then all at once."""
     task = bench.submit()
     bench.fail(task["id"])
     assert bench.call("POST", task["links"]["retry"]).status == 202
@@ -225,14 +225,14 @@ def test_a_put_back_task_holds_its_chunks_until_a_worker_has_it(bench: ApiBench)
     assert numbered(stream) == [("1-0", "pending")]
     rows = bench.meter.rows_read
     bench.pass_seconds(30)
-    assert bench.meter.rows_read - rows <= 3 * 2 * 2  # no output is read meanwhile
+    assert bench.meter.rows_read - rows <= 3 * 2 * 2  # no output is read in between
     bench.claim(task["id"])
     bench.pass_seconds(limits.EVENT_LOOK_SECONDS_MOST)
     assert numbered(stream)[1:] == [("1-1", "processing"), ("1-4", "output 0")]
 
 
 def test_a_chunk_behind_a_gap_is_not_sent(bench: ApiBench):
-    """The second chunk has failed for good: the third, which is finished, can be read, and comes after a retry."""
+    """The second chunk failed for good. The third one is finished and readable, and comes after a retry."""
     task = bench.submit()
     claim = bench.claim(task["id"])
     bench.work(claim, {0: "output 0", 2: "output 2"}, Continue(180_000))
@@ -244,7 +244,7 @@ def test_a_chunk_behind_a_gap_is_not_sent(bench: ApiBench):
 
 
 def test_a_task_of_many_chunks_comes_in_portions(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
-    """More outputs than one look reads are read by several, in a row."""
+    """If there are more outputs than one read allows, several reads follow each other."""
     monkeypatch.setattr(limits, "EVENT_CHUNKS_AT_ONCE", 4)
     monkeypatch.setattr(limits, "SEGMENT_BYTES", 1)
     task = bench.submit("word " * 66, chunk={"maxChars": 10})
@@ -263,7 +263,7 @@ def test_a_task_of_many_chunks_comes_in_portions(bench: ApiBench, monkeypatch: p
 
 
 def test_a_large_result_is_sent_in_parts(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
-    """The task in `end` is what a request for it gives, on one line."""
+    """The task in `end` equals the answer to a request for it, on one line."""
     monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 12)
     task = bench.submit()
     bench.complete(task["id"])
@@ -274,7 +274,7 @@ def test_a_large_result_is_sent_in_parts(bench: ApiBench, monkeypatch: pytest.Mo
 
 
 def test_a_quiet_stream_is_kept_open_by_comments(bench: ApiBench):
-    """Something comes every 15 seconds, and nothing is said of a task to which nothing happens."""
+    """Something comes every 15 seconds, and a quiet task costs no other events."""
     task = held(bench)
     stream = Stream(bench, task)
     bench.pass_seconds(300)
@@ -288,8 +288,11 @@ def test_a_quiet_stream_is_kept_open_by_comments(bench: ApiBench):
 @pytest.mark.parametrize("pace", ["quiet", "busy"])
 @pytest.mark.parametrize("tells", [False, True])
 def test_an_hour_of_a_stream_costs_what_the_documents_say(bench: ApiBench, plan: str, pace: str, tells: bool):
-    """By a client that comes back each time: an hour of a task to which nothing happens, and ten minutes of one that
-    finishes a chunk every four seconds; with an object that tells of each write, and without. No row is written."""
+    """The cost of a client that always reconnects equals the documents' figures, and no row is written.
+
+    The cases are an hour of a quiet task, and ten minutes of one that finishes a chunk every four seconds, with and
+    without an object that reports each write.
+    """
     bench.limit(plan=plan)
     task = bench.submit("word " * 400, chunk={"maxChars": 10})
     claim, done = bench.claim(task["id"]), 0
@@ -317,8 +320,8 @@ def test_an_hour_of_a_stream_costs_what_the_documents_say(bench: ApiBench, plan:
     assert (streams, spent["database_calls"], spent["rows_read"], len(bench.asked)) == COSTS[plan, pace, tells]
 
 
-# Requests and calls of D1, which `docs/limits.md` has, rows read as the fake counts them (workerd counts more), and
-# calls of the task's object.
+# Requests and calls of D1, as in `docs/limits.md`, rows read as the fake counts them (workerd counts more), and calls
+# of the task's object.
 COSTS = {
     ("free", "quiet", False): (62, 372, 496, 0),
     ("paid", "quiet", False): (6, 371, 383, 0),
@@ -332,7 +335,7 @@ COSTS = {
 
 
 def test_a_look_without_news_reads_no_output(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
-    """Of a task with many segments, and a chunk that is missing before finished ones, it reads the task's row alone."""
+    """With many segments and a gap before finished chunks, a check without changes reads only the task's row."""
     monkeypatch.setattr(limits, "SEGMENT_BYTES", 1)
     task = bench.submit("word " * 40, chunk={"maxChars": 10})
     claim = bench.claim(task["id"])
@@ -348,7 +351,7 @@ def test_a_look_without_news_reads_no_output(bench: ApiBench, monkeypatch: pytes
 
 
 def test_a_task_that_nobody_comes_for_is_helped_once_a_minute(bench: ApiBench):
-    """However often the stream looks: what helping costs is bounded."""
+    """However often the stream reads, it helps a neglected task at most once a minute."""
     helped: list[float] = []
 
     class Counting:
@@ -369,7 +372,7 @@ def test_a_task_that_nobody_comes_for_is_helped_once_a_minute(bench: ApiBench):
 
 
 def test_a_stream_ends_before_its_allowance(bench: ApiBench):
-    """After EVENT_SECONDS, EVENT_READS, or as many subrequests as the plan has: the client is told to come back."""
+    """The client must reconnect after EVENT_SECONDS, EVENT_READS, or as many subrequests as the plan allows."""
     task = held(bench)
     stream = Stream(bench, task)
     bench.run(stream.reading)
@@ -390,7 +393,7 @@ def test_a_stream_ends_before_its_allowance(bench: ApiBench):
 
 
 def test_a_slow_database_is_asked_less_often(bench: ApiBench):
-    """A look that takes long is followed by a pause of ten times as long: a stream takes a share of the database."""
+    """A slow read is followed by a pause ten times as long, so a stream takes only a share of the database."""
     task = bench.submit()
     stream = Stream(bench, task)
     bench.database.seconds = 0.4
@@ -402,13 +405,13 @@ def test_a_slow_database_is_asked_less_often(bench: ApiBench):
 
 
 def test_a_revoked_key_ends_the_stream_within_a_minute():
-    """Also where the isolate had it from the database just before it was revoked; coming back is refused."""
+    """This also applies if the isolate read the key just before it was revoked. Reconnecting is refused."""
     bench = ApiBench(settings=PAID, keys=True)
     text, admin = bench.make_key(Scope.READ, Scope.WRITE), bench.make_key()
     task = data(bench.call("POST", "/api/tasks", {"input": "one two three four"}, bearer(text)))
     bench.work(bench.claim(task["id"]), {}, Continue(100_000_000))
     here = bench.api
-    bench.restart()  # another isolate, of which this one hears nothing
+    bench.restart()  # another isolate, which this one does not notice
     assert bench.call("DELETE", f"/api/keys/{text.split('_')[1]}", headers=bearer(admin)).status == 204
     revoked_at, bench.api = bench.loop.time(), here
     bench.pass_seconds(44)
@@ -422,7 +425,7 @@ def test_a_revoked_key_ends_the_stream_within_a_minute():
 
 
 def test_a_database_that_fails_ends_the_stream(bench: ApiBench):
-    """The client comes back, and is told then what is wrong."""
+    """The client reconnects, and then learns what is wrong."""
     task = bench.submit()
     stream = Stream(bench, task)
     bench.pass_seconds(2)
@@ -434,7 +437,7 @@ def test_a_database_that_fails_ends_the_stream(bench: ApiBench):
 
 
 def test_an_erased_task_has_no_end(bench: ApiBench):
-    """The stream ends with nothing more, and coming back is 404."""
+    """The stream ends without a further event, and reconnecting gives 404."""
     task = bench.submit()
     stream = Stream(bench, task)
     bench.pass_seconds(2)
@@ -445,7 +448,7 @@ def test_an_erased_task_has_no_end(bench: ApiBench):
 
 
 def test_a_client_that_leaves_frees_the_invocation(bench: ApiBench):
-    """Once the answer's parts are not wanted any more, the database is not asked any more."""
+    """Once the client has left, the database is not read any more."""
     task = bench.submit()
     stream = Stream(bench, task)
     bench.pass_seconds(3)
@@ -459,7 +462,7 @@ def test_a_client_that_leaves_frees_the_invocation(bench: ApiBench):
 
 
 def test_whoever_follows_a_task_moves_it(bench: ApiBench):
-    """A task that nobody comes for is sent off again; one whose deadline passes has failed."""
+    """A client that follows a task moves it: a neglected task is sent off again, and an overdue one fails."""
     task = bench.submit()
     bench.pass_seconds(300)
     stream = Stream(bench, task)
@@ -478,7 +481,7 @@ def test_whoever_follows_a_task_moves_it(bench: ApiBench):
 
 
 def test_a_listed_page_may_follow(bench: ApiBench):
-    """With CORS the stream is shared with the page, and its header may be sent."""
+    """With CORS a listed page can read the stream and send its header."""
     bench.limit(cors_origins=("https://page.example",))
     task = bench.submit()
     bench.complete(task["id"])

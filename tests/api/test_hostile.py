@@ -1,4 +1,4 @@
-"""Whatever is sent: never a 5xx, and stored is exactly what was accepted."""
+"""Whatever is sent, the answer is never a 5xx, and only accepted requests are stored, unchanged."""
 
 import json
 from typing import Any
@@ -11,7 +11,7 @@ from tests.support.api_bench import ApiBench, BenchRequest, data, key
 
 MANY = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
-# Surrogates included: they can be written in JSON.
+# Surrogates included: JSON can contain them.
 characters = st.characters(exclude_categories=())
 texts = st.text(characters, max_size=20)
 values = st.recursive(
@@ -19,7 +19,7 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
     max_leaves=12,
 )
-# Close to what is taken, so that all checks are reached.
+# Close to valid bodies, so that all checks are reached.
 requests = st.fixed_dictionaries(
     {},
     optional={
@@ -38,7 +38,7 @@ requests = st.fixed_dictionaries(
 
 
 def submit(raw: bytes, headers: dict[str, str]) -> None:
-    """Send a body; check that it is stored if and only if the answer is 202, and told back as it was."""
+    """Send a body. Check that it is stored only if the answer is 202, and that it is shown unchanged."""
     bench = ApiBench(settings=Settings(provider="demo", chunk_chars=7, input_bytes=40))
     reply = bench.send(BenchRequest("POST", "http://h/api/tasks", headers, raw))
     assert reply.status in {202, 400, 413, 415, 422}, reply
@@ -71,7 +71,7 @@ def test_any_json(body: Any) -> None:
 @MANY
 @given(body=requests)
 def test_near_requests(body: dict[str, Any]) -> None:
-    """Bodies that are nearly, or wholly, what is taken."""
+    """Bodies that are nearly, or completely, valid."""
     submit(json.dumps(body).encode(), {})
 
 
@@ -84,7 +84,7 @@ def test_near_requests(body: dict[str, Any]) -> None:
     ),
 )
 def test_any_url(method: str, path: list[str], query: list[tuple[str, str]]) -> None:
-    """Arbitrary paths and queries, not even encoded."""
+    """Arbitrary paths and queries, even without encoding."""
     bench = ApiBench()
     url = "http://h/" + "/".join(path) + "?" + "&".join(f"{name}={value}" for name, value in query)
     reply = bench.send(BenchRequest(method, url))

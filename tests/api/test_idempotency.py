@@ -14,7 +14,7 @@ from src.store.database import D1Statement
 from tests.support.api_bench import ApiBench, BenchRequest, bearer, data, key
 from tests.support.sqlite_d1 import NETWORK_LOST, OVERLOADED, When
 
-# Each sending of a task's write, and each of the looks for it.
+# Each sending of a task's write, and each read that searches for it.
 ALL_LOST = 2 * limits.STORE_SENDS
 
 URL = "http://localhost:8787/api/tasks"
@@ -38,7 +38,7 @@ def submissions(bench: ApiBench) -> list[dict[str, object]]:
 
 
 def is_replay(reply: Reply) -> bool:
-    """Whether an answer says that it is one."""
+    """Whether an answer says that it is a replay."""
     assert reply.status == 202, reply
     said = reply.headers.get("Idempotency-Replayed")
     assert said in {None, "true"}
@@ -59,7 +59,7 @@ def refuses(reply: Reply, status: int, code: str) -> bool:
 
 
 def test_a_replay(bench: ApiBench) -> None:
-    """The second request is answered with the first one's task, says so, and writes and sends nothing."""
+    """The second request gets the first one's task, says so, and writes and sends nothing."""
     first, second = post(bench, "one"), post(bench, "one")
     assert (is_replay(first), is_replay(second)) == (False, True)
     assert second.body == first.body
@@ -73,13 +73,13 @@ def test_a_replay(bench: ApiBench) -> None:
 
 
 def test_without_a_key_nothing_is_one(bench: ApiBench) -> None:
-    """Without the header two equal requests are two tasks, and nothing is noted."""
+    """Without the header two equal requests are two tasks, and no key is stored."""
     assert bench.submit()["id"] != bench.submit()["id"]
     assert submissions(bench) == []
 
 
 def test_the_form_of_the_json_does_not_matter(bench: ApiBench) -> None:
-    """Another order of names, other spaces and other escapes are the same request."""
+    """Other orders of names, other spaces and other escapes are the same request."""
     first = post(bench, "one")
     turned = {name: BODY[name] for name in reversed(BODY)}
     for body in (
@@ -108,7 +108,7 @@ def test_the_form_of_the_json_does_not_matter(bench: ApiBench) -> None:
     ],
 )
 def test_another_body(bench: ApiBench, other: dict[str, object]) -> None:
-    """The key with another body is refused, whatever differs; nothing is stored, and the first task stands."""
+    """The key with any other body is refused. Nothing is stored, and the first task stays."""
     first = post(bench, "one")
     assert refuses(post(bench, "one", other), 422, "idempotency_mismatch")
     assert is_replay(post(bench, "one"))
@@ -117,7 +117,7 @@ def test_another_body(bench: ApiBench, other: dict[str, object]) -> None:
 
 
 def test_a_bad_body_takes_no_key(bench: ApiBench) -> None:
-    """A request that is refused for its fields leaves the key free."""
+    """A request with refused fields leaves the key free."""
     assert post(bench, "one", {"input": ""}).status == 422
     assert submissions(bench) == []
     assert not is_replay(post(bench, "one"))
@@ -125,7 +125,7 @@ def test_a_bad_body_takes_no_key(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("state", ["processing", "completed", "failed", "cancelled"])
 def test_replay_of_a_task_that_went_on(bench: ApiBench, state: str) -> None:
-    """A replay shows the task as it is, with its result when it has one; an ended one names no Retry-After."""
+    """A replay shows the task's present state, with its result if there is one. An ended task has no Retry-After."""
     task = data(post(bench, "one"))
     match state:
         case "processing":
@@ -148,7 +148,7 @@ def test_replay_of_a_task_that_went_on(bench: ApiBench, state: str) -> None:
 
 
 def test_after_a_day_the_key_is_free(bench: ApiBench) -> None:
-    """Until 24 h have passed the key stands for its task, whatever body comes; then it makes a new one."""
+    """For 24 h the key stands for its task, whatever body comes. Then it makes a new task."""
     first = post(bench, "one")
     wait(bench, DAY - 0.001)
     assert is_replay(post(bench, "one"))
@@ -164,7 +164,7 @@ def test_after_a_day_the_key_is_free(bench: ApiBench) -> None:
 
 
 def test_the_first_holders_deletion_leaves_the_second_ones_key(bench: ApiBench) -> None:
-    """When a key has passed on to a new task, the old one's erasure does not give it away."""
+    """Once a key belongs to a new task, erasing the old task does not free it."""
     first = data(post(bench, "one"))
     wait(bench, DAY)
     second = data(post(bench, "one"))
@@ -174,14 +174,14 @@ def test_the_first_holders_deletion_leaves_the_second_ones_key(bench: ApiBench) 
 
 @pytest.fixture
 def keyed() -> Iterator[ApiBench]:
-    """A deployment that asks for keys."""
+    """A deployment that requires keys."""
     made = ApiBench(keys=True)
     yield made
     made.close()
 
 
 def test_keys_belong_to_their_tenant(keyed: ApiBench) -> None:
-    """Two tenants' keys of one name do not meet, be the bodies equal or not; two API keys of one tenant share them."""
+    """Equal keys of two tenants are different keys, with equal bodies or not. API keys of one tenant share them."""
     ours, sister, theirs = keyed.make_key(), keyed.make_key(), keyed.make_key(tenant="theirs")
     first = post(keyed, "one", **bearer(ours))
     second = post(keyed, "one", **bearer(theirs))
@@ -193,7 +193,7 @@ def test_keys_belong_to_their_tenant(keyed: ApiBench) -> None:
 
 
 def test_a_key_cannot_pretend_to_another_tenant(keyed: ApiBench) -> None:
-    """A colon in the client's key, as between tenant and key inside, changes nothing about whose it is."""
+    """A colon in the client's key, as in internal names, does not change whose key it is."""
     ours, theirs = keyed.make_key(tenant="a"), keyed.make_key(tenant="b")
     assert not is_replay(post(keyed, "b:x", **bearer(ours)))
     for name in ("x", "a:b:x", ":x"):
@@ -202,7 +202,7 @@ def test_a_key_cannot_pretend_to_another_tenant(keyed: ApiBench) -> None:
 
 @pytest.mark.parametrize("state", ["pending", "completed"])
 def test_after_an_erasure_the_key_is_free(bench: ApiBench, state: str) -> None:
-    """DELETE leaves no row of the submission either, and the same request makes a new task."""
+    """DELETE also deletes the submission's row, and the same request makes a new task."""
     first = data(post(bench, "one"))
     if state == "completed":
         bench.complete(first["id"])
@@ -215,7 +215,7 @@ def test_after_an_erasure_the_key_is_free(bench: ApiBench, state: str) -> None:
 
 
 def test_retention_takes_the_key_along(bench: ApiBench) -> None:
-    """The sweep's erasure leaves no row of the submission."""
+    """The sweep's erasure also deletes the submission's row."""
     bench.limit(retention_days=0.5)
     bench.complete(data(post(bench, "one"))["id"])
     wait(bench, DAY / 2)
@@ -229,7 +229,7 @@ def test_retention_takes_the_key_along(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("name", ["x", "~!", '"quoted"', "x" * 255, "%00", "';--", "k=v;p", "8e03978e-40d5-43dd-bc93"])
 def test_what_is_a_key(bench: ApiBench, name: str) -> None:
-    """1 to 255 visible ASCII characters, taken as they are."""
+    """A key has 1 to 255 visible ASCII characters, and is used unchanged."""
     assert not is_replay(post(bench, name))
     assert is_replay(post(bench, name))
     assert not is_replay(post(bench, (name + "y")[-255:]))
@@ -240,14 +240,14 @@ def test_what_is_a_key(bench: ApiBench, name: str) -> None:
     ["", " ", "a b", " a", "a ", "x" * 256, "a\tb", "a\nb", "a\x00", "\x7f", "é", "文", "a\u2028", "x" * 100_000],
 )
 def test_what_is_no_key(bench: ApiBench, name: str) -> None:
-    """All else is refused, before the body is read or the database asked."""
+    """Anything else is refused before the body is read or the database is used."""
     request = BenchRequest("POST", URL, {"idempotency-key": name}, json.dumps(BODY).encode())
     assert refuses(bench.send(request), 400, "bad_idempotency_key")
     assert (request.read_bytes, bench.database.batches) == (0, 0)
 
 
 def test_only_submissions_look_at_it(bench: ApiBench) -> None:
-    """Elsewhere the header means nothing."""
+    """For other calls the header has no meaning."""
     assert bench.call("GET", "/api/tasks", headers={"idempotency-key": "a b"}).status == 200
 
 
@@ -257,7 +257,7 @@ def test_only_submissions_look_at_it(bench: ApiBench) -> None:
 @pytest.mark.parametrize("message", [NETWORK_LOST, OVERLOADED, "D1_ERROR: words that nobody knows yet"])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_lost_answer_is_asked_for_again(bench: ApiBench, when: When, message: str) -> None:
-    """When the database's answer is lost once or twice the same transaction is sent again: one task, no replay."""
+    """If the database's answer is lost once or twice, the same transaction is sent again: one task, no replay."""
     for times in range(1, limits.STORE_SENDS):
         bench.database.fail(message, when, times)
         assert not is_replay(post(bench, f"key {times}".replace(" ", "-")))
@@ -266,7 +266,7 @@ def test_a_lost_answer_is_asked_for_again(bench: ApiBench, when: When, message: 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_nothing_is_left_of_a_503(bench: ApiBench, when: When) -> None:
-    """With every answer lost the client is told 503, and neither task nor key stays: the next request is the first."""
+    """If every answer is lost the client gets 503, and neither task nor key stays: the next request is the first."""
     bench.database.fail(NETWORK_LOST, when, ALL_LOST)
     assert refuses(post(bench, "one"), 503, "database_unavailable")
     assert (tasks(bench), submissions(bench), bench.count_rows()) == ([], [], 0)
@@ -275,7 +275,7 @@ def test_nothing_is_left_of_a_503(bench: ApiBench, when: When) -> None:
 
 
 def test_when_the_withdrawal_is_lost_too_the_key_leads_to_the_task(bench: ApiBench) -> None:
-    """The database stays away for good, after the commit: 503, and the same request later finds the one task."""
+    """If the database stays away after the commit, the answer is 503. The same request later finds the one task."""
     bench.database.fail(NETWORK_LOST, "after", ALL_LOST)
     bench.database.fail(NETWORK_LOST, "before", limits.STORE_SENDS)
     assert post(bench, "one").status == 503
@@ -285,7 +285,7 @@ def test_when_the_withdrawal_is_lost_too_the_key_leads_to_the_task(bench: ApiBen
 
 
 class Interleaver:
-    """Lets a test act between what one request asks of D1 and what it asks next."""
+    """Lets a test act between two D1 calls of one request."""
 
     def __init__(self, bench: ApiBench) -> None:
         self._bench, self._batch = bench, bench.database.batch
@@ -299,29 +299,29 @@ class Interleaver:
         return await self._batch(statements)
 
     def end(self) -> None:
-        """Hold nothing back any more."""
+        """Stop holding calls back."""
         self._bench.database.batch = self._batch  # type: ignore[method-assign]
 
     async def gate(self) -> asyncio.Event:
-        """Wait for the next call to D1, and return what lets it go on."""
+        """Wait for the next call to D1, and return the function that releases it."""
         return await self._gates.get()
 
     async def admit(self, count: int = 1) -> None:
-        """Let the next calls go on, each to its end, and what follows upon it."""
+        """Let the next calls run, each to its end, with what follows from it."""
         for _ in range(count):
             (await self.gate()).set()
             await asyncio.sleep(0.001)
 
 
 def submit_later(bench: ApiBench, name: str = "one", body: object = BODY) -> "asyncio.Task[Reply]":
-    """Begin a submission on the running loop."""
+    """Start a submission on the running loop."""
     request = BenchRequest("POST", URL, {"idempotency-key": name}, json.dumps(body).encode())
     return asyncio.ensure_future(handle(request, bench.api))
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_racing_twins(bench: ApiBench, order: tuple[int, int]) -> None:
-    """Of two requests at once, whichever reaches D1 first makes the task, and the other is answered with it."""
+    """Of two requests at once, the first to reach D1 makes the task, and the other is answered with it."""
 
     async def race() -> list[Reply]:
         gates = Interleaver(bench)
@@ -330,7 +330,7 @@ def test_racing_twins(bench: ApiBench, order: tuple[int, int]) -> None:
         for place in order:
             waiting[place].set()
             await asyncio.sleep(0.001)
-        await gates.admit()  # the replay's look at the task
+        await gates.admit()  # the replay's read of the task
         return [await twin for twin in twins]
 
     replies = bench.run(race())
@@ -340,7 +340,7 @@ def test_racing_twins(bench: ApiBench, order: tuple[int, int]) -> None:
 
 
 def test_many_twins_with_a_stranger_among_them(bench: ApiBench) -> None:
-    """Of 30 equal requests at once and one with another body, one is the task, one is refused, the rest are told."""
+    """Of 30 equal requests and one with another body, one makes the task, one is refused, the rest get the task."""
 
     async def race() -> list[Reply]:
         return await asyncio.gather(*[submit_later(bench) for _ in range(30)], submit_later(bench, body={"input": "x"}))
@@ -353,8 +353,11 @@ def test_many_twins_with_a_stranger_among_them(bench: ApiBench) -> None:
 
 
 def test_a_task_that_a_twin_was_told_of_stays(bench: ApiBench) -> None:
-    """The first request's answers are all lost; before it takes its task back a twin is answered with it. The first
-    is told 503, but the task stays, and the sweep sees to its dispatch."""
+    """A task stays if a twin got it, although the first request's answers were all lost.
+
+    The twin comes before the first request takes its task back. The first request gets 503, but the task stays, and the
+    sweep dispatches it.
+    """
 
     async def race() -> tuple[Reply, Reply]:
         gates = Interleaver(bench)
@@ -377,7 +380,10 @@ def test_a_task_that_a_twin_was_told_of_stays(bench: ApiBench) -> None:
 
 
 def test_a_stranger_under_the_key_keeps_no_task_from_being_taken_back(bench: ApiBench) -> None:
-    """Another body comes instead of the twin. It is refused and told of no task, so nothing is left of the first."""
+    """If a request with another body comes instead of the twin, nothing is left of the first request.
+
+    The other one is refused and gets no task.
+    """
 
     async def race() -> tuple[Reply, Reply]:
         gates = Interleaver(bench)
@@ -398,7 +404,7 @@ def test_a_stranger_under_the_key_keeps_no_task_from_being_taken_back(bench: Api
 
 
 def test_a_twin_after_the_withdrawal_makes_its_own_task(bench: ApiBench) -> None:
-    """The twin comes upon nothing once the first request has taken its task back."""
+    """Once the first request has taken its task back, the twin finds nothing and makes a task of its own."""
 
     async def race() -> tuple[Reply, Reply]:
         gates = Interleaver(bench)
@@ -415,7 +421,7 @@ def test_a_twin_after_the_withdrawal_makes_its_own_task(bench: ApiBench) -> None
 
 
 def test_a_task_erased_under_a_replay(bench: ApiBench) -> None:
-    """The replay finds its task erased between the two looks: then it is a first request, and makes a new task."""
+    """A replay whose task is erased between its two reads counts as a first request and makes a new task."""
     first = data(post(bench, "one"))
 
     async def race() -> Reply:
@@ -441,7 +447,7 @@ def test_a_task_erased_under_a_replay(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("settings", [{"tasks_in_flight_most": 1}, {"characters_a_day_most": 30}])
 def test_a_refused_request_gives_its_key_back(bench: ApiBench, settings: dict[str, Any]) -> None:
-    """A submission beyond a limit holds no key; a replay of an accepted one is within every limit."""
+    """A submission beyond a limit does not keep its key. A replay of an accepted one is within every limit."""
     bench.limit(**settings)
     first = data(post(bench, "one"))
     for _ in range(2):
@@ -455,7 +461,7 @@ def test_a_refused_request_gives_its_key_back(bench: ApiBench, settings: dict[st
 
 
 def test_a_refused_request_under_an_old_key(bench: ApiBench) -> None:
-    """A key whose time is over, taken by a request that is refused then, is free afterwards."""
+    """If a refused request takes an expired key, the key is free afterwards."""
     bench.limit(tasks_in_flight_most=1)
     first = data(post(bench, "one"))
     wait(bench, DAY)

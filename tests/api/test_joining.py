@@ -1,4 +1,4 @@
-"""A submission that an SDK sends again by itself is one task; two wishes are two. No key tells them apart."""
+"""A submission that an SDK repeats by itself is one task, and two wishes are two tasks, without a key."""
 
 from typing import Any
 
@@ -14,14 +14,14 @@ MOST = limits.JOINING_SECONDS_MOST
 
 
 def post(bench: ApiBench, count: object = None, body: object = BODY, **headers: str) -> Reply:
-    """Send a submission, as an SDK that has sent it so often before."""
+    """Send a submission, like an SDK that has sent it so often before."""
     said = {} if count is None else {"x-stainless-retry-count": str(count)}
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return bench.call("POST", "/v1/responses", body, said | named)
 
 
 def name(reply: Reply) -> str:
-    """The id of the response that an answer shows."""
+    """The id of the response in an answer."""
     assert reply.status == 200, reply
     found: str = data(reply)["id"]
     return found
@@ -34,13 +34,13 @@ def joined(reply: Reply) -> bool:
 
 
 def rows(bench: ApiBench) -> tuple[int, int]:
-    """How many tasks there are, and how many rows of submissions."""
+    """The numbers of tasks and of submissions' rows."""
     counts = [len(bench.database.rows(f"SELECT * FROM {table}")) for table in ("tasks", "submissions")]  # noqa: S608
     return counts[0], counts[1]
 
 
 def test_a_repetition_finds_its_task(bench: ApiBench) -> None:
-    """The second and the third sending are answered with the task of the first, say so, and send nobody off."""
+    """The second and third sending get the task of the first, say so, and dispatch nothing."""
     first = post(bench, 0)
     again, once_more = post(bench, 1), post(bench, 2)
     assert [name(again), name(once_more)] == [name(first)] * 2
@@ -59,7 +59,7 @@ def test_what_is_no_repetition_joins_nothing(bench: ApiBench, count: object) -> 
 
 
 def test_another_body_joins_nothing(bench: ApiBench) -> None:
-    """A repetition has the same body, in whatever order and with whatever spaces."""
+    """A repetition has the same body, in any order and with any spaces."""
     first = post(bench, 0)
     assert name(post(bench, 1, BODY | {"input": "other"})) != name(first)
     turned = {field: BODY[field] for field in reversed(BODY)}
@@ -67,24 +67,24 @@ def test_another_body_joins_nothing(bench: ApiBench) -> None:
 
 
 def test_a_repetition_of_what_never_came_makes_the_task(bench: ApiBench) -> None:
-    """The first try was lost on its way: the second is the first that comes."""
+    """The first try was lost on its way, so the second is the first that arrives."""
     second, third = post(bench, 1), post(bench, 2)
     assert (joined(second), joined(third)) == (False, True)
     assert name(second) == name(third)
 
 
 def test_wishes_and_repetitions_pair_off(bench: ApiBench) -> None:
-    """Of two equal wishes in parallel, each repeated twice, there are two tasks, and each has its answers."""
+    """Two equal wishes in parallel, each repeated twice, make two tasks, and each wish gets its own answers."""
     wishes = {name(post(bench, 0)), name(post(bench, 0))}
     assert len(wishes) == 2
     assert {name(post(bench, 1)), name(post(bench, 1))} == wishes
     assert {name(post(bench, 2)), name(post(bench, 2))} == wishes
-    assert name(post(bench, 1)) not in wishes  # a third client's, whose first try never came
+    assert name(post(bench, 1)) not in wishes  # a third client's, whose first try never arrived
     assert rows(bench) == (3, 3)
 
 
 def test_a_third_sending_joins_what_the_second_joined(bench: ApiBench) -> None:
-    """Another equal wish came between the two, and its task is newer: it is not the one that the client waits for."""
+    """A third sending joins its own wish's task, not the newer task of an equal wish that came between."""
     first = name(post(bench, 0))
     assert name(post(bench, 1)) == first
     other = name(post(bench, 0))
@@ -93,7 +93,7 @@ def test_a_third_sending_joins_what_the_second_joined(bench: ApiBench) -> None:
 
 
 def test_the_one_case_that_cannot_be_told_apart(bench: ApiBench) -> None:
-    """One of two equal wishes in parallel never came: its repetition finds the other's task. A key settles it."""
+    """If one of two equal wishes never arrived, its repetition finds the other's task. A key prevents this."""
     first = post(bench, 0)
     assert name(post(bench, 1)) == name(first)  # of the other one
     one, other = (post(bench, count, idempotency_key=key) for count, key in ((0, "one"), (1, "other")))
@@ -115,7 +115,7 @@ def test_the_one_case_that_cannot_be_told_apart(bench: ApiBench) -> None:
 )
 @pytest.mark.parametrize("late", [False, True])
 def test_the_window(bench: ApiBench, headers: dict[str, str], count: int, seconds: float, late: bool) -> None:
-    """A repetition joins what came within the count times the SDK's timeout and 130 seconds, 20 minutes at most."""
+    """A repetition joins what came within its count times the SDK's timeout plus 130 seconds, 20 minutes at most."""
     first = post(bench, 0)
     bench.pass_seconds(seconds + (0.01 if late else -0.01))
     again = bench.call("POST", "/v1/responses", BODY, {"x-stainless-retry-count": str(count)} | headers)
@@ -123,7 +123,7 @@ def test_the_window(bench: ApiBench, headers: dict[str, str], count: int, second
 
 
 def test_a_key_settles_it(bench: ApiBench) -> None:
-    """With an Idempotency-Key the count means nothing: the key does, for a day, as in the native API."""
+    """With an Idempotency-Key the count has no meaning: the key decides, for a day, as in the native API."""
     first = post(bench, 0, idempotency_key="mine")
     assert name(post(bench, 1)) != name(first)
     bench.pass_seconds(MOST + 1)
@@ -133,7 +133,7 @@ def test_a_key_settles_it(bench: ApiBench) -> None:
 
 
 def test_no_key_of_a_client_is_a_row_of_joining(bench: ApiBench) -> None:
-    """Whatever key a client sends, even a row's own name, is another one: keys hold no space."""
+    """No key of a client equals a row's own name, because keys contain no space."""
     post(bench, 0)
     ((row,),) = [bench.database.rows("SELECT id FROM submissions")]
     taken = row["id"].removeprefix("local:")
@@ -142,7 +142,7 @@ def test_no_key_of_a_client_is_a_row_of_joining(bench: ApiBench) -> None:
 
 
 def test_keys_do_not_join(bench: ApiBench) -> None:
-    """A repetition comes with the same API key: another key of the same tenant, and another tenant, join nothing."""
+    """A repetition must have the same API key. Another key of the same tenant, or another tenant, joins nothing."""
     keyed = ApiBench(keys=True)
     mine, second, theirs = keyed.make_key(), keyed.make_key(), keyed.make_key(tenant="other")
     first = post(keyed, 0, **bearer(mine))
@@ -153,7 +153,7 @@ def test_keys_do_not_join(bench: ApiBench) -> None:
 
 
 def test_what_is_erased_is_joined_no_more(bench: ApiBench) -> None:
-    """The row goes with its task."""
+    """The row is deleted with its task."""
     first = name(post(bench, 0))
     assert bench.call("DELETE", f"/v1/responses/{first}").status == 200
     assert rows(bench) == (0, 0)
@@ -161,7 +161,7 @@ def test_what_is_erased_is_joined_no_more(bench: ApiBench) -> None:
 
 
 def test_a_refusal_leaves_nothing(bench: ApiBench) -> None:
-    """A task beyond the tenant's limit leaves no row, and a repetition of an accepted one is within it."""
+    """A refused task leaves no row. A repetition of an accepted one is within the limit."""
     bench.limit(tasks_in_flight_most=1)
     first = name(post(bench, 0))
     other = BODY | {"input": "other"}
@@ -174,7 +174,7 @@ def test_a_refusal_leaves_nothing(bench: ApiBench) -> None:
 
 
 def test_a_full_database_still_finds_it(bench: ApiBench) -> None:
-    """Where no new task is taken, a repetition finds the task of the first; and a new wish is refused."""
+    """On a full database a repetition finds its task, and a new wish is refused."""
     first = name(post(bench, 0))
     bench.limit(storage_mb_most=0)
     bench.api.isolate.storage.measured(10_000_000, bench.loop.time())
@@ -186,7 +186,7 @@ def test_a_full_database_still_finds_it(bench: ApiBench) -> None:
 @pytest.mark.parametrize("when", ["after", "later"])
 @pytest.mark.parametrize("count", [0, 1])
 def test_a_write_that_is_sent_again(bench: ApiBench, count: int, when: Any, sends: int) -> None:
-    """Whatever becomes of its own sends to the database, a sending makes one task, or joins one."""
+    """Whatever happens to its own sends to the database, a sending makes one task or joins one."""
     first = name(post(bench, 0)) if count else None
     bench.database.fail(NETWORK_LOST, when, sends)
     found = name(post(bench, count))
@@ -213,21 +213,21 @@ def written(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, send: Any) -> int:
 
 
 def test_any_number_of_equal_wishes_pairs_off(bench: ApiBench) -> None:
-    """Those that have had this repetition already stand in nobody's way, however many they are."""
+    """Tasks that already had this repetition do not disturb it, however many they are."""
     wishes = {name(post(bench, 0)) for _ in range(130)}
     assert {name(post(bench, 1)) for _ in range(130)} == wishes
     assert rows(bench) == (130, 130)
 
 
 def test_a_sending_that_waited_as_asked_joins(bench: ApiBench) -> None:
-    """Of an SDK with a short timeout, which `Retry-After` had wait for two minutes."""
+    """It joins after the two minutes of `Retry-After`, even if the SDK has a short timeout."""
     first = name(post(bench, 0, x_stainless_read_timeout="5"))
     bench.pass_seconds(125)
     assert name(post(bench, 1, x_stainless_read_timeout="5")) == first
 
 
 def test_what_it_costs(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A submission of /v1 writes one row more than a native one, and as many as one with a key; joining writes one."""
+    """A submission of /v1 writes one row more than a native one, as many as one with a key. Joining writes one."""
     native = written(bench, monkeypatch, bench.submit)
     assert written(bench, monkeypatch, lambda: post(bench, 0)) == native + 1
     assert written(bench, monkeypatch, lambda: post(bench, 1)) == 1

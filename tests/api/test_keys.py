@@ -1,4 +1,4 @@
-"""Keys: who is let in, to do what, at what cost, and how keys are made and revoked."""
+"""Keys: who is let in, for which calls, at what cost, and how keys are made and revoked."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ MINUTE = limits.KEY_CACHE_SECONDS
 
 @pytest.fixture
 def keyed() -> Iterator[ApiBench]:
-    """A deployment that asks for keys and has none yet."""
+    """A deployment that requires keys and has none yet."""
     made = ApiBench(keys=True)
     yield made
     made.close()
@@ -37,7 +37,7 @@ def ask(bench: ApiBench, key: str | None, path: str = "/api/tasks") -> Reply:
 
 
 def cost(bench: ApiBench, key: str | None) -> int:
-    """Return how many D1 calls beyond its own one a list of tasks costs with this key, or what its refusal costs."""
+    """Return the D1 calls that a list of tasks costs beyond its own one with this key, or the cost of its refusal."""
     before = bench.database.batches
     reply = ask(bench, key)
     return bench.database.batches - before - (1 if reply.status == 200 else 0)
@@ -80,7 +80,10 @@ CALLS = [*NEEDED, ("GET", "/openapi.json"), ("HEAD", "/api/tasks"), ("HEAD", "/o
 @pytest.mark.parametrize(("method", "path"), NEEDED)
 @pytest.mark.parametrize("scope", OWN_SCOPES)
 def test_scopes(keyed: ApiBench, method: str, path: str, scope: Scope) -> None:
-    """Each call takes its own scope alone; a key with another is 403, told which scope, and nothing is done."""
+    """Each call accepts only its own scope.
+
+    A key with another one gets 403, which names the scope, and nothing is done.
+    """
     key = keyed.make_key(scope)
     reply = keyed.call(method, path, b"?", bearer(key))
     needed = NEEDED[method, path]
@@ -100,7 +103,7 @@ def test_the_description_takes_any_key(keyed: ApiBench, scope: Scope) -> None:
 
 @pytest.mark.parametrize(("method", "path"), CALLS)
 def test_no_keys_at_all(keyed: ApiBench, method: str, path: str) -> None:
-    """Without any key everything is 503 and says what to run, whatever the request carries."""
+    """Before any key exists everything is 503 and says what to run, whatever the request has."""
     for headers in ({}, bearer(UNKNOWN_KEY)):
         reply = keyed.call(method, path, b"?", headers)
         assert reply.status == 503
@@ -112,7 +115,7 @@ def test_no_keys_at_all(keyed: ApiBench, method: str, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/api/async-status", "/api/ai-status"])
 def test_status_is_open(keyed: ApiBench, path: str) -> None:
-    """The two status endpoints ask for no key, before there is one and after, and look at none."""
+    """The two status endpoints need no key, before one exists and after, and check none."""
     assert ask(keyed, None, path).status == 200
     keyed.make_key()
     assert ask(keyed, None, path).status == 200
@@ -128,7 +131,7 @@ def test_what_is_no_call_needs_no_key(keyed: ApiBench) -> None:
 
 
 def bad_headers(good: str) -> dict[str, dict[str, str]]:
-    """Return headers that carry no valid key, by what is wrong with them."""
+    """Return headers without a valid key, by what is wrong with them."""
     return {
         "none": {},
         "empty": {"authorization": ""},
@@ -152,7 +155,7 @@ def bad_headers(good: str) -> dict[str, dict[str, str]]:
 
 @pytest.mark.parametrize("case", bad_headers(UNKNOWN_KEY))
 def test_every_bad_key_is_answered_alike(keyed: ApiBench, case: str) -> None:
-    """Whatever is wrong with a key, the answer is the same to the byte, for one D1 call, and none at once after it."""
+    """Every invalid key gets the same answer, byte for byte, for one D1 call at first and none right after it."""
     good = keyed.make_key()
     keyed.make_key(tenant="other", valid_ms=1)
     plain = keyed.call("GET", "/api/tasks", headers=bearer(UNKNOWN_KEY))
@@ -167,7 +170,7 @@ def test_every_bad_key_is_answered_alike(keyed: ApiBench, case: str) -> None:
 
 
 def test_a_bad_key_is_the_first_thing_that_is_said(keyed: ApiBench) -> None:
-    """Query and body are not looked at before the key: not a byte of the body is read."""
+    """The key is checked before query and body: not a byte of the body is read."""
     keyed.make_key()
     request = BenchRequest("POST", "http://h/api/tasks?surprise=1", {"content-type": "text/plain"}, b"x" * 100)
     assert keyed.send(request).status == 401
@@ -181,7 +184,7 @@ def test_the_scheme_is_taken_in_any_case(keyed: ApiBench, scheme: str) -> None:
 
 
 def test_open_mode_looks_at_no_key(bench: ApiBench) -> None:
-    """With REQUIRE_KEYS=false everybody may do everything, and a header costs nothing."""
+    """With REQUIRE_KEYS=false every caller may do everything, and a header costs nothing."""
     assert cost(bench, None) == cost(bench, UNKNOWN_KEY) == 0
     assert bench.call("POST", "/api/keys", {}).status == 201
 
@@ -190,7 +193,7 @@ def test_open_mode_looks_at_no_key(bench: ApiBench) -> None:
 
 
 def test_a_valid_key_costs_one_call_a_minute(keyed: ApiBench) -> None:
-    """The first use asks D1 once, repeated use within a minute not at all, then it is asked once more."""
+    """The first use asks D1 once, repeated use within a minute not at all. Then D1 is asked once more."""
     key = keyed.make_key()
     assert [cost(keyed, key) for _ in range(3)] == [1, 0, 0]
     wait(keyed, MINUTE - 1)
@@ -200,7 +203,7 @@ def test_a_valid_key_costs_one_call_a_minute(keyed: ApiBench) -> None:
 
 
 def test_use_does_not_prolong_the_memory(keyed: ApiBench) -> None:
-    """A key in constant use is looked up once a minute all the same."""
+    """A key in constant use is still looked up once a minute."""
     key = keyed.make_key()
     spent = 0
     for _ in range(240):
@@ -210,7 +213,7 @@ def test_use_does_not_prolong_the_memory(keyed: ApiBench) -> None:
 
 
 def test_a_slow_database_prolongs_nothing(keyed: ApiBench) -> None:
-    """The minute counts from before D1 was asked: what it read may have been revoked while its answer was under way."""
+    """The minute begins before D1 is asked: a key may be revoked while the answer is under way."""
     key, batch = keyed.make_key(), keyed.database.batch
 
     async def slow(statements: list[D1Statement]) -> list[Mapping[str, object]]:
@@ -228,7 +231,7 @@ def test_a_slow_database_prolongs_nothing(keyed: ApiBench) -> None:
 
 
 def test_a_wrong_secret_never_meets_the_memory(keyed: ApiBench) -> None:
-    """A remembered key lets in nobody who knows its id alone, and a wrong secret pushes nothing out."""
+    """Knowing only a remembered key's id lets nobody in, and a wrong secret removes nothing from the memory."""
     key = keyed.make_key()
     assert cost(keyed, key) == 1
     assert ask(keyed, wrong(key)).status == 401
@@ -248,7 +251,7 @@ def test_expiry(keyed: ApiBench) -> None:
 
 
 def test_a_revoked_key_is_refused(keyed: ApiBench) -> None:
-    """At once in the isolate that revoked it; in another that remembers it for a minute after it asked, no longer."""
+    """At once in the isolate that revoked it. Another isolate remembers it for a minute after its lookup, no longer."""
     admin, key = keyed.make_key(Scope.ADMIN), keyed.make_key(Scope.READ)
     first, second = keyed.api, replace(keyed.api, isolate=Isolate())
     for keyed.api in (first, second):
@@ -266,7 +269,7 @@ def test_a_revoked_key_is_refused(keyed: ApiBench) -> None:
 
 
 def test_a_revocation_beats_a_lookup_that_is_under_way(keyed: ApiBench) -> None:
-    """A key that D1 vouched for before it was revoked is not remembered after it."""
+    """If a key is revoked while D1's positive answer is under way, it is not remembered."""
     admin, key = keyed.make_key(Scope.ADMIN), keyed.make_key(Scope.READ)
     assert ask(keyed, admin, "/api/keys").status == 200
     find, answered, go_on = keyed.api.keys.find, asyncio.Event(), asyncio.Event()
@@ -297,7 +300,7 @@ def test_a_revocation_beats_a_lookup_that_is_under_way(keyed: ApiBench) -> None:
 
 
 def test_a_revocation_whose_answer_is_lost_forgets_the_key_too(keyed: ApiBench) -> None:
-    """When nobody knows whether the row went, the isolate asks D1 again."""
+    """If it is unknown whether the row was deleted, the isolate asks D1 again."""
     admin, key = keyed.make_key(Scope.ADMIN), keyed.make_key(Scope.READ)
     assert ask(keyed, key).status == 200
     assert ask(keyed, admin, "/api/keys").status == 200
@@ -307,7 +310,7 @@ def test_a_revocation_whose_answer_is_lost_forgets_the_key_too(keyed: ApiBench) 
 
 
 def test_d1_away(keyed: ApiBench) -> None:
-    """Without D1 a remembered key still works where D1 is not needed; any other is 503, never 401."""
+    """Without D1 a remembered key still works for calls that need no D1. Any other key gets 503, never 401."""
     key = keyed.make_key()
     assert ask(keyed, key).status == 200
     keyed.database.fail(NETWORK_LOST, times=100)
@@ -330,7 +333,7 @@ def made(bench: ApiBench, admin: str, **fields: object) -> dict[str, object]:
 
 
 def test_make_list_delete(keyed: ApiBench) -> None:
-    """A key is shown once, works with its scopes, is listed without what proves it, and goes when it is deleted."""
+    """A key is shown once, works with its scopes, is listed without its secret, and is gone after its deletion."""
     admin = keyed.make_key(Scope.ADMIN)
     wait(keyed, 1)
     shown = made(keyed, admin, label="batch 文", scopes=["write", "read", "read"], expiresInSeconds=3600)
@@ -355,7 +358,7 @@ def test_make_list_delete(keyed: ApiBench) -> None:
 
 
 def test_defaults(keyed: ApiBench) -> None:
-    """Without fields a key may read and write, has no label, and does not expire; null counts as absent."""
+    """By default a key may read and write, has no label and does not expire. null counts as absent."""
     admin = keyed.make_key()
     for fields in ({}, {"label": None, "scopes": None, "expiresInSeconds": None}):
         shown = made(keyed, admin, **fields)
@@ -363,7 +366,7 @@ def test_defaults(keyed: ApiBench) -> None:
 
 
 def test_nothing_secret_is_stored_or_logged(keyed: ApiBench) -> None:
-    """The database holds a digest and never the secret; no log line holds either."""
+    """The database has a digest and never the secret. No log line has either."""
     admin = keyed.make_key()
     key = str(made(keyed, admin, label="canary-label")["key"])
     ask(keyed, key)
@@ -397,7 +400,7 @@ def test_nothing_secret_is_stored_or_logged(keyed: ApiBench) -> None:
     ],
 )
 def test_bad_fields(keyed: ApiBench, fields: dict[str, object], field: str) -> None:
-    """Each wrong field is named, and no key is made; the tenant cannot be chosen."""
+    """Each wrong field is named, and no key is made. The tenant cannot be chosen."""
     reply = keyed.call("POST", "/api/keys", fields, bearer(keyed.make_key()))
     assert (reply.status, data(reply)["errors"][0]["field"]) == (422, field)
     assert keyed.count_rows() == 1
@@ -405,7 +408,7 @@ def test_bad_fields(keyed: ApiBench, fields: dict[str, object], field: str) -> N
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"null", b'{"scopes": ["read"]', b'{"label": "a", "label": "b"}'])
 def test_bad_bodies(keyed: ApiBench, body: bytes) -> None:
-    """What is no JSON object is refused."""
+    """A body that is no JSON object is refused."""
     assert keyed.call("POST", "/api/keys", body, bearer(keyed.make_key())).status == 400
 
 
@@ -417,7 +420,7 @@ def test_a_body_that_is_too_large(keyed: ApiBench) -> None:
 
 @pytest.mark.parametrize("name", ["x", "0" * 15, "0" * 17, "0" * 15 + "G", "A" * 16, ID])
 def test_what_is_no_key_id(keyed: ApiBench, name: str) -> None:
-    """What cannot be a key's id is 404 without asking D1 for it."""
+    """An impossible key id is 404 without asking D1."""
     admin = keyed.make_key()
     ask(keyed, admin, "/api/keys")
     before = keyed.database.batches
@@ -426,7 +429,7 @@ def test_what_is_no_key_id(keyed: ApiBench, name: str) -> None:
 
 
 def test_tenants_do_not_meet(keyed: ApiBench) -> None:
-    """An admin sees, makes and deletes its own tenant's keys; another's are 404, and neither counts the other's."""
+    """An admin sees, makes and deletes its own tenant's keys. Another's are 404, and do not count toward its limit."""
     ours, theirs = keyed.make_key(tenant="ours"), keyed.make_key(tenant="theirs")
     mine = made(keyed, ours)
     for name in (key_id(theirs), "0" * 16):
@@ -444,7 +447,7 @@ def test_tenants_do_not_meet(keyed: ApiBench) -> None:
 
 
 def test_rotation(keyed: ApiBench) -> None:
-    """A new key works beside the old one, which then goes; an admin may delete the key that it uses."""
+    """A new key works beside the old one, which is then deleted. An admin may delete the key that it uses."""
     old = keyed.make_key()
     new = str(made(keyed, old, scopes=["read", "write", "admin"])["key"])
     assert ask(keyed, old).status == ask(keyed, new).status == 200
@@ -453,7 +456,7 @@ def test_rotation(keyed: ApiBench) -> None:
 
 
 def test_an_expired_key_makes_room(keyed: ApiBench) -> None:
-    """Keys beyond their time do not count against the limit, and the next key that is made clears them away."""
+    """Expired keys do not count against the limit, and the next new key removes them."""
     admin = keyed.make_key()
     for _ in range(limits.KEYS_MOST - 1):
         made(keyed, admin, expiresInSeconds=5)
@@ -464,7 +467,7 @@ def test_an_expired_key_makes_room(keyed: ApiBench) -> None:
 
 
 def test_a_key_whose_answer_is_lost_is_taken_back(keyed: ApiBench) -> None:
-    """When D1's answer to the insertion stays away the client is told 503, and no key stays that nobody has."""
+    """If D1's answer to the insertion is lost, the client gets 503, and no unknown key stays."""
     admin = keyed.make_key()
     ask(keyed, admin, "/api/keys")
     keyed.database.fail(NETWORK_LOST, "after", times=limits.STORE_SENDS)

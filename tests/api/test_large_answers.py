@@ -41,7 +41,7 @@ def record(bench: ApiBench, path: str, outputs: Mapping[int, str], *, end: bool 
 
 
 def pages(bench: ApiBench, path: str, limit: int) -> list[list[Any]]:
-    """Read all pages, one after the other."""
+    """Read all pages in turn."""
     found, cursor = [], ""
     while True:
         page = data(bench.call("GET", f"{path}/chunks?limit={limit}{cursor}"))
@@ -52,7 +52,7 @@ def pages(bench: ApiBench, path: str, limit: int) -> list[list[Any]]:
 
 
 def test_pages_are_the_whole_list_in_order(bench: ApiBench):
-    """Page by page a client gets each finished chunk once, those that failed among them, and no others."""
+    """Over all pages a client gets each finished or failed chunk once, and no others."""
     path = submit(bench, 11)
     claim = bench.claim(path.rpartition("/")[2])
     outputs = {index: f"output {index}" for index in (*range(4), 6, 5, 9)}
@@ -69,7 +69,7 @@ def test_pages_are_the_whole_list_in_order(bench: ApiBench):
 
 
 def test_a_page_of_long_outputs_is_shorter(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
-    """It holds what can be read at once, and one chunk at least; the cursor says that there are more."""
+    """A page has as many chunks as can be read at once, at least one. The cursor says that there are more."""
     path = submit(bench, 4)
     record(bench, path, {0: "a" * 40, 1: "b" * 40, 2: "c" * 300, 3: "d"})
     monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 100)
@@ -77,7 +77,7 @@ def test_a_page_of_long_outputs_is_shorter(bench: ApiBench, monkeypatch: pytest.
 
 
 def test_a_task_without_finished_chunks_has_an_empty_page(bench: ApiBench):
-    """And no next one."""
+    """Its page is empty, with no next page."""
     path = submit(bench, 3)
     assert data(bench.call("GET", f"{path}/chunks?limit=2")) == {"chunks": [], "nextCursor": None}
     record(bench, path, {0: "a", 1: "b", 2: "c"})
@@ -88,14 +88,14 @@ def test_a_task_without_finished_chunks_has_an_empty_page(bench: ApiBench):
     "query", ["limit=0", "limit=-1", "limit=5001", "limit=x", "cursor=x", "cursor=-1", "cursor=99999"]
 )
 def test_what_cannot_be_a_page_is_refused_by_name(bench: ApiBench, query: str):
-    """422, with the parameter."""
+    """The answer is 422 and names the parameter."""
     reply = bench.call("GET", f"{submit(bench, 1)}/chunks?{query}")
     assert reply.status == 422
     assert [error["field"] for error in data(reply)["errors"]] == [query.partition("=")[0]]
 
 
 def test_no_pages_of_no_task(bench: ApiBench):
-    """404, as for the whole list."""
+    """The answer is 404, as for the whole list."""
     path = submit(bench, 1)
     assert bench.call("DELETE", path).status == 204
     assert bench.call("GET", f"{path}/chunks?limit=1").status == 404
@@ -103,7 +103,7 @@ def test_no_pages_of_no_task(bench: ApiBench):
 
 @pytest.mark.parametrize("reduce", ["concat", "none"])
 def test_a_large_answer_says_what_a_small_one_does(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, reduce: str):
-    """Sent in parts, a task, its chunks and the list of chunks are the same JSON."""
+    """A task, its chunks and the list of chunks are the same JSON when sent in parts."""
     path = submit(bench, 12, reduce=reduce, metadata={"result": '"', "chunks": "]"})
     record(bench, path, {index: f'{index} "quoted" \\ 文字\n𝒳{"z" * index}' for index in (*range(6, 12), *range(6))})
     paths = (path, f"{path}?include=chunks", f"{path}/chunks", f"{path}/chunks?cursor=5")
@@ -126,7 +126,7 @@ def test_a_replayed_submission_shows_a_large_result(bench: ApiBench, monkeypatch
 
 
 def test_chunks_of_a_task_that_goes_on_are_sent_in_parts(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
-    """Its result is null, and its chunks are all there."""
+    """Its result is null, and its chunks are complete."""
     path = submit(bench, 5)
     record(bench, path, {0: "a" * 50, 1: "b" * 50, 3: "c"}, end=False)
     monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 70)
@@ -138,7 +138,10 @@ def test_chunks_of_a_task_that_goes_on_are_sent_in_parts(bench: ApiBench, monkey
 def test_an_answer_does_not_end_if_its_task_is_erased_meanwhile(
     bench: ApiBench, monkeypatch: pytest.MonkeyPatch, query: str
 ):
-    """What has gone out cannot be taken for the whole: the connection ends, and the JSON does not."""
+    """If the task is erased during the answer, the connection ends but the JSON does not.
+
+    So a client cannot take the part for the whole.
+    """
     path = submit(bench, 5, reduce="none")
     record(bench, path, {index: f"output {index}" + "z" * 50 for index in range(5)})
     monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 70)
@@ -159,7 +162,7 @@ def test_an_answer_does_not_end_if_its_task_is_erased_meanwhile(
 
 @pytest.mark.parametrize("query", ["?limit=2", "?limit=2&cursor=2"])
 def test_no_page_of_a_task_that_is_erased_meanwhile(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, query: str):
-    """404, though its index was there."""
+    """The answer is 404, although the task's index was there."""
     path = submit(bench, 5)
     record(bench, path, {index: f"output {index}" for index in range(5)})
     read = ViewStore.some_chunks
@@ -173,7 +176,10 @@ def test_no_page_of_a_task_that_is_erased_meanwhile(bench: ApiBench, monkeypatch
 
 
 def test_chunks_that_end_while_they_are_read_change_no_page(bench: ApiBench):
-    """A page was measured by the index. What ended since would make it longer, or show a chunk twice: as failed too."""
+    """A page is measured by the index, so chunks that end during the reading do not change it.
+
+    Otherwise the page would be longer, or show a chunk twice, as failed too.
+    """
     path = submit(bench, 4)
     task_id = path.rpartition("/")[2]
     bench.work(bench.claim(task_id), {0: "output 0"}, Continue(180_000), failed=FAILURE)  # the chunk at 1
@@ -193,7 +199,7 @@ def test_chunks_that_end_while_they_are_read_change_no_page(bench: ApiBench):
 @pytest.mark.slow
 @pytest.mark.parametrize("query", ["", "/chunks", "/chunks?limit=5000"])
 def test_40_mb_are_read_within_100_mb(bench: ApiBench, query: str):
-    """An output list of 40 MB, whole and by pages: what is held meanwhile, the database's answers among it."""
+    """An output list of 40 MB is read whole and by pages, within the memory limit, database answers included."""
     path = submit(bench, 500, reduce="none")
     rng = random.Random(1)
     words = [rng.randbytes(4).hex() for _ in range(5_000)]

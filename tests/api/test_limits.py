@@ -1,4 +1,4 @@
-"""Limits of a tenant: tasks in flight, characters a day, and its share of the queue; exact, and free when unused."""
+"""Limits of a tenant: tasks in flight, characters a day, share of the queue. They are exact, and free when unused."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ DAY_MS = 86_400_000
 
 @pytest.fixture
 def keyed() -> Iterator[ApiBench]:
-    """A deployment that asks for keys."""
+    """A deployment that requires keys."""
     made = ApiBench(keys=True)
     yield made
     made.close()
@@ -38,7 +38,7 @@ def retry(bench: ApiBench, task: dict[str, Any]) -> Reply:
 
 
 def refused(reply: Reply, limit: str, retry_after: int) -> bool:
-    """Whether an answer is the refusal for this limit."""
+    """Whether an answer is the refusal by this limit."""
     if reply.status != 429:
         return False
     problem = data(reply)
@@ -63,7 +63,7 @@ def wait(bench: ApiBench, seconds: float) -> None:
 
 
 def characters(bench: ApiBench, tenant: str = "local") -> int:
-    """Return what the tenant's day stands at."""
+    """Return the tenant's count for the day."""
     rows = bench.database.rows("SELECT characters FROM daily_use WHERE tenant = ?", tenant)
     return int(str(rows[0]["characters"])) if rows else 0
 
@@ -86,8 +86,10 @@ def statements(bench: ApiBench) -> list[str]:
 
 @pytest.mark.parametrize("most", [1, 3])
 def test_tasks_in_flight_are_exact(bench: ApiBench, most: int) -> None:
-    """As many tasks as the limit says are accepted, pending and processing alike; the next is refused, and stored
-    nowhere."""
+    """As many tasks as the limit are accepted, pending and processing together.
+
+    The next one is refused and not stored.
+    """
     bench.limit(tasks_in_flight_most=most)
     made = [bench.submit() for _ in range(most)]
     bench.begin(made[0]["id"], 1)
@@ -120,7 +122,7 @@ ENDS: dict[str, Callable[[ApiBench, dict[str, Any]], None]] = {
 
 @pytest.mark.parametrize("end", ENDS)
 def test_an_ended_task_makes_room(bench: ApiBench, end: str) -> None:
-    """Whatever ends a task, the next one is accepted, and one only."""
+    """However a task ends, one more task is accepted afterwards, and only one."""
     bench.limit(tasks_in_flight_most=2)
     first, _ = bench.submit(deadlineSeconds=100), bench.submit()
     assert crowded_out(post(bench))
@@ -131,7 +133,7 @@ def test_an_ended_task_makes_room(bench: ApiBench, end: str) -> None:
 
 @pytest.mark.parametrize("end", ["failed", "cancelled"])
 def test_a_retry_needs_room(bench: ApiBench, end: str) -> None:
-    """A retry counts like a submission: at the limit it is refused and changes nothing; with room it is accepted."""
+    """A retry counts like a submission: at the limit it is refused and changes nothing, below it it is accepted."""
     bench.limit(tasks_in_flight_most=1)
     ended = bench.submit()
     ENDS[end](bench, ended)
@@ -146,7 +148,7 @@ def test_a_retry_needs_room(bench: ApiBench, end: str) -> None:
 
 
 def test_a_retry_of_what_cannot_be_retried_is_no_matter_of_limits(bench: ApiBench) -> None:
-    """At the limit a task that goes on is still 409, and an unknown one 404."""
+    """At the limit a retry of an unfinished task is still 409, and of an unknown one 404."""
     bench.limit(tasks_in_flight_most=1)
     task = bench.submit()
     assert (retry(bench, task).status, data(retry(bench, task))["code"]) == (409, "not_retryable")
@@ -155,7 +157,7 @@ def test_a_retry_of_what_cannot_be_retried_is_no_matter_of_limits(bench: ApiBenc
 
 
 def test_racing_submissions_do_not_pass_the_limit(bench: ApiBench) -> None:
-    """Of 20 at once as many are accepted as there is room for."""
+    """Of 20 at once exactly as many are accepted as the limit allows."""
     bench.limit(tasks_in_flight_most=7)
     request = BenchRequest("POST", "http://h/api/tasks", {}, b'{"input": "x"}')
 
@@ -168,7 +170,7 @@ def test_racing_submissions_do_not_pass_the_limit(bench: ApiBench) -> None:
 
 
 def test_tenants_have_limits_of_their_own(keyed: ApiBench) -> None:
-    """One tenant at its limits leaves the other its own."""
+    """One tenant at its limits leaves another tenant its own."""
     ours, theirs = keyed.make_key(), keyed.make_key(tenant="theirs")
     keyed.limit(tasks_in_flight_most=1, characters_a_day_most=3)
     for secret in (ours, theirs):
@@ -182,7 +184,7 @@ def test_tenants_have_limits_of_their_own(keyed: ApiBench) -> None:
 
 
 def test_tasks_that_wait_long_are_counted(bench: ApiBench) -> None:
-    """A task that waits out the longest rate limit, or that the sweep has put off as far as it does, is in flight."""
+    """A task that waits for a long rate limit, or that the sweep has put off as far as possible, is in flight."""
     bench.limit(tasks_in_flight_most=1, lease_seconds=1.0, timeout_seconds=0.5)
     task = bench.submit()
     longest_ms = round(rate_limit_seconds(1e9, 0, chance=1.0) * 1000)
@@ -200,7 +202,7 @@ def test_tasks_that_wait_long_are_counted(bench: ApiBench) -> None:
 
 
 def test_characters_are_exact(bench: ApiBench) -> None:
-    """The day's last character is accepted, one more is not, and what is refused counts for nothing."""
+    """The day's last character is accepted, one more is not. Refused characters do not count."""
     bench.limit(characters_a_day_most=10)
     assert post(bench, "x" * 9).status == 202
     assert used_up(bench, post(bench, "xx"))
@@ -211,7 +213,7 @@ def test_characters_are_exact(bench: ApiBench) -> None:
 
 
 def test_characters_are_code_points(bench: ApiBench) -> None:
-    """Four characters of four bytes and two UTF-16 units each are four."""
+    """Four characters of four bytes and two UTF-16 units each count as four."""
     bench.limit(characters_a_day_most=5)
     assert post(bench, "😀字é\u0301").status == 202
     assert characters(bench) == 4
@@ -220,14 +222,14 @@ def test_characters_are_code_points(bench: ApiBench) -> None:
 
 
 def test_a_request_larger_than_the_whole_day(bench: ApiBench) -> None:
-    """It is refused on a fresh day, too."""
+    """It is refused even on a new day."""
     bench.limit(characters_a_day_most=5)
     assert used_up(bench, post(bench, "x" * 6))
     assert bench.database.rows("SELECT * FROM daily_use") == []
 
 
 def test_a_new_day_starts_anew(bench: ApiBench) -> None:
-    """Until the last millisecond before midnight UTC the day is used up; then it is another one."""
+    """The day is used up until the last millisecond before midnight UTC. Then a new one begins."""
     bench.limit(characters_a_day_most=5)
     assert post(bench, "x" * 5).status == 202
     wait(bench, (DAY_MS - START_MS % DAY_MS - 1) / 1000)
@@ -241,7 +243,7 @@ def test_a_new_day_starts_anew(bench: ApiBench) -> None:
 
 
 def test_erasure_and_end_give_no_characters_back(bench: ApiBench) -> None:
-    """What was accepted was accepted, whatever becomes of it; a retry accepts nothing anew."""
+    """Accepted characters stay counted, whatever happens to the task. A retry adds none."""
     bench.limit(characters_a_day_most=5)
     task = bench.submit("x" * 5)
     _cancel(bench, task)
@@ -252,7 +254,7 @@ def test_erasure_and_end_give_no_characters_back(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_write_that_is_sent_again_counts_once(bench: ApiBench, when: When) -> None:
-    """A lost answer counts no character twice, with an idempotency key or without."""
+    """A lost answer counts no character twice, with or without an idempotency key."""
     bench.limit(characters_a_day_most=10)
     for number, headers in enumerate(({}, {"idempotency-key": "k"}), 1):
         bench.database.fail(NETWORK_LOST, when, limits.STORE_SENDS - 1)
@@ -264,7 +266,7 @@ def test_a_write_that_is_sent_again_counts_once(bench: ApiBench, when: When) -> 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_withdrawn_submission_does_not_count(bench: ApiBench, when: When) -> None:
-    """What was answered 503 has used nothing up."""
+    """A submission answered with 503 uses nothing up."""
     bench.limit(characters_a_day_most=5, tasks_in_flight_most=2)
     assert post(bench, "xx").status == 202
     bench.database.fail(NETWORK_LOST, when, 2 * limits.STORE_SENDS)
@@ -274,7 +276,7 @@ def test_a_withdrawn_submission_does_not_count(bench: ApiBench, when: When) -> N
 
 
 def test_racing_submissions_do_not_pass_the_day(bench: ApiBench) -> None:
-    """Of 20 at once as many are accepted as the day has room for."""
+    """Of 20 at once exactly as many are accepted as the day allows."""
     bench.limit(characters_a_day_most=25)
     request = BenchRequest("POST", "http://h/api/tasks", {}, b'{"input": "xxxx"}')
 
@@ -310,7 +312,7 @@ def test_nothing_is_paid_for_what_is_not_used(bench: ApiBench) -> None:
 def test_what_is_used_is_paid_for_in_one_call(
     bench: ApiBench, settings: dict[str, Any], headers: dict[str, str], count: int
 ) -> None:
-    """Each condition adds its statements to the one transaction, and rows only where it keeps something."""
+    """Each condition adds its statements to the one transaction, and adds rows only if it stores something."""
     bench.limit(**settings)
     noted, before = statements(bench), bench.database.batches
     assert post(bench, **headers).status == 202
@@ -331,7 +333,10 @@ def shared() -> Iterator[ApiBench]:
 
 
 def test_a_tenants_share_of_the_queue(shared: ApiBench) -> None:
-    """A tenant's tasks beyond its share go to objects, another's still to the queue; what ends makes room again."""
+    """A tenant's tasks beyond its share go to objects, another tenant's still to the queue.
+
+    An ended task frees a place.
+    """
     ours, theirs = shared.make_key(), shared.make_key(tenant="theirs")
     queue, objects = shared.senders
     made = [data(post(shared, secret=ours)) for _ in range(limits.QUEUE_SHARE + 3)]
@@ -349,7 +354,7 @@ def test_a_tenants_share_of_the_queue(shared: ApiBench) -> None:
 
 
 def test_a_retry_has_its_share_too(shared: ApiBench) -> None:
-    """Put back beyond the share, a task goes to an object."""
+    """A retry beyond the share goes to an object."""
     ours = shared.make_key()
     ended = data(post(shared, secret=ours))
     shared.fail(ended["id"])
@@ -361,7 +366,7 @@ def test_a_retry_has_its_share_too(shared: ApiBench) -> None:
 
 
 def test_an_object_that_refuses_leaves_the_queue(shared: ApiBench) -> None:
-    """Beyond the share the queue still takes what no object does."""
+    """Beyond the share the queue still takes what no object takes."""
     ours = shared.make_key()
     shared.senders[1].refuses = True
     made = [data(post(shared, secret=ours)) for _ in range(limits.QUEUE_SHARE + 1)]
@@ -369,7 +374,7 @@ def test_an_object_that_refuses_leaves_the_queue(shared: ApiBench) -> None:
 
 
 def test_a_higher_limit_does_not_blur_the_share(shared: ApiBench) -> None:
-    """With a limit far above the share, and one below it, both stay exact."""
+    """With limits far above the share, and below it, both stay exact."""
     ours = shared.make_key()
     shared.limit(tasks_in_flight_most=limits.QUEUE_SHARE + 2)
     routes = [data(post(shared, secret=ours))["route"] for _ in range(limits.QUEUE_SHARE + 2)]
@@ -379,7 +384,7 @@ def test_a_higher_limit_does_not_blur_the_share(shared: ApiBench) -> None:
 
 @pytest.mark.parametrize("routes", [(Route.QUEUE, Route.DIRECT), (Route.DURABLE_OBJECT,), (Route.DIRECT,)])
 def test_without_both_there_is_nothing_to_share(routes: tuple[Route, ...]) -> None:
-    """A deployment without queue or without objects counts nothing: two statements a submission, one route."""
+    """Without queue or without objects nothing is counted: two statements a submission, one route."""
     made = ApiBench(routes=routes)
     noted = statements(made)
     for number in range(1, limits.QUEUE_SHARE + 3):

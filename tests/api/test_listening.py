@@ -1,5 +1,7 @@
-"""Who waits for a task hears of its end where a worker of the isolate, or the task's object, works on it. Looks at the
-database find out the rest, as if nobody could tell."""
+"""A waiting request hears of its task's end from a worker in the isolate or from the task's object.
+
+Reads of the database find out the rest, as if no such worker existed.
+"""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -27,8 +29,10 @@ LOOKS = {views_sql.TASK.sql: "task", views_sql.STATUS.sql: "status", events_sql.
 
 
 class Scene:
-    """A task of three chunks, whose calls take `seconds` each, and who is near: a worker of the isolate, the task's
-    object, or nobody of whom anything is heard."""
+    """A task of three chunks, whose calls take `seconds` each, and the source of reports.
+
+    The source is a worker of the isolate, the task's object, or a worker that cannot report.
+    """
 
     def __init__(self, near: str, seconds: float, plan: str = "paid") -> None:
         self.bench = ApiBench(settings=replace(PAID, plan=plan, timeout_seconds=100.0), routes=(Route.DURABLE_OBJECT,))
@@ -60,7 +64,7 @@ class Scene:
         return claim
 
     async def work(self) -> None:
-        """Work on the task to its end."""
+        """Work on the task until its end."""
         worker: Worker = replace(self.bench.api.rescue.worker, provider=self.model, marks=self.marks)
         host = Host(Route.DURABLE_OBJECT, 600.0, wrote=self.audience.tell)
         await worker.run(key(self.task["id"]), host)
@@ -69,7 +73,7 @@ class Scene:
         self.audience.look_up()
 
     def wait(self, *acts: tuple[float, Callable[[], Any]], seconds: float = 25.0) -> Any:
-        """Wait for the task while acts are done at their times; return it as it is shown then."""
+        """Wait for the task while acts are done at their times. Returns the task in the answer."""
 
         async def play() -> Reply:
             for at, act in acts:
@@ -85,7 +89,7 @@ class Scene:
 
     @property
     def kinds(self) -> list[str]:
-        """What was looked at, in order."""
+        """The kinds of reads, in order."""
         return [kind for _, kind in self.looks]
 
 
@@ -115,19 +119,19 @@ def scene() -> Iterator[Callable[..., Scene]]:
     ],
 )
 def test_a_wait_ends_with_its_task(scene: Any, near: str, plan: str, looks: list[str], late: float):
-    """Where somebody near tells, the answer leaves with the end, after two reads: the first, and that of the result."""
+    """With a source of reports, the answer leaves at the end after two reads: the first one, and the result's."""
     made = scene(near, plan=plan)
     shown = made.wait((0.1, made.work))
     assert shown["status"] == "completed"
     assert made.kinds == looks, made.looks
     assert made.bench.loop.time() - made.ended_at <= late + 1e-6
-    # The object was asked once, and of the task's state as it was read; one that has no word once in each state.
+    # The object was asked once, with the state that was read. An object that cannot report is asked once in each state.
     assert [since for _, since in made.bench.asked] == [Mark(0, 0), Mark(1, 0)][: 2 if near == "nobody" else 1]
 
 
 @pytest.mark.parametrize("near", ["isolate", "object"])
 def test_where_somebody_tells_a_wait_looks_every_five_seconds(scene: Any, near: str):
-    """A word may be lost: the looks find that out. It was 34 reads."""
+    """A report may be lost, so the request still reads every five seconds. Earlier code made 34 reads."""
     made = scene(near, seconds=60.0)
     assert made.wait((0.0, made.work))["status"] == "processing", made.bench.log_lines
     assert made.kinds == ["task", "status", "status", "status", "status", "task"], made.looks
@@ -136,7 +140,7 @@ def test_where_somebody_tells_a_wait_looks_every_five_seconds(scene: Any, near: 
 
 @pytest.mark.parametrize("near", ["isolate", "object"])
 def test_an_end_between_the_read_and_the_listening_is_heard(scene: Any, near: str):
-    """The task was read as going on, and has ended when its reader begins to listen: it reads again at once."""
+    """If a task ends between the read and the beginning of the listening, the request reads again at once."""
     made = scene(near)
     task_id = made.task["id"]
     batch = made.bench.database.batch
@@ -157,7 +161,7 @@ def test_an_end_between_the_read_and_the_listening_is_heard(scene: Any, near: st
 
 @pytest.mark.parametrize("near", ["isolate", "object"])
 def test_a_word_that_is_lost_is_made_up_for(scene: Any, near: str):
-    """The worker vanishes without a word after its first write, and another one ends the task elsewhere."""
+    """The worker dies without a report after its first write, and another worker ends the task elsewhere."""
     made = scene(near)
     bench, task_key = made.bench, key(made.task["id"])
     made.claim()
@@ -169,7 +173,10 @@ def test_a_word_that_is_lost_is_made_up_for(scene: Any, near: str):
 @pytest.mark.parametrize("near", ["isolate", "object"])
 @pytest.mark.parametrize("plan", ["free", "paid"])
 def test_a_false_word_costs_one_read(scene: Any, near: str, plan: str):
-    """It is of a claim that has not come, or comes again and again; the task goes on. Nobody reads in a circle."""
+    """A wrong report costs one read and no loop.
+
+    It is about a claim that has not come, or it comes repeatedly, while the task is unfinished.
+    """
     made = scene(near, seconds=60.0, plan=plan)
     task_key = key(made.task["id"])
 
@@ -181,12 +188,12 @@ def test_a_false_word_costs_one_read(scene: Any, near: str, plan: str):
     assert shown["status"] == "processing"
     assert made.bench.loop.time() <= 25.0 + 1e-6
     assert len(made.looks) <= (limits.WAIT_READS_FREE if plan == "free" else 36), made.looks
-    # A lie is one read more than the half-second looks of a task of which nobody tells.
+    # A wrong report adds one read to the half-second reads of a task without reports.
     assert sum(1.0 <= at <= 3.1 for at, _ in made.looks) <= 4 + 3, made.looks
 
 
 def test_a_word_of_an_earlier_life_is_nothing(scene: Any):
-    """The task was cancelled and put back; the word of the cancellation comes late."""
+    """The task was cancelled and put back, and the report of the cancellation comes late."""
     made = scene("isolate", seconds=60.0)
     bench, task_key = made.bench, key(made.task["id"])
     made.wait((0.0, made.work), seconds=1.0)
@@ -199,7 +206,7 @@ def test_a_word_of_an_earlier_life_is_nothing(scene: Any):
 
 
 def test_a_client_that_cancels_ends_the_waits_of_others(scene: Any):
-    """Those of the isolate in which the cancellation is heard, where a worker has the task."""
+    """A cancellation ends waits in its isolate if a worker there has the task."""
     made = scene("isolate", seconds=60.0)
     path = f"http://h{made.task['links']['cancel']}"
     shown = made.wait((0.0, made.work), (2.0, lambda: handle(BenchRequest("POST", path), made.bench.api)))
@@ -208,7 +215,7 @@ def test_a_client_that_cancels_ends_the_waits_of_others(scene: Any):
 
 
 def test_an_object_that_is_not_at_work_is_asked_once(scene: Any):
-    """To ask it wakes it, and an object that is awake is paid for. In another state of the task it is asked again."""
+    """A request wakes the object, and an awake object costs money. In another state of the task it is asked again."""
     made = scene("object", seconds=3.0)
     made.at_work = False
 
@@ -222,7 +229,7 @@ def test_an_object_that_is_not_at_work_is_asked_once(scene: Any):
 
 
 def test_a_task_that_was_given_back_wakes_no_object(scene: Any):
-    """Nobody works on it until its time comes."""
+    """No worker has the task until its time comes."""
     made = scene("object")
     made.bench.run(made.bench.store.claim(key(made.task["id"]), holder="h", host="", route=Route.QUEUE, lease_ms=1))
     made.bench.database.rows("UPDATE tasks SET status = 'pending', holder = NULL, route = 'durable-object'")
@@ -235,7 +242,7 @@ def test_a_task_that_was_given_back_wakes_no_object(scene: Any):
 
 @pytest.mark.parametrize(("near", "looks"), [("nobody", 40), ("object", 7), ("isolate", 7)])
 def test_a_stream_looks_when_something_was_written(scene: Any, near: str, looks: int):
-    """Chunks that take eight seconds each, one after the other: a look for each write, and each event comes with it."""
+    """With chunks of eight seconds each, one after the other, there is a read for each write, which brings each event."""
     made = scene(near, seconds=8.0)
     made.bench.limit(concurrency=1)
     worker = made.bench.api.rescue.worker
@@ -256,7 +263,7 @@ def test_a_stream_looks_when_something_was_written(scene: Any, near: str, looks:
 
 @pytest.mark.parametrize("near", ["isolate", "object"])
 def test_a_quick_task_costs_no_more_looks_than_before(scene: Any, near: str):
-    """Writes that follow upon each other are told once a second; the end is told at once."""
+    """Writes in quick succession are reported once a second. The end is reported at once."""
     made = scene(near)
     task_key, claim = key(made.task["id"]), made.claim()
     stream = Stream(made.bench, made.task)

@@ -1,4 +1,4 @@
-"""GET /api/tasks: filters by time and status, and pages that hold every match exactly once."""
+"""GET /api/tasks: filters by time and status, and pages that have every match exactly once."""
 
 import asyncio
 import json
@@ -57,7 +57,7 @@ def three(bench: ApiBench) -> list[str]:
     [(-1, [2, 1, 0]), (0, [2, 1]), (0.5, [2, 1]), (0.999, [2, 1]), (1, [2]), (1.001, [2]), (2, []), (2.5, [])],
 )
 def test_created_after(bench: ApiBench, three: list[str], after: float, expected: list[int]) -> None:
-    """The bound itself is left out, and a fraction of a millisecond is a bound, too."""
+    """The bound itself is excluded, and may have a fraction of a millisecond."""
     assert listed(bench, createdAfter=moment(after)) == [three[at] for at in expected]
 
 
@@ -66,7 +66,7 @@ def test_created_after(bench: ApiBench, three: list[str], after: float, expected
     [(-1, []), (0, []), (0.001, [0]), (0.5, [0]), (1, [0]), (1.5, [1, 0]), (2, [1, 0]), (2.001, [2, 1, 0])],
 )
 def test_created_before(bench: ApiBench, three: list[str], before: float, expected: list[int]) -> None:
-    """The bound itself is left out, and a fraction of a millisecond is a bound, too."""
+    """The bound itself is excluded, and may have a fraction of a millisecond."""
     assert listed(bench, createdBefore=moment(before)) == [three[at] for at in expected]
 
 
@@ -75,7 +75,7 @@ def test_created_before(bench: ApiBench, three: list[str], before: float, expect
     [(0, 2, [1]), (0.5, 1.5, [1]), (1, 1, []), (0, 1, []), (2, 0, []), (-9, 9, [2, 1, 0]), (0.2, 0.8, [])],
 )
 def test_both_bounds(bench: ApiBench, three: list[str], after: float, before: float, expected: list[int]) -> None:
-    """A span takes what lies between; an empty or a turned one is empty, and no error."""
+    """A range has what lies between its bounds. An empty or reversed range is empty and no error."""
     found = listed(bench, createdAfter=moment(after), createdBefore=moment(before))
     assert found == [three[at] for at in expected]
 
@@ -106,7 +106,7 @@ def test_times_as_rfc_3339_has_them(bench: ApiBench, three: list[str], text: str
     ["1969-12-31T23:59:59Z", "0001-01-01T00:00:00+23:59", "0000-02-29T12:00:00Z", "2026-09-21T14:13:20.123456789z"],
 )
 def test_any_time_of_rfc_3339_is_taken(bench: ApiBench, text: str) -> None:
-    """Times before the epoch, of the year 0, and with many digits are times: before each task, or after none."""
+    """Times before the epoch, of the year 0, and with many digits are valid: before each task, or after all."""
     bench.submit()
     assert len(data(bench.call("GET", f"/api/tasks?createdAfter={text.replace('+', '%2B')}"))["tasks"]) in {0, 1}
     if not text.startswith("2026"):
@@ -141,7 +141,7 @@ def test_any_time_of_rfc_3339_is_taken(bench: ApiBench, text: str) -> None:
 )
 @pytest.mark.parametrize("name", ["createdAfter", "createdBefore"])
 def test_what_is_no_time(bench: ApiBench, name: str, text: str) -> None:
-    """Refused by its name, before D1 is asked."""
+    """An invalid time is refused by name, before D1 is asked."""
     reply = bench.call("GET", f"/api/tasks?{name}={quote(text)}")
     problem = data(reply)
     assert (reply.status, problem["code"], problem["errors"][0]["field"]) == (422, "invalid_fields", name)
@@ -149,7 +149,7 @@ def test_what_is_no_time(bench: ApiBench, name: str, text: str) -> None:
 
 
 def test_filters_hold_over_pages(bench: ApiBench) -> None:
-    """Time and status together, over pages of one, walk exactly what lies between."""
+    """Filters by time and status apply to all pages of one."""
     made = []
     for number in range(12):
         made.append(bench.submit()["id"])
@@ -166,7 +166,7 @@ def test_filters_hold_over_pages(bench: ApiBench) -> None:
 
 
 def fill(bench: ApiBench, statuses: str, tenant: str = LOCAL) -> list[str]:
-    """Write rows of completed (c) and pending (p) tasks, oldest first, a millisecond apart; return their ids."""
+    """Write rows of completed (c) and pending (p) tasks, oldest first, a millisecond apart. Returns their ids."""
     template = bench.submit("x")["id"]
     columns = [str(column["name"]) for column in bench.database.rows("PRAGMA table_info(tasks)")]
     ids = [new_task_id(START_MS + 1_000 + at, at.to_bytes(10)) for at in range(len(statuses))]
@@ -210,8 +210,10 @@ LAYOUTS = {
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("limit", [1, 7, 100])
 def test_one_status_among_many(bench: ApiBench, layout: str, limit: int) -> None:
-    """Wherever the matches lie, they are on the pages once each, newest first; pages may be short, never too long,
-    and only the last has no cursor."""
+    """Wherever the matches lie, the pages have each of them once, newest first.
+
+    Pages may be short but never too long, and only the last one has no cursor.
+    """
     ids = fill(bench, LAYOUTS[layout])
     matches = [id_ for id_, status in zip(ids, LAYOUTS[layout], strict=True) if status == "c"][::-1]
     pages = list(walk(bench, status="completed", limit=limit))
@@ -221,7 +223,7 @@ def test_one_status_among_many(bench: ApiBench, layout: str, limit: int) -> None
 
 
 def test_a_page_may_be_empty_and_not_the_last(bench: ApiBench) -> None:
-    """A walk that finds nothing ends after its bound, and the cursor leads on from there."""
+    """A search without a match stops at its bound, and the cursor continues from there."""
     ids = fill(bench, LAYOUTS["oldest"])
     pages = list(walk(bench, status="completed"))
     assert [len(page["tasks"]) for page in pages] == [0, 0, 1]
@@ -229,7 +231,7 @@ def test_a_page_may_be_empty_and_not_the_last(bench: ApiBench) -> None:
 
 
 def test_walks_stay_within_the_filters_and_the_tenant(bench: ApiBench) -> None:
-    """Neither another tenant's tasks nor those outside of the time are walked over or shown."""
+    """Neither another tenant's tasks nor those outside the time range are read or shown."""
     fill(bench, "c" * 30, "before")
     mine = fill(bench, "p" * WALK + "c" * 20)
     fill(bench, "c" * 30, "z")
@@ -239,7 +241,7 @@ def test_walks_stay_within_the_filters_and_the_tenant(bench: ApiBench) -> None:
 
 
 def test_tasks_come_and_go_under_a_walk(bench: ApiBench) -> None:
-    """With tasks added and erased between the pages, the others are still there once each."""
+    """With tasks added and erased between the pages, each of the others still appears once."""
     ids = fill(bench, ("c" + "p" * 4) * 300)
     matches, seen, gone = ids[::5], [], set()
     for number, page in enumerate(walk(bench, status="completed", limit=9)):
@@ -272,7 +274,7 @@ def test_tasks_come_and_go_under_a_walk(bench: ApiBench) -> None:
 )
 @pytest.mark.parametrize("state", ["pending", "processing", "completed", "failed", "cancelled", "overdue"])
 def test_another_tenants_task_is_an_unknown_one(method: str, rest: str, state: str) -> None:
-    """To the byte and to the second, whatever state it is in; and nothing of it changes."""
+    """The answers are equal, byte for byte and second for second, in any state. Nothing of the task changes."""
     bench = ApiBench(keys=True)
     ours, theirs = bearer(bench.make_key()), bearer(bench.make_key(tenant="theirs"))
     task = data(bench.call("POST", "/api/tasks", {"input": "one\n\ntwo\n\nthree", "deadlineSeconds": 60}, ours))
@@ -303,7 +305,7 @@ def test_another_tenants_task_is_an_unknown_one(method: str, rest: str, state: s
 
 
 def test_a_cursor_of_another_tenants_leads_to_ones_own_tasks(bench: ApiBench) -> None:
-    """A cursor holds a time, not a tenant: with another's a client pages through its own tasks."""
+    """A cursor contains a time, not a tenant. With another tenant's cursor a client pages through its own tasks."""
     keyed = ApiBench(keys=True)
     ours, theirs = bearer(keyed.make_key()), bearer(keyed.make_key(tenant="theirs"))
     mine = []

@@ -1,4 +1,4 @@
-"""`GET /api/metrics`: Prometheus takes it, its counters never fall, operators alone see it; and `GET /api/history`."""
+"""`GET /api/metrics`: Prometheus can read it, counters never fall, only operators see it. Also `GET /api/history`."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -19,7 +19,7 @@ type Scrape = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 @pytest.fixture
 def keyed() -> Iterator[ApiBench]:
-    """A deployment that asks for keys."""
+    """A deployment that requires keys."""
     made = ApiBench(keys=True)
     yield made
     made.close()
@@ -34,7 +34,7 @@ def families(bench: ApiBench, headers: dict[str, str] | None = None) -> Any:
 
 
 def scrape(bench: ApiBench) -> Scrape:
-    """Give each sample's value, by name and labels."""
+    """Return each sample's value, by name and labels."""
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
         for family in families(bench)
@@ -43,12 +43,12 @@ def scrape(bench: ApiBench) -> Scrape:
 
 
 def value(bench: ApiBench, name: str, **labels: str) -> float:
-    """Give one sample."""
+    """Return one sample."""
     return scrape(bench)[f"onceover_{name}", tuple(sorted(labels.items()))]
 
 
 def test_prometheus_takes_it(bench: ApiBench) -> None:
-    """Each family has a type, a help, and samples; no sample is there twice; a new deployment has all its counters."""
+    """Each family has a type, a help and samples. No sample occurs twice. A new deployment has all its counters."""
     found = families(bench)
     names = [family.name for family in found]
     assert len(set(names)) == len(names)
@@ -65,7 +65,7 @@ def test_prometheus_takes_it(bench: ApiBench) -> None:
 
 
 def test_what_a_scrape_shows(bench: ApiBench) -> None:
-    """Tasks that go on and tasks that have ended, their bills and latencies, as of this moment."""
+    """Unfinished and ended tasks, their bills and latencies, as of this moment."""
     done, failed, cancelled, waiting = (bench.submit()["id"] for _ in range(4))
     bench.pass_seconds(3)
     bench.complete(done)
@@ -105,7 +105,7 @@ def test_what_a_scrape_shows(bench: ApiBench) -> None:
 
 
 def test_quota_use() -> None:
-    """What tenants have used of their limits, where there are limits."""
+    """The metrics show what tenants have used of their limits, if there are limits."""
     bench = ApiBench()
     bench.limit(characters_a_day_most=1_000, tasks_in_flight_most=7)
     bench.submit("x" * 30)
@@ -118,7 +118,7 @@ def test_quota_use() -> None:
 
 
 def test_counters_never_fall(bench: ApiBench) -> None:
-    """A life with failures, retries, cancellations, deletions and sweeps: each scrape is at least the one before it."""
+    """With failures, retries, cancellations, deletions and sweeps, each scrape is at least the previous one."""
     before: Scrape = {}
     for _ in range(4):
         done, failed, gone, cancelled, running = (bench.submit()["id"] for _ in range(5))
@@ -152,10 +152,10 @@ def test_counters_never_fall(bench: ApiBench) -> None:
 
 
 def test_a_scrape_says_what_it_costs(bench: ApiBench) -> None:
-    """In rows, in the answer itself. What they are on the real runtime is `tests/runtime/test_metrics.py`'s."""
+    """The answer itself has the rows. `tests/runtime/test_metrics.py` checks them on the real runtime."""
     bench.complete(bench.submit()["id"])
     found = scrape(bench)
-    # The bench has one meter for all its calls, where a Worker has one for each.
+    # The bench has one meter for all its calls, but a Worker has one for each.
     assert [found[f"onceover_scrape_rows_{what}", ()] for what in ("read", "written")] == list(
         bench.store.beside(TallyStore).rows
     )
@@ -163,7 +163,7 @@ def test_a_scrape_says_what_it_costs(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("path", PATHS)
 def test_operators_alone(keyed: ApiBench, path: str) -> None:
-    """Another tenant's admin key, and one without the scope, are 403; nothing is added up for them."""
+    """Another tenant's admin key, and one without the scope, get 403, and no sums are computed."""
     reader, foreign = keyed.make_key(Scope.READ, Scope.WRITE), keyed.make_key(tenant="elsewhere")
     assert keyed.call("GET", path).status == 401
     for refused in (reader, foreign):
@@ -174,7 +174,7 @@ def test_operators_alone(keyed: ApiBench, path: str) -> None:
 
 
 def test_text_is_escaped() -> None:
-    """Whatever a label or a help holds, a line stays a line."""
+    """Whatever a label or a help contains, a line stays one line."""
     hostile = 'a"b\\c\nd'
     written = write([Family("one", "gauge", hostile, [Point({"x": hostile}, 1.5)]), Family("none", "gauge", "", [])])
     (family,) = text_string_to_metric_families(written)
@@ -182,7 +182,10 @@ def test_text_is_escaped() -> None:
 
 
 def test_history(bench: ApiBench) -> None:
-    """Five minutes at a time: what ended, how long it took, and what there was to do; what is older is left out."""
+    """The history has steps of five minutes: what ended, how long it took, and the backlog.
+
+    Older steps are left out.
+    """
     bench.complete(bench.submit()["id"])
     bench.pass_seconds(20)
     late = bench.submit()["id"]
@@ -211,7 +214,7 @@ def test_history(bench: ApiBench) -> None:
 
 
 def test_hours(bench: ApiBench) -> None:
-    """1 to 48, and 24 unless another number is asked for."""
+    """`hours` is 1 to 48, by default 24."""
     assert data(bench.call("GET", "/api/history"))["hours"] == 24
     for text in ("0", "49", "1.5", "many"):
         refused = bench.call("GET", f"/api/history?hours={text}")
@@ -220,7 +223,7 @@ def test_hours(bench: ApiBench) -> None:
 
 
 def test_without_a_database(bench: ApiBench) -> None:
-    """503, whether the sums or the read fails."""
+    """The answer is 503, whether the sums or the read fails."""
     for path in PATHS:
         bench.database.fail("D1_ERROR: Network connection lost.", times=10)
         assert bench.call("GET", path).status == 503
@@ -237,7 +240,7 @@ def test_a_fold_that_fails_costs_the_scrape_nothing(bench: ApiBench) -> None:
 
 
 def test_a_sweep_adds_up(bench: ApiBench) -> None:
-    """What ended is in the sums after the next sweep, without a scrape."""
+    """Ended tasks are in the sums after the next sweep, without a scrape."""
     bench.complete(bench.submit()["id"])
     bench.pass_seconds(0.001)
     assert bench.call("POST", "/api/sweep").status == 200

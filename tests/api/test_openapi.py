@@ -1,4 +1,4 @@
-"""GET /openapi.json: complete, true, and sound. Every answer of every other test here is held to it too."""
+"""GET /openapi.json is complete, true and sound. Every other test here checks its answers against it."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ Provoke = Callable[[ApiBench, str, str], Reply]
 
 
 def plain(bench: ApiBench, method: str, path: str) -> Reply:
-    """Send the call, with a body that is fine where one is wanted, to a task that there is."""
+    """Send the call for an existing task, with a valid body if one is needed."""
     task = bench.submit()
     if path.endswith("/retry"):
         bench.fail(task["id"])
@@ -34,7 +34,7 @@ def plain(bench: ApiBench, method: str, path: str) -> Reply:
 
 
 def there(bench: ApiBench, path: str, task_id: str) -> str:
-    """Return the id of something of the path's kind that there is."""
+    """Return the id of an existing thing of the path's kind."""
     if "/keys/" in path:
         return a_key(bench)
     if "/models/" in path:
@@ -50,7 +50,7 @@ def there(bench: ApiBench, path: str, task_id: str) -> str:
 
 
 def unknown(path: str) -> str:
-    """Return an id of the path's kind of which there is nothing."""
+    """Return an unused id of the path's kind."""
     if "/webhook_endpoints/" in path:
         return "we_" + "0" * 24
     if "/deliveries/" in path:
@@ -70,7 +70,7 @@ def an_endpoint(bench: ApiBench) -> str:
 
 
 def a_delivery(bench: ApiBench) -> str:
-    """Have an endpoint hear of a task's end, and return the delivery's id."""
+    """Let an endpoint hear of a task's end. Returns the delivery's id."""
     an_endpoint(bench)
     task_id = bench.submit()["id"]
     bench.call("POST", f"/api/tasks/{task_id}/cancel")
@@ -79,7 +79,7 @@ def a_delivery(bench: ApiBench) -> str:
     return made
 
 
-# A body that is fine, for each call that takes one.
+# A valid body for each call that takes one.
 BODIES: dict[str, Any] = {
     "/api/tasks": {"input": "x"},
     "/api/tasks/retry": {},
@@ -91,7 +91,7 @@ BODIES: dict[str, Any] = {
 
 
 def call(bench: ApiBench, method: str, path: str) -> Reply:
-    """Send the call with a body that is fine where one is wanted."""
+    """Send the call, with a valid body if one is needed."""
     return bench.call(method, path, BODIES.get(path) if method == "POST" else None)
 
 
@@ -105,19 +105,19 @@ def body(raw: bytes, media_type: str = "application/json") -> Provoke:
 
 
 def unknown_parameter(bench: ApiBench, method: str, path: str) -> Reply:
-    """Send a query parameter that no call takes."""
+    """Send a query parameter that no call accepts."""
     return call(bench, method, path.replace("{id}", unknown(path)) + "?surprise=1")
 
 
 def bad_value(bench: ApiBench, method: str, path: str) -> Reply:
-    """Send a value that a field, or a parameter, cannot take."""
+    """Send a value that a field or a parameter does not accept."""
     if method == "POST":
         return bench.call(method, path, BODIES[path] | {"temperature": 3})
     return call(bench, method, path.replace("{id}", unknown(path)) + "?limit=0")
 
 
 def unknown_task(bench: ApiBench, method: str, path: str) -> Reply:
-    """Name a task, or key, that is not there."""
+    """Name a task, or key, that does not exist."""
     return call(bench, method, path.replace("{id}", unknown(path)))
 
 
@@ -137,22 +137,22 @@ def exhausted_task(bench: ApiBench, method: str, path: str) -> Reply:
 
 
 def strange_key(bench: ApiBench, method: str, path: str) -> Reply:
-    """Send an Idempotency-Key that is none."""
+    """Send an invalid Idempotency-Key."""
     return bench.call(method, path, BODIES[path], {"idempotency-key": "a key"})
 
 
 def other_body(bench: ApiBench, method: str, path: str) -> Reply:
-    """Send another body under a key that was used."""
+    """Send another body under a used key."""
     bench.call(method, path, BODIES[path], {"idempotency-key": "key"})
     return bench.call(method, path, BODIES[path] | {"input": "y"}, {"idempotency-key": "key"})
 
 
 def database_away(message: str) -> Provoke:
-    """Let the database fail with this message."""
+    """Make the database fail with this message."""
 
     def provoke(bench: ApiBench, method: str, path: str) -> Reply:
         if needs_only_a_key(path):
-            require_keys(bench)  # what it needs of the database is the caller's key
+            require_keys(bench)  # it needs only the caller's key from the database
         bench.database.fail(message, times=10)
         return unknown_task(bench, method, path)
 
@@ -160,7 +160,7 @@ def database_away(message: str) -> Provoke:
 
 
 def mistake(bench: ApiBench, method: str, path: str) -> Reply:
-    """Take away what the handler needs."""
+    """Remove something that the handler needs."""
 
     class Nothing:
         status = 200
@@ -183,17 +183,17 @@ def mistake(bench: ApiBench, method: str, path: str) -> Reply:
 
 
 def needs_only_a_key(path: str) -> bool:
-    """Whether a call asks the database for nothing but the caller's key."""
+    """Whether a call asks the database only for the caller's key."""
     return path == "/openapi.json" or path.startswith("/v1/models")
 
 
 def require_keys(bench: ApiBench) -> None:
-    """Let the deployment ask for keys."""
+    """Make the deployment require keys."""
     bench.api = replace(bench.api, settings=replace(bench.settings, require_keys=True))
 
 
 def no_keys(bench: ApiBench, method: str, path: str) -> Reply:
-    """Ask for keys where there are none."""
+    """Require keys before any exists."""
     require_keys(bench)
     return unknown_task(bench, method, path)
 
@@ -205,7 +205,7 @@ def no_header(bench: ApiBench, method: str, path: str) -> Reply:
 
 
 def no_scope(bench: ApiBench, method: str, path: str) -> Reply:
-    """Send a key whose scopes are all but the one that is needed."""
+    """Send a key with all scopes except the one that is needed."""
     paths: Any = document()["paths"]
     ((needed,),) = (item.values() for item in paths[path][method.lower()]["security"])
     key = bench.make_key(*(scope for scope in Scope if [scope] != needed))
@@ -214,34 +214,34 @@ def no_scope(bench: ApiBench, method: str, path: str) -> Reply:
 
 
 def too_many_keys(bench: ApiBench, method: str, path: str) -> Reply:
-    """Make one key more than there may be."""
+    """Make one key more than allowed."""
     for _ in range(KEYS_MOST):
         bench.make_key()
     return call(bench, method, path)
 
 
 def bad_endpoint(bench: ApiBench, method: str, path: str) -> Reply:
-    """Send a field, or a limit, that cannot be."""
+    """Send an invalid field or limit."""
     if method == "GET":
         return bench.call(method, f"{path}?limit=0")
     return bench.call(method, path.replace("{id}", there(bench, path, "")), {"surprise": 1})
 
 
 def too_many_endpoints(bench: ApiBench, method: str, path: str) -> Reply:
-    """Register one endpoint more than there may be."""
+    """Register one endpoint more than allowed."""
     for _ in range(WEBHOOK_ENDPOINTS_MOST):
         an_endpoint(bench)
     return call(bench, method, path)
 
 
 def no_webhook_key(bench: ApiBench, method: str, path: str) -> Reply:
-    """Ask a deployment without WEBHOOK_KEY."""
+    """Call a deployment without WEBHOOK_KEY."""
     bench.limit(webhook_key=None)
     return unknown_task(bench, method, path)
 
 
 def silent_endpoint(bench: ApiBench, method: str, path: str) -> Reply:
-    """Have an endpoint that gives no answer."""
+    """Use an endpoint that gives no answer."""
     bench.courier.receiver = lambda _message: HttpTimeout("late")
     return plain(bench, method, path)
 
@@ -255,14 +255,14 @@ def endpoint_gone(bench: ApiBench, method: str, path: str) -> Reply:
 
 
 def misconfigured(_bench: ApiBench, method: str, path: str) -> Reply:
-    """Answer as a deployment with a bad variable."""
+    """Answer like a deployment with a bad variable."""
     reply = configuration_problem(ConfigurationError("AI_PROVIDER", "one of these"), method, None, f"http://h{path}")
     check_documented(method, f"http://h{path}", reply)
     return reply
 
 
 def too_many_requests(bench: ApiBench, method: str, path: str) -> Reply:
-    """Have a limiter that lets nothing through."""
+    """Use a limiter that lets nothing through."""
 
     class Nothing:
         async def allows(self, key: str) -> bool:
@@ -273,7 +273,7 @@ def too_many_requests(bench: ApiBench, method: str, path: str) -> Reply:
 
 
 def overloaded(bench: ApiBench, method: str, path: str) -> Reply:
-    """Send a key that nobody knows, after more of them than are looked up."""
+    """Send an unknown key, after more of them than may be looked up."""
     require_keys(bench)
     while bench.api.isolate.lookups.take(bench.loop.time()):
         pass
@@ -281,7 +281,7 @@ def overloaded(bench: ApiBench, method: str, path: str) -> Reply:
 
 
 def bad_flag(bench: ApiBench, method: str, path: str) -> Reply:
-    """Ask for a stream with a word that is none of the two."""
+    """Ask for a stream with an invalid word."""
     return bench.call(method, path.replace("{id}", unknown(path)) + "?stream=maybe")
 
 
@@ -297,7 +297,7 @@ def twice(bench: ApiBench, method: str, path: str) -> Reply:
 
 
 def verbose(*scopes: Scope, known: bool = True) -> Provoke:
-    """Ask for what operators see, with a key of these scopes or one that is not known."""
+    """Ask for the operators' view, with a key of these scopes or an unknown key."""
 
     def provoke(bench: ApiBench, method: str, path: str) -> Reply:
         key = bench.make_key(*scopes)
@@ -307,7 +307,7 @@ def verbose(*scopes: Scope, known: bool = True) -> Provoke:
     return provoke
 
 
-# How the answers of success are brought about that `plain` does not give.
+# How to get the successful answers that `plain` does not give.
 SUCCEEDED: dict[tuple[str, str, int], Provoke] = {
     ("POST", "/api/tasks", 200): dry_run,
     ("POST", "/api/tasks/retry", 200): body(b'{"dryRun": true}'),
@@ -315,7 +315,7 @@ SUCCEEDED: dict[tuple[str, str, int], Provoke] = {
     ("GET", "/api/async-status", 503): database_away(NETWORK_LOST),
 }
 
-# How problems are brought about that are another call's, too, and come about otherwise there.
+# How to get problems that another call has too, but that have another cause here.
 OTHERWISE: dict[tuple[str, str], Provoke] = {
     ("/api/async-status", "unauthenticated"): verbose(known=False),
     ("/api/async-status", "forbidden"): verbose(Scope.READ),
@@ -329,7 +329,7 @@ OTHERWISE: dict[tuple[str, str], Provoke] = {
     ("/v1/webhook_endpoints/{id}/test", "invalid_fields"): bad_endpoint,
 }
 
-# How each problem is brought about.
+# How to get each problem.
 PROVOKED: dict[str, Provoke] = {
     "malformed_body": body(b"["),
     "bad_idempotency_key": strange_key,
@@ -364,7 +364,7 @@ PROVOKED: dict[str, Provoke] = {
 
 
 def described() -> Iterator[tuple[str, str, int, str]]:
-    """Give each described answer: method, path, status and, for problems, code."""
+    """Yield each described answer: method, path, status and, for problems, code."""
     paths: Any = document()["paths"]
     for path, item in paths.items():
         for method in ("get", "post", "delete"):
@@ -373,7 +373,7 @@ def described() -> Iterator[tuple[str, str, int, str]]:
 
 
 def codes_of(response: Any) -> list[str]:
-    """Give the codes of the problems, or of the errors below `/v1`, that an answer may be; of any other [""]."""
+    """Return the codes of the problems, or of the errors below `/v1`, that an answer may have; for any other [""]."""
     for content in response.get("content", {}).values():
         if "allOf" in content["schema"]:
             narrowed = content["schema"]["allOf"][1]["properties"]
@@ -384,7 +384,7 @@ def codes_of(response: Any) -> list[str]:
 
 @pytest.mark.parametrize(("method", "path", "status", "code"), list(described()))
 def test_each_described_answer_is_given(bench: ApiBench, method: str, path: str, status: int, code: str) -> None:
-    """Nothing is described that the API never answers: each status and code can be brought about."""
+    """The API can give every described answer: each status and code can be provoked."""
     if not code:
         provoke: Provoke = SUCCEEDED.get((method, path, status), plain)
         assert provoke(bench, method, path).status == status
@@ -394,7 +394,7 @@ def test_each_described_answer_is_given(bench: ApiBench, method: str, path: str,
 
 
 def test_every_problem_is_described() -> None:
-    """Each kind of problem that there is stands in the description, but for the two of unknown paths and methods."""
+    """The description has each kind of problem, except the two of unknown paths and methods."""
     kinds = {value.code: value.status for value in vars(problems).values() if isinstance(value, problems.Kind)}
     found = {(code, status) for _, path, status, code in described() if code and not path.startswith("/v1/")}
     only_below = {("unsupported_parameter", 400), ("endpoint_limit", 409), ("endpoint_unreached", 502)}
@@ -406,7 +406,7 @@ def test_every_problem_is_described() -> None:
 
 
 def test_every_endpoint_is_described() -> None:
-    """The description holds the calls of the contract, each with HEAD where GET is, and OPTIONS on each path."""
+    """The description has the calls of the contract, HEAD for each GET, and OPTIONS on each path."""
     paths: Any = document()["paths"]
     found = {path: sorted(set(item) - {"parameters"}) for path, item in paths.items()}
     assert found == {
@@ -444,7 +444,7 @@ def test_every_endpoint_is_described() -> None:
 
 
 def every_value(node: Any, key: str) -> Iterator[Any]:
-    """Give every value of a key, at any depth."""
+    """Return every value of a key, at any depth."""
     if isinstance(node, dict):
         for name, value in node.items():
             if name == key:
@@ -456,7 +456,7 @@ def every_value(node: Any, key: str) -> Iterator[Any]:
 
 
 def test_document_is_sound(bench: ApiBench) -> None:
-    """It is OpenAPI 3.1: references lead somewhere, operation ids are unique, path parameters are declared."""
+    """It is valid OpenAPI 3.1: references exist, operation ids are unique, path parameters are declared."""
     shown = data(bench.call("GET", "/openapi.json"))
     assert shown["openapi"].startswith("3.1.")
     assert {"title", "version"} <= set(shown["info"])
@@ -478,7 +478,7 @@ def test_document_is_sound(bench: ApiBench) -> None:
 
 
 def test_document_is_built_upon_request() -> None:
-    """The description costs nothing at import, and is built once."""
+    """The description costs nothing at import, and is built once, on the first request."""
     document.cache_clear()
     bench = ApiBench()
     first, second = bench.call("GET", "/openapi.json"), bench.call("GET", "/openapi.json")

@@ -1,4 +1,4 @@
-"""What operators may do and see: `POST /api/sweep`, and `verbose=1`; and the sweep that a request begins by itself."""
+"""What operators may do and see: `POST /api/sweep`, `verbose=1`, and sweeps that requests begin by themselves."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,7 +23,7 @@ LEASE_SECONDS = 180
 
 @pytest.fixture
 def keyed() -> Iterator[ApiBench]:
-    """A deployment that asks for keys."""
+    """A deployment that requires keys."""
     made = ApiBench(keys=True)
     yield made
     made.close()
@@ -31,7 +31,7 @@ def keyed() -> Iterator[ApiBench]:
 
 @pytest.fixture
 def looking() -> Iterator[ApiBench]:
-    """A deployment whose requests look for missed sweeps."""
+    """A deployment whose requests check for missed sweeps."""
     made = ApiBench(looks=True)
     yield made
     made.close()
@@ -43,7 +43,7 @@ def sweep(bench: ApiBench, key: str | None = None) -> Reply:
 
 
 def verbose(bench: ApiBench, key: str | None = None) -> Any:
-    """Read all of the status."""
+    """Read the verbose status."""
     return bench.call("GET", "/api/async-status?verbose=1", headers=None if key is None else bearer(key))
 
 
@@ -51,7 +51,7 @@ def verbose(bench: ApiBench, key: str | None = None) -> Any:
 
 
 def test_a_sweep_says_what_it_did(bench: ApiBench) -> None:
-    """A task that was lost on its way is sent off, one past its deadline is ended, one past its retention erased."""
+    """A task lost on its way is sent off, one past its deadline is ended, one past its retention is erased."""
     old = bench.submit()
     bench.complete(old["id"])
     bench.pass_seconds(bench.settings.retention_days * 86_400)
@@ -67,7 +67,7 @@ def test_a_sweep_says_what_it_did(bench: ApiBench) -> None:
 
 
 def test_one_sweep_in_half_a_minute(bench: ApiBench) -> None:
-    """A second one is refused with the time that is left, in another isolate too, and the next one is answered."""
+    """A second sweep is refused with the time that is left, in another isolate too. The next one is answered."""
     assert sweep(bench).status == 200
     bench.pass_seconds(10)
     bench.restart()
@@ -80,13 +80,13 @@ def test_one_sweep_in_half_a_minute(bench: ApiBench) -> None:
 
 
 def test_crons_own_sweep_is_no_reason_to_refuse(bench: ApiBench) -> None:
-    """A monitor that asks once a minute is not told 429 because cron works."""
+    """A monitor that asks once a minute does not get 429 because cron works."""
     bench.run(bench.store.due(1))
     assert sweep(bench).status == 200
 
 
 def test_where_sending_was_in_vain_the_sweep_works_itself(bench: ApiBench) -> None:
-    """A queue that takes everything and delivers nothing: sweeps that are asked for end the task, calls counted."""
+    """If a queue takes everything and delivers nothing, requested sweeps finish the task, and the calls are counted."""
     task = bench.submit()
     done: list[dict[str, int]] = []
     for _ in range(30):
@@ -101,11 +101,11 @@ def test_where_sending_was_in_vain_the_sweep_works_itself(bench: ApiBench) -> No
 
 
 def test_who_may_sweep(keyed: ApiBench) -> None:
-    """Only an `admin` key of the operators' tenant, which is `local` unless OPERATOR_TENANT names another."""
+    """Only an `admin` key of the operators' tenant may sweep. That is `local` unless OPERATOR_TENANT names another."""
     assert sweep(keyed).status == 503  # there are no keys at all
     reader = keyed.make_key(Scope.READ, Scope.WRITE)
     foreign = keyed.make_key(tenant="elsewhere")
-    keyed.restart()  # the isolate remembers for a moment that there were none
+    keyed.restart()  # the isolate briefly remembers that there were none
     assert (sweep(keyed).status, sweep(keyed).headers["WWW-Authenticate"]) == (401, "Bearer")
     for key in (reader, foreign):
         refused = sweep(keyed, key)
@@ -120,13 +120,13 @@ def test_who_may_sweep(keyed: ApiBench) -> None:
 
 
 def test_only_post_sweeps(bench: ApiBench) -> None:
-    """Another method is 405."""
+    """Another method gets 405."""
     refused = bench.call("GET", "/api/sweep")
     assert (refused.status, refused.headers["Allow"]) == (405, "POST, OPTIONS")
 
 
 def test_a_sweep_without_a_database_is_told(bench: ApiBench) -> None:
-    """Whether the turn or the sweep itself fails, the answer is 503."""
+    """The answer is 503, whether the turn or the sweep itself fails."""
     bench.database.fail(NETWORK_LOST, times=10)
     assert sweep(bench).status == 503
     bench.database.heal()
@@ -140,7 +140,7 @@ def test_a_sweep_without_a_database_is_told(bench: ApiBench) -> None:
 
 
 def test_operators_see_triggers_and_backlog(bench: ApiBench) -> None:
-    """No trigger has come; then cron's sweep has, and its time is shown; and what there is to do of all tenants."""
+    """At first no trigger has fired. Then cron's sweep appears with its time, and the backlog of all tenants."""
     shown = data(verbose(bench))
     assert [shown[name] for name in ("lastSweepAt", "lastQueueAt", "lastAlarmAt")] == [None] * 3
     assert shown["backlog"] == {"pending": 0, "processing": 0, "oldestPendingSeconds": None}
@@ -163,9 +163,9 @@ def test_operators_see_triggers_and_backlog(bench: ApiBench) -> None:
     [(Route.QUEUE, "lastQueueAt"), (Route.DURABLE_OBJECT, "lastAlarmAt"), (Route.DIRECT, None)],
 )
 def test_operators_see_when_a_host_came(bench: ApiBench, route: Route, name: str | None) -> None:
-    """A run by a queue's consumer or by an object shows that its trigger came, and no other; a direct one shows none.
+    """A run by a consumer or an object notes its trigger and no other. A direct run notes none.
 
-    One that comes within two minutes and a half of the noted one changes nothing, a later one does.
+    A run within two minutes and a half of the noted time changes nothing; a later one does.
     """
     shown = []
     for seconds in (7, 100, 100):
@@ -180,7 +180,7 @@ def test_operators_see_when_a_host_came(bench: ApiBench, route: Route, name: str
 
 
 def test_operators_see_version_and_schema(bench: ApiBench) -> None:
-    """What the code is and needs, and what wrangler says that it has applied: null where it keeps no account."""
+    """The code's version and needed schema, and what wrangler has applied: null if wrangler keeps no record there."""
     shown = data(verbose(bench))
     assert (shown["version"], shown["schema"]) == (VERSION, {"known": MIGRATION, "applied": None})
     bench.database.rows("CREATE TABLE d1_migrations (id INTEGER PRIMARY KEY, name TEXT)")
@@ -190,7 +190,7 @@ def test_operators_see_version_and_schema(bench: ApiBench) -> None:
 
 
 def test_who_sees_them(keyed: ApiBench) -> None:
-    """Whoever sends no key sees what everybody sees; a key that may not see it is refused as elsewhere."""
+    """Without a key a caller sees the public view. A key that may not see more is refused, as elsewhere."""
     assert not {"backlog", "version", "schema"} & set(data(verbose(keyed)))
     assert "backlog" not in data(verbose(keyed, "oo_none"))  # there are no keys yet
     admin, reader = keyed.make_key(Scope.ADMIN), keyed.make_key(Scope.READ)
@@ -200,15 +200,15 @@ def test_who_sees_them(keyed: ApiBench) -> None:
     assert verbose(keyed, admin[:-1]).status == 401
     assert verbose(keyed, reader).status == 403
     assert verbose(keyed, keyed.make_key(tenant="elsewhere")).status == 403
-    # No key is looked at where nothing hangs on it.
+    # No key is checked if nothing depends on it.
     assert keyed.call("GET", "/api/async-status", headers=bearer("oo_none")).status == 200
 
 
-# --- A sweep that nobody asked for ---------------------------------------------------------------------------
+# --- A sweep without a request for it ------------------------------------------------------------------------
 
 
 def test_a_request_sweeps_when_cron_has_not(looking: ApiBench) -> None:
-    """The task that was lost is sent off by somebody else's request."""
+    """Another client's request sends off the lost task."""
     lost = looking.submit()
     looking.settle()
     looking.pass_seconds(LEASE_SECONDS)
@@ -218,7 +218,7 @@ def test_a_request_sweeps_when_cron_has_not(looking: ApiBench) -> None:
 
 
 def test_a_sweep_that_cron_began_is_left_to_cron(looking: ApiBench) -> None:
-    """As long as the last sweep is younger than three minutes, a request writes nothing and sends nothing."""
+    """While the last sweep is younger than three minutes, a request writes nothing and sends nothing."""
     lost = looking.submit()
     looking.settle()
     looking.pass_seconds(LEASE_SECONDS - 1)
@@ -232,7 +232,7 @@ def test_a_sweep_that_cron_began_is_left_to_cron(looking: ApiBench) -> None:
 
 
 def test_an_isolate_looks_once_a_minute(looking: ApiBench) -> None:
-    """However many requests come, one call to D1 a minute asks for the last sweep; another isolate asks for itself."""
+    """However many requests come, one D1 call a minute reads the last sweep's time. Another isolate makes its own."""
 
     def calls(seconds: float) -> int:
         looking.pass_seconds(seconds)
@@ -246,7 +246,7 @@ def test_an_isolate_looks_once_a_minute(looking: ApiBench) -> None:
 
 
 def test_of_two_isolates_one_sweeps(looking: ApiBench) -> None:
-    """Both find the sweep missed; the database gives the turn to one."""
+    """Both isolates find that the sweep is missing. The database gives the turn to one."""
     looking.submit()
     looking.settle()
     looking.pass_seconds(LEASE_SECONDS)
@@ -261,7 +261,7 @@ def test_of_two_isolates_one_sweeps(looking: ApiBench) -> None:
 
 
 def test_public_calls_begin_no_sweep(looking: ApiBench) -> None:
-    """Whoever has no key sets nothing going."""
+    """A caller without a key starts nothing."""
     for path in ("/api/async-status", "/api/ai-status", "/nowhere"):
         looking.call("GET", path)
     looking.settle()
@@ -269,18 +269,18 @@ def test_public_calls_begin_no_sweep(looking: ApiBench) -> None:
 
 
 def test_a_failed_look_harms_nobody(looking: ApiBench) -> None:
-    """The answer is out already; the log says what happened."""
+    """The answer has left already. The log says what happened."""
     looking.database.fail(NETWORK_LOST, times=10, passing=1)
     assert looking.call("GET", "/api/tasks").status == 200
     looking.settle()
     assert any('"event":"sweep_failed"' in line for line in looking.log_lines)
 
 
-# --- A poll of a task that nobody comes for ------------------------------------------------------------------
+# --- A poll of a neglected task ----------------------------------------------------------------------------------
 
 
 def test_a_late_task_is_sent_off_by_its_poll(bench: ApiBench) -> None:
-    """A minute after somebody should have come: once a minute, whoever asks and however often."""
+    """A minute after a worker should have come it is sent off: once a minute, however many clients poll."""
     task = bench.submit()
     path = f"/api/tasks/{task['id']}"
     sent = bench.senders[0].sent
@@ -313,7 +313,7 @@ def test_a_poll_that_waits_works_where_sending_was_in_vain(bench: ApiBench) -> N
 
 @pytest.mark.parametrize("routes", [(Route.QUEUE, Route.DIRECT), (Route.DIRECT,)], ids=["refusing", "direct"])
 def test_where_no_route_takes_it_the_first_poll_works(routes: tuple[Route, ...]) -> None:
-    """Nobody waits for a second sending where the first one is refused, or where there is no route."""
+    """If the first sending is refused, or there is no route, the first poll works without waiting for a second one."""
     bench = ApiBench(routes=routes)
     task = bench.submit()
     for sender in bench.senders:
@@ -324,7 +324,7 @@ def test_where_no_route_takes_it_the_first_poll_works(routes: tuple[Route, ...])
 
 
 def test_a_poll_of_a_healthy_task_writes_nothing(bench: ApiBench) -> None:
-    """Neither while it is young, nor while somebody works on it, nor when it has ended."""
+    """Not while it is young, nor while a worker has it, nor when it has ended."""
     task = bench.submit()
     path = f"/api/tasks/{task['id']}?wait=1"
 

@@ -1,7 +1,7 @@
-"""Operators: who may act on another tenant's tasks, in which calls, and what then happens to whom.
+"""Operators: who may act on another tenant's tasks, in which calls, and with which effects.
 
-The matrix is made from `/openapi.json`: a call without its row here fails, and so does one that takes `tenant` where
-its row says that it does not.
+The matrix is made from `/openapi.json`. A call without a row here fails, and so does a call that takes `tenant` against
+its row.
 """
 
 import itertools
@@ -70,7 +70,7 @@ REACH: Final[Mapping[str, str]] = {
     "rotateWebhookSecret": OWN,
     "testWebhookEndpoint": OWN,
 }
-# Which of a tenant's things a call is tried on.
+# The kind of thing on which a call is tried.
 THING: Final[Mapping[str, str]] = {
     "readTask": "ended",
     "eraseTask": "going",
@@ -86,7 +86,7 @@ BODY: Final[Mapping[str, Json]] = {"submitTask": {"input": "x"}, "retryTasks": {
 
 @dataclass(frozen=True)
 class Operation:
-    """A call as the description has it."""
+    """A call as in the description."""
 
     name: str
     method: str
@@ -158,7 +158,7 @@ class Two:
         return made
 
     def fail(self, tenant: str, task_id: str) -> None:
-        """Have a worker give up on a task."""
+        """Let a worker give up on a task."""
         claim = self.bench.run(
             self.bench.store.claim(
                 task_key_of(tenant, task_id), holder=task_id, host="", route=Route.QUEUE, lease_ms=180_000
@@ -170,14 +170,14 @@ class Two:
     def ask(
         self, operation: str, key: str, where: str | None, thing: str | None = None, body: Json | None = None
     ) -> Reply:
-        """Make a call, of a thing, for a tenant if one is named."""
+        """Make a call, for a thing and a tenant if they are named."""
         one = OPERATIONS[operation]
         path = one.path.replace("{id}", thing or "")
         path += "" if where is None else f"?tenant={where}"
         return self.bench.call(one.method, path, BODY.get(operation) if body is None else body, bearer(key))
 
     def acts(self) -> list[Json]:
-        """The acts on other tenants that the log tells of."""
+        """The logged acts on other tenants."""
         return [line for line in map(json.loads, self.bench.log_lines) if line["event"] == "operator_acted"]
 
 
@@ -193,7 +193,7 @@ def two() -> Iterator[Two]:
 
 
 def test_each_call_has_its_row() -> None:
-    """A new call says here how far it reaches, and the description says the same."""
+    """A new call must say here how far it reaches, and the description must say the same."""
     described = {name: EACH if one.takes_all else ONE if one.takes_tenant else OWN for name, one in OPERATIONS.items()}
     assert described == dict(REACH)
     assert {name for name in REACHING if OPERATIONS[name].has_id} == THING.keys()
@@ -202,7 +202,7 @@ def test_each_call_has_its_row() -> None:
 @pytest.mark.parametrize("operation", sorted(REACHING))
 @pytest.mark.parametrize("scopes", SCOPES, ids="+".join)
 def test_matrix(operation: str, scopes: tuple[Scope, ...]) -> None:
-    """Scopes, the tenant that is named, and whose the id is, decide together, and nothing else does."""
+    """Only scopes, the named tenant, and the owner of the id decide."""
     one = OPERATIONS[operation]
     owners = (OURS, THEIRS, None) if one.has_id else (None,)
     two: Two | None = None
@@ -217,7 +217,7 @@ def test_matrix(operation: str, scopes: tuple[Scope, ...]) -> None:
 
 
 def _try(two: Two, one: Operation, scopes: tuple[Scope, ...], where: str | None, owner: str | None) -> bool:
-    """Make a call and hold its answer to the rule. Returns whether it may have changed anything."""
+    """Make a call and check its answer. Returns whether it may have changed anything."""
     key, acted_before = two.bench.make_key(*scopes), len(two.acts())
     batches, case = two.bench.database.batches, (one.name, scopes, where, owner)
     thing = None if not one.has_id else UNKNOWN if owner is None else two.things[owner][THING[one.name]]
@@ -230,7 +230,7 @@ def _try(two: Two, one: Operation, scopes: tuple[Scope, ...], where: str | None,
         assert (reply.status, data(reply)["code"]) == (422, "invalid_fields"), case
     elif is_foreign and Scope.OPERATOR not in scopes:
         assert _refusal(reply) == (403, "operator"), case
-        assert two.bench.database.batches == batches + 1, case  # the key's lookup: nothing else was asked
+        assert two.bench.database.batches == batches + 1, case  # the key's lookup and no other call
     elif one.has_id and owner != whose:
         assert reply.status == 404, case
     else:
@@ -239,7 +239,7 @@ def _try(two: Two, one: Operation, scopes: tuple[Scope, ...], where: str | None,
     acted = reply.status in {404, one.success}
     foreign = [THEIRS] if is_all else [whose] if is_foreign else []
     if one.takes_all and is_all and one.name in {"retryTasks", "cancelTasks"}:
-        foreign = [THEIRS]  # it comes before ours
+        foreign = [THEIRS]  # it is listed before ours
     acts = two.acts()[acted_before:]
     assert [line["tenant"] for line in acts] == (foreign if acted else []), case
     assert all((line["by"], line["call"]) == (OURS, one.name) for line in acts), case
@@ -252,7 +252,7 @@ def _refusal(reply: Reply) -> tuple[int, str]:
 
 
 def _is_of(one: Operation, reply: Reply, whose: str, two: Two) -> None:
-    """Hold an answer to what belongs to a tenant, or to all."""
+    """Check that an answer belongs to a tenant, or to all."""
     mine, theirs = (set(two.things[tenant].values()) for tenant in (OURS, THEIRS))
     wanted = mine | theirs if whose == "*" else {OURS: mine, THEIRS: theirs}.get(whose, set())
     for strange in (mine | theirs) - wanted:
@@ -273,7 +273,7 @@ def _is_of(one: Operation, reply: Reply, whose: str, two: Two) -> None:
 
 @pytest.mark.parametrize("operation", [name for name, reach in REACH.items() if reach is OWN])
 def test_other_calls_take_no_tenant(two: Two, operation: str) -> None:
-    """What is not about tasks is the key's own tenant's, for operators too."""
+    """Calls that are not about tasks use the key's own tenant, for operators too."""
     one = OPERATIONS[operation]
     key = two.bench.make_key(*Scope)
     for where in (OURS, THEIRS, "*"):
@@ -284,7 +284,10 @@ def test_other_calls_take_no_tenant(two: Two, operation: str) -> None:
 
 @pytest.mark.parametrize("where", ["", f"&tenant={THEIRS}", "&tenant="])
 def test_a_tenant_without_a_name_is_refused(two: Two, where: str) -> None:
-    """A script whose variable is empty must not act on its own tenant instead, nor name two tenants."""
+    """An empty or repeated `tenant` is refused.
+
+    A script with an empty variable must not act on its own tenant instead.
+    """
     for operation in ("cancelTasks", "retryTasks", "listTasks", "submitTask"):
         reply = two.ask(operation, two.bench.make_key(*Scope), where)
         assert (reply.status, [one["field"] for one in data(reply)["errors"]]) == (422, ["tenant"]), operation
@@ -292,7 +295,7 @@ def test_a_tenant_without_a_name_is_refused(two: Two, where: str) -> None:
 
 
 def test_without_keys_there_is_one_tenant() -> None:
-    """Where no key is looked at, everybody is `local`: others' tasks stay theirs."""
+    """If no key is checked, every caller is `local`, and other tenants' tasks stay theirs."""
     bench = ApiBench()
     task = bench.submit()
     assert bench.call("GET", f"/api/tasks/{task['id']}?tenant=local").status == 200
@@ -305,7 +308,10 @@ def test_without_keys_there_is_one_tenant() -> None:
 
 
 def test_the_api_gives_it_to_nobody(two: Two) -> None:
-    """Not to an admin, not to an operator; `make key` alone does. A key that has it is shown with it."""
+    """The API gives the scope to nobody, not even an admin or operator.
+
+    Only `make key` does, and such a key shows it.
+    """
     for key in (two.bench.make_key(), two.bench.make_key(*Scope)):
         reply = two.bench.call("POST", "/api/keys", {"scopes": ["read", "operator"]}, bearer(key))
         assert _refusal(reply) == (403, "operator")
@@ -315,7 +321,7 @@ def test_the_api_gives_it_to_nobody(two: Two) -> None:
 
 
 def test_it_gives_neither_read_nor_write(two: Two) -> None:
-    """With `write` alone texts stay unseen, of the other tenant as of its own."""
+    """With `write` alone texts stay hidden, for the other tenant as for its own."""
     writer = two.bench.make_key(Scope.WRITE, Scope.OPERATOR)
     assert two.ask("listTasks", writer, THEIRS).status == 403
     told = data(two.ask("retryTask", writer, THEIRS, two.things[THEIRS]["failed"]))
@@ -342,7 +348,7 @@ def _pages(two: Two, key: str, path: str) -> Iterator[Json]:
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 100])
 @pytest.mark.parametrize("status", ["", "&status=pending"])
 def test_lists_go_through_all_tenants(two: Two, limit: int, status: str) -> None:
-    """Each task comes once, a tenant's together and newest first, whatever the pages; a page visits few tenants."""
+    """Each task comes once, grouped by tenant and newest first, on pages of any size. A page visits few tenants."""
     made = {tenant: [two.submit(tenant) for _ in range(2)] for tenant in MANY}
     if not status:
         made |= {
@@ -363,7 +369,7 @@ def test_lists_go_through_all_tenants(two: Two, limit: int, status: str) -> None
 
 
 def test_a_cursor_outlives_its_tenant(two: Two) -> None:
-    """Where the tenant that a cursor names has lost its tasks, the page goes on with the next one, from its start."""
+    """If the cursor's tenant has lost its tasks, the page continues with the next tenant from its start."""
     key = two.bench.make_key(*Scope)
     page = data(two.ask("listTasks", key, "*&limit=1"))
     for thing in ("ended", "failed", "going"):
@@ -374,7 +380,7 @@ def test_a_cursor_outlives_its_tenant(two: Two) -> None:
 
 
 def test_bad_cursors_are_refused(two: Two) -> None:
-    """A cursor of one tenant's list is none of the list of all, nor the other way round."""
+    """A cursor of one tenant's list is invalid for the list of all, and the reverse."""
     key = two.bench.make_key(*Scope)
     one = data(two.ask("listTasks", key, THEIRS + "&limit=1"))["nextCursor"]
     every = data(two.ask("listTasks", key, "*&limit=1"))["nextCursor"]
@@ -391,7 +397,7 @@ def test_bad_cursors_are_refused(two: Two) -> None:
 @pytest.mark.parametrize("query", ["status=bogus", "createdAfter=bogus", "createdBefore=bogus", "limit=0"])
 @pytest.mark.parametrize("cursor", ["", "zz:"])
 def test_bad_filters_are_refused_before_a_tenant_is_visited(two: Two, query: str, cursor: str) -> None:
-    """Behind the last tenant as before the first one; and no act is logged that has not begun."""
+    """They are refused after the last tenant as before the first one, and no act is logged before it begins."""
     assert two.ask("listTasks", two.bench.make_key(*Scope), f"*&cursor={cursor}&{query}").status == 422
     assert two.acts() == []
 
@@ -400,7 +406,7 @@ def test_bad_filters_are_refused_before_a_tenant_is_visited(two: Two, query: str
     ("operation", "counts", "thing"), [("retryTasks", "retried", "failed"), ("cancelTasks", "cancelled", "going")]
 )
 def test_bulk_goes_through_all_tenants(two: Two, operation: str, counts: str, thing: str) -> None:
-    """Each answer is about one tenant, of a dry run too. Tenants with nothing to do are passed by."""
+    """Each answer is about one tenant, in a dry run too. Tenants with nothing to do are skipped."""
     made = {tenant: two.submit(tenant) for tenant in MANY}
     if thing == "failed":
         for tenant in ("b", "t2"):
@@ -422,7 +428,7 @@ def test_bulk_goes_through_all_tenants(two: Two, operation: str, counts: str, th
 def test_bulk_goes_on_with_what_a_tenant_has_left(
     two: Two, operation: str, counts: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where a request does not do all that a tenant has, the cursor leads to the same tenant, and then to the next."""
+    """If a request does not finish a tenant, the cursor leads to the same tenant, and then to the next."""
     monkeypatch.setattr("src.core.limits.BULK_TASKS_MOST", 1)
     more = two.submit(THEIRS)
     if operation == "retryTasks":
@@ -437,7 +443,7 @@ def test_bulk_goes_on_with_what_a_tenant_has_left(
 
 
 def test_a_cancellation_that_finds_all_changed_comes_back(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where those that it found have another status before it could cancel them, the tenant's others have a turn."""
+    """If the tasks found have changed before they could be cancelled, the tenant's other tasks get a turn."""
     monkeypatch.setattr("src.core.limits.BULK_TASKS_MOST", 1)
     two.submit(THEIRS)
     key, find = two.bench.make_key(*Scope), BulkStore.going_on_in
@@ -459,7 +465,7 @@ def test_a_cancellation_that_finds_all_changed_comes_back(two: Two, monkeypatch:
 
 
 def test_a_tenant_at_its_limit_holds_up_no_other(two: Two) -> None:
-    """A tenant whose limit has no room is named with it, and the next one has its turn. Alone it is refused as ever."""
+    """A tenant at its limit is named with it, and the next tenant gets its turn. Alone it is refused as usual."""
     two.bench.limit(tasks_in_flight_most=1)
     two.bench.call("POST", f"/api/tasks/{two.things[OURS]['going']}/cancel", headers=bearer(two.bench.make_key()))
     key = two.bench.make_key(*Scope)
@@ -471,7 +477,7 @@ def test_a_tenant_at_its_limit_holds_up_no_other(two: Two) -> None:
 
 
 def test_figures_by_tenant(two: Two) -> None:
-    """Each tenant's tasks by status, its failures by code, its calls and tokens; a plain key sees its own."""
+    """Each tenant's tasks by status, failures by code, calls and tokens. A plain key sees its own."""
     found = data(two.ask("readTenants", two.bench.make_key(*Scope), "*"))
     assert [one["tenant"] for one in found["tenants"]] == [THEIRS, OURS]
     assert found["nextCursor"] is None
@@ -491,7 +497,7 @@ def test_figures_by_tenant(two: Two) -> None:
 
 
 def test_figures_cost_a_bounded_number_of_rows(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The newest tasks of a tenant count, and the answer says so; older hours are left out."""
+    """Only a tenant's newest tasks count, and the answer says so. Older hours are left out."""
     monkeypatch.setattr("src.store.tenants.TENANT_TASKS_MOST", 2)
     monkeypatch.setattr("src.http.tenants.TENANT_TASKS_MOST", 2)
     key = two.bench.make_key(*Scope)
@@ -506,7 +512,7 @@ def test_figures_cost_a_bounded_number_of_rows(two: Two, monkeypatch: pytest.Mon
 
 
 def test_a_repeated_submission_is_the_other_tenants_task(two: Two) -> None:
-    """An idempotency key is one of the tenant that is meant: the same key for another tenant is another task."""
+    """An idempotency key belongs to the tenant that is meant. The same key for another tenant is another task."""
     key = two.bench.make_key(*Scope)
     ids = []
     for where in (f"?tenant={THEIRS}", f"?tenant={THEIRS}", ""):
@@ -520,7 +526,7 @@ def test_a_repeated_submission_is_the_other_tenants_task(two: Two) -> None:
 
 
 def test_a_stream_ends_with_the_other_tenants_task(two: Two) -> None:
-    """The last event has the task as a request for it shows it, its tenant included."""
+    """The last event shows the task as a request for it does, its tenant included."""
     key = two.bench.make_key(Scope.READ, Scope.OPERATOR)
     body = two.ask("followTask", key, THEIRS, two.things[THEIRS]["ended"]).body
     told = json.loads(body.rpartition("data: ")[2])

@@ -1,4 +1,4 @@
-"""What is refused before it adds to a load that is too much: new tasks, and strangers' keys."""
+"""What is refused under overload: new tasks, and unknown keys."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
@@ -38,7 +38,7 @@ class SlowBench(ApiBench):
 
 @pytest.fixture
 def slow() -> Iterator[SlowBench]:
-    """One that asks for no keys."""
+    """One that requires no keys."""
     made = SlowBench()
     yield made
     made.close()
@@ -46,14 +46,14 @@ def slow() -> Iterator[SlowBench]:
 
 @pytest.fixture
 def keyed() -> Iterator[SlowBench]:
-    """One that asks for keys."""
+    """One that requires keys."""
     made = SlowBench(keys=True)
     yield made
     made.close()
 
 
 def submit(bench: ApiBench, headers: Mapping[str, str] | None = None) -> tuple[int, str | None, str | None]:
-    """Submit a task; return the answer's status, its code and when to come again."""
+    """Submit a task. Returns the answer's status, its code and its Retry-After."""
     reply = bench.call("POST", "/api/tasks", {"input": "x"}, headers)
     return reply.status, data(reply).get("code"), reply.headers.get("Retry-After")
 
@@ -62,7 +62,7 @@ def submit(bench: ApiBench, headers: Mapping[str, str] | None = None) -> tuple[i
 
 
 def test_no_new_task_is_taken_while_the_database_is_late(slow: SlowBench) -> None:
-    """It is refused without a D1 call and leaves nothing; tasks that are there can be read, ended and put back."""
+    """A new task is refused without a D1 call and leaves nothing. Existing tasks can be read, ended and put back."""
     task, other = slow.submit(), slow.submit()
     slow.seconds = LATE
     assert slow.call("GET", task["links"]["self"]).status == 200
@@ -71,7 +71,7 @@ def test_no_new_task_is_taken_while_the_database_is_late(slow: SlowBench) -> Non
     assert submit(slow) == (503, "overloaded", str(round(limits.OVERLOAD_PROBE_SECONDS)))
     assert slow.call("POST", "/api/tasks?dryRun=true", {"input": "x"}).status == 503
     assert (slow.database.batches, slow.count_rows()) == (before, rows)
-    slow.seconds = LATE  # so that no answer opens it again
+    slow.seconds = LATE  # so that no answer ends the refusals
     for method, path, status in (
         ("GET", "/api/tasks", 200),
         ("POST", task["links"]["cancel"], 200),
@@ -83,7 +83,7 @@ def test_no_new_task_is_taken_while_the_database_is_late(slow: SlowBench) -> Non
 
 
 def test_an_answer_in_time_opens_it_again(slow: SlowBench) -> None:
-    """Whosever call it was."""
+    """An answer in time to any call ends the refusals."""
     task = slow.submit()
     slow.seconds = LATE
     slow.call("GET", task["links"]["self"])
@@ -94,9 +94,9 @@ def test_an_answer_in_time_opens_it_again(slow: SlowBench) -> None:
 
 
 def test_one_submission_at_a_time_looks_whether_it_is_over(slow: SlowBench) -> None:
-    """With no other calls a probe goes through after the stated time; what it meets decides for the others."""
+    """Without other calls, a probe passes after the stated time, and its result decides for the others."""
     slow.seconds = LATE
-    assert submit(slow)[0] == 202  # nobody knew
+    assert submit(slow)[0] == 202  # nothing was known
     assert submit(slow)[0] == 503
     slow.wait(limits.OVERLOAD_PROBE_SECONDS)
 
@@ -115,7 +115,7 @@ def test_one_submission_at_a_time_looks_whether_it_is_over(slow: SlowBench) -> N
 
 
 def test_a_call_that_is_out_closes_it_too(slow: SlowBench) -> None:
-    """While somebody waits for an answer that is late already, nobody adds to the load."""
+    """While an answer is already late, no new task is accepted."""
     task = slow.submit()
     slow.seconds = 20
 
@@ -133,7 +133,7 @@ def test_a_call_that_is_out_closes_it_too(slow: SlowBench) -> None:
 
 
 def test_a_submission_is_refused_before_its_key_is_looked_up(keyed: SlowBench) -> None:
-    """A key that this isolate does not know costs no D1 call either; a probe's does."""
+    """A key unknown to this isolate costs no D1 call either, except in a probe."""
     key = keyed.make_key()
     keyed.seconds = LATE
     keyed.run(keyed.store.ready())
@@ -146,7 +146,7 @@ def test_a_submission_is_refused_before_its_key_is_looked_up(keyed: SlowBench) -
 
 
 def test_a_probe_is_not_spent_on_who_is_refused_anyway(keyed: SlowBench) -> None:
-    """Strangers and bodies that are none leave it to the next one."""
+    """Unknown keys and invalid bodies leave the probe to the next request."""
     key, reader = keyed.make_key(), keyed.make_key(Scope.READ)
     for known in (key, reader):
         keyed.call("GET", "/api/tasks", headers=bearer(known))
@@ -174,7 +174,7 @@ def test_a_probe_is_not_spent_on_who_is_refused_anyway(keyed: SlowBench) -> None
 def test_a_probe_is_not_spent_on_what_is_refused_from_memory(
     slow: SlowBench, fields: dict[str, object], status: int
 ) -> None:
-    """A task that cannot be, or for which there is no room, makes no call that would tell how the database is."""
+    """An impossible task, or one beyond a limit, makes no call that would show the database's state."""
     slow.database.cap.reported = limits.STORAGE_MB_MOST["free"] * 1_000_000 if status == 507 else None
     slow.seconds = LATE
     slow.run(slow.store.ready())
@@ -192,12 +192,12 @@ def test_a_probe_is_not_spent_on_what_is_refused_from_memory(
 
 
 def strange(number: int) -> dict[str, str]:
-    """Return the header of a key that nobody has."""
+    """Return the header of an unknown key."""
     return bearer(f"oo_{number:016x}_" + "A" * 43)
 
 
 def flood(bench: ApiBench, count: int, first: int = 0) -> dict[str, int]:
-    """Send so many keys that nobody has, all different, at once; count the answers by their code."""
+    """Send so many different unknown keys at once. Returns the number of answers by code."""
     found: dict[str, int] = {}
 
     async def all_at_once() -> list[Reply]:
@@ -213,7 +213,7 @@ def flood(bench: ApiBench, count: int, first: int = 0) -> dict[str, int]:
 
 
 def test_a_flood_of_keys_costs_a_stated_number_of_calls(keyed: SlowBench) -> None:
-    """So many at once, and so many a second after that; the others are told to come again."""
+    """So many lookups are allowed at once, and so many a second after that. Other requests must come again."""
     keyed.make_key()
     before = keyed.database.batches
     most = limits.LOOKUPS_AT_ONCE
@@ -227,7 +227,7 @@ def test_a_flood_of_keys_costs_a_stated_number_of_calls(keyed: SlowBench) -> Non
 
 
 def test_the_same_wrong_key_costs_a_call_in_ten_seconds(keyed: SlowBench) -> None:
-    """However often it is sent; all that are no keys at all count as one."""
+    """However often it is sent. All invalid keys together count as one."""
     keyed.make_key()
     before = keyed.database.batches
     for _ in range(100):
@@ -241,7 +241,7 @@ def test_the_same_wrong_key_costs_a_call_in_ten_seconds(keyed: SlowBench) -> Non
 
 
 def test_a_key_that_has_worked_is_not_locked_out(keyed: SlowBench) -> None:
-    """It costs its one look-up a minute, flood or not, and is refused at once when it is revoked meanwhile."""
+    """It costs one lookup a minute, in a flood or not, and is refused at once when it is revoked."""
     key = keyed.make_key()
     assert keyed.call("GET", "/api/tasks", headers=bearer(key)).status == 200
     for _ in range(5):
@@ -257,14 +257,14 @@ def test_a_key_that_has_worked_is_not_locked_out(keyed: SlowBench) -> None:
 
 
 def test_a_new_key_works_at_once_where_nothing_floods(keyed: SlowBench) -> None:
-    """Keys that are found use nothing up, however many come one after the other."""
+    """Keys that are found use up no allowance, however many come one after the other."""
     assert keyed.call("GET", "/api/tasks").status == 503
     keys = [keyed.make_key(tenant=f"t{number}") for number in range(3 * limits.LOOKUPS_AT_ONCE)]
     assert {keyed.call("GET", "/api/tasks", headers=bearer(key)).status for key in keys} == {200}
 
 
 def test_a_key_that_was_tried_before_it_was_there_works_in_time(keyed: SlowBench) -> None:
-    """Its refusal is remembered for the stated time and no longer, the one for having no keys at all too."""
+    """Its refusal is remembered only for the stated time. This also applies to the refusal when no keys exist."""
     key = keyed.make_key()
     keyed.database.rows("CREATE TABLE aside AS SELECT * FROM api_keys")
     keyed.database.rows("DELETE FROM api_keys")
@@ -276,7 +276,7 @@ def test_a_key_that_was_tried_before_it_was_there_works_in_time(keyed: SlowBench
 
 
 def test_a_new_key_gets_through_after_a_flood(keyed: SlowBench) -> None:
-    """In it, it is told to come again in a second; then it is looked up."""
+    """During the flood it must come again in a second. Then it is looked up."""
     flood(keyed, 100)
     key = keyed.make_key()
     reply = keyed.call("GET", "/api/tasks", headers=bearer(key))
@@ -286,7 +286,7 @@ def test_a_new_key_gets_through_after_a_flood(keyed: SlowBench) -> None:
 
 
 def test_the_memory_of_refusals_is_bounded(keyed: SlowBench) -> None:
-    """The oldest goes first."""
+    """The oldest entry is dropped first."""
     refused = keyed.api.isolate.refused
     for number in range(limits.REFUSED_CACHE_MOST + 1):
         refused.remember(number.to_bytes(32), any_key=True, asked_at=0)

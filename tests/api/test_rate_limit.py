@@ -1,4 +1,4 @@
-"""The limit of requests: each tenant's own, and never in the way when the limiter fails."""
+"""The limit of requests: each tenant has its own, and a failing limiter never blocks a request."""
 
 import asyncio
 import json
@@ -43,7 +43,7 @@ class Limiter:
         self.trouble: Callable[[], object] | None = None
 
     async def allows(self, key: str) -> bool:
-        """Count, after whatever trouble there is."""
+        """Count, after the trouble that a test wants."""
         if self.trouble is not None:
             found = self.trouble()
             if isinstance(found, Exception):
@@ -55,7 +55,7 @@ class Limiter:
 
 @pytest.fixture
 def limiter(bench: ApiBench) -> Limiter:
-    """A limiter of one request, bound."""
+    """A bound limiter of one request."""
     made = Limiter(1)
     object.__setattr__(bench.api, "rate_limiter", made)
     return made
@@ -63,7 +63,7 @@ def limiter(bench: ApiBench) -> Limiter:
 
 @pytest.mark.parametrize(("method", "path"), COUNTED)
 def test_beyond_the_limit(bench: ApiBench, limiter: Limiter, method: str, path: str) -> None:
-    """A call that needs a key counts under its tenant; beyond the limit it is 429 and asks no database."""
+    """A call that needs a key counts for its tenant. Beyond the limit it is 429 and uses no database."""
     assert bench.call(method, path).status not in {429, 500}
     batches = bench.database.batches
     refused = bench.call(method, path)
@@ -79,7 +79,7 @@ def test_beyond_the_limit(bench: ApiBench, limiter: Limiter, method: str, path: 
 def test_what_needs_no_key_is_not_counted(
     bench: ApiBench, limiter: Limiter, method: str, path: str, status: int
 ) -> None:
-    """Status endpoints, OPTIONS and what is refused by path or method alone go on and cost nothing."""
+    """Status endpoints, OPTIONS and requests refused by path or method pass and cost nothing."""
     limiter.most = 0
     assert bench.call(method, path).status == status
     assert limiter.left == {}
@@ -87,7 +87,7 @@ def test_what_needs_no_key_is_not_counted(
 
 @pytest.mark.parametrize("trouble", [lambda: RuntimeError("key local is secret"), lambda: "hangs"])
 def test_a_limiter_that_fails_refuses_nothing(bench: ApiBench, limiter: Limiter, trouble: Callable[[], object]) -> None:
-    """An error of the binding, or none of its answers in time, lets the request through and is logged by type."""
+    """An error of the binding, or no answer in time, lets the request through and is logged by type."""
     limiter.trouble = trouble
     limiter.most = 0
     before = bench.loop.time()
@@ -101,7 +101,7 @@ def test_a_limiter_that_fails_refuses_nothing(bench: ApiBench, limiter: Limiter,
 
 @pytest.mark.parametrize("prefix", ["", "env.free.", "env.direct."])
 def test_wrangler_toml_shows_how(prefix: str) -> None:
-    """Each environment has the block to take the marks off, with the period that Retry-After is made of."""
+    """Each environment has a block to uncomment, with the period from which Retry-After is made."""
     text = (Path(__file__).parents[2] / "wrangler.toml").read_text()
     assert "ratelimits" not in str(tomllib.loads(text))
     lines = text.partition(f"# [[{prefix}ratelimits]]\n")[2].splitlines()[:3]

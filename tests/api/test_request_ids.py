@@ -24,7 +24,7 @@ CALLS = [
 
 
 def check(reply: Reply, name: str) -> None:
-    """The header, and the problem if it is one, have the name."""
+    """Check that the header, and the problem if there is one, have the id."""
     assert reply.headers["X-Request-Id"] == name
     if reply.headers.get("Content-Type") == "application/problem+json" and reply.body:
         assert data(reply)["requestId"] == name
@@ -33,20 +33,20 @@ def check(reply: Reply, name: str) -> None:
 @pytest.mark.parametrize(("method", "path", "body"), CALLS)
 @pytest.mark.parametrize("own", ["a", "job/17#!~", "x" * 128])
 def test_the_callers_own_name_is_taken(bench: ApiBench, method: str, path: str, body: object, own: str) -> None:
-    """1 to 128 visible ASCII characters come back as they are, whatever the answer is."""
+    """1 to 128 visible ASCII characters come back unchanged, whatever the answer is."""
     check(bench.call(method, path, body, {"x-request-id": own}), own)
 
 
 @pytest.mark.parametrize("own", ["", " ", "two words", "x" * 129, "ü", "a\tb", "a\nb"])
 def test_else_a_fresh_one_is_made(bench: ApiBench, own: str) -> None:
-    """What would break a header or a log line is not repeated; no two requests have the same."""
+    """An id that would break a header or a log line is not repeated. No two requests have the same id."""
     names = [bench.call("GET", "/nowhere", None, {"x-request-id": own}).headers["X-Request-Id"] for _ in range(2)]
     assert all(name.isalnum() and len(name) == 32 for name in names)
     assert names[0] != names[1]
 
 
 def test_log_lines_carry_it(bench: ApiBench) -> None:
-    """Each line of a request has its name, and none that of the request before."""
+    """Each log line of a request has its id, and none has the previous request's."""
     bench.call("POST", "/api/tasks", {"input": "x"}, {"x-request-id": "one"})
     bench.database.fail(NETWORK_LOST, times=10)
     bench.call("GET", "/api/tasks", None, {"x-request-id": "two"})
@@ -56,7 +56,7 @@ def test_log_lines_carry_it(bench: ApiBench) -> None:
 
 
 def test_a_bad_configuration_answers_with_it() -> None:
-    """Where nothing else can be done for a request, it still has its name."""
+    """The answer to a bad configuration still has the request's id."""
     error = ConfigurationError("X", "y")
     check(configuration_problem(error, "GET", {"x-request-id": "mine"}), "mine")
     assert len(configuration_problem(error).headers["X-Request-Id"]) == 32

@@ -1,4 +1,4 @@
-"""The streams of `/v1/responses`: which events come, under which numbers, and how a stream ends early."""
+"""The streams of `/v1/responses`: their events and numbers, and how a stream ends early."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -43,7 +43,7 @@ def post(bench: ApiBench, **fields: object) -> str:
 def follow(
     bench: ApiBench, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
 ) -> tuple[list[Received], bool]:
-    """Read a stream: its events, and whether it ended of itself, or was broken off."""
+    """Read a stream. Returns its events, and whether it ended by itself or was broken off."""
 
     async def read() -> tuple[list[Received], bool]:
         raw = b"" if body is None else json.dumps(body).encode()
@@ -67,7 +67,7 @@ def follow(
 
 
 def events_of(bench: ApiBench, name: str, after: int | None = None) -> list[Received]:
-    """Read a stream that ends of itself."""
+    """Read a stream that ends by itself."""
     events, whole = follow(
         bench, "GET", f"/v1/responses/{name}?stream=true" + ("" if after is None else f"&starting_after={after}")
     )
@@ -76,7 +76,7 @@ def events_of(bench: ApiBench, name: str, after: int | None = None) -> list[Rece
 
 
 def kinds(events: list[Received]) -> list[str]:
-    """The types of events, which are their names too."""
+    """The types of events, which are also their names."""
     assert [event.name for event in events] == [event.json["type"] for event in events]
     return [event.name.removeprefix("response.") for event in events]
 
@@ -87,7 +87,7 @@ def deltas(events: list[Received]) -> list[str]:
 
 
 def test_concat_has_a_delta_for_each_chunk(bench: ApiBench):
-    """In order, with the blank lines between: added up they are the text, and every number resumes."""
+    """The deltas come in order, with the blank lines between. Together they are the text, and every number resumes."""
     name = post(bench)
     bench.complete(name.removeprefix("resp_"))
     events = events_of(bench, name)
@@ -104,7 +104,7 @@ def test_concat_has_a_delta_for_each_chunk(bench: ApiBench):
 
 
 def test_events_are_the_same_whenever_they_are_read(bench: ApiBench):
-    """Byte for byte: before anything has happened, while a worker has it, and after the end."""
+    """They are equal byte for byte: before anything has happened, while a worker has it, and after the end."""
     name = post(bench)
     task_id = name.removeprefix("resp_")
     bench.limit(plan="free")
@@ -121,7 +121,7 @@ def test_events_are_the_same_whenever_they_are_read(bench: ApiBench):
 
 
 def test_merge_has_one_delta(bench: ApiBench):
-    """The merged text, once it is there: outputs of chunks are no part of it."""
+    """The delta is the merged text, once it is there. The chunks' outputs are no part of it."""
     name = post(bench, onceover=None)
     claim = bench.claim(name.removeprefix("resp_"))
     bench.work(claim, {at: f"output {at}" for at in range(3)}, Continue(100_000_000))
@@ -151,7 +151,7 @@ def test_merge_has_one_delta(bench: ApiBench):
 
 
 def test_a_large_text_is_sent_in_parts(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
-    """Each event that holds the whole text holds it whole."""
+    """Each event with the whole text has it whole."""
     name = post(bench)
     bench.complete(name.removeprefix("resp_"))
     small = events_of(bench, name)
@@ -161,7 +161,7 @@ def test_a_large_text_is_sent_in_parts(bench: ApiBench, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("begun", [0, 2])
 def test_a_cancelled_response_ends_as_a_failed_one(bench: ApiBench, begun: int):
-    """OpenAI has no event of that name: `response.failed`, with the status `cancelled`."""
+    """OpenAI has no event for a cancelled response, so it is `response.failed` with the status `cancelled`."""
     name = post(bench)
     if begun:
         bench.begin(name.removeprefix("resp_"), begun)
@@ -174,7 +174,7 @@ def test_a_cancelled_response_ends_as_a_failed_one(bench: ApiBench, begun: int):
 
 
 def test_a_failed_response_ends_with_its_error(bench: ApiBench):
-    """What it had is there; its text is not done."""
+    """Its partial text is there and is not marked as done."""
     name = post(bench)
     bench.fail(name.removeprefix("resp_"))
     events = events_of(bench, name)
@@ -183,7 +183,7 @@ def test_a_failed_response_ends_with_its_error(bench: ApiBench):
 
 
 def test_a_truncated_response_ends_as_incomplete(bench: ApiBench):
-    """With the reason in its response."""
+    """The response has the reason."""
     name = post(bench)
     claim = bench.claim(name.removeprefix("resp_"))
     outputs = {at: f"output {at}" for at in range(3)}
@@ -194,7 +194,7 @@ def test_a_truncated_response_ends_as_incomplete(bench: ApiBench):
 
 
 def test_a_submission_can_be_followed_at_once(bench: ApiBench):
-    """The task lives on when its client leaves, and can be followed again."""
+    """The task continues when its client leaves, and can be followed again."""
     bench.limit(plan="free")
     events, whole = follow(bench, "POST", "/v1/responses", {**BODY, "stream": True})
     assert (kinds(events[:-1]), whole) == (["created", "queued"], False)
@@ -205,7 +205,7 @@ def test_a_submission_can_be_followed_at_once(bench: ApiBench):
 
 
 def test_a_stream_that_ends_early_says_so_and_is_broken_off(bench: ApiBench):
-    """Both SDKs take a clean end for success: an error is the last thing that comes, whatever the reason."""
+    """Both SDKs take a clean end for success. So an early end, for any reason, has an error as its last event."""
     name = post(bench)
     bench.work(bench.claim(name.removeprefix("resp_")), {0: "output 0"}, Continue(100_000_000))
     path = f"/v1/responses/{name}?stream=true"
@@ -220,13 +220,16 @@ def test_a_stream_that_ends_early_says_so_and_is_broken_off(bench: ApiBench):
 
 
 def test_a_revoked_key_ends_the_stream():
-    """With an error, within a minute, where the isolate had it for valid just before; coming back is refused."""
+    """The stream ends with an error within a minute, even if the isolate read the key just before.
+
+    Reconnecting fails.
+    """
     bench = ApiBench(settings=PAID, keys=True)
     text, admin = bench.make_key(Scope.READ, Scope.WRITE), bench.make_key()
     name = data(bench.call("POST", "/v1/responses", BODY, bearer(text)))["id"]
     bench.work(bench.claim(name.removeprefix("resp_")), {0: "output 0"}, Continue(100_000_000))
     here = bench.api
-    bench.restart()  # another isolate, of which this one hears nothing
+    bench.restart()  # another isolate, which this one does not notice
     assert bench.call("DELETE", f"/api/keys/{text.split('_')[1]}", headers=bearer(admin)).status == 204
     bench.api, revoked_at = here, bench.loop.time()
     events, whole = follow(bench, "GET", f"/v1/responses/{name}?stream=true", headers=bearer(text))
@@ -250,19 +253,19 @@ def test_a_revoked_key_ends_the_stream():
     ],
 )
 def test_what_cannot_be_followed_is_refused_by_name(bench: ApiBench, query: str, field: str):
-    """400 with `param`, before anything is streamed; a number that no event has is one."""
+    """400 with `param`, before anything is streamed. A number without an event is also refused."""
     reply = bench.call("GET", f"/v1/responses/{post(bench)}?{query}")
     assert (reply.status, data(reply)["error"]["param"]) == (400, field)
 
 
 def test_a_task_of_the_native_api_is_no_response(bench: ApiBench):
-    """404, as without a stream."""
+    """The answer is 404, as without a stream."""
     task = bench.submit()
     assert bench.call("GET", f"/v1/responses/resp_{task['id']}?stream=true").status == 404
 
 
 @pytest.mark.parametrize("value", ["true", 1, []])
 def test_stream_takes_true_or_false(bench: ApiBench, value: Any):
-    """Nothing else."""
+    """Any other value is refused."""
     reply = bench.call("POST", "/v1/responses", {**BODY, "stream": value})
     assert (reply.status, data(reply)["error"]["param"]) == (400, "stream")

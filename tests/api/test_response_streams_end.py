@@ -49,7 +49,7 @@ async def opened(bench: ApiBench, method: str, path: str, body: object = None) -
 
 
 async def text_of(reply: Reply) -> tuple[str, bool]:
-    """Read a stream to its end; False: it was broken off."""
+    """Read a stream to its end. False: it was broken off."""
     assert reply.parts is not None
     parts: list[str] = []
     try:
@@ -72,7 +72,7 @@ async def _followed(bench: ApiBench, path: str) -> tuple[str, bool]:
 
 
 def lose_database(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, calls: int) -> None:
-    """Let so many calls to the database through, and no other one."""
+    """Let only so many calls reach the database."""
     batch, left = bench.database.batch, [calls]
 
     async def cut(statements: Any) -> Any:
@@ -86,7 +86,7 @@ def lose_database(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, calls: int) 
 
 @pytest.mark.parametrize("calls", range(2, 16))
 def test_an_error_is_an_event_of_its_own(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, calls: int):
-    """Wherever the database goes away: the last event is the end, or an error; half an event can stand before that."""
+    """Whenever the database fails, the last event is the end or an error. Half an event may stand before it."""
     monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 12)
     name = post(bench)
     bench.complete(task_id(name))
@@ -100,7 +100,10 @@ def test_an_error_is_an_event_of_its_own(bench: ApiBench, monkeypatch: pytest.Mo
 
 
 def test_the_allowance_ends_a_stream_between_events(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
-    """No event is begun that the invocation's subrequests do not suffice for. The next stream goes on behind it."""
+    """No event begins if the invocation's subrequests do not suffice for it.
+
+    The next stream continues after the last one.
+    """
     monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 12)
     monkeypatch.setitem(limits.SUBREQUESTS, "paid", 9)
     name = post(bench)
@@ -125,7 +128,7 @@ def test_the_allowance_ends_a_stream_between_events(bench: ApiBench, monkeypatch
 def test_what_was_accepted_is_streamed_whatever_the_database_does(
     bench: ApiBench, monkeypatch: pytest.MonkeyPatch, reduce: str
 ):
-    """No 503 once the task is there: the client learns its id, and that the stream has ended early."""
+    """Once the task exists the answer is not 503: the client gets its id, and learns that the stream ended early."""
     lose_database(bench, monkeypatch, 1)
     body = {**BODY, "stream": True, "onceover": {"reduce": reduce}}
     reply = bench.run(opened(bench, "POST", "/v1/responses", body))
@@ -141,7 +144,7 @@ def test_what_was_accepted_is_streamed_whatever_the_database_does(
 
 @pytest.mark.parametrize("ending", ["cancelled", "failed"])
 def test_outputs_beyond_the_count_are_told(bench: ApiBench, ending: str):
-    """Of a task that was ended from outside more outputs may be there than its count says: all of them come."""
+    """All outputs come, even if a task that was ended from outside has more of them than its count says."""
     own = {"reduce": "concat", "deadlineSeconds": 60}
     name = post(bench, input="\n\n".join(f"part {at:05}" for at in range(40)), onceover=own)
     claim = bench.claim(task_id(name))
@@ -151,7 +154,7 @@ def test_outputs_beyond_the_count_are_told(bench: ApiBench, ending: str):
     else:
         bench.pass_seconds(61)
     assert data(bench.call("GET", f"/v1/responses/{name}"))["status"] == ending
-    with pytest.raises(AssertionError):  # the worker hears that the task has ended; what it had paid for is kept
+    with pytest.raises(AssertionError):  # the worker hears that the task has ended, and its paid outputs are kept
         bench.work(claim, {at: f"output {at}" for at in range(2, 40)}, Continue(180_000), completed=40)
     events = read_events(follow(bench, name)[0])
     assert sum(event.name.endswith(".delta") for event in events) == 40
@@ -161,7 +164,7 @@ def test_outputs_beyond_the_count_are_told(bench: ApiBench, ending: str):
 
 
 def test_no_line_ends_within_data(bench: ApiBench):
-    """Clients that part lines as Unicode does read the same, on both faces, in deltas and in whole texts."""
+    """Clients that split lines as Unicode does read the same, in both APIs, in deltas and in whole texts."""
     name = post(bench, input="a")
     bench.work(bench.claim(task_id(name)), {0: "x\u2028y\x85z\u2029"}, Finish(1_000_000))
     native = bench.run(_followed(bench, f"/api/tasks/{task_id(name)}/events"))[0]
@@ -172,7 +175,7 @@ def test_no_line_ends_within_data(bench: ApiBench):
 
 
 def test_a_chunk_is_told_with_its_times(bench: ApiBench):
-    """As the list of chunks has it, field for field."""
+    """It has the same fields as in the list of chunks."""
     name = task_id(post(bench))
     told = Progress(
         step=1,
@@ -196,7 +199,7 @@ def test_a_chunk_is_told_with_its_times(bench: ApiBench):
 
 
 def test_comments_come_whatever_the_database_does(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
-    """A client that has heard nothing for 15 s may go; a look at a slow database takes nearly as long."""
+    """A client may leave after 15 s without data, and a read of a slow database takes nearly as long."""
     name = post(bench)
     bench.work(bench.claim(task_id(name)), {0: "output 0"}, Continue(100_000_000))
     batch = bench.database.batch
@@ -224,7 +227,7 @@ def test_comments_come_whatever_the_database_does(bench: ApiBench, monkeypatch: 
 
 
 def test_a_key_that_only_writes_reads_no_output(bench: ApiBench):
-    """It may cancel and repeat; the text is for keys with `read`, and so is a stream."""
+    """It may cancel and repeat, but only keys with `read` see the text or a stream."""
     keyed = ApiBench(settings=PAID, keys=True)
     writer, reader = bearer(keyed.make_key(Scope.WRITE)), bearer(keyed.make_key(Scope.READ, Scope.WRITE))
     said = {"idempotency-key": "one"}
@@ -244,7 +247,7 @@ def test_a_key_that_only_writes_reads_no_output(bench: ApiBench):
 
 
 def test_each_cancellation_waits_until_no_call_can_start(bench: ApiBench):
-    """A second one, too: the answer says that nothing starts afterwards."""
+    """A second cancellation waits too: the answer promises that no call starts afterwards."""
     name = post(bench)
     bench.claim(task_id(name))
     path = f"/v1/responses/{name}/cancel"

@@ -1,4 +1,4 @@
-"""`/v1/responses`: a task in OpenAI's words. The SDK's own strict models take every answer."""
+"""`/v1/responses`: a task in OpenAI's form. The SDK's own strict models accept every answer."""
 
 import inspect
 from typing import Any, get_args
@@ -23,9 +23,9 @@ from src.store.claims import Fail, Finish
 from tests.support.api_bench import ApiBench, data, key
 
 LEAST: dict[str, Any] = {"background": True, "input": "one\n\ntwo\n\nthree and four"}
-# How the SDK itself is told what to send; no fields of the body.
+# Settings of the SDK's call, which are no fields of the body.
 OF_THE_CALL = {"self", "extra_headers", "extra_query", "extra_body", "timeout"}
-# Each field that is honoured, with a value that is not its default.
+# Each honoured field, with a value other than its default.
 HONOURED: dict[str, Any] = {
     "background": True,
     "background_options": {"completion_window": "2h"},
@@ -41,7 +41,7 @@ HONOURED: dict[str, Any] = {
     "top_p": 0.9,
 }
 OURS = {"onceover": {"chunk": {"maxChars": 5, "overlapChars": 1}, "maxModelCalls": 9, "modelOptions": {"seed": 1}}}
-# For each other field a value that somebody may well send.
+# For each other field a value that a client may well send.
 REFUSED: dict[str, list[Any]] = {
     "access_programs": [{"cyber": "standard"}],
     "context_management": [[{"type": "compaction"}]],
@@ -83,14 +83,14 @@ def create(bench: ApiBench, **fields: Any) -> Reply:
 
 
 def made(bench: ApiBench, **fields: Any) -> dict[str, Any]:
-    """Submit what must be accepted."""
+    """Submit a request that must be accepted."""
     reply = create(bench, **fields)
     assert reply.status == 200, reply.body
     return strict(reply)
 
 
 def strict(reply: Reply) -> dict[str, Any]:
-    """Take an answer as the SDK does, with its strict models, and return it."""
+    """Parse an answer with the SDK's strict models, as the SDK does."""
     shown = data(reply)
     Response.model_validate(shown, strict=True)
     validate_type(type_=Response, value=shown)
@@ -99,7 +99,7 @@ def strict(reply: Reply) -> dict[str, Any]:
 
 
 def error(reply: Reply, status: int = 400) -> tuple[str, str | None]:
-    """The code of an error, and which parameter it names."""
+    """The code of an error, and the parameter that it names."""
     assert reply.status == status, reply
     found = data(reply)["error"]
     assert set(found) == {"message", "type", "param", "code"}
@@ -107,7 +107,7 @@ def error(reply: Reply, status: int = 400) -> tuple[str, str | None]:
 
 
 def read(bench: ApiBench, response_id: str) -> dict[str, Any]:
-    """Read a response that is there."""
+    """Read an existing response."""
     return strict(bench.call("GET", f"/v1/responses/{response_id}"))
 
 
@@ -122,7 +122,7 @@ def task_id(shown: dict[str, Any]) -> str:
 
 
 def test_every_parameter_of_the_sdk_is_honoured_or_refused_by_name():
-    """A new version of the SDK with a new parameter fails here: it must be honoured, or stand in the table."""
+    """A new version of the SDK with a new parameter fails here: the parameter must be honoured or listed."""
     honoured = set(NewResponseFields.model_fields) - {"onceover"}
     assert honoured == set(HONOURED)
     assert set(DEFAULTS) == set(REFUSED)
@@ -142,13 +142,13 @@ def test_what_is_not_honoured_is_refused_by_name(bench: ApiBench, name: str, val
 
 @pytest.mark.parametrize("name", [*DEFAULTS, *HONOURED])
 def test_null_is_no_value(bench: ApiBench, name: str):
-    """A field that is null counts as absent, as the SDKs of other languages send it."""
+    """A null field counts as absent, since SDKs of other languages send it."""
     if name not in LEAST:
         assert made(bench, **{name: None})["status"] == "queued"
 
 
 def test_openais_own_defaults_pass(bench: ApiBench):
-    """Who spells the defaults out asks for nothing."""
+    """Explicit default values are accepted."""
     every = {
         name: passing[0]
         if isinstance(passing, tuple)
@@ -162,14 +162,14 @@ def test_openais_own_defaults_pass(bench: ApiBench):
 
 @pytest.mark.parametrize("tier", ["auto", "default", "flex"])
 def test_who_is_in_no_hurry_is_served_as_anybody(bench: ApiBench, tier: str):
-    """`flex` allows an answer to take its time; which tier it had, the answer says."""
+    """`flex` means that the answer may take its time. The answer says which tier it had."""
     response = made(bench, service_tier=tier)
     assert response["service_tier"] == "default"
 
 
 @pytest.mark.parametrize("background", [False, None, 1, "true"])
 def test_only_in_the_background(bench: ApiBench, background: Any):
-    """An answer in the foreground is not to be had, and the parameter says so."""
+    """An answer in the foreground is not available, and the error names the parameter."""
     assert error(create(bench, background=background))[1] == "background"
     assert error(bench.call("POST", "/v1/responses", {"input": "x"})) == ("unsupported_parameter", "background")
 
@@ -221,7 +221,7 @@ def test_only_in_the_background(bench: ApiBench, background: Any):
     ],
 )
 def test_a_bad_value_is_400_and_names_its_parameter(bench: ApiBench, fields: dict[str, Any], param: str):
-    """What a field cannot take is 400 with `param`, as at OpenAI; the native API has 422."""
+    """A bad value is 400 with `param`, as at OpenAI. The native API answers 422."""
     assert error(create(bench, **fields)) == ("invalid_fields", param)
     assert bench.count_rows() == 0
 
@@ -256,12 +256,12 @@ def test_a_bad_value_is_400_and_names_its_parameter(bench: ApiBench, fields: dic
     ],
 )
 def test_what_nobody_knows_is_refused_by_name(bench: ApiBench, fields: dict[str, Any], param: str):
-    """Fields of fields, kinds of items, and fields that no table has: nothing is dropped in silence."""
+    """Unknown inner fields, kinds of items and other fields are refused by name: nothing is silently dropped."""
     assert error(create(bench, **fields)) == ("unsupported_parameter", param)
 
 
 def test_what_the_deployment_does_not_take(bench: ApiBench):
-    """AI_MODEL_OPTIONS and AI_MODELS hold here too; the deployment's own model may always be named."""
+    """AI_MODEL_OPTIONS and AI_MODELS apply here too. The deployment's own model may always be named."""
     bench.limit(model_options=("seed",), models=("m-1",))
     assert error(create(bench, top_p=0.5)) == ("invalid_fields", "top_p")
     assert error(create(bench, reasoning={"effort": "low"})) == ("invalid_fields", "reasoning.effort")
@@ -271,7 +271,7 @@ def test_what_the_deployment_does_not_take(bench: ApiBench):
 
 
 def test_every_honoured_field_reaches_the_task():
-    """What the task is asked for is what the fields say, and none of them is at its default."""
+    """The task's options equal the fields, and none is at its default."""
     request = new_request(HONOURED | OURS, Settings(), "default")
     options = request.options
     assert (request.text, request.instructions, request.overlap_chars) == ("one\n\ntwo", "Count.", 1)
@@ -296,20 +296,20 @@ def test_every_honoured_field_reaches_the_task():
     ],
 )
 def test_the_input(given: Any, text: str, system: str | None):
-    """A text, or one user message of text, with one message that says what to do."""
+    """A text, or one user message of text, with at most one message of instructions."""
     request = new_request(LEAST | {"input": given}, Settings(), "default")
     assert (request.text, request.instructions or None) == (text, system)
 
 
 @pytest.mark.parametrize(("window", "seconds"), [("soonest", None), ("2h", 7_200), ("8h", 28_800)])
 def test_the_completion_window_is_a_deadline(window: str, seconds: int | None):
-    """`soonest` sets none."""
+    """`soonest` sets no deadline."""
     request = new_request(LEAST | {"background_options": {"completion_window": window}}, Settings(), "default")
     assert request.options.deadline_ms == (None if seconds is None else seconds * 1000)
 
 
 def test_a_text_of_one_call_gets_no_instructions_of_ours():
-    """Without instructions a text that fits one chunk goes to the model as it is; a longer one is analysed."""
+    """Without instructions, a text of one chunk goes to the model unchanged. A longer one is analysed."""
     short = new_request(LEAST, Settings(chunk_chars=100), "default")
     long = new_request(LEAST, Settings(chunk_chars=10), "default")
     assert (short.system(), long.instructions) == ("", None)
@@ -320,7 +320,7 @@ def test_a_text_of_one_call_gets_no_instructions_of_ours():
 
 
 def test_a_response_from_its_submission_to_its_end(bench: ApiBench):
-    """Each status in OpenAI's words, each answer whole, and the text at the end."""
+    """Each status in OpenAI's words, each answer complete, and the text at the end."""
     queued = made(bench, onceover={"reduce": "concat"}, metadata={"a": "b"}, instructions="Count.")
     assert (queued["status"], queued["output"], queued["usage"]) == ("queued", [], None)
     assert (queued["metadata"], queued["instructions"]) == ({"a": "b"}, "Count.")
@@ -348,7 +348,7 @@ def test_a_response_from_its_submission_to_its_end(bench: ApiBench):
     ],
 )
 def test_a_response_that_failed(bench: ApiBench, code: str, shown: str):
-    """The error is one that the SDK knows; ours is beside it."""
+    """The SDK knows the error's code. Our own error is beside it."""
     response = made(bench)
     failure = Failure(TaskCode(code), "said the model", True)
     bench.work(bench.claim(task_id(response)), {}, Fail(bench.settings.retention_ms, failure), failed=failure)
@@ -370,13 +370,13 @@ def test_a_response_that_was_cut_off(bench: ApiBench, reason: str, shown: str):
 
 
 def test_the_statuses_are_those_of_the_sdk(bench: ApiBench):
-    """Each of ours is one of the SDK's, and there is none that it has and we cannot show."""
+    """Each of our statuses is one of the SDK's, and we can show each of the SDK's."""
     theirs = Response.model_fields["status"].annotation
     assert set(get_args(ResponseStatus)) == set(get_args(get_args(theirs)[0]))
 
 
 def test_a_large_text_is_sent_in_parts(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
-    """A text beyond what is read at once is the same answer, to the byte."""
+    """A text beyond one read gives the same answer, byte for byte."""
     response = made(bench, instructions='say "\\u0000"', onceover={"reduce": "concat"})
     bench.complete(task_id(response))
     whole = bench.call("GET", f"/v1/responses/{response['id']}")
@@ -389,7 +389,7 @@ def test_a_large_text_is_sent_in_parts(bench: ApiBench, monkeypatch: pytest.Monk
 
 
 def test_store_false_is_kept_for_an_hour(bench: ApiBench):
-    """The answer says so, and the sweep erases it then, whoever ended the task."""
+    """The answer says so, and after an hour the sweep erases it, however the task ended."""
     for end in ("complete", "fail", "cancel"):
         response = made(bench, store=False)
         assert (response["store"], response["onceover"]["retentionSeconds"]) == (False, 3_600)
@@ -405,7 +405,7 @@ def test_store_false_is_kept_for_an_hour(bench: ApiBench):
 
 
 def test_a_shorter_retention_of_the_deployment_holds(bench: ApiBench):
-    """An hour is the most that such a response is kept."""
+    """Such a response is kept for an hour at most."""
     bench.limit(retention_days=0.01)
     response = made(bench, store=False)
     assert response["onceover"]["retentionSeconds"] == 864
@@ -416,7 +416,7 @@ def test_a_shorter_retention_of_the_deployment_holds(bench: ApiBench):
 
 
 def test_a_retry_keeps_the_retention(bench: ApiBench):
-    """Put back by the native API, the task is still a response, and still kept for an hour."""
+    """After a retry through the native API, the task is still a response, and still kept for an hour."""
     response = made(bench, store=False)
     bench.fail(task_id(response))
     assert bench.call("POST", f"/api/tasks/{task_id(response)}/retry").status == 202
@@ -431,7 +431,7 @@ def test_a_retry_keeps_the_retention(bench: ApiBench):
 
 
 def test_both_faces_show_a_response_and_one_shows_a_task(bench: ApiBench):
-    """A response is a task of the native API. A task from there has no fields to echo, and is no response."""
+    """A response is a task of the native API. A native task has no fields to echo, and is no response."""
     response = made(bench)
     shown = data(bench.call("GET", response["onceover"]["task"]))
     assert (shown["id"], shown["request"]["reduce"]) == (task_id(response), "merge")
@@ -442,13 +442,13 @@ def test_both_faces_show_a_response_and_one_shows_a_task(bench: ApiBench):
 
 
 def test_an_option_that_is_null_is_shown_as_the_default(bench: ApiBench):
-    """Strict clients take no null for `top_p`."""
+    """Strict clients do not accept null for `top_p`."""
     assert made(bench, onceover={"modelOptions": {"top_p": None}})["top_p"] == 1.0
 
 
 @pytest.mark.parametrize("end", ["", "complete", "fail"])
 def test_cancellation(bench: ApiBench, end: str):
-    """A response that goes on is cancelled; one that has ended is shown as it is, with 200, as at OpenAI."""
+    """An unfinished response is cancelled. An ended one is shown unchanged, with 200, as at OpenAI."""
     response = made(bench)
     if end:
         getattr(bench, end)(task_id(response))
@@ -468,7 +468,7 @@ def test_erasure(bench: ApiBench):
 
 
 def test_input_items(bench: ApiBench):
-    """One item as long as the input is kept; none behind it, and none afterwards."""
+    """There is one item while the input is kept, nothing after it, and nothing afterwards."""
     response = made(bench)
     path = f"/v1/responses/{response['id']}/input_items"
     listed = data(bench.call("GET", f"{path}?limit=5&order=asc"))
@@ -486,7 +486,7 @@ def test_input_items(bench: ApiBench):
 
 
 def test_models(bench: ApiBench):
-    """The deployment's model first, then those that may be named, each once."""
+    """The deployment's model comes first, then the others that may be named, each once."""
     bench.limit(models=("@cf/meta/llama", "demo-1"))
     listed = data(bench.call("GET", "/v1/models"))
     assert [Model.model_validate(one, strict=True).id for one in listed["data"]] == ["demo-1", "@cf/meta/llama"]

@@ -1,4 +1,4 @@
-"""Paths, methods, headers, and what happens when something goes wrong underneath."""
+"""Paths, methods, headers, and what happens when something fails underneath."""
 
 import asyncio
 import json
@@ -61,7 +61,7 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", 
     ],
 )
 def test_unknown_path(bench: ApiBench, path: str) -> None:
-    """Paths are matched by whole segments: what merely looks like one of ours is 404 for every method."""
+    """Paths are matched by whole segments: a path that only resembles one of ours is 404 for every method."""
     for method in METHODS:
         reply = bench.call(method, path)
         assert reply.status == 404
@@ -70,7 +70,7 @@ def test_unknown_path(bench: ApiBench, path: str) -> None:
 
 @pytest.mark.parametrize("url", ["http://[", "http://h/%zz", "http://h/api/%", "\0", "x", "*"])
 def test_broken_url(bench: ApiBench, url: str) -> None:
-    """A URL that cannot be read is an unknown path, not a failure."""
+    """A URL that cannot be parsed is an unknown path, not a failure."""
     assert bench.run(handle(BenchRequest("GET", url), bench.api)).status == 404
 
 
@@ -85,7 +85,7 @@ def test_percent_encoding(bench: ApiBench) -> None:
 @pytest.mark.parametrize(("path", "allow"), ALLOWED.items())
 @pytest.mark.parametrize("method", METHODS)
 def test_methods(bench: ApiBench, path: str, allow: str, method: str) -> None:
-    """Another method is 405 with `Allow`; OPTIONS answers 204 with the same; neither asks the database."""
+    """Another method is 405 with `Allow`. OPTIONS answers 204 with the same header. Neither uses the database."""
     reply = bench.call(method, path)
     if method == "OPTIONS":
         assert (reply.status, reply.headers["Allow"], reply.body) == (204, allow, "")
@@ -108,7 +108,7 @@ def test_head(bench: ApiBench) -> None:
 
 
 def test_headers_on_every_answer(bench: ApiBench) -> None:
-    """Successes and problems alike carry the headers that keep browsers from making something of them."""
+    """Successes and problems alike have the headers that stop browsers from interpreting them."""
     for reply in (
         bench.call("GET", "/api/tasks"),
         bench.call("GET", "/nowhere"),
@@ -145,7 +145,7 @@ DATABASE_CALLS = [
 @pytest.mark.parametrize(("method", "path", "body"), DATABASE_CALLS)
 @pytest.mark.parametrize("message", [NETWORK_LOST, OVERLOADED])
 def test_database_out_of_reach(bench: ApiBench, method: str, path: str, body: object, message: str) -> None:
-    """Each call that needs D1 is 503 with Retry-After while D1 is away; nothing is accepted or sent."""
+    """Without D1 each call that needs it is 503 with Retry-After. Nothing is accepted or sent."""
     bench.database.fail(message, times=10)
     reply = bench.call(method, path, body)
     assert (reply.status, data(reply)["code"]) == (503, "database_unavailable")
@@ -176,7 +176,7 @@ def test_schema_missing(method: str, path: str, body: object) -> None:
 
 
 def test_database_refuses(bench: ApiBench, caplog: pytest.LogCaptureFixture) -> None:
-    """Any other error of D1 is 503 without SQL in it; the terminal shows where it came from."""
+    """Any other error of D1 is 503 without SQL in it. The terminal shows where it came from."""
     bench.database.fail("D1_ERROR: CHECK constraint failed: SELECT 1 FROM secret")
     reply = bench.call("POST", "/api/tasks", {"input": "x"})
     assert (reply.status, data(reply)["code"]) == (503, "database_error")
@@ -186,7 +186,7 @@ def test_database_refuses(bench: ApiBench, caplog: pytest.LogCaptureFixture) -> 
 
 
 class BrokenProvider(DemoProvider):
-    """Fails in ways that no provider should."""
+    """Fails in ways in which no provider should."""
 
     error: BaseException = KeyError("the client's text")
 
@@ -196,7 +196,7 @@ class BrokenProvider(DemoProvider):
 
 
 def test_mistake_of_ours(caplog: pytest.LogCaptureFixture) -> None:
-    """An unexpected exception is a 500 that tells nothing, a log line with its type, a traceback in the terminal."""
+    """An unexpected exception is a 500 without details, a log line with its type, and a traceback in the terminal."""
     bench = ApiBench(provider=BrokenProvider())
     reply = bench.call("GET", "/api/ai-status")
     assert (reply.status, data(reply)["code"]) == (500, "internal")
@@ -210,7 +210,7 @@ def test_mistake_of_ours(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_cancellation_passes() -> None:
-    """A cancelled invocation is not answered: cancellation passes through."""
+    """A cancelled invocation is not answered: the cancellation passes through."""
     provider = BrokenProvider()
     provider.error = asyncio.CancelledError()
     bench = ApiBench(provider=provider)
@@ -220,7 +220,7 @@ def test_cancellation_passes() -> None:
 
 
 def test_bad_configuration() -> None:
-    """A bad variable is answered with a problem that names it and what it takes."""
+    """A bad variable gives a problem that names it and its allowed values."""
     reply = configuration_problem(ConfigurationError("LEASE_SECONDS", "a number from 0.2 to 3600"))
     assert (reply.status, reply.headers["Content-Type"]) == (500, "application/problem+json")
     problem = data(reply)
@@ -232,13 +232,13 @@ def test_bad_configuration() -> None:
 
 
 def test_body_is_text(bench: ApiBench) -> None:
-    """Text beyond ASCII is sent as it is, not escaped."""
+    """Text beyond ASCII is sent as it is, without escapes."""
     reply: Reply = bench.call("POST", "/api/tasks", {"input": "x", "metadata": {"name": "刘姥姥 😀"}})
     assert "刘姥姥 😀" in reply.body
 
 
 def test_nothing_is_accepted_behind_a_503(bench: ApiBench) -> None:
-    """When every answer to the write is lost although it landed, the client is told 503 and nothing stays."""
+    """If every answer to a landed write is lost, the client gets 503 and nothing stays."""
     bench.database.fail(NETWORK_LOST, "after", times=2 * limits.STORE_SENDS)
     reply = bench.call("POST", "/api/tasks", {"input": "x"})
     assert reply.status == 503

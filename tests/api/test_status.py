@@ -1,4 +1,4 @@
-"""GET /api/async-status, to the letter in each environment, and GET /api/ai-status."""
+"""GET /api/async-status, exactly as specified in each environment, and GET /api/ai-status."""
 
 import asyncio
 import json
@@ -48,7 +48,7 @@ LETTER = {
 
 @pytest.mark.parametrize("bound", LETTER, ids=["top level", "free", "direct"])
 def test_service(bound: BoundRoutes) -> None:
-    """The answer is the contract's, field for field and in its order."""
+    """The answer is the contract's, with its fields in its order."""
     bench = ApiBench(bound=bound)
     reply = bench.call("GET", "/api/async-status")
     assert (reply.status, reply.headers["Content-Type"]) == (200, "application/json")
@@ -59,7 +59,7 @@ def test_service(bound: BoundRoutes) -> None:
 @pytest.mark.parametrize("bound", LETTER, ids=["top level", "free", "direct"])
 @pytest.mark.parametrize("migrated", [True, False])
 def test_unhealthy(bound: BoundRoutes, migrated: bool) -> None:
-    """Without D1, or without its tables, the answer is 503 and says what to run; the rest stays as it is."""
+    """Without D1, or without its tables, the answer is 503 and says what to run. The rest stays the same."""
     bench = ApiBench(bound=bound, migrated=migrated)
     if migrated:
         bench.database.fail(NETWORK_LOST, times=10)
@@ -97,7 +97,7 @@ class Counted:
 
 
 def test_verbose() -> None:
-    """`verbose=1` adds what was used of each allowance, and logs it; `verbose=0` is the plain answer."""
+    """`verbose=1` adds what was used of each allowance, and logs it. `verbose=0` is the plain answer."""
     bench = ApiBench(keys=True)
     bench.api = replace(bench.api, day_use=Counted())
     plain = bench.call("GET", "/api/async-status?verbose=0")
@@ -114,14 +114,14 @@ def test_verbose() -> None:
 
 
 def test_verbose_without_a_count(bench: ApiBench) -> None:
-    """A deployed Worker cannot know what its account has used, and says null instead of a number that is too small."""
+    """A deployed Worker cannot know its account's use, and says null instead of a number that is too small."""
     assert data(bench.call("GET", "/api/async-status?verbose=1"))["usage"] is None
     refused = bench.call("GET", "/api/async-status?verbose=yes")
     assert (refused.status, data(refused)["errors"][0]["field"]) == (422, "verbose")
 
 
 def test_rows_used_up() -> None:
-    """When the day's rows are used up, the answer says that, and to come back after midnight UTC."""
+    """When the day's rows are used up, the answer says so, and to come back after midnight UTC."""
     bench = ApiBench()
     bench.database.fail(ROWS_USED_UP)
     reply = bench.call("GET", "/api/async-status")
@@ -142,7 +142,7 @@ GIVEN_UP = limits.STORE_SECONDS_OF_REQUEST
 
 
 async def crowd(bench: ApiBench, count: int) -> list[Reply]:
-    """Ask so often at once."""
+    """Send so many requests at once."""
     requests = [BenchRequest("GET", "http://h/api/async-status") for _ in range(count)]
     return await asyncio.gather(*(handle(request, bench.api) for request in requests))
 
@@ -160,14 +160,17 @@ def asked() -> Iterator[ApiBench]:
 def test_a_crowd_costs_a_call_for_each_second_that_the_database_takes(
     asked: ApiBench, seconds: float, calls: int
 ) -> None:
-    """A thousand at once, before there is any answer: one call, and one more for each second without one."""
+    """A thousand requests before any answer make one call, and one more for each second without an answer."""
     asked.database.seconds = seconds
     assert {reply.status for reply in asked.run(crowd(asked, 1_000))} == {200}
     assert asked.database.batches <= calls
 
 
 def test_a_crowd_before_a_silent_database(asked: ApiBench) -> None:
-    """It costs a call a second until the first is given up; whoever made a call of its own hears of that one."""
+    """A crowd costs a call a second until the first one is given up.
+
+    A request that made its own call gets its result.
+    """
     asked.database.seconds = 1_000.0
     assert {reply.status for reply in asked.run(crowd(asked, 1_000))} == {503}
     assert asked.loop.time() <= 2 * GIVEN_UP
@@ -176,7 +179,7 @@ def test_a_crowd_before_a_silent_database(asked: ApiBench) -> None:
 
 @pytest.mark.parametrize("seconds", [0.0, 0.3, 3.0])
 def test_a_minute_of_requests_costs_a_call_a_second(asked: ApiBench, seconds: float) -> None:
-    """A hundred a second, ten at a time, however long the database takes for an answer."""
+    """A hundred requests a second, ten at a time, cost a call a second, however long the database takes."""
     asked.database.seconds = seconds
 
     async def minute() -> set[int]:
@@ -191,7 +194,7 @@ def test_a_minute_of_requests_costs_a_call_a_second(asked: ApiBench, seconds: fl
 
 
 def test_an_error_is_shown_for_a_second(asked: ApiBench) -> None:
-    """As it was shown to whoever met it, and no longer than that: the database that is back is healthy."""
+    """An error is shown for one second. Then the recovered database is shown as healthy."""
     asked.database.fail(ROWS_USED_UP)
     met = asked.call("GET", "/api/async-status")
     asked.pass_seconds(0.5)
@@ -203,7 +206,7 @@ def test_an_error_is_shown_for_a_second(asked: ApiBench) -> None:
 
 
 def test_the_last_answer_is_shown_while_the_next_is_out(asked: ApiBench) -> None:
-    """Nobody but who asks the database waits for it, as long as the last answer is not as old as a call may get."""
+    """Only the request that asks the database waits. Others get the last answer, unless it is too old."""
 
     async def story() -> tuple[list[float], list[int]]:
         await crowd(asked, 1)
@@ -222,7 +225,7 @@ def test_the_last_answer_is_shown_while_the_next_is_out(asked: ApiBench) -> None
 
 
 def test_no_old_answer_is_shown(asked: ApiBench) -> None:
-    """After an hour in which nobody asked, those that come together wait for a new one."""
+    """After an hour without requests, those that come together wait for a new answer."""
 
     async def story() -> set[int]:
         await crowd(asked, 1)
@@ -234,7 +237,7 @@ def test_no_old_answer_is_shown(asked: ApiBench) -> None:
 
 
 def test_what_a_later_check_found_is_newer(asked: ApiBench) -> None:
-    """A check that hangs and fails in the end does not undo the answer of one that began after it."""
+    """A check that hangs and finally fails does not replace the answer of one that began later."""
     asked.database.seconds = 1_000.0
 
     async def story() -> list[int]:
@@ -249,7 +252,7 @@ def test_what_a_later_check_found_is_newer(asked: ApiBench) -> None:
 
 
 def test_a_check_whose_request_died_holds_nobody_up(asked: ApiBench) -> None:
-    """The runtime may end an invocation without a word: the next request asks for itself, a second later at most."""
+    """The runtime may end an invocation silently. The next request then asks for itself, a second later at most."""
 
     async def dead() -> None:
         await asyncio.sleep(1e9)
@@ -269,7 +272,7 @@ class Ailing(DemoProvider):
     """A provider in trouble."""
 
     async def probe(self) -> Health:
-        """Say so."""
+        """Report the trouble."""
         return Health("unavailable", "no connection")
 
 

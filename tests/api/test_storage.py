@@ -1,4 +1,4 @@
-"""A database that is full, or nearly so, as clients see it."""
+"""How clients see a database that is full, or nearly full."""
 
 from collections.abc import Iterator
 
@@ -21,7 +21,7 @@ LONG = "word " * 2_000
 
 @pytest.fixture
 def bench() -> Iterator[ApiBench]:
-    """A deployment of default settings: it takes new tasks up to 450 MB."""
+    """A deployment with default settings: it accepts new tasks up to 450 MB."""
     made = ApiBench()
     yield made
     made.close()
@@ -34,15 +34,15 @@ def post(bench: ApiBench, key: str | None = None, text: str = LONG) -> Reply:
 
 
 def size(bench: ApiBench, megabytes: float) -> None:
-    """Have every reply of D1 tell this size."""
+    """Make every reply of D1 report this size."""
     bench.database.cap.reported = round(megabytes * MB)
 
 
 def test_new_tasks_are_refused_from_the_bound_on(bench: ApiBench) -> None:
-    """507 `storage_full`, with a time to come back; what was accepted before is read, cancelled and deleted."""
+    """507 `storage_full`, with a Retry-After. Accepted tasks can still be read, cancelled and deleted."""
     task = bench.submit()
     size(bench, 450)
-    assert bench.call("GET", f"/api/tasks/{task['id']}").status == 200  # and its reply tells the size
+    assert bench.call("GET", f"/api/tasks/{task['id']}").status == 200  # and its reply reports the size
     reply = post(bench)
     assert (reply.status, data(reply)["code"], reply.headers["Retry-After"]) == (507, "storage_full", "300")
     assert len(data(bench.call("GET", "/api/tasks"))["tasks"]) == 1
@@ -51,7 +51,7 @@ def test_new_tasks_are_refused_from_the_bound_on(bench: ApiBench) -> None:
 
 
 def test_below_the_bound_nothing_changes(bench: ApiBench) -> None:
-    """A byte less is room."""
+    """One byte less is accepted."""
     bench.submit()
     size(bench, 449.999999)
     bench.call("GET", "/api/tasks")
@@ -59,7 +59,7 @@ def test_below_the_bound_nothing_changes(bench: ApiBench) -> None:
 
 
 def test_an_isolate_looks_again_after_a_while(bench: ApiBench) -> None:
-    """While it refuses, it costs D1 one small read in ten seconds; then new tasks are taken again."""
+    """While it refuses, it makes one small read of D1 in ten seconds. Later new tasks are accepted again."""
     bench.submit()
     size(bench, 460)
     bench.call("GET", "/api/tasks")
@@ -73,7 +73,7 @@ def test_an_isolate_looks_again_after_a_while(bench: ApiBench) -> None:
 
 
 def test_a_submission_that_was_accepted_is_still_found(bench: ApiBench) -> None:
-    """The answer of the first was lost, the database has filled up since: the key finds its task."""
+    """The first answer was lost, and the database has filled up since. The key still finds its task."""
     first = data(post(bench, "key"))
     size(bench, 460)
     bench.call("GET", "/api/tasks")
@@ -85,7 +85,7 @@ def test_a_submission_that_was_accepted_is_still_found(bench: ApiBench) -> None:
 
 
 def test_a_key_whose_time_is_over_finds_nothing(bench: ApiBench) -> None:
-    """It stands for a new task, which a full database does not take."""
+    """An expired key stands for a new task, which a full database does not accept."""
     post(bench, "key")
     bench.pass_seconds(limits.IDEMPOTENCY_SECONDS + 1)
     size(bench, 460)
@@ -94,7 +94,7 @@ def test_a_key_whose_time_is_over_finds_nothing(bench: ApiBench) -> None:
 
 
 def test_a_task_that_was_found_is_not_withdrawn(bench: ApiBench) -> None:
-    """Whoever submitted it first has given up, and his withdrawal lands after a client was told of the task."""
+    """A late withdrawal by the first client does not take a task that another client has found."""
     task = data(post(bench, "key"))
     size(bench, 460)
     bench.call("GET", "/api/tasks")
@@ -105,27 +105,27 @@ def test_a_task_that_was_found_is_not_withdrawn(bench: ApiBench) -> None:
 
 
 def test_a_write_that_finds_no_room_accepts_nothing(bench: ApiBench) -> None:
-    """Another limit than the database's own is reached, of which the size tells nothing."""
+    """A limit other than the database's own is reached, which its size does not show."""
     bench.database.cap.hold(bench.database.cap.pages)
     before = bench.database.batches
     reply = post(bench)
     assert (reply.status, data(reply)["code"]) == (507, "storage_full")
     assert bench.database.rows("SELECT count(*) AS tasks FROM tasks") == [{"tasks": 0}]
-    # The one sending was refused, so there is nothing to look for or to take back: that would leave a tombstone.
+    # The only sending was refused, so there is nothing to find or to take back. A withdrawal would leave a tombstone.
     assert bench.database.batches == before + 1
     bench.database.cap.lift()
     assert post(bench).status == 202
 
 
 def test_a_sending_before_the_one_that_found_no_room_may_have_landed(bench: ApiBench) -> None:
-    """The first was lost on its way, so the Worker looks, and finds the task accepted."""
+    """The first sending was lost on its way, so the Worker reads, and finds the accepted task."""
     bench.database.fail("D1_ERROR: Network connection lost.", "after")
     bench.database.fail(FULL)
     assert post(bench).status == 202
 
 
 def test_a_sending_before_the_one_that_found_no_room_is_taken_back(bench: ApiBench) -> None:
-    """The first is on its way still when the second finds no room: it must not land any more."""
+    """The first sending is still on its way when the second finds no space. It must not land any more."""
     bench.database.fail("D1_ERROR: Network connection lost.", "later")
     bench.database.fail(FULL)
     assert post(bench).status == 507
@@ -134,7 +134,7 @@ def test_a_sending_before_the_one_that_found_no_room_is_taken_back(bench: ApiBen
 
 
 def test_a_refused_submission_whose_withdrawal_found_no_room_is_taken_back(bench: ApiBench) -> None:
-    """The first sending is on its way still, the second met its tenant's limit: the withdrawal is tried again."""
+    """The first sending is still on its way, and the second met its tenant's limit, so the withdrawal is retried."""
     bench.limit(tasks_in_flight_most=1)
     task = bench.submit()
     bench.database.fail("D1_ERROR: Network connection lost.", "later")
@@ -146,8 +146,10 @@ def test_a_refused_submission_whose_withdrawal_found_no_room_is_taken_back(bench
 
 
 def test_no_task_is_accepted_whose_withdrawal_is_on_its_way(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second sending met its tenant's limit, and the withdrawal after it was lost on its way. Then the first
-    sending lands after all. Whoever found the task now, and accepted it, would lose it to the withdrawal.
+    """While a withdrawal is on its way, its task is not accepted.
+
+    The second sending met its tenant's limit, and the withdrawal after it was lost on its way. Then the first sending
+    lands after all. A client that found the task now, and got it accepted, would lose it to the withdrawal.
     """
     bench.limit(tasks_in_flight_most=1)
     task = bench.submit()
@@ -170,7 +172,7 @@ def test_no_task_is_accepted_whose_withdrawal_is_on_its_way(bench: ApiBench, mon
 
 
 def test_a_task_is_erased_from_a_full_database(bench: ApiBench) -> None:
-    """What is erased makes room for the tombstone that it leaves: here on a page of its own."""
+    """Erased data makes space for its own tombstone, here on a page of its own."""
     tasks = [data(post(bench))["id"] for _ in range(40)]
     pages = bench.database.cap
     pages.hold(pages.pages)
@@ -180,15 +182,17 @@ def test_a_task_is_erased_from_a_full_database(bench: ApiBench) -> None:
 
 
 def test_operators_see_how_full_the_database_is(bench: ApiBench) -> None:
-    """In bytes, as the reply that was just read tells; and from which size on new tasks are refused."""
+    """The size in bytes, as the reply just read reports it, and the size from which new tasks are refused."""
     size(bench, 123)
     shown = data(bench.call("GET", "/api/async-status?verbose=1"))
     assert shown["storage"] == {"bytes": 123 * MB, "most": 450 * MB}
 
 
 def test_the_status_says_that_there_is_no_room(bench: ApiBench) -> None:
-    """`degraded` from the bound on, and once a write has found no room: new tasks are refused then. It names no new
-    field, so that who compares it to the letter sees the status alone."""
+    """The status is `degraded` at the bound, and after a write that found no space: new tasks are refused then.
+
+    No field is added, so a client that compares the answer exactly sees only another status.
+    """
     healthy = data(bench.call("GET", "/api/async-status"))
     size(bench, 450)
     bench.pass_seconds(limits.DATABASE_CHECK_SECONDS)
@@ -202,8 +206,10 @@ def test_the_status_says_that_there_is_no_room(bench: ApiBench) -> None:
 
 
 def test_the_status_forgets_that_there_was_no_room(bench: ApiBench) -> None:
-    """Once a new task has found some; and ten minutes after the last write that found none, since an isolate that is
-    sent no task would say `degraded` for as long as it lives."""
+    """The status recovers once a new task finds space, or ten minutes after the last write that found none.
+
+    Otherwise an isolate without new tasks would say `degraded` for as long as it lives.
+    """
     healthy = data(bench.call("GET", "/api/async-status"))
     cap = bench.database.cap
     for _ in range(2):
@@ -223,7 +229,7 @@ def test_the_status_forgets_that_there_was_no_room(bench: ApiBench) -> None:
 
 
 def test_what_a_full_database_leaves_possible(bench: ApiBench) -> None:
-    """An ended task is read, put back, cancelled and erased: none of it needs a new row. Only a new task is refused."""
+    """An ended task can be read, put back, cancelled and erased without a new row. Only a new task is refused."""
     task = bench.submit()
     path = f"/api/tasks/{task['id']}"
     assert bench.call("POST", f"{path}/cancel").status == 200

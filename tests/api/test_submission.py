@@ -1,4 +1,4 @@
-"""POST /api/tasks: what is accepted, what is refused and how, and that a refusal stores nothing."""
+"""POST /api/tasks: what is accepted, what is refused and how. A refusal stores nothing."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ SMALL = Settings(provider="demo", chunk_chars=10, input_bytes=30)
 
 
 def refused(bench: ApiBench, body: object, status: int, code: str, field: str | None = None) -> dict[str, Any]:
-    """Submit, and check the problem, that it names the field, and that nothing was stored or sent."""
+    """Submit. Check that the problem names the field, and that nothing was stored or sent."""
     reply = bench.call("POST", "/api/tasks", body)
     problem = data(reply)
     assert (reply.status, problem["code"]) == (status, code), problem
@@ -32,7 +32,7 @@ def refused(bench: ApiBench, body: object, status: int, code: str, field: str | 
 
 
 def test_smallest_request(bench: ApiBench) -> None:
-    """Only `input` is required; the answer is 202 with the whole task, to the letter, and where to poll it."""
+    """Only `input` is required. The answer is 202 with exactly the whole task, and its location."""
     reply = bench.call("POST", "/api/tasks", {"input": "one\n\ntwo\n\nthree and four"})
     task = data(reply)
     path = f"/api/tasks/{task['id']}"
@@ -77,13 +77,13 @@ def test_smallest_request(bench: ApiBench) -> None:
 
 
 def test_fresh_task_reads_the_same(bench: ApiBench) -> None:
-    """The 202 shows what the database holds: reading the task right away gives the same."""
+    """The 202 shows what the database has: reading the task right away gives the same."""
     task = bench.submit(reduce="merge", model="other", metadata={"who": "我", "n": [1, 2.5, None, True]})
     assert data(bench.call("GET", task["links"]["self"])) == task
 
 
 def test_largest_request(bench: ApiBench) -> None:
-    """Every field at its limit is taken, and what was given is what is stored."""
+    """Every field at its limit is accepted and stored unchanged."""
     metadata = {"k": "é" * ((limits.METADATA_BYTES_MOST - len('{"k":""}')) // 2)}
     body = {
         "input": "字" * 333_333 + "x",  # 1,000,000 bytes
@@ -110,13 +110,13 @@ def test_largest_request(bench: ApiBench) -> None:
     "text", [" ", "\n", "\t \u3000", "\ufeff", "\x01\x7f\x85", "e\u0301", "\U0001f468\u200d\U0001f469"]
 )
 def test_odd_but_sound_input(bench: ApiBench, text: str) -> None:
-    """The contract refuses no text for being blank or odd."""
+    """No text is refused for being blank or odd."""
     assert bench.submit(text)["progress"]["total"] == 1
 
 
 @pytest.mark.parametrize("name", ["instructions", "reduce", "chunk", "model", "metadata"])
 def test_null_counts_as_absent(bench: ApiBench, name: str) -> None:
-    """An optional field that is null is the same as none."""
+    """A null optional field counts as absent."""
     assert bench.submit("text", **{name: None})["metadata"] == {}
     assert bench.submit("text", chunk={"maxChars": None, "overlapChars": None})["progress"]["total"] == 1
 
@@ -137,7 +137,7 @@ def test_whole_numbers_in_any_spelling(bench: ApiBench) -> None:
     ],
 )
 def test_metadata_is_echoed(bench: ApiBench, metadata: dict[str, Any]) -> None:
-    """Metadata comes back as it was, numbers beyond 64 bits and the order of names included, at once and later."""
+    """Metadata comes back unchanged, numbers beyond 64 bits and the order of names included, at once and later."""
     task = bench.submit("text", metadata=metadata)
     later = data(bench.call("GET", task["links"]["self"]))
     assert json.dumps(task["metadata"]) == json.dumps(later["metadata"]) == json.dumps(metadata)
@@ -157,7 +157,7 @@ def test_metadata_is_echoed(bench: ApiBench, metadata: dict[str, Any]) -> None:
         b'{"input": "x\n"}',
         b'{"input": "\\x"}',
         b'{"input": "\xff"}',
-        b'{"input": "\xed\xa0\x80"}',  # a surrogate, encoded
+        b'{"input": "\xed\xa0\x80"}',  # an encoded surrogate
         '{"input": "x"}'.encode("utf-16"),
         b'\xef\xbb\xbf{"input": "x"}',
         b"[]",
@@ -180,12 +180,12 @@ def test_metadata_is_echoed(bench: ApiBench, metadata: dict[str, Any]) -> None:
     ],
 )
 def test_malformed_body(bench: ApiBench, raw: bytes) -> None:
-    """A body that is not one JSON object, strictly read, is refused as malformed."""
+    """A body that is not exactly one JSON object is refused as malformed."""
     refused(bench, raw, 400, "malformed_body")
 
 
 def test_nesting_up_to_the_limit(bench: ApiBench) -> None:
-    """Thirty-two levels are fine: the bound is not lower than it says. Brackets in a text do not count."""
+    """Thirty-two levels are accepted, so the limit is as stated. Brackets in a text do not count."""
     raw = b'{"input": "%s", "metadata": {"a": %s%s}}' % (b"[" * 1_000, b"[" * 30, b"]" * 30)
     assert bench.call("POST", "/api/tasks", raw).status == 202
 
@@ -261,7 +261,7 @@ def test_invalid_field(bench: ApiBench, body: object, field: str) -> None:
 
 
 def test_every_wrong_field_is_named(bench: ApiBench) -> None:
-    """Several mistakes are told at once."""
+    """Several mistakes are reported together."""
     body = {"reduce": "x", "chunk": {"maxChars": 0, "overlapChars": -1}, "model": "", "metadata": 1, "other": 1}
     problem = refused(bench, body, 422, "invalid_fields")
     named = {error["field"] for error in problem["errors"]}
@@ -282,7 +282,7 @@ def test_problem_to_the_letter(bench: ApiBench) -> None:
 
 
 def test_refusals_quote_nothing(bench: ApiBench) -> None:
-    """Neither the text nor values nor a whole long name come back in a problem or go into the log."""
+    """Neither the text nor values nor a whole long name appear in a problem or in the log."""
     secret = "canary" * 50
     for body in (
         {"input": secret + "\0"},
@@ -310,7 +310,7 @@ def test_errors_are_bounded(bench: ApiBench) -> None:
     ("text", "status"), [("x" * 30, 202), ("字" * 10, 202), ("x" * 31, 413), ("字" * 10 + "x", 413)]
 )
 def test_input_size(text: str, status: int) -> None:
-    """One byte over MAX_INPUT_BYTES, counted in UTF-8, is too large; the problem names field and variable."""
+    """One byte over MAX_INPUT_BYTES, counted in UTF-8, is too large. The problem names field and variable."""
     bench = ApiBench(settings=SMALL)
     if status == 202:
         assert bench.submit(text)["status"] == "pending"
@@ -332,7 +332,7 @@ MOST_BYTES = SMALL.input_bytes * limits.BODY_ESCAPE_FACTOR + limits.BODY_OVERHEA
 
 @pytest.mark.parametrize("length", [None, "10", "0", "-1", "x", "１０", str(MOST_BYTES)])
 def test_lying_length(length: str | None) -> None:
-    """A body beyond the cap is refused while it is read, whatever Content-Length says; reading stops there."""
+    """A body beyond the cap is refused while it is read, whatever Content-Length says. Reading stops there."""
     bench = ApiBench(settings=SMALL)
     headers = {} if length is None else {"content-length": length}
     request = BenchRequest("POST", URL, headers, b'{"input": "' + b"x" * 10 * MOST_BYTES)
@@ -367,7 +367,7 @@ def test_announced_length(length: str) -> None:
     ],
 )
 def test_media_type(bench: ApiBench, media_type: str | None, status: int) -> None:
-    """JSON is taken with any parameters and without a Content-Type; other media types are refused unread."""
+    """JSON is accepted with any parameters and without a Content-Type. Other media types are refused unread."""
     headers = {} if media_type is None else {"content-type": media_type}
     request = BenchRequest("POST", URL, headers, b'{"input": "x"}')
     reply = bench.send(request)
@@ -379,7 +379,7 @@ def test_media_type(bench: ApiBench, media_type: str | None, status: int) -> Non
 
 @pytest.mark.parametrize(("encoding", "status"), [("identity", 202), ("gzip", 415), ("br", 415), ("bogus", 415)])
 def test_content_encoding(bench: ApiBench, encoding: str, status: int) -> None:
-    """A body is taken as it is: one that says otherwise is refused unread, not parsed as if it did not."""
+    """A body with a Content-Encoding is refused unread, and is not parsed as if it had none."""
     request = BenchRequest("POST", URL, {"content-encoding": encoding}, b'{"input": "x"}')
     assert (bench.send(request).status, bool(request.read_bytes)) == (status, status == 202)
 
@@ -393,15 +393,15 @@ def test_content_encoding(bench: ApiBench, encoding: str, status: int) -> None:
     ],
 )
 def test_what_a_malformed_body_is_told(bench: ApiBench, body: bytes, detail: str) -> None:
-    """In words that a client can use."""
+    """The words are useful to a client."""
     reply = bench.call("POST", "/api/tasks", body)
     assert (reply.status, data(reply)["detail"]) == (400, detail)
 
 
 def test_send_falls_through(bench: ApiBench) -> None:
-    """When the queue refuses the message, the next route takes the task. The answer is 202 and does not wait for that.
+    """If the queue refuses the message, the next route takes the task. The 202 does not wait for that.
 
-    It names the route that was asked first.
+    It names the route that was tried first.
     """
     bench.senders[0].refuses = True
     task = bench.submit()
@@ -411,7 +411,7 @@ def test_send_falls_through(bench: ApiBench) -> None:
 
 
 def test_the_answer_does_not_wait_for_the_dispatch(bench: ApiBench) -> None:
-    """It leaves after one call of D1, however long the queue takes; the dispatch goes on behind it."""
+    """It leaves after one call of D1, however long the queue takes. The dispatch follows afterwards."""
     sent, calls = asyncio.Event(), bench.database.batches
 
     async def send(_task_key: object, _delay: float) -> None:
@@ -427,7 +427,7 @@ def test_the_answer_does_not_wait_for_the_dispatch(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("route", list(Route))
 def test_routes_show_in_the_task(route: Route) -> None:
-    """The route of the deployment stands in the task."""
+    """The task names the deployment's route."""
     bench = ApiBench(routes=[route])
     assert bench.submit()["route"] == route
     bench.close()

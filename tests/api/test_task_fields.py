@@ -1,6 +1,6 @@
-"""The fields of a task: each goes all the way from the request to the answer, and none is forgotten on its way.
+"""The fields of a task: each goes from the request to the answer, and none is forgotten on its way.
 
-Who adds a field adds it to `BODY` here; the tests then say which place is missing. See CONTRIBUTING.md.
+A new field must be added to `BODY` here. The tests then say which place is missing. See CONTRIBUTING.md.
 """
 
 from dataclasses import asdict
@@ -17,7 +17,7 @@ from tests.support import canaries
 from tests.support.api_bench import ApiBench, data, key
 from tests.support.sqlite_d1 import MIGRATIONS
 
-# A body with each field, none of them at its default.
+# A body with each field, none at its default.
 BODY: dict[str, Any] = {
     "input": "one\n\ntwo",
     "instructions": "Count.",
@@ -32,26 +32,26 @@ BODY: dict[str, Any] = {
     "modelOptions": {"top_p": 0.9, "stop": ["ü"]},
 }
 REQUESTED = ("instructions", "reduce", "chunk", "model", "maxOutputTokens", "temperature", "modelOptions")
-# Fields that a task does not show as they were sent, each for its reason.
+# Fields that a task does not show as they were sent, each with its reason.
 NOT_SHOWN = {
     "input": "it is long, and shown to whoever asks for it with `include=input`",
     **dict.fromkeys(REQUESTED, "it is shown in `request`, to whoever reads the task by its id"),
     "deadlineSeconds": "it is shown as the time of the deadline, `deadlineAt`",
 }
-# Fields that take a string and hold no text of the client's.
+# String fields that contain no text of the client's.
 NO_TEXT = {"model"}
-# Options that come from `/v1` alone: see test_responses.
+# Options that come only from `/v1`: see test_responses.
 OF_RESPONSES = {"response", "retention_ms"}
 NEWEST = len(list(MIGRATIONS.glob("*.sql")))
 
 
 def test_every_field_of_the_request_is_tried_here():
-    """`BODY` has each field that a request may have, and no other."""
+    """`BODY` has exactly the fields that a request may have."""
     assert set(BODY) == {field.alias for field in NewTaskFields.model_fields.values()}
 
 
 def test_every_option_comes_from_the_request():
-    """No option is at its default when each field is given."""
+    """No option is at its default if each field is given."""
     asked = asdict(new_request(BODY, Settings()).options)
     assert {name for name, value in asdict(TaskOptions()).items() if asked[name] == value} == OF_RESPONSES
 
@@ -62,7 +62,7 @@ def test_every_option_has_its_column():
 
 
 def test_every_option_is_kept(bench: ApiBench):
-    """Whoever claims, polls or lists a task finds each option as it was asked for."""
+    """Claims, polls and lists of a task have each option as it was requested."""
     asked = new_request(BODY, bench.settings).options
     task_id = bench.submit(BODY["input"], **{name: value for name, value in BODY.items() if name != "input"})["id"]
     task = bench.run(bench.store.task(key(task_id)))
@@ -73,7 +73,7 @@ def test_every_option_is_kept(bench: ApiBench):
 
 @pytest.mark.parametrize("name", [name for name in BODY if name not in NOT_SHOWN])
 def test_every_field_is_shown_as_it_was_sent(bench: ApiBench, name: str):
-    """Submission, poll and list show the field, or it stands in `NOT_SHOWN` with a reason."""
+    """Submission, poll and list show the field, or `NOT_SHOWN` lists it with a reason."""
     accepted = data(bench.call("POST", "/api/tasks", BODY))
     read = data(bench.call("GET", accepted["links"]["self"]))
     (listed,) = data(bench.call("GET", "/api/tasks"))["tasks"]
@@ -81,7 +81,7 @@ def test_every_field_is_shown_as_it_was_sent(bench: ApiBench, name: str):
 
 
 def test_whoever_reads_a_task_finds_what_it_was_asked_for(bench: ApiBench):
-    """`request` has each field as it was sent, `include=input` the text; lists have neither."""
+    """`request` has each field as it was sent, and `include=input` adds the text. Lists have neither."""
     accepted = data(bench.call("POST", "/api/tasks", BODY))
     read = data(bench.call("GET", accepted["links"]["self"] + "?include=input"))
     assert read["request"] == {name: BODY[name] for name in REQUESTED} | {"inputCharacters": len(BODY["input"])}
@@ -91,26 +91,26 @@ def test_whoever_reads_a_task_finds_what_it_was_asked_for(bench: ApiBench):
 
 
 def test_what_is_not_shown_is_not_there():
-    """A field that a task shows after all needs no excuse."""
+    """A field that a task does show must not be in `NOT_SHOWN`."""
     assert NOT_SHOWN.keys() & TaskView.__annotations__.keys() == set()
 
 
 def test_every_text_is_looked_for_after_an_erasure():
-    """Each field that takes a client's text carries a canary in the tests of erasure."""
+    """In the tests of erasure, each field with a client's text has a canary."""
     fields: dict[str, Any] = NewTaskFields.model_json_schema()["properties"]
     texts = {name for name, field in fields.items() if takes_text(field)}
     assert texts - NO_TEXT == set(canaries.CANARIES)
 
 
 def takes_text(schema: dict[str, Any]) -> bool:
-    """Whether a field may hold a string of the client's making, be it inside an object whose names are free."""
+    """Whether a field may contain a string of the client's making, also inside an object with free names."""
     kinds = schema.get("anyOf", [schema])
     return any(kind.get("type") in {"string", "object"} and "enum" not in kind for kind in kinds)
 
 
 @pytest.mark.parametrize("applied", range(NEWEST + 1))
 def test_the_status_asks_for_the_newest_migration(applied: int):
-    """A database that lacks the latest migration is told apart from a whole one, and the answer says what to run."""
+    """A database without the latest migration is distinguished from a complete one, and the answer says what to run."""
     bench = ApiBench(migrated=False)
     bench.database.migrate(applied)
     reply = bench.call("GET", "/api/async-status")

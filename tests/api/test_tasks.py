@@ -50,7 +50,7 @@ def read(bench: ApiBench, task: dict[str, Any], query: str = "") -> Any:
 
 @pytest.mark.parametrize(("method", "rest"), CALLS)
 def test_unknown_id(bench: ApiBench, method: str, rest: str) -> None:
-    """An id that names nothing is 404 in every call, at once, with `wait` too."""
+    """An unknown id is 404 in every call, at once, with `wait` too."""
     reply = bench.call(method, f"/api/tasks/{UNKNOWN}{rest}")
     assert (reply.status, data(reply)["code"]) == (404, "not_found")
     assert bench.loop.time() == 0
@@ -59,7 +59,7 @@ def test_unknown_id(bench: ApiBench, method: str, rest: str) -> None:
 @pytest.mark.parametrize("text", NOT_IDS)
 @pytest.mark.parametrize(("method", "rest"), CALLS)
 def test_malformed_id(bench: ApiBench, method: str, rest: str, text: str) -> None:
-    """What cannot be an id is answered like an unknown one, and D1 is not asked."""
+    """An impossible id is answered like an unknown one, and D1 is not asked."""
     reply = bench.call(method, f"/api/tasks/{text}{rest}")
     assert (reply.status, data(reply)["code"]) == (404, "not_found")
     assert bench.database.batches == 0
@@ -82,7 +82,7 @@ def test_completed(bench: ApiBench, reduce: str, output: object) -> None:
 
 
 def test_failed(bench: ApiBench) -> None:
-    """A failed task names its error and keeps the chunks that it has."""
+    """A failed task names its error and keeps its chunks."""
     task = bench.submit()
     bench.fail(task["id"])
     shown = read(bench, task, "?include=chunks")
@@ -107,7 +107,7 @@ def test_failed(bench: ApiBench) -> None:
 
 
 def test_the_deployments_words_stand_in_for_what_a_task_does_not_say(bench: ApiBench) -> None:
-    """`request` shows what the calls use: the deployment's model, instructions, size of chunks and most tokens."""
+    """`request` shows what the calls use: by default the deployment's model, instructions, chunk size and tokens."""
     bench.limit(max_output_tokens=500)
     task = bench.submit("one\n\ntwo")
     shown = read(bench, task)["request"]
@@ -121,7 +121,7 @@ def test_the_deployments_words_stand_in_for_what_a_task_does_not_say(bench: ApiB
 
 @pytest.mark.parametrize("names", ["chunks,input", "input,chunks"])
 def test_input_and_chunks_together(bench: ApiBench, names: str) -> None:
-    """Both are shown at once; the input is null once it is kept no longer, and offsets and chunks stay."""
+    """Both are shown together. The input is null once it is no longer kept; offsets and chunks stay."""
     task = bench.submit("one\n\ntwo and three")
     bench.begin(task["id"], 1)
     shown = read(bench, task, f"?include={names}")
@@ -132,7 +132,7 @@ def test_input_and_chunks_together(bench: ApiBench, names: str) -> None:
 
 
 def test_chunks_before_the_end(bench: ApiBench) -> None:
-    """Finished chunks can be read while others are still running, in both ways, with their spans in code points."""
+    """Finished chunks can be read while others run, in both ways, with their spans in code points."""
     task = bench.submit("字字字字\n\n😀😀😀😀\n\nabcdefghij", chunk={"maxChars": 10, "overlapChars": 2})
     assert data(bench.call("GET", task["links"]["chunks"])) == {"chunks": [], "nextCursor": None}
     bench.begin(task["id"], 2)
@@ -146,7 +146,7 @@ def test_chunks_before_the_end(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("wait", ["25", "0.5", "2.25", ".5", "3."])
 def test_wait_ends(bench: ApiBench, wait: str) -> None:
-    """`wait` holds the answer for its time, no longer, and D1 is never asked more than twice a second."""
+    """`wait` holds the answer for its time, no longer, and D1 is never read more than twice a second."""
     bench.limit(plan="paid")
     task = bench.submit()
     before = bench.database.batches
@@ -155,7 +155,7 @@ def test_wait_ends(bench: ApiBench, wait: str) -> None:
     assert int(reply.headers["Retry-After"]) >= 1
     seconds = float(wait)
     assert bench.loop.time() == pytest.approx(seconds)
-    # The read before and the one after the wait stand at its ends.
+    # The reads before and after the wait stand at its ends.
     assert bench.database.batches - before <= 2 * seconds + 1
 
 
@@ -166,7 +166,7 @@ def test_wait_ends(bench: ApiBench, wait: str) -> None:
 def test_on_the_free_plan_a_wait_reads_five_times_at_most(
     route: Route, wait: str, terms: dict[str, Any], query: str
 ) -> None:
-    """Whatever the route: the chunks are a read, and the one after a deadline that is found to have passed."""
+    """This applies to every route. The chunks are one read, and so is the one after a deadline that has passed."""
     bench = ApiBench(routes=(route,))
     task = bench.submit(**terms)
     reads: list[str] = []
@@ -186,9 +186,9 @@ def test_on_the_free_plan_a_wait_reads_five_times_at_most(
 
 @pytest.mark.parametrize("ends_after", [0.2, 2, 7.3])
 def test_on_the_free_plan_a_wait_looks_less_and_less_often(bench: ApiBench, ends_after: float) -> None:
-    """The answer comes when at most four times as much time has passed as the task took, and half a second.
+    """The answer comes after at most four times the task's duration plus half a second.
 
-    The look that finds the end is the last read.
+    The read that finds the end is the last one.
     """
     task = bench.submit()
     before = bench.database.batches
@@ -219,7 +219,7 @@ def test_wait_notices_the_end(bench: ApiBench, ends_after: float) -> None:
 
 
 def test_wait_on_an_ended_task(bench: ApiBench) -> None:
-    """A task that has ended is answered at once, with one read."""
+    """An ended task is answered at once, with one read."""
     task = bench.submit()
     bench.complete(task["id"])
     before = bench.database.batches
@@ -285,7 +285,7 @@ BAD_QUERIES = [
 
 @pytest.mark.parametrize(("rest", "query", "field"), BAD_QUERIES, ids=[query[:40] for _, query, _ in BAD_QUERIES])
 def test_bad_query(bench: ApiBench, rest: str, query: str, field: str) -> None:
-    """A query parameter that is unknown, repeated or out of range is refused by its name, before D1 is asked."""
+    """An unknown, repeated or out-of-range query parameter is refused by its name, before D1 is asked."""
     path = "/api/tasks" + rest.replace("{id}", bench.submit()["id"])
     before = bench.database.batches
     reply = bench.call("GET", f"{path}?{query}")
@@ -296,7 +296,7 @@ def test_bad_query(bench: ApiBench, rest: str, query: str, field: str) -> None:
 
 
 def test_list_pages(bench: ApiBench) -> None:
-    """The pages hold each task once, newest first, without results, and a task added meanwhile disturbs none."""
+    """The pages have each task once, newest first, without results. A task added in between changes nothing."""
     ids = []
     for number in range(7):
         ids.append(bench.submit(metadata={"number": number})["id"])
@@ -322,7 +322,7 @@ async def _pause() -> None:
 
 
 def test_list_by_status(bench: ApiBench) -> None:
-    """`status` keeps the tasks of that status, and pages through them."""
+    """`status` selects the tasks of that status, and pages through them."""
     done = [bench.submit()["id"], bench.submit()["id"]]
     for number in done:
         bench.complete(number)
@@ -336,7 +336,7 @@ def test_list_by_status(bench: ApiBench) -> None:
 
 
 def test_list_defaults(bench: ApiBench) -> None:
-    """Without `limit` a page holds 20; with the most, 100."""
+    """Without `limit` a page has 20 tasks, with the largest one 100."""
     for _ in range(21):
         bench.submit("x")
     assert len(data(bench.call("GET", "/api/tasks"))["tasks"]) == limits.LIST_LIMIT_DEFAULT
@@ -349,7 +349,7 @@ def cancel(bench: ApiBench, task: dict[str, Any]) -> Reply:
 
 
 def test_cancel(bench: ApiBench) -> None:
-    """A pending and a processing task are cancelled; doing it again changes nothing and is answered the same."""
+    """A pending and a processing task are cancelled. A repetition changes nothing and gets the same answer."""
     pending, processing = bench.submit(), bench.submit()
     bench.begin(processing["id"], 1)
     for task in (pending, processing):
@@ -361,7 +361,7 @@ def test_cancel(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("method", ["cancel", "delete"])
 def test_an_object_is_told_of_its_tasks_end(bench: ApiBench, method: str) -> None:
-    """The object that works on a task hears at once that it is over, under which fence; nobody else is told."""
+    """The object that works on a task hears at once that it ended, and under which fence. No other object hears."""
     on_queue, on_object = bench.submit(), bench.submit()
     bench.begin(on_queue["id"], 1)
     bench.begin(on_object["id"], 1)
@@ -373,7 +373,7 @@ def test_an_object_is_told_of_its_tasks_end(bench: ApiBench, method: str) -> Non
 
 
 def test_cancel_too_late(bench: ApiBench) -> None:
-    """A completed and a failed task stay what they are: 409."""
+    """A completed and a failed task stay unchanged: 409."""
     done, failed = bench.submit(), bench.submit()
     bench.complete(done["id"])
     bench.fail(failed["id"])
@@ -390,7 +390,7 @@ def retry(bench: ApiBench, task: dict[str, Any]) -> Reply:
 
 
 def test_retry(bench: ApiBench) -> None:
-    """A failed and a cancelled task go on with the chunks that they have, and are sent on their way again."""
+    """A failed and a cancelled task keep their chunks, and are sent off again."""
     failed, cancelled = bench.submit(), bench.submit()
     bench.fail(failed["id"])
     bench.begin(cancelled["id"], 1)
@@ -412,7 +412,7 @@ def test_retry(bench: ApiBench) -> None:
 
 
 def test_retry_refused(bench: ApiBench) -> None:
-    """A task that is pending, processing or completed is not retried, and no message is sent."""
+    """A pending, processing or completed task is not retried, and no message is sent."""
     pending, processing, done = bench.submit(), bench.submit(), bench.submit()
     bench.begin(processing["id"], 1)
     bench.complete(done["id"])
@@ -425,7 +425,7 @@ def test_retry_refused(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("state", ["pending", "processing", "completed", "failed", "cancelled"])
 def test_erase(bench: ApiBench, state: str) -> None:
-    """Erasing leaves nothing, whatever the task's status; afterwards it is unknown."""
+    """Erasing leaves nothing, whatever the task's status. Afterwards the task is unknown."""
     task = bench.submit()
     match state:
         case "processing":
@@ -444,7 +444,7 @@ def test_erase(bench: ApiBench, state: str) -> None:
 
 
 def test_pace_in_retry_after() -> None:
-    """A slow task asks its client to come back later, within the bounds."""
+    """A slow task gets a longer Retry-After, within the bounds."""
     slow = ApiBench(settings=Settings(provider="demo", chunk_chars=1))
     task = slow.submit("x" * 100)
     slow.work(slow.claim(task["id"]), {0: "x"}, Continue(180_000), pace_ms=2_000)
@@ -456,8 +456,10 @@ def test_pace_in_retry_after() -> None:
 
 @pytest.mark.parametrize("act", ["retry", "erase"])
 def test_a_lost_answer_of_the_database_does_not_change_ours(bench: ApiBench, act: str) -> None:
-    """A retry, or an erasure, that landed and whose answer was lost is sent again and finds nothing to do: it is a
-    success, and the retried task is dispatched."""
+    """A landed retry or erasure with a lost answer is sent again, finds nothing to do, and counts as success.
+
+    The retried task is dispatched.
+    """
     task = bench.submit()
     bench.fail(task["id"])
     bench.senders[0].sent.clear()
@@ -471,7 +473,7 @@ def test_a_lost_answer_of_the_database_does_not_change_ours(bench: ApiBench, act
 
 
 def test_a_repeated_write_makes_no_success_of_nothing(bench: ApiBench) -> None:
-    """When the database failed at first, a task that is completed is still not retried."""
+    """If the database failed at first, a completed task is still not retried."""
     task = bench.submit()
     bench.complete(task["id"])
     bench.database.fail(NETWORK_LOST, "after")

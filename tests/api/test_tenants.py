@@ -1,6 +1,6 @@
-"""Two tenants over the whole API, against a model of each: neither sees, changes, counts or times out the other's.
+"""Two tenants over the whole API, each against a model: neither sees, changes, counts or delays the other's tasks.
 
-Every answer is held to an explicit list of fields, and searched for what belongs to the other tenant.
+Every answer is checked against an explicit list of fields, and searched for the other tenant's data.
 `ONCEOVER_TIER=campaign` runs many more and longer histories.
 """
 
@@ -39,7 +39,7 @@ IN_FLIGHT, CHARACTERS, RETENTION_DAYS = 4, 150, 0.01
 FAILURE = Failure(TaskCode.MODEL_UNAVAILABLE, "503", True)
 UNKNOWN = new_task_id(START_MS - 1, b"0123456789")
 
-# --- What an answer may hold: the names at each place; what a client gave as metadata is its own --------------------
+# --- The names allowed at each place of an answer; a client's metadata may have any ---------------------------------
 
 
 def _names(text: str) -> frozenset[str]:
@@ -112,7 +112,7 @@ def _places(value: object, place: str = "") -> Iterator[tuple[str, frozenset[str
 
 @dataclass
 class ModelTask:
-    """What a client may know of one of its tasks. Times are the bench's milliseconds."""
+    """What a client may know about one of its tasks. Times are the bench's milliseconds."""
 
     id: str
     body: Json
@@ -141,7 +141,7 @@ class ModelTask:
 
 @dataclass
 class Tenant:
-    """What one tenant has. `words` are what nobody else may see: ids, keys, and a word in all of its texts."""
+    """What one tenant has. `words` are what the other must not see: ids, keys, and a word in all of its texts."""
 
     name: str
     admin: str
@@ -192,7 +192,7 @@ class TwoTenants(RuleBasedStateMachine):
             tenant.words |= {tenant.canary, id_, tenant.admin, tenant.admin.split("_", 2)[2], f"{tenant.name}:"}
 
     def teardown(self) -> None:
-        """Close, after a look at the log: no text and no secret stands there."""
+        """Close, and check that the log has no text and no secret."""
         logged = "\n".join(self.bench.log_lines)
         for tenant in self.tenants.values():
             assert tenant.canary not in logged
@@ -207,7 +207,7 @@ class TwoTenants(RuleBasedStateMachine):
     def ask(
         self, tenant: Tenant, call: str, path: str, body: object = None, key: str | None = None, **headers: str
     ) -> Reply:
-        """Call as a tenant, and check what must hold of any answer."""
+        """Call as a tenant, and check what must be true of any answer."""
         sent = bearer(key or tenant.admin) | headers
         reply = self.bench.call(call.partition(" ")[0], path, body, sent)
         text = reply.body + "\n".join(reply.headers.values())
@@ -222,7 +222,7 @@ class TwoTenants(RuleBasedStateMachine):
         return reply
 
     def pick(self, pick: int) -> tuple[str, str]:
-        """Pick a task of anybody's, or none: its tenant's name and its id."""
+        """Pick any tenant's task, or none. Returns its tenant's name and its id."""
         known = [(name, id_) for name in TENANTS for id_ in self.tenants[name].tasks]
         return ("nobody", UNKNOWN) if pick % 10 == 0 or not known else known[pick % len(known)]
 
@@ -247,7 +247,7 @@ class TwoTenants(RuleBasedStateMachine):
         calls=st.sampled_from([None, 9]),
     )
     def submit(self, name: str, label: str | None, parts: int, deadline: int | None, calls: int | None) -> None:
-        """Accepted, found accepted before, taken by another body, or beyond one of the tenant's own limits."""
+        """A submission is accepted, found accepted before, refused for its body, or beyond one of the tenant's limits."""
         tenant = self.tenants[name]
         body: Json = {"input": "\n\n".join([tenant.canary] * parts), "metadata": {"word": tenant.canary}}
         body |= {} if deadline is None else {"deadlineSeconds": deadline}
@@ -285,7 +285,7 @@ class TwoTenants(RuleBasedStateMachine):
 
     @rule(name=tenants, pick=picks, chunks=st.booleans())
     def read(self, name: str, pick: int, *, chunks: bool) -> None:
-        """One's own task as it is, another's not at all."""
+        """A tenant reads its own task as it is, and another's not at all."""
         tenant, (owner, id_) = self.tenants[name], self.pick(pick)
         query = "?include=chunks" if chunks else ""
         reply = self.ask(tenant, f"GET /api/tasks/{{id}}{query}", f"/api/tasks/{id_}{query}")
@@ -300,7 +300,7 @@ class TwoTenants(RuleBasedStateMachine):
 
     @rule(name=tenants, pick=picks)
     def follow(self, name: str, pick: int) -> None:
-        """The events of one's own task, once it has ended, and nobody else's."""
+        """A tenant gets the events of its own ended task, and of no other's."""
         tenant, (owner, id_) = self.tenants[name], self.pick(pick)
         if owner == name and tenant.tasks[id_].open:
             return
@@ -318,7 +318,7 @@ class TwoTenants(RuleBasedStateMachine):
 
     @rule(name=tenants, pick=picks)
     def read_chunks(self, name: str, pick: int) -> None:
-        """One's own chunks, and nobody else's."""
+        """A tenant reads its own chunks, and no other's."""
         tenant, (owner, id_) = self.tenants[name], self.pick(pick)
         reply = self.ask(tenant, "GET /api/tasks/{id}/chunks", f"/api/tasks/{id_}/chunks")
         if owner != name:
@@ -334,7 +334,7 @@ class TwoTenants(RuleBasedStateMachine):
         limit=st.integers(1, 4),
     )
     def list_tasks(self, name: str, status: str | None, after: int | None, before: int | None, limit: int) -> None:
-        """All of one's own tasks that the filters leave, newest first, once each. The bounds may be others' times."""
+        """All own tasks that the filters select, newest first, once each. The bounds may be others' times."""
         tenant = self.tenants[name]
         times = [START_MS, *(task.created_ms for other in self.tenants.values() for task in other.tasks.values())]
         low = None if after is None else times[after % len(times)]
@@ -364,7 +364,7 @@ class TwoTenants(RuleBasedStateMachine):
 
     @rule(name=tenants, pick=picks)
     def cancel(self, name: str, pick: int) -> None:
-        """One's own task that goes on, or is cancelled already."""
+        """A tenant can cancel its own unfinished or cancelled task."""
         tenant, (owner, id_) = self.tenants[name], self.pick(pick)
         now = self.now
         reply = self.ask(tenant, "POST /api/tasks/{id}/cancel", f"/api/tasks/{id_}/cancel")
@@ -382,7 +382,7 @@ class TwoTenants(RuleBasedStateMachine):
 
     @rule(name=tenants, pick=picks)
     def retry(self, name: str, pick: int) -> None:
-        """One's own failed or cancelled task, within one's own limit."""
+        """A tenant can retry its own failed or cancelled task, within its own limit."""
         tenant, (owner, id_) = self.tenants[name], self.pick(pick)
         reply = self.ask(tenant, "POST /api/tasks/{id}/retry", f"/api/tasks/{id_}/retry")
         if owner != name:
@@ -403,7 +403,7 @@ class TwoTenants(RuleBasedStateMachine):
 
     @rule(name=tenants, pick=picks)
     def delete(self, name: str, pick: int) -> None:
-        """One's own task, whatever its status."""
+        """A tenant can delete its own task, whatever its status."""
         tenant, (owner, id_) = self.tenants[name], self.pick(pick)
         reply = self.ask(tenant, "DELETE /api/tasks/{id}", f"/api/tasks/{id_}")
         assert reply.status == (204 if owner == name else 404)
@@ -415,7 +415,7 @@ class TwoTenants(RuleBasedStateMachine):
     @precondition(lambda self: max(len(tenant.keys) for tenant in self.tenants.values()) < 6)
     @rule(name=tenants, scopes=st.sampled_from([["read"], ["write"], ["admin"], ["read", "write", "admin"]]))
     def make_key(self, name: str, scopes: list[str]) -> None:
-        """A key of one's own tenant, shown once; it does what its scopes say."""
+        """A key for the own tenant is shown once. It allows what its scopes say."""
         tenant = self.tenants[name]
         shown = data(self.ask(tenant, "POST /api/keys", "/api/keys", {"scopes": scopes, "label": tenant.canary}))
         tenant.keys[shown["id"]] = shown["key"]
@@ -425,14 +425,14 @@ class TwoTenants(RuleBasedStateMachine):
 
     @rule(name=tenants)
     def list_keys(self, name: str) -> None:
-        """One's own keys."""
+        """A tenant lists its own keys."""
         tenant = self.tenants[name]
         shown = data(self.ask(tenant, "GET /api/keys", "/api/keys"))["keys"]
         assert {key["id"] for key in shown} == set(tenant.keys)
 
     @rule(name=tenants, pick=picks)
     def revoke(self, name: str, pick: int) -> None:
-        """One's own key, which is refused from then on; another's stays."""
+        """An own key is refused after its revocation. Another tenant's key stays."""
         tenant = self.tenants[name]
         known = [
             (other, id_) for other in self.tenants.values() for id_, text in other.keys.items() if text != tenant.admin
@@ -446,11 +446,12 @@ class TwoTenants(RuleBasedStateMachine):
         key = tenant.keys.pop(id_)
         assert self.ask(tenant, "GET /api/tasks", "/api/tasks", key=key).status == 401
 
-    # --- what happens besides --------------------------------------------------------------------------------------
+    # --- other events
+    # --------------------------------------------------------------------------------------------------
 
     @rule(pick=picks, how=st.sampled_from(["begin", "complete", "fail"]))
     def work(self, pick: int, how: str) -> None:
-        """A worker gets on with a task, ends it, or comes too late."""
+        """A worker continues a task, ends it, or comes too late."""
         owner, id_ = self.pick(pick)
         if owner == "nobody":
             return
@@ -479,12 +480,12 @@ class TwoTenants(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.001, 0.5, 5, 100, 700, 40_000, 90_000]))
     def time_passes(self, seconds: float) -> None:
-        """For both alike."""
+        """Time passes for both."""
         self.bench.run(asyncio.sleep(seconds))
 
     @rule()
     def sweep(self) -> None:
-        """Fails what is overdue and erases what is beyond its retention, each tenant's own."""
+        """The sweep fails overdue tasks and erases those past their retention, for each tenant separately."""
         api, now = self.bench.api, self.now
         while not self.bench.run(self.bench.store.due(1)).empty:
             worker = Worker(
@@ -506,7 +507,7 @@ class TwoTenants(RuleBasedStateMachine):
 
     @invariant()
     def the_rows_are_the_models(self) -> None:
-        """Each tenant's rows are what its model says, whoever's turn it was."""
+        """Each tenant's rows equal its model, whoever made the last call."""
         stored: dict[str, dict[str, object]] = {name: {} for name in TENANTS}
         for row in self.bench.database.rows("SELECT id, tenant, status FROM tasks"):
             owner, id_ = split_task_key(row["id"])

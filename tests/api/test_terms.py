@@ -1,4 +1,4 @@
-"""What a client bounds of a task: its deadline and its model calls; and that nothing starts after an answer says so."""
+"""A client's terms for a task: its deadline and its model calls. Nothing starts after an answer that says so."""
 
 import asyncio
 import json
@@ -45,7 +45,7 @@ def code(task: dict[str, Any]) -> str | None:
 
 @pytest.mark.parametrize("seconds", [1, 1.5, 60, 1e3, limits.DEADLINE_SECONDS_MOST])
 def test_deadlines_that_are_taken(bench: ApiBench, seconds: float) -> None:
-    """1 s to 30 days, fractions too; the deadline is shown, in the 202 and afterwards alike."""
+    """1 s to 30 days are accepted, fractions too. The deadline is shown in the 202 and afterwards."""
     task = bench.submit(deadlineSeconds=seconds)
     assert read(bench, task) == task
     (row,) = bench.database.rows("SELECT deadline_ms, deadline_at - created_at AS left FROM tasks")
@@ -54,13 +54,13 @@ def test_deadlines_that_are_taken(bench: ApiBench, seconds: float) -> None:
 
 @pytest.mark.parametrize("calls", [3, limits.MODEL_CALLS_MOST])
 def test_budgets_that_are_taken(bench: ApiBench, calls: int) -> None:
-    """The minimum to a million calls, shown in the task."""
+    """The minimum to a million calls are accepted and shown in the task."""
     task = bench.submit(maxModelCalls=calls)
     assert (task["maxModelCalls"], read(bench, task)) == (calls, task)
 
 
 def test_null_is_no_bound(bench: ApiBench) -> None:
-    """A bound that is null counts as absent."""
+    """A null term counts as absent."""
     task = bench.submit(deadlineSeconds=None, maxModelCalls=None)
     assert (task["deadlineAt"], task["maxModelCalls"]) == (None, None)
 
@@ -74,7 +74,7 @@ BAD = [
 
 @pytest.mark.parametrize(("field", "text"), BAD)
 def test_bounds_that_are_refused(bench: ApiBench, field: str, text: str) -> None:
-    """Out of range or of another type: 422 by its name, and nothing is stored."""
+    """Values out of range or of another type are 422 by name, and nothing is stored."""
     reply = bench.call("POST", "/api/tasks", b'{"input": "x", "%s": %s}' % (field.encode(), text.encode()))
     assert (reply.status, data(reply)["code"]) == (422, "invalid_fields")
     assert [error["field"] for error in data(reply)["errors"]] == [field]
@@ -83,7 +83,7 @@ def test_bounds_that_are_refused(bench: ApiBench, field: str, text: str) -> None
 
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "1e400", "-1e400"])
 def test_what_is_no_json_number(bench: ApiBench, text: str) -> None:
-    """Python's own names of numbers are no JSON, and what is beyond them has no value."""
+    """Python's own names of numbers are no JSON, and numbers beyond its range have no value."""
     reply = bench.call("POST", "/api/tasks", b'{"input": "x", "deadlineSeconds": %s}' % text.encode())
     assert reply.status in {400, 422}
     assert bench.count_rows() == 0
@@ -94,7 +94,7 @@ def test_what_is_no_json_number(bench: ApiBench, text: str) -> None:
 
 @pytest.mark.parametrize("working", [False, True])
 def test_after_the_deadline_a_task_has_failed(bench: ApiBench, *, working: bool) -> None:
-    """The first look after it shows the failure, whoever would have ended it later; before it, nothing of the kind."""
+    """The first read after it shows the failure, however the task might have ended later. Before it, nothing shows."""
     task = bench.submit(deadlineSeconds=60)
     if working:
         bench.begin(task["id"], 1)
@@ -112,14 +112,14 @@ def test_after_the_deadline_a_task_has_failed(bench: ApiBench, *, working: bool)
 
 
 def listed_form(task: dict[str, Any]) -> dict[str, Any]:
-    """What a list shows of a task."""
+    """A task as a list shows it."""
     alone = {"request", "lastError", "estimatedFinishAt", "calls"}
     shown = {name: value for name, value in task.items() if name not in alone}
     return shown | {"waitingFor": shown["waitingFor"] and shown["waitingFor"] | {"ahead": None}}
 
 
 def test_a_list_is_a_look_too(bench: ApiBench) -> None:
-    """It shows as failed what has passed its deadline, and not among the pending; else it is one call of D1."""
+    """It shows an overdue task as failed, and not among the pending. Otherwise it is one call of D1."""
     late, other = bench.submit(deadlineSeconds=60), bench.submit()
     wait(bench, 60)
     assert data(bench.call("GET", "/api/tasks?status=pending"))["tasks"] == [listed_form(read(bench, other))]
@@ -151,7 +151,7 @@ def test_wait_ends_at_the_deadline(bench: ApiBench, deadline: float) -> None:
 
 
 def test_a_worker_is_too_late(bench: ApiBench) -> None:
-    """After the deadline a task cannot be claimed, carried on or completed, though nobody has failed it yet."""
+    """After the deadline a task cannot be claimed, continued or completed, even if it is not marked as failed yet."""
     waiting, working = bench.submit(deadlineSeconds=10), bench.submit(deadlineSeconds=10)
     claim = bench.claim(working["id"])
     wait(bench, 10)
@@ -163,7 +163,7 @@ def test_a_worker_is_too_late(bench: ApiBench) -> None:
 
 
 def test_a_retry_renews_the_deadline(bench: ApiBench) -> None:
-    """Put back, a task has the same time again, from then on, and keeps its chunks."""
+    """After a retry a task has the same time again, from then on, and keeps its chunks."""
     task = bench.submit(deadlineSeconds=60)
     bench.begin(task["id"], 2)
     wait(bench, 100)
@@ -178,7 +178,7 @@ def test_a_retry_renews_the_deadline(bench: ApiBench) -> None:
 
 
 def test_a_retry_right_after_the_deadline(bench: ApiBench) -> None:
-    """Whether somebody has looked in between makes no difference: the task has failed, and is put back."""
+    """A read in between makes no difference: the task has failed, and is put back."""
     bench.limit(tasks_in_flight_most=1)
     task = bench.submit(deadlineSeconds=60)
     wait(bench, 60)
@@ -188,7 +188,7 @@ def test_a_retry_right_after_the_deadline(bench: ApiBench) -> None:
 
 
 def test_a_cancellation_right_after_the_deadline(bench: ApiBench) -> None:
-    """While nobody has failed the task it may still be cancelled, and stays so; once it has failed it may not."""
+    """Until it is marked as failed the task may still be cancelled, and stays so. Afterwards it may not."""
     first, second = bench.submit(deadlineSeconds=60), bench.submit(deadlineSeconds=60)
     wait(bench, 60)
     read(bench, second)
@@ -201,7 +201,7 @@ def test_a_cancellation_right_after_the_deadline(bench: ApiBench) -> None:
 
 
 def test_an_exhausted_budget_shows_and_keeps_its_chunks(bench: ApiBench) -> None:
-    """`budget_exhausted` is final: the task shows what it has, and is not put back with the budget that it had."""
+    """`budget_exhausted` is final: the task shows its chunks, and is not put back with the same budget."""
     task = exhausted_task(bench)
     shown = read(bench, task, "?include=chunks")
     assert (code(shown), shown["error"]["retryable"]) == (BUDGET_EXHAUSTED, False)
@@ -220,7 +220,7 @@ def exhausted_task(bench: ApiBench) -> dict[str, Any]:
 
 @pytest.mark.parametrize("body", [b"", {}, {"maxModelCalls": None}, {"maxModelCalls": 1}, {"maxModelCalls": 3}])
 def test_a_budget_that_ran_out_must_grow(bench: ApiBench, body: object) -> None:
-    """Otherwise the task stays failed: 409 that says what is spent and what is left."""
+    """Otherwise the task stays failed: 409 says what is spent and what is left."""
     task = exhausted_task(bench)
     reply = bench.call("POST", task["links"]["retry"], body)
     assert (reply.status, data(reply)["code"]) == (409, "budget_exhausted")
@@ -229,7 +229,7 @@ def test_a_budget_that_ran_out_must_grow(bench: ApiBench, body: object) -> None:
 
 
 def test_a_larger_budget_puts_a_task_back(bench: ApiBench) -> None:
-    """It is the total of all attempts: what is spent stays on the bill, and what is finished stays finished."""
+    """The budget is the total of all attempts: spent calls stay on the bill, and finished chunks stay finished."""
     task = exhausted_task(bench)
     reply = bench.call("POST", task["links"]["retry"], {"maxModelCalls": 4})
     assert (reply.status, data(reply)["maxModelCalls"], data(reply)["status"]) == (202, 4, "pending")
@@ -240,7 +240,7 @@ def test_a_larger_budget_puts_a_task_back(bench: ApiBench) -> None:
 @pytest.mark.parametrize(("reduce", "least"), [("concat", 4), ("merge", 5)])
 @pytest.mark.parametrize("how", ["fail", "cancel"])
 def test_a_budget_that_cannot_do(bench: ApiBench, reduce: str, least: int, how: str) -> None:
-    """A new budget below what is spent plus what is left is 422 and names the sum; the sum itself is taken."""
+    """A new budget below the spent plus the remaining calls is 422 and names the sum. The sum itself is accepted."""
     task = bench.submit(reduce=reduce)
     bench.begin(task["id"], 1)
     bench.database.rows("UPDATE tasks SET calls_settled = 2")
@@ -266,7 +266,7 @@ def test_a_budget_that_cannot_do(bench: ApiBench, reduce: str, least: int, how: 
     [(b"{", 400), (b"[]", 400), ({"maxModelCalls": 0}, 422), ({"maxModelCalls": "4"}, 422), ({"more": 1}, 422)],
 )
 def test_a_retry_whose_body_is_none(bench: ApiBench, body: object, status: int) -> None:
-    """What it does not take is refused, and the task stays as it is."""
+    """An invalid body is refused, and the task stays unchanged."""
     task = bench.submit()
     bench.fail(task["id"])
     assert bench.call("POST", task["links"]["retry"], body).status == status
@@ -276,7 +276,7 @@ def test_a_retry_whose_body_is_none(bench: ApiBench, body: object, status: int) 
 @pytest.mark.parametrize("path", ["/api/tasks", "/api/tasks?dryRun=true"])
 @pytest.mark.parametrize(("reduce", "least"), [("concat", 3), ("none", 3), ("merge", 4)])
 def test_a_budget_below_the_minimum(bench: ApiBench, path: str, reduce: str, least: int) -> None:
-    """422 that names the minimum, in a plan too; nothing is stored. The minimum itself is taken."""
+    """422 names the minimum, in a plan too, and nothing is stored. The minimum itself is accepted."""
     body = {"input": "one\n\ntwo\n\nthree and four", "reduce": reduce}
     reply = bench.call("POST", path, body | {"maxModelCalls": least - 1})
     assert reply.status == 422
@@ -291,9 +291,9 @@ def test_a_budget_below_the_minimum(bench: ApiBench, path: str, reduce: str, lea
 
 @pytest.mark.parametrize("most", [1, 2, 3, 9])
 def test_the_first_announcement_keeps_to_the_budget(bench: ApiBench, most: int) -> None:
-    """A claim that announces its first calls announces no more than may be made."""
+    """A claim that announces its first calls announces no more than the budget allows."""
     task = bench.submit()
-    bench.database.rows("UPDATE tasks SET max_calls = ?", most)  # code of before took fewer than the minimum, too
+    bench.database.rows("UPDATE tasks SET max_calls = ?", most)  # older code accepted less than the minimum, too
     claim = bench.run(
         bench.store.claim(key(task["id"]), holder="one", host="", route=Route.QUEUE, lease_ms=1_000, announce=6)
     )
@@ -305,7 +305,7 @@ def test_the_first_announcement_keeps_to_the_budget(bench: ApiBench, most: int) 
 
 
 def end(bench: ApiBench, how: str, task: dict[str, Any]) -> float:
-    """Cancel or erase a task, and return how long that took."""
+    """Cancel or erase a task. Returns how long that took."""
     began = bench.loop.time()
     if how == "cancel":
         assert bench.call("POST", task["links"]["cancel"]).status == 200
@@ -319,7 +319,7 @@ def end(bench: ApiBench, how: str, task: dict[str, Any]) -> float:
 @pytest.mark.parametrize("how", ["cancel", "delete"])
 @pytest.mark.parametrize("passed", [0, 0.5, 1.999, 2, 60])
 def test_the_answer_waits_until_no_announced_call_can_start(bench: ApiBench, how: str, passed: float) -> None:
-    """Announced calls start within two seconds or not at all: for what is left of these the answer is held."""
+    """Announced calls start within two seconds or not at all. The answer waits for the rest of this time."""
     task = bench.submit()
     wait(bench, 10)
     bench.begin(task["id"], 1)
@@ -332,7 +332,7 @@ def test_the_answer_waits_until_no_announced_call_can_start(bench: ApiBench, how
 def test_the_answer_waits_for_the_window_that_was_announced(
     bench: ApiBench, how: str, start_ms: int, passed: float, left: float
 ) -> None:
-    """On a slow database announced calls may start later than usual, and the answer waits for as long as that."""
+    """On a slow database announced calls may start later than usual, and the answer waits that long."""
     task = bench.submit()
     bench.run(
         bench.store.claim(
@@ -344,7 +344,7 @@ def test_the_answer_waits_for_the_window_that_was_announced(
 
 
 def test_a_quicker_announcement_does_not_cut_an_older_one_short(bench: ApiBench) -> None:
-    """A worker that lost its claim may still start what it announced before: its window is waited for, too."""
+    """A worker that lost its claim may still start calls that it announced before. The answer waits for these, too."""
     task = bench.submit()
     bench.run(
         bench.store.claim(key(task["id"]), holder="h", host="h", route=Route.QUEUE, lease_ms=1_000, start_ms=20_000)
@@ -357,7 +357,7 @@ def test_a_quicker_announcement_does_not_cut_an_older_one_short(bench: ApiBench)
 
 
 def test_a_clock_that_jumped_back_does_not_hold_the_answer_for_hours(bench: ApiBench) -> None:
-    """The announcement seems to lie ahead: the answer waits for one window, no longer."""
+    """The announcement seems to lie in the future: the answer waits for one window, no longer."""
     task = bench.submit()
     bench.begin(task["id"], 1)
     bench.database.rows("UPDATE tasks SET announced_at = announced_at + 15000")
@@ -365,8 +365,11 @@ def test_a_clock_that_jumped_back_does_not_hold_the_answer_for_hours(bench: ApiB
 
 
 def test_a_cancellation_that_cannot_be_held_in_time_says_so(bench: ApiBench) -> None:
-    """The database took so long that the answer would come after 25 s. The task is cancelled, and a 503 asks the client
-    to come back when its calls can no longer start: then the answer is 200."""
+    """A cancellation whose answer would take more than 25 s gets 503.
+
+    The database was slow. The task is cancelled, and the client must ask again when its calls can no longer start: then
+    the answer is 200.
+    """
     task = bench.submit()
     bench.run(
         bench.store.claim(key(task["id"]), holder="h", host="", route=Route.QUEUE, lease_ms=180_000, start_ms=20_000)
@@ -384,13 +387,13 @@ def test_a_cancellation_that_cannot_be_held_in_time_says_so(bench: ApiBench) -> 
 
 @pytest.mark.parametrize("how", ["cancel", "delete"])
 def test_a_task_that_nobody_has_begun_is_ended_at_once(bench: ApiBench, how: str) -> None:
-    """Nothing was announced, nothing is waited for."""
+    """Nothing was announced, so the answer does not wait."""
     assert end(bench, how, bench.submit()) == 0
 
 
 @pytest.mark.parametrize("how", ["cancel", "delete"])
 def test_repeating_it_does_not_get_around_the_wait(bench: ApiBench, how: str) -> None:
-    """A client that lost patience and asks again is held, too, for the rest of the time."""
+    """A repeated request from an impatient client waits, too, for the rest of the time."""
     task = bench.submit()
     bench.begin(task["id"], 1)
 
@@ -425,9 +428,10 @@ def test_repeating_it_does_not_get_around_the_wait(bench: ApiBench, how: str) ->
     ],
 )
 def test_lanes_are_waited_for(how: str, claimed_by: list[Route], chunks: int, seconds: float) -> None:
-    """A task with lanes may have just allowed one to start, whenever its worker last wrote: the whole time is held.
+    """A task with lanes may just have allowed one to start, whenever its worker last wrote: the whole time is waited.
 
-    So may one whose worker makes its own calls, if another worker before it gave the task back and left lanes behind.
+    The same applies to a worker that makes its own calls, if another worker gave the task back before and left lanes
+    behind.
     """
     bench = ApiBench(settings=Settings(provider="demo", chunk_chars=1), routes=(Route.DURABLE_OBJECT,))
     task = bench.submit("x" * chunks)
@@ -452,7 +456,7 @@ def test_an_ended_task_is_erased_at_once(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("then", ["waits", "is worked on", "completes", "is cancelled"])
 def test_a_deletion_after_cancel_and_retry_is_held_too(bench: ApiBench, then: str) -> None:
-    """The worker of before may stand still over its announced calls, whatever has become of the task since."""
+    """An earlier worker may have stood still before its announced calls, whatever has happened to the task since."""
     task = bench.submit()
     bench.begin(task["id"], 1)
 
@@ -475,7 +479,7 @@ def test_a_deletion_after_cancel_and_retry_is_held_too(bench: ApiBench, then: st
 
 
 def test_a_deletion_of_a_task_that_was_just_given_back_is_held_too(bench: ApiBench) -> None:
-    """Its worker may have given it back in trouble, with lanes out that had asked already whether they may start."""
+    """Its worker may have given it back in trouble, while lanes had already asked whether they may start."""
     task = bench.submit()
     claim = bench.claim(task["id"])
     wait(bench, 0.5)
@@ -484,7 +488,7 @@ def test_a_deletion_of_a_task_that_was_just_given_back_is_held_too(bench: ApiBen
 
 
 def test_a_deletion_after_a_retry_waits_for_nothing_that_is_over(bench: ApiBench) -> None:
-    """Where announced calls have had their time, a deletion is answered at once, retry or not."""
+    """If the time of announced calls is over, a deletion is answered at once, after a retry or not."""
     task = bench.submit()
     bench.begin(task["id"], 1)
     wait(bench, 10)
@@ -495,7 +499,7 @@ def test_a_deletion_after_a_retry_waits_for_nothing_that_is_over(bench: ApiBench
 
 @pytest.mark.parametrize("how", ["cancel", "delete"])
 def test_a_cancellation_is_answered_in_time_whatever_the_database_does(bench: ApiBench, how: str) -> None:
-    """Each D1 call takes nine seconds, and there are several: after 25 s the answer is 503, and it can be repeated."""
+    """With nine seconds for each of several D1 calls, the answer after 25 s is 503, and the request can be repeated."""
     task = bench.submit()
     bench.begin(task["id"], 1)
     batch = bench.database.batch
@@ -517,7 +521,7 @@ def test_a_cancellation_is_answered_in_time_whatever_the_database_does(bench: Ap
 
 
 def test_what_the_held_answer_shows(bench: ApiBench) -> None:
-    """After the wait the task is read anew: the bill that its worker settled meanwhile is in the answer."""
+    """After the wait the task is read anew, so the answer has the bill that its worker settled in the meantime."""
     task = bench.submit()
     claim = bench.claim(task["id"])
 

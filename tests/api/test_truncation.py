@@ -1,4 +1,4 @@
-"""An output that was cut off is no success in silence: it is marked in its chunk, its task, the list and the log."""
+"""A cut-off output is never a silent success: it is marked in its chunk, its task, the list and the log."""
 
 import asyncio
 import json
@@ -16,13 +16,13 @@ from src.processing.log import Log
 from src.processing.worker import Host, Worker
 from tests.support.api_bench import ApiBench, data, key
 
-# What the model says of each chunk, by its text.
+# The model's reason for each chunk's end, by its text.
 ENDS = {"one": "stop", "two": "length", "three": "content_filter", "four": "length"}
 TEXT = "\n\n".join(f"{name:8}" for name in ENDS)
 
 
 def choice(text: str) -> Mapping[str, object]:
-    """A chat completion; what a filter kept back has no content."""
+    """A chat completion. Output that a filter kept back has no content."""
     reason = ENDS[text.strip()]
     content = None if reason == "content_filter" else f"of {text.strip()}"
     return {
@@ -32,7 +32,7 @@ def choice(text: str) -> Mapping[str, object]:
 
 
 def own_shape(text: str) -> Mapping[str, object]:
-    """Workers AI's older shape, which has no reason: a cut shows in the count of tokens."""
+    """Workers AI's older shape, which has no reason: the count of tokens shows a cut."""
     cut = ENDS[text.strip()] == "length"
     usage = {"prompt_tokens": 3, "completion_tokens": OUTPUT_TOKENS if cut else 2}
     return {"response": f"of {text.strip()}", "usage": usage}
@@ -72,7 +72,7 @@ PROVIDERS: dict[str, tuple[Callable[[], Provider], list[str | None]]] = {
 
 @pytest.mark.parametrize(("make", "reasons"), PROVIDERS.values(), ids=PROVIDERS)
 def test_a_cut_output_is_marked_wherever_it_is_shown(make: Callable[[], Provider], reasons: list[str | None]) -> None:
-    """In the chunk its reason, in the task and the list how many there are, and in the log a line that says so."""
+    """The chunk has its reason, the task and the list have their number, and the log has a line."""
     provider = make()
     bench = ApiBench(provider=provider)
     task = bench.submit(TEXT)

@@ -1,4 +1,4 @@
-"""What a task says of itself while nothing is done for it: `waitingFor`, `lastError`, `estimatedFinishAt`."""
+"""What a task says about itself while it waits: `waitingFor`, `lastError`, `estimatedFinishAt`."""
 
 from dataclasses import replace
 from typing import Any
@@ -18,14 +18,14 @@ each_route = pytest.mark.parametrize("route", Route)
 
 
 def claim(bench: ApiBench, task_id: str, route: Route, lease_ms: int = 3 * MINUTE_MS) -> Claim:
-    """Take a task as a worker on a route would."""
+    """Claim a task as a worker on a route would."""
     made = bench.run(bench.store.claim(key(task_id), holder="w", host="", route=route, lease_ms=lease_ms))
     assert isinstance(made, Claim)
     return made
 
 
 def read(bench: ApiBench, task: dict[str, Any]) -> dict[str, Any]:
-    """Read a task: a list shows the same wait, but for how many are ahead."""
+    """Read a task. A list shows the same reason, but not the number of tasks ahead."""
     shown: dict[str, Any] = data(bench.call("GET", task["links"]["self"]))
     listed = next(one for one in data(bench.call("GET", "/api/tasks?limit=100"))["tasks"] if one["id"] == task["id"])
     wait = shown["waitingFor"]
@@ -35,14 +35,14 @@ def read(bench: ApiBench, task: dict[str, Any]) -> dict[str, Any]:
 
 
 def at(seconds: float) -> str:
-    """Show a time of the bench."""
+    """Write a time of the bench as the API does."""
     return rfc3339(START_MS + round(seconds * 1000))
 
 
 @each_route
 @pytest.mark.parametrize("reason", ["model_away", "rate_limited", "backoff", "database"])
 def test_a_task_that_was_given_back_says_why(bench: ApiBench, route: Route, reason: str):
-    """Until its time the reason is shown that the worker wrote; then it is queued."""
+    """Until its time the task shows the reason that the worker wrote. Then it is queued."""
     task = bench.submit()
     wait = Wait(reason, START_MS + 2 * MINUTE_MS)
     bench.work(claim(bench, task["id"], route), {}, Release(2 * MINUTE_MS, 5 * MINUTE_MS), wait=wait)
@@ -56,7 +56,10 @@ def test_a_task_that_was_given_back_says_why(bench: ApiBench, route: Route, reas
 @each_route
 @pytest.mark.parametrize("reason", ["model_away", "rate_limited", "backoff", "database"])
 def test_a_worker_that_waits_says_why_and_dies(bench: ApiBench, route: Route, reason: str):
-    """A worker keeps a task for a short wait. If it does nothing after that, it stands still, until the lease ends."""
+    """A worker keeps a task for a short wait.
+
+    If it does nothing afterwards, the task stands still until the lease ends.
+    """
     task = bench.submit()
     taken = replace(claim(bench, task["id"], route), announced=frozenset())
     wait = Wait(reason, START_MS + 20_000)
@@ -73,7 +76,7 @@ def test_a_worker_that_waits_says_why_and_dies(bench: ApiBench, route: Route, re
 
 @each_route
 def test_a_run_that_started_nothing_waits_for_the_database(bench: ApiBench, route: Route):
-    """Runs whose calls could not start in time are the database's doing, whatever else they waited for."""
+    """Runs whose calls could not start in time waited for the database, whatever else they waited for."""
     task = bench.submit()
     bench.work(claim(bench, task["id"], route), {}, Release(10_000, MINUTE_MS), idle_runs=1)
     assert read(bench, task)["waitingFor"] == {"reason": "database", "until": at(10), "ahead": None}
@@ -81,7 +84,7 @@ def test_a_run_that_started_nothing_waits_for_the_database(bench: ApiBench, rout
 
 @each_route
 def test_a_run_that_ended_in_an_error_rests(bench: ApiBench, route: Route):
-    """What a worker's unexpected error leaves is a rest as after a death."""
+    """After a worker's unexpected error the task rests, as after a death."""
     task = bench.submit()
     bench.work(claim(bench, task["id"], route), {}, Release(10_000, MINUTE_MS), stalls=1)
     assert read(bench, task)["waitingFor"] == {"reason": "lease", "until": at(10), "ahead": None}
@@ -89,7 +92,7 @@ def test_a_run_that_ended_in_an_error_rests(bench: ApiBench, route: Route):
 
 @each_route
 def test_a_task_for_whose_outputs_there_is_no_room_waits_for_the_database(bench: ApiBench, route: Route):
-    """A full database takes no more than a note that the task was given back: it says why, too."""
+    """A full database only accepts a note that the task was given back. The note has the reason, too."""
     task = bench.submit()
     taken = claim(bench, task["id"], route)
     bench.work(taken, {}, Continue(MINUTE_MS), wait=Wait("backoff", START_MS + 500))
@@ -111,7 +114,7 @@ def test_a_task_for_whose_outputs_there_is_no_room_waits_for_the_database(bench:
 
 @each_route
 def test_a_day_whose_rows_are_used_up(bench: ApiBench, route: Route):
-    """An isolate that was told so says `quota` until midnight UTC, and no longer once it could write."""
+    """An isolate that saw this says `quota` until midnight UTC, or until a write succeeds."""
     task = bench.submit()
     claim(bench, task["id"], route)
     bench.database.fail(QUOTA, "before")
@@ -126,11 +129,11 @@ def test_a_day_whose_rows_are_used_up(bench: ApiBench, route: Route):
 
 @pytest.mark.parametrize("wait", [0, 2])
 def test_a_late_task_is_read_though_it_cannot_be_helped(bench: ApiBench, wait: int):
-    """The day's rows are used up: it can be read and not be sent off. Each poll answers, and says what it waits for."""
+    """When the day's rows are used up, a late task can be read but not sent off. Each poll shows what it waits for."""
     task = bench.submit()
     bench.pass_seconds(bench.settings.lease_seconds + limits.LATE_TASK_SECONDS)
     for _ in range(3):
-        bench.database.fail(QUOTA, passing=1)  # the read passes, the write of the sending does not
+        bench.database.fail(QUOTA, passing=1)  # the read passes, but not the write of the dispatch
         reply = bench.call("GET", f"{task['links']['self']}?wait={wait}")
         assert (reply.status, data(reply)["waitingFor"]["reason"]) == (200, "quota")
         assert [line for line in bench.log_lines if "help_failed" in line][-1].count("database_quota_exhausted") == 1
@@ -141,10 +144,10 @@ def test_a_late_task_is_read_though_it_cannot_be_helped(bench: ApiBench, wait: i
 
 @pytest.mark.parametrize("path", ["/api/tasks/{id}", "/api/tasks/{id}?wait=0", "/api/tasks", "/api/tasks/{id}/chunks"])
 def test_a_task_past_its_deadline_is_read_though_its_end_cannot_be_written(bench: ApiBench, path: str):
-    """The day's rows are used up: the task is shown as it is stored, the list with it. A day on, it has failed."""
+    """When the day's rows are used up, the task is shown as stored, in the list too. The next day it has failed."""
     task = bench.submit(deadlineSeconds=60)
     bench.pass_seconds(61)
-    bench.database.fail(QUOTA, passing=1)  # the read passes, the write of the end does not
+    bench.database.fail(QUOTA, passing=1)  # the read passes, but not the write of the end
     reply = bench.call("GET", path.format(id=task["id"]))
     assert reply.status == 200
     bench.call("GET", task["links"]["self"])
@@ -152,7 +155,7 @@ def test_a_task_past_its_deadline_is_read_though_its_end_cannot_be_written(bench
 
 
 def test_a_quota_ends_with_its_day(bench: ApiBench):
-    """What an isolate was told yesterday says nothing of today."""
+    """Yesterday's answer says nothing about today."""
     task = bench.submit()
     bench.database.fail(QUOTA, "before")
     bench.call("POST", "/api/tasks", {"input": "x"})
@@ -163,7 +166,7 @@ def test_a_quota_ends_with_its_day(bench: ApiBench):
 
 @each_route
 def test_a_database_that_does_not_keep_up(bench: ApiBench, route: Route):
-    """A task that nobody works on waits for the database while that is behind, as the isolate sees it."""
+    """An unclaimed task waits for the database while that is slow, as the isolate sees it."""
     task = bench.submit()
     claim(bench, task["id"], route)
     other = bench.submit()
@@ -177,7 +180,7 @@ def test_a_database_that_does_not_keep_up(bench: ApiBench, route: Route):
 
 @each_route
 def test_calls_that_must_have_ended_were_not_recorded(bench: ApiBench, route: Route):
-    """While announced calls may be out nothing is said; after that their worker stands still."""
+    """While announced calls may be out no reason is shown. After that their worker stands still."""
     bench.limit(timeout_seconds=60.0)
     task = bench.submit()
     made = bench.run(
@@ -193,7 +196,7 @@ def test_calls_that_must_have_ended_were_not_recorded(bench: ApiBench, route: Ro
 
 
 def test_the_tasks_ahead_are_counted_after_a_while_and_not_without_end(bench: ApiBench):
-    """After 5 s a queued task says how many of its tenant came before it, if there are no more than 100 in all."""
+    """After 5 s a queued task says how many tasks of its tenant came before it, if there are at most 100 in all."""
     tasks = [bench.submit() for _ in range(limits.AHEAD_COUNTED_MOST)]
     bench.complete(tasks[0]["id"])
     assert read(bench, tasks[9])["waitingFor"] == {"reason": "queued", "until": None, "ahead": None}
@@ -210,7 +213,7 @@ def test_the_tasks_ahead_are_counted_after_a_while_and_not_without_end(bench: Ap
 
 @pytest.mark.parametrize("bulk", [False, True], ids=["one", "bulk"])
 def test_a_retry_is_news(bench: ApiBench, bulk: bool):
-    """A task that failed yesterday and is put back now is asked for at once, as a new one is."""
+    """A task that failed yesterday and is put back now can be polled at once, like a new one."""
     task = bench.submit()
     failure = Failure(TaskCode.MODEL_UNAVAILABLE, "the provider answered 503", True)
     bench.work(bench.claim(task["id"]), {}, Fail(bench.settings.retention_ms, failure))
@@ -242,7 +245,7 @@ def test_the_last_error_stays_until_a_call_succeeds(bench: ApiBench):
 
 
 def test_an_error_with_more_in_it_is_read(bench: ApiBench):
-    """Newer code may have written it, before a way back to this one."""
+    """Newer code may have written it before a rollback to this code."""
     task = bench.submit()
     taken = claim(bench, task["id"], Route.QUEUE)
     error = LastError(TaskCode.MODEL_UNAVAILABLE, "the provider answered 503", START_MS, 1, 3, START_MS)

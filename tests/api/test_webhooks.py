@@ -33,7 +33,7 @@ def error(reply: Any) -> Any:
 
 
 def test_a_secret_is_shown_when_it_is_made_and_never_again(bench: ApiBench):
-    """At creation and at each rotation; the hint is its end. What is stored has nothing of it."""
+    """It is shown at creation and at each rotation. The hint is its end. Stored values contain no part of it."""
     one = made(bench)
     secret = one.pop("signing_secret")
     path = f"/v1/webhook_endpoints/{one['id']}"
@@ -50,7 +50,7 @@ def test_a_secret_is_shown_when_it_is_made_and_never_again(bench: ApiBench):
 
 
 def test_pages_of_endpoints(bench: ApiBench):
-    """`after` and `limit`, as the SDK pages."""
+    """`after` and `limit` work as in the SDK's paging."""
     ids = [made(bench)["id"] for _ in range(3)]
     first = data(bench.call("GET", "/v1/webhook_endpoints?limit=2"))
     assert (first["has_more"], len(first["data"])) == (True, 2)
@@ -89,14 +89,14 @@ def test_a_bad_field_is_named(bench: ApiBench, changes: dict[str, Any], param: s
 
 
 def test_loopback_is_for_those_who_ask_for_it(bench: ApiBench):
-    """WEBHOOK_LOOPBACK=true lets this machine be a receiver."""
+    """With WEBHOOK_LOOPBACK=true this machine can be a receiver."""
     assert bench.call("POST", "/v1/webhook_endpoints", ALL | {"url": "http://127.0.0.1:9/x"}).status == 400
     bench.limit(webhook_loopback=True)
     assert made(bench, url="http://127.0.0.1:9/x")["url"] == "http://127.0.0.1:9/x"
 
 
 def test_a_cancelled_task_is_told_after_the_answer(bench: ApiBench):
-    """The request that ends it sends the delivery; it is listed, and can be sent again under the same id."""
+    """The request that ends it sends the delivery. It is listed, and can be sent again under the same id."""
     made(bench)
     task_id = bench.submit()["id"]
     bench.call("POST", f"/api/tasks/{task_id}/cancel")
@@ -121,7 +121,7 @@ def test_a_cancelled_task_is_told_after_the_answer(bench: ApiBench):
 
 
 def test_a_task_of_the_other_face_is_told_in_its_words(bench: ApiBench):
-    """A response's events, with the response's id."""
+    """A response's task sends a response's events, with the response's id."""
     made(bench)
     response = data(bench.call("POST", "/v1/responses", {"background": True, "input": "x"}))
     bench.call("POST", f"/v1/responses/{response['id']}/cancel")
@@ -131,13 +131,13 @@ def test_a_task_of_the_other_face_is_told_in_its_words(bench: ApiBench):
 
 
 def test_a_task_without_deliveries_has_an_empty_list(bench: ApiBench):
-    """One that nobody wants to hear of; one that is not there is 404."""
+    """A task that no endpoint hears of has an empty list. A missing one is 404."""
     task_id = bench.submit()["id"]
     assert data(bench.call("GET", f"/api/tasks/{task_id}/deliveries")) == {"deliveries": []}
 
 
 def test_a_test_call_says_what_was_answered(bench: ApiBench):
-    """Whatever it was; the message is signed, and no delivery is written."""
+    """The endpoint's answer is reported, whatever it was. The message is signed, and no delivery is written."""
     one = made(bench)
     bench.courier.receiver = lambda _message: (418, {})
     path = f"/v1/webhook_endpoints/{one['id']}/test"
@@ -154,7 +154,7 @@ def test_a_test_call_says_what_was_answered(bench: ApiBench):
     [(200, True), (204, True), (299, True), (301, False), (404, False), (410, False), (500, False)],
 )
 def test_a_test_call_is_a_success_only_with_2xx(status: int, is_success: bool, bench: ApiBench):
-    """As a delivery is: a redirect is not followed, and what the endpoint refused has not arrived."""
+    """As with a delivery, a redirect is not followed, and a refused message has not arrived."""
     one = made(bench)
     bench.courier.receiver = lambda _message: (status, {})
     tested = data(bench.call("POST", f"/v1/webhook_endpoints/{one['id']}/test"))
@@ -163,7 +163,7 @@ def test_a_test_call_is_a_success_only_with_2xx(status: int, is_success: bool, b
 
 
 def test_endpoints_are_a_tenants_own():
-    """Nobody sees, rotates, tests or deletes another's; a delivery's id means nothing to another tenant."""
+    """A tenant cannot see, rotate, test or delete another's endpoints, and its delivery ids are unknown to others."""
     bench = ApiBench(keys=True)
     mine, theirs = (bearer(bench.make_key(*Scope, tenant=tenant)) for tenant in ("one", "two"))
     one = data(bench.call("POST", "/v1/webhook_endpoints", ALL, mine))
@@ -195,7 +195,7 @@ def test_without_a_key_the_answer_says_what_to_run(bench: ApiBench):
 
 
 def test_an_endpoint_whose_registration_failed_does_not_land_later(bench: ApiBench):
-    """Nobody would know its secret. The clean-up comes first, and what lands after it finds the tombstone."""
+    """Its secret would be unknown to all. The clean-up comes first, and a later write finds the tombstone."""
     bench.database.fail(NETWORK_LOST, "later", 3)
     assert bench.call("POST", "/v1/webhook_endpoints", ALL).status == 503
     bench.run(bench.database.land())
@@ -211,7 +211,7 @@ def test_a_deletion_whose_answer_was_lost_is_one(bench: ApiBench):
 
 
 def test_a_redelivery_whose_answer_was_lost_is_one(bench: ApiBench):
-    """It was taken on, and the sweep sends it; an endpoint that is gone is told of as before."""
+    """It was accepted, and the sweep sends it. A deleted endpoint is reported as before."""
     one = made(bench)
     task_id = bench.submit()["id"]
     bench.call("POST", f"/api/tasks/{task_id}/cancel")

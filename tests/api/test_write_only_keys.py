@@ -1,4 +1,4 @@
-"""What a key without the scope `read` is shown: where its tasks stand and what they cost, and none of their texts."""
+"""A key without the scope `read` sees the state and cost of its tasks, but none of their texts."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -29,7 +29,7 @@ KEY = {"idempotency-key": "one"}
 
 @pytest.fixture(params=[False, True], ids=["small", "large"])
 def keyed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiBench]:
-    """An API that looks at keys. Where results are large they are read apart, and sent in parts."""
+    """An API that requires keys. Large results are read separately, and sent in parts."""
     if request.param:
         monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 20)
     made = ApiBench(settings=Settings(provider="demo", chunk_chars=10, webhook_key=WEBHOOK_KEY), keys=True)
@@ -38,20 +38,20 @@ def keyed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
 
 
 def complete(bench: ApiBench, task_id: str) -> None:
-    """Have a worker finish the task. A key without `read` must not see its outputs."""
+    """Let a worker finish the task. A key without `read` must not see its outputs."""
     claim = bench.claim(task_id)
     outputs = {index: f"{CANARY} output {index}" for index in range(claim.total)}
     bench.work(claim, outputs, Finish(bench.settings.retention_ms))
 
 
 def fail(bench: ApiBench, task_id: str) -> None:
-    """Have a worker finish one chunk, and fail."""
+    """Let a worker finish one chunk, and fail."""
     outputs = {0: f"{CANARY} output"}
     bench.work(bench.claim(task_id), outputs, Fail(bench.settings.retention_ms, FAILURE), failed=FAILURE)
 
 
 def check(writer: Reply, status: int) -> Any:
-    """Hold an answer to a writing key: it holds no text."""
+    """Check that an answer to a writing key has no text."""
     assert writer.status == status, writer
     assert CANARY not in writer.body
     assert CANARY not in str(writer.headers)
@@ -59,7 +59,7 @@ def check(writer: Reply, status: int) -> Any:
 
 
 class Walk:
-    """Makes every call that takes a writing key, and notes which were made."""
+    """Makes every call that accepts a writing key, and notes which were made."""
 
     def __init__(self, bench: ApiBench) -> None:
         self.bench = bench
@@ -68,14 +68,14 @@ class Walk:
         self.made: set[tuple[str, str]] = set()
 
     def call(self, method: str, template: str, status: int, body: object = None, at: str = "", **headers: str) -> Any:
-        """Make a call with the writing key, and look at what it shows."""
+        """Make a call with the writing key, and check its answer."""
         self.made.add((method, template))
         path = template.replace("{id}", at)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return check(self.bench.call(method, path, body, self.writer | named), status)
 
     def native(self) -> None:
-        """A task of the native API: made, found again, put back, cancelled, erased."""
+        """A native task: made, found again, put back, cancelled, erased."""
         made = self.call("POST", "/api/tasks", 202, NATIVE, idempotency_key="one")
         task_id = made["id"]
         assert self.call("POST", "/api/tasks", 202, NATIVE, idempotency_key="one")["id"] == task_id
@@ -91,7 +91,7 @@ class Walk:
         assert again["usage"]["modelCalls"] > 0
         self.call("POST", "/api/tasks/{id}/retry", 409, at=task_id)
         self.call("POST", "/api/tasks/{id}/cancel", 409, at=task_id)
-        # Whoever may read is shown all of it, by the same call.
+        # With the same call, a key that may read gets all of it.
         whole = self.bench.call("POST", "/api/tasks", NATIVE, self.admin | KEY)
         assert whole.status == 202
         assert f"{CANARY} output" in str(data(whole)["result"])
@@ -108,7 +108,7 @@ class Walk:
             self.call("POST", "/api/tasks/cancel", status, body)
 
     def responses(self) -> None:
-        """Responses of `/v1`: found again by a key, and by what an SDK says of a repetition."""
+        """Responses of `/v1`: found again by a key, and by an SDK's repetition count."""
         made = self.call("POST", "/v1/responses", 200, RESPONSE, x_stainless_retry_count="0")
         name = made["id"]
         for count, status in (("1", "queued"), ("2", "completed")):
@@ -125,7 +125,7 @@ class Walk:
         self.call("POST", "/v1/responses", 403, {**RESPONSE, "stream": True}, idempotency_key="two")
 
     def deliveries(self) -> None:
-        """What an endpoint was told is sent again."""
+        """A delivery is sent again."""
         assert self.bench.call("POST", "/v1/webhook_endpoints", ENDPOINT, self.admin).status == 200
         task_id = self.call("POST", "/api/tasks", 202, NATIVE)["id"]
         self.call("POST", "/api/tasks/{id}/cancel", 200, at=task_id)
@@ -135,8 +135,10 @@ class Walk:
 
 
 def test_no_call_shows_texts_to_a_key_that_only_writes(keyed: ApiBench) -> None:
-    """Every call that takes the scope `write`, whatever has become of the task: no output, instructions, input,
-    metadata or options. A call that is added later must be added here."""
+    """No call with the scope `write` shows output, instructions, input, metadata or options, in any state of the task.
+
+    A new call must be added here.
+    """
     walk = Walk(keyed)
     walk.native()
     walk.many()
