@@ -242,7 +242,7 @@ def test_a_task_that_was_given_back_wakes_no_object(scene: Any):
 
 @pytest.mark.parametrize(("near", "looks"), [("nobody", 40), ("object", 7), ("isolate", 7)])
 def test_a_stream_looks_when_something_was_written(scene: Any, near: str, looks: int):
-    """With chunks of eight seconds each, one after the other, there is a read for each write, which brings each event."""
+    """With chunks of eight seconds each, one after the other, there is a read for each write. It brings the event."""
     made = scene(near, seconds=8.0)
     made.bench.limit(concurrency=1)
     worker = made.bench.api.rescue.worker

@@ -247,7 +247,7 @@ class TwoTenants(RuleBasedStateMachine):
         calls=st.sampled_from([None, 9]),
     )
     def submit(self, name: str, label: str | None, parts: int, deadline: int | None, calls: int | None) -> None:
-        """A submission is accepted, found accepted before, refused for its body, or beyond one of the tenant's limits."""
+        """A submission is accepted, found accepted before, refused for its body, or beyond one of the own limits."""
         tenant = self.tenants[name]
         body: Json = {"input": "\n\n".join([tenant.canary] * parts), "metadata": {"word": tenant.canary}}
         body |= {} if deadline is None else {"deadlineSeconds": deadline}
