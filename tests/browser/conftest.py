@@ -19,7 +19,7 @@ expect.set_options(timeout=20_000)
 
 
 def behave(call: Call) -> Behaviour | None:
-    """Refuse what is to fail, cut off one part, and answer with the text itself where that is hostile."""
+    """Refuse texts that shall fail, cut off one part, and answer hostile texts with the text itself."""
     if "doom" in call.user:
         return Behaviour("status", status_code=400, text="<svg onload=alert(3)> no")
     if "lingers" in call.user:
@@ -33,21 +33,21 @@ def behave(call: Call) -> Behaviour | None:
 
 @pytest.fixture(scope="session")
 def model() -> Iterator[ModelServer]:
-    """A model that somebody can hold."""
+    """A model that a test can hold."""
     with ModelServer(api_key="test-key", plan=Plan(decide=behave)) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def receiver() -> Iterator[Receiver]:
-    """Somebody who listens for webhooks."""
+    """A receiver of webhooks."""
     with Receiver() as made:
         yield made
 
 
 @pytest.fixture(scope="session")
 def server(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """The Worker, asking for keys, with webhooks that may go to this machine. It has the same port at each start."""
+    """The Worker, requiring keys, with webhooks to this machine. It has the same port at each start."""
     port = free_port()
     values = {"REQUIRE_KEYS": "true", "WEBHOOK_KEY": secrets.token_urlsafe(32), "WEBHOOK_LOOPBACK": "true"}
     flags = openai(model.base_url, AI_TIMEOUT_SECONDS=60, LEASE_SECONDS=90) + variables(values)
@@ -57,7 +57,7 @@ def server(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture(scope="session")
 def key(server: DevServer) -> str:
-    """A key for everything."""
+    """A key with all scopes."""
     return insert_key(server.persist_to)
 
 
@@ -71,14 +71,14 @@ def client(server: DevServer, key: str) -> Iterator[Client]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium. Not for longer than a module: Playwright has an event loop running in this thread for as long."""
+    """Chromium, for one module at a time: while it is open, Playwright runs an event loop in this thread."""
     with chromium() as started:
         yield started
 
 
 @pytest.fixture
 def tab(browser: Browser, server: DevServer) -> Iterator[Watched]:
-    """A page in which no script may fail, and which may ask no other host."""
+    """A page in which no script may fail, and which may use no other host."""
     watched = Watched(browser, server.url)
     yield watched
     watched.close()

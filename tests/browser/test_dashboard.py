@@ -1,4 +1,4 @@
-"""The dashboard in a real browser, against the local runtime: what somebody does with it, and what must not happen."""
+"""The dashboard in a real browser, against the local runtime: what users do with it, and what must not happen."""
 
 import re
 
@@ -16,8 +16,11 @@ CHUNKS = {"maxChars": 40}
 
 
 def test_from_a_wrong_key_to_a_result(tab: Watched, model: ModelServer, key: str) -> None:
-    """A page without a key asks for one, and says that a wrong one was refused. A text is planned, which costs nothing,
-    and submitted; its chunks arrive one by one in the waterfall, with their outputs. The text is not kept."""
+    """A user goes from a wrong key to a result.
+
+    A page without a key asks for one, and says that a wrong one was refused. A text is planned, which costs nothing,
+    and submitted. Its chunks arrive one by one in the waterfall, with their outputs. The text is not kept.
+    """
     page = tab.open("#/tasks")
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("API key").fill("oo_wrong")
@@ -42,7 +45,7 @@ def test_from_a_wrong_key_to_a_result(tab: Watched, model: ModelServer, key: str
     expect(page.locator(".cut").nth(4)).to_contain_text("part 004")
     assert tab.serious() == []
     assert model.calls() == []
-    page.reload()  # the draft outlives it
+    page.reload()  # the draft survives it
     page.get_by_role("button", name="Show the plan").click()
 
     model.hold()
@@ -55,7 +58,7 @@ def test_from_a_wrong_key_to_a_result(tab: Watched, model: ModelServer, key: str
     expect(page.get_by_role("heading", level=1)).to_contain_text("Completed")
     expect(page.locator(".fall .call.is-done")).to_have_count(8)
     expect(page.locator(".fall .call.is-cut")).to_have_count(1)
-    assert page.locator(".fall-note").all_inner_texts().count("") == 0  # each has its true length of time
+    assert page.locator(".fall-note").all_inner_texts().count("") == 0  # each has its true duration
     rows.nth(2).click()
     expect(page.get_by_text("This output is cut off")).to_be_visible()
     expect(page.get_by_role("group", name="Output")).to_contain_text("analysis of")
@@ -71,8 +74,11 @@ def test_from_a_wrong_key_to_a_result(tab: Watched, model: ModelServer, key: str
 
 
 def test_cancel_and_retry_and_many_at_once(tab: Watched, client: Client, model: ModelServer, key: str) -> None:
-    """A running task is cancelled and put back. Failed tasks are found by a filter that stands in the address, and a
-    bulk retry says first how many tasks and calls it means: as many as the API then puts back."""
+    """A running task is cancelled and put back, and many at once.
+
+    A filter in the address finds failed tasks. Before a bulk retry the page names the numbers of tasks and calls, and
+    the API then puts back as many.
+    """
     failed = [client.finished(client.submit(f"doom\n\n{paragraphs(2)}", chunk=CHUNKS)["id"])["id"] for _ in range(2)]
     model.hold()
     held = client.submit(paragraphs(3), chunk=CHUNKS)["id"]
@@ -117,8 +123,10 @@ def test_cancel_and_retry_and_many_at_once(tab: Watched, client: Client, model: 
 
 
 def test_what_waits_is_told_and_many_are_cancelled(tab: Watched, client: Client, key: str) -> None:
-    """A call that the provider put off is shown as one that waits, with the reason and until when. A bulk cancel says
-    first how many tasks it means, and cancels these."""
+    """A call that the provider put off is shown as waiting, with its reason and time.
+
+    Before a bulk cancellation the page names the number of tasks, and then cancels these.
+    """
     tasks = [client.submit("This is throttled.")["id"] for _ in range(2)]
     page = tab.open(f"#/task/{tasks[0]}", key)
     expect(page.locator(".fall .call.is-backoff")).to_have_count(1)
@@ -136,8 +144,10 @@ def test_what_waits_is_told_and_many_are_cancelled(tab: Watched, client: Client,
 
 
 def test_what_is_hostile_is_shown_as_text(tab: Watched, client: Client, key: str) -> None:
-    """Scripts in a text, its outputs, its metadata and a model's error message, marks of direction, and a line of
-    200 KB."""
+    """Hostile input is shown as text: scripts in all fields, direction marks, and a line of 200 KB.
+
+    The scripts stand in a text, its outputs, its metadata and a model's error message.
+    """
     line, chunk = "x" * 200_000, {"maxChars": 100_000}
     named = {"metadata": {"name": HOSTILE}, "instructions": HOSTILE}
     done = client.submit(f"{HOSTILE}\n\n{line}", chunk=chunk, **named)["id"]
@@ -160,7 +170,7 @@ def test_what_is_hostile_is_shown_as_text(tab: Watched, client: Client, key: str
 def test_lanes_and_failed_calls_are_drawn(
     browser: Browser, server: DevServer, client: Client, key: str, language: str, lane: str
 ) -> None:
-    """A chunk says which lane made its call, and from when on calls failed before it, as far as that is stored."""
+    """A chunk names the lane of its call, and when earlier calls failed, as far as that is stored."""
     task = client.finished(client.submit(paragraphs(3), chunk=CHUNKS)["id"])
 
     def answer(route: Route) -> None:
@@ -182,7 +192,7 @@ def test_lanes_and_failed_calls_are_drawn(
     assert start is not None
     assert call is not None
     assert start["x"] + start["width"] == pytest.approx(call["x"], abs=1)
-    for index in (0, 2):  # without another call, and where the first one's start is not stored
+    for index in (0, 2):  # without another call, and where the first call's start is not stored
         expect(rows.nth(index).locator(".again")).to_have_count(0)
     assert page.locator(".fall-note").evaluate_all("all => all.filter(one => one.scrollWidth > one.clientWidth)") == []
     assert tab.serious() == []
@@ -192,7 +202,7 @@ def test_lanes_and_failed_calls_are_drawn(
 
 
 def test_a_call_in_doubt_is_hatched(tab: Watched, client: Client, key: str) -> None:
-    """A chunk whose call nobody knows the outcome of is told from those that wait, by its pattern and by its name."""
+    """A chunk whose call is in doubt differs from waiting chunks by its pattern and its name."""
     task = client.finished(client.submit(paragraphs(3), chunk=CHUNKS)["id"])
 
     def doubt(route: Route) -> None:
@@ -217,9 +227,12 @@ def test_a_call_in_doubt_is_hatched(tab: Watched, client: Client, key: str) -> N
 def test_a_restart_of_the_server_is_survived(
     tab: Watched, client: Client, model: ModelServer, server: DevServer, key: str
 ) -> None:
-    """While a task goes on, the text stands beside the outputs that it has. While the server is away the page keeps
-    what it shows and says that it is not current; a view that was not read before says that it cannot be. All of it
-    goes on by itself when the server is back, which keeps texts now."""
+    """The page survives a restart of the server.
+
+    While a task runs, the text stands beside its outputs. While the server is away the page keeps what it shows and
+    says that it is not current. A view that was not read before says that it cannot be read. Everything continues by
+    itself when the server is back, which now keeps texts.
+    """
     task = client.submit(f"{paragraphs(2)}\n\nThis part lingers on.", chunk=CHUNKS)["id"]
     page = tab.open(f"#/task/{task}", key)
     expect(page.locator(".fall .call.is-done")).to_have_count(2)

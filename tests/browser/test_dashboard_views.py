@@ -1,4 +1,4 @@
-"""The dashboard's other views in a real browser, its looks, and what an open page costs."""
+"""The dashboard's other views in a real browser, its appearance, and the cost of an open page."""
 
 import re
 import sqlite3
@@ -25,7 +25,7 @@ FIVE_MINUTES_MS = 300_000
 
 
 def test_keys_and_health(tab: Watched, client: Client, key: str, server: DevServer) -> None:
-    """A key is made, shown once, and works until it expires: then the page says so, whatever it showed before."""
+    """A key is made, shown once, and works until it expires. Then the page says so, whatever it showed before."""
     page = tab.open("#/access", key)
     page.get_by_label("What it is for").fill(HOSTILE[:60])
     page.get_by_label("Valid for days").fill(str(EXPIRED_SECONDS / 86_400))
@@ -62,8 +62,10 @@ def test_keys_and_health(tab: Watched, client: Client, key: str, server: DevServ
 
 
 def test_an_operator_looks_after_another_tenant(tab: Watched, key: str, server: DevServer) -> None:
-    """A tenant is chosen from those that have tasks, with their figures; then every call about tasks names it, and no
-    other call does. A key without the scope is told so."""
+    """An operator chooses a tenant from those with tasks, with their figures.
+
+    Then every call about tasks names it, and no other call does. A key without the scope gets a message.
+    """
     theirs = {"Authorization": f"Bearer {insert_key(server.persist_to, 'acme')}"}
     made = httpx.post(
         f"{server.url}/api/tasks", headers=theirs, json={"input": "doom", "metadata": {"name": "of acme"}}
@@ -96,7 +98,10 @@ def test_an_operator_looks_after_another_tenant(tab: Watched, key: str, server: 
 
 
 def test_a_bulk_change_ends_where_another_tenant_is_chosen(browser: Browser, server: DevServer) -> None:
-    """Its dialog may be left while it is at work. What it has not done yet it does not do to the tenant chosen next."""
+    """A bulk change stops when another tenant is chosen.
+
+    Its dialog may be closed while it runs. The rest is not done to the next tenant.
+    """
     tab = Watched(browser, server.url)
     asked: list[str] = []
     held: list[Route] = []
@@ -130,7 +135,7 @@ def test_a_bulk_change_ends_where_another_tenant_is_chosen(browser: Browser, ser
 
 
 def past(server: DevServer, *steps: range) -> None:
-    """Write into the database what there was to do, and what ended, at so many five minutes before now."""
+    """Write into the database the backlog and the ends of so many five-minute steps before now."""
     now = round(time.time() * 1000) // FIVE_MINUTES_MS * FIVE_MINUTES_MS
     times = [now - step * FIVE_MINUTES_MS for part in steps for step in part]
     counts = {"ended": 5, "retries": 1, "dead_letters": 1, "in_doubt": 2, "took": 5, "took_ms": 5 * BOUNDS_MS[-1]}
@@ -145,8 +150,10 @@ def past(server: DevServer, *steps: range) -> None:
 
 
 def test_the_last_hours_are_plotted(tab: Watched, client: Client, key: str, server: DevServer) -> None:
-    """What the history says, five minutes at a time: hours that nobody looked at are gaps, and what ended just now is
-    the last column."""
+    """The history is plotted in steps of five minutes.
+
+    Hours without samples are gaps, and tasks that ended just now are in the last column.
+    """
     past(server, range(12, 18), range(24, 40))
     client.finished(client.submit("some text")["id"])
 
@@ -183,8 +190,10 @@ def test_the_last_hours_are_plotted(tab: Watched, client: Client, key: str, serv
 
 
 def test_webhooks_and_deliveries(tab: Watched, client: Client, key: str, receiver: Receiver) -> None:
-    """An endpoint is made, tested, given another secret and deleted; each secret is shown once, and signs. A delivery
-    that failed is listed with its attempt, and sent again."""
+    """An endpoint is made, tested, given another secret and deleted. Each secret is shown once, and signs.
+
+    A failed delivery is listed with its attempt, and sent again.
+    """
     page = tab.open("#/access", key)
     webhooks = page.get_by_role("region", name="Webhooks")
     expect(webhooks).to_contain_text("No endpoint yet")
@@ -228,7 +237,7 @@ def test_webhooks_and_deliveries(tab: Watched, client: Client, key: str, receive
         return one if one["status"] == "delivered" else {}
 
     tries = eventually(delivered, 60)["tries"]
-    expect(deliveries).to_contain_text("delivered")  # the page has seen it by itself
+    expect(deliveries).to_contain_text("delivered")  # the page has noticed it by itself
     deliveries.get_by_role("button", name="Send again").click()
     expect(deliveries).to_contain_text(f"{tries + 1} attempts; the latest {tries + 1} are shown")
 
@@ -246,8 +255,10 @@ def test_webhooks_and_deliveries(tab: Watched, client: Client, key: str, receive
 def test_it_is_itself_in_either_language_theme_and_width(
     browser: Browser, server: DevServer, key: str, name: str, language: str, scheme: str, width: int
 ) -> None:
-    """Chinese or English, light or dark as the system has it, wide or narrow: nothing overflows, axe-core finds
-    nothing, and the switches work and outlive a reload."""
+    """The page works in Chinese or English, light or dark as the system is, wide or narrow.
+
+    Nothing overflows, axe-core finds nothing, and the switches work and survive a reload.
+    """
     viewport: ViewportSize = {"width": width, "height": 800}
     tab = Watched(browser, server.url, locale=language, color_scheme=scheme, viewport=viewport)
     page = tab.open("#/tasks", key)
@@ -285,9 +296,11 @@ def test_it_is_itself_in_either_language_theme_and_width(
 
 @pytest.mark.parametrize("view", ["#/tasks", "#/tasks?status=pending", "#/health"])
 def test_an_open_page_costs_little_and_a_hidden_one_nothing(tab: Watched, key: str, view: str) -> None:
-    """While nothing happens at most 4 requests in any minute of ten, by the browser's clock, which runs ahead. A page
-    of one status reads up to 1,500 rows, so it is asked for every seven and a half minutes at most. None when hidden,
-    and one look when it is seen again."""
+    """A quiet page makes at most 4 requests in any of ten minutes, and a hidden page none.
+
+    The browser's clock counts, and it runs ahead. A page of one status reads up to 1,500 rows, so it is requested every
+    seven and a half minutes at most. When a hidden page is shown again, it makes one request.
+    """
     page = tab.page
     page.clock.install()
     tab.open(view, key)

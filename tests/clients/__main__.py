@@ -1,9 +1,8 @@
-"""`python -m tests.clients`: every version of OpenAI's SDKs that is supported, against a Worker of its own: each call,
-streams, webhooks; then a client of another maker.
+"""`python -m tests.clients`: every supported version of OpenAI's SDKs, and another maker's client, on its own Worker.
 
-`openai` 3 for Python and 7 and 6 for JavaScript are the installed ones. `openai` 2 for Python and `autobatcher`, which
-sends background responses and polls them, come into a folder that is thrown away, from whatever index pip is set up
-for.
+Each is tried with each call, streams and webhooks. `openai` 3 for Python and 7 and 6 for JavaScript are the installed
+ones. `openai` 2 for Python and `autobatcher`, which sends background responses and polls them, are installed into a
+temporary folder from pip's configured index.
 """
 
 import json
@@ -41,7 +40,7 @@ def python_with(package: str, folder: Path) -> Path:
 
 
 def signed() -> tuple[str, dict[str, str], list[str]]:
-    """A message under two secrets, as while one is being rotated; and those secrets with a third one."""
+    """A message with two secrets, as during a rotation; and those secrets with a third one."""
     endpoint, task = EndpointKey("local:we_" + "0a" * 12), TaskKey("local:0197b2f0-0000-7000-8000-00000000abcd")
     old, new, other = (webhooks.secret("k" * 32, endpoint, generation) for generation in range(3))
     now = int(time.time())
@@ -51,7 +50,7 @@ def signed() -> tuple[str, dict[str, str], list[str]]:
 
 
 def check_unwrap(command: Sequence[str | Path]) -> str:
-    """Both secrets are taken, and no third one."""
+    """Check that both secrets are accepted, and the third one is not."""
     body, headers, secrets = signed()
     *taken, refused = unwrapped(command, body, headers, secrets)
     event = json.loads(body)
@@ -61,14 +60,14 @@ def check_unwrap(command: Sequence[str | Path]) -> str:
 
 
 def check_stream(command: Sequence[str | Path]) -> str:
-    """Streams, read on behind each event, whole."""
+    """Check that streams, continued after each event, are complete."""
     seen = run(command)
     assert seen == EXPECTED_OF_STREAM, seen
     return "streams"
 
 
 def checks(folder: Path, model: ModelServer) -> Iterator[tuple[str, Callable[[], str]]]:
-    """Each client with what it is put to, once there is a server for it."""
+    """Each client with its checks, once it has a server."""
     older, batcher = python_with(OLDER, folder / "older"), python_with(BATCHER, folder / "batcher")
     javascript: Sequence[tuple[str, Sequence[str | Path], str]] = [
         (f"npm's {package}", [find_node()], package) for package in ("openai", "openai6")

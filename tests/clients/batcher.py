@@ -1,7 +1,7 @@
 """What a program that uses `autobatcher` does with this API: `python batcher.py URL KEY`.
 
-It is a client of another maker. It takes calls as for foreground answers, sends each as a background response, and
-polls it. The program imports nothing but the package, and prints what it saw as JSON.
+This client of another maker takes calls that look like foreground calls, sends each as a background response, and polls
+it. The program imports only the package, and prints what it saw as JSON.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ def batcher(url: str, key: str, **arguments: Any) -> Any:
 
 
 async def chat(client: Any) -> list[object]:
-    """Chat completions, which it makes into background responses and back."""
+    """Chat completions, which the client turns into background responses and back."""
     messages = [{"role": "system", "content": "Say it."}, {"role": "user", "content": "A short text."}]
     done = await client.chat.completions.create(model="demo-1", messages=messages)
     (choice,) = done.choices
@@ -38,7 +38,7 @@ async def long(client: Any) -> list[object]:
 
 
 async def at_once(client: Any) -> list[object]:
-    """Many texts in parallel: each has its own answer, and its own task."""
+    """Many texts in parallel: each has its own answer and its own task."""
     calls = (client.responses.create(model="demo-1", input=f"Text {at:03} alone.") for at in range(TEXTS))
     done = await asyncio.gather(*calls)
     right = [f"Text {at:03} alone." in one.output_text for at, one in enumerate(done)]
@@ -46,7 +46,7 @@ async def at_once(client: Any) -> list[object]:
 
 
 async def cancelled(url: str, key: str) -> list[object]:
-    """A call that its program gives up once it is accepted: it cancels the response."""
+    """A call that its program gives up after acceptance: the client cancels the response."""
     accepted: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def look(answer: Any) -> None:
@@ -58,14 +58,14 @@ async def cancelled(url: str, key: str) -> list[object]:
         ours = {"onceover": {"chunk": {"maxChars": 10}}}
         call = asyncio.create_task(client.responses.create(model="demo-1", input=LONG, extra_body=ours))
         response_id = await accepted
-        await asyncio.sleep(0)  # the client reads the answer, too
+        await asyncio.sleep(0)  # the client must read the answer first
         call.cancel()
         await asyncio.gather(call, return_exceptions=True)
         return [call.cancelled(), (await client.responses.retrieve(response_id)).status]
 
 
 async def refused(client: Any) -> list[object]:
-    """What is not honoured is told by name, through the client too."""
+    """Fields that are not honoured are refused by name, through the client too."""
     try:
         await client.responses.create(model="demo-1", input="x", tools=[{"type": "web_search"}])
     except openai.BadRequestError as error:

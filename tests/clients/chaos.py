@@ -1,9 +1,8 @@
-"""`python -m tests.clients.chaos`: long texts through the unmodified SDK, SIGKILLs of the real runtime, and a wire
-between them that loses one answer in ten.
+"""`python -m tests.clients.chaos`: the unmodified SDK, SIGKILLs of the runtime, and a proxy that loses answers.
 
-It is the run of `make chaos` with another client. Each text is submitted once, and polled to its end; whatever is sent
-again, the SDK sends by itself. With `--stripped` the proxy takes the SDK's count of repetitions out, so that nothing is
-joined: then tasks are doubled, which is what joining is for.
+It is the run of `make chaos` with long texts and another client. The proxy loses one answer in ten. Each text is
+submitted once and polled to its end; the SDK itself makes all repetitions. With `--stripped` the proxy removes the
+SDK's repetition count, so that nothing is joined. Then tasks are doubled, which joining prevents.
 """
 
 import argparse
@@ -22,14 +21,14 @@ from tests.clients.losing_proxy import LosingProxy
 from tests.support.chaos_work import MAX_CHARS, Submission
 
 AT_ONCE = 4
-RETRIES = 30  # by the SDK: a runtime that is killed is away for longer than its two of old last
+RETRIES = 30  # by the SDK: a killed runtime stays away longer than the SDK's two default retries last
 LIFE_SECONDS = 16.0  # of the runtime at most: the SDK waits for up to eight seconds before it sends again
 POLL_SECONDS = 2.0
 PARTS = (3, 5, 8, 13, 21)
 
 
 class SdkStream:
-    """Programs that submit one text after another with the SDK, and then poll them all to their ends."""
+    """Programs that submit one text after another with the SDK, and then poll all of them to their ends."""
 
     def __init__(self, plan: Plan, pause_seconds: float, *, stripped: bool) -> None:
         self.accepted: list[str] = []
@@ -47,7 +46,7 @@ class SdkStream:
             thread.start()
 
     def connect(self, url: str) -> None:
-        """Say where the server is; empty while there is none."""
+        """Set the server's address. Empty while there is none."""
         self.proxy.target = url
 
     def done(self) -> bool:
@@ -56,7 +55,7 @@ class SdkStream:
         return not any(thread.is_alive() for thread in self._threads)
 
     def stop(self) -> None:
-        """Give up on what is left."""
+        """Give up on the rest."""
         self._ended.set()
         self.proxy.shutdown()
 
@@ -74,7 +73,7 @@ class SdkStream:
         self.read.extend(self._polled(client, response_id) for response_id in mine)
 
     def _polled(self, client: openai.OpenAI, response_id: str) -> str:
-        """Poll as OpenAI's guide does; return the last status."""
+        """Poll as OpenAI's guide does. Returns the last status."""
         while (status := client.responses.retrieve(response_id).status) in {"queued", "in_progress"}:
             if self._ended.wait(POLL_SECONDS):
                 break
@@ -82,7 +81,7 @@ class SdkStream:
 
 
 def _submit(client: openai.OpenAI, submission: Submission) -> str:
-    """Submit once, and return the response's id."""
+    """Submit once. Returns the response's id."""
     body = submission.body()
     response = client.responses.create(
         input=body["input"],
@@ -95,7 +94,7 @@ def _submit(client: openai.OpenAI, submission: Submission) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run and report; 0 when nothing was violated."""
+    """Run and report. Returns 0 if nothing was violated."""
     parser = argparse.ArgumentParser(description=__doc__, prog="python -m tests.clients.chaos")
     parser.add_argument("--kills", type=positive, default=20, help="how many SIGKILLs (default 20)")
     parser.add_argument("--tasks", type=positive, default=100, help="how many texts (default 100)")
@@ -123,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def doubles(report: Report) -> int:
-    """How many texts have more than one task."""
+    """Return how many texts have more than one task."""
     return sum(count > 1 for count in report.tags.values())
 
 

@@ -1,4 +1,4 @@
-"""A proxy that loses some answers on the wire: the server has done its part, and the client never hears of it."""
+"""A proxy that loses some answers: the server has done its part, but the client gets no answer."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,9 +11,9 @@ COUNTS = "x-stainless-retry-count"
 
 
 class LosingProxy(ThreadingHTTPServer):
-    """Forwards to `target`; without one, and when the server is gone, it closes the connection without an answer.
+    """Forwards to `target`. Without one, or if the server is gone, it closes the connection without an answer.
 
-    `losses` is the share of answers that are lost. With `strips` the SDK's count of repetitions is taken out.
+    `losses` is the share of lost answers. With `strips` the SDK's repetition count is removed.
     """
 
     daemon_threads = True
@@ -32,7 +32,7 @@ class LosingProxy(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """Its own address."""
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def loses(self) -> bool:
@@ -43,7 +43,7 @@ class LosingProxy(ThreadingHTTPServer):
             return lost
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing: what is cut off here is meant to be."""
+        """Print nothing: connections are cut off on purpose here."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -65,7 +65,7 @@ class _Handler(BaseHTTPRequestHandler):
         except httpx.HTTPError:
             return
         if "x-request-id" not in answer.headers:
-            self.server.strange += 1  # the Worker names every answer: this is what is left of a runtime that was killed
+            self.server.strange += 1  # the Worker puts an id on every answer, so this is the rest of a killed runtime's
             return
         if self.server.loses():
             return
@@ -83,4 +83,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.do_GET()
 
     def log_message(self, *args: object) -> None:
-        """Say nothing."""
+        """Print nothing."""

@@ -1,6 +1,6 @@
 """What a program that uses `openai` for Python does with streams of background responses: `python stream.py URL KEY`.
 
-It imports nothing but the package, and prints what it saw as JSON.
+It imports only the package, and prints what it saw as JSON.
 """
 
 import importlib
@@ -17,19 +17,19 @@ TERMINAL = {"response.completed", "response.incomplete", "response.failed"}
 
 
 def submit(client: openai.OpenAI, **ours: object) -> Any:
-    """Submit, and follow at once."""
+    """Submit and follow at once."""
     return client.responses.create(
         model="demo-1", input=LONG, background=True, stream=True, extra_body={"onceover": {**CHUNKS, **ours}}
     )
 
 
 def read_on(client: openai.OpenAI, response_id: str, after: int) -> Any:
-    """Follow a response behind an event."""
+    """Follow a response from after an event."""
     return client.responses.retrieve(response_id, stream=True, starting_after=after)
 
 
 def whole(client: openai.OpenAI, **ours: object) -> dict[str, object]:
-    """Follow a response to its end, and once more behind each of its events."""
+    """Follow a response to its end, and once more from after each of its events."""
     events = list(submit(client, **ours))
     response = events[-1].response
     deltas = "".join(event.delta for event in events if event.type == "response.output_text.delta")
@@ -44,9 +44,9 @@ def whole(client: openai.OpenAI, **ours: object) -> dict[str, object]:
 
 
 def patient(client: openai.OpenAI, cut: int = 0, broken_by: type[Exception] = openai.APIError) -> dict[str, object]:
-    """Follow a response, leaving after so many events each time if not 0, and going on whenever the stream breaks.
+    """Follow a response across breaks. If `leave` is not 0, leave after so many events each time.
 
-    A lost connection breaks it by an error of the HTTP client, which the SDK hands on as it is: `broken_by`.
+    A lost connection is an error of the HTTP client, which the SDK passes on unchanged: `broken_by`.
     """
     stream = submit(client, reduce="concat")
     events: list[Any] = []
@@ -74,7 +74,7 @@ def patient(client: openai.OpenAI, cut: int = 0, broken_by: type[Exception] = op
 
 
 def again(client: openai.OpenAI, response_id: str, after: int) -> Any:
-    """Read on, as soon as the server is there."""
+    """Continue reading as soon as the server is there."""
     for _ in range(100):
         try:
             return read_on(client, response_id, after)
@@ -84,7 +84,7 @@ def again(client: openai.OpenAI, response_id: str, after: int) -> Any:
 
 
 def cancelled(client: openai.OpenAI) -> list[str]:
-    """Cancel a response that is followed."""
+    """Cancel a response while it is followed."""
     event: Any = None
     for event in submit(client):
         if event.type == "response.created":
@@ -100,13 +100,15 @@ def transport_error() -> type[Exception]:
 
 
 def main(url: str, key: str, early: str) -> dict[str, object]:
-    """Follow responses in every way; with `early`, on a deployment whose streams end early; with `outlives`,
-    on one whose server is killed and comes back."""
+    """Follow responses in every way. With `early`, the deployment's streams end early.
+
+    With `outlives`, the deployment's server is killed and comes back.
+    """
     client = openai.OpenAI(base_url=f"{url}/v1", api_key=key, _strict_response_validation=True)
     if early == "early":
         return {"patient": patient(client)}
     if early == "outlives":
-        print("ready", flush=True)  # an SDK takes seconds to import, in which a server could come and go
+        print("ready", flush=True)  # importing an SDK takes seconds, in which a server could come and go
         sys.stdin.readline()
         return {"patient": patient(client, broken_by=transport_error())}
     return {

@@ -1,6 +1,6 @@
 """What a receiver that uses `openai` for Python does with a webhook: `python unwrap.py`.
 
-Standard input has {"body", "headers", "secrets"}. For each secret it prints what came out, or the error's name.
+Standard input has {"body", "headers", "secrets"}. For each secret it prints the result, or the error's name.
 """
 
 import json
@@ -11,7 +11,7 @@ import openai
 
 
 def unwrapped(body: str, headers: dict[str, str], secret: str) -> list[str]:
-    """Take a message."""
+    """Verify and parse a message."""
     try:
         event: Any = openai.OpenAI(api_key="any").webhooks.unwrap(body, headers, secret=secret)
     except openai.InvalidWebhookSignatureError as error:

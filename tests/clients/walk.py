@@ -1,6 +1,6 @@
 """What a program that uses `openai` for Python does with background responses: `python walk.py URL KEY`.
 
-It imports nothing but the package, so that it runs under any version of it, and prints what it saw as JSON.
+It imports only the package, so that it runs with any version of it, and prints what it saw as JSON.
 """
 
 import json
@@ -25,7 +25,7 @@ def ended(client: openai.OpenAI, response: openai.types.responses.Response) -> o
 
 
 def error(client: openai.OpenAI, **fields: object) -> list[object]:
-    """Submit what is refused."""
+    """Submit something that is refused."""
     try:
         client.responses.create(**{"model": "demo-1", "input": "x", "background": True, **fields})  # type: ignore[call-overload]
     except openai.APIStatusError as refused:

@@ -1,4 +1,4 @@
-"""Runs programs that use a client in processes of their own, and holds what they saw to what must be seen."""
+"""Runs programs that use a client, each in its own process, and compares what they saw with what they must see."""
 
 import json
 import subprocess
@@ -9,9 +9,9 @@ from typing import Any
 HERE = Path(__file__).parent
 WALK_SECONDS = 120
 
-# The variables of a deployment to walk through. The input is kept: a task may have ended before its items are listed.
+# The variables of a deployment for `walk`. The input is kept: a task may have ended before its items are listed.
 WALKED = {"REQUIRE_KEYS": "true", "KEEP_INPUT": "true"}
-# Whatever the language and the version.
+# For every language and version.
 EXPECTED: dict[str, Any] = {
     "queued": ["queued", "response", {"a": "b"}, "Say it.", True],
     "done": ["completed", True, True, None],
@@ -50,7 +50,7 @@ EXPECTED_OF_STREAM: dict[str, Any] = {
 
 
 def run(command: Sequence[str | Path], told: str = "") -> Any:
-    """Run a program and return what it printed. Raises AssertionError with what it complained of."""
+    """Run a program and return its output. Raises AssertionError with its complaint."""
     done = subprocess.run(
         [str(part) for part in command],
         cwd=HERE,
@@ -65,7 +65,7 @@ def run(command: Sequence[str | Path], told: str = "") -> Any:
 
 
 def walk(command: Sequence[str | Path], expected: Mapping[str, Any] = EXPECTED) -> str:
-    """Run a walk and return the client's version. Raises AssertionError with what was seen otherwise."""
+    """Run a walk and return the client's version. Raises AssertionError with every difference."""
     seen = run(command)
     version: str = seen.pop("version")
     assert seen == expected, {name: value for name, value in seen.items() if value != expected.get(name)}
@@ -73,5 +73,5 @@ def walk(command: Sequence[str | Path], expected: Mapping[str, Any] = EXPECTED) 
 
 
 def unwrapped(command: Sequence[str | Path], body: str, headers: Mapping[str, str], secrets: Sequence[str]) -> Any:
-    """What `webhooks.unwrap` makes of a message, with each secret: see `unwrap.py` and `unwrap.mjs`."""
+    """The result of `webhooks.unwrap` for a message, with each secret: see `unwrap.py` and `unwrap.mjs`."""
     return run(command, json.dumps({"body": body, "headers": dict(headers), "secrets": list(secrets)}))
