@@ -1,4 +1,4 @@
-"""A small Worker for testing the simulator itself: jobs that count a visit to each of their parts, by any route.
+"""A small Worker for testing the simulator itself: its jobs count a visit to each of their parts, by any route.
 
 `python -m tests.simulator.sample_worker SEED COUNT` runs seeds and prints a digest of all their traces.
 """
@@ -37,7 +37,7 @@ async def answered(call: Awaitable[Any]) -> Any:
 
 
 class Worker:
-    """Handlers of one isolate. Not a model of how to do it: it has no fence."""
+    """Handlers of one isolate. This is no good example: it has no fence."""
 
     def __init__(self, env: Env) -> None:
         self.env = env
@@ -97,7 +97,7 @@ class Worker:
 
 
 class Processor:
-    """The object: works from its alarm until the job is done."""
+    """The object: it works from its alarm until the job is done."""
 
     def __init__(self, ctx: ObjectContext, env: Env) -> None:
         self.ctx = ctx
@@ -130,7 +130,7 @@ class SampleApp:
 
 
 async def scenario(world: World) -> int:
-    """Some jobs, a restart, two changes of deployment, then quiet: every job that was accepted is done."""
+    """Some jobs, a restart, two changes of deployment, then quiet: every accepted job is done."""
     world.start_cron(30)
     accepted = []
 
@@ -148,7 +148,7 @@ async def scenario(world: World) -> int:
     await asyncio.sleep(100)
     world.deploy(TOP)
     world.faults.stop()
-    await asyncio.sleep(2_400)  # what lasts when faults stop: a model that is away, a database that is full
+    await asyncio.sleep(2_400)  # what continues after faults stop: an absent model, a full database
     await world.quiet(2000)
     states = dict(world.database.connection.execute("SELECT id, state FROM jobs").fetchall())
     assert all(states[job] == "done" for job in accepted), states
@@ -156,7 +156,7 @@ async def scenario(world: World) -> int:
 
 
 def run_seed(seed: int, template: Template, **options: Any) -> World:
-    """Run the scenario under every fault and give the closed world."""
+    """Run the scenario under every fault. Returns the closed world."""
     world = World(seed, SampleApp(), template, **{"faults": "swarm", **options})
     world.run(scenario)
     return world

@@ -1,4 +1,4 @@
-"""A model that is away for all tasks at once, through the whole Worker: tasks wait for it, and few calls ask for it."""
+"""A model that is away for all tasks at once, through the whole Worker: tasks wait for it and make few calls."""
 
 import asyncio
 from collections import defaultdict
@@ -40,10 +40,10 @@ OPTIONS = {
 
 
 class Seen:
-    """How the tasks ended, and when which task called the model and had an output, by its instructions.
+    """How the tasks ended, and when each called the model and had an output, by its instructions.
 
-    `routes` are those on which the tasks were before each change or death, and at the end. `rows_while_away` are those
-    that were read and written of D1 while the model was away.
+    `routes` are the routes of the tasks before each change or death, and at the end. `rows_while_away` are the rows
+    read and written in D1 while the model was away.
     """
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class Seen:
         self.back_at = 0.0
 
     def asked(self, task: str) -> list[float]:
-        """When the task called for the model while that was away, those out when it went away not among them."""
+        """When the task called the model during the absence, without calls that were already out."""
         return [at for at in self.calls[task] if AWAY_AT_SECONDS + 2.5 < at < self.back_at]
 
     def first_success(self, task: str) -> float:
@@ -63,7 +63,7 @@ class Seen:
         return min(at for at in self.outputs[task] if at >= self.back_at)
 
     def width(self, task: str, since: float, until: float) -> int:
-        """How many calls of the task were out at once at most, of those that began in that time."""
+        """The most calls of the task that were out at once, among those begun in that time."""
         began = [at for at in self.calls[task] if since <= at <= until]
         return max(sum(at - CALL_SECONDS < other <= at for other in began) for at in began)
 
@@ -76,7 +76,7 @@ def rows_of(world: World) -> list[dict[str, Any]]:
 
 
 def submit(number: int, letter: str = "w") -> ClientRequest:
-    """Make the request for a task, each chunk of which begins with the letter."""
+    """Make the request for a task whose chunks all begin with the letter."""
     text = "".join(f"{letter}{at:03d} abc. " for at in range(CHUNKS))
     return ClientRequest("POST", "/api/tasks", lambda: {"input": text, "instructions": f"t{number}"})
 
@@ -89,7 +89,7 @@ async def come(world: World, numbers: Iterable[int]) -> None:
 
 
 async def count_rows(world: World, seconds: float, seen: Seen) -> None:
-    """Count what is read and written from now on."""
+    """From now on, count the rows read and written."""
     read, written = world.database.rows_read, world.database.rows_written
     await asyncio.sleep(seconds)
     seen.rows_while_away = (world.database.rows_read - read, world.database.rows_written - written)
@@ -109,10 +109,10 @@ def work(
     broken: str = "",
     others: int = 0,
 ) -> Seen:
-    """Have tasks worked on while the model goes away and comes back; all isolates die at `kill_at`, then and again.
+    """Run tasks while the model goes away and comes back. All isolates die at `kill_at`, then and again.
 
-    Other deployments take over at `changes`. For chunks that begin as `broken` says it has no answer but 500. `others`
-    are tasks that come one by one, each 30 s after the one before, without such a chunk.
+    Other deployments take over at `changes`. Chunks whose beginning is `broken` always get a 500. `others` are tasks
+    without such a chunk, which come one by one, 30 s apart.
     """
     app, seen = Onceover(), Seen()
     app.watcher = Nobody()
@@ -172,7 +172,7 @@ def work(
 
 
 def check_patience(seen: Seen, tasks: int, away_seconds: float, *, pause_most: float) -> None:
-    """Nothing failed, few calls asked, the return was seen within a pause, and the tasks went on at full width."""
+    """Nothing failed, few calls were made, the return was seen within a pause, and full concurrency came back."""
     assert [(row["status"], row["completed"]) for row in seen.rows] == [("completed", CHUNKS)] * tasks
     for number in range(tasks):
         task = f"t{number}"
@@ -188,7 +188,7 @@ def check_patience(seen: Seen, tasks: int, away_seconds: float, *, pause_most: f
 @pytest.mark.parametrize("away_seconds", [1, 30, 300, 1_800])
 @pytest.mark.parametrize("deployment", [TOP, FREE], ids=["queue", "objects"])
 def test_a_task_waits_for_its_model(deployment: Deployment, away_seconds: float, absence: Absence):
-    """One task, in the middle of which the model goes away: it asks ever less often, and goes on when it is back."""
+    """The model goes away in the middle of one task, which calls less and less often, and continues on its return."""
     seen = work(deployment, 1, away_seconds, absence)
     check_patience(seen, 1, away_seconds, pause_most=min(2 * away_seconds, 300) + 25)
 
@@ -196,7 +196,7 @@ def test_a_task_waits_for_its_model(deployment: Deployment, away_seconds: float,
 @pytest.mark.parametrize("absence", ["5xx", "unreachable", "hang"])
 @pytest.mark.parametrize("deployment", [TOP, FREE, DIRECT], ids=["queue", "objects", "direct"])
 def test_what_an_hour_of_waiting_costs(deployment: Deployment, absence: Absence):
-    """The calls and rows of a task that waits for an hour, as docs/limits.md states them."""
+    """The calls and rows of a task that waits for an hour are those in docs/limits.md."""
     seen, nobody = (work(deployment, tasks, 3_600, absence, patience=7_200) for tasks in (1, 0))
     read, written = (most - least for most, least in zip(seen.rows_while_away, nobody.rows_while_away, strict=True))
     assert 17 <= len(seen.asked("t0")) <= 22
@@ -209,15 +209,15 @@ LONG = [pytest.param(seconds, marks=pytest.mark.campaign) for seconds in (30, 30
 
 @pytest.mark.parametrize("away_seconds", [1, *LONG])
 def test_many_tasks_wait_for_their_model(away_seconds: float):
-    """Five hundred tasks of a tenant, most on objects: none fails, and each goes on within a pause of the return."""
+    """Five hundred tasks of a tenant, most on objects: none fails, and each continues within a pause of the return."""
     seen = work(TOP, 500, away_seconds, "5xx")
     check_patience(seen, 500, away_seconds, pause_most=min(2 * away_seconds, 300) + AWAY_TURN)
 
 
 def test_waiting_tasks_share_their_questions():
-    """Tasks of one isolate take turns: five times as many ask less than twice as often, once it is no brown-out."""
+    """Tasks of one isolate take turns: five times as many call less than twice as often, once it is no brown-out."""
     asked = []
-    for tasks in (20, 100):  # the queue takes no more of one tenant
+    for tasks in (20, 100):  # the queue takes no more tasks of one tenant
         seen = work(TOP, tasks, 1_800, "5xx", isolates=1)
         assert {row["status"] for row in seen.rows} == {"completed"}
         away_at = AWAY_AT_SECONDS + limits.BROWN_OUT_SECONDS + 10
@@ -227,13 +227,13 @@ def test_waiting_tasks_share_their_questions():
 
 @pytest.mark.parametrize("away_seconds", [1, 30, 300, 1_800])
 def test_the_direct_route_waits_for_the_sweep(away_seconds: float):
-    """The sweep brings a waiting task back: it asks at most one run of cron later than elsewhere."""
+    """The sweep brings a waiting task back: it calls at most one cron run later than on other routes."""
     seen = work(DIRECT, 1, away_seconds, "5xx")
     check_patience(seen, 1, away_seconds, pause_most=min(2 * away_seconds, 300) + 25 + CRON_SECONDS)
 
 
 def test_a_task_that_stays_narrow_is_noticed(monkeypatch: pytest.MonkeyPatch):
-    """One call at a time also after the return: the check of the width fails, and nothing before it."""
+    """If a task still makes one call at a time after the return, the check of its concurrency fails, and no other."""
     narrow, once = Patience.narrow, set[Patience]()
 
     def for_good(patience: Patience, now: float) -> bool:
@@ -248,7 +248,7 @@ def test_a_task_that_stays_narrow_is_noticed(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_wait_goes_on_where_another_deployment_takes_over():
-    """From the queue to objects and back while the model is away: on each the tasks wait, and ask as rarely as ever."""
+    """A wait continues from the queue to objects and back: on each route tasks wait and call as rarely as before."""
     seen = work(QUEUE, 2, 1_800, "5xx", changes=((100, FREE), (900, QUEUE)))
     assert seen.routes == [{Route.QUEUE}, {Route.DURABLE_OBJECT}, {Route.QUEUE}]
     check_patience(seen, 2, 1_800, pause_most=325)
@@ -257,7 +257,7 @@ def test_a_wait_goes_on_where_another_deployment_takes_over():
 
 @pytest.mark.parametrize("deployment", [TOP, FREE, DIRECT], ids=["queue", "objects", "direct"])
 def test_a_wait_survives_the_death_of_everything(deployment: Deployment):
-    """All isolates die and the queue loses its messages, twice during the wait: no chunk is lost, nothing counted."""
+    """All isolates die and the queue loses its messages, twice during the wait: no chunk is lost, nothing counts."""
     seen = work(deployment, 2, 1_800, "5xx", kill_at=(100, 900))
     assert [(row["status"], row["completed"], row["stalls"]) for row in seen.rows] == [("completed", CHUNKS, 0)] * 2
     for number in range(2):
@@ -266,7 +266,7 @@ def test_a_wait_survives_the_death_of_everything(deployment: Deployment):
 
 @pytest.mark.parametrize("deployment", [TOP, FREE, DIRECT], ids=["queue", "objects", "direct"])
 def test_patience_ends(deployment: Deployment):
-    """A model that is away for longer than MODEL_PATIENCE_SECONDS: tasks fail with the cause and keep their chunks."""
+    """If a model is away longer than MODEL_PATIENCE_SECONDS, tasks fail with the cause and keep their chunks."""
     late = CRON_SECONDS if deployment is DIRECT else 0
     seen = work(deployment, 2, 4_000, "5xx", patience=600)
     for row in seen.rows:
@@ -276,7 +276,7 @@ def test_patience_ends(deployment: Deployment):
 
 
 def test_without_patience_attempts_decide():
-    """MODEL_PATIENCE_SECONDS=0: three failures of a chunk end the task within seconds, as ever."""
+    """With MODEL_PATIENCE_SECONDS=0, three failures of a chunk end the task within seconds."""
     seen = work(TOP, 1, 4_000, "5xx", patience=0)
     assert [(row["status"], row["error_code"]) for row in seen.rows] == [("failed", "model_unavailable")]
     assert len(seen.calls["t0"]) < 2 * CHUNKS
@@ -285,8 +285,10 @@ def test_without_patience_attempts_decide():
 
 @pytest.mark.parametrize("deployment", [TOP, FREE, DIRECT], ids=["queue", "objects", "direct"])
 def test_a_chunk_that_alone_fails_ends_its_task(deployment: Deployment):
-    """Ten of its failures end the task within a quarter of an hour, as long as calls of other tasks show that they are
-    its own. The other tasks come one by one, and none of them fails."""
+    """Ten failures of one chunk end its task within a quarter of an hour, if other tasks' calls succeed.
+
+    The other tasks come one by one, and none of them fails.
+    """
     seen = work(deployment, 1, 0.001, "5xx", broken="w002", others=40)
     broken, *others = seen.rows
     assert (broken["status"], broken["error_code"], broken["failed"]) == ("failed", "model_unavailable", 1)

@@ -1,6 +1,6 @@
-"""A share of the calls fails for a while: tasks bear it, and pay little for it. One tenant's trouble is its own.
+"""A share of the calls fails for a while: tasks survive cheaply, and one tenant's trouble stays its own.
 
-`python -m simulator.brownouts` has the whole table, up to an hour of it.
+`python -m simulator.brownouts` has the whole table, up to an hour.
 """
 
 import json
@@ -23,8 +23,10 @@ from src.store.work import WorkStore
 @pytest.mark.parametrize("route", ["queue", "objects", "direct"])
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.8])
 def test_a_minute_of_it_fails_no_task(share: float, route: str):
-    """No task fails but those with a chunk that always does. Calls are what the share makes of them, and runs are as
-    wide as ever within 10 s."""
+    """No task fails except those with a chunk that always fails.
+
+    Calls are what the share makes necessary, and runs make as many calls at once as before within 10 s.
+    """
     outcome = play(BrownOut(share, 60, route, 20, apart(route)))
     assert outcome.poisoned > 0
     assert outcome.faults() == [], outcome
@@ -32,12 +34,12 @@ def test_a_minute_of_it_fails_no_task(share: float, route: str):
 
 @pytest.mark.parametrize("route", ["queue", "objects", "direct"])
 def test_ten_minutes_of_it_fail_no_task(route: str):
-    """The same for ten minutes, half of the calls."""
+    """The same for ten minutes, with half of the calls failing."""
     assert play(BrownOut(0.5, 600, route, 20, apart(route))).faults() == []
 
 
 def test_pauses_of_the_direct_route_end_on_time():
-    """A run that waits for a pause comes before its end and sits out the rest, since cron comes once a minute only."""
+    """A run that waits for a pause comes before its end and waits for the rest, since cron comes only once a minute."""
     assert play(BrownOut(0.5, 60, "direct", 3, 15.0)).faults() == []
 
 
@@ -51,12 +53,12 @@ def test_pauses_of_the_direct_route_end_on_time():
     ],
 )
 def test_texts_that_always_fail_are_their_tenants_trouble(neighbours: Neighbours):
-    """Another tenant's task is late by two seconds and one call at most, however many of them there are."""
+    """However many such tasks there are, another tenant's task is late by at most two seconds and one call."""
     assert max(lateness(neighbours)) <= LATE_SECONDS_MOST
 
 
 def test_a_long_task_beside_them_is_as_wide_as_ever():
-    """It has no failures of its own, so it never waits for another tenant's."""
+    """A long task has no failures of its own, so it never waits for another tenant's."""
     assert max(lateness(Neighbours(100, "queue", chunks=24, isolates=1, come_at=(5.0,)))) <= LATE_SECONDS_MOST
 
 
@@ -69,20 +71,20 @@ def wrong(brown_out: BrownOut) -> list[str]:
 
 @pytest.mark.campaign
 def test_without_the_others_share_a_brown_out_fails_tasks(monkeypatch: pytest.MonkeyPatch):
-    """Any other success makes a failure count, as it once did: ten of them, with all their pauses, end chunks."""
+    """If a single success elsewhere makes a failure count, as in earlier code, ten such failures end sound chunks."""
     monkeypatch.setattr(limits, "OTHERS_SHARE", 0.0)
     assert "tasks ended as they should not" in " ".join(wrong(BrownOut(0.8, 1_200)))
 
 
 def test_without_the_pauses_a_chunk_ends_within_the_brown_out(monkeypatch: pytest.MonkeyPatch):
-    """Three failures that count, and no time between them: that happens to chunks that nothing is wrong with."""
+    """Without pauses between failures that count, three failures come in a row and end sound chunks."""
     monkeypatch.setattr(limits, "FAILURES_COUNTED_MOST", 3)
     monkeypatch.setattr(failures, "pause_seconds", lambda counted, chance: 0.5)
     assert "tasks ended as they should not" in " ".join(wrong(BrownOut(0.3, 600)))
 
 
 def test_without_what_isolates_tell_each_other_a_lone_chunk_waits_for_an_hour(monkeypatch: pytest.MonkeyPatch):
-    """On objects, each in an isolate of its own, the last chunk of a task has nobody else to be compared with."""
+    """If isolates share nothing, a task's last chunk, alone in its isolate, has no other calls to be compared with."""
 
     async def told(*_arguments: Any) -> None:
         return None
@@ -93,13 +95,13 @@ def test_without_what_isolates_tell_each_other_a_lone_chunk_waits_for_an_hour(mo
 
 
 def test_without_short_pauses_in_a_brown_out_runs_stay_narrow(monkeypatch: pytest.MonkeyPatch):
-    """A task whose latest calls have all failed would wait for minutes, as for a model that is away."""
+    """Without short pauses, a task whose latest calls have all failed waits for minutes, as for an absent model."""
     monkeypatch.setattr(limits, "BROWN_OUT_SECONDS", -1.0)
     assert "narrow after its end" in wrong(BrownOut(0.8, 600, "objects"))
 
 
 def test_without_width_that_follows_the_share_more_calls_are_out(monkeypatch: pytest.MonkeyPatch):
-    """A run of six calls at a time has one or two out while four in five fail."""
+    """If a run's width follows the share of failures, it has one or two of six calls out while four in five fail."""
     usual = News.width
     news, now = News(), 100.0
     for chunk in range(10):
@@ -110,7 +112,7 @@ def test_without_width_that_follows_the_share_more_calls_are_out(monkeypatch: py
 
 
 def test_without_news_of_its_own_a_tenant_waits_for_another(monkeypatch: pytest.MonkeyPatch):
-    """As it once was: what an isolate knows of a model is one for all tenants."""
+    """If an isolate's knowledge of a model is shared by all tenants, one tenant waits for another's trouble."""
     usual = ModelNews.of
     monkeypatch.setattr(ModelNews, "of", lambda news, tenant, model: usual(news, "", model))
     monkeypatch.setattr(core_news.Answers, "note", lambda answers, at: None)
@@ -118,7 +120,7 @@ def test_without_news_of_its_own_a_tenant_waits_for_another(monkeypatch: pytest.
 
 
 def test_patience_runs_on_while_others_succeed():
-    """A task that alone fails, and whose failures do not count, ends: it hears of others, and has had no answer."""
+    """A task that fails alone, with failures that do not count, ends: others succeed, and it has had no answer."""
     news = News()
     patience = Patience(news, 600, now=0.0)
     for at in range(0, 700, 10):
@@ -128,11 +130,11 @@ def test_patience_runs_on_while_others_succeed():
     assert patience.over(700)
 
 
-# --- What is asked -------------------------------------------------------------------------------------------------
+# --- The demands -----------------------------------------------------------------------------------------------
 
 
 def test_what_is_asked_of_a_brown_out():
-    """Wrong ends, too many calls, poisoned tasks that go on and runs that stay narrow are each told."""
+    """Wrong ends, too many calls, unfinished poisoned tasks and runs with too few calls at once are each reported."""
     brown_out = BrownOut(0.5, 60)
     good = Outcome(brown_out=brown_out, tasks=9, poisoned=1, lost=(), calls=150, needed=100, late=910, wide=10)
     assert good.faults() == []
@@ -143,7 +145,7 @@ def test_what_is_asked_of_a_brown_out():
 
 
 def test_the_command_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    """It prints a table and writes the figures; the exit status says whether all is well."""
+    """It prints a table and writes the figures. The exit status says whether all is well."""
     report = tmp_path / "brownouts.json"
     arguments = [
         "--percent",

@@ -1,4 +1,4 @@
-"""The Worker under all faults: seeds, crashes, races, ablations and replays, at the scale of one commit.
+"""The Worker under all faults: seeds, crashes, races, ablations and replays, in a size for each commit.
 
 `python -m simulator` runs more of the same.
 """
@@ -31,7 +31,7 @@ TASKS_LEAST = 5_000
 FIRED_LEAST = 50
 ABLATION_SEEDS_MOST = 200
 CONTROLS = 25
-# In how many of the schedules.
+# In how many of the schedules each check must have judged.
 JUDGED_LEAST = {
     patience.CALLS_JUDGED: 30,
     end_checks.TASKS_JUDGED: 80,
@@ -45,7 +45,7 @@ JUDGED_LEAST = {
     undelayed.RUNS_JUDGED: 60,
     undelayed.STARTS_JUDGED: 5,
 }
-# Every handler with suspension points must be among those at which a crash was tried.
+# A crash must be tried in every handler that has suspension points.
 HANDLERS = {"fetch", "queue", "scheduled", "alarm", "rpc.start", "rpc.infer", "rpc.abort", "rpc.close"}
 
 
@@ -55,7 +55,7 @@ def seeds() -> Tally:
 
 
 def test_no_schedule_breaks_an_invariant(seeds: Tally):
-    """2,000 seeded schedules: nothing lost, doubled, written behind a newer fence, miscounted or left behind."""
+    """2,000 seeded schedules: nothing is lost, doubled, written behind a newer fence, miscounted or left behind."""
     assert seeds.failures == []
     assert seeds.schedules == SCHEDULES
     assert seeds.accepted >= TASKS_LEAST
@@ -63,8 +63,7 @@ def test_no_schedule_breaks_an_invariant(seeds: Tally):
 
 
 def test_every_kind_of_fault_fired(seeds: Tally):
-    """Each of the faults 1 to 30, 32 and 33 of the design's list struck at least 50 times in these schedules, and none
-    of our kinds is idle."""
+    """Each of the faults 1 to 30, 32 and 33 of the design's list struck at least 50 times, and no kind is idle."""
     fired = seeds.fired_by_number()
     assert set(fired) == {*range(1, 31), 32, 33}
     assert {number: count for number, count in fired.items() if count < FIRED_LEAST} == {}
@@ -73,38 +72,38 @@ def test_every_kind_of_fault_fired(seeds: Tally):
 
 
 def test_checks_that_excuse_much_have_judged(seeds: Tally):
-    """Each check that faults may excuse a schedule from judges in a stated share of the schedules at least."""
+    """Each check that faults may excuse judges at least a stated share of the schedules."""
     assert {name: seeds.judging[name] for name in JUDGED_LEAST if seeds.judging[name] < JUDGED_LEAST[name]} == {}
     assert seeds.idle(None) == ()
     assert seeds.judged[letting_go.RUNS_EXCUSED] > 0
 
 
 def test_responses_are_submitted_and_joined(seeds: Tally):
-    """Clients of `/v1` send again, and join what they had sent before."""
+    """Clients of `/v1` send again, and join their earlier sendings."""
     assert seeds.told["join"] >= 30
     assert seeds.told["doubled"] <= seeds.told["join"] / 10
 
 
 def test_the_schedules_reach_every_end(seeds: Tally):
-    """Tasks end in each of the ways there are, so that no invariant holds for want of cases."""
+    """Tasks end in every possible way, so each invariant meets cases."""
     assert all(seeds.statuses[name] > 100 for name in ("completed", "failed", "cancelled", "erased"))
     assert seeds.in_doubt > 1_000
 
 
 def test_the_schedules_reach_the_limit_of_requests(seeds: Tally):
-    """Requests are refused by the limiter often, and clients that obey are served all the same."""
+    """The limiter refuses requests often, and clients that obey are served nevertheless."""
     assert seeds.told["limited"] > 300
 
 
 @pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.name)
 def test_a_crash_at_any_point_breaks_nothing(flow: Flow):
-    """Each suspension point of the flow, before and after its effect: every invariant holds after a crash there."""
+    """After a crash at each suspension point of the flow, before and after its effect, every invariant is true."""
     counts = all_singles(flow)
     assert counts.total() == 2 * len(flow.run({}))
 
 
 def test_crashes_were_tried_in_every_handler():
-    """The flows pass suspension points of each handler, so that no handler goes untested."""
+    """The flows pass suspension points of every handler."""
     labels = {label.partition(":")[0] for flow in FLOWS for label in flow.run({})}
     assert labels == HANDLERS
 
@@ -117,20 +116,22 @@ def test_pairs_of_crashes_break_nothing():
 
 @pytest.mark.campaign
 def test_every_interleaving_of_two_workers_within_the_bound():
-    """Two workers on one task, by a duplicate, a lease that ran out, or a cancel and a retry: all schedules that
-    deviate from first in, first out as often as `sections.RACES` says."""
+    """Two workers on one task, in all schedules up to so many deviations from first in, first out.
+
+    They meet by a duplicate, an expired lease, or a cancel and a retry. `sections.RACES` sets the deviations.
+    """
     found = sections.races()
     assert sum(sum(outcomes.values()) for outcomes in found.values()) > 5_000
-    # Both may win where the lease runs out in the moment of the last write, and the search saw either.
+    # If the lease ends at the moment of the last write both may win, and the search saw both results.
     assert all(len(outcomes) == 2 for name, outcomes in found.items() if not name.startswith("duplicate"))
 
 
 @pytest.mark.campaign
-# An ablation may drop a coroutine: that is what it is to show, and Python warns of it when it collects it.
+# An ablation may drop a coroutine on purpose, and Python warns when it is collected.
 @pytest.mark.filterwarnings("ignore:coroutine:RuntimeWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("ablation", ABLATIONS, ids=lambda ablation: ablation.name)
 def test_a_safeguard_that_is_missing_is_noticed(ablation: Ablation):
-    """Without the safeguard some seed of the first 200 breaks an invariant; with it, the same seeds break none."""
+    """Without the safeguard some seed of the first 200 breaks an invariant. With it, the same seeds break none."""
     caught = sections.catch(ablation, ABLATION_SEEDS_MOST)
     assert caught is not None
     for seed in {*range(CONTROLS), caught[0]}:
@@ -153,13 +154,13 @@ def test_an_ablation_leaves_no_trace():
     ],
 )
 def test_an_ablation_of_what_is_not_there_fails(name: str, old: str, new: str, says: str):
-    """A statement that was renamed, or lost the part, or would lose a parameter, is noticed when the patch is made."""
+    """If a statement was renamed, or lacks the part, or would lose a parameter, making the patch fails."""
     with pytest.raises(AssertionError, match=says):
         substitutes.swapped(name, old, new)
 
 
 def test_failing_seeds_replay_exactly():
-    """Five failing seeds, ten times each: the same trace and the same failure."""
+    """Five failing seeds, ten times each, give the same trace and the same failure."""
     assert sections.replays(5, 10) == {"failingSeeds": 5, "times": 10, "disagreements": 0}
 
 
@@ -173,13 +174,13 @@ def test_seeds_are_the_same_in_other_processes():
 
 @pytest.mark.parametrize("regression", REGRESSIONS, ids=lambda regression: regression.name)
 def test_bugs_that_were_found_stay_away(regression: Regression):
-    """The seed that showed the bug, and some neighbours, break nothing now."""
+    """The seed that once showed the bug, and some neighbours, now break nothing."""
     for seed in {regression.seed, *range(10)}:
         assert regression.at(seed).failure is None, regression.what
 
 
 def test_a_failure_is_shrunk_and_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """A failing seed comes out of the command line with fewer faults, a timeline, and the command that replays it."""
+    """The command line prints a failing seed with fewer faults, a timeline, and the command that replays it."""
     ablation = BY_NAME["lease_in_claim"]
     for owner, name, value in ablation.patches:
         monkeypatch.setattr(owner, name, value)
@@ -190,7 +191,7 @@ def test_a_failure_is_shrunk_and_told(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert "taken over although its lease was live" in (explanation.result.failure or "")
     told_faults = [line.split()[-1] for line in explanation.lines() if line.split()[2] == "fault"]
     assert Counter(told_faults) == explanation.result.fired
-    # What the missing safeguard is for: a second message, from the queue or from a sender that saw an error.
+    # The missing safeguard protects from a second message, by the queue or by a sender that saw an error.
     assert {"duplicate_delivery", "send_reply_lost"} & set(told_faults)
     assert main(["--seed", str(seed), "--faults", "harmless"]) == 1
     told = capsys.readouterr().out
@@ -199,7 +200,7 @@ def test_a_failure_is_shrunk_and_told(monkeypatch: pytest.MonkeyPatch, capsys: p
 
 
 def test_the_help_lists_every_fault(capsys: pytest.CaptureFixture[str]):
-    """`--help` names each kind of fault, with its number and what happens."""
+    """`--help` names each kind of fault, with its number and its effect."""
     with pytest.raises(SystemExit):
         main(["--help"])
     told = capsys.readouterr().out
@@ -207,7 +208,7 @@ def test_the_help_lists_every_fault(capsys: pytest.CaptureFixture[str]):
 
 
 def test_half_of_the_schedules_have_the_hosted_clock():
-    """Whatever the profile: half have the clock that stands still, with either loop; all take promises alone."""
+    """With every profile, half have the clock that stands still, with either loop. All accept only promises."""
     drawn = [hosted_rates(Random(seed)) for seed in range(400)]
     standing = [one for one in drawn if one.get("clock_standing")]
     assert 160 <= len(standing) <= 240
@@ -217,13 +218,13 @@ def test_half_of_the_schedules_have_the_hosted_clock():
 
 
 def test_the_hosted_runtime_excuses_nothing(seeds: Tally):
-    """No check takes what the hosted runtime is like for a disturbance."""
+    """No check treats the hosted runtime's behaviour as a disturbance."""
     assert not HOSTED & (CRASHES | MODEL | LATE_TO_HEAR)
     assert all(seeds.fired[name] >= FIRED_LEAST for name in HOSTED)
 
 
 def test_the_command_line_reports(capsys: pytest.CaptureFixture[str]):
-    """A run ends with the table of faults and a verdict with its bound; replaying a green seed shows its timeline."""
+    """A run ends with the table of faults and a verdict with its bound. Replaying a green seed shows its timeline."""
     assert main(["--seeds", "30", "--workers", "1"]) == 0
     told = re.sub(r"\s+", " ", capsys.readouterr().out)
     assert "0 of 30 schedules broke an invariant" in told
@@ -234,7 +235,7 @@ def test_the_command_line_reports(capsys: pytest.CaptureFixture[str]):
 
 @pytest.mark.parametrize("profile", [AWAY, FULL, WEBHOOKS])
 def test_a_campaign_that_judges_nothing_fails(profile: str, monkeypatch: pytest.MonkeyPatch):
-    """What a campaign is for must have come up in one of its schedules, or it has shown nothing."""
+    """A campaign whose subject occurs in none of its schedules fails, since it has shown nothing."""
     monkeypatch.setattr(pool, "run_seed", lambda seed, **_options: Result(seed, profile))
     assert main(["--faults", profile, "--seeds", "3", "--workers", "1"]) == 1
     assert main(["--faults", "calm", "--seeds", "3", "--workers", "1"]) == 0
@@ -248,7 +249,7 @@ def test_the_figures_are_json(seeds: Tally):
 
 
 def test_a_crowd_keeps_the_promises():
-    """200 tasks of four tenants, some poisoned, in one schedule: every invariant holds, and all of them end."""
+    """200 tasks of four tenants, some poisoned, in one schedule: no invariant breaks, and all of them end."""
     result = run_seed(0, crowd=True)
     assert result.failure is None
     assert result.accepted >= 150
@@ -256,12 +257,12 @@ def test_a_crowd_keeps_the_promises():
 
 @pytest.mark.parametrize(("profile", "name"), [(LATE, "d1_lands_later"), (OVERLOAD, "d1_shared")])
 def test_a_campaign_of_its_own_has_ten_times_its_fault(profile: str, name: str):
-    """Whatever else a schedule draws, the fault that the campaign is for strikes ten times as often as usual."""
+    """Whatever else a schedule draws, its campaign's own fault strikes ten times as often as usual."""
     drawn = [rates(profile, Random(seed), Random(seed), Random(seed))[name] for seed in range(20)]
     assert drawn == [10 * KINDS[name].rate] * 20
 
 
 def test_half_of_the_schedules_have_a_database_of_their_own():
-    """A shared database makes all of a run slower: the others look elsewhere, as they did before."""
+    """A shared database slows the whole run, so half of the schedules have their own and test other things."""
     drawn = [rates("swarm", Random(seed), Random(seed), Random(f"{seed}"))["d1_shared"] for seed in range(400)]
     assert 200 <= drawn.count(0.0) <= 300

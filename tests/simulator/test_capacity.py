@@ -8,7 +8,7 @@ from simulator.campaign.arrivals import Figures, Stream, carried, is_worse, play
 
 @pytest.mark.parametrize("route", ["queue", "objects"])
 def test_a_stream_of_tasks_leaves_the_database_idle(route: str):
-    """A task every three seconds: none is refused, and each costs the calls that the plan beyond one database names."""
+    """With a task every three seconds none is refused, and each costs the calls named in the capacity plan."""
     figures = play(Stream(0.3, 0.01, route=route, seconds=30))
     assert figures.tasks > 3
     assert (figures.refused, figures.unfinished) == (0, 0)
@@ -19,7 +19,7 @@ def test_a_stream_of_tasks_leaves_the_database_idle(route: str):
 
 
 def test_the_rate_is_found_at_which_a_task_takes_twice_as_long():
-    """The last figures are of a rate that is carried, and twice that rate is not."""
+    """The last figures are of a rate that is carried. Twice that rate is not."""
     alone, most = carried(Stream(0.2, 0.05, chunks=6, seconds=20), 0, steps=1)
     assert most.stream.rate > alone.stream.rate
     assert not is_worse(most, alone, 2.0)
@@ -32,7 +32,7 @@ def test_the_rate_is_found_at_which_a_task_takes_twice_as_long():
     [(0, 0, 2.0, False), (0, 0, 2.1, True), (1, 0, 1, True), (0, 1, 1, True)],
 )
 def test_what_counts_as_worse(refused: int, unfinished: int, task: float, worse: bool):
-    """A refusal, a task that does not end, or more than twice the time."""
+    """Worse means a refusal, a task that does not end, or more than twice the time."""
 
     def figures(refused: int, unfinished: int, task: float) -> Figures:
         stream = Stream(1, 0.01)
@@ -44,7 +44,7 @@ def test_what_counts_as_worse(refused: int, unfinished: int, task: float, worse:
 
 
 def test_the_command_prints_a_table(capsys: pytest.CaptureFixture[str]):
-    """One line for a task alone, and one for the most that is carried."""
+    """There is one line for a task alone, and one for the highest rate that is carried."""
     assert capacity.main(["--service-ms", "100", "--chunks", "2", "--seconds", "10"]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
     assert len(lines) == 2

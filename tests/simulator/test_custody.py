@@ -1,4 +1,4 @@
-"""The invariants of custody and of what clients were told: what they notice, and what they must let pass."""
+"""The invariants of custody and of client promises: what they notice, and what they must allow."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ class Watched:
     def __init__(self) -> None:
         self.broken: list[str] = []
         self.full_ms = 0
-        self.settles = True  # whether the bill counts what is answered as settled
+        self.settles = True  # whether the bill counts answered calls as settled
         self.now_ms = lambda: 0
         self.loop = SimpleNamespace(call_soon=self._call_soon, outside=None, now=lambda: 0.0)
         self.model = SimpleNamespace()
@@ -54,7 +54,7 @@ class Watched:
         self.app.hears(json.dumps(told, separators=(",", ":")))
 
     def output(self, text: str) -> Coroutine[Any, Any, None]:
-        """Give a call of the model that brings back this output, to run in its own asyncio task."""
+        """Make a call of the model that returns this output, to run in its own asyncio task."""
 
         async def call() -> None:
             self.invariants.rows[KEY].settled += self.settles
@@ -63,13 +63,13 @@ class Watched:
         return call()
 
     async def failure(self, error: ModelError) -> None:
-        """Be a call that fails."""
+        """Act as a call that fails."""
         self.invariants.rows[KEY].settled += self.settles
         self.model.failed(CALL, error)
 
 
 async def run_of(world: Watched, fence: int, *, beside: Callable[[], Coroutine[Any, Any, None]] | None = None) -> None:
-    """A run of a claim: one call, maybe another run while it is out, and the end."""
+    """A run of a claim: one call, perhaps another run while it is out, and the end."""
     world.logs("claimed", fence)
     call = asyncio.create_task(world.output(f"of {fence}"))
     if beside is not None:
@@ -86,7 +86,7 @@ def watched() -> Watched:
 
 
 def test_an_output_that_is_not_on_record_is_noticed():
-    """A run that ends while the task is still its own has each of its outputs in the database."""
+    """If the task is still its own, a run ends with each of its outputs in the database."""
     world = watched()
     asyncio.run(run_of(world, 1))
     assert ["1 of 1 outputs that had come were thrown away" in broken for broken in world.broken] == [True]
@@ -98,7 +98,10 @@ def test_an_output_that_is_not_on_record_is_noticed():
 
 @pytest.mark.parametrize(("full_seconds", "noticed"), [(0, True), (19, True), (20, False)])
 def test_a_full_database_excuses_a_run_that_it_was_full_under(full_seconds: int, noticed: bool):
-    """For half of a lease of the run's own time; what was full before or after it says nothing of it."""
+    """The database must be full for half of a lease of the run's own time.
+
+    Fullness before or after it does not count.
+    """
     world = watched()
     world.full_ms = 1000 * full_seconds
     asyncio.run(run_of(world, 1))
@@ -113,7 +116,7 @@ def test_a_full_database_excuses_a_run_that_it_was_full_under(full_seconds: int,
     "error", [None, ModelUnavailable("503"), ModelTimeout("no reply"), ModelConnectionLost("lost")]
 )
 def test_an_answered_call_that_is_booked_as_doubted_is_noticed(error: ModelError | None, settles: bool):
-    """With an output or an error. A call without an answer may be in doubt."""
+    """This concerns answers with an output and with an error. A call without an answer may be in doubt."""
     world = watched()
     world.settles = settles
     world.invariants.outputs[KEY, "0", "0"] = "out"
@@ -131,7 +134,7 @@ def test_an_answered_call_that_is_booked_as_doubted_is_noticed(error: ModelError
 
 
 def test_an_output_belongs_to_the_run_that_asked_for_it():
-    """Of two runs of a task in one invocation neither answers for what the other has lost."""
+    """Of two runs of a task in one invocation, neither is responsible for what the other loses."""
     world = watched()
     world.invariants.rows[KEY].fence = 2
     world.invariants.outputs[KEY, "0", "0"] = "of 2"
@@ -144,7 +147,7 @@ def test_an_output_belongs_to_the_run_that_asked_for_it():
 
 @pytest.mark.parametrize("taken_back", [False, True])
 def test_a_task_whose_client_was_told_of_another_request_is_not_there(taken_back: bool):
-    """A submission that landed late may have been taken back before its client hears that the key is taken."""
+    """A late submission may have been taken back before its client hears that the key is taken."""
     world = Watched()
     promises = ClientPromises(world, world.invariants)  # type: ignore[arg-type]
     arrival = SimpleNamespace(

@@ -31,7 +31,7 @@ NOW_MS = 1_790_000_000_123
 
 
 def use(work: Callable[[Database], Awaitable[Any]], rates: dict[str, float] | None = None) -> Any:
-    """Run `work(db)` against a fresh database without a network, and give what it returns."""
+    """Run `work(db)` against a fresh database without a network, and return its result."""
     server = DatabaseServer(TEMPLATE, FaultPlan(Random(1), rates), lambda: NOW_MS)
     coroutine = work(Database(server, DirectPort()))
     try:
@@ -44,7 +44,7 @@ def use(work: Callable[[Database], Awaitable[Any]], rates: dict[str, float] | No
 
 
 def refusal(sql: str, *values: Any, rates: dict[str, float] | None = None) -> str:
-    """The message of the error that a statement meets."""
+    """The message of the error for a statement."""
 
     async def work(db: Database) -> str:
         with pytest.raises(JsError) as caught:
@@ -55,7 +55,7 @@ def refusal(sql: str, *values: Any, rates: dict[str, float] | None = None) -> st
 
 
 def test_results_have_the_shape_of_the_sdk():
-    """`run`/`all` give results and meta, `first` a row, a column or None, `raw` lists."""
+    """`run`/`all` return results and meta, `first` a row, a column or None, `raw` lists."""
 
     async def work(db: Database) -> None:
         insert = db.prepare("INSERT INTO t VALUES (?, ?, ?) RETURNING id, note")
@@ -76,7 +76,7 @@ def test_results_have_the_shape_of_the_sdk():
 
 
 def test_numbers_bind_as_doubles():
-    """As JavaScript's numbers do: the type is real, a STRICT integer column takes it, 5.0 comes back as 5."""
+    """As with JavaScript's numbers, the type is real, a STRICT integer column accepts it, and 5.0 comes back as 5."""
 
     async def work(db: Database) -> None:
         row = (
@@ -91,7 +91,7 @@ def test_numbers_bind_as_doubles():
 
 
 def test_values_that_do_not_cross_are_refused():
-    """A big integer and an object raise D1_TYPE_ERROR at `bind`; a lone surrogate becomes U+FFFD; a blob a list."""
+    """A big integer and an object raise D1_TYPE_ERROR at `bind`. A lone surrogate becomes U+FFFD, a blob a list."""
 
     async def work(db: Database) -> None:
         statement = db.prepare("SELECT ? AS v")
@@ -123,12 +123,12 @@ def test_values_that_do_not_cross_are_refused():
     ],
 )
 def test_errors_are_worded_like_d1(sql: str, values: tuple[Any, ...], message: str):
-    """Limits and bad statements meet the errors, by class and code, that D1 gives."""
+    """Limits and bad statements give D1's errors, by class and code."""
     assert refusal(sql, *values) == message
 
 
 def test_a_batch_is_one_transaction():
-    """When a statement of a batch fails, none of them is there; when all succeed, all are."""
+    """If a statement of a batch fails, none takes effect. If all succeed, all do."""
 
     async def work(db: Database) -> None:
         insert = db.prepare("INSERT INTO t VALUES (?, 1, NULL)")
@@ -142,7 +142,7 @@ def test_a_batch_is_one_transaction():
 
 
 def test_sql_sees_the_database_clock():
-    """Every way to ask for the time gives the virtual clock, to the millisecond; fixed dates are untouched."""
+    """Every way to read the time gives the virtual clock, to the millisecond. Fixed dates are untouched."""
 
     async def work(db: Database) -> None:
         row = await db.prepare(
@@ -166,7 +166,7 @@ def test_sql_sees_the_database_clock():
 
 
 def test_rows_written_count_tables_and_indexes():
-    """One for the table, one for each index touched, none for those of a deletion; a text key with rowids is one."""
+    """One for the table, and one for each index touched, except in a deletion. A text key with rowids is an index."""
 
     async def work(db: Database) -> None:
         async def written(sql: str) -> int:
@@ -198,7 +198,7 @@ def test_rows_read_count_scans():
 
 @pytest.mark.parametrize(("fault", "landed"), [("d1_failed_before_commit", 0), ("d1_failed_after_commit", 1)])
 def test_a_lost_connection_leaves_the_write_in_doubt(fault: str, landed: int):
-    """The same error, with the write done or not, as the kind of fault says."""
+    """The error is the same with the write done or not. The kind of fault decides."""
 
     async def work(db: Database) -> int:
         with pytest.raises(JsError, match="Network connection lost"):
@@ -209,13 +209,13 @@ def test_a_lost_connection_leaves_the_write_in_doubt(fault: str, landed: int):
 
 
 def test_overload_is_refused_before_anything_is_done():
-    """Overload has its own words and does nothing."""
+    """Overload has its own message and does nothing."""
     message = refusal("INSERT INTO t VALUES ('a', 1, NULL)", rates={"d1_overloaded": 1.0})
     assert message == "D1_ERROR: D1 DB is overloaded. Requests queued for too long."
 
 
 def test_a_used_database_comes_back_as_new():
-    """Rows of one simulation are gone in the next, the template's own rows are back, and it is the same connection."""
+    """In the next simulation the rows are gone, the template's own rows are back, and the connection is the same."""
 
     async def dirty(db: Database) -> int:
         await db.prepare("INSERT INTO t VALUES ('a', 1, NULL)").run()
@@ -230,7 +230,7 @@ def test_a_used_database_comes_back_as_new():
 
 
 def test_an_answer_that_is_late_comes_after_its_effect():
-    """The write is there at once; who asked for it hears of it up to 25 s later."""
+    """The write is there at once. Its sender gets the answer up to 25 s later."""
 
     async def fetch(env: Any, request: Any, ctx: Any) -> None:
         await mark(env, request, "was here")

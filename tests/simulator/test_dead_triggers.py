@@ -1,4 +1,4 @@
-"""Queue, cron, alarms and RPC that fail at entry for a simulated day, each alone and together, while clients poll."""
+"""Queue, cron, alarms and RPC fail at entry for a simulated day, each alone and all together, while clients poll."""
 
 import asyncio
 from collections import defaultdict
@@ -50,7 +50,7 @@ class Sendings:
 
 
 def a_day(dead: tuple[str, ...], deployment: Deployment, wait_seconds: float, chunks: int = CHUNKS) -> Result:
-    """A task every two hours, each polled until it has ended; faults stop when the last one has."""
+    """A task comes every two hours and is polled until it has ended. Faults stop when the last one has."""
     specs = tuple(TaskSpec(DAY_SECONDS * at / TASKS, chunks, polled=wait_seconds) for at in range(1, TASKS + 1))
     workload = Workload(tasks=specs, first=deployment, last=deployment, short_slices=False)
     plan = FaultPlan(Random(1), dict.fromkeys(dead, 1.0))
@@ -60,7 +60,7 @@ def a_day(dead: tuple[str, ...], deployment: Deployment, wait_seconds: float, ch
 @pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda one: one.name or "top")
 @pytest.mark.parametrize("dead", [*EACH_ALONE, DEAD_TRIGGERS], ids="+".join)
 def test_a_day_of_dead_triggers(dead: tuple[str, ...], deployment: Deployment, monkeypatch: pytest.MonkeyPatch):
-    """Every polled task ends while they are dead, each call is made once and counted, and polls make no storm."""
+    """Every polled task ends during the day, each call is made once and counted, and polls make no storm."""
     sendings = Sendings(monkeypatch)
     result = a_day(dead, deployment, 25.0)
     assert result.failure is None
@@ -68,25 +68,27 @@ def test_a_day_of_dead_triggers(dead: tuple[str, ...], deployment: Deployment, m
     assert (result.statuses["completed"], result.calls, result.in_doubt) == (TASKS, TASKS * CHUNKS, 0)
     assert len(sendings.by_anyone) == TASKS
     for times in sendings.by_anyone.values():
-        # The submission's own, and from then on one a minute, those of the sweep included. A sending follows upon the
-        # database's look by what the network takes.
+        # The submission's own, and later one a minute, those of the sweep included. A sending comes after the
+        # database's read by the network's delay.
         assert all(later - earlier >= limits.LATE_TASK_SECONDS - 1 for earlier, later in pairwise(times)), times
         assert len(times) <= 1 + 2 * limits.SENDS_IN_VAIN
-    if dead == DEAD_TRIGGERS and deployment is TOP:  # elsewhere the direct route takes the task when it is submitted
+    if dead == DEAD_TRIGGERS and deployment is TOP:  # on other routes the direct route takes the task at its submission
         assert sendings.worked >= TASKS
 
 
 @pytest.mark.parametrize("dead", [("rpc_dead",), DEAD_TRIGGERS], ids="+".join)
 def test_a_long_task_needs_no_lanes(dead: tuple[str, ...]):
-    """A queue works where objects cannot be reached. Tasks that would have lanes do without: no call is
-    sent to a lane in vain, which would cost it an attempt, and put it in doubt."""
+    """A queue works without objects: tasks that would have lanes do without them.
+
+    No call is sent to a lane in vain, which would cost it an attempt and put it in doubt.
+    """
     result = a_day(dead, TOP, 25.0, LONG_CHUNKS)
     assert result.failure is None
     assert (result.statuses["completed"], result.calls, result.in_doubt) == (TASKS, TASKS * LONG_CHUNKS, 0)
 
 
 def test_short_polls_move_a_task_too(monkeypatch: pytest.MonkeyPatch):
-    """Polls of half a second: calls go on behind the answers, so that what takes longer than a poll is done too."""
+    """With polls of half a second, calls continue after the answers, so even calls longer than a poll are done."""
     sendings = Sendings(monkeypatch)
     result = a_day(DEAD_TRIGGERS, TOP, 0.5)
     assert result.failure is None
@@ -95,7 +97,7 @@ def test_short_polls_move_a_task_too(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_no_schedule_with_dead_triggers_breaks_an_invariant():
-    """100 seeded schedules of the profile, half of them with all other faults: polled tasks end, invariants hold."""
+    """In 100 seeded schedules, half with all other faults, polled tasks end and no invariant breaks."""
     tally = run_block(0, 100, DEAD)[0]
     assert tally.failures == []
     assert all(tally.fired[name] > 10 for name in DEAD_TRIGGERS)
@@ -150,7 +152,7 @@ async def _scheduled(env: Any, controller: Any, ctx: Any) -> None:
     ],
 )
 def test_dead_triggers_run_no_code(dead: tuple[str, ...], came: set[str]):
-    """An event that fails at entry leaves no mark, and HTTP works; a send to a dead queue succeeds, an RPC does not."""
+    """An event that fails at entry leaves no mark, but HTTP works. A send to a dead queue succeeds, an RPC does not."""
 
     async def scenario(world: World) -> tuple[str, list[str]]:
         answer = await world.fetch("a client")

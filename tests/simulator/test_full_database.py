@@ -28,8 +28,11 @@ def loaded(rng: Random) -> Workload:
 
 
 def test_a_full_database_that_is_freed_again_costs_no_call_and_no_task(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is full for 2 or 10 s at a time, less than half of a lease, and half a minute lies in between: every accepted
-    task completes, each chunk with one call, and none is in doubt. Outputs are long: they fit into no page in use."""
+    """Every accepted task completes, each chunk with one call and none in doubt.
+
+    The database is full for 2 or 10 s at a time, less than half of a lease, with half a minute between. Outputs are
+    long: they fit into no page in use.
+    """
     offer, lifted_at = Cap.offer, dict[Cap, int]()
 
     def offer_apart(cap: Cap, now_ms: int) -> None:
@@ -53,7 +56,7 @@ def test_a_full_database_that_is_freed_again_costs_no_call_and_no_task(monkeypat
 
 
 def test_outputs_are_held_where_it_is_full_for_long() -> None:
-    """Holds longer than half of a lease excuse only what they last under a run: outputs thrown away are noticed."""
+    """A full time longer than half of a lease excuses only what it covers of a run: lost outputs are noticed."""
     ablation = BY_NAME["outputs_held_when_full"]
     held: Patch = (storage_cap, "HOLD_SECONDS", (25, 120, 900))
     for_long = replace(ablation, circumstances=(*TIDY, held))
@@ -62,7 +65,10 @@ def test_outputs_are_held_where_it_is_full_for_long() -> None:
 
 
 def test_for_how_long_at_a_stretch_it_was_full() -> None:
-    """Holds within a minute of each other are one stretch; of each stretch counts what lies in the time asked for."""
+    """Full times within a minute of each other are one stretch.
+
+    Of each stretch, the part within the given time counts.
+    """
     cap = Cap.__new__(Cap)
     cap.spans = [(10_000, 40_000), (100_000, 120_000)]
     assert cap.longest_ms(0, 200_000) == 30_000

@@ -1,4 +1,4 @@
-"""A worker that died is told from a task that kills its workers. `python -m simulator.innocence` runs more."""
+"""A dead worker is told apart from a task that kills its workers. `python -m simulator.innocence` runs more."""
 
 import pytest
 
@@ -16,7 +16,7 @@ RUNS = 60
 
 
 def test_no_innocent_task_fails_for_kills_in_a_row(capsys: pytest.CaptureFixture[str]):
-    """Twenty SIGKILLs at random moments: every task that was under way completes."""
+    """After twenty SIGKILLs at random moments, every task that was under way completes."""
     assert main(["--runs", str(RUNS)]) == 0
     told = capsys.readouterr().out
     assert f"{RUNS} runs of {KILLS} kills" in told
@@ -24,7 +24,7 @@ def test_no_innocent_task_fails_for_kills_in_a_row(capsys: pytest.CaptureFixture
 
 
 def test_without_rests_kills_in_a_row_are_noticed():
-    """The same runs end tasks as `worker_crashed` where a stalled task is taken over at once: the test can fail."""
+    """If a stalled task is taken over at once, the same runs end tasks as `worker_crashed`: the test can fail."""
     with patched(((worker, "rests", lambda _max_attempts: Rests()),)):
         results = [kills_in_a_row(seed) for seed in range(RUNS)]
     assert any(result.failure is not None for result in results)
@@ -32,8 +32,10 @@ def test_without_rests_kills_in_a_row_are_noticed():
 
 @pytest.mark.parametrize("deployment", [TOP, FREE, DIRECT], ids=lambda deployment: deployment.name)
 def test_a_poison_task_fails_in_time(deployment: Deployment):
-    """A task that kills everything each time that it calls the model fails within fifteen minutes, not before ten, and
-    after 6 + 3 + 1 calls; with the settings of production, and a sweep a minute."""
+    """A task that kills everything at each model call fails after ten to fifteen minutes and 6 + 3 + 1 calls.
+
+    It runs with production settings, and a sweep a minute.
+    """
     poisoned = poison(deployment, chunks=12)
     assert poisoned.result.failure is None
     assert dict(poisoned.result.reasons) == {"worker_crashed": 1}
@@ -45,8 +47,11 @@ def test_a_poison_task_fails_in_time(deployment: Deployment):
 @pytest.mark.parametrize("deployment", [TOP, FREE], ids=lambda deployment: deployment.name)
 @pytest.mark.parametrize("lanes", [2, 4])
 def test_a_poison_task_with_lanes_fails_in_time(lanes: int, deployment: Deployment):
-    """The same for a long task, on the queue and on objects: its first worker's lanes are at their full width when all
-    of them die, and the next worker has none. So it costs the width and 3 + 1 calls, 16 with four lanes of three."""
+    """A long poison task fails in time too, on the queue and on objects.
+
+    Its first worker's lanes make all their calls when all of them die, and the next worker has no lanes. So it costs
+    these calls and 3 + 1 more, 16 with four lanes of three.
+    """
     poisoned = poison(deployment, chunks=LONG_CHUNKS if lanes == 2 else lanes * SMALL_LANE_CHUNKS)
     assert poisoned.result.failure is None
     assert dict(poisoned.result.reasons) == {"worker_crashed": 1}

@@ -1,4 +1,4 @@
-"""The free plan's limits in the simulation: that they bite, and that the Worker never meets them."""
+"""The free plan's limits in the simulation: they are enforced, and the Worker never reaches them."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,11 +23,11 @@ from simulator.platform.world import ClientError, World
 SEEDS = 300
 CONNECTIONS = 6
 CRASHING = ("swarm", "everything")
-OURS = 45  # what the Worker allows itself; the platform's limit is 50
+OURS = 45  # the Worker's own limit; the platform's is 50
 
 
 class Greedy:
-    """A Worker that does as it is told: so many D1 calls of so many statements."""
+    """A Worker that makes as many D1 calls of as many statements as a test says."""
 
     def __init__(self, env: Env) -> None:
         self._env = env
@@ -64,11 +64,11 @@ class Greedy:
     ],
 )
 def test_an_invocation_is_held_to_its_plan(plan: Any, calls: int, statements: int, refusal: str | None):
-    """The 51st statement of an invocation is refused with D1's error, be it in one batch or in many calls."""
+    """The 51st statement of an invocation is refused with D1's error, in one batch or in many calls."""
     world = World(1, Greedy(Env({}, {}, None)), TEMPLATE, limits=plan)  # type: ignore[arg-type]
 
     async def scenario(world: World) -> None:
-        for _ in range(2):  # the second invocation starts at nothing
+        for _ in range(2):  # the second invocation starts at zero
             if refusal is None:
                 assert await world.fetch((calls, statements)) == "done"
             else:
@@ -79,7 +79,7 @@ def test_an_invocation_is_held_to_its_plan(plan: Any, calls: int, statements: in
 
 
 def test_subrequests_of_all_kinds_add_up():
-    """The 51st subrequest is refused, whatever it is; a refused one does not wait for anything."""
+    """The 51st subrequest of any kind is refused. A refused one does not wait."""
     limits = InvocationLimits("free")
     use = Use()
     assert [limits.spend(use, "model.infer", 0) for _ in range(50)] == [None] * 50
@@ -88,7 +88,7 @@ def test_subrequests_of_all_kinds_add_up():
 
 
 def run(seed: int, workload: Workload, profile: str, rng: Random, **fault_rates: float) -> InvocationLimits:
-    """Play a workload on the free plan; raises what breaks."""
+    """Play a workload on the free plan. Raises what breaks."""
     fault_rng = Random(f"{seed}/faults")
     with small_limits(short_slices=workload.short_slices, small_parts=workload.small_parts, small_windows=False):
         world = World(
@@ -119,14 +119,14 @@ def seeds() -> Iterator[tuple[int, Random, Workload, str]]:
 
 @pytest.mark.campaign
 def test_objects_alone_stay_within_the_free_plan():
-    """Durable Objects only, all faults: every promise holds, and no invocation is refused anything by the platform."""
+    """With only Durable Objects and all faults, no promise breaks, and the platform refuses no invocation anything."""
     most = 0
     for seed, rng, drawn, profile in seeds():
         changes = tuple(replace(change, deployment=FREE) for change in drawn.changes)
         # That fault brings other deployments.
         limits = run(seed, replace(drawn, first=FREE, last=FREE, changes=changes), profile, rng, upgraded=0)
         assert not limits.refused, f"seed {seed} ({profile})"
-        # A call that is given up may hold its connection until the other side dies; then the next one waits its turn.
+        # An abandoned call may keep its connection until the other side dies. Then the next call waits its turn.
         assert profile in CRASHING or limits.most.waiting <= CONNECTIONS, f"seed {seed} ({profile})"
         most = max(most, limits.most.subrequests)
     assert 30 < most <= OURS  # the tasks are long enough to come near it

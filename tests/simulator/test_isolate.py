@@ -1,4 +1,4 @@
-"""Isolates: dying with all they hold, crashes at every point, clocks, waitUntil, and the faults of awaits."""
+"""Isolates: death with all that is in them, crashes at every point, clocks, waitUntil, and faults of awaits."""
 
 import asyncio
 from random import Random
@@ -13,7 +13,7 @@ from tests.simulator.toy_app import TEMPLATE, ToyApp, mark, marks, play
 
 
 async def careful(env, request, ctx) -> str:
-    """Marks its way, in `finally` too."""
+    """Leaves marks on its way, in `finally` too."""
     await mark(env, request, "began")
     try:
         await asyncio.sleep(10)
@@ -27,7 +27,7 @@ async def careful(env, request, ctx) -> str:
 
 
 def test_a_dead_isolate_runs_no_finally():
-    """Killed in mid-sleep, a handler is never resumed: no line of it runs, at once or later."""
+    """A handler killed in mid-sleep is never resumed: no line of it runs, at once or later."""
     ran: list[str] = []
 
     async def handler(env, request, ctx) -> None:
@@ -53,8 +53,7 @@ def test_a_dead_isolate_runs_no_finally():
 
 
 def test_the_dead_reach_nothing():
-    """Code that goes on in the very step in which its isolate died, and `finally` blocks at the end of the run, call
-    bindings in vain."""
+    """Code that runs on in the step in which its isolate died, and late `finally` blocks, call bindings in vain."""
     writes: list[str] = []
 
     async def handler(env, request, ctx) -> None:
@@ -80,7 +79,7 @@ def test_the_dead_reach_nothing():
 
 
 def test_a_live_isolate_runs_its_finally():
-    """The same handler unharmed leaves all its marks, so the test above can fail."""
+    """The same handler, unharmed, leaves all its marks, so the test above can fail."""
 
     async def scenario(world: World) -> list[str]:
         assert await world.fetch("a") == "answer"
@@ -90,7 +89,7 @@ def test_a_live_isolate_runs_its_finally():
 
 
 def test_tasks_of_a_dead_isolate_die_too():
-    """Tasks and timers that a handler started belong to its isolate, those of another isolate do not."""
+    """Tasks and timers that a handler started belong to its isolate. Those of another isolate do not."""
 
     async def spawn(env, request, ctx) -> str:
         ctx.waitUntil(later(env, request))
@@ -113,7 +112,7 @@ def test_tasks_of_a_dead_isolate_die_too():
 
 
 def test_a_task_left_behind_stops_with_its_invocation():
-    """Without waitUntil nothing goes on after the reply, though the isolate lives."""
+    """Without waitUntil nothing continues after the reply, although the isolate lives."""
 
     async def handler(env, request, ctx) -> str:
         async def later() -> None:
@@ -133,7 +132,7 @@ def test_a_task_left_behind_stops_with_its_invocation():
 
 
 def test_a_request_under_way_outlives_its_sender():
-    """D1 gets a write whose sender died while it was on the network."""
+    """D1 gets a write even if its sender died while it was on the network."""
 
     async def handler(env, request, ctx) -> None:
         await mark(env, request, "sent")
@@ -175,8 +174,7 @@ def crash_run(crash_at: Crashes, seen: list[list[str]]) -> list[str]:
 
 
 def test_every_single_crash_is_before_or_after_its_effect():
-    """At each of six points: a crash before it leaves its mark out, one after it leaves it in; the other request
-    is whole."""
+    """At each of six points a crash before it leaves no mark, and one after it does. The other request is complete."""
     seen: list[list[str]] = []
     crashes = [crash for _label, crash in single_crashes(lambda crash_at: crash_run(crash_at, seen))]
     assert len(crashes) == 12
@@ -188,7 +186,7 @@ def test_every_single_crash_is_before_or_after_its_effect():
 
 
 def test_pairs_of_crashes_are_all_run():
-    """After a first crash the second strikes each later point of what came of it."""
+    """After a first crash the second strikes each later point of the run that follows."""
     seen: list[list[str]] = []
     pairs = list(pairs_of_crashes(lambda crash_at: crash_run(crash_at, seen)))
     for pair in pairs:
@@ -197,7 +195,7 @@ def test_pairs_of_crashes_are_all_run():
 
 
 def test_a_killed_invocation_leaves_its_isolate_alive():
-    """waitUntil cut short stops that invocation only; the isolate serves on."""
+    """waitUntil cut short stops only that invocation. The isolate serves on."""
 
     async def handler(env, request, ctx) -> str:
         async def tail() -> None:
@@ -221,7 +219,7 @@ def test_a_killed_invocation_leaves_its_isolate_alive():
 
 
 def test_wait_until_lasts_thirty_seconds_after_a_response():
-    """What takes longer than the platform allows is stopped without a fault."""
+    """Work that takes longer than the platform allows is stopped without a fault."""
 
     async def handler(env, request, ctx) -> None:
         async def tail() -> None:
@@ -264,7 +262,7 @@ def test_base_exceptions_come_out_of_awaits(fault: str, error: type[BaseExceptio
 
 
 def test_clocks_differ_and_stand_still():
-    """Isolates disagree on the time, each one's clock stands still while code runs, and sleeping moves it."""
+    """Isolates have different times, each clock stands still while code runs, and sleeping moves it."""
 
     async def handler(env, request, ctx) -> tuple[int, int, int, float]:
         platform = env.platform
@@ -288,7 +286,7 @@ def test_clocks_differ_and_stand_still():
 
 
 def test_a_frozen_isolate_goes_on_later():
-    """A zombie: it stands still for longer than a lease and then writes as if nothing had happened."""
+    """A zombie stands still for longer than a lease and then writes as if nothing had happened."""
 
     async def handler(env, request, ctx) -> None:
         await mark(env, request, "one")

@@ -1,4 +1,4 @@
-"""How long a host is held whose task has ended under it, where its invocation has nothing left for a look."""
+"""How long a host keeps an ended task if its invocation has no check of the claim left."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from simulator.campaign.run import Result, run_seed
 from simulator.campaign.workload import SLOW_VARIABLES, TaskSpec, Workload
 from simulator.platform.choices import DIRECT
 
-# A run of the sweep works on both. The first task leaves the second one a look or none, on the free plan.
+# A run of the sweep works on both. On the free plan the first task leaves the second one check or none.
 WORKLOAD = Workload(
     tasks=(TaskSpec(0, 8, "none"), TaskSpec(0.1, 1, slow=True, actions=((42.0, "cancel"),))),
     first=DIRECT,
@@ -19,18 +19,18 @@ WORKLOAD = Workload(
 
 
 def play(seed: int) -> Result:
-    """Run it with no fault at all."""
+    """Run it without any fault."""
     return run_seed(seed, workload=WORKLOAD, fault_rates={})
 
 
 def test_a_host_without_a_look_to_spare_is_held_until_its_call_has_ended_and_counted():
-    """It is excused for that time only, and the figures say how often."""
+    """The host is excused only until its call has ended, and the figures say how often."""
     found = [play(seed) for seed in range(10)]
     assert [result.failure for result in found] == [None] * 10
     assert sum(result.judged[letting_go.RUNS_UNLOOKING] for result in found) > 0
 
 
 def test_it_is_held_no_longer_than_that(monkeypatch: pytest.MonkeyPatch):
-    """A bound below what the slow call takes is passed, so the check judges these runs, too."""
+    """With a bound below the slow call's time the check fails, so it judges these runs, too."""
     monkeypatch.setattr(letting_go, "FREED_SECONDS_MOST", -45.0)
     assert any("its host on direct is held" in (play(seed).failure or "") for seed in range(10))

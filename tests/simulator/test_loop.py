@@ -1,4 +1,4 @@
-"""The loop: virtual time, schedules from a seed, errors instead of hangs, and the dead staying dead."""
+"""The loop: virtual time, schedules from a seed, errors instead of hangs, and dead code that stays dead."""
 
 import asyncio
 from random import Random
@@ -15,7 +15,7 @@ from tests.support.steps import counted
 
 
 def run(coroutine, policy: Policy = choose_first, **options):
-    """Run to the end on a fresh loop; the result and the loop."""
+    """Run to the end on a fresh loop. Returns the result and the loop."""
     loop = Loop(policy=policy, **options)  # type: ignore[abstract]
     try:
         return loop.run(coroutine), loop
@@ -74,7 +74,7 @@ def test_asyncio_works_on_it():
 
 @pytest.mark.parametrize("kind", [choose_at_random, Priorities])
 def test_a_seed_is_a_schedule(kind):
-    """The same seed gives the same order and trace; among ten seeds, random choice gives several orders."""
+    """The same seed gives the same order and trace. Among ten seeds, random choice gives several orders."""
     orders, digests = [], []
     for seed in [*range(10), *range(10)]:
         log: list[str] = []
@@ -89,7 +89,7 @@ def test_a_seed_is_a_schedule(kind):
 
 
 def test_explore_visits_every_interleaving():
-    """Two tasks of two steps have six interleavings, and depth-first search sees exactly those."""
+    """Two tasks of two steps have six interleavings, and depth-first search visits exactly those."""
 
     def once(policy: Scripted) -> tuple[str, ...]:
         log: list[str] = []
@@ -105,7 +105,7 @@ def test_explore_visits_every_interleaving():
 
 
 def test_explore_within_a_bound():
-    """With no deviation there is one schedule, and each further deviation allowed adds some, up to all of them."""
+    """Without deviations there is one schedule. Each further deviation adds some, up to all of them."""
 
     def once(policy: Scripted) -> tuple[str, ...]:
         log: list[str] = []
@@ -120,7 +120,7 @@ def test_explore_within_a_bound():
 
 
 def test_explore_finds_a_lost_update():
-    """A read, an await and a write race: some schedule loses an update, and replaying its choices does it again."""
+    """A read, an await and a write race: some schedule loses an update, and replaying its choices loses it again."""
 
     def once(policy: Scripted) -> int:
         state = {"n": 0}
@@ -142,7 +142,7 @@ def test_explore_finds_a_lost_update():
 
 
 def test_a_deadlock_is_an_error():
-    """Waiting for what cannot come is reported with the names of those who wait."""
+    """Waiting for what cannot come is reported with the names of the waiting tasks."""
 
     async def main() -> None:
         await asyncio.Event().wait()
@@ -152,7 +152,7 @@ def test_a_deadlock_is_an_error():
 
 
 def test_spinning_is_an_error():
-    """The step bound stops a loop that never waits."""
+    """The step limit stops a loop that never waits."""
 
     async def main() -> None:
         for _ in range(2_000):
@@ -163,7 +163,7 @@ def test_spinning_is_an_error():
 
 
 def test_an_exception_in_a_platform_callback_stops_the_run():
-    """A broken invariant is raised out of `run` where it was found, not logged."""
+    """`run` raises a broken invariant where it was found, instead of logging it."""
 
     async def main() -> None:
         asyncio.get_running_loop().call_later(1, lambda: 1 / 0)
@@ -174,7 +174,7 @@ def test_an_exception_in_a_platform_callback_stops_the_run():
 
 
 def test_close_buries_what_is_left_without_a_word():
-    """Coroutines left over are closed in order; one that refuses is ignored, and nothing warns."""
+    """Leftover coroutines are closed in order. One that refuses is ignored, and nothing warns."""
     log: list[str] = []
 
     async def stubborn() -> None:

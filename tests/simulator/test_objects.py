@@ -1,4 +1,4 @@
-"""Durable Objects: one instance, gates, coalesced writes, eviction, alarms, RPC that fails, zombies."""
+"""Durable Objects: one instance, gates, coalesced writes, eviction, alarms, failing RPC, zombies."""
 
 import asyncio
 from itertools import pairwise
@@ -13,7 +13,7 @@ from tests.simulator.toy_app import ToyApp, mark, marks, play
 
 
 class Base:
-    """What every object here has."""
+    """The base of the objects here."""
 
     def __init__(self, ctx, env) -> None:
         self.ctx = ctx
@@ -23,7 +23,7 @@ class Base:
 
 
 def perform(cls: type, scenario: Any, **options: Any) -> Any:
-    """Run `scenario(world, call)`, where `call(method, *args, name="x")` is a client's way to an object."""
+    """Run `scenario(world, call)`, in which `call(method, *args, name="x")` is a client's call to an object."""
 
     async def fetch(env, request, ctx) -> Any:
         name, method, args = request
@@ -49,13 +49,13 @@ class Counter(Base):
         return self.calls
 
     async def safe(self) -> int:
-        """Read, await storage, write: safe behind the input gate."""
+        """Read, await storage, write: safe because of the input gate."""
         n = await self.storage.get("n") or 0
         await self.storage.put("n", n + 1)
         return n + 1
 
     async def unsafe(self) -> int:
-        """Read, await something else, write: another event gets in between."""
+        """Read, await something else, write: another event may run in between."""
         n = await self.storage.get("n") or 0
         await mark(self.env, "x", "y")
         await self.storage.put("n", n + 1)
@@ -63,7 +63,7 @@ class Counter(Base):
 
 
 def test_one_instance_a_name():
-    """Concurrent calls to a name meet one instance; another name is another one."""
+    """Concurrent calls to a name reach one instance. Another name has another one."""
 
     async def scenario(world: World, call: Any) -> None:
         first = await asyncio.gather(*(call("bump") for _ in range(5)))
@@ -75,7 +75,7 @@ def test_one_instance_a_name():
 
 @pytest.mark.parametrize(("method", "loses"), [("safe", False), ("unsafe", True)])
 def test_input_gates_stand_around_storage_only(method: str, loses: bool):
-    """Over 20 seeds a read-modify-write across storage awaits never loses an update; across a D1 await it does."""
+    """A read-modify-write across storage awaits never loses an update, in 20 seeds. Across a D1 await it does."""
 
     async def scenario(world: World, call: Any) -> int:
         await asyncio.gather(*(call(method) for _ in range(4)))
@@ -89,7 +89,7 @@ def test_input_gates_stand_around_storage_only(method: str, loses: bool):
 
 
 def test_own_coroutines_interleave_at_storage_awaits():
-    """The input gate holds off events, not what the same event started: gather over storage can lose an update."""
+    """The input gate delays events, not code of the same event: gather over storage can lose an update."""
 
     class Gathering(Base):
         async def go(self) -> int:
@@ -125,7 +125,7 @@ class Writer(Base):
 
 @pytest.mark.parametrize("moment", ["before the flush", "after it"])
 def test_writes_between_awaits_are_atomic(moment: str):
-    """Key-value, SQL and alarm writes of one turn are all there after a crash, or none of them."""
+    """After a crash, the key-value, SQL and alarm writes of one turn are all there or none of them."""
 
     async def scenario(world: World, call: Any) -> list[Any]:
         if moment == "before the flush":
@@ -149,7 +149,7 @@ def test_writes_between_awaits_are_atomic(moment: str):
 
 
 def test_eviction_loses_memory_and_keeps_storage():
-    """A killed instance starts anew with what was stored; an idle one is evicted after ten seconds."""
+    """A killed instance starts anew with what was stored. An idle one is evicted after ten seconds."""
 
     class Both(Base):
         async def bump(self) -> list[int]:
@@ -172,7 +172,7 @@ def test_eviction_loses_memory_and_keeps_storage():
 
 
 class Alarming(Base):
-    """Marks each alarm with its retry count; fails or dies as its storage says."""
+    """Marks each alarm with its retry count. Fails or dies as its storage says."""
 
     async def arm(self, plan: dict[str, Any]) -> None:
         await self.storage.put({"plan": plan, "runs": 0})
@@ -193,7 +193,7 @@ class Alarming(Base):
 
 
 def alarms(plan: dict[str, Any], *, wait: float = 2_000, **options: Any) -> tuple[list[float], list[str], int]:
-    """Gaps between runs in seconds, retry counts, and how many alarms were dropped."""
+    """Gaps between runs in seconds, retry counts, and the number of dropped alarms."""
 
     async def scenario(world: World, call: Any) -> tuple[list[float], list[str], int]:
         await call("arm", plan)
@@ -220,21 +220,21 @@ def test_a_failing_alarm_is_retried_six_times_from_two_seconds():
 
 
 def test_death_does_not_count_against_the_six():
-    """An isolate that dies under the alarm gets it again, beyond six times: at least once."""
+    """An isolate that dies during the alarm gets it again, beyond six times: at least once."""
     _gaps, retries, dropped = alarms({"dies": 9}, wait=20_000)
     assert len(retries) == 10
     assert dropped == 0
 
 
 def test_an_alarm_set_by_the_handler_replaces_the_retry():
-    """Re-arm, then fail: the next run is at the time that was set, as a first try."""
+    """If the handler re-arms and then fails, the next run is at the time that was set, as a first try."""
     gaps, retries, _dropped = alarms({"rearms": 1, "fails": 1})
     assert gaps == pytest.approx([100], abs=1)
     assert retries == ["retry 0", "retry 0"]
 
 
 def test_alarms_come_late_again_or_never():
-    """The three faults of alarms each do what they say."""
+    """Each of the three faults of alarms has its effect."""
     assert len(alarms({}, faults={"alarm_repeated": 0.7}, seed=3)[1]) > 1
     assert alarms({}, faults={"alarm_dropped": 1.0}) == ([], [], 1)
 
@@ -248,7 +248,7 @@ def test_alarms_come_late_again_or_never():
 
 @pytest.mark.parametrize(("fault", "done"), [("rpc_failed_before", 0), ("rpc_failed_after", 1)])
 def test_a_failed_call_may_have_been_carried_out(fault: str, done: int):
-    """The caller sees a lost connection; the object did the work, or never heard of it."""
+    """The caller sees a lost connection. The object has done the work, or never got the call."""
 
     async def fetch(env, request, ctx) -> str:
         with pytest.raises(JsError, match="Network connection lost"):
@@ -264,7 +264,7 @@ def test_a_failed_call_may_have_been_carried_out(fault: str, done: int):
 
 
 def test_errors_and_values_cross_as_javascript_has_them():
-    """An exception arrives as an error with its text, a tuple cannot cross, ids are stable."""
+    """An exception arrives as an error with its text, a tuple cannot cross, and ids are stable."""
 
     class Odd(Base):
         async def fail(self) -> None:
@@ -293,7 +293,7 @@ def test_errors_and_values_cross_as_javascript_has_them():
 
 
 def test_a_zombie_goes_on_beside_its_successor():
-    """The old instance keeps running and reaches D1, but its storage is closed to it; the new one works."""
+    """The old instance runs on and reaches D1, but its storage refuses it. The new one works."""
 
     class Slow(Base):
         async def work(self) -> None:
@@ -324,7 +324,7 @@ def test_a_zombie_goes_on_beside_its_successor():
 
 
 def test_block_concurrency_while_holds_calls_back():
-    """A constructor that loads state is done before the first call; if it fails, the object is reset."""
+    """A constructor that loads state is done before the first call. If it fails, the object is reset."""
 
     class Loading(Base):
         def __init__(self, ctx, env) -> None:
@@ -354,7 +354,7 @@ def test_block_concurrency_while_holds_calls_back():
 
 
 def test_sql_and_lists_and_delete_all():
-    """The synchronous SQL cursor, its errors, `list` with options, and `deleteAll` that leaves nothing."""
+    """The synchronous SQL cursor, its errors, `list` with options, and `deleteAll`, which leaves nothing."""
 
     class Store(Base):
         async def go(self) -> list[Any]:
@@ -390,7 +390,7 @@ def test_sql_and_lists_and_delete_all():
 
 
 def test_random_eviction_and_zombies_strike():
-    """With the faults on, calls fail now and then, and what is stored is never torn."""
+    """With the faults on, calls sometimes fail, and stored data is never torn."""
 
     async def scenario(world: World, call: Any) -> int:
         failures = 0
@@ -406,7 +406,7 @@ def test_random_eviction_and_zombies_strike():
 
 
 def test_tasks_left_behind_go_on_until_eviction():
-    """What a call started and did not wait for goes on in the object's memory, and dies with it."""
+    """Work that a call started and did not await continues in the object's memory, and dies with it."""
 
     ran: list[int] = []
 
@@ -430,7 +430,7 @@ def test_tasks_left_behind_go_on_until_eviction():
 
 
 def test_alarms_wait_for_a_deployment_with_objects():
-    """No class, no alarm; it fires when objects are back."""
+    """Without the class there is no alarm. It fires when objects are back."""
 
     async def scenario(world: World, call: Any) -> list[str]:
         await call("arm", {})
@@ -445,7 +445,7 @@ def test_alarms_wait_for_a_deployment_with_objects():
 
 
 def test_an_alarm_of_a_replaced_instance_fires_again():
-    """What a handler wrote when its instance was replaced is lost, so its return does not count as the alarm's end."""
+    """Writes of a handler whose instance was replaced are lost, so its return does not end the alarm."""
 
     class Cleaning(Base):
         async def set(self) -> None:

@@ -1,4 +1,4 @@
-"""Many workers on one database that stalls: all get their tasks done, and write little while they wait."""
+"""Many workers on one database that stalls: all finish their tasks, and write little while they wait."""
 
 import json
 from dataclasses import replace
@@ -17,8 +17,11 @@ SLOW = 0.05  # seconds a call to D1: with all workers in line, longer than a cal
 
 @pytest.mark.parametrize("route", overload.ROUTES)
 def test_a_line_that_a_stall_leaves_behind_gets_shorter(route: str):
-    """60 workers, each of whose writes waits 3 s for the others': their tasks all end, with a stall of 5 or 30 s and
-    without; after the stall within 1.5 times the time without it, at two writes a call and two a minute at most."""
+    """All tasks of 60 workers, whose writes wait 3 s for each other, end with a stall of 5 or 30 s and without.
+
+    The time after the stall is within 1.5 times the time without it. There are at most two writes a call and two a
+    minute.
+    """
     calm = play(Load(WORKERS, SLOW, route=route))
     assert calm.faults(calm) == []
     for stall in (5.0, 30.0):
@@ -26,16 +29,16 @@ def test_a_line_that_a_stall_leaves_behind_gets_shorter(route: str):
 
 
 def test_250_workers_and_a_stall():
-    """Workers at 10 ms a call wait 2.5 s for each other, and then for a stall of 5 s: once none of them ended its task.
+    """Workers at 10 ms a call wait 2.5 s for each other, and then for a stall of 5 s. None once ended its task.
 
-    With a start window of two seconds, whatever the latency, tasks write more than they may even without the stall."""
+    With a start window of two seconds at any latency, tasks write more than allowed even without the stall.
+    """
     calm = play(Load(250, 0.01))
     assert [*calm.faults(calm), *play(Load(250, 0.01, 5.0)).faults(calm)] == []
 
 
 def test_a_database_that_is_quick_enough_costs_nothing():
-    """Where the line is short, workers write as they do alone: once a call at most, and nothing is spare but a claim
-    and its end."""
+    """With a short line, workers write as they do alone: at most once a call, except for a claim and its end."""
     outcome = play(Load(20, 0.01))
     assert outcome.completed == 20
     assert outcome.writes <= outcome.calls + 2 * 20
@@ -43,7 +46,7 @@ def test_a_database_that_is_quick_enough_costs_nothing():
 
 
 def test_what_is_asked_of_a_load():
-    """Tasks that have not ended, a line that lasts, and writes beyond the bound, of all tasks or one, are each told."""
+    """Unfinished tasks, a lasting line, and too many writes, of all tasks or of one, are each reported."""
     load = Load(10, 0.01, 5.0)
     calm = overload.Outcome(load=Load(10, 0.01), completed=10, seconds=10, batches=90, writes=90, calls=80, spare=1)
     good = overload.Outcome(load=load, completed=10, seconds=21, batches=90, writes=90, calls=80, spare=1)
@@ -58,7 +61,7 @@ def test_what_is_asked_of_a_load():
 
 
 def test_the_command_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    """It prints a row for each load and writes the same as JSON; a load that misses what is asked fails it."""
+    """It prints a row for each load and writes the same as JSON. A load that misses a demand fails it."""
     report = tmp_path / "overload.json"
     asked = ["--workers", "5", "--service-ms", "10", "--stalls", "5", "--report", str(report)]
     assert main(asked) == 0

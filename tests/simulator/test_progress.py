@@ -1,4 +1,4 @@
-"""The invariant of progress: what the workers of a task write is accounted for by calls that ended and by time."""
+"""The invariant of progress: ended calls and time must account for what a task's workers write."""
 
 from typing import Any
 
@@ -13,14 +13,14 @@ SPARE = 5
 
 
 def row(**columns: Any) -> Row:
-    """A task at work; what is not named is 0."""
+    """A task at work. What is not named is 0."""
     zeros: dict[str, Any] = dict.fromkeys(Row._fields, 0)
     assert len(zeros) == len(COLUMNS.split(","))
     return Row(**zeros)._replace(task_key=KEY, status="processing", fence=1, in_flight="[]")._replace(**columns)
 
 
 def test_writes_without_calls_or_time_are_noticed():
-    """So many writes are spare, for a claim, its end and what is sent again; the next one is one too many."""
+    """A number of writes is free, for a claim, its end and repeats. The next one is too many."""
     progress = Progress(SPARE)
     for second in range(SPARE):
         progress.wrote(KEY, second / 4)
@@ -29,7 +29,7 @@ def test_writes_without_calls_or_time_are_noticed():
 
 
 def test_time_and_calls_account_for_writes():
-    """Two writes a minute go on for ever, and so do two a call; a little more than that does not."""
+    """Two writes a minute are always allowed, and so are two a call. A little more is not."""
     calm, busy = Progress(SPARE), Progress(SPARE)
     for number in range(1, 100):
         calm.wrote(KEY, number * 60 / WRITES_PER_MINUTE)
@@ -57,7 +57,7 @@ def test_what_was_done_long_ago_accounts_for_nothing():
 
 
 def test_calls_that_a_claim_casts_doubt_on_have_not_ended():
-    """A worker that took over has written off its predecessor's calls: nothing was done."""
+    """A worker that took over has written off the previous worker's calls, so nothing was done."""
     progress = Progress()
     for fence in range(SPARE):
         progress.changed(
@@ -68,7 +68,7 @@ def test_calls_that_a_claim_casts_doubt_on_have_not_ended():
 
 
 def test_a_worker_that_took_over_from_a_dead_one_may_write_again():
-    """A claim over a dead worker's, and one announcement: as many deaths as a task survives are nobody's storm."""
+    """A claim over a dead worker's, and one announcement, are free, for as many deaths as a task survives."""
     progress = Progress()
     for fence in range(10):
         progress.changed(row(fence=fence), row(fence=fence + 1))
@@ -78,7 +78,7 @@ def test_a_worker_that_took_over_from_a_dead_one_may_write_again():
 
 
 def test_a_client_that_puts_its_task_back_begins_anew():
-    """A retry is the client's: what the workers wrote before it does not count against them."""
+    """A retry is the client's, so earlier writes do not count."""
     progress = Progress(SPARE)
     for number in range(4 * SPARE):
         if number % SPARE == 0:
@@ -87,7 +87,7 @@ def test_a_client_that_puts_its_task_back_begins_anew():
 
 
 def test_the_first_twin_of_a_write_is_left_out():
-    """An answer that was lost is the database's doing: its write comes once more. What comes again and again counts."""
+    """A lost answer is the database's doing, so its write may come once more. Further repeats count."""
     progress = Progress(SPARE)
     for step in range(SPARE):
         progress.wrote(KEY, 0, f"w/1/{step}")

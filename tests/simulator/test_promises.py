@@ -1,4 +1,4 @@
-"""What an object may give to its raw `ctx.waitUntil`: promises, and no coroutine."""
+"""What an object may pass to its raw `ctx.waitUntil`: promises, and no coroutine."""
 
 import asyncio
 import contextlib
@@ -14,12 +14,12 @@ ALONE = {"promises_alone": 1.0}
 
 
 async def work(env: Any) -> None:
-    """What is left for after the answer."""
+    """Work after the answer."""
     await mark(env, "work", "done")
 
 
 def kept_alive(hand_over: Callable[[Any, Awaitable[None]], None], rates: dict[str, float]) -> tuple[list[str], World]:
-    """Have an object hand work to its context; give the marks that it left, and the world."""
+    """Let an object pass work to its context. Returns the marks that it left, and the world."""
 
     class Leaving:
         def __init__(self, ctx, env) -> None:
@@ -40,7 +40,7 @@ def kept_alive(hand_over: Callable[[Any, Awaitable[None]], None], rates: dict[st
 
 
 def test_a_coroutine_never_runs():
-    """A raw context drops a coroutine: Python warns, and the world has noted who handed it over."""
+    """A raw context drops a coroutine: Python warns, and the world notes which code passed it."""
     with pytest.warns(RuntimeWarning, match="'work' was never awaited"):
         left, world = kept_alive(lambda ctx, awaitable: ctx.waitUntil(awaitable), ALONE)
     assert left == []
@@ -49,14 +49,14 @@ def test_a_coroutine_never_runs():
 
 
 def test_a_promise_is_taken():
-    """A future stands for a promise: the work behind it runs to its end."""
+    """A future stands for a promise: its work runs to the end."""
     left, world = kept_alive(lambda ctx, awaitable: ctx.waitUntil(asyncio.ensure_future(awaitable)), ALONE)
     assert left == ["work done"]
     assert world.network.never_awaited == []
 
 
 def test_without_the_fault_a_coroutine_is_refused():
-    """Where the fault is not drawn the context says at once that it takes promises alone."""
+    """Without the fault the context says at once that it accepts promises only."""
 
     def hand_over(ctx: Any, coroutine: Any) -> None:
         with contextlib.closing(coroutine):

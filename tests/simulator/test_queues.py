@@ -1,4 +1,4 @@
-"""Queues: attempts, retries, dead letters, who wins, what exceptions do, limits, and every fault of theirs."""
+"""Queues: attempts, retries, dead letters, competing acks, exceptions, limits, and all their faults."""
 
 import asyncio
 from typing import Any
@@ -15,7 +15,7 @@ type Seen = list[tuple[str, Any, int]]
 
 
 def deliver(consume: Any, bodies: list[Any], *, wait: float = 3_000, **options: Any) -> tuple[Seen, World]:
-    """Send the bodies, let `consume(message, batch)` have them, and give each delivery: queue, body, attempt."""
+    """Send the bodies to `consume(message, batch)`. Returns each delivery: queue, body, attempt."""
     seen: Seen = []
     kept: list[World] = []
 
@@ -45,7 +45,7 @@ def fail(message, batch) -> None:
 
 
 def test_a_clean_return_acks():
-    """One message, one delivery, attempt 1; the body is a copy that went through JSON; time and id are there."""
+    """One message, one delivery, attempt 1. The body is a copy that went through JSON, with time and id."""
     body = {"job": "a", "n": 5.0, "none": None}
 
     def consume(message, batch) -> None:
@@ -60,7 +60,7 @@ def test_a_clean_return_acks():
 
 
 def test_failures_lead_to_the_dead_letter_queue():
-    """max_retries of 2 means three deliveries, then the dead-letter queue's consumer gets the message."""
+    """max_retries of 2 means three deliveries. Then the dead-letter queue's consumer gets the message."""
     seen, world = deliver(fail, ["a"])
     assert seen == [
         ("ai-processing-queue", "a", 1),
@@ -81,7 +81,7 @@ def test_a_message_without_a_dead_letter_queue_is_deleted_in_the_end():
 
 @pytest.mark.parametrize(("first", "second", "deliveries"), [("ack", "retry", 1), ("retry", "ack", 3)])
 def test_the_first_of_ack_and_retry_counts(first: str, second: str, deliveries: int):
-    """Whatever is called afterwards, `ackAll` and `retryAll` included, changes nothing."""
+    """Later calls, `ackAll` and `retryAll` included, change nothing."""
 
     def consume(message, batch) -> None:
         if batch.queue == "ai-processing-queue":
@@ -95,7 +95,7 @@ def test_the_first_of_ack_and_retry_counts(first: str, second: str, deliveries: 
 
 @pytest.mark.parametrize(("mode", "deliveries"), [("production", 1), ("local", 3)])
 def test_an_exception_after_an_ack(mode: Any, deliveries: int):
-    """In production the ack survives; the local simulator delivers the message again."""
+    """In production the ack survives. The local simulator delivers the message again."""
 
     def consume(message, batch) -> None:
         message.ack()
@@ -106,7 +106,7 @@ def test_an_exception_after_an_ack(mode: Any, deliveries: int):
 
 
 def test_delays_are_kept():
-    """A retry with a delay comes after it, and so does a message sent with one."""
+    """A retry with a delay comes after it, and so does a message sent with a delay."""
     times: list[float] = []
 
     def consume(message, batch) -> None:
@@ -166,7 +166,7 @@ def test_what_a_queue_refuses(body: Any, options: Any, error: str):
 
 @pytest.mark.parametrize(("fault", "deliveries"), [("send_failed", 0), ("send_reply_lost", 1)])
 def test_a_send_that_fails_may_have_been_accepted(fault: str, deliveries: int):
-    """Refused for quota, or accepted with the reply lost: the sender sees an error both times."""
+    """Refused for quota, or accepted with a lost reply: the sender sees an error both times."""
     seen: list[Any] = []
 
     async def fetch(env, request, ctx) -> None:
@@ -185,7 +185,7 @@ def test_a_send_that_fails_may_have_been_accepted(fault: str, deliveries: int):
 
 
 def test_duplicates_may_overlap():
-    """The same message, under the same id, is worked on twice at the same time in some seeds."""
+    """In some seeds the same message, with the same id, is worked on twice at the same time."""
     overlaps = 0
     for seed in range(20):
         running: set[str] = set()
@@ -207,7 +207,7 @@ def test_duplicates_may_overlap():
 
 
 def test_order_is_not_kept():
-    """Under the reordering fault, some seed delivers later messages first; without it none does, latency aside."""
+    """With the reordering fault, some seed delivers later messages first. Without it none does, except for latency."""
 
     def orders(**options: Any) -> set[tuple[Any, ...]]:
         one = QueueSettings(max_concurrency=1)
@@ -230,14 +230,14 @@ def test_order_is_not_kept():
 
 
 def test_messages_get_lost():
-    """Accepted, acknowledged to the sender, and gone."""
+    """The message is accepted, acknowledged to the sender, and lost."""
     seen, world = deliver(lambda message, batch: None, ["a"], faults={"message_lost": 1.0})
     assert seen == []
     assert world.queue.counts.lost == 1
 
 
 def test_a_restart_loses_what_is_in_the_queue():
-    """The local simulator keeps messages in memory only; without `lose_queue` they survive."""
+    """The local simulator keeps messages only in memory. Without `lose_queue` they survive."""
 
     def received(*, lose: bool) -> list[Any]:
         seen: list[Any] = []
@@ -261,7 +261,7 @@ def test_a_restart_loses_what_is_in_the_queue():
 
 
 def test_a_consumer_that_dies_gets_the_message_again():
-    """No fate is known of a message whose consumer died, acked or not."""
+    """The outcome of a message whose consumer died is unknown, acked or not."""
     lives: list[int] = []
 
     async def fetch(env, request, ctx) -> None:
@@ -284,7 +284,7 @@ def test_a_consumer_that_dies_gets_the_message_again():
 
 
 def test_a_consumer_has_fifteen_minutes():
-    """After that its invocation is stopped and the message delivered again."""
+    """After that its invocation is stopped and the message is delivered again."""
     began: list[float] = []
 
     async def consume(message, batch) -> None:
@@ -297,8 +297,7 @@ def test_a_consumer_has_fifteen_minutes():
 
 
 def test_retries_used_up_and_poison_and_late_failures():
-    """Doomed messages end in the dead-letter queue, poison appears beside real ones, and a handler may fail after
-    its work."""
+    """Doomed messages go to the dead-letter queue, poison appears beside real ones, and a handler may fail late."""
 
     async def work(message, batch) -> None:
         await asyncio.sleep(1 if batch.queue == "ai-processing-queue" else 0)
@@ -312,7 +311,7 @@ def test_retries_used_up_and_poison_and_late_failures():
 
 
 def test_no_more_at_once_than_configured():
-    """Concurrency is bounded by the consumer's setting."""
+    """The consumer's setting limits its concurrency."""
     running = most = 0
 
     async def consume(message, batch) -> None:
@@ -327,7 +326,7 @@ def test_no_more_at_once_than_configured():
 
 
 def test_a_deployment_without_a_queue_leaves_messages_waiting():
-    """They are delivered when a deployment with a consumer is back, and the binding is gone meanwhile."""
+    """They are delivered when a deployment with a consumer is back. Until then there is no binding."""
     seen: list[Any] = []
 
     async def fetch(env, request, ctx) -> None:

@@ -1,4 +1,4 @@
-"""The simulated limiter of requests: fixed windows by location, counts that lag behind, and its faults."""
+"""The simulated limiter of requests: fixed windows by location, counts that lag, and its faults."""
 
 import asyncio
 from typing import Any
@@ -29,7 +29,7 @@ APP = ToyApp(fetch=_limit)
 
 
 def answers(rate_limit: RateLimit, keys: str, *, wait: float = 0.0, again: str = "", **options: Any) -> list[Any]:
-    """What a limiter answers to a request under each key, and, after a wait, to some more."""
+    """A limiter's answers to a request for each key and, after a wait, to some more."""
 
     async def scenario(world: World) -> list[Any]:
         first = [await world.fetch(key) for key in keys]
@@ -41,13 +41,13 @@ def answers(rate_limit: RateLimit, keys: str, *, wait: float = 0.0, again: str =
 
 
 def test_a_key_has_so_many_requests_in_a_window():
-    """Beyond the limit it is refused, another key is not, and after a period it has as many again."""
+    """Beyond the limit it is refused, but another key is not. After a period it has as many again."""
     seen = answers(RateLimit(2, PERIOD), "aaabba", wait=PERIOD, again="aaab")
     assert seen == [True, True, False, True, True, False, True, True, False, True]
 
 
 def test_it_is_bound_where_it_is_set_up():
-    """Without it the name is not in `env`, as for any binding."""
+    """Otherwise the name is not in `env`, as for any binding."""
 
     async def bound(env: Env, _argument: Any, _ctx: Any) -> bool:
         return env.has("RATE_LIMITER")
@@ -60,7 +60,7 @@ def test_it_is_bound_where_it_is_set_up():
 
 
 def test_isolates_of_a_location_share_a_count_and_locations_do_not():
-    """In one location the limit is one for all isolates; with two, each lets as many through."""
+    """In one location all isolates share one limit. With two locations, each lets as many through."""
 
     def passed(locations: int) -> list[int]:
         rate_limit = RateLimit(3, PERIOD, locations=locations)
@@ -71,14 +71,14 @@ def test_isolates_of_a_location_share_a_count_and_locations_do_not():
 
 
 def test_a_count_that_lags_lets_more_through_and_never_less():
-    """Isolates that have not heard of one another each go by their own count, until they have."""
+    """Isolates that have not heard of each other each use their own count, until they have."""
     lagging = [answers(RateLimit(3, PERIOD, lag_seconds=9), "a" * 30, seed=seed, slots=3) for seed in range(20)]
     assert max(seen.count(True) for seen in lagging) > 6
     assert all(seen[:3] == [True] * 3 for seen in lagging)
     heard = RateLimit(4, PERIOD, lag_seconds=1)
     for seed in range(20):
         seen = answers(heard, "a" * 30, seed=seed, slots=3, wait=2, again="a" * 12)
-        assert seen[33:].count(True) <= 4, seed  # each isolate has heard by now; maybe a new window has begun
+        assert seen[33:].count(True) <= 4, seed  # each isolate has heard by now; perhaps a new window has begun
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_count_that_lags_lets_more_through_and_never_less():
     [("rate_limiter_failed", JsError), ("rate_limiter_hung", TimeoutError), ("rate_limiter_loose", True)],
 )
 def test_faults(fault: str, answer: Any):
-    """It fails, hangs, and lets through what is beyond the limit."""
+    """It fails, hangs, and lets through requests beyond the limit."""
     assert answers(RateLimit(0, PERIOD), "aaa", faults={fault: 1.0}) == [answer] * 3
 
 
@@ -107,7 +107,7 @@ def test_the_period_is_the_platforms():
 
 
 def test_clients_that_wait_get_through():
-    """Two tenants that send more than they may, and obey the answers, have all their tasks accepted."""
+    """Two tenants that send more than allowed, and obey the answers, get all their tasks accepted."""
     specs = tuple(TaskSpec(0, 1, tenant=tenant) for tenant in ("one", "two") for _ in range(4))
     for seed in range(10):
         workload = Workload(tasks=specs, rate_limit=RateLimit(2))

@@ -1,4 +1,4 @@
-"""The simulator's README: its examples run, what it quotes stands in the code, and its map is whole."""
+"""The simulator's README: its examples run, its quotes stand in the code, and its map is complete."""
 
 import re
 from textwrap import dedent
@@ -11,12 +11,12 @@ README = ROOT / "simulator" / "README.md"
 _PYTHON = blocks(README, "python")
 QUOTES = [block for block in _PYTHON if block.startswith("# simulator/")]
 EXAMPLES = [block for block in _PYTHON if block not in QUOTES]
-# Each recipe that a contributor looks for, with the number of examples that show it.
+# Each recipe for contributors, with its number of examples.
 RECIPES = {"Replay a seed": 1, "Write a fault": 3, "Write an invariant": 1, "Write an ablation": 1, "Add a workload": 1}
 
 
 def test_each_recipe_shows_code():
-    """The README has each of the recipes, and each shows how."""
+    """The README has each of the recipes, and each has code."""
     sections = re.split(r"^## ", README.read_text("utf-8"), flags=re.MULTILINE)
     found = {section.partition("\n")[0]: section.count("```python\n") for section in sections}
     assert {name: found.get(name) for name in RECIPES} == RECIPES
@@ -24,7 +24,7 @@ def test_each_recipe_shows_code():
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_an_example_runs(example: str):
-    """It runs as it stands, in a namespace of its own; what it says of the outcome is an assertion in it."""
+    """It runs unchanged, in a namespace of its own. Its statements about the outcome are assertions."""
     assert "assert " in example
     before = README.read_text("utf-8").partition(example)[0].count("\n")  # so that a traceback shows the right line
     exec(compile("\n" * before + example, str(README), "exec"), {"__name__": "example"})  # noqa: S102 - our own document
@@ -32,13 +32,13 @@ def test_an_example_runs(example: str):
 
 @pytest.mark.parametrize("quote", QUOTES)
 def test_a_quote_stands_in_the_code(quote: str):
-    """The lines below the path are lines of that file, one after the other."""
+    """The lines below the path are consecutive lines of that file."""
     path, _, lines = quote.partition("\n")
     assert lines in (ROOT / path.removeprefix("# ")).read_text("utf-8"), dedent(lines)
 
 
 def test_the_map_names_every_module_once():
-    """No module of the simulator is missing from the map, and none is in it that is not there."""
+    """The map has every module of the simulator once, and no other."""
     table = README.read_text("utf-8").partition("\n## Map\n")[2]
     named = re.findall(r"`([a-z0-9_/]+\.py)`", table)
     files = (ROOT / "simulator").rglob("*.py")

@@ -1,4 +1,4 @@
-"""A database that was set back in time under live workers, through the whole Worker: no two workers' writes mix."""
+"""A database set back in time under live workers, through the whole Worker: no two workers' writes mix."""
 
 import pytest
 
@@ -15,21 +15,21 @@ SCHEDULES = 12
 
 
 def schedules(deployment: Deployment, *, faults: bool = False) -> list[Writers]:
-    """Run some on one route."""
+    """Run some schedules on one route."""
     return [restored(seed, deployment, Nobody(), faults=faults) for seed in range(SCHEDULES)]
 
 
 @pytest.mark.parametrize("faults", [False, True], ids=["calm", "faults"])
 @ROUTES
 def test_no_two_workers_writes_mix(deployment: Deployment, faults: bool):
-    """In some of the schedules two live workers have one fence, and the one that is forgotten is refused."""
+    """In some of the schedules two live workers have one fence, and the forgotten one is refused."""
     seen = schedules(deployment, faults=faults)
     assert sum(one.twins for one in seen) > 0
     assert sum(one.refused for one in seen) > 0
 
 
 def test_without_the_claims_name_they_mix():
-    """The fence alone lets both write."""
+    """The fence alone would let both write."""
     known = fragments.UNDER_CLAIM
     unnamed = [
         (work, name, statement(getattr(work, name).text.replace(known, "fence = :fence AND :holder = :holder")))

@@ -1,4 +1,4 @@
-"""One task on a slow database, through the whole Worker: it ends, on each route, and nobody writes more for it."""
+"""One task on a slow database, through the whole Worker: it ends, on each route, without more writes."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ OPTIONS = {"CHUNK_MAX_CHARS": "10", "REQUIRE_KEYS": "false", "PLAN": "paid", "AI
 
 
 class Seen:
-    """How a task stood when it had ended, or the time was up."""
+    """The state of a task when it had ended, or the time was up."""
 
     def __init__(self) -> None:
         self.row: dict[str, Any] = {}
@@ -30,7 +30,7 @@ class Seen:
 
 
 def slow_down(server: DatabaseServer, seconds: float, seen: Seen) -> None:
-    """Have each call to the database take so long until it is carried out."""
+    """Make each call to the database take so long until it is carried out."""
     carry_out = server.serve
 
     def serve(statements: Sequence[Statement], reply: Reply, latency: Callable[..., object]) -> None:
@@ -41,7 +41,7 @@ def slow_down(server: DatabaseServer, seconds: float, seen: Seen) -> None:
 
 
 def work(deployment: Deployment, chunks: int, seconds: float, minutes_most: float) -> Seen:
-    """Have a task worked on, without any fault but the database that is slow from its submission on."""
+    """Run a task without any fault, except that the database is slow from its submission on."""
     app, seen = Onceover(), Seen()
     app.watcher = Nobody()
     world = World(1, app, TEMPLATE, deployment=deployment, variables=OPTIONS, model_seconds=(1.0, 1.0))
@@ -68,7 +68,7 @@ def work(deployment: Deployment, chunks: int, seconds: float, minutes_most: floa
 @pytest.mark.parametrize("deployment", [TOP, FREE, DIRECT], ids=lambda deployment: deployment.name)
 @pytest.mark.parametrize(("chunks", "seconds"), [(12, 2.2), (12, 9.0), (100, 2.2)])
 def test_a_task_on_a_slow_database_ends(deployment: Deployment, chunks: int, seconds: float):
-    """Without a window that follows the latency: hundreds of batches in twenty minutes, no call, and no end."""
+    """Without a start window that follows the latency, hundreds of batches in twenty minutes led to no call."""
     seen = work(deployment, chunks, seconds, minutes_most=20)
     assert (seen.row["status"], seen.calls) == ("completed", chunks)
     assert (seen.row["attempts"], seen.row["stalls"], seen.row["calls_in_doubt"]) == (1, 0, 0)
@@ -77,8 +77,10 @@ def test_a_task_on_a_slow_database_ends(deployment: Deployment, chunks: int, sec
 
 @pytest.mark.parametrize("deployment", [TOP, FREE, DIRECT], ids=lambda deployment: deployment.name)
 def test_a_database_that_is_too_slow_for_any_call_is_left_alone(deployment: Deployment):
-    """Where each write takes longer than the longest window, workers come ever more rarely, and write no more than
-    their bound: 600 writes in twenty minutes before, a handful now."""
+    """If each write takes longer than the longest window, workers come more and more rarely, within their bound.
+
+    Earlier code made 600 writes in twenty minutes; now there are a handful.
+    """
     seen = work(deployment, 6, 25.0, minutes_most=20)
     assert (seen.row["finished_at"], seen.calls, seen.row["stalls"]) == (None, 0, 0)
     assert seen.row["idle_runs"] >= 5

@@ -12,12 +12,12 @@ from simulator.campaign.tally import SHARES_OF_LEAST, Tally
     [(33, 67, True), (34, 66, False), (0, SHARES_OF_LEAST, True), (0, SHARES_OF_LEAST - 1, False), (0, 0, False)],
 )
 def test_a_check_that_excuses_most_runs_is_named(judged: int, excused: int, idle: bool):
-    """A third of what it met at least, once it has met enough."""
+    """A check must judge at least a third of the runs that it met, once it has met enough."""
     tally = Tally()
     tally.judged.update({RUNS_JUDGED: judged, RUNS_EXCUSED: excused})
     assert (RUNS_JUDGED in tally.idle(None)) == idle
 
 
 def test_a_campaign_of_its_own_names_what_it_has_not_judged():
-    """Whatever else it has."""
+    """It is named whatever else was judged."""
     assert len(Tally().idle(FULL)) == 1

@@ -1,4 +1,4 @@
-"""Turns as the hosted runtime takes them: a clock that stands still, short delays as microtasks, orders, livelocks."""
+"""Turns as in the hosted runtime: a clock that stands still, short delays as microtasks, orders, livelocks."""
 
 import asyncio
 from typing import Any
@@ -15,7 +15,7 @@ STOCK = STANDING | {"stock_loop": 1.0}
 
 
 def ask(handler: Any, rates: dict[str, float], *, seed: int = 1, **options: Any) -> Any:
-    """Have one request answered by `handler(env, loop)` under these rates."""
+    """Let `handler(env, loop)` answer one request under these rates."""
 
     async def fetch(env, request, ctx) -> Any:
         return await handler(env, asyncio.get_running_loop())
@@ -27,13 +27,13 @@ def ask(handler: Any, rates: dict[str, float], *, seed: int = 1, **options: Any)
 
 
 def milliseconds(seconds: float) -> int:
-    """A reading of the standing clock as the whole milliseconds that it is made of."""
+    """A reading of the standing clock, in its whole milliseconds."""
     assert seconds * 1000 == pytest.approx(round(seconds * 1000), rel=0, abs=1e-3)
     return round(seconds * 1000) - EPOCH_MS
 
 
 def test_the_clock_stands_still_within_a_turn():
-    """Whatever runs between two events finds one time, in whole milliseconds; the answer of D1 is another event."""
+    """Code between two events sees one time, in whole milliseconds. D1's answer is another event."""
 
     async def handler(env, loop) -> tuple[set[float], float]:
         await asyncio.sleep(0.0123)
@@ -51,7 +51,7 @@ def test_the_clock_stands_still_within_a_turn():
 
 
 def test_python_time_gains_a_millisecond_a_look_and_falls_back():
-    """`now_ms` shows another millisecond at each look within a turn, and the next turn takes back what was gained."""
+    """`now_ms` gains a millisecond at each read within a turn, and the next turn takes the gain back."""
 
     async def handler(env, loop) -> tuple[list[int], int]:
         seen = [env.platform.now_ms() for _ in range(5)]
@@ -68,8 +68,10 @@ def test_python_time_gains_a_millisecond_a_look_and_falls_back():
     [(STANDING, 0.0123, 13), (STANDING, 0.0001, 1), (STANDING, 5, 5_000), (STOCK, 0.0123, 12), (STOCK, 0.0021, 2)],
 )
 def test_a_timer_says_the_millisecond_that_it_was_due(rates: dict[str, float], seconds: float, lasts: int):
-    """A timer lasts whole milliseconds, and its callback finds the clock just there. Ours are rounded up, and those of
-    Pyodide's own loop down."""
+    """A timer lasts whole milliseconds, and its callback finds the clock exactly there.
+
+    Our timers are rounded up, and those of Pyodide's own loop down.
+    """
 
     async def handler(env, loop) -> int:
         began = milliseconds(loop.time())
@@ -80,7 +82,7 @@ def test_a_timer_says_the_millisecond_that_it_was_due(rates: dict[str, float], s
 
 
 def test_a_late_timer_does_not_say_how_late():
-    """An isolate that stood still finds in its timer the time that it was due, and the truth at its next event."""
+    """In its timer an isolate that stood still sees the due time, and the true time at its next event."""
     said: list[int] = []
 
     async def handler(env, request, ctx) -> None:
@@ -115,15 +117,17 @@ def test_short_delays_do_not_move_the_clock(rates: dict[str, float], moves: int)
 
 
 async def spins(env: Any, loop: asyncio.AbstractEventLoop) -> None:
-    """Wait for a moment of the clock, a millisecond at a time."""
+    """Wait for a moment of the clock in steps of a millisecond."""
     until = loop.time() + 0.0504
     while loop.time() < until:  # noqa: ASYNC110 - what is to be found
         await asyncio.sleep(0.001)
 
 
 def test_a_turn_that_never_ends_is_told_with_its_coroutine():
-    """A wait for the clock in short steps is a livelock where these are microtasks, and the report names it; where
-    they are timers it ends."""
+    """A wait for the clock in short steps is a livelock if these are microtasks, and the report names it.
+
+    If they are timers, it ends.
+    """
     with pytest.raises(Livelock, match=r"w1:fetch in .*fetch > spins > sleep \(test_turns.py:\d+\)"):
         ask(spins, STOCK)
     ask(spins, STANDING)
@@ -131,7 +135,7 @@ def test_a_turn_that_never_ends_is_told_with_its_coroutine():
 
 
 async def to_the_moment(loop: asyncio.AbstractEventLoop, seconds: float) -> bool:
-    """Wait for a moment of the clock in two parts; whether the clock says then that it has come."""
+    """Wait for a moment of the clock in two parts. Returns whether the clock shows that it has come."""
     until = loop.time() + seconds
     await asyncio.sleep(0.007)
     await asyncio.sleep(until - loop.time())
@@ -139,12 +143,12 @@ async def to_the_moment(loop: asyncio.AbstractEventLoop, seconds: float) -> bool
 
 
 async def waits(env: Any, loop: asyncio.AbstractEventLoop) -> set[bool]:
-    """Wait so for many moments."""
+    """Wait like this for many moments."""
     return {await to_the_moment(loop, 0.05 + count / 1000) for count in range(200)}
 
 
 async def waits_on(env: Any, loop: asyncio.AbstractEventLoop) -> None:
-    """Wait for many moments until the clock says so."""
+    """Wait for many moments until the clock shows them."""
     for count in range(200):
         until = loop.time() + 0.05 + count / 1000
         await asyncio.sleep(0.007)
@@ -153,8 +157,10 @@ async def waits_on(env: Any, loop: asyncio.AbstractEventLoop) -> None:
 
 
 def test_after_a_timer_the_clock_may_lack_a_hair():
-    """A double of so many seconds is not exact: a timer for a moment may end a hair before it, and who waits for the
-    hair, with a delay that is a microtask, waits for ever."""
+    """After a timer the clock may be a tiny bit short of its moment, because doubles are inexact.
+
+    Code that waits for the rest, with a delay that is a microtask, waits for ever.
+    """
     assert ask(waits, STANDING) == {True, False}
     with pytest.raises(Livelock, match="waits_on > sleep"):
         ask(waits_on, STOCK)
@@ -171,14 +177,14 @@ async def two_handles(env: Any, loop: asyncio.AbstractEventLoop) -> str:
 
 
 def test_ready_handles_keep_their_order_or_are_overtaken():
-    """Handles of one turn run in the order in which they became ready, or not: by the seed, where that is drawn."""
+    """Handles of one turn run in the order in which they became ready, or not, as the seed draws."""
     assert {ask(two_handles, STANDING, seed=seed) for seed in range(20)} == {"ab"}
     overtaken = STANDING | {"handle_overtaken": 0.5}
     assert {ask(two_handles, overtaken, seed=seed) for seed in range(20)} == {"ab", "ba"}
 
 
 async def two_timers(env: Any, loop: asyncio.AbstractEventLoop) -> str:
-    """Have two timers of one millisecond, each with steps that follow."""
+    """Set two timers of one millisecond, each with steps that follow."""
     ran: list[str] = []
 
     async def steps(name: str) -> None:
@@ -192,8 +198,7 @@ async def two_timers(env: Any, loop: asyncio.AbstractEventLoop) -> str:
 
 
 def test_microtasks_come_before_the_next_event():
-    """What follows from a timer is done before the next timer of that isolate, whatever the schedule; with the world's
-    clock the two mix."""
+    """What follows from a timer is done before that isolate's next timer. With the world's clock the two mix."""
     assert {ask(two_timers, STANDING, seed=seed) for seed in range(20)} <= {"aaabbb", "bbbaaa"}
     assert len({ask(two_timers, {}, seed=seed) for seed in range(20)}) > 2
 
@@ -218,7 +223,7 @@ def test_the_dead_take_no_further_step_of_their_turn():
 
 
 def test_the_platform_stays_as_it_is_when_faults_stop():
-    """An isolate that is born after faults have stopped has a standing clock as well, and each is counted."""
+    """An isolate that starts after faults have stopped has a standing clock as well, and each is counted."""
 
     async def handler(env, request, ctx) -> int:
         await asyncio.sleep(0.0001)

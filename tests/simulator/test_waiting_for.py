@@ -1,4 +1,4 @@
-"""What a task that stands still says of itself, on each route and over deaths, through the whole Worker."""
+"""What a waiting task says about itself, on each route and after deaths, through the whole Worker."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ Told = list[tuple[float, dict[str, Any]]]
 ROUTES = [TOP, FREE, DIRECT]
 each_route = pytest.mark.parametrize("deployment", ROUTES, ids=["queue", "objects", "direct"])
 LEASE_SECONDS, CRON_SECONDS = 60, 60
-SWEEP_SECONDS = 2 * LEASE_SECONDS + CRON_SECONDS  # until a task goes on whose message, or worker, is lost
+SWEEP_SECONDS = 2 * LEASE_SECONDS + CRON_SECONDS  # until a task with a lost message, or worker, continues
 OPTIONS = {
     "CHUNK_MAX_CHARS": "10",
     "REQUIRE_KEYS": "false",
@@ -36,7 +36,7 @@ OK = "ok", None, 1.0
 
 
 class Watched:
-    """A world with tasks in it, of which one is looked at every half second."""
+    """A world with tasks in it, one of which is read every half second."""
 
     def __init__(self, deployment: Deployment, decide: Decide, *, consumers: int = 4, **variables: str) -> None:
         app = Onceover()
@@ -61,7 +61,7 @@ class Watched:
         return [record.at_seconds for record in self.world.model.records]
 
     async def submit(self, chunks: int) -> str:
-        """Submit a task; return its path."""
+        """Submit a task. Returns its path."""
         body = {"input": "".join(f"w{at:03d} abc. " for at in range(chunks))}
         reply = await self.world.fetch(ClientRequest("POST", "/api/tasks", lambda: body))
         path: str = json.loads(reply.body)["links"]["self"]
@@ -75,7 +75,7 @@ class Watched:
         return self.last
 
     def watch(self, chunks: int = 3, *, tasks: int = 1, kill_at: Sequence[float] = (), until: float = 900) -> Told:
-        """Have tasks worked on, everything die at `kill_at`, and look at the last one until it ends."""
+        """Run tasks, kill everything at `kill_at`, and read the last task until it ends."""
 
         async def scenario(world: World) -> None:
             world.start_cron(CRON_SECONDS)
@@ -95,7 +95,7 @@ class Watched:
         return self.told
 
     def polls(self, chunks: int, until: float) -> int:
-        """Count the polls of a client that asks when `Retry-After` says so, its submission not among them."""
+        """Count the polls of a client that obeys `Retry-After`, without its submission."""
 
         async def scenario(world: World) -> int:
             world.start_cron(CRON_SECONDS)
@@ -110,7 +110,7 @@ class Watched:
 
 
 def waits(told: Told, reason: str) -> list[tuple[float, float | None]]:
-    """Give when a reason was shown, and until when it said that it lasts, in seconds of the world's clock."""
+    """Return when a reason was shown, and until when it said that it lasts, in seconds of the world's clock."""
     found = [(at, task["waitingFor"]) for at, task in told]
     return [
         (at, None if wait["until"] is None else _seconds(wait["until"]))
@@ -124,7 +124,7 @@ def _seconds(time: str) -> float:
 
 
 def check_untils(shown: list[tuple[float, float | None]], acts: Sequence[float], late_most: float) -> None:
-    """Nothing happened before a time that was shown, and something within `late_most` after it."""
+    """Nothing happened before a time that was shown, and something did within `late_most` after it."""
     known = [(at, until) for at, until in shown if until is not None]
     assert known
     for at, until in known:
@@ -136,10 +136,10 @@ def check_untils(shown: list[tuple[float, float | None]], acts: Sequence[float],
 @each_route
 @pytest.mark.parametrize("killed", [False, True])
 def test_a_model_that_is_away(deployment: Deployment, killed: bool):
-    """`model_away` until the next call asks; also after everything died while the task waited."""
+    """`model_away` is shown until the next call, also after a death of everything during the wait."""
     watched = Watched(deployment, lambda now: OK)
     watched.world.model.go_away(150, "5xx")
-    death = 6 if deployment is DIRECT else 60  # in a wait that is known
+    death = 6 if deployment is DIRECT else 60  # in a known wait
     told = watched.watch(kill_at=(death,) if killed else ())
     late = SWEEP_SECONDS if killed else CRON_SECONDS + 5 if deployment is DIRECT else 5
     check_untils(waits(told, "model_away"), watched.calls, late)
@@ -155,7 +155,7 @@ def test_a_model_that_is_away(deployment: Deployment, killed: bool):
 
 @pytest.mark.parametrize("deployment", [TOP, DIRECT], ids=["queue", "direct"])
 def test_a_model_that_is_away_to_others(deployment: Deployment):
-    """A task that has not met the trouble says `model_away`, too, as soon as a worker has it and waits for its turn."""
+    """A task that has not met the trouble itself shows `model_away` too, once a worker has it and awaits its turn."""
     watched = Watched(deployment, lambda now: OK, consumers=40)
     watched.world.model.go_away(150, "5xx")
     reasons: list[str | None] = []
@@ -181,7 +181,7 @@ def test_a_model_that_is_away_to_others(deployment: Deployment):
 @each_route
 @pytest.mark.parametrize("killed", [False, True])
 def test_a_model_that_asks_for_a_pause(deployment: Deployment, killed: bool):
-    """`rate_limited` until the pause that the provider asked for is over."""
+    """`rate_limited` is shown until the provider's pause is over."""
     watched = Watched(deployment, lambda now: ("429", ModelRateLimited("429", 70.0), 0.2) if now < 60 else OK)
     death = 20
     told = watched.watch(kill_at=(death,) if killed else ())
@@ -195,13 +195,13 @@ def test_a_model_that_asks_for_a_pause(deployment: Deployment, killed: bool):
 @each_route
 @pytest.mark.parametrize("killed", [False, True])
 def test_a_call_that_is_tried_again(deployment: Deployment, killed: bool):
-    """`backoff` until the chunk's next try, while nothing else is to do; also after everything died meanwhile.
+    """`backoff` is shown until the chunk's next try, while nothing else is to do; also after a death of everything.
 
-    An object that died takes its task up again at once, and knows nothing of a pause of some seconds: its call may come
-    before the time that was shown until then.
+    An object that died resumes its task at once without knowing about the pause, so its call may come before the time
+    that was shown.
     """
     watched = Watched(deployment, lambda now: ("malformed", ModelReplyMalformed("{"), 0.2) if now < 20 else OK)
-    death = 5 if deployment is DIRECT else 8  # in a wait that is known
+    death = 5 if deployment is DIRECT else 8  # in a known wait
     told = watched.watch(chunks=1, kill_at=(death,) if killed else ())
     late = SWEEP_SECONDS if killed else CRON_SECONDS + 5 if deployment is DIRECT else 5
     shown = waits(told, "backoff")
@@ -217,9 +217,9 @@ def test_a_call_that_is_tried_again(deployment: Deployment, killed: bool):
 
 @each_route
 def test_a_worker_that_died(deployment: Deployment):
-    """`lease`: while its calls may be out nothing is known; then the lease's end, or that of the rest after it."""
+    """`lease`: while calls may be out there is no time; then the lease's end is shown, or that of the rest after it."""
     watched = Watched(deployment, lambda now: ("ok", None, 15.0), MAX_ATTEMPTS="3")
-    # An object takes its own task up again at once, and after a second death when the task has rested.
+    # An object resumes its own task at once, and after a second death once the task has rested.
     deaths = (8, 12) if deployment is FREE else (8,)
     told = watched.watch(kill_at=deaths)
     shown = waits(told, "lease")
@@ -232,9 +232,9 @@ def test_a_worker_that_died(deployment: Deployment):
 @each_route
 @pytest.mark.parametrize("killed", [False, True])
 def test_a_task_behind_another(deployment: Deployment, killed: bool):
-    """`queued`, with the number of tasks before it once it has waited for a while; nobody knows until when."""
+    """`queued`, with the number of tasks before it after a while. No time is shown, since none is known."""
     variables = {"MAX_OBJECTS_AT_WORK": "1"} if deployment is FREE else {}
-    if deployment is DIRECT:  # then no run fits behind an answer: cron begins it
+    if deployment is DIRECT:  # then no run fits behind an answer, and cron begins it
         variables["AI_TIMEOUT_SECONDS"] = "28"
     watched = Watched(deployment, lambda now: ("ok", None, 10.0), consumers=1, **variables)
     told = watched.watch(chunks=13, tasks=2, kill_at=(4,) if killed else ())
@@ -248,7 +248,7 @@ def test_a_task_behind_another(deployment: Deployment, killed: bool):
 
 @each_route
 def test_who_obeys_a_limited_model_asks_little(deployment: Deployment):
-    """A provider that asks for a second each time: at most 12 polls in 90 s."""
+    """If a provider asks for a second each time, there are at most 12 polls in 90 s."""
     watched = Watched(deployment, lambda now: ("429", ModelRateLimited("429", 1.0), 0.2) if now < 90 else OK)
     assert watched.polls(12, until=90) <= 12
     assert len([at for at in watched.calls if at < 90]) >= 4
@@ -256,7 +256,7 @@ def test_who_obeys_a_limited_model_asks_little(deployment: Deployment):
 
 @each_route
 def test_who_obeys_a_hanging_model_asks_little(deployment: Deployment):
-    """A model that gives no answer for a minute: at most 8 polls, and then the task is as good as before."""
+    """If a model gives no answer for a minute, there are at most 8 polls, and then the task proceeds as before."""
     timeout = "20" if deployment is DIRECT else "60"
     hang = "hang", ModelTimeout("hang"), float(timeout)
     watched = Watched(deployment, lambda now: hang if now < 10 else OK, AI_TIMEOUT_SECONDS=timeout, LEASE_SECONDS="180")

@@ -1,7 +1,7 @@
 """Webhooks under all faults: tenants have endpoints, and receivers misbehave in every way of fault 27.
 
-A share of all other schedules has them, too: see test_campaign.py.
-`python -m simulator --faults webhooks` runs more of the same.
+A share of all other schedules has them, too: see test_campaign.py. `python -m simulator --faults webhooks` runs more of
+the same.
 """
 
 import pytest
@@ -21,19 +21,21 @@ def seeds() -> Tally:
 
 
 def test_each_end_is_told_and_nothing_else(seeds: Tally):
-    """No end is lost, none told that did not happen, nothing sent to an endpoint that is gone, by two at once, or by
-    somebody whose time for it is over."""
+    """No end is lost, no false end is sent, and nothing goes to a deleted endpoint.
+
+    No delivery is sent by two senders at once, or by one whose time for it is over.
+    """
     assert seeds.failures == []
     assert seeds.schedules == SCHEDULES
     assert seeds.accepted >= 3 * SCHEDULES
 
 
 def test_receivers_misbehave(seeds: Tally):
-    """Each way but the rarest, which some seed has."""
+    """Each way occurs, except the rarest, which occurs in some seed."""
     assert {name for name in RECEIVER if not seeds.fired[name]} <= {"receiver_gone"}
     assert sum(seeds.fired[name] for name in RECEIVER) >= SCHEDULES / 2
 
 
 def test_a_schedule_without_endpoints_offers_nothing():
-    """Seeds of before have no such fault, and no draw for one."""
+    """Older seeds have no such fault, and no draw for one."""
     assert not any(run_seed(seed).fired[name] for seed in range(5) for name in RECEIVER)

@@ -1,4 +1,4 @@
-"""The simulation runs what `src/entry.py` exports, and keeps no copy of it."""
+"""The simulation runs the exports of `src/entry.py`, and keeps no copy of them."""
 
 import ast
 import contextvars
@@ -29,7 +29,7 @@ def test_entry_exports_what_the_deployment_names():
 
 
 def test_the_simulation_runs_the_exported_classes(monkeypatch: pytest.MonkeyPatch):
-    """Each class is replaced in `entry` by one that tells of its making: schedules make all three of them."""
+    """Each class is replaced in `entry` by one that reports its creation: schedules make all three of them."""
     made: set[str] = set()
 
     def telling(name: str) -> type:
@@ -52,7 +52,7 @@ def test_the_simulation_runs_the_exported_classes(monkeypatch: pytest.MonkeyPatc
 
 
 def test_each_class_stands_once():
-    """No other class of the product or the simulator bears the name of an exported one."""
+    """No other class of the product or the simulator has the name of an exported one."""
     found = [
         (node.name, str(path.relative_to(ROOT)))
         for folder in ("src", "simulator")
@@ -68,7 +68,7 @@ def test_each_class_stands_once():
 
 
 def test_simulated_isolates_share_no_memory():
-    """Each simulated isolate has its own memory, and leaves that of the interpreter, which production uses, alone."""
+    """Each simulated isolate has its own memory, and does not touch the interpreter's, which production uses."""
     world = World(1, Onceover(), TEMPLATE, deployment=TOP, slots=2)
     ours = SURROUNDINGS.get()
 

@@ -1,4 +1,4 @@
-"""Workloads by hypothesis, schedules and faults by seed: what clients and operators do is searched, not only drawn."""
+"""Workloads by hypothesis, schedules and faults by seed: clients' and operators' acts are searched, not only drawn."""
 
 from dataclasses import replace
 from random import Random
@@ -57,20 +57,20 @@ MANY = settings(max_examples=150, deadline=None, database=None, suppress_health_
 @MANY
 @given(workload=WORKLOADS, seed=st.integers(0, 2**32), profile=st.sampled_from(PROFILES))
 def test_any_workload_keeps_the_promises(workload: Workload, seed: int, profile: str):
-    """Whatever clients and operators do, under any faults, every invariant holds."""
+    """Whatever clients and operators do, under any faults, no invariant breaks."""
     assert run_seed(seed, profile=profile, workload=workload).failure is None
 
 
 @settings(MANY, max_examples=60)
 @given(workload=WORKLOADS, seed=st.integers(0, 2**32))
 def test_duplicates_alone_cost_no_call(workload: Workload, seed: int):
-    """With every message delivered twice and nothing else amiss, each completed task makes its minimum of calls."""
+    """If every message comes twice and there is no other fault, each completed task makes its minimum of calls."""
     quiet = replace(workload, changes=(), last=workload.first)
     assert run_seed(seed, fault_rates={"duplicate_delivery": 1.0}, workload=quiet).failure is None
 
 
 def test_the_search_finds_what_is_broken():
-    """The property fails without the lease check: hypothesis's workloads reach where it matters."""
+    """The property fails without the lease check: hypothesis's workloads reach the critical cases."""
     ablation = BY_NAME["lease_in_claim"]
     specs = (TaskSpec(0, 3), TaskSpec(1, 2))
     found = [

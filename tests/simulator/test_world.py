@@ -1,4 +1,4 @@
-"""The world as a whole: one seed, one run, in any process; every fault strikes; failures shrink and can be read."""
+"""The world as a whole: one seed, one run, in any process; every fault strikes; failures shrink to readable ones."""
 
 import asyncio
 import os
@@ -24,8 +24,8 @@ from tests.simulator import sample_worker
 from tests.simulator.toy_app import TEMPLATE, ToyApp, mark, play
 
 JOBS = Template([sample_worker.SCHEMA])
-# Offered by the scenario of whoever tests a Worker, not by the platform: uploads of new code, users' actions; or by a
-# limiter of requests, which the sample has not, nor work that its object leaves for after an answer.
+# Faults that the scenario offers, not the platform: uploads of new code, users' actions. Or they belong to a limiter of
+# requests, or to an object's work after an answer, which the sample does not have.
 BY_SCENARIO = {
     "upgraded",
     "user_raced",
@@ -51,7 +51,7 @@ def test_a_seed_is_a_run_in_any_process():
 
 
 def test_seeds_differ_and_repeat():
-    """Twenty seeds give twenty traces; each again gives the same, whatever ran in between."""
+    """Twenty seeds give twenty traces. Each seed gives the same again, whatever ran in between."""
     digests = [sample_worker.run_seed(seed, JOBS).trace_digest for seed in range(20)]
     assert len(set(digests)) == 20
     assert [sample_worker.run_seed(seed, JOBS).trace_digest for seed in reversed(range(20))] == digests[::-1]
@@ -65,7 +65,7 @@ def test_each_way_of_scheduling_works(scheduling: Any):
 
 
 def test_every_fault_of_the_platform_strikes():
-    """Over 300 runs each kind that the platform offers fires, so no rate or place is dead."""
+    """Over 300 runs each kind of fault that the platform offers fires, so no rate or place is dead."""
     fired: Counter[str] = Counter()
     for seed in range(300):
         world = sample_worker.run_seed(seed, JOBS)
@@ -75,7 +75,7 @@ def test_every_fault_of_the_platform_strikes():
 
 
 def test_no_fault_fires_after_the_stop():
-    """`stop` is a moment: what fired stays counted, nothing is added, offers go on being counted."""
+    """After `stop` nothing fires. Fired faults stay counted, and offers are still counted."""
     plan = FaultPlan(Random(1), dict.fromkeys(KINDS, 1.0))
     assert plan.fires("d1_slow")
     plan.stop()
@@ -86,7 +86,7 @@ def test_no_fault_fires_after_the_stop():
 
 
 def test_an_observer_stops_the_run_where_an_invariant_breaks():
-    """What an observer raises after a write comes out of `run` at that write."""
+    """If an observer raises after a write, `run` raises its error at that write."""
 
     async def fetch(env, request, ctx) -> None:
         await mark(env, "a", "1")
@@ -105,7 +105,7 @@ def test_an_observer_stops_the_run_where_an_invariant_breaks():
 
 
 def test_bindings_follow_the_deployment():
-    """Each deployment has its bindings and no others; a request under way finishes on the old one."""
+    """Each deployment has its bindings and no others. A request under way finishes on the old one."""
 
     async def fetch(env, request, ctx) -> list[str]:
         await asyncio.sleep(5)
@@ -125,7 +125,7 @@ def test_bindings_follow_the_deployment():
 
 
 def test_cron_fires_and_quiet_is_noticed():
-    """The trigger fires at its interval; `quiet` returns when nothing runs, and raises when something never ends."""
+    """The trigger fires at its interval. `quiet` returns when nothing runs, and raises if something never ends."""
     ticks: list[int] = []
 
     async def scheduled(env, controller, ctx) -> None:
@@ -153,7 +153,7 @@ def test_cron_fires_and_quiet_is_noticed():
 
 
 def test_the_model_keeps_books():
-    """Each call that reached it is in its ledger with its answer; its output depends on the call alone."""
+    """Each call that reached it is in its ledger with its answer. Its output depends on the call alone."""
     call = ModelCall("system", "text", "m")
 
     async def fetch(env, request, ctx) -> str:
@@ -178,7 +178,7 @@ def test_the_model_keeps_books():
     ],
 )
 def test_the_model_fails_as_providers_do(fault: str, error: type[Exception], reached: int):
-    """Each failure is the typed error of `core.errors`, and is in the ledger when it got there."""
+    """Each failure is the typed error of `core.errors`, and is in the ledger if the call arrived."""
 
     async def fetch(env, request, ctx) -> str:
         with pytest.raises(error):
@@ -195,7 +195,7 @@ def test_the_model_fails_as_providers_do(fault: str, error: type[Exception], rea
 
 
 def test_client_faults():
-    """A client's reply gets lost after the work was done, and a client repeats itself."""
+    """A client's reply is lost after the work was done, and a client repeats a request."""
 
     async def fetch(env, request, ctx) -> None:
         await mark(env, "a", "b")
@@ -211,7 +211,7 @@ def test_client_faults():
 
 
 def test_a_failure_shrinks_to_the_faults_that_matter():
-    """A job that can fail through one kind of fault only keeps that kind, out of dozens that fired."""
+    """For a job that only one kind of fault can break, only that kind remains, out of dozens that fired."""
 
     def plan_for(seed: int, muted: frozenset[int]) -> FaultPlan:
         rates = {"d1_failed_after_commit": 0.2, "clock_skewed": 1.0, "message_delayed": 1.0, "model_slow": 0.5}
