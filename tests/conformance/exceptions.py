@@ -1,4 +1,4 @@
-"""Where the local workerd and the fakes differ, each with its reason. One that no longer differs fails a test."""
+"""The differences between the local workerd and the fakes, each with its reason. A vanished difference fails a test."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,15 +6,15 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A case whose results differ. `because` says whom the fake follows: documented production, or a choice of ours."""
+    """A case whose results differ. `because` says what the fake follows: documented production, or our own choice."""
 
     because: Literal["production", "choice"]
     reason: str
     source: str
 
 
-# Stories in which a key of an index is set to what it is already. SQLite 3.54, which workerd has, writes no entry of
-# the index then; the meter of the fake counts one. So the fake may count more rows written there, and never fewer.
+# Stories that set an indexed key to its present value. In that case SQLite 3.54, which workerd has, writes no index
+# entry, but the fake's meter counts one. So the fake may count more rows written there, and never fewer.
 UNCHANGED_KEYS = (
     "a_late_task_is_sent_off_once_a_minute",
     "what_the_sweep_does",

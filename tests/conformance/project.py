@@ -118,7 +118,7 @@ class Default(WorkerEntrypoint):
 
 
 def write_project(folder: Path) -> Path:
-    """Write the Worker into `folder`, the store and the cases under their own names. Returns the folder."""
+    """Write the Worker into `folder`, with the store and the cases under their own names. Returns the folder."""
     source = folder / "src"
     for part in ("src/core", "src/store", "tests/conformance/cases"):
         shutil.copytree(ROOT / part, source / part, ignore=shutil.ignore_patterns("__pycache__"))
@@ -136,7 +136,7 @@ def make_template() -> Template:
 
 
 class Conformance:
-    """The Worker as the simulated platform takes it."""
+    """The Worker in the form of the simulated platform."""
 
     def make_isolate(self, env: Env) -> "_Handlers":
         return _Handlers(env)
@@ -160,7 +160,7 @@ class _Handlers:
 
 
 def run_on_fakes(name: str, template: Template, *, seed: int = 1, **options: Any) -> str:
-    """Run one case on the simulated platform, as workerd's local simulator is configured."""
+    """Run one case on the simulated platform, configured like workerd's local simulator."""
     settings = QueueSettings(max_batch_size=BATCH_SIZE, max_batch_seconds=BATCH_SECONDS, max_retries=2, mode="local")
     defaults: dict[str, Any] = {
         "deployment": TOP,

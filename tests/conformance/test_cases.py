@@ -1,4 +1,4 @@
-"""The suite itself: its size, what it covers, and that its cases can fail."""
+"""The suite itself: its size, its coverage, and that its cases can fail."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from tests.conformance.exceptions import DIFFERENCES
 from tests.conformance.project import ROOT, make_template, run_on_fakes
 
 SQL = ROOT / "src" / "store" / "sql"
-PIECES = {SQL / "statement.py", SQL / "fragments.py"}  # what statements are made of
+PIECES = {SQL / "statement.py", SQL / "fragments.py"}  # the parts of statements
 GATES = [f"events_between_a_{operation}_and_its_caller" for operation in ("read", "write")]
 
 
@@ -27,7 +27,7 @@ def template() -> Template:
 
 
 def test_there_are_cases_for_each_binding():
-    """At least sixty cases, with some for D1, queues and objects each."""
+    """There are at least sixty cases, with some for D1, queues and objects each."""
     counts = {
         module.__name__.rpartition(".")[2]: sum(case.__module__ == module.__name__ for case in WORKER_CASES.values())
         for module in worker.MODULES
@@ -40,13 +40,13 @@ def test_there_are_cases_for_each_binding():
 
 
 def test_differences_name_cases_and_give_their_source():
-    """Each entry of the table belongs to a case and says why and by what source."""
+    """Each entry of the table belongs to a case and gives a reason and a source."""
     assert set(DIFFERENCES) <= set(WORKER_CASES)
     assert all(len(one.reason) > 20 and one.source for one in DIFFERENCES.values())
 
 
 def test_the_stories_run_every_statement_of_the_store(template: Template):
-    """No statement of `src/store/sql` is left out of the stories, nor any of those that go in a row."""
+    """The stories run every statement of `src/store/sql`, those in sequences included."""
     names = set(statement_names().values())
     assert {"CLAIM", "OUTCOME", "LIST_STATUS", "FIND_KEY", "ERASE[0]", "WITHDRAW_PARTS[3]"} <= names
     ran: set[str] = set()
@@ -57,7 +57,7 @@ def test_the_stories_run_every_statement_of_the_store(template: Template):
 
 
 def test_statements_stand_in_the_modules_that_the_stories_know():
-    """The names are taken from each module of statements that there is."""
+    """The names come from every module of statements."""
     assert {Path(str(module.__file__)) for module in STATEMENT_MODULES} == set(SQL.glob("*.py")) - PIECES
 
 
@@ -71,7 +71,7 @@ def _strings(value: Any) -> Iterator[str]:
 
 @pytest.mark.parametrize("name", GATES)
 def test_the_cases_about_gates_can_tell(name: str, template: Template):
-    """With gates that let events in before the caller goes on, the case sees it; with strict ones it never does."""
+    """If gates let events in before the caller continues, the case sees it. With strict gates it never does."""
     seeds = range(8)
 
     def between(*, strict: bool) -> list[bool]:
@@ -84,13 +84,13 @@ def test_the_cases_about_gates_can_tell(name: str, template: Template):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_cases_do_not_depend_on_the_schedule(seed: int, template: Template):
-    """Any order of events that the simulation chooses gives what the first one gave."""
+    """Any order of events that the simulation chooses gives the first one's result."""
     for name in WORKER_CASES:
         assert run_on_fakes(name, template, seed=seed, scheduling="random") == run_on_fakes(name, template), name
 
 
 def test_cases_know_of_neither_side():
-    """What is shipped into the Worker imports nothing that only one side has."""
+    """The code that goes into the Worker imports nothing that only one side has."""
     for path in Path(worker.__file__).parent.joinpath("cases").glob("*.py"):
         roots = re.findall(r"^(?:from|import) ([\w.]+)", path.read_text(), re.MULTILINE)
         assert all(re.match(r"src\.|tests\.conformance\.cases|\w+(\.abc)?$", root) for root in roots), (path, roots)

@@ -1,4 +1,4 @@
-"""The fakes of the simulation behave as workerd does: each case gives the same on both, errors and all."""
+"""The fakes of the simulation behave like workerd: each case has the same result on both, errors included."""
 
 import json
 from typing import Any
@@ -30,7 +30,7 @@ def test_fakes_and_workerd_agree(name: str, in_workerd: Run, template: Template)
 
 @pytest.mark.parametrize("name", DIFFERENCES)
 def test_a_listed_difference_is_still_there(name: str, in_workerd: Run, template: Template):
-    """An exception of the table that no longer differs has to leave it."""
+    """An exception in the table that no longer differs must be removed."""
     assert _typed(json.loads(run_on_fakes(name, template))) != _typed(json.loads(in_workerd(name)))
 
 

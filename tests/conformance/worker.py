@@ -1,4 +1,4 @@
-"""Runs cases by name, on either side: in the conformance Worker and on the fakes. Knows of neither."""
+"""Runs cases by name, on either side: in the conformance Worker and on the fakes. It depends on neither."""
 
 import json
 from typing import Any
@@ -54,7 +54,7 @@ __all__ = ["Actor", "consume", "run"]
 
 
 async def run(env: Any, name: str) -> str:
-    """Empty the tables, run one case, and give what it saw as JSON."""
+    """Empty the tables, run one case, and return its results as JSON."""
     await env.DB.batch([env.DB.prepare(f"DELETE FROM {table}") for table in TABLES])  # noqa: S608
     try:
         seen = await WORKER_CASES[name](env)

@@ -14,7 +14,7 @@ _MARKS = ["e\u0301", "\u0301", "👍🏽", "👩\u200d👩\u200d👧", "\u200d",
 _HEADINGS = ["# Head\n", "Chapter 3\n", "第三章\n", "Title\n===\n"]
 _PIECES = st.sampled_from([*_WORDS, *_BLANKS, *_MARKS, *_HEADINGS])
 _TEXTS = st.text(min_size=1, max_size=200) | st.lists(_PIECES, min_size=1, max_size=80).map("".join)
-# For the second implementation, which knows neither headings nor other marks.
+# For the second implementation, which has neither headings nor other marks.
 _DENSE_TEXTS = st.text("ab. 。」\n\r", min_size=1, max_size=120)
 _SPARSE_TEXTS = st.lists(
     st.sampled_from(["a" * 9, "b" * 20, "a", " ", ". ", "。", "」", "\n", "\r\n", "\n\n"]), min_size=1, max_size=40
@@ -35,7 +35,7 @@ def test_without_overlap_the_chunks_partition_the_text(text: str, max_chars: int
 
 @given(_TEXTS, _SIZES)
 def test_with_overlap_each_chunk_reaches_back_and_still_fits(text: str, sizes: tuple[int, int]) -> None:
-    """A chunk starts `overlap` before the end of the one before, adds something, and keeps to `max_chars`."""
+    """A chunk starts `overlap` before the previous one's end, adds something, and has at most `max_chars`."""
     max_chars, overlap = sizes
     ends = cuts(text, max_chars, overlap)
     spans = chunks(ends, overlap)
@@ -51,14 +51,14 @@ def test_with_overlap_each_chunk_reaches_back_and_still_fits(text: str, sizes: t
 
 @given(_TEXTS, _SIZES)
 def test_the_same_text_and_sizes_give_the_same_cuts(text: str, sizes: tuple[int, int]) -> None:
-    """An equal copy of the text, as a database would give it back, gives equal cuts."""
+    """An equal copy of the text, as from a database, gives equal cuts."""
     copy = text.encode("utf-8").decode("utf-8")
     assert cuts(text, *sizes) == cuts(copy, *sizes)
 
 
 @given(_TEXTS, _SIZES)
 def test_the_limit_is_exact(text: str, sizes: tuple[int, int]) -> None:
-    """As many chunks as are needed are allowed by that number and refused by one less."""
+    """A limit of exactly the needed number of chunks is enough, and one less is refused."""
     ends = cuts(text, *sizes)
     assert cuts(text, *sizes, most=len(ends)) == ends
     with pytest.raises(TooManyChunks) as refusal:
@@ -69,13 +69,13 @@ def test_the_limit_is_exact(text: str, sizes: tuple[int, int]) -> None:
 @given(_TEXTS | st.text("a\r\n", min_size=1), _ROOMY)
 @example("a\r\nb", (2, 0))
 def test_crlf_stays_together(text: str, sizes: tuple[int, int]) -> None:
-    """Where a chunk can take two new characters, no cut falls inside a CRLF."""
+    """If a chunk can take two new characters, no cut falls inside a CRLF."""
     assert all(text[end - 1 : end + 1] != "\r\n" for end in cuts(text, *sizes)[:-1])
 
 
 @given(_TEXTS, _SIZES)
 def test_no_word_is_cut_where_white_space_lies_in_the_window(text: str, sizes: tuple[int, int]) -> None:
-    """A cut between two characters with no boundary at it means that its window had no white space."""
+    """A cut between two characters without a boundary means that its window had no white space."""
     max_chars, overlap = sizes
     before = 0
     for end in cuts(text, max_chars, overlap)[:-1]:
@@ -88,7 +88,7 @@ def test_no_word_is_cut_where_white_space_lies_in_the_window(text: str, sizes: t
 
 @given(_DENSE_TEXTS | _SPARSE_TEXTS, _SIZES)
 def test_each_cut_is_the_one_that_a_naive_reading_of_the_rule_gives(text: str, sizes: tuple[int, int]) -> None:
-    """A second, slow implementation, which looks at every place in the window, chooses the same cuts."""
+    """A second, slow implementation, which tries every place in the window, chooses the same cuts."""
     max_chars, overlap = sizes
     before = 0
     for end in cuts(text, max_chars, overlap)[:-1]:
@@ -98,7 +98,7 @@ def test_each_cut_is_the_one_that_a_naive_reading_of_the_rule_gives(text: str, s
 
 @given(st.lists(st.sampled_from(["字", "e\u0301", "👍🏽", "👩\u200d👩\u200d👧"]), min_size=1, max_size=60).map("".join))
 def test_the_last_resort_parts_no_visible_character(text: str) -> None:
-    """Text with no boundary at all is cut between a base with all its marks, modifiers and joiners."""
+    """Text without any boundary is cut only between whole characters: a base with its marks, modifiers and joiners."""
     ends = cuts(text, 12)[:-1]
     assume(ends)
     for end in ends:

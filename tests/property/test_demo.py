@@ -19,7 +19,7 @@ _TEXTS = st.text(min_size=1, max_size=300) | st.lists(_PIECES, min_size=1, max_s
 
 @given(_TEXTS)
 def test_any_text_gets_a_bounded_report(text: str) -> None:
-    """It never raises and never answers with nothing, and a second reading gives the same."""
+    """It never raises and always answers, and a second run gives the same."""
     output = analysis(text)
     assert output.startswith("## ")
     assert 0 < len(output) <= 1000
@@ -28,14 +28,14 @@ def test_any_text_gets_a_bounded_report(text: str) -> None:
 
 @given(st.lists(_TEXTS, min_size=1, max_size=12))
 def test_a_merge_of_more_than_a_thousand_characters_shrinks(texts: list[str]) -> None:
-    """What `merge` needs to end: outputs joined come back shorter."""
+    """A merge can only end if joined outputs come back shorter."""
     joined = "\n\n".join(map(analysis, texts))
     assert len(analysis(joined)) < max(len(joined), 1000)
 
 
 @given(st.lists(st.text("ab .灯塔。", min_size=1, max_size=60), min_size=2, max_size=8))
 def test_a_merge_counts_every_part(texts: list[str]) -> None:
-    """Reports of any texts are read back whole: the merged figures are the sums."""
+    """Reports of any texts are read back completely: the merged figures are the sums."""
     merged = analysis("\n\n".join(map(analysis, texts)))
     figures = [int(figure.replace(",", "")) for figure in re.findall("[0-9,]+", merged.rsplit("\n", 1)[-1])]
     assert figures[0] == sum(map(len, texts))
@@ -43,7 +43,7 @@ def test_a_merge_counts_every_part(texts: list[str]) -> None:
 
 
 def test_the_order_of_sets_does_not_show() -> None:
-    """Two interpreters with other string hashes give the same report: sums of floats are put in order."""
+    """Interpreters with different string hashes give the same report: sums of floats are computed in a fixed order."""
     script = "import sys; from src.inference.demo import analysis; print(ascii(analysis(sys.argv[1])))"
     text = " ".join(f"Word{n % 7} walks{n % 5} alone{n % 3} here{n % 11} with{n % 13}." for n in range(200))
     outputs = {

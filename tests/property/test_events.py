@@ -1,4 +1,4 @@
-"""The numbering of events: whatever becomes of a task, and wherever its streams are cut, each event comes once."""
+"""The numbering of events: whatever happens to a task and its streams, each event comes once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -14,19 +14,19 @@ CHUNKS = 5
 
 @dataclass(frozen=True)
 class Row:
-    """What a database knows of a task: its state, and which chunks have an output."""
+    """What a database knows about a task: its state, and which chunks have an output."""
 
     state: State = State(0, Status.PENDING, False)  # noqa: RUF009 - it never changes
     done: frozenset[int] = field(default_factory=frozenset)
 
     @property
     def ready(self) -> int:
-        """How many chunks have an output before the first one that has none."""
+        """How many chunks before the first gap have an output."""
         return next(index for index in range(CHUNKS + 1) if index not in self.done)
 
 
 def moved(row: Row, name: str, chunk: int) -> Row:
-    """Make one step of the state machine, if the row allows it; `progress` gives a chunk its output."""
+    """Make one step of the state machine if the row allows it. `progress` gives a chunk its output."""
     transition, state = TRANSITIONS[name], row.state
     if state.status not in transition.sources or (name == "finish" and len(row.done) < CHUNKS):
         return row
@@ -42,7 +42,7 @@ histories = st.lists(steps, max_size=40)
 
 
 def rows_of(history: Sequence[tuple[str, int]]) -> list[Row]:
-    """Give all that the database has held, one after the other."""
+    """Return all states of the database in order."""
     rows = [Row(), moved(Row(), "claim", 0)]
     for name, chunk in history:
         rows.append(moved(rows[-1], name, chunk))
@@ -50,7 +50,7 @@ def rows_of(history: Sequence[tuple[str, int]]) -> list[Row]:
 
 
 def look(place: Place | None, row: Row, at_once: int) -> list[Event]:
-    """Give the events that a stream finds with a look that reads so many outputs at once, as often as needed."""
+    """Return the events that a stream finds if each read takes so many outputs, with as many reads as needed."""
     found: list[Event] = []
     while True:
         seen = 0 if place is None else place.chunks
@@ -63,7 +63,7 @@ def look(place: Place | None, row: Row, at_once: int) -> list[Event]:
 
 
 def follow(rows: Sequence[Row], at_once: int = 16, cuts: frozenset[int] = frozenset()) -> list[Event]:
-    """Follow a task through all its rows. The stream is cut behind the events of these numbers: the rest is lost."""
+    """Follow a task through all its states. The stream is cut after these events, and the rest is lost."""
     received: list[Event] = []
     for row in rows:
         place = received[-1].place if received else None
@@ -78,7 +78,7 @@ def follow(rows: Sequence[Row], at_once: int = 16, cuts: frozenset[int] = frozen
 def test_a_stream_that_is_cut_anywhere_gives_each_event_once(
     history: list[tuple[str, int]], at_once: int, cuts: set[int]
 ):
-    """Chunks come in the order of the text, none twice and none left out, over all generations; ids rise."""
+    """Chunks come in the order of the text, none twice and none left out, over all generations. Ids rise."""
     rows = rows_of(history)
     received = follow([*rows, rows[-1]], at_once, frozenset(cuts)) if cuts else follow(rows, at_once)
     chunks = [event.chunk for event in received if event.chunk is not None]
@@ -93,7 +93,7 @@ def test_a_stream_that_is_cut_anywhere_gives_each_event_once(
 
 @given(histories, st.integers(1, 4), st.integers(0, 40))
 def test_whoever_comes_back_at_the_end_has_what_others_have(history: list[tuple[str, int]], at_once: int, cut: int):
-    """Within a generation a client that was away sees the same events under the same ids as one that was there."""
+    """Within a generation a client that was away sees the same events and ids as one that was there."""
     rows = rows_of([step for step in history if step[0] != "retry"])
     whole = follow(rows)
     kept = whole[:cut]
@@ -104,7 +104,7 @@ def test_whoever_comes_back_at_the_end_has_what_others_have(history: list[tuple[
 
 @given(histories)
 def test_an_ended_task_tells_its_end_last(history: list[tuple[str, int]]):
-    """Whoever opens a stream afterwards gets the finished chunks of the text's beginning, and then the status."""
+    """A stream opened afterwards has the finished chunks of the text's beginning, and then the status."""
     row = rows_of(history)[-1]
     told = follow([row])
     if row.state.status.terminal:
@@ -116,7 +116,7 @@ def test_an_ended_task_tells_its_end_last(history: list[tuple[str, int]]):
 
 @given(histories)
 def test_every_id_is_known_again(history: list[tuple[str, int]]):
-    """An id leads back to its place, and the task's later states take it for one that they can have given."""
+    """An id leads back to its place, and later states of the task accept it."""
     rows = rows_of(history)
     received: list[Event] = []
     for row in rows:
@@ -128,7 +128,7 @@ def test_every_id_is_known_again(history: list[tuple[str, int]]):
 
 @given(st.integers(0, 9), st.integers(0, 3 * CHUNKS + 9), histories)
 def test_an_id_that_nobody_has_given_is_told(generation: int, number: int, history: list[tuple[str, int]]):
-    """Of a generation to come, of a chunk without an output, of an end that has not come."""
+    """Ids of a future generation, of a chunk without an output, and of an end that has not come are detected."""
     row = rows_of(history)[-1]
     place = place_of(f"{generation}-{number}")
     assert place is not None

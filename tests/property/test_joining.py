@@ -1,8 +1,8 @@
-"""Joining, over all orders of sendings: answers that are lost, tries that never come, and tries that land late.
+"""Joining, for all orders of sendings: with lost answers, tries that never arrive, and tries that land late.
 
-Clients that want the same send it as the SDKs do: up to three times, with a count, until they have an answer. What
-becomes of a sending is drawn. When all has landed there is no task more than there were wishes; what lands late among
-several equal wishes is the exception.
+Clients with the same wish send it as the SDKs do: up to three times, with a count, until they have an answer. The fate
+of each sending is drawn. When all has landed there are no more tasks than wishes. The only exception is what lands late
+among several equal wishes.
 """
 
 from collections import Counter
@@ -30,7 +30,7 @@ from src.store.tasks import TaskStore
 from tests.support.sqlite_d1 import NETWORK_LOST, SqliteD1
 from tests.support.store_bench import LEASE_MS, START_MS, new_task
 
-# An answer comes; it is lost; the request is lost; its write lands at the next `land`, when its Worker has died.
+# An answer comes; it is lost; the request is lost; its write lands at the next `land`, after its Worker has died.
 Fate = Literal["answered", "lost", "never", "late"]
 SENDINGS_MOST = 3
 LAND = -1
@@ -38,12 +38,12 @@ WINDOW_MS = 1_000_000
 
 fates: st.SearchStrategy[Fate] = st.sampled_from(("answered", "lost", "lost", "never", "late", "late"))
 in_time: st.SearchStrategy[Fate] = st.sampled_from(("answered", "lost", "lost", "never"))
-# Whose next sending comes, and what becomes of it; or LAND.
+# The client of the next sending and the sending's fate; or LAND.
 events = st.lists(st.tuples(st.integers(LAND, 2), fates), max_size=14)
 
 
 class Deployment:
-    """A store, and clients by number. Each sending comes a second after the one before."""
+    """A store, and clients by number. Each sending comes a second after the previous one."""
 
     def __init__(self) -> None:
         self.loop = Loop(max_steps=10_000_000)  # type: ignore[abstract]
@@ -51,8 +51,8 @@ class Deployment:
         self.database = SqliteD1(now_ms=lambda: self.now_ms)
         self.store = TaskStore(Database(self.database, Meter()))
         self.sent: Counter[int] = Counter()
-        self.came: set[int] = set()  # clients of whom something has come
-        self.told: dict[int, str] = {}  # what was answered
+        self.came: set[int] = set()  # clients from which something has arrived
+        self.told: dict[int, str] = {}  # the answers
         self._made = 0
 
     def close(self) -> None:
@@ -61,7 +61,7 @@ class Deployment:
         self.database.close()
 
     def send(self, client: int, fate: Fate) -> None:
-        """Have a client send, unless it has an answer or has given up."""
+        """Let a client send, unless it has an answer or has given up."""
         count = self.sent[client]
         if client in self.told or count == SENDINGS_MOST:
             return
@@ -87,17 +87,17 @@ class Deployment:
             self.told[client] = outcome.task_key if isinstance(outcome, Replayed) else key
 
     def land(self) -> None:
-        """Let what is on its way land."""
+        """Land the writes on their way."""
         self.loop.run_until_complete(self.database.land())
 
     def tasks(self) -> list[str]:
-        """The tasks that there are."""
+        """The existing tasks."""
         return [row["id"] for row in self.database.rows("SELECT id FROM tasks")]
 
 
 @contextmanager
 def played(script: list[tuple[int, Fate]]) -> Iterator[Deployment]:
-    """Play a script, and let all of it land."""
+    """Play a script, and let all writes land."""
     deployment = Deployment()
     for client, fate in script:
         if client == LAND:
@@ -112,7 +112,7 @@ def played(script: list[tuple[int, Fate]]) -> Iterator[Deployment]:
 @given(st.lists(st.tuples(st.integers(0, 2), in_time), max_size=14))
 @settings(max_examples=150, deadline=None)
 def test_no_task_more_than_wishes(script: list[tuple[int, Fate]]) -> None:
-    """However sendings and answers are lost, at most a task for each client of whom anything came."""
+    """However sendings and answers are lost, there is at most one task for each client from which anything arrived."""
     with played(script) as deployment:
         assert len(deployment.tasks()) <= len(deployment.came)
 
@@ -120,9 +120,9 @@ def test_no_task_more_than_wishes(script: list[tuple[int, Fate]]) -> None:
 @given(events)
 @settings(max_examples=150, deadline=None)
 def test_only_what_lands_late_among_equal_wishes_may_be_one_more(script: list[tuple[int, Fate]]) -> None:
-    """Of equal wishes at once, a late sending may find its place taken by another's: then it makes a task of its own.
+    """Among equal wishes at once, a late sending may find its place taken. Then it makes an additional task.
 
-    There is a task for each that was told of, one at least, and no row that has none.
+    Each answered task exists, at least one does, and no row is without a task.
     """
     late = sum(fate == "late" for client, fate in script if client != LAND)
     with played(script) as deployment:
@@ -137,7 +137,7 @@ def test_only_what_lands_late_among_equal_wishes_may_be_one_more(script: list[tu
 @given(st.lists(st.tuples(st.sampled_from((LAND, 0)), fates), max_size=8))
 @settings(max_examples=100, deadline=None)
 def test_one_client_has_one_task(script: list[tuple[int, Fate]]) -> None:
-    """A client alone has exactly one task once anything of it has come, and is told of that one."""
+    """A single client has exactly one task once any sending has arrived, and gets that one in its answer."""
     with played(script) as deployment:
         assert len(deployment.tasks()) == len(deployment.came)
 
@@ -145,12 +145,12 @@ def test_one_client_has_one_task(script: list[tuple[int, Fate]]) -> None:
 @given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from(("answered", "lost"))), max_size=12))
 @settings(max_examples=100, deadline=None)
 def test_where_only_answers_are_lost_each_wish_is_a_task(script: list[tuple[int, Fate]]) -> None:
-    """Where each sending arrives, nothing is ambiguous: as many tasks as clients."""
+    """If each sending arrives, nothing is ambiguous: there are as many tasks as clients."""
     with played(script) as deployment:
         assert len(deployment.tasks()) == len(deployment.came)
 
 
-# A part of the statements, by what shows its absence: two tasks of one wish.
+# A part of the statements, with the script that shows its absence: two tasks of one wish.
 LATE: list[tuple[int, Fate]] = [(0, "late"), (0, "answered"), (LAND, "late")]
 LOST: list[tuple[int, Fate]] = [(0, "lost"), (0, "answered")]
 ABLATIONS = [
@@ -176,11 +176,11 @@ def test_without_a_part_of_it_tasks_are_doubled(
 
 
 class _Tolerant:
-    """A statement that has lost a part, and with it maybe a parameter."""
+    """A statement that has lost a part, and perhaps a parameter with it."""
 
     def __init__(self, without: Statement) -> None:
         self._without = without
 
     def bind(self, **values: str | int | None) -> object:
-        """Bind what is left."""
+        """Bind the remaining parameters."""
         return self._without.bind(**{name: values[name] for name in self._without.parameters})

@@ -1,4 +1,4 @@
-"""Merging: each level is strictly smaller, each call fits, nothing is dropped in silence."""
+"""Merging: each level is strictly smaller, each call fits, and nothing is silently dropped."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +11,7 @@ OUTPUTS = st.lists(st.text(min_size=1, max_size=40) | st.integers(1, 6000).map("
 
 @given(OUTPUTS, st.integers(1, 10_000).map(merge_chars))
 def test_a_level_is_at_most_half_as_long_and_its_calls_fit(outputs: list[str], most: int):
-    """However long the outputs are, a level has at most half the calls of the one below, each within its size."""
+    """However long the outputs are, a level has at most half the calls of the previous one, each within its size."""
     groups = merge_groups(outputs, most)
     assert 1 <= len(groups) <= len(outputs) / 2
     assert all(len(group) <= most for group in groups)
@@ -19,19 +19,19 @@ def test_a_level_is_at_most_half_as_long_and_its_calls_fit(outputs: list[str], m
 
 @given(OUTPUTS, st.integers(1, 10_000).map(merge_chars))
 def test_the_same_outputs_make_the_same_level(outputs: list[str], most: int):
-    """A resumed task plans the levels that it had: the plan is a function of the outputs."""
+    """A resumed task plans the same levels: the plan is a function of the outputs."""
     assert merge_groups(outputs, most) == merge_groups(list(outputs), most)
 
 
 @given(st.lists(st.text("abc", min_size=1, max_size=20), min_size=2, max_size=40))
 def test_what_fits_is_kept_whole_and_in_order(outputs: list[str]):
-    """Short outputs reach the merge call whole, in their order."""
+    """Short outputs reach the merge call whole and in order."""
     groups = merge_groups(outputs, MERGE_CHARS_LEAST)
     assert "\n\n".join(groups) == "\n\n".join(outputs)
 
 
 def test_long_outputs_share_a_call_and_are_marked():
-    """Two outputs that don't fit one call together are shortened to a fair share; the short one stays whole."""
+    """Two outputs that do not fit one call together are shortened to a fair share. A short one stays whole."""
     (group,) = merge_groups(["short", "y" * 5000], 2000)
     short, long = group.split("\n\n")
     assert short == "short"

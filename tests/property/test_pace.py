@@ -1,4 +1,4 @@
-"""The bound on writes, for any run: whatever fails, they are no more than the work that was done allows."""
+"""The limit on writes, for any run: whatever fails, writes are no more than the finished work allows."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,8 +18,10 @@ EVENTS = st.lists(
 
 @given(events=EVENTS, first=st.sampled_from([limits.WRITES_AT_FIRST, limits.WRITES_AT_FIRST_IDLE]))
 def test_writes_are_bounded_by_work_and_time(events: list[tuple[str, float]], first: int):
-    """A run that writes whenever it may makes at most two writes a call that has ended, two a minute, and its first
-    ones. And it never waits longer than half a minute for the next."""
+    """Writes are at most two a call that has ended, two a minute, and the first ones.
+
+    The run writes whenever it may. It never waits longer than half a minute for the next write.
+    """
     now, ended, writes = 1_000.0, 0, 0
     bucket = WriteBucket(first, now)
     for kind, much in events:

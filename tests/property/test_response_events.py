@@ -1,4 +1,4 @@
-"""The numbering of the events of `/v1`: a list that only grows at its end, whatever becomes of the response."""
+"""The numbering of the events of `/v1`: a list that only grows at its end, whatever happens to the response."""
 
 from itertools import pairwise
 
@@ -13,14 +13,14 @@ ENDS = st.sampled_from([Status.COMPLETED, Status.FAILED, Status.CANCELLED])
 
 @st.composite
 def lives(draw: st.DrawFn) -> list[Standing]:
-    """What is known of a response, one look after the other, from its submission to its end."""
+    """The successive states of a response, from its submission to its end."""
     end, deltas = draw(ENDS), draw(st.integers(0, 6))
     started = bool(deltas) or end is Status.COMPLETED or draw(st.booleans())
     life = [Standing(Status.PENDING, False, 0)]
     if started:
         life += [Standing(Status.PROCESSING, True, known) for known in range(deltas + 1)]
     deltas = max(deltas, 1) if end is Status.COMPLETED else deltas
-    # The end may be seen before all of the text is.
+    # The end may be visible before all of the text.
     life += [
         Standing(end, started, known, all_known=False) for known in draw(st.sets(st.integers(life[-1].deltas, deltas)))
     ]
@@ -28,20 +28,20 @@ def lives(draw: st.DrawFn) -> list[Standing]:
 
 
 def whole(standing: Standing) -> list[ResponseEvent]:
-    """All events that there are."""
+    """All existing events."""
     return list(response_events(standing, 0))
 
 
 @given(lives())
 def test_what_was_told_stays_as_it_was(life: list[Standing]):
-    """The events of each look begin with those of the one before, number for number."""
+    """The events of each state begin with those of the previous one, number for number."""
     for earlier, later in pairwise(life):
         assert whole(later)[: earlier.length] == whole(earlier)
 
 
 @given(lives(), st.lists(st.integers(0, 3), max_size=12))
 def test_a_stream_that_is_cut_anywhere_has_each_event_once(life: list[Standing], taken: list[int]):
-    """Whatever was read of each look, going on behind it gives the whole list."""
+    """Whatever was read in each state, continuing after it gives the whole list."""
     received: list[ResponseEvent] = []
     for standing, most in zip(life, taken, strict=False):
         received += list(response_events(standing, len(received)))[:most]
@@ -52,7 +52,7 @@ def test_a_stream_that_is_cut_anywhere_has_each_event_once(life: list[Standing],
 
 @given(lives())
 def test_the_list_is_openai_s(life: list[Standing]):
-    """Its order, and how a response ends: its text is done only if it has completed."""
+    """The events have OpenAI's order, and a response's text is done only if it has completed."""
     end, kinds = life[-1], [event.kind for event in whole(life[-1])]
     assert kinds[:2] == [Kind.CREATED, Kind.QUEUED]
     assert kinds.count(Kind.DELTA) == end.deltas

@@ -1,4 +1,4 @@
-"""The store against a model: any sequence of transitions leaves SQL and plain Python with the same tasks."""
+"""The store against a model: after any sequence of transitions, SQL and plain Python have the same tasks."""
 
 import asyncio
 import copy
@@ -46,9 +46,9 @@ RUNS, STEPS = sized(quick=(60, 50), test=(500, 50), campaign=(20_000, 100))
 LEASE_MS = 10_000
 RETENTION_MS = 100_000
 CHUNKS_MOST = 3
-LETTERS = "a漢\U0001f600"  # a chunk each
+LETTERS = "a漢\U0001f600"  # one for each chunk
 WINDOW_CHARS_MOST = 2
-SEGMENT_BYTES = 60  # a piece or two
+SEGMENT_BYTES = 60  # one or two pieces
 SUBMISSIONS_MOST = 6
 LIST_WALK_MOST = 2
 ERASE_OUTPUTS_MOST = 3
@@ -69,7 +69,7 @@ steps = st.one_of(
     st.builds(Release, delays, st.sampled_from([0, LEASE_MS])),
     st.builds(Fail, st.sampled_from([0, RETENTION_MS]), failures),
 )
-# Mostly the answer comes; now and then the first call fails, before or after the commit, and is sent again.
+# Mostly the answer comes. Sometimes the first call fails, before or after the commit, and is sent again.
 faults = st.sampled_from([None] * 6 + ["before", "after"])
 positions = st.sampled_from([set(), {0}, {1}, {2}, {0, 1}, {1, 2}, {0, 1, 2}])
 pauses = st.sampled_from([1, 500, EARLY_MS, LEASE_MS // 2, LEASE_MS - 1, LEASE_MS, LEASE_MS + 1, RETENTION_MS, DAY_MS])
@@ -79,7 +79,7 @@ bounds = st.fixed_dictionaries(
         "max_calls": st.sampled_from([None, None, 1, 2, 3, 5]),
     }
 )
-# Most submissions, as most of the API's, ask for nothing of this.
+# Most submissions here, as in the API, have no conditions.
 conditions = st.one_of(
     st.just(UNCONDITIONAL),
     st.builds(
@@ -95,7 +95,7 @@ rarely = st.sampled_from([False] * 5 + [True])
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """Rules are the store's methods; after each, every row is compared."""
+    """The rules are the store's methods. After each, every row is compared."""
 
     tasks = Bundle("tasks")
     workers = Bundle("workers")
@@ -116,7 +116,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.database.close()
 
     def lose(self, fault: str, reads: int = 0) -> None:
-        """Have the next call fail, before or after its commit; so many go well first."""
+        """Make the next call fail, before or after its commit, after so many that succeed."""
         if fault == "after":
             self.database.fail(NETWORK_LOST, "after", passing=reads)
         else:
@@ -129,7 +129,7 @@ class StoreMachine(RuleBasedStateMachine):
         model: Callable[[], Any],
         reads: int = 0,
     ) -> tuple[T, Any]:
-        """Call store and model. After a lost answer the store sends again: the model does it twice, to no effect.
+        """Call store and model. After a lost answer the store sends again, so the model does it twice, without effect.
 
         `reads` is how many calls the store makes before the one that writes.
         """
@@ -166,7 +166,7 @@ class StoreMachine(RuleBasedStateMachine):
             self._insert(task_key, fault)
 
     def _insert(self, task_key: TaskKey, fault: str | None) -> Any:
-        """Write a task. What was sent again and then not accepted is taken back."""
+        """Write a task. If it is sent again and then not accepted, it is taken back."""
         new, on = self.submitted[task_key]
         given, expected = self.both(
             fault,
@@ -202,7 +202,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(target=workers, worker=workers, fault=faults)
     def claim_again(self, worker: Worker, fault: str | None) -> Any:
-        """The same holder asks again, maybe long after: what it finds is its own claim, or a new one."""
+        """The same holder asks again, perhaps much later: it gets its own claim, or a new one."""
         wish = {"host": worker.host, "route": Route.QUEUE, "lease_ms": LEASE_MS, "announce": 1}
         wish |= {"start_ms": 2_000, "rests": RESTS[1]}
         return self._claim(worker.claim.task_key, worker.holder, fault, **wish)
@@ -222,7 +222,7 @@ class StoreMachine(RuleBasedStateMachine):
         places = range(first, first + max(wish["announce"], WINDOW_CHARS_MOST))
         assert (given.window.chunks, given.window.text) == expected.window(places)
         assert not (given.refused and given.announced) or (task_key, given.fence) in self.claims
-        if (task_key, given.fence) in self.claims:  # a claim has one worker, which knows more than the database does
+        if (task_key, given.fence) in self.claims:  # a claim has one worker, which knows more than the database
             return multiple()
         self.claims.add((task_key, given.fence))
         return Worker(given, holder, wish["host"], expected.total, expected.reduce is Reduce.MERGE, set(given.outputs))
@@ -267,7 +267,7 @@ class StoreMachine(RuleBasedStateMachine):
         if isinstance(step, Finish) and worker.merges and worker.total > 1:
             step = Finish(step.retention_ms, 1)
         if isinstance(step, Continue) and not progress.in_flight:
-            step = step._replace(room_bytes=0)  # a worker finds room for calls that it may make, and for nothing else
+            step = step._replace(room_bytes=0)  # a worker reserves storage only for calls that it may make
         claim = worker.claim
         given, expected = self.both(
             fault,
@@ -302,7 +302,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(worker=workers, level=st.integers(0, 1), first=st.integers(0, 2), last=st.integers(0, 2))
     def outputs_of_a_level(self, worker: Worker, level: int, first: int, last: int) -> None:
-        """What a merge reads: sizes up to the first that is missing, and the texts of some places."""
+        """What a merge reads: sizes up to the first gap, and the texts of some places."""
         task_key = worker.claim.task_key
         task = self.model.tasks.get(task_key)
         texts = (
@@ -335,7 +335,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(worker=workers, early_ms=st.sampled_from([0, 1]), finishing=st.booleans(), fault=faults)
     def in_time(self, worker: Worker, early_ms: int, fault: str | None, *, finishing: bool) -> None:
-        """A worker that goes on, or has all outputs, in the moment of its task's deadline or just before it."""
+        """A worker continues, or has all outputs, at its task's deadline or just before it."""
         task = self.model.tasks.get(worker.claim.task_key)
         if task is None or task.deadline_at is None or task.deadline_at - early_ms < self.now:
             return
@@ -401,7 +401,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(due=sweeps, fault=faults)
     def take_due(self, due: Due, fault: str | None) -> None:
-        """Maybe long after, when tasks have moved on."""
+        """Perhaps much later, when tasks have changed."""
         given, expected = self.both(
             fault,
             lambda: self.store.take_due(due, LEASE_MS),
@@ -411,7 +411,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(due=sweeps, fault=faults)
     def erase_expired(self, due: Due, fault: str | None) -> None:
-        """Maybe long after, too."""
+        """Perhaps much later, too."""
         given, expected = self.both(fault, lambda: self.store.erase_expired(due), lambda: self.model.erase_expired(due))
         assert given == expected
 
@@ -455,7 +455,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(tenant=st.sampled_from(TENANTS), status=st.sampled_from([None, *Status]), most=st.integers(1, 3))
     def list_pages(self, tenant: str, status: Status | None, most: int) -> None:
-        """All pages together are the tenant's tasks, each once, newest first; none is longer than asked for."""
+        """All pages together have the tenant's tasks, each once, newest first. No page is longer than requested."""
         seen: list[str] = []
         last: TaskKey | None = None
         while True:

@@ -16,7 +16,7 @@ class Refused(Exception):
 
 
 class Actor:
-    """The object of the conformance Worker; its methods are what stubs call."""
+    """The object of the conformance Worker. Stubs call its methods."""
 
     def __init__(self, ctx: Any, env: Any) -> None:
         self.ctx = ctx
@@ -25,11 +25,11 @@ class Actor:
         self.events = 0
 
     async def echo(self, value: Any) -> Any:
-        """Give back what came, and what it looked like here."""
+        """Return the argument, and its type here."""
         return {"seen": show(value), "back": value}
 
     async def give(self, kind: str) -> Any:
-        """Give a value of this kind."""
+        """Return a value of this kind."""
         return {"tuple": (1, 2), "none": None, "nested": {"a": [None, {"b": 1.0}]}, "text": "é", "set": {1}}[kind]
 
     def plain(self) -> int:
@@ -43,12 +43,12 @@ class Actor:
         raise {"value": ValueError, "key": KeyError, "runtime": RuntimeError}[kind]("no such thing")
 
     async def note(self, word: str) -> list[str]:
-        """Note a word and give all of them."""
+        """Note a word and return all of them."""
         self.log.append(word)
         return self.log
 
     async def slow(self, word: str) -> list[str]:
-        """Note a word before and after an await that is not storage's."""
+        """Note a word before and after an await of something other than storage."""
         self.log.append(f"{word} begins")
         await asyncio.sleep(0.1)
         self.log.append(f"{word} ends")
@@ -70,7 +70,7 @@ class Actor:
                 else:
                     await self.ctx.storage.put("key", before)
                 between = between or self.events != before
-            await asyncio.sleep(0.01)  # shorter ones do not let events in under Pyodide
+            await asyncio.sleep(0.01)  # under Pyodide, shorter sleeps let no events in
         return [between, self.events > started]
 
     async def put_then_fail(self) -> None:
@@ -80,17 +80,17 @@ class Actor:
         raise ValueError("after writing")
 
     async def put_then_abort(self) -> None:
-        """Write twice with no await between and die."""
+        """Write twice with no await in between, and die."""
         self.ctx.storage.put("one", 1)
         self.ctx.storage.put("two", 2)
         self.ctx.abort("to order")
 
     async def read(self) -> dict[str, Any]:
-        """All keys."""
+        """Return all keys."""
         return dict(await self.ctx.storage.list())
 
     async def ring(self, delays: list[int], acts: list[str]) -> None:
-        """Set the alarm this many milliseconds from now, repeatedly; it does as `acts` say, one a ring."""
+        """Set the alarm repeatedly, this many milliseconds from now. At each ring it does the next of `acts`."""
         await self.ctx.storage.put("acts", acts)
         for delay in delays:
             await self.ctx.storage.setAlarm(await now_ms(self.env) + delay)
@@ -116,7 +116,7 @@ class Actor:
         return await self.ctx.storage.get("rings") or []
 
     async def run(self, name: str) -> str:
-        """Run a case of `storage` in here."""
+        """Run a case of `storage` in this object."""
         return json.dumps(await OBJECT_CASES[name](self.ctx))
 
 

@@ -1,4 +1,4 @@
-"""D1: which errors there are, the limits, and batches as transactions."""
+"""D1: its errors, its limits, and batches as transactions."""
 
 from typing import Any
 

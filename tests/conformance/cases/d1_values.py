@@ -1,4 +1,4 @@
-"""D1: what values become on their way in and out, and the shapes in which results come."""
+"""D1: how values change on their way in and out, and the shapes of results."""
 
 from typing import Any
 
@@ -80,7 +80,7 @@ async def infinite_numbers(env: Any) -> Any:
 @worker_case
 async def a_dict_is_refused_as_parameter(env: Any) -> Any:
     seen = await _refused(env, {"a": 1})
-    return {**seen, "text": None}  # it shows the value in a language of its own
+    return {**seen, "text": None}  # workerd shows the value in its own notation
 
 
 @worker_case

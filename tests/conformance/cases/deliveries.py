@@ -1,4 +1,4 @@
-"""A consumer that does what each message says, and writes down what it was given; and how cases talk to it."""
+"""A consumer that does what each message says and records its deliveries, and functions with which cases use it."""
 
 import asyncio
 import json
@@ -6,16 +6,16 @@ from typing import Any
 
 from tests.conformance.cases.registry import show
 
-# What a message may ask of its consumer at an attempt; `raise` ends the handler there.
+# What a message may ask of its consumer at an attempt. `raise` ends the handler there.
 ACTS = ("ack", "retry", "retry later", "raise", "ack all", "retry all", "nothing")
 
 
 class ConsumerFailed(Exception):
-    """What a message asked for."""
+    """A message asked for this error."""
 
 
 async def consume(env: Any, batch: Any) -> None:
-    """Log the deliveries of a batch, then do as their messages say."""
+    """Log the deliveries of a batch, then do what their messages say."""
     log = []
     runs = [_run(message) for message in batch.messages]
     for message, run in zip(batch.messages, runs, strict=True):
@@ -31,7 +31,7 @@ async def consume(env: Any, batch: Any) -> None:
         insert = env.DB.prepare("INSERT INTO deliveries (run, id, entry) VALUES (?, ?, ?)")
         log.append(insert.bind(run, message.id, json.dumps(entry)))
     await env.DB.batch(log)
-    for message in sorted(batch.messages, key=_number):  # a batch comes in any order
+    for message in sorted(batch.messages, key=_number):  # a batch has any order
         _act(batch, message)
 
 
@@ -64,7 +64,7 @@ def _act(batch: Any, message: Any) -> None:
 
 
 async def send(env: Any, run: str, *scripts: list[list[str]], **more: Any) -> None:
-    """Send one message for each script: for each attempt, what the consumer does."""
+    """Send one message for each script. A script says what the consumer does at each attempt."""
     if len(scripts) == 1:
         await env.AI_QUEUE.send({"run": run, "do": scripts[0], **more})
         return
@@ -73,14 +73,14 @@ async def send(env: Any, run: str, *scripts: list[list[str]], **more: Any) -> No
 
 
 async def deliveries(env: Any, run: str, expected: int, *, quiet_seconds: float = 1.0) -> list[dict[str, Any]]:
-    """The deliveries, once there are as many as expected and some time has passed in which more could have come."""
+    """Return the deliveries, once the expected number has come and there was time for more."""
     await _poll(env, run, expected)
     await asyncio.sleep(quiet_seconds)
     return await _deliveries(env, run)
 
 
 async def of_one_batch(env: Any, run: str, *scripts: list[list[str]], expected: int) -> list[list[Any]]:
-    """Send messages until they happen to be delivered as one batch, which nobody promises; then give the deliveries."""
+    """Send messages until they happen to arrive as one batch, which is never guaranteed. Returns the deliveries."""
     for number in range(20):
         await send(env, f"{run} {number}", *scripts)
         log = await deliveries(env, f"{run} {number}", expected)
@@ -102,10 +102,10 @@ async def _deliveries(env: Any, run: str) -> list[dict[str, Any]]:
 
 
 def full(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """All of each delivery but the size of its batch, in which other cases' messages may be."""
+    """Everything of each delivery, except the size of its batch, which may have other cases' messages."""
     return [{name: value for name, value in entry.items() if name != "batch"} for entry in log]
 
 
 def brief(log: list[dict[str, Any]]) -> list[list[Any]]:
-    """Queue, number of the message and attempt of each delivery, in an order that does not depend on the batches."""
+    """Queue, message number and attempt of each delivery, in an order that does not depend on the batches."""
     return sorted([entry["queue"], entry["body"].get("n", 0), entry["attempts"]] for entry in log)

@@ -1,4 +1,4 @@
-"""What streams of events read: looks with and without news, and the opening."""
+"""What streams of events read: at their opening, with changes and without."""
 
 from typing import Any
 

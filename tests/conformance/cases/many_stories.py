@@ -1,4 +1,4 @@
-"""Many tasks at once: put back, cancelled, and erased early; and a claim that asks for room."""
+"""Many tasks at once are put back, cancelled, and erased early; and a claim asks for storage."""
 
 from dataclasses import replace
 from typing import Any
@@ -44,7 +44,7 @@ async def failed_tasks_put_back_together(env: Any) -> Any:
     story.outcomes.append(await story.store.retry_cost(ALL, None, 3))
     found = await story.store.failed("local", ALL, None, 2, ON)
     story.outcomes.append(found)
-    assert await story.store.retry(made_key(1), LEASE_MS)  # somebody else was before
+    assert await story.store.retry(made_key(1), LEASE_MS)  # another request came first
     story.outcomes.append(await story.store.retry_all("local", found.generations, LEASE_MS, ON))
     story.outcomes.append(await story.store.retry_all("local", found.generations, LEASE_MS, ON))  # landed twice
     full = Conditions(tasks_in_flight_most=2)
@@ -76,7 +76,7 @@ async def tasks_cancelled_together(env: Any) -> Any:
 @worker_case
 async def old_tasks_of_the_largest_tenant_erased_early(env: Any) -> Any:
     story = Story(env)
-    story.outcomes.append(await story.store.oldest_of_largest(9))  # nobody has counted
+    story.outcomes.append(await story.store.oldest_of_largest(9))  # nothing has been counted
     for number in (1, 2, 3):
         key = made_key(number)
         await story.insert(key)
@@ -100,7 +100,7 @@ async def old_tasks_of_the_largest_tenant_erased_early(env: Any) -> Any:
     story.outcomes.append(await story.store.erase_early(found, keep_input=False))  # landed twice
     await story.note("SELECT tenant, bytes FROM tenant_storage ORDER BY tenant")
     await story.note(STATES)
-    with limited("CLEAR_WALK_MOST", 1):  # a walk that passes one task, and one that comes to the end
+    with limited("CLEAR_WALK_MOST", 1):  # a scan that passes one task, and one that reaches the end
         for _ in range(3):
             walk = await story.store.oldest_of_largest(9)
             assert walk is not None

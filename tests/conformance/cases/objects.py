@@ -73,7 +73,7 @@ async def a_method_that_is_not_there(env: Any) -> Any:
 
 
 def describe_kind(seen: Any) -> Any:
-    """Only who raised it."""
+    """Only the origin of the error."""
     return seen["raised"]["kind"] if "raised" in seen else seen
 
 
@@ -138,7 +138,7 @@ async def _events_meanwhile(env: Any, operation: str) -> Any:
     async def events() -> None:
         while not watching.done():
             await asyncio.gather(*(stub.event() for _ in range(5)))
-            await asyncio.sleep(0.007)  # or the object's timers would starve
+            await asyncio.sleep(0.007)  # otherwise the object's timers would starve
 
     await asyncio.gather(*(events() for _ in range(3)))
     between, meanwhile = await watching

@@ -1,4 +1,4 @@
-"""Queues: who wins, what is counted, what comes again, and what cannot be sent."""
+"""Queues: whether ack or retry counts, what is counted, what is redelivered, and what cannot be sent."""
 
 from typing import Any
 
@@ -123,7 +123,7 @@ async def _send(env: Any, body: Any, options: dict[str, Any] | None = None) -> A
 
 
 async def _sent(call: Any) -> Any:
-    """Who refused a send; its text is one thing in production and another in the local simulator."""
+    """Where a send was refused. The error's text differs between production and the local simulator."""
     seen = await attempt_late(call)
     return seen["raised"]["kind"] if isinstance(seen, dict) and "raised" in seen else "sent"
 

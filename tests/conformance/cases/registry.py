@@ -1,4 +1,4 @@
-"""The list of cases, and how a case writes down what it saw. Runs inside workerd too: standard library only."""
+"""The list of cases, and how a case records its results. It runs inside workerd too: standard library only."""
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -6,7 +6,7 @@ from typing import Any
 
 type Case = Callable[[Any], Awaitable[Any]]
 
-# By name: cases over `env`, and cases that run inside a Durable Object over its `ctx`.
+# By name: cases with `env`, and cases that run inside a Durable Object with its `ctx`.
 WORKER_CASES: dict[str, Case] = {}
 OBJECT_CASES: dict[str, Case] = {}
 
@@ -23,14 +23,14 @@ def worker_case(case: Case) -> Case:
 
 
 def object_case(case: Case) -> Case:
-    """Register a case that gets an object's `ctx`; each has an object of its own."""
+    """Register a case that gets an object's `ctx`. Each has an object of its own."""
     assert case.__name__ not in OBJECT_CASES, case
     OBJECT_CASES[case.__name__] = case
     return case
 
 
 def describe(error: BaseException) -> dict[str, Any]:
-    """The class of an error: who raised it, D1's prefix, SQLite's codes; and the first sentence of its text."""
+    """The class of an error: its origin, D1's prefix, SQLite's codes, and the first sentence of its text."""
     name, text = type(error).__name__, str(error)
     prefix = _PREFIX.search(text)
     return {
@@ -42,7 +42,7 @@ def describe(error: BaseException) -> dict[str, Any]:
 
 
 async def attempt(awaitable: Awaitable[Any]) -> Any:
-    """What an awaitable gives, or the error that it raises."""
+    """Return an awaitable's result, or the error that it raises."""
     try:
         return show(await awaitable)
     except Exception as error:  # noqa: BLE001 - which it is, is the result
@@ -58,7 +58,7 @@ async def attempt_late(call: Callable[[], Awaitable[Any]]) -> Any:
 
 
 def attempt_now(function: Callable[[], Any]) -> Any:
-    """What a synchronous call gives, or the error that it raises."""
+    """Return a synchronous call's result, or the error that it raises."""
     try:
         return show(function())
     except Exception as error:  # noqa: BLE001 - which it is, is the result
@@ -72,7 +72,7 @@ async def now_ms(env: Any) -> int:
 
 
 def show(value: Any) -> Any:
-    """A value as JSON can hold it, with the types that JSON has not named."""
+    """Return a value in JSON's types, with names for types that JSON lacks."""
     if value is None or isinstance(value, bool | str | int):
         return int(str(value)) if type(value) not in {type(None), bool, str, int} else value  # Pyodide's JsBigInt
     if isinstance(value, float):

@@ -1,4 +1,4 @@
-"""What is noted of triggers, who has a turn, and who sends a late task off."""
+"""The notes about triggers, the turns, and who sends off a late task."""
 
 from typing import Any
 

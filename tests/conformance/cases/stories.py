@@ -1,4 +1,4 @@
-"""A task's life under its workers, from submit to the end."""
+"""A task's life under its workers, from the submission to the end."""
 
 from contextlib import suppress
 from dataclasses import replace
@@ -149,7 +149,7 @@ async def a_merge_and_its_levels(env: Any) -> Any:
 
 @worker_case
 async def a_task_with_outputs_of_two_workers(env: Any) -> Any:
-    """Each adds to the same segment."""
+    """Two workers, one after the other, add to the same segment."""
     story = Story(env)
     store = story.store
     await story.insert(chunks=4)
@@ -176,7 +176,7 @@ async def a_task_with_outputs_of_two_workers(env: Any) -> Any:
 
 @worker_case
 async def a_text_read_by_windows(env: Any) -> Any:
-    """Offsets count code points here and there, beyond the basic plane too, and a lost claim reads nothing."""
+    """Offsets count code points here and there, beyond the basic plane too. A lost claim reads nothing."""
     story = Story(env)
     store = story.store
     text = "ab漢字\U0001f600é\n\U0001d4b3\u0301z"

@@ -42,9 +42,9 @@ LEASE_MS = 60_000
 RETENTION_MS = 1_000_000
 FAILURE = Failure(TaskCode.MODEL_REFUSED, "401", retryable=False)
 OVERDUE = Failure(DEADLINE_EXCEEDED, "too late", retryable=True)
-# Numbers of writes: each is higher than the one before it.
+# Numbers of writes, each higher than the previous one.
 _STEPS = count(1)
-# Columns that differ from run to run: times, and the numbers of writes.
+# Columns that differ between runs: times, and the numbers of writes.
 _TIMES = {
     *("now", "lease_left", "rest_left", "wait_left", "created_at", "started_at", "finished_at", "wake_at"),
     *("deadline_at", "deadline_left", "left_ms", "expires_at", "step", "at", "oldest_ms", "announced_at"),
@@ -59,7 +59,7 @@ STATEMENT_MODULES = (
 
 
 def statement_names() -> dict[str, str]:
-    """The name of each statement of the store by what D1 is sent, tuples of them included."""
+    """The name of each of the store's statements, by the text sent to D1. Tuples of statements are included."""
     names: dict[str, str] = {}
     for module in STATEMENT_MODULES:
         for name, value in vars(module).items():
@@ -73,7 +73,7 @@ def statement_names() -> dict[str, str]:
 
 
 class Recorder:
-    """The D1 binding, which writes down what each statement did."""
+    """The D1 binding, which records what each statement did."""
 
     def __init__(self, database: Any) -> None:
         self.database = database
@@ -110,15 +110,15 @@ def _timeless(row: Mapping[str, Any]) -> Any:
 
 
 def made_key(at: int, tenant: str = "local") -> TaskKey:
-    """The key of a task; a tenant's keys sort by `at`."""
+    """The key of a task. A tenant's keys are ordered by `at`."""
     return task_key_of(tenant, new_task_id(at, bytes(10)))
 
 
-TASK = made_key(1)  # of stories that are about one task
+TASK = made_key(1)  # for stories about one task
 
 
 def new_task(key: TaskKey = TASK, chunks: int = 3, reduce: Reduce = Reduce.CONCAT, **terms: Any) -> NewTask:
-    """What a submission writes: two characters a chunk."""
+    """What a submission writes, with two characters a chunk."""
     return NewTask(
         task_key=key,
         route=Route.QUEUE,
@@ -147,7 +147,7 @@ class Story:
     async def insert(
         self, key: TaskKey = TASK, chunks: int = 3, reduce: Reduce = Reduce.CONCAT, unclaimed_ms: int = 1, **terms: int
     ) -> None:
-        """Submit a task on no conditions; it is due at once."""
+        """Submit a task without conditions. It is due at once."""
         await self.store.insert(new_task(key, chunks, reduce, **terms), unclaimed_ms)
 
     async def claim(
@@ -165,28 +165,28 @@ class Story:
         self.outcomes.append(made.standing)
 
     async def cancel(self, key: TaskKey = TASK) -> bool:
-        """Cancel a task; calls may start for no longer than the stated time."""
+        """Cancel a task. Calls may start for no longer than the stated time."""
         changed, left_ms, _ = await self.store.cancel(key, RETENTION_MS)
         assert 0 <= left_ms <= limits.START_SECONDS * 1000
         return changed
 
     async def erase(self, key: TaskKey = TASK) -> bool:
-        """Erase a task; calls may start for no longer than the stated time."""
+        """Erase a task. Calls may start for no longer than the stated time."""
         changed, left_ms, _ = await self.store.erase(key)
         assert 0 <= left_ms <= limits.START_SECONDS * 1000
         return changed
 
     async def alter(self, sql: str, *values: Any) -> None:
-        """Change rows behind the store's back, to have time pass; it must find some, and is not recorded."""
+        """Change rows without the store, to let time pass. It must find some, and is not recorded."""
         result = await self._database.prepare(sql).bind(*values).run()
         assert result["meta"]["changes"], sql
 
     async def pass_deadline(self, key: TaskKey = TASK) -> None:
-        """Let a task's deadline have passed long ago."""
+        """Move a task's deadline into the distant past."""
         await self.alter("UPDATE tasks SET deadline_at = 1, wake_at = min(wake_at, 1) WHERE id = ?1", key)
 
     async def note(self, sql: str) -> None:
-        """Put rows among the outcomes."""
+        """Add rows to the outcomes."""
         self.outcomes.append(show(list((await self._database.prepare(sql).run())["results"])))
 
     def told(self) -> Any:
@@ -196,7 +196,7 @@ class Story:
 
 @contextmanager
 def limited(name: str, value: int) -> Iterator[None]:
-    """Lower a limit, which would take too many rows to reach."""
+    """Lower a limit that would otherwise need too many rows."""
     before = getattr(limits, name)
     setattr(limits, name, value)
     try:
@@ -206,7 +206,7 @@ def limited(name: str, value: int) -> Iterator[None]:
 
 
 def progress(claim: Claim, **changes: Any) -> Progress:
-    """What a worker reports: what its claim found, but for the changes."""
+    """A worker's report: what its claim found, with the changes."""
     facts: dict[str, Any] = {
         "step": next(_STEPS),
         "calls_settled": claim.calls_settled,

@@ -1,4 +1,4 @@
-"""Submissions on conditions: an idempotency key, a tenant's limits, and a task that is taken back."""
+"""Submissions with conditions: an idempotency key, a tenant's limits, and a task that is taken back."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from tests.conformance.cases.storyteller import (
     progress,
 )
 
-# All that has not ended counts, whether or not it is due by now, which would depend on the machine's speed.
+# All unfinished tasks count, due or not, since being due would depend on the machine's speed.
 THIS = Conditions(idempotency_key="key ü", digest="this")
 THAT = Conditions(idempotency_key="key ü", digest="that")
 SUBMISSIONS = "SELECT id, task_id, digest, replayed FROM submissions ORDER BY id"
@@ -30,7 +30,7 @@ SELECT (SELECT count(*) FROM tasks) AS tasks, (SELECT count(*) FROM texts) AS te
 
 
 class Submissions(Story):
-    """Tasks by number; each submission's outcome is told."""
+    """Tasks by number. Each submission's outcome is recorded."""
 
     async def submit(self, at: int, on: Conditions, tenant: str = "local") -> Outcome:
         """Submit a task of six characters."""
@@ -117,7 +117,7 @@ async def a_submission_that_is_sent_again_by_itself(env: Any) -> Any:
     await story.note(SUBMISSIONS)
     assert await story.store.key_holder(made_key(8), third)
     assert await story.store.key_holder(made_key(9), Conditions(joining=Joining("key other", 1, 1000))) is None
-    await story.submit(0, Conditions(joining=Joining("key body", 3, 0)))  # its time is over, and it lands late
+    await story.submit(0, Conditions(joining=Joining("key body", 3, 0)))  # it has expired, and lands late
     await story.alter("UPDATE submissions SET expires_at = 1")
     await story.submit(10, Conditions(joining=Joining("key body", 4, 1_000_000)))
     await story.store.withdraw(_task(1), first)  # others were answered with it
@@ -142,7 +142,7 @@ async def a_limit_of_tasks_in_flight(env: Any) -> Any:
     assert await story.cancel(made_key(2))
     story.outcomes.append(await story.store.retry(made_key(1), LEASE_MS, plain))
     await story.note(SUBMISSIONS)
-    # Without a limit, only the share of the queue is told.
+    # Without a limit, only the share of the queue is reported.
     await story.submit(4, Conditions(queue_share=1))
     await story.submit(5, Conditions(queue_share=9))
     return story.told()

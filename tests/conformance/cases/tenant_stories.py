@@ -1,4 +1,4 @@
-"""Tenants: which ones have tasks, from where on, and what became of their tasks."""
+"""Tenants: which ones have tasks, from a given one on, and how their tasks ended."""
 
 from typing import Any
 

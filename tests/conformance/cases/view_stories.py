@@ -1,4 +1,4 @@
-"""Lists of tasks: pages, bounds, and the walk to those of one status."""
+"""Lists of tasks: pages, bounds, and the search for those of one status."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ ALL = span("local", before_id=None, from_ms=None, until_ms=None)
 
 
 async def _tasks(env: Any) -> Story:
-    """Seven tasks made one millisecond apart, of which the second and the sixth are cancelled, and a neighbour's."""
+    """Seven tasks made a millisecond apart, the second and the sixth cancelled, and another tenant's task."""
     story = Story(env)
     for at in range(1, 8):
         await story.insert(made_key(at))

@@ -1,4 +1,4 @@
-"""Webhooks: endpoints from their making to their end; deliveries written with an end, taken on, tried and ended."""
+"""Webhooks: endpoints from creation to deletion; deliveries written with an end, claimed, tried and ended."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,7 +22,7 @@ from tests.conformance.cases.storyteller import (
 )
 
 ALL = tuple(Event)
-BEGAN_AT = 99_999_999_999_998  # of attempts: after any pause of theirs
+BEGAN_AT = 99_999_999_999_998  # of attempts: after all of their pauses
 STATES = """SELECT state, task_id, generation, endpoint_id, event, fence, tries, outcome, attempts
   FROM webhook_deliveries ORDER BY state, task_id, generation, endpoint_id"""
 PAUSES = (
@@ -50,7 +50,7 @@ async def _failed(story: Story, number: int = 1) -> None:
 
 
 async def _due(story: Story) -> list[DueDelivery]:
-    """Let a minute pass, and look as a sweep does; what is astray is put away, and comes last."""
+    """Let a minute pass, and read as a sweep does. Stray deliveries are put away and come last."""
     await story.alter("UPDATE webhook_deliveries SET due_at = 1")
     due = (await story.store.due(9)).deliveries
     if any(one.astray for one in due):
@@ -59,7 +59,7 @@ async def _due(story: Story) -> list[DueDelivery]:
 
 
 def _timeless(due: Sequence[DueDelivery]) -> list[DueDelivery]:
-    """Leave out when the tasks ended, which differs from run to run."""
+    """Leave out the times of the tasks' ends, which differ between runs."""
     return [one._replace(key=one.key._replace(ended_at=0)) for one in due]
 
 
@@ -75,7 +75,7 @@ async def an_endpoint_from_its_making_to_its_end(env: Any) -> Any:
     await _endpoint(story, 3, tenant="local-2")
     found = await story.webhooks.find(key)
     assert found is not None
-    for keep_old in (True, True, False):  # the second one names a generation that has passed
+    for keep_old in (True, True, False):  # the second one names an old generation
         rotated = await story.webhooks.rotate(found, keep_old=keep_old)
         assert rotated is not None
         story.outcomes.append([rotated.secret_generation, rotated.old_secret_signs])
@@ -93,7 +93,7 @@ async def an_endpoint_from_its_making_to_its_end(env: Any) -> Any:
 @worker_case
 async def an_end_is_written_into_the_outbox(env: Any) -> Any:
     story = Story(env)
-    await _failed(story, 9)  # nobody wants to hear of it
+    await _failed(story, 9)  # no endpoint wants it
     await _endpoint(story, 1)
     await _endpoint(story, 2, Event.TASK_COMPLETED, Event.RESPONSE_CANCELLED)
     await _endpoint(story, 3, tenant="local-2")
@@ -131,7 +131,7 @@ async def a_delivery_that_fails_and_then_is_taken(env: Any) -> Any:
     story.outcomes.append(_timeless(due))
     taken = [await story.store.take(due) for _ in range(2)]  # two sweeps
     story.outcomes.append([len(one) for one in taken])
-    await story.store.record([_tried(fresh, None, DeliveryOutcome.DELIVERED)])  # under the fence of before
+    await story.store.record([_tried(fresh, None, DeliveryOutcome.DELIVERED)])  # with the old fence
     await story.store.record([_tried(taken[0][0], None, DeliveryOutcome.DELIVERED)])
     await story.note(STATES)
     await story.note(PAUSES)
