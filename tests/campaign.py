@@ -1,8 +1,8 @@
-"""`make campaign`: everything that is too long for each commit, in parts that go on where they were stopped.
+"""`make campaign`: everything that is too long for each commit, in parts that continue where they were stopped.
 
 A part is one command. `.build/campaign` keeps its outcome, with the digest of the files that it judged, and its log. A
-part that passed is passed over until one of these files changes. Ctrl-C ends the part that runs and keeps the others.
-The exit status is 1 if a part failed, and 130 after Ctrl-C.
+part that passed is skipped until one of these files changes. Ctrl-C ends the running part and keeps the others. The
+exit status is 1 if a part failed, and 130 after Ctrl-C.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from tests.support import tiers
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORDS = ROOT / ".build" / "campaign"
-# What no part judges.
+# Files that no part judges.
 _ASIDE = ("docs/*", "*.md", "ops/*", "examples/*", "LICENSE")
 SCHEDULES, BLOCK = 100_000, 5_000
 # Tests that draw many more cases in this tier.
@@ -40,7 +40,7 @@ _PYTEST = "-m pytest -n 2 --dist loadscope --no-loadscope-reorder"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One command of Python, with variables of its own; `group` is what a nightly job runs of it."""
+    """One Python command, with variables of its own. A nightly job runs the parts of one `group`."""
 
     group: str
     name: str
@@ -61,12 +61,12 @@ class Record:
 
     @property
     def path(self) -> Path:
-        """Where it is kept."""
+        """The path of its record."""
         return RECORDS / f"{self.part}.json"
 
 
 def parts() -> list[Part]:
-    """All parts, in the order in which they run: what finds most in the least time comes first."""
+    """All parts, in the order in which they run: those that find most in the least time come first."""
     return [
         Part("tests", "long-tests", f"{_PYTEST} -m campaign tests", ((tiers.VARIABLE, "campaign"),)),
         Part("tests", "long-draws", f"-m pytest {' '.join(LONG_DRAWS)}", ((tiers.VARIABLE, "campaign"),)),
@@ -90,7 +90,7 @@ def parts() -> list[Part]:
 
 
 def judged_files() -> list[str]:
-    """All files that git knows or would take, without those that no part judges."""
+    """All files that git knows or would add, without those that no part judges."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -103,7 +103,7 @@ def judged_files() -> list[str]:
 
 
 def digest() -> str:
-    """Tell apart states of the files that parts judge."""
+    """A digest of the files that parts judge."""
     found = sha256()
     for name in judged_files():
         if (path := ROOT / name).is_file():
@@ -112,7 +112,7 @@ def digest() -> str:
 
 
 def known(part: Part) -> Record | None:
-    """What the part's last run left."""
+    """The record of the part's last run."""
     try:
         return Record(**json.loads((RECORDS / f"{part.name}.json").read_text()))
     except (OSError, ValueError, TypeError):
@@ -120,7 +120,7 @@ def known(part: Part) -> Record | None:
 
 
 def run(part: Part, judged: str) -> Record:
-    """Run one part; its output goes to its log file."""
+    """Run one part. Its output goes to its log file."""
     RECORDS.mkdir(parents=True, exist_ok=True)
     began = time.time()
     with (RECORDS / f"{part.name}.log").open("w") as log:
@@ -145,7 +145,7 @@ def run(part: Part, judged: str) -> Record:
 
 
 def chosen(patterns: Sequence[str]) -> list[Part]:
-    """The parts whose name or group one of the patterns matches; all without patterns. Raises ValueError for none."""
+    """The parts whose name or group matches a pattern; all without patterns. Raises ValueError if none matches."""
     if not patterns:
         return parts()
     found = [
@@ -159,7 +159,7 @@ def chosen(patterns: Sequence[str]) -> list[Part]:
 
 
 def show(selected: Sequence[Part], judged: str) -> int:
-    """Print a row for each part; return how many failed."""
+    """Print a row for each part. Returns how many failed."""
     table = Table("part", "command", "what became of it", "minutes")
     failed = 0
     for part in selected:
@@ -196,7 +196,7 @@ def main(arguments: list[str]) -> int:
 
 
 def go(selected: Sequence[Part], judged: str, *, again: bool) -> None:
-    """Run the parts one after the other, and say how far it is."""
+    """Run the parts one after the other, and print the progress."""
     for number, part in enumerate(selected, 1):
         before = known(part)
         head = f"{number} of {len(selected)}: {part.name}"

@@ -1,8 +1,8 @@
 """`make chaos KILLS=20`: SIGKILLs the real runtime at random moments under a stream of tasks, then audits every task.
 
-The model is a server of its own with faults and a ledger; the clients send again what got no answer; between kills the
-environment changes, the state does not. Everything random comes from `--seed`; what the machine does with its time
-does not, so that a seed gives the same plan and not the same run.
+The model is a server of its own with faults and a ledger. Clients send requests again that got no answer. Between kills
+the environment changes, but the state does not. Everything random comes from `--seed`, but the machine's timing does
+not. So a seed gives the same plan, but not the same run.
 """
 
 import argparse
@@ -38,7 +38,7 @@ VARIABLES = {"AI_TIMEOUT_SECONDS": 2, "LEASE_SECONDS": 4, "MAX_ATTEMPTS": 20, "P
 
 @dataclass(slots=True)
 class Plan:
-    """What a run does. `settle_seconds` is how long the tasks may take once the killing is over."""
+    """What a run does. `settle_seconds` is how long the tasks may take after the last kill."""
 
     kills: int
     tasks: int
@@ -58,7 +58,7 @@ class Report:
     changes: int = 0
     submitted: int = 0
     resubmitted: int = 0
-    tags: Counter[str] = field(default_factory=Counter)  # of all tasks that there are in the end
+    tags: Counter[str] = field(default_factory=Counter)  # of all tasks at the end
     audit: Audit = field(default_factory=Audit)
 
 
@@ -69,7 +69,7 @@ def say(text: str) -> None:
 
 @contextlib.contextmanager
 def model_process(ledger: Path, seed: int) -> Iterator[str]:
-    """Serve the model from a process group of its own, which no kill reaches; gives its URL."""
+    """Serve the model from a process group of its own, which no kill reaches. Returns its URL."""
     command = [sys.executable, "-m", "tests.support.model_server", "--ledger", str(ledger)]
     command += ["--latency", str(LATENCY_SECONDS), "--seed", str(seed)]
     command += [part for fault in FAULTS for part in ("--fault", fault)]
@@ -82,7 +82,7 @@ def model_process(ledger: Path, seed: int) -> Iterator[str]:
 
 
 class Stream:
-    """A client that submits tasks one after another and sends again, as a new submission, what got no answer."""
+    """A client that submits tasks one after another. A request without an answer is sent again as a new submission."""
 
     def __init__(self, plan: Plan, pause_seconds: float) -> None:
         self.accepted: list[str] = []
@@ -96,11 +96,11 @@ class Stream:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
-        """Begin; nothing is sent before `connect`."""
+        """Begin. Nothing is sent before `connect`."""
         self._thread.start()
 
     def connect(self, url: str) -> None:
-        """Say where the server is; empty while there is none."""
+        """Set the server's address. Empty while there is none."""
         with self._news:
             self._url = url
             self._news.notify_all()
@@ -110,7 +110,7 @@ class Stream:
         return not self._thread.is_alive()
 
     def stop(self) -> None:
-        """Give up on what is left."""
+        """Give up on the rest."""
         self._ended.set()
         self.connect("nowhere")
         self._thread.join()
@@ -146,11 +146,11 @@ class Client(Protocol):
     resubmitted: int
 
     def start(self) -> None:
-        """Begin; nothing is sent before `connect`."""
+        """Begin. Nothing is sent before `connect`."""
         ...
 
     def connect(self, url: str) -> None:
-        """Say where the server is; empty while there is none."""
+        """Set the server's address. Empty while there is none."""
         ...
 
     def done(self) -> bool:
@@ -158,7 +158,7 @@ class Client(Protocol):
         ...
 
     def stop(self) -> None:
-        """Give up on what is left."""
+        """Give up on the rest."""
         ...
 
 
@@ -217,7 +217,7 @@ def _kill_over_and_over(report: Report, random: Random, stream: Client, state: P
 
 
 def _let_finish(report: Report, stream: Client, state: Path, flags: Sequence[str]) -> list[dict[str, Any]]:
-    """Run undisturbed until everything has ended or the time is up, and give all tasks."""
+    """Run undisturbed until everything has ended or the time is up. Returns all tasks."""
     deadline = time.monotonic() + report.plan.settle_seconds
     with _server(state, "", flags) as server, httpx.Client(base_url=server.url, timeout=60) as client:
         stream.connect(server.url)
@@ -276,7 +276,7 @@ def table(report: Report) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run and report; 0 when nothing was violated."""
+    """Run and report. Returns 0 if nothing was violated."""
     parser = argparse.ArgumentParser(description=__doc__, prog="python -m tests.chaos")
     parser.add_argument("--kills", type=positive, default=20, help="how many SIGKILLs (default 20)")
     parser.add_argument("--tasks", type=positive, default=200, help="how many tasks (default 200)")

@@ -1,4 +1,4 @@
-"""What holds for all tests."""
+"""Settings for all tests."""
 
 import os
 import signal
@@ -10,19 +10,18 @@ from hypothesis import settings
 
 from tests.support.tiers import Tier, sized, tier
 
-# A shell without job control starts what runs in the background deaf to Ctrl-C, and so would be all that a test starts.
+# A shell without job control makes background processes ignore Ctrl-C. All processes of a test would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Servers that tests start have Cloudflare's clock, which stands still while code runs.
-# `make test CLOCK=moving` has the other.
+# Servers of tests have Cloudflare's clock, which stands still while code runs. `make test CLOCK=moving` has the other.
 os.environ.setdefault("ONCEOVER_LOCAL_CLOCK", "standing")
 
-# A call that names no timeout has httpx's 5 s, which a busy machine may need for an answer.
+# A call that names no timeout has httpx's 5 s. A busy machine may need as long for an answer.
 for phase in ("connect", "read", "write", "pool"):
     setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, phase, 60.0)
 
-# A deadline measures the machine, not the code; where time matters a test says so itself.
+# A deadline measures the machine, not the code. Where time matters a test says so itself.
 settings.register_profile(
     "onceover", deadline=None, print_blob=True, max_examples=sized(quick=25, test=100, campaign=1_000)
 )
@@ -35,7 +34,7 @@ _QUICK = {"unit", "property", "api"}
 
 
 def tier_of(item: pytest.Item) -> Tier:
-    """The tier whose bound holds for a test. Some tests of `make quick` draw more in `make test`."""
+    """The tier whose bound applies to a test. Some tests of `make quick` draw more in `make test`."""
     if item.get_closest_marker("campaign"):
         return "campaign"
     is_quick = item.path.relative_to(Path(__file__).parent).parts[0] in _QUICK and not item.get_closest_marker("slow")
@@ -43,7 +42,7 @@ def tier_of(item: pytest.Item) -> Tier:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Bound the time of each test by its tier."""
+    """Limit the time of each test by its tier."""
     for item in items:
         if not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(SECONDS_MOST[tier_of(item)]))

@@ -1,9 +1,9 @@
-"""How much of the Worker the quick tests execute, by room of `src`: a report, and no gate.
+"""How much of the Worker the quick tests execute, by folder of `src`: a report without a required value.
 
     python -m tests.covered [ARGUMENTS OF PYTEST]
 
-A line that no test executes may be wrong unseen. One that is executed may be wrong all the same: what the tests notice
-is the mutants' to say (docs/mutation.md). Beside a terminal, the table goes into the summary of a GitHub job.
+A line that no test executes may be wrong without notice. An executed line may be wrong all the same: mutants show what
+the tests notice (docs/mutation.md). In a GitHub job the table also goes into the summary.
 """
 
 import os
@@ -21,7 +21,7 @@ from tests.support import tiers
 from tests.support.dev_server import ROOT
 
 DATA = ROOT / ".build" / "coverage"
-LEAST_SHOWN = 5  # modules of which the most is missed
+LEAST_SHOWN = 5  # modules with the most missed lines
 
 
 class Module(NamedTuple):
@@ -33,7 +33,7 @@ class Module(NamedTuple):
 
     @property
     def room(self) -> str:
-        """The folder of `src` that it stands in; its own name for a module that stands in none."""
+        """Its folder in `src`, or its own name if it is in none."""
         return self.path.split("/", maxsplit=1)[0]
 
 
@@ -46,7 +46,7 @@ def measure(arguments: Sequence[str]) -> int:
 
 
 def modules() -> list[Module]:
-    """Read what was measured of each module, those included that nothing imported."""
+    """Read what was measured of each module, also of modules that nothing imported."""
     coverage = Coverage(data_file=DATA, config_file=False)
     coverage.load()
     found = []
@@ -58,7 +58,7 @@ def modules() -> list[Module]:
 
 
 def table(found: Sequence[Module]) -> str:
-    """Write the rooms as a table of Markdown, the least covered modules below it."""
+    """Write the folders as a table of Markdown, with the least covered modules below it."""
     statements, executed = Counter[str](), Counter[str]()
     for module in found:
         for room in (module.room, "all"):
@@ -77,7 +77,7 @@ def _row(room: str, statements: Mapping[str, int], executed: Mapping[str, int]) 
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure and print the table. The tests' failures are another job's; this one says only that there were some."""
+    """Measure and print the table. Another job reports failing tests; this one only says that there were some."""
     status = measure(arguments)
     shown = table(modules())
     if status != 0:

@@ -1,6 +1,6 @@
-"""`make quick`: what a change is tried with first: no real runtime, and a few hundred simulated schedules.
+"""`make quick`: the first check of a change, without the real runtime, with a few hundred simulated schedules.
 
-`ONLY=area` narrows it to what a change in that area touches: the tests of its room, and each test that imports it.
+`ONLY=area` limits it to what a change in that area affects: the tests of its folder, and each test that imports it.
 """
 
 import argparse
@@ -24,13 +24,13 @@ PACKAGES = ("simulator", "local", "cli", "bench")
 
 
 def areas() -> list[str]:
-    """The rooms of `src` and the packages beside it."""
+    """The folders of `src` and the packages beside it."""
     rooms = (path.name for path in (ROOT / "src").iterdir() if path.is_dir() and not path.name.startswith("_"))
     return sorted({*rooms, *PACKAGES})
 
 
 def modules_of(area: str) -> Iterator[Path]:
-    """The test modules of an area: those in its rooms, and those that import it."""
+    """The test modules of an area: those in its folders, and those that import it."""
     name = {"cli": "onceover_cli"}.get(area, area if area in PACKAGES else rf"src\.{area}")
     imported = re.compile(rf"^\s*(from|import) {name}\b", re.MULTILINE)
     for folder in FOLDERS:
@@ -41,7 +41,7 @@ def modules_of(area: str) -> Iterator[Path]:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the tests, then the schedules; print how long it took."""
+    """Run the tests, then the schedules. Prints how long it took."""
     parser = argparse.ArgumentParser(prog="make quick ONLY=…", description=__doc__)
     parser.add_argument("area", nargs="?", choices=areas(), help="default: all")
     area = parser.parse_args(arguments).area

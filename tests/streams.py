@@ -1,8 +1,7 @@
 """`python -m tests.streams --streams 200`: so many clients follow one task at once on the real runtime.
 
-Prints how long after the task's end the last of them had its own. It takes half a minute on a busy machine. With
-`--idle 60` they follow a task to which nothing happens, for so many seconds, and the processor time is printed that an
-hour of such a stream takes.
+It prints how long after the task's end the last client received it. This takes half a minute on a busy machine. With
+`--idle 60` they follow a quiet task for so many seconds, and it prints the processor time of an hour of such a stream.
 """
 
 import argparse
@@ -27,7 +26,7 @@ WANTED = ["status", "status", *["chunk"] * CHUNKS, "status", "end"]
 
 
 async def follow(http: httpx.AsyncClient, path: str) -> tuple[list[str], float]:
-    """Follow the task in one connection: the names of its events, and when the end came."""
+    """Follow the task in one connection. Returns the names of its events, and when the end came."""
     async with http.stream("GET", path) as answer:
         lines = [line async for line in answer.aiter_lines()]
     return [each.name for each in events_of(lines) if isinstance(each, Received)], time.monotonic()
@@ -40,7 +39,7 @@ async def follow_all(url: str, path: str, streams: int) -> list[tuple[list[str],
 
 
 async def hold(url: str, path: str, streams: int, seconds: float) -> None:
-    """Have so many streams of the task open for a while, and leave."""
+    """Keep so many streams of the task open for a while, then leave."""
     async with httpx.AsyncClient(
         base_url=url, timeout=seconds + 30, limits=httpx.Limits(max_connections=streams)
     ) as http:
@@ -52,7 +51,7 @@ async def hold(url: str, path: str, streams: int, seconds: float) -> None:
 
 
 def idle(streams: int, seconds: float, plan: str) -> int:
-    """Measure what streams of a task take whose only call hangs. Returns the exit status."""
+    """Measure the cost of streams of a task whose only call hangs. Returns the exit status."""
     with (
         tempfile.TemporaryDirectory() as folder,
         ModelServer(api_key="test-key", plan=Plan(decide=lambda _: slow(3_600.0))) as model,
@@ -62,7 +61,7 @@ def idle(streams: int, seconds: float, plan: str) -> int:
         Client(server.url) as client,
     ):
         task = client.submit(paragraphs(1), chunk={"maxChars": 40})
-        time.sleep(30)  # until looks are as far apart as they get
+        time.sleep(30)  # until reads are as far apart as they get
         marks = [cpu_seconds(server.process.pid)]
         time.sleep(seconds)
         marks.append(cpu_seconds(server.process.pid))
@@ -85,7 +84,7 @@ def main() -> int:
 
 
 def busy(streams: int) -> int:
-    """Have them follow a task of 24 chunks to its end. Returns the exit status."""
+    """Let them follow a task of 24 chunks to its end. Returns the exit status."""
     with (
         tempfile.TemporaryDirectory() as folder,
         ModelServer(api_key="test-key", plan=Plan(decide=lambda _: slow(2.0))) as model,

@@ -1,11 +1,11 @@
-"""`python -m tests.upgrade --from COMMIT`: an upgrade of the real runtime forth and back, under load, with SIGKILLs.
+"""`python -m tests.upgrade --from COMMIT`: an upgrade of the real runtime and back, under load, with SIGKILLs.
 
 Version N is `src` and `migrations` of an older commit, N+1 those of this tree. Both serve the same state in turns,
-while clients submit and the model fails now and then, as in `make chaos`. Each turn ends with a SIGKILL at a random
-moment, or with Ctrl-C. Migrations of N+1 stay when N comes back, as they do after a rollback. In the end every task
-must have ended with the right output, and the model server's ledger must agree with the bill.
+while clients submit and the model sometimes fails, as in `make chaos`. Each turn ends with a SIGKILL at a random
+moment, or with Ctrl-C. Migrations of N+1 stay when N comes back, as after a rollback. At the end every task must have
+ended with the right output, and the model server's ledger must agree with the bill.
 
-The first version N is the commit that made `migrations/0001_initial.sql`: code of before has another schema.
+The first version N is the commit that made `migrations/0001_initial.sql`: older code has another schema.
 """
 
 import argparse
@@ -48,7 +48,7 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def release_before(root: Path = ROOT) -> str:
-    """The commit before the newest migration came: the last one whose code knows nothing of it.
+    """Return the commit before the newest migration: the last one whose code does not know it.
 
     If the first migration is the newest, it is the commit that made that one.
     """
@@ -58,14 +58,14 @@ def release_before(root: Path = ROOT) -> str:
 
 
 def has_schema(commit: str, root: Path = ROOT) -> bool:
-    """Whether a commit has the first migration; its databases cannot be upgraded otherwise."""
+    """Whether a commit has the first migration. Without it, its databases cannot be upgraded."""
     return bool(_git(root, "ls-tree", "--name-only", commit, FIRST))
 
 
 def lay_out(folder: Path, commit: str) -> tuple[Path, Path]:
-    """Give two folders to serve from: the older code, and this tree's.
+    """Return two folders to serve from: the older code, and this tree's.
 
-    The configuration is this tree's for both, since where the local database lies follows from it.
+    Both have this tree's configuration, since it decides where the local database lies.
     """
     old, new = folder / "old", folder / "new"
     packed = subprocess.run(["git", "archive", commit, *PARTS], cwd=ROOT, capture_output=True, check=True).stdout
@@ -83,7 +83,7 @@ def _server(project: Path, state: Path, env: str, flags: Sequence[str]) -> DevSe
 def _take_turns(
     report: Report, turns: Counter[str], stream: Stream, state: Path, projects: Sequence[Path], flags: Sequence[str]
 ) -> None:
-    """Serve with the older code and the newer one in turns, each turn for a random time."""
+    """Serve with the older and the newer code in turns, each turn for a random time."""
     plan, random = report.plan, Random(f"{report.plan.seed}/turns")
     for turn in range(plan.kills):
         project, env = projects[turn % 2], random.choice(ENVIRONMENTS)
@@ -110,7 +110,7 @@ def _take_turns(
 def _let_finish(
     report: Report, stream: Stream, project: Path, state: Path, flags: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Run one of them undisturbed until everything has ended or the time is up, and give all tasks."""
+    """Run one of them undisturbed until everything has ended or the time is up. Returns all tasks."""
     deadline = time.monotonic() + report.plan.settle_seconds
     with _server(project, state, "", flags) as server, httpx.Client(base_url=server.url, timeout=60) as client:
         stream.connect(server.url)
@@ -123,7 +123,7 @@ def _let_finish(
 
 
 def run(plan: Plan, folder: Path, commit: str, *, ends_old: bool) -> tuple[Report, Counter[str]]:
-    """Carry it out in an empty folder. `ends_old`: the older code has the last word, as after a rollback."""
+    """Carry it out in an empty folder. `ends_old`: the older code has the last turn, as after a rollback."""
     report, turns, started = Report(plan), Counter[str](), time.monotonic()
     projects = lay_out(folder, commit)
     ledger = folder / "ledger.jsonl"
@@ -144,7 +144,7 @@ def run(plan: Plan, folder: Path, commit: str, *, ends_old: bool) -> tuple[Repor
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run and report; 0 when nothing was violated."""
+    """Run and report. Returns 0 if nothing was violated."""
     parser = argparse.ArgumentParser(description=__doc__, prog="python -m tests.upgrade")
     parser.add_argument(
         "--from", dest="commit", help="version N; default: the commit before the newest migration, or that of the first"

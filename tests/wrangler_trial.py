@@ -1,7 +1,7 @@
 """`python -m tests.wrangler_trial`: the real wrangler deploys all environments to a stand-in for Cloudflare's API.
 
-The tests of `make deploy` run against a stand-in for wrangler. This one shows that wrangler itself takes the commands,
-finds the database by its name, and says what the stand-in says. It goes through all environments in one account.
+The tests of `make deploy` use a stand-in for wrangler. This one shows that wrangler itself accepts the commands, finds
+the database by its name, and prints what the stand-in prints. It goes through all environments in one account.
 """
 
 import os
@@ -26,12 +26,12 @@ WAY = ("", "", "free", "direct", "")  # first deployments, repetitions, every ch
 
 
 def environment(api: CloudflareApi, home: Path) -> dict[str, str]:
-    """What leads wrangler to the stand-in, with a token and nothing of the user's."""
+    """Variables that lead wrangler to the stand-in, with a token and nothing of the user's."""
     return {"CLOUDFLARE_API_BASE_URL": api.url, "CLOUDFLARE_API_TOKEN": "token", "XDG_CONFIG_HOME": str(home)}
 
 
 def web(api: CloudflareApi) -> Web:
-    """Answer as the Worker would that was uploaded last."""
+    """Answer as the last uploaded Worker would."""
 
     def get(url: str) -> Reply:
         assert url.startswith("https://onceover.example.workers.dev/api/"), url
@@ -49,7 +49,7 @@ def web(api: CloudflareApi) -> Web:
 
 
 def wrong(api: CloudflareApi, env: str) -> list[str]:
-    """Name what is not as it must be after a deployment of this environment."""
+    """Name what is wrong after a deployment of this environment."""
     kinds = {"d1": "d1 onceover", "queue": "queue ", "durable_object_namespace": "object "}
     bound = sorted(
         kinds[one["type"]] + ("" if one["type"] == "d1" else one["name"])
@@ -70,13 +70,13 @@ def wrong(api: CloudflareApi, env: str) -> list[str]:
 
 
 def deploy_once(api: CloudflareApi, env: str, said: list[str] | None = None) -> list[str]:
-    """Deploy an environment and return what is wrong afterwards. Raises `Failed`."""
+    """Deploy an environment. Returns what is wrong afterwards. Raises `Failed`."""
     deploy(run, web(api), needs(ROOT, env), Shape(), (said if said is not None else []).append)
     return wrong(api, env)
 
 
 def refused(api: CloudflareApi, part: str, error: ApiError) -> str | None:
-    """Deploy the top level while requests with this part are refused; return the id of the fix."""
+    """Deploy the top level while requests with this part are refused. Returns the id of the fix."""
     api.refuse = {part: error}
     try:
         deploy(run, web(api), needs(ROOT, ""), Shape(), lambda _: None)
@@ -100,7 +100,7 @@ REFUSALS: tuple[tuple[str, ApiError, str], ...] = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Refusals first, then the whole way, a key, secrets, and the way back. 0 when nothing was wrong."""
+    """First refusals, then the whole way, a key, secrets, and the way back. Returns 0 if nothing was wrong."""
     assert not arguments, "no arguments are taken"
     faults: list[Any] = []
     started = time.monotonic()
