@@ -173,7 +173,7 @@ class Answer(NamedTuple):
 
 
 def answer_of(status: int, retry_after: float | None = None) -> Answer:
-    """Read an answer. Only 2xx accepts the delivery. A redirect is not followed."""
+    """Read an answer. Only 2xx means that the endpoint accepted the delivery. A redirect is not followed."""
     if 200 <= status < 300:
         return Answer(status, None)
     if status == 410:
