@@ -1,4 +1,4 @@
-"""The model of what a day costs: its arithmetic, the figures that it starts from, and the page that it writes."""
+"""The model of a day's costs: its arithmetic, the figures that it starts from, and the page that it writes."""
 
 import math
 from collections.abc import Callable
@@ -26,13 +26,13 @@ def both(figure: Callable[[str], str], between: str = " / ") -> str:
 
 
 def row_of(page: str, start: str) -> list[str]:
-    """The cells of a table's row but the first, without bold letters."""
+    """The cells of a table's row after the first, without bold marks."""
     (row,) = [line for line in (ROOT / page).read_text("utf-8").splitlines() if line.startswith(f"| {start}")]
     return [cell.strip().replace("*", "") for cell in row.strip("|").split("|")][1:]
 
 
 def test_the_page_is_current():
-    """docs/costs.md is what the model makes of the measured figures; else run `python -m bench.costs`."""
+    """docs/costs.md is what the model makes of the measured figures. If not, run `python -m bench.costs`."""
     assert costs.PAGE.read_text(encoding="utf-8") == costs.page()
     assert costs.main(["--check"]) == 0, "the Chinese page"
 
@@ -40,19 +40,19 @@ def test_the_page_is_current():
 @pytest.mark.slow
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_figures_are_those_of_now(language: str):
-    """What a completed task leaves, measured again with fewer tasks, is what the page counts with, within a tenth."""
+    """A new measurement with fewer tasks gives what a completed task leaves on the page, within a tenth."""
     size, rows = storage.task_cost(LANGUAGES[language], 6, TASKS)
     assert size == pytest.approx(measured.BYTES[language], rel=0.1)
     assert rows <= min(day["rowsWritten"] for day in measured.TASK.values())
 
 
 def test_a_cron_run_writes_what_the_page_counts_with():
-    """Sums, a sample each fifth time, and that it came: counted again, over half an hour."""
+    """The sums, a sample every fifth time, and the note of the run itself are counted again, over half an hour."""
     assert {round(cron["rowsWritten"], 2) for cron in measured.CRON.values()} == {round(sweeps.cron_rows(), 2)}
 
 
 def test_the_readme_has_the_figures_of_the_model():
-    """What a day carries, in both languages and on both plans, is what docs/costs.md says of the same measurements."""
+    """The README's figures of a day, in both languages and on both plans, are those of docs/costs.md."""
     neurons = tasks_a_day("queue", "free neurons, {}").split(" / ")
     uneven = f"{min(costs.uneven_rows()):,.0f}"
     paid = {line.what: costs.count(line) for line in costs.paid_lines()}
@@ -86,7 +86,7 @@ def test_the_readme_has_the_figures_of_the_model():
 
 
 def test_what_ends_first_on_the_paid_plan_is_said_by_language():
-    """The rate of model calls ends before the storage of English tasks, and after that of Chinese ones."""
+    """The limit of model calls a minute comes before the storage of English tasks, and after that of Chinese ones."""
     lines = costs.paid_lines()
     ends = {language: costs.first(costs.of_language(language, lines)).what for language in measured.BYTES}
     assert ends == {
@@ -96,7 +96,7 @@ def test_what_ends_first_on_the_paid_plan_is_said_by_language():
 
 
 def test_rows_written_end_first_where_calls_are_uneven():
-    """A day of such tasks writes its rows before it has used up the operations of the queue or the objects' GB-s."""
+    """A day of uneven tasks uses up the rows written before the queue's operations or the objects' GB-s."""
     queue = {line.what: line.tasks for line in costs.free_lines("queue")}
     objects = {line.what: line.tasks for line in costs.free_lines("durable-object")}
     others = (queue[costs.WORDS["queueOperations"]], objects[costs.WORDS["objectGbSeconds"]])
@@ -104,7 +104,7 @@ def test_rows_written_end_first_where_calls_are_uneven():
 
 
 def test_the_limits_have_the_figures_of_the_model():
-    """The table of what a free account carries says what docs/costs.md says."""
+    """The table of what a free account carries agrees with docs/costs.md."""
     for start, name in (
         ("queue operations", "queueOperations"),
         ("D1 rows written", "rowsWritten"),
@@ -129,26 +129,26 @@ def test_the_limits_have_the_figures_of_the_model():
 
 
 def test_the_platform_page_has_the_measured_times():
-    """The table of CPU is what the costs count with."""
+    """The table of CPU times has the figures that the costs use."""
     for start, handler in (("submission of 20", "submission"), ("poll", "poll"), ("slice of 20", "slice")):
         cells = [f"{value:g}" for route in ROUTES for value in measured.CPU_MS[route][handler]]
         assert row_of("docs/design/platform-limits.md", start) == cells
 
 
 def test_a_database_holds_what_fits_into_it():
-    """450 MB of tasks of 15,000 bytes are 30,000 tasks: 1,000 a day for 30 days."""
+    """450 MB hold 30,000 tasks of 15,000 bytes: 1,000 a day for 30 days."""
     assert costs.stored(450, 15_000, 30) == 1_000
     assert costs.stored(450, 15_000, 1) == 30_000
 
 
 def test_neurons_follow_the_tokens():
-    """A million tokens in and one out cost what the price list says."""
+    """A million tokens in and a million out cost what the price list says."""
     assert costs.neurons((1_000_000, 0)) == 4_636
     assert costs.neurons((0, 1_000_000)) == 30_909
 
 
 def test_what_ends_first_is_the_least():
-    """On each plan the first to end is named, and nothing that it lists ends before."""
+    """On each plan the first thing to run out is named, and nothing in the list runs out earlier."""
     lines = costs.paid_lines()
     ends = costs.first(lines)
     assert all(ends.tasks <= line.tasks for line in lines)
@@ -157,7 +157,7 @@ def test_what_ends_first_is_the_least():
 
 
 def test_a_month_is_paid_for_beyond_what_is_included():
-    """Nothing is asked for tasks that a month includes; for others a million rows written cost a dollar."""
+    """Tasks that a month includes cost nothing. Beyond them a million rows written cost a dollar."""
     few = {what: cost for what, _, cost in costs.dollars(0)}
     many = {what: (amount, cost) for what, amount, cost in costs.dollars(costs.TASKS)}
     rows = costs.WORDS["rowsWritten"]

@@ -31,27 +31,27 @@ def outcome(work: Work, **runs: list[list[Sample]]) -> Outcome:
 
 
 def test_a_spread_is_a_median_between_two_ends():
-    """Of an even number of values the median is between the two in the middle; of one value all three are that."""
+    """Of an even number of values the median lies between the middle two. For one value all three are that value."""
     assert spread([5, 1, 3]) == Spread(3, 1, 5)
     assert spread([4, 1, 2, 9]) == Spread(3, 1, 9)
     assert spread([2.5]) == Spread(2.5, 2.5, 2.5)
 
 
 def test_a_goal_is_judged_by_ratios_within_a_run():
-    """A machine that is slow in one run is slow for both systems: the ratio of that run is what counts."""
+    """A machine that is slow in one run is slow for both systems, so the ratio within that run counts."""
     found = verdict(SUBMIT, Goal(QUEUE, 2, SEED), [3.0, 30.0, 5.0], [2.0, 20.0, 2.0])
     assert (found.ratio, found.runs_met, found.met) == (Spread(1.5, 1.5, 2.5), 2, True)
     assert not verdict(SUBMIT, Goal(QUEUE, 1.4, SEED), [3.0, 30.0, 5.0], [2.0, 20.0, 2.0]).met
 
 
 def test_a_goal_of_its_own_unit_is_judged_by_the_median_of_runs():
-    """At the bound a goal is met."""
+    """A goal is met at exactly its bound."""
     found = verdict(SHORT, Goal(QUEUE, 0.86), [0.85, 0.86, 0.87], None)
     assert (found.ratio, found.runs_met, found.met) == (Spread(0.86, 0.85, 0.87), 2, True)
 
 
 def test_more_is_better_for_a_throughput():
-    """Its goal is a least, where that of a time is a most."""
+    """A throughput has a least value as its goal, and a time a greatest value."""
     goal = Goal(QUEUE, 1, WORKFLOWS)
     assert verdict(INSTANT, goal, [400], [300]).met
     assert not verdict(INSTANT, goal, [200], [300]).met
@@ -66,7 +66,7 @@ def test_runs_with_other_numbers_of_values_are_not_compared():
 
 
 def test_repeats_of_a_run_have_one_median():
-    """Each run counts once, however often a work is measured in it; a submission is a value of its own."""
+    """Each run counts once, however often it measures a work. A submission is a value of its own."""
     of_times = outcome(SHORT, queue=[[sample(1), sample(2), sample(9)], [sample(4)]])
     assert of_times.medians(QUEUE) == [2, 4]
     assert of_times.medians(QUEUE, seen=True) == [1.5, 1.5]
@@ -78,7 +78,7 @@ def test_repeats_of_a_run_have_one_median():
 
 
 def test_a_run_that_was_not_finished_is_forgotten():
-    """What is left of an interrupted measurement has the same runs for each system, with all of their repeats."""
+    """After an interrupted measurement each system has the same runs left, with all their repeats."""
     work = dataclasses.replace(SHORT, systems=(SEED, QUEUE), repeats=2)
     whole, half = [sample(), sample()], [sample()]
     other = [sample(2), sample(2)]
@@ -92,7 +92,7 @@ def test_a_run_that_was_not_finished_is_forgotten():
 
 
 def test_other_work_than_each_chunk_once_is_noticed():
-    """A call too many, one too few, and the same chunk twice instead of another."""
+    """A call too many, one too few, and a repeated chunk instead of another are noticed."""
     right, fewer, more = (sample(calls=calls) for calls in (24, 23, 25))
     twice = dataclasses.replace(right, counts=right.counts | {"distinct": 23})
     made = outcome(SHORT, queue=[[right, fewer], [more, twice]], seed=[[right]])
@@ -111,7 +111,7 @@ def test_a_goal_without_its_other_system_is_not_judged():
 @pytest.mark.parametrize("work", WORKS, ids=lambda work: work.key)
 @pytest.mark.parametrize("chars", [40, 400])
 def test_all_systems_cut_a_text_into_the_same_chunks(work: Work, chars: int):
-    """onceover looks for paragraphs, the references count characters: both give these chunks, and no two are alike."""
+    """onceover looks for paragraphs and the references count characters: both make these chunks, all different."""
     texts = works.texts(work, chars)
     pieces = [text[at : at + chars] for text in texts for at in range(0, len(text), chars)]
     assert len(texts) == work.tasks
@@ -127,7 +127,7 @@ def test_every_goal_is_of_systems_that_are_measured():
 
 
 def test_parts_are_chosen_by_name():
-    """Works without a chosen system are left out, and a quick one is small."""
+    """Works without a chosen system are left out, and a quick work is small."""
     chosen = Options(works=["24", "free"], systems=[SEED, QUEUE], quick=True).chosen()
     assert [(work.key, work.systems) for work in chosen] == [("24", (SEED, QUEUE))]
     assert (chosen[0].chunks, chosen[0].delay_ms, chosen[0].repeats) == (7, 10, 1)
@@ -138,7 +138,7 @@ def test_parts_are_chosen_by_name():
 def test_trouble_leaves_the_runs_that_are_whole(
     trouble: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    """It comes in the second run, when one of two systems has been measured: the first run is what counts."""
+    """If trouble comes in the second run, after one of two systems, only the first run counts."""
     taken = iter(range(4 + 2 + 1))  # warm-ups, the first run, and half of the second
 
     def measured(*_: object) -> Sample:
@@ -166,7 +166,7 @@ def test_trouble_leaves_the_runs_that_are_whole(
 
 
 def test_the_time_left_follows_what_was_measured():
-    """A guess is corrected by what others took; a step that was measured takes as long again."""
+    """A guess is scaled by what other steps took. A measured step is expected to take as long again."""
     left = Remaining([("a", 10), ("b", 20), ("a", 10), ("b", 20)])
     assert (left.seconds, left.shown) == (60, "0 of 4, about 60 s left")
     left.finished(30)

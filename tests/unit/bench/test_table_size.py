@@ -1,4 +1,4 @@
-"""What the benchmark of the table's size says must hold, on tables that a test has time for."""
+"""The benchmark of the table's size, on tables for which a test has time."""
 
 import pytest
 
@@ -15,6 +15,6 @@ def counted() -> tuple[dict[str, int], dict[str, int]]:
 
 @pytest.mark.parametrize("act", table_size.ACTS)
 def test_an_act_costs_the_same_whatever_is_stored(act: str, counted: tuple[dict[str, int], dict[str, int]]):
-    """Twenty times as many tasks cost no step more; each statement takes the parameters that it is given here."""
+    """Twenty times as many tasks cost no step more. Each statement accepts the parameters used here."""
     few, many = counted
     assert 0 < many[act] <= few[act]

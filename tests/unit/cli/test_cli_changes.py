@@ -1,4 +1,4 @@
-"""`retry` and `delete` of many tasks: where they stop, and what they say of what was done before."""
+"""`retry` and `delete` of many tasks: where they stop, and what they report then."""
 
 import json
 
@@ -14,7 +14,7 @@ IDS = (TASK_ID, OTHER, THIRD)
 
 
 def pages(tasks: int, *replies: Reply) -> Reply:
-    """Count `tasks` when asked for the cost, and give the replies one after the other, the last of them again."""
+    """Answer the cost with the number `tasks`, then give the replies one after the other, the last one repeatedly."""
     left = list(replies)
 
     def answer(asked: Asked) -> Answer | Json | str:
@@ -33,7 +33,7 @@ def rounds(fake: FakeApi) -> int:
 
 
 def test_all_failed_tasks_are_put_back_in_as_many_requests_as_it_takes(fake: FakeApi, run: Runs) -> None:
-    """A hundred a request; one that puts none back is the last, and what it says of more is passed on."""
+    """Failed tasks are put back a hundred a request. The last request puts none back, and its `more` is passed on."""
     fake.on("POST", RETRY, pages(107, {"retried": 100, "more": True}, {"retried": 7, "more": False}))
     assert run("retry", "--failed")[:2] == (0, "107 tasks put back\n")
     fake.on("POST", RETRY, pages(5, {"retried": 0, "more": True}))
@@ -44,7 +44,10 @@ def test_all_failed_tasks_are_put_back_in_as_many_requests_as_it_takes(fake: Fak
 
 
 def test_tasks_that_fail_again_at_once_are_put_back_once(fake: FakeApi, run: Runs) -> None:
-    """The server finds them again for ever; it ends at as many as there were, and says that there are more."""
+    """The server finds such tasks again for ever.
+
+    The command stops at the original number and says that there are more.
+    """
     endless = [{"retried": 100, "more": True}] * 9
     fake.on("POST", RETRY, pages(250, *endless, problem(500, "never_ended")))
     status, out, _ = run("retry", "--failed", "-o", "json")
@@ -54,7 +57,7 @@ def test_tasks_that_fail_again_at_once_are_put_back_once(fake: FakeApi, run: Run
 
 @pytest.mark.parametrize("trouble", [LOST, problem(401, "unauthenticated"), problem(429, "task_limit_reached")])
 def test_a_later_page_that_fails_loses_nothing(trouble: Reply, fake: FakeApi, run: Runs) -> None:
-    """What was put back stands in the document; the status is 1, as the rest was not."""
+    """The document has what was put back. The status is 1, because the rest was not."""
     fake.on("POST", RETRY, pages(250, {"retried": 100, "more": True}, trouble))
     status, out, err = run("retry", "--failed", "-o", "json")
     assert (status, conforms("retry-failed", out)) == (1, {"retried": 100, "more": True})
@@ -64,7 +67,7 @@ def test_a_later_page_that_fails_loses_nothing(trouble: Reply, fake: FakeApi, ru
 
 
 def test_all_that_go_on_are_cancelled_in_as_many_requests_as_it_takes(fake: FakeApi, run: Runs) -> None:
-    """A hundred a request, at most as many as there were; that there are others is said."""
+    """Unfinished tasks are cancelled a hundred a request, at most the original number. Further ones are reported."""
     endless = [{"cancelled": 100, "more": True}] * 9
     fake.on("POST", CANCEL, pages(107, *endless))
     status, out, err = run("cancel", "--all", "--status", "pending")
@@ -78,7 +81,7 @@ def test_all_that_go_on_are_cancelled_in_as_many_requests_as_it_takes(fake: Fake
 
 
 def test_several_are_cancelled_and_one_that_is_refused_stops_no_other(fake: FakeApi, run: Runs) -> None:
-    """As with `retry`; the status is 1, and the ids of those that were cancelled stand on standard output."""
+    """As with `retry` the status is 1, and standard output has the ids of the cancelled tasks."""
     for one in (TASK_ID, THIRD):
         fake.on("POST", f"/api/tasks/{one}/cancel", task("cancelled", id=one))
     fake.on("POST", f"/api/tasks/{OTHER}/cancel", problem(409, "task_ended", "The task has completed."))
@@ -96,7 +99,7 @@ def test_several_are_cancelled_and_one_that_is_refused_stops_no_other(fake: Fake
     ],
 )
 def test_what_stops_the_others_keeps_what_was_done(trouble: Reply, code: str, fake: FakeApi, run: Runs) -> None:
-    """A lost connection, or a key that is refused, in the middle: what was done is written, the rest not tried."""
+    """If a lost connection or a refused key stops the command, the done part is written and the rest not tried."""
     fake.on("DELETE", f"/api/tasks/{TASK_ID}", Answer(204)).on("DELETE", f"/api/tasks/{OTHER}", trouble)
     status, out, err = run("delete", *IDS, "-o", "json")
     document = conforms("delete", out)

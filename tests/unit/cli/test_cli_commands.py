@@ -1,4 +1,4 @@
-"""The commands of `onceover` against a server that says what a test has it say: requests, output, exit status."""
+"""The commands of `onceover` against a server that answers as a test says: requests, output, exit status."""
 
 import importlib
 import io
@@ -82,7 +82,7 @@ type Runs = Callable[..., Ran]
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Runs:
-    """Runs a command line: its status, and what it wrote on both streams."""
+    """Runs a command line. Returns its status and what it wrote on both streams."""
 
     def go(*arguments: str) -> Ran:
         status = main(arguments)
@@ -93,7 +93,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Runs:
 
 
 def conforms(name: str, output: str) -> Any:
-    """Hold a document to the schema, and return it."""
+    """Check a document against the schema, and return it."""
     (line,) = output.splitlines()
     document = json.loads(line)
     jsonschema.Draft202012Validator({"$ref": f"#/$defs/{name}", "$defs": SCHEMA["$defs"]}).validate(document)
@@ -104,7 +104,7 @@ def conforms(name: str, output: str) -> Any:
 
 
 def test_every_option_of_the_request_goes_where_the_api_has_it(fake: FakeApi, run: Runs, text: str, tmp_path: Path):
-    """Each option becomes its field; values of pairs are JSON if they can be read as JSON, else text."""
+    """Each option becomes its field. Values of pairs are JSON if they can be read as JSON, else text."""
     fake.on("POST", "/api/tasks", Answer(202, task("pending")))
     (tmp_path / "ask.txt").write_text("List the risks.")
     options = (
@@ -133,7 +133,10 @@ def test_every_option_of_the_request_goes_where_the_api_has_it(fake: FakeApi, ru
 
 
 def test_what_is_not_said_is_not_sent(fake: FakeApi, run: Runs, text: str):
-    """The deployment's own values hold; each submission has a key of its own."""
+    """Options that are not given are not sent, so the deployment's values apply.
+
+    Each submission has a key of its own.
+    """
     fake.on("POST", "/api/tasks", Answer(202, task("pending")))
     assert [run("submit", text)[0], run("submit", text)[0]] == [0, 0]
     assert [asked.body for asked in fake.asked] == [{"input": "祝福\r\n"}] * 2
@@ -143,7 +146,7 @@ def test_what_is_not_said_is_not_sent(fake: FakeApi, run: Runs, text: str):
 
 
 def test_a_lost_answer_is_one_task(fake: FakeApi, run: Runs, text: str):
-    """The request is sent again under the same key, and that is said."""
+    """After a lost answer the request is sent again with the same key, and the user is told."""
     away = problem(503, "database_unavailable", Retry_After="1")
     fake.on("POST", "/api/tasks", LOST, away, Answer(202, task("pending")))
     status, out, err = run("submit", text)
@@ -156,7 +159,7 @@ def test_a_lost_answer_is_one_task(fake: FakeApi, run: Runs, text: str):
 def test_an_answer_that_stays_lost_can_be_found_later(
     fake: FakeApi, run: Runs, text: str, monkeypatch: pytest.MonkeyPatch
 ):
-    """The last words have the key under which the task, if there is one, is found."""
+    """The last message has the key with which the task, if there is one, can be found."""
     monkeypatch.setattr("onceover_cli.submission.LOST_ANSWER_SECONDS", 0.0)
     fake.on("POST", "/api/tasks", LOST)
     status, out, err = run("submit", text, "--idempotency-key", "mine")
@@ -165,7 +168,7 @@ def test_an_answer_that_stays_lost_can_be_found_later(
 
 
 def test_a_text_comes_from_standard_input(fake: FakeApi, run: Runs, monkeypatch: pytest.MonkeyPatch):
-    """`-` is a pipe; a mark of the byte order is no part of the text."""
+    """`-` reads a pipe. A byte order mark is not part of the text."""
     fake.on("POST", "/api/tasks", Answer(202, task("pending")))
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("\ufeff文".encode())))
     assert run("submit", "-")[0] == 0
@@ -179,7 +182,7 @@ def test_a_text_comes_from_standard_input(fake: FakeApi, run: Runs, monkeypatch:
 def test_a_text_that_cannot_be_read_is_refused(
     content: bytes | None, says: str, fake: FakeApi, run: Runs, tmp_path: Path
 ):
-    """Before anything is asked."""
+    """An unreadable text is refused before any request."""
     path = tmp_path / "text.txt"
     if content is not None:
         path.write_bytes(content)
@@ -203,7 +206,7 @@ def test_a_text_that_cannot_be_read_is_refused(
     ],
 )
 def test_a_bad_flag_could_not_be_run(arguments: list[str], says: str, fake: FakeApi, run: Runs, text: str):
-    """Status 1, never 2, which is a task that failed."""
+    """A bad flag gives status 1, never 2, which means a failed task."""
     status, out, err = run("submit", text, *arguments)
     assert (status, out) == (1, "")
     assert says in err
@@ -211,7 +214,7 @@ def test_a_bad_flag_could_not_be_run(arguments: list[str], says: str, fake: Fake
 
 
 def test_a_refusal_names_the_fields(fake: FakeApi, run: Runs, text: str):
-    """What the API says of each field is passed on, once, and as the command line calls it."""
+    """The API's message about each field is passed on once, with the command line's name for the field."""
     said = {
         "maxModelCalls": "must be at least 2",
         "chunk.maxChars": "Input should be greater than or equal to 1",
@@ -232,7 +235,7 @@ def test_a_refusal_names_the_fields(fake: FakeApi, run: Runs, text: str):
 
 
 def test_a_refusal_under_v1_names_the_fields(fake: FakeApi, run: Runs):
-    """OpenAI's shape has them in the message alone."""
+    """OpenAI's shape has the fields only in the message."""
     said = "name: must not be empty; event_types.0: Input should be 'task.completed'"
     fake.on("POST", HOOKS, Answer(400, {"error": {"message": said, "type": "x", "code": "invalid_fields"}}))
     _, _, err = run("webhooks", "add", "", "https://hooks.example.com/x", "--events", "y")
@@ -240,7 +243,7 @@ def test_a_refusal_under_v1_names_the_fields(fake: FakeApi, run: Runs):
 
 
 def test_a_sentence_of_the_api_names_flags(fake: FakeApi, run: Runs):
-    """A task that spent its budget wants a larger one, by the flag that takes it."""
+    """For a task that spent its budget, the message names the flag for a larger one."""
     said = "The task has made 3 calls, and needs 2 more at least: give it a larger maxModelCalls."
     fake.on("POST", f"{PATH}/retry", problem(409, "budget_exhausted", said))
     assert "give it a larger --max-calls." in run("retry", TASK_ID)[2]
@@ -269,7 +272,7 @@ def test_every_field_of_a_submission_has_its_flag():
 
 @pytest.mark.parametrize("path", [["list"], ["keys", "list"], ["webhooks", "list"], ["doctor"]])
 def test_the_url_may_stand_before_the_command(path: list[str], fake: FakeApi, run: Runs, monkeypatch):
-    """It wins over the variable, and one behind the command wins over it. A key likewise."""
+    """A URL before the command wins over the variable, and one after the command wins over it. So does a key."""
     serve_everything(fake)
     monkeypatch.setenv("ONCEOVER_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("ONCEOVER_KEY", "oo_variable")
@@ -282,19 +285,19 @@ def test_the_url_may_stand_before_the_command(path: list[str], fake: FakeApi, ru
 
 
 def test_a_url_that_doctor_is_given_is_the_one(fake: FakeApi, run: Runs):
-    """The argument says what to look at, whatever stands before the command."""
+    """`doctor`'s argument says what to check, whatever stands before the command."""
     serve_everything(fake)
     assert run("--url", "http://127.0.0.1:9", "doctor", fake.url)[0] == 0
 
 
 def test_the_help_names_the_url(run: Runs):
-    """`onceover --help` says where the deployment is named, before any command is chosen."""
+    """`onceover --help` says how to name the deployment, before any command is chosen."""
     assert "--url" in run("--help")[1]
 
 
 @pytest.mark.parametrize(("faults", "said"), [(1, "1 fault, "), (2, "2 faults, ")])
 def test_what_is_counted_is_written_as_one_would(faults: int, said: str, fake: FakeApi, run: Runs):
-    """One is no plural."""
+    """A count of one has no plural."""
     serve_everything(fake)
     fake.on("GET", "/api/async-status", {**STATUS, "service": "Mine"})
     if faults > 1:
@@ -305,7 +308,7 @@ def test_what_is_counted_is_written_as_one_would(faults: int, said: str, fake: F
 def test_a_key_on_the_command_line_is_visible_and_that_is_said(
     fake: FakeApi, run: Runs, monkeypatch: pytest.MonkeyPatch
 ):
-    """From the variable it is sent without a word."""
+    """A key from the variable is sent without a warning."""
     fake.on("GET", PATH, task())
     assert "can be seen" in run("status", TASK_ID, "--key", "oo_1")[2]
     monkeypatch.setenv("ONCEOVER_KEY", "oo_2")
@@ -314,7 +317,7 @@ def test_a_key_on_the_command_line_is_visible_and_that_is_said(
 
 
 def test_a_redirect_is_not_followed(fake: FakeApi, run: Runs):
-    """It would carry the key to wherever it leads."""
+    """A redirect would carry the key elsewhere, so it is not followed."""
     fake.on("GET", PATH, Answer(302, None, {"Location": "/elsewhere"}))
     status, _, err = run("status", TASK_ID)
     assert status == 1
@@ -323,7 +326,7 @@ def test_a_redirect_is_not_followed(fake: FakeApi, run: Runs):
 
 
 def test_nobody_there_is_said_with_what_to_do(run: Runs, fake: FakeApi):
-    """A server that is not there at all."""
+    """An unreachable server gives a message that says what to do."""
     status, _, err = run("status", TASK_ID, "--url", "http://127.0.0.1:9")
     assert status == 1
     assert "is `make dev` running there?" in err
@@ -345,7 +348,7 @@ def test_nobody_there_is_said_with_what_to_do(run: Runs, fake: FakeApi):
     ],
 )
 def test_the_end_of_a_task_is_the_exit_status(ended: dict[str, Any], status: Exit, fake: FakeApi, run: Runs, text: str):
-    """For `run`, `watch` and `result` alike."""
+    """The exit status of `run`, `watch` and `result` follows from the task's end."""
     assert exit_of(ended) is status
     fake.on("POST", "/api/tasks", Answer(202, task("pending"))).on("GET", PATH, ended)
     fake.on("GET", f"{PATH}/events", lambda _asked: Answer(stream=[event("end", ended)]))
@@ -355,7 +358,7 @@ def test_the_end_of_a_task_is_the_exit_status(ended: dict[str, Any], status: Exi
 
 
 def test_outputs_are_written_as_they_come_and_make_the_result(fake: FakeApi, run: Runs, text: str):
-    """Standard output has the result and nothing else, to the byte; what is left of it comes with the end."""
+    """Standard output has exactly the result, byte by byte. What is left of it comes with the end."""
     fake.on("POST", "/api/tasks", Answer(202, task("pending")))
     stream = [event("chunk", chunk(0, "one"), "0-1"), event("end", task(output="one\n\ntwo\n\nthree"))]
     fake.on("GET", f"{PATH}/events", Answer(stream=stream))
@@ -368,7 +371,7 @@ def test_outputs_are_written_as_they_come_and_make_the_result(fake: FakeApi, run
 
 
 def test_a_merge_writes_its_result_alone(fake: FakeApi, run: Runs, text: str):
-    """The outputs of its parts are another text."""
+    """The chunks' outputs are not written, since a merge is a different text."""
     merge = {"model": "demo-1", "reduce": "merge"}
     fake.on("POST", "/api/tasks", Answer(202, task("pending", request=merge)))
     stream = [event("chunk", chunk(0, "one"), "0-1"), event("end", task(output="all in all", request=merge))]
@@ -377,14 +380,14 @@ def test_a_merge_writes_its_result_alone(fake: FakeApi, run: Runs, text: str):
 
 
 def test_quiet_is_quiet(fake: FakeApi, run: Runs, text: str):
-    """Nothing on standard error when all goes well."""
+    """With --quiet, nothing goes to standard error if all goes well."""
     fake.on("POST", "/api/tasks", Answer(202, task("pending")))
     fake.on("GET", f"{PATH}/events", Answer(stream=[event("end", task())]))
     assert run("run", text, "-q") == (0, "one\n\ntwo\n", "")
 
 
 def test_a_watch_that_is_given_up_says_how_to_go_on(fake: FakeApi, run: Runs):
-    """The task runs on."""
+    """After a watch is given up, the task runs on."""
     fake.on("GET", PATH, task("processing")).on("GET", f"{PATH}/events", LOST)
     status, _, err = run("watch", TASK_ID, "--patience", "0")
     assert status == 1
@@ -449,7 +452,7 @@ FIGURES = {
 
 
 def serve_everything(fake: FakeApi) -> None:
-    """Answer to every command."""
+    """Answer every command."""
     over = task(output=["one", "two"])
     page = {"tasks": [over, failed("model_refused"), task("pending")], "nextCursor": None}
     fake.on("POST", "/api/tasks", lambda asked: PLAN if "dryRun" in asked.query else Answer(202, task("pending")))
@@ -480,7 +483,7 @@ def serve_everything(fake: FakeApi) -> None:
 @pytest.mark.parametrize("status", [200, 204, 301, 410, 500])
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_a_webhook_that_refuses_its_test_is_an_error(status: int, form: str, fake: FakeApi, run: Runs) -> None:
-    """Only 2xx takes a message, also where an older server calls any answer a success."""
+    """Only 2xx accepts a message, even if an older server calls any answer a success."""
     fake.on("POST", f"{HOOKS}/we_1/test", {**TRIED, "status_code": status})
     code, out, err = run("webhooks", "test", "we_1", "-o", form)
     assert code == (0 if status < 300 else 1)
@@ -523,13 +526,13 @@ COMMANDS = {
     "doctor": ["doctor"],
     "top": ["top", "--once"],
 }
-# Those that end with another status than 0. The fake lists a task for ever, so an erasure leaves one.
+# Commands that end with a status other than 0. The fake always lists a task, so an erasure leaves one.
 ENDS = {"cancel-several": 1, "retry": 1, "delete": 1, "tenant-erase": 3}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_document_has_its_stated_shape(name: str, fake: FakeApi, run: Runs, text: str):
-    """`-o json`: one document on one line, as output.schema.json has it, and all else on the other stream."""
+    """`-o json` writes one document on one line, in the shape of output.schema.json, and the rest to standard error."""
     serve_everything(fake)
     status, out, _ = run(*(text if part == "TEXT" else part for part in COMMANDS[name]), "-o", "json")
     assert status == ENDS.get(name, 0)
@@ -538,7 +541,7 @@ def test_every_document_has_its_stated_shape(name: str, fake: FakeApi, run: Runs
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_is_read_by_eyes_too(name: str, fake: FakeApi, run: Runs, text: str):
-    """Without `-o json` the status is the same, and no Python shows through."""
+    """Without `-o json` the status is the same, and no Python objects are printed."""
     serve_everything(fake)
     status, out, err = run(*(text if part == "TEXT" else part for part in COMMANDS[name]))
     assert status == ENDS.get(name, 0)
@@ -547,14 +550,14 @@ def test_every_command_is_read_by_eyes_too(name: str, fake: FakeApi, run: Runs, 
 
 
 def test_the_schema_describes_these_documents_and_no_other():
-    """Each has an example here; the rest of `$defs` is what they are made of."""
+    """Each schema has an example here. The rest of `$defs` are parts of them."""
     parts = {"status-name", "task", "key", "endpoint", "new-endpoint", "refused", "by-tenant"}
     assert set(SCHEMA["$defs"]) - parts == set(COMMANDS)
     jsonschema.meta.validate(SCHEMA)
 
 
 def test_what_is_asked_of_keys_and_webhooks(fake: FakeApi, run: Runs):
-    """Bodies as the contract has them; secrets alone on standard output."""
+    """Bodies are as in the contract. Secrets are the only text on standard output."""
     serve_everything(fake)
     assert run(*COMMANDS["keys-make"])[1] == "oo_secret\n"
     assert run(*COMMANDS["webhooks-add"])[1] == "whsec_1\n"
@@ -575,7 +578,7 @@ def test_what_is_asked_of_keys_and_webhooks(fake: FakeApi, run: Runs):
 
 
 def test_openais_shape_of_a_refusal_is_read(fake: FakeApi, run: Runs):
-    """Under /v1 errors are OpenAI's."""
+    """Under /v1 errors have OpenAI's shape."""
     error = {"message": "Run `npx wrangler secret put WEBHOOK_KEY`.", "type": "server_error", "code": None}
     fake.on("GET", HOOKS, Answer(503, {"error": error}))
     assert run("webhooks", "list")[::2] == (1, "error: Run `npx wrangler secret put WEBHOOK_KEY`.\n")
@@ -585,7 +588,7 @@ def test_openais_shape_of_a_refusal_is_read(fake: FakeApi, run: Runs):
 
 
 def test_a_result_is_refused_while_there_is_none(fake: FakeApi, run: Runs):
-    """`--partial` shows what is there, and says that it is not all."""
+    """`--partial` shows what exists, and says that it is not all."""
     page = {"chunks": [chunk(0, "one")], "nextCursor": "1"}
     rest = {"chunks": [chunk(1, "two")], "nextCursor": None}
     fake.on("GET", PATH, task("processing", progress={"total": 3, "completed": 2, "failed": 0}))
@@ -599,7 +602,7 @@ def test_a_result_is_refused_while_there_is_none(fake: FakeApi, run: Runs):
 
 
 def test_a_list_goes_on_to_the_next_page(fake: FakeApi, run: Runs):
-    """A page may be empty and not be the last; no more is asked for than is wanted."""
+    """An empty page need not be the last one. No more tasks are requested than are wanted."""
     pages = [([task()], "a"), ([], "b"), ([task("failed")], "c")]
     fake.on("GET", "/api/tasks", *({"tasks": found, "nextCursor": cursor} for found, cursor in pages))
     status, out, _ = run("list", "-n", "2", "--status", "failed", "--created-after", "2026-11-25T00:00:00Z")
@@ -616,7 +619,7 @@ def test_a_list_goes_on_to_the_next_page(fake: FakeApi, run: Runs):
 
 
 def test_a_list_shows_names_and_what_was_cut(fake: FakeApi, run: Runs):
-    """The name is the one that the dashboard shows; a cut output is no whole result."""
+    """The name is the dashboard's. A cut output is not shown as a complete result."""
     found = [
         task(metadata={"name": "emma\tI", "title": "no"}, progress={"total": 2, "completed": 2, "truncated": 1}),
         task(metadata={"title": "t"}),
@@ -640,7 +643,7 @@ def test_a_list_shows_names_and_what_was_cut(fake: FakeApi, run: Runs):
     ],
 )
 def test_since_is_a_span_or_a_time(since: str, after: str, fake: FakeApi, run: Runs, monkeypatch: pytest.MonkeyPatch):
-    """The API takes times alone. The command line turns a span into a time before now, in all three commands."""
+    """The API accepts only times. The command line turns a span into a time before now, in all three commands."""
 
     class Clock(datetime):
         @classmethod
@@ -660,14 +663,14 @@ def test_since_is_a_span_or_a_time(since: str, after: str, fake: FakeApi, run: R
 
 @pytest.mark.parametrize("arguments", [["--since", "soon"], ["--since", "1h", "--created-after", "x"]])
 def test_a_since_that_is_none_is_refused(arguments: list[str], fake: FakeApi, run: Runs):
-    """Before anything is asked, with what it may be."""
+    """An invalid --since is refused before any request, with the allowed forms."""
     status, _, err = run("list", *arguments)
     assert (status, fake.asked) == (1, [])
     assert "--since" in err
 
 
 def test_what_is_told_of_chunks_deliveries_and_history(fake: FakeApi, run: Runs):
-    """A row each, with what went wrong; an hour is the sum of its five minutes."""
+    """Each row says what went wrong. An hour is the sum of its five-minute steps."""
     serve_everything(fake)
     assert [line.split("\t") for line in run("chunks", TASK_ID)[1].splitlines()[1:]] == [
         ["0", "0-10", "completed", "1", "stop", "one"],
@@ -685,7 +688,7 @@ def test_what_is_told_of_chunks_deliveries_and_history(fake: FakeApi, run: Runs)
 
 
 def test_chunks_are_read_page_by_page(fake: FakeApi, run: Runs):
-    """As many as are wanted, and no page more."""
+    """Only as many pages are read as are wanted."""
     pages = [{"chunks": [chunk(n, "x") for n in range(i, i + 2)], "nextCursor": str(i + 2)} for i in (0, 2, 4)]
     fake.on("GET", f"{PATH}/chunks", lambda asked: pages[int(asked.query.get("cursor", "0")) // 2])
     document = conforms("chunks", run("chunks", TASK_ID, "-n", "3", "-o", "json")[1])
@@ -697,7 +700,7 @@ def test_chunks_are_read_page_by_page(fake: FakeApi, run: Runs):
     "arguments", [[], [TASK_ID, "--all"], [TASK_ID, "--dry-run"], [TASK_ID, "--status", "pending"], ["--dry-run"]]
 )
 def test_a_cancellation_says_which_tasks(arguments: list[str], fake: FakeApi, run: Runs):
-    """Ids, or --all with its filters: no task is cancelled by a flag that was forgotten."""
+    """A cancellation needs ids, or --all with its filters. A forgotten flag cancels nothing."""
     assert run("cancel", *arguments)[0] == 1
     assert fake.asked == []
 
@@ -707,7 +710,7 @@ def test_a_cancellation_says_which_tasks(arguments: list[str], fake: FakeApi, ru
     [[], [TASK_ID, "--failed"], [TASK_ID, "--dry-run"], ["--failed", "--max-calls", "3"]],
 )
 def test_a_retry_says_which_tasks(arguments: list[str], fake: FakeApi, run: Runs):
-    """Ids, or --failed with its filters."""
+    """A retry needs ids, or --failed with its filters."""
     assert run("retry", *arguments)[0] == 1
     assert fake.asked == []
 
@@ -720,7 +723,7 @@ def test_a_larger_budget_goes_with_a_retry(fake: FakeApi, run: Runs):
 
 
 def test_top_reckons_from_the_latest_tasks(fake: FakeApi, run: Runs):
-    """Latency from submission to end, failures by code, the backlog where one may see it."""
+    """Latency is from submission to end, failures are by code, and the backlog is shown to those who may see it."""
     serve_everything(fake)
     backlog = {"pending": 4, "processing": 1, "oldestPendingSeconds": 9}
     storage = {"bytes": 1_000_000, "most": 450_000_000}
@@ -749,7 +752,7 @@ def commands() -> dict[str, typer.core.TyperCommand]:
 
 @pytest.mark.parametrize("name", commands())
 def test_every_command_helps_with_examples(name: str, run: Runs):
-    """--help says what it does, and shows it done."""
+    """--help describes each command and shows an example."""
     status, out, err = run(*name.split(), "--help")
     assert (status, err) == (0, "")
     assert "Examples" in out
@@ -757,7 +760,7 @@ def test_every_command_helps_with_examples(name: str, run: Runs):
 
 
 def test_the_commands_are_those_of_the_contract():
-    """Section 9's table, `rotate`, which section 8 has, three that look closer, and section 15's of tenants."""
+    """The table of section 9, `rotate` from section 8, three commands for details, and section 15's for tenants."""
     words = "run submit watch status result list cancel retry delete doctor top chunks deliveries history"
     of_keys, of_hooks = "list make revoke", "list add test remove rotate"
     grouped = {f"keys {one}" for one in of_keys.split()} | {f"webhooks {one}" for one in of_hooks.split()}
@@ -767,7 +770,7 @@ def test_the_commands_are_those_of_the_contract():
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_shells_complete(shell: str, run: Runs, monkeypatch: pytest.MonkeyPatch):
-    """A script for each shell, which names the program."""
+    """There is a script for each shell, which names the program."""
     monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
     status, out, _ = run("--show-completion", shell)
     assert status == 0

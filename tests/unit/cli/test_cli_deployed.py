@@ -18,7 +18,7 @@ ITS_OWN = {"reach", "configuration", "database", "migrations", "queues", "object
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_only_what_a_deployment_can_break_is_a_fault_of_it(name: str, run: Runs) -> None:
-    """Each broken deployment ends with 1 without the flag; with it, only for what the deployment itself is."""
+    """Without the flag each broken deployment ends with 1. With it, only faults of the deployment itself do."""
     change, check_id, *_ = BROKEN_DEPLOYMENTS[name]
     one = Deployment()
     change(one)
@@ -32,7 +32,7 @@ def test_only_what_a_deployment_can_break_is_a_fault_of_it(name: str, run: Runs)
 
 
 def test_the_list_is_the_one_that_is_meant() -> None:
-    """It is a promise to workflows; both kinds are among the broken deployments."""
+    """The list is a promise to workflows. Both kinds are among the broken deployments."""
     assert set(OF_THE_DEPLOYMENT) == ITS_OWN
     ids = {BROKEN_DEPLOYMENTS[name][1] for name in FAULTS}
     assert ids & ITS_OWN
@@ -41,7 +41,10 @@ def test_the_list_is_the_one_that_is_meant() -> None:
 
 @pytest.mark.parametrize(("key", "flags"), [("", []), (" ", []), ("oo_key", ["--task"])])
 def test_make_deploy_asks_for_that(key: str, flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the workflow does: tests/unit/project/test_workflows.py. With a key it does a task, too."""
+    """`make deploy` uses the flag, like the workflow: tests/unit/project/test_workflows.py.
+
+    With a key it also runs a task.
+    """
     program = tmp_path / ".venv" / "bin" / "onceover"
     program.parent.mkdir(parents=True)
     program.touch()

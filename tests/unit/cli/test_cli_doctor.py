@@ -1,4 +1,4 @@
-"""`onceover doctor` against set-ups that are broken, each in one way, and against sound ones."""
+"""`onceover doctor` against set-ups that are broken in one way each, and against sound ones."""
 
 import contextlib
 import hashlib
@@ -28,12 +28,12 @@ PLACEHOLDER = 'database_id = "00000000-0000-0000-0000-000000000000"'
 
 
 def complaints(checks: Iterable[Check]) -> list[Check]:
-    """What a check found that has to be mended."""
+    """The findings of a check that need repair."""
     return [check for check in checks if check.level in {Level.FAULT, Level.WARNING}]
 
 
 def the_one(checks: Iterable[Check], check_id: str, level: Level, evidence: str, fix: str) -> None:
-    """Exactly this was found, with this to mend it; in a folder it may be said of each environment."""
+    """Check that exactly this was found, with this repair. In a folder each environment may have the finding."""
     found = complaints(checks)
     assert found
     assert {check.id for check in found} == {check_id}, found
@@ -47,7 +47,7 @@ def the_one(checks: Iterable[Check], check_id: str, level: Level, evidence: str,
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """What `doctor` reads of a clone whose configuration is sound."""
+    """The parts of a clone that `doctor` reads, with a sound configuration."""
     text = (ROOT / "wrangler.toml").read_text("utf-8")
     (tmp_path / "wrangler.toml").write_text("\n".join(line for line in text.split("\n") if PLACEHOLDER not in line))
     for package in PACKAGES:
@@ -281,7 +281,7 @@ BROKEN_FOLDERS: dict[str, tuple[Change, str, Level, str, str]] = {
 
 @pytest.mark.parametrize("name", BROKEN_FOLDERS)
 def test_a_broken_folder_is_named_with_its_fix(name: str, clone: Path):
-    """Each fault is found, nothing else is, the fix is said, and no value of a secret is shown."""
+    """Each fault is found with its fix, and nothing else is. No value of a secret is shown."""
     change, check_id, level, evidence, fix = BROKEN_FOLDERS[name]
     change(clone)
     checks = list(folder.examine(clone, None))
@@ -291,7 +291,7 @@ def test_a_broken_folder_is_named_with_its_fix(name: str, clone: Path):
 
 @pytest.mark.parametrize("env", [None, "", "free", "direct"])
 def test_a_sound_folder_has_nothing_to_mend(env: str | None, clone: Path):
-    """The project's own configuration, with a .dev.vars like the example's, in each environment."""
+    """The project's own configuration with a .dev.vars like the example's is sound in each environment."""
     secrets("# ours\nAI_PROVIDER=openai\nAI_BASE_URL=http://127.0.0.1:11434/v1\nexport AI_MODEL=llama3.2\n")(clone)
     checks = list(folder.examine(clone, env))
     assert complaints(checks) == []
@@ -301,30 +301,30 @@ def test_a_sound_folder_has_nothing_to_mend(env: str | None, clone: Path):
 
 
 def test_the_projects_own_folder_is_sound():
-    """Whoever runs `onceover doctor .` in a fresh clone is not frightened."""
+    """`onceover doctor .` in a fresh clone reports no faults."""
     assert complaints(folder.examine(ROOT, None)) == []
 
 
 def test_an_older_date_with_the_flag_is_sound(clone: Path):
-    """The flag alone brings the Python of the packages."""
+    """The flag alone selects the packages' Python version."""
     replaced(f'"{PYTHON_DATE}"', '"2026-09-07"')(clone)
     replaced('"python_workers", ', '"python_workers", "python_workers_314", ')(clone)
     assert complaints(folder.examine(clone, None)) == []
 
 
 def test_the_packages_are_the_workers():
-    """One that is added, or goes, is known to `doctor`; `composition.py` and `entry.py` are no packages."""
+    """`doctor` knows every added or removed package. `composition.py` and `entry.py` are no packages."""
     assert set(PACKAGES) == {path.parent.name for path in (ROOT / "src").glob("*/*.py")}
 
 
 def test_an_environment_that_is_not_there_is_named(clone: Path):
-    """A misspelt --env is no sound deployment."""
+    """A misspelt --env is a fault."""
     the_one(folder.examine(clone, "fre"), "configuration", Level.FAULT, "there are free, direct", "--env")
 
 
 @pytest.mark.parametrize(("name", "least"), SECRETS.items())
 def test_a_secret_is_what_the_worker_takes(name: str, least: int):
-    """The same length is the shortest for both, and neither takes a space."""
+    """Both have the same shortest length, and neither accepts a space."""
     for value, is_taken in (
         ("x" * least, True),
         ("x" * least + " y", False),
@@ -339,7 +339,7 @@ def test_a_secret_is_what_the_worker_takes(name: str, least: int):
 
 
 def test_every_variable_of_the_worker_is_known():
-    """The list of names is the Worker's, but for those of features that are being built."""
+    """The list of names is the Worker's, except for features that are being built."""
     reading = Reading(lambda _name: None)
     load(reading)
     assert reading.asked <= KNOWN
@@ -384,7 +384,7 @@ PAGE = Answer(stream=["<!doctype html>"])
 
 
 class Deployment:
-    """What a deployment answers; sound unless something is changed."""
+    """The answers of a deployment. It is sound unless something is changed."""
 
     def __init__(self) -> None:
         self.status: Any = STATUS
@@ -396,21 +396,21 @@ class Deployment:
         self.page: Any = PAGE
 
     def serve(self, fake: FakeApi) -> FakeApi:
-        """Answer accordingly."""
+        """Serve these answers."""
         tasks: Any = self.tasks if isinstance(self.tasks, Answer) else self._page
         fake.on("GET", "/", self.page)
         fake.on("GET", "/api/async-status", lambda asked: self.operator if "verbose" in asked.query else self.status)
         return fake.on("GET", "/api/ai-status", self.model).on("GET", "/api/tasks", tasks)
 
     def _page(self, asked: Asked) -> dict[str, Any]:
-        """A page of the list: `passed` empty ones come first, for tasks that have not failed."""
+        """A page of the list. The first `passed` pages are empty, for tasks that have not failed."""
         number = int(asked.query.get("cursor", "0"))
         tasks = [] if number < self.passed else self.failed
         return {"tasks": tasks, "nextCursor": None if number >= self.passed else str(number + 1)}
 
 
 def changed(**values: Any) -> Callable[[Deployment], None]:
-    """Change what is answered."""
+    """Change an answer."""
 
     def change(one: Deployment) -> None:
         for name, value in values.items():
@@ -424,7 +424,7 @@ def unhealthy(detail: str) -> Answer:
 
 
 def operated(**values: Any) -> Callable[[Deployment], None]:
-    """Change what operators are told."""
+    """Change the operators' view."""
     return changed(operator={**OPERATOR, **values})
 
 
@@ -598,14 +598,14 @@ BROKEN_DEPLOYMENTS: dict[str, tuple[Callable[[Deployment], None], str, Level, st
 
 
 def examined(one: Deployment, env: str | None = None, key: str | None = "oo_key") -> list[Check]:
-    """Look at it, as an operator."""
+    """Check it as an operator."""
     with FakeApi() as fake, Api(place(one.serve(fake).url, key)) as api:
         return list(deployment.examine(api, env, NOW))
 
 
 @pytest.mark.parametrize("name", BROKEN_DEPLOYMENTS)
 def test_a_broken_deployment_is_named_with_its_fix(name: str):
-    """Each fault is found, and what mends it is said. A long wait is said of the backlog, too."""
+    """Each fault is found with its fix. A long wait is also reported for the backlog."""
     change, check_id, level, evidence, fix = BROKEN_DEPLOYMENTS[name]
     one = Deployment()
     change(one)
@@ -632,7 +632,7 @@ SOUND = {
 
 @pytest.mark.parametrize("env", SOUND)
 def test_a_sound_deployment_has_nothing_to_mend(env: str):
-    """In each environment, when that is the one that is meant; what a client asked for is no fault either."""
+    """Each environment is sound when it is the expected one. What a client asked for is no fault."""
     one = Deployment()
     one.status, one.operator = SOUND[env], {**OPERATOR, **SOUND[env]}
     one.failed = [failed("deadline_exceeded"), failed("budget_exhausted")]
@@ -648,7 +648,7 @@ def test_another_environment_than_the_one_that_is_meant_is_a_fault():
 
 
 def test_whoever_is_no_operator_is_told_so():
-    """Nothing is at fault when less can be seen; what would show more is said."""
+    """A caller who sees less gets no fault, but a note on how to see more."""
     one = Deployment()
     one.operator = problem(403, "forbidden")
     checks = examined(one)
@@ -657,7 +657,7 @@ def test_whoever_is_no_operator_is_told_so():
 
 
 def test_a_deployment_that_is_open_to_everybody_is_a_fault(monkeypatch: pytest.MonkeyPatch):
-    """Only on this machine no key is needed, and no key goes over the network in the clear."""
+    """Only on this machine no key is needed. A key never goes unencrypted over the network."""
     monkeypatch.setattr("onceover_cli.connection.Place.is_local", False)
     without = complaints(examined(Deployment(), key=None))
     assert [(check.id, "REQUIRE_KEYS is false" in check.evidence) for check in without] == [
@@ -668,7 +668,7 @@ def test_a_deployment_that_is_open_to_everybody_is_a_fault(monkeypatch: pytest.M
 
 
 def test_failures_are_those_of_the_last_day():
-    """By their end, however long they went on before; and what could not be read is not said to be well."""
+    """Failures count by their end, however long the tasks took. What could not be read is not called well."""
     one = Deployment()
     one.failed = [
         {**failed("model_unavailable"), "createdAt": "2026-11-24T01:00:00.000Z", "finishedAt": NOW.isoformat()},
@@ -679,7 +679,7 @@ def test_failures_are_those_of_the_last_day():
 
 
 def test_a_look_that_was_cut_off_says_so():
-    """A server that has more pages than can be read, and one that fails in between, are not called sound."""
+    """A server with too many pages, or one that fails in between, is not called sound."""
     seconds = iter([0.0, 10.0, 99.0])
     one = Deployment()
     one.passed, one.failed = 9, [failed("model_refused")]
@@ -696,13 +696,13 @@ def test_a_look_that_was_cut_off_says_so():
 
 
 def test_an_account_that_is_full_is_no_setting():
-    """A deployed database below its limit was refused a write by the account's own."""
+    """A deployed database below its limit was refused a write by the account's limit."""
     assert "account" in deployment._room_fix(OPERATOR, is_local=False)
     assert "STORAGE_MB_MOST higher" in deployment._room_fix({}, is_local=True)
 
 
 def test_a_demo_task_shows_whether_tasks_are_done():
-    """It is submitted, waited for and erased; one that fails is a fault."""
+    """The demo task is submitted, awaited and erased. A failed one is a fault."""
     path = f"/api/tasks/{TASK_ID}"
     for ends, level in ((task(), Level.OK), (failed("model_refused"), Level.FAULT)):
         with FakeApi().on("POST", "/api/tasks", task("pending")).on("GET", path, task("processing"), ends) as fake:
@@ -723,7 +723,7 @@ def test_a_demo_task_shows_whether_tasks_are_done():
     ],
 )
 def test_a_trial_that_the_model_refuses_names_the_variable(message: str, fix: str):
-    """What mends it is said, and nothing is said of the demo, which is not what ran."""
+    """The fix is named, and the demo, which did not run, is not mentioned."""
     ends = task("failed", error={"code": "model_refused", "message": message, "retryable": False})
     path = f"/api/tasks/{TASK_ID}"
     fake = FakeApi().on("POST", "/api/tasks", ends).on("DELETE", path, Answer(204))
@@ -735,7 +735,7 @@ def test_a_trial_that_the_model_refuses_names_the_variable(message: str, fix: st
 
 
 def test_a_trial_that_waits_says_what_for():
-    """A model that is away shows in the task's last error."""
+    """The task's last error shows that the model is away."""
     last = {"code": "model_unavailable", "message": "the provider answered 503", "at": "", "chunk": 0, "calls": 2}
     waiting = task("processing", lastError=last)
     path = f"/api/tasks/{TASK_ID}"
@@ -803,7 +803,7 @@ BROKEN_ACCOUNTS: dict[str, tuple[dict[str, Said], str, str, str]] = {
 
 
 def asked(answers: dict[str, Said]) -> account.Wrangler:
-    """A wrangler that says this."""
+    """A wrangler that prints this."""
 
     def ask(arguments: Sequence[str]) -> Said:
         line = " ".join(arguments)
@@ -814,14 +814,14 @@ def asked(answers: dict[str, Said]) -> account.Wrangler:
 
 @pytest.mark.parametrize("name", BROKEN_ACCOUNTS)
 def test_a_broken_account_is_named_with_its_fix(name: str, clone: Path):
-    """What wrangler says leads to what to run."""
+    """wrangler's message leads to the command to run."""
     replaced(VARS, '[vars]\nAI_PROVIDER = "openai"\nAI_BASE_URL = "https://api.openai.com/v1"\n')(clone)
     change, check_id, evidence, fix = BROKEN_ACCOUNTS[name]
     the_one(account.examine(clone, None, asked({**ACCOUNT, **change})), check_id, Level.FAULT, evidence, fix)
 
 
 def test_a_sound_account_has_nothing_to_mend(clone: Path):
-    """Queues, database, migrations and secrets are asked for, and all are there."""
+    """Queues, database, migrations and secrets are checked, and all are there."""
     replaced(VARS, '[vars]\nAI_PROVIDER = "openai"\nAI_BASE_URL = "https://api.openai.com/v1"\n')(clone)
     checks = list(account.examine(clone, None, asked(ACCOUNT)))
     assert [check.id for check in checks] == ["login", "queues", "database", "migrations", "secrets"]
@@ -829,7 +829,7 @@ def test_a_sound_account_has_nothing_to_mend(clone: Path):
 
 
 def test_without_wrangler_the_account_is_passed_over(clone: Path, monkeypatch: pytest.MonkeyPatch):
-    """Nothing can be said then, and that is said."""
+    """Without wrangler the account cannot be checked, and the report says so."""
     monkeypatch.setenv("PATH", str(clone))
     assert account.wrangler_in(clone) is None
     (check,) = account.examine(clone, None, None)

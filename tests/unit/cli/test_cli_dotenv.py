@@ -1,4 +1,4 @@
-"""`onceover doctor FOLDER` reads a .dev.vars as wrangler does, and with the variables that it is laid over."""
+"""`onceover doctor FOLDER` reads a .dev.vars as wrangler does, together with the variables that it overrides."""
 
 from pathlib import Path
 
@@ -23,14 +23,14 @@ TEXTS = {
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_what_dotenv_reads_is_no_false_alarm(name: str, clone: Path) -> None:
-    """Comments, quotes, lines in quotes and colons are as good here as they are for wrangler."""
+    """Comments, quotes, quoted lines and colons are accepted, as by wrangler."""
     secrets(TEXTS[name])(clone)
     assert complaints(folder.examine(clone, None)) == []
 
 
 @pytest.mark.parametrize("text", [*TEXTS.values(), 'a\nB=\'x\n=2\nC = `1\n2`\nexport D=4 #5\nE="x\\ny"\nF=\n'])
 def test_it_reads_as_make_dev_does(text: str) -> None:
-    """The command line imports nothing of the project, so it has the expression twice; both read the same."""
+    """The command line imports nothing of the project, so the expression exists twice. Both copies read the same."""
     assert dotenv._LINE.pattern == dev_vars._LINE.pattern
     assert dotenv.assignments(text) == dev_vars.assignments(text)
     told = [one for one in dev_vars.SecretsFile("f", text).faults() if "must be" in one]
@@ -42,20 +42,20 @@ def of_secrets(clone: Path, env: str | None = None) -> list[Check]:
 
 
 def test_values_in_two_files_are_judged_together(clone: Path) -> None:
-    """.dev.vars is laid over the variables of wrangler.toml: neither is whole without the other."""
+    """.dev.vars overrides the variables of wrangler.toml: neither is complete without the other."""
     replaced(VARS, VARS + 'AI_BASE_URL = "http://x/v1"\nAI_TIMEOUT_SECONDS = 20\nLEASE_SECONDS = 30\n')(clone)
     secrets("AI_PROVIDER=openai\nLEASE_SECONDS=25\n")(clone)
     assert of_secrets(clone) == []
     secrets("AI_PROVIDER=openai\nLEASE_SECONDS=15\n")(clone)
     (check,) = of_secrets(clone)
     assert "LEASE_SECONDS is not above" in check.evidence
-    # In another environment those variables do not hold.
+    # In another environment those variables do not apply.
     secrets("AI_PROVIDER=openai\n")(clone)
     assert ["AI_BASE_URL is not set" in check.evidence for check in of_secrets(clone, "free")] == [True]
 
 
 def test_what_is_amiss_in_wrangler_toml_alone_is_said_once(clone: Path) -> None:
-    """The file beside it has no part in it."""
+    """A fault of wrangler.toml alone is reported once, and not for the file beside it."""
     replaced(VARS, VARS + "LEASE_SECONDS = 60\n")(clone)
     secrets("AI_PROVIDER=demo\n")(clone)
     assert of_secrets(clone) == []

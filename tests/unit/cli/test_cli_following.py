@@ -54,7 +54,7 @@ def follow(fake: FakeApi, patience: float = 600.0) -> tuple[dict[str, Any], List
 
 
 def test_events_are_followed_to_the_end():
-    """Chunks come as they are told, and the task with the last event."""
+    """Chunks are shown as their events come, and the last event has the task."""
     stream = [
         event("status", {"status": "processing"}, "0-1"),
         event("chunk", chunk(0, "one"), "0-2"),
@@ -72,7 +72,7 @@ def test_events_are_followed_to_the_end():
 
 
 def test_a_stream_that_closes_is_opened_again_behind_its_last_event():
-    """`retry` says when, `Last-Event-ID` from where, and nothing is shown twice even if the server repeats it."""
+    """`retry` sets the pause, `Last-Event-ID` the position. Nothing is shown twice even if the server repeats it."""
     first = Answer(stream=[event("chunk", chunk(0, "one"), "0-2"), "retry: 40\n\n"])
     second = Answer(
         stream=[event("chunk", chunk(0, "one"), "0-2"), event("chunk", chunk(1, "two"), "0-3"), event("end", task())]
@@ -86,7 +86,7 @@ def test_a_stream_that_closes_is_opened_again_behind_its_last_event():
 
 
 def test_an_id_that_the_server_does_not_know_any_more_is_let_go():
-    """After a retry of the task the events are counted anew: the stream begins again, and shows no chunk twice."""
+    """A retry numbers the events anew: the stream begins again, and shows no chunk twice."""
     first = Answer(stream=[event("chunk", chunk(0, "one"), "0-9")])
     last = Answer(
         stream=[event("chunk", chunk(0, "one"), "1-1"), event("chunk", chunk(1, "two"), "1-2"), event("end", task())]
@@ -99,7 +99,7 @@ def test_an_id_that_the_server_does_not_know_any_more_is_let_go():
 
 
 def test_a_server_that_goes_away_and_comes_back_is_waited_for():
-    """Pauses grow, both changes are said once, and the task is followed on."""
+    """The pauses grow, both changes are reported once, and the following continues."""
     cut = Answer(stream=[event("chunk", chunk(0, "one"), "0-2")])
     rest = Answer(stream=[event("chunk", chunk(1, "two"), "0-3"), event("end", task())])
     away = problem(503, "database_unavailable", "The database is out of reach.")
@@ -115,13 +115,13 @@ def test_a_server_that_goes_away_and_comes_back_is_waited_for():
 
 
 def test_patience_ends():
-    """A server that stays away is given up, with what was the matter."""
+    """A server that stays away is given up, with the reason."""
     with FakeApi().on("GET", f"{PATH}/events", LOST) as fake, pytest.raises(Unreachable, match="was lost"):
         follow(fake, patience=20)
 
 
 def test_a_pause_that_the_server_asks_for_is_kept():
-    """`Retry-After` is the least that is waited."""
+    """The pause is at least `Retry-After`."""
     slow = problem(429, "limit_reached", Retry_After="7")
     with FakeApi().on("GET", f"{PATH}/events", slow, Answer(stream=[event("end", task())])) as fake:
         _, _, clock = follow(fake)
@@ -130,13 +130,13 @@ def test_a_pause_that_the_server_asks_for_is_kept():
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refusal_ends_the_following(status: int):
-    """A key that was revoked meanwhile will not come back."""
+    """A revoked key will not become valid again."""
     with FakeApi().on("GET", f"{PATH}/events", problem(status, "unauthenticated")) as fake, pytest.raises(Refused):
         follow(fake)
 
 
 def test_without_events_the_task_is_polled():
-    """A server without events is polled: chunks in the order of the text, each once, and what a gap held back later."""
+    """A server without events is polled: chunks in the order of the text, each once, those after a gap later."""
     pages: dict[str | None, list[dict[str, Any]]] = {
         None: [
             {"chunks": [chunk(0, "zero"), chunk(2, "two")], "nextCursor": "3"},
@@ -162,14 +162,14 @@ def test_without_events_the_task_is_polled():
 
 
 def test_a_completed_task_is_not_read_chunk_by_chunk():
-    """Its result has all of the outputs."""
+    """The result of a completed task has all of the outputs."""
     with FakeApi().on("GET", PATH, task()) as fake:
         follow(fake)
         assert fake.requests("GET", f"{PATH}/chunks") == []
 
 
 def test_polls_survive_a_server_that_is_away():
-    """The same waiting, without events."""
+    """Without events there is the same waiting."""
     with FakeApi().on("GET", PATH, task("processing"), LOST, problem(502, ""), task()) as fake:
         ended, listener, _ = follow(fake)
     assert ended["status"] == "completed"
@@ -177,7 +177,7 @@ def test_polls_survive_a_server_that_is_away():
 
 
 def test_something_that_eats_the_events_leads_to_polls():
-    """A proxy that answers with a page of its own, or with streams that end at once, is gone around."""
+    """If a proxy answers with its own page, or with streams that end at once, polls are used instead."""
     html = Answer(200, {}, {"Content-Type": "text/html"})
     with FakeApi().on("GET", f"{PATH}/events", html).on("GET", PATH, task()) as fake:
         assert follow(fake)[0]["status"] == "completed"
@@ -186,13 +186,13 @@ def test_something_that_eats_the_events_leads_to_polls():
 
 
 def test_a_task_that_is_not_there_is_said_so():
-    """404 for events may mean two things; the poll tells which."""
+    """A 404 for events may mean two things. The poll shows which."""
     with FakeApi() as fake, pytest.raises(Refused, match="There is nothing here"):
         follow(fake)
 
 
 def test_large_outputs_and_chinese_come_through_whole():
-    """An output of 200,000 characters, and a task that carries ten of them in its last event."""
+    """An output of 200,000 characters comes through, and a task with ten of them in its last event."""
     large = "祝福" * 100_000
     whole = task(output="\n\n".join([large] * 10))
     with FakeApi().on(

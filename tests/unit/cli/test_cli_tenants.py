@@ -1,4 +1,4 @@
-"""`--tenant`, `tenant export` and `tenant erase`: whose tasks are meant, where they go on, what they say of changes."""
+"""`--tenant`, `tenant export` and `tenant erase`: their tenant, where they continue, and the changes they report."""
 
 import json
 import resource
@@ -38,7 +38,7 @@ ONE_TASK = [
 
 @pytest.mark.parametrize("command", ONE_TASK, ids=" ".join)
 def test_each_request_names_the_tenant(command: list[str], fake: FakeApi, run: Runs) -> None:
-    """Every request of a command that concerns tasks, streams among them; without the flag none does."""
+    """With the flag every request about tasks names the tenant, streams included. Without it none does."""
     over = task()
     fake.on("GET", PATH, task("pending") if command[0] == "watch" else over).on("DELETE", PATH, Answer(204))
     fake.on("GET", f"{PATH}/events", lambda _asked: Answer(stream=[event("end", over)]))
@@ -67,7 +67,7 @@ def test_a_tenant_without_a_name_is_none(command: list[str], fake: FakeApi, run:
 
 
 def test_a_submission_says_how_to_watch_it_there(fake: FakeApi, run: Runs, tmp_path: Path) -> None:
-    """What a lost connection leaves to be done names the tenant, too."""
+    """The advice after a lost connection names the tenant, too."""
     source = tmp_path / "text"
     source.write_text("text")
     fake.on("POST", "/api/tasks", Answer(202, task("pending"))).on("GET", PATH, problem(500, "internal"))
@@ -78,14 +78,14 @@ def test_a_submission_says_how_to_watch_it_there(fake: FakeApi, run: Runs, tmp_p
 
 
 def test_a_list_of_all_tenants_names_each(fake: FakeApi, run: Runs) -> None:
-    """Rows have the tenant where the answer has it."""
+    """Rows have the tenant if the answer has it."""
     fake.on("GET", "/api/tasks", {"tasks": [task(tenant="acme")], "nextCursor": None})
     out = run("list", "--tenant", "*")[1].splitlines()
     assert [line.split("\t")[:3] for line in out] == [["ID", "TENANT", "STATUS"], [TASK_ID, "acme", "completed"]]
 
 
 def of_each(name: str, replies: dict[str, Any]) -> Callable[[Asked], Any]:
-    """Answer a dry run for all tenants one tenant at a time, and a change of one by its name."""
+    """Answer a dry run for all tenants with one tenant at a time, and a change of one by its name."""
     tenants = ["acme", "beta", "none"]
 
     def answer(asked: Asked) -> Any:
@@ -102,7 +102,10 @@ def of_each(name: str, replies: dict[str, Any]) -> Callable[[Asked], Any]:
 
 
 def test_many_tasks_of_all_tenants(fake: FakeApi, run: Runs) -> None:
-    """One tenant after the other, each counted; a limit of one keeps no other one waiting, and is told at the end."""
+    """Tenants are handled one after the other, each counted.
+
+    One tenant's limit delays no other, and is reported at the end.
+    """
     limited = problem(429, "limit_reached", "as many as MAX_TASKS_IN_FLIGHT allows")
     done = {"retried": 2, "more": False}
     fake.on("POST", "/api/tasks/retry", of_each("retried", {"acme": limited, "beta": done}))
@@ -164,7 +167,7 @@ def lines(path: Path) -> list[Json]:
 
 
 def test_an_export_has_everything(fake: FakeApi, run: Runs, tmp_path: Path) -> None:
-    """Each task with text, chunks and deliveries, once, newest first; the end says what was not as it stood."""
+    """Each task is there once with text, chunks and deliveries, newest first. The end says what changed."""
     tasks, target = Tasks(fake, IDS[:4]), tmp_path / "acme.jsonl"
     tasks.lost = {IDS[2]}
     status, out, err = run("tenant", "export", "acme", "--to", str(target))
@@ -189,7 +192,7 @@ def test_an_export_has_everything(fake: FakeApi, run: Runs, tmp_path: Path) -> N
 
 
 def test_an_export_goes_on_where_it_stopped(fake: FakeApi, run: Runs, tmp_path: Path) -> None:
-    """A torn last line and a half page are read again, nothing else is. What came meanwhile is counted."""
+    """A torn last line and a half page are read again, nothing else. New tasks are counted."""
     tasks, target = Tasks(fake, IDS[:4]), tmp_path / "acme.jsonl"
     fake.on("GET", f"/api/tasks/{IDS[0]}", problem(401, "unauthenticated"))
     status, _, err = run("tenant", "export", "acme", "--to", str(target))
@@ -214,7 +217,7 @@ def test_an_export_goes_on_where_it_stopped(fake: FakeApi, run: Runs, tmp_path: 
 
 @pytest.mark.parametrize("there", ["something else\n", '{"kind":"begin","tenant":"beta","newest":null}\n'])
 def test_a_file_of_something_else_is_left_alone(there: str, fake: FakeApi, run: Runs, tmp_path: Path) -> None:
-    """Another tenant's export, or no export at all."""
+    """Another tenant's export, or any other file, is left alone."""
     Tasks(fake, IDS[:4])
     target = tmp_path / "file"
     target.write_text(there)
@@ -224,7 +227,7 @@ def test_a_file_of_something_else_is_left_alone(there: str, fake: FakeApi, run: 
 
 
 def test_a_full_disk_is_said_and_the_export_goes_on(fake: FakeApi, run: Runs, tmp_path: Path) -> None:
-    """A file that takes no more is named, with why and what to do; with room the same command does the rest."""
+    """If the disk is full, the message names the file, the reason and the fix. Later the same command does the rest."""
     Tasks(fake, IDS[:4])
     target = tmp_path / "acme.jsonl"
     large = {"id": IDS[0], "input": "x" * 1_000_000}
@@ -246,7 +249,7 @@ def test_a_full_disk_is_said_and_the_export_goes_on(fake: FakeApi, run: Runs, tm
 
 
 def test_all_tasks_are_erased(fake: FakeApi, run: Runs) -> None:
-    """What goes on is cancelled first. Repeated it finds nothing to do; what stays is said."""
+    """Unfinished tasks are cancelled first. A repetition finds nothing to do, and remaining tasks are reported."""
     tasks = Tasks(fake, IDS[:4])
     status, out, err = run("tenant", "erase", "acme", "--yes", "-o", "json")
     assert (status, conforms("tenant-erase", out)) == (0, {"tenant": "acme", "erased": 4, "gone": 0, "newer": 0})
@@ -258,7 +261,7 @@ def test_all_tasks_are_erased(fake: FakeApi, run: Runs) -> None:
 
 
 def test_tasks_that_come_meanwhile_stay_and_are_told(fake: FakeApi, run: Runs) -> None:
-    """The erasure ends although tasks keep coming; its status says that it is not all."""
+    """The erasure ends although new tasks keep coming. Its status says that some are left."""
     tasks = Tasks(fake, IDS[:3])
 
     def and_another(_asked: Asked) -> Answer:
@@ -274,7 +277,7 @@ def test_tasks_that_come_meanwhile_stay_and_are_told(fake: FakeApi, run: Runs) -
 
 
 def test_a_task_whose_submission_was_slow_is_told(fake: FakeApi, run: Runs) -> None:
-    """An id is made before its task is stored: one that is older than the newest may come in behind the pages."""
+    """An id is made before its task is stored, so a task older than the newest may appear later."""
     tasks = Tasks(fake, [IDS[0], IDS[2], IDS[3]])
 
     def and_an_older_one(_asked: Asked) -> Answer:
@@ -290,7 +293,7 @@ def test_a_task_whose_submission_was_slow_is_told(fake: FakeApi, run: Runs) -> N
 
 @pytest.mark.parametrize("answer", [LOST, problem(503, "database_unavailable")], ids=["lost", "503"])
 def test_an_erasure_whose_answer_was_lost_counts(answer: Any, fake: FakeApi, run: Runs) -> None:
-    """The request that found nothing any more was the second of ours."""
+    """The request that found nothing was our own repetition."""
     tasks = Tasks(fake, IDS[:1])
 
     def erased_unheard(asked: Asked) -> Any:
@@ -305,7 +308,7 @@ def test_an_erasure_whose_answer_was_lost_counts(answer: Any, fake: FakeApi, run
 
 
 def test_a_failure_says_how_far_it_came(fake: FakeApi, run: Runs) -> None:
-    """A refusal in the middle ends it; the same command does the rest."""
+    """A refusal in the middle ends it. The same command does the rest."""
     tasks = Tasks(fake, IDS[:4])
     fake.on("DELETE", f"/api/tasks/{IDS[1]}", problem(403, "forbidden"))
     status, _, err = run("tenant", "erase", "acme", "--yes")
@@ -315,7 +318,7 @@ def test_a_failure_says_how_far_it_came(fake: FakeApi, run: Runs) -> None:
 
 
 def test_it_asks_first(fake: FakeApi, run: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without --yes somebody types the name; where nobody can, and for all tenants, nothing is done."""
+    """Without --yes the user must type the name. Without a terminal, or for all tenants, nothing is done."""
     tasks = Tasks(fake, IDS[:4])
     status, _, err = run("tenant", "erase", "acme")
     assert status == 1
@@ -330,7 +333,7 @@ def test_it_asks_first(fake: FakeApi, run: Runs, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_busy_server_is_asked_again(fake: FakeApi, run: Runs) -> None:
-    """What may pass is waited for: 429 and 503 of a server that has enough of us."""
+    """Answers 429 and 503 are passing trouble, so the command waits and tries again."""
     tasks = Tasks(fake, IDS[:1])
     busy = (problem(429, "limit_reached"), problem(503, "overloaded"))
     fake.on("DELETE", f"/api/tasks/{IDS[0]}", *busy, partial(tasks.erase, IDS[0]))

@@ -1,4 +1,4 @@
-"""What `onceover` does with its streams, as a process of its own: pipes that close, narrow terminals, Ctrl-C."""
+"""What `onceover` does with its streams, as a process of its own: closing pipes, narrow terminals, Ctrl-C."""
 
 import os
 import re
@@ -29,7 +29,7 @@ def fake() -> Iterator[FakeApi]:
 
 
 def environment(fake: FakeApi, **more: str) -> dict[str, str]:
-    """The variables of a shell: a C locale, and no colours or columns of the machine's own."""
+    """The variables of a shell: a C locale, and none of the machine's colours or columns."""
     kept = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME"}}
     return {**kept, "PYTHONPATH": str(ROOT / "cli"), "LC_ALL": "C", "ONCEOVER_URL": fake.url, **more}
 
@@ -42,7 +42,7 @@ def piped(fake: FakeApi, *arguments: str, **more: str) -> subprocess.CompletedPr
 
 
 def test_a_large_chinese_result_comes_through_a_pipe_whole_whatever_the_locale(fake: FakeApi):
-    """200,000 characters to the byte, without a bar or a colour on either stream."""
+    """200,000 characters come through unchanged, without a bar or a colour on either stream."""
     fake.on("GET", PATH, task(output=LARGE))
     done = piped(fake, "watch", TASK_ID, FORCE_COLOR="1", PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stdout.decode()) == (0, LARGE + "\n")
@@ -53,7 +53,7 @@ def test_a_large_chinese_result_comes_through_a_pipe_whole_whatever_the_locale(f
     "arguments", [["watch", TASK_ID], ["result", TASK_ID], ["watch", TASK_ID, "-o", "json"], ["--help"]]
 )
 def test_a_pipe_that_closes_is_no_error(arguments: list[str], fake: FakeApi):
-    """`| head -1`: status 0, and no word of a traceback."""
+    """With `| head -1` the status is 0, and there is no traceback."""
     fake.on("GET", PATH, task(output=LARGE))
     with subprocess.Popen(
         [*PROGRAM, *arguments], env=environment(fake), stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -67,7 +67,7 @@ def test_a_pipe_that_closes_is_no_error(arguments: list[str], fake: FakeApi):
 
 
 def test_a_pipe_that_closes_leaves_the_task_running(fake: FakeApi):
-    """Nobody reads on, so nobody watches on; how to is said."""
+    """When the reader has gone the command stops watching, and says how to watch again."""
     more = threading.Event()
 
     def stream() -> Iterator[str]:
@@ -98,7 +98,7 @@ def test_a_pipe_that_closes_leaves_the_task_running(fake: FakeApi):
     ],
 )
 def test_a_pipe_that_closes_on_a_task_that_has_ended(ends: dict[str, object], status: int, said: str, fake: FakeApi):
-    """`run FILE | head -1` of a quick task: what became of it is said, and not that it runs on."""
+    """`run FILE | head -1` of a quick task reports its end, and does not say that it runs on."""
     more = threading.Event()
 
     def stream() -> Iterator[str]:
@@ -124,7 +124,7 @@ def test_a_pipe_that_closes_on_a_task_that_has_ended(ends: dict[str, object], st
 
 
 def following(fake: FakeApi, gate: threading.Event) -> None:
-    """Serve a task that stands at its first chunk until the gate is opened."""
+    """Serve a task that stays at its first chunk until the gate is opened."""
 
     def stream() -> Iterator[str]:
         yield event("chunk", chunk(0, "one"), "0-1")
@@ -136,7 +136,7 @@ def following(fake: FakeApi, gate: threading.Event) -> None:
 
 
 def test_a_terminal_sees_a_bar_and_the_outputs(fake: FakeApi):
-    """The bar counts chunks, makes room for the outputs, and is gone at the end."""
+    """The bar counts chunks, moves aside for the outputs, and is gone at the end."""
     gate = threading.Event()
     following(fake, gate)
     with Terminal([*PROGRAM, "watch", TASK_ID], environment(fake, TERM="xterm-256color")) as terminal:
@@ -150,7 +150,7 @@ def test_a_terminal_sees_a_bar_and_the_outputs(fake: FakeApi):
 
 @pytest.mark.parametrize("columns", [20, 40])
 def test_a_narrow_terminal_is_not_overrun(columns: int, fake: FakeApi):
-    """The bar stays on its line; ids of a list stay whole."""
+    """The bar stays on its line, and ids of a list stay whole."""
     gate = threading.Event()
     following(fake, gate)
     with Terminal([*PROGRAM, "watch", TASK_ID], environment(fake, TERM="xterm"), columns=columns) as terminal:
@@ -176,7 +176,7 @@ def test_a_wide_terminal_sees_a_table(fake: FakeApi):
 
 @pytest.mark.parametrize("arguments", [["list"], ["doctor"], ["watch", TASK_ID]])
 def test_no_color_means_no_colour(arguments: list[str], fake: FakeApi):
-    """NO_COLOR, as no-color.org has it, on a terminal that has colours."""
+    """NO_COLOR works as no-color.org says, on a terminal that has colours."""
     gate = threading.Event()
     gate.set()
     following(fake, gate)
@@ -189,7 +189,7 @@ def test_no_color_means_no_colour(arguments: list[str], fake: FakeApi):
 
 
 def test_a_dumb_terminal_has_no_bar(fake: FakeApi):
-    """TERM=dumb cannot move its cursor."""
+    """A terminal with TERM=dumb cannot move its cursor."""
     fake.on("GET", PATH, task())
     with Terminal([*PROGRAM, "watch", TASK_ID], environment(fake, TERM="dumb")) as terminal:
         assert terminal.wait() == 0
@@ -197,7 +197,7 @@ def test_a_dumb_terminal_has_no_bar(fake: FakeApi):
 
 
 def test_an_output_does_not_command_the_terminal(fake: FakeApi):
-    """Control characters of a model's output are shown, not obeyed; a pipe gets them as they are."""
+    """Control characters of a model's output are shown, not obeyed. A pipe gets them unchanged."""
     fake.on("GET", PATH, task(output="a\x1b]0;owned\x07b\r\x9bc"))
     with Terminal([*PROGRAM, "result", TASK_ID], environment(fake, TERM="xterm")) as terminal:
         assert terminal.wait() == 0
@@ -206,7 +206,7 @@ def test_an_output_does_not_command_the_terminal(fake: FakeApi):
 
 
 def test_ctrl_c_while_watching_leaves_the_task_running(fake: FakeApi):
-    """Status 130, and the last line says how to watch it. A second Ctrl-C changes nothing of that."""
+    """The status is 130, and the last line says how to watch the task. A second Ctrl-C changes nothing."""
     for presses in (1, 2):
         gate = threading.Event()
         following(fake, gate)
@@ -222,7 +222,7 @@ def test_ctrl_c_while_watching_leaves_the_task_running(fake: FakeApi):
 
 
 def test_an_interrupt_while_the_program_ends_changes_no_status(fake: FakeApi):
-    """Python gives up its handlers before it ends. A second Ctrl-C came then, on a busy machine: status -2, not 130."""
+    """Python drops its handlers before it ends. A second Ctrl-C at that moment once gave status -2 instead of 130."""
     program = (
         "import atexit, os, signal\n"
         "from onceover_cli.main import run\n"
@@ -235,7 +235,7 @@ def test_an_interrupt_while_the_program_ends_changes_no_status(fake: FakeApi):
 
 
 def test_ctrl_c_while_submitting_waits_for_the_id(fake: FakeApi, tmp_path: Path):
-    """The first one says that it waits, and what a second one would do; then the task has an id to be watched by."""
+    """The first one says that it waits, and what a second one would do. Then the task has an id."""
     (tmp_path / "text").write_text("text")
     gate = threading.Event()
 
@@ -283,7 +283,7 @@ print("not reached")
 
 
 def test_a_second_interrupt_is_explained_and_ends_at_once(fake: FakeApi):
-    """While the first one is being answered, a second one ends the process with its own words, and no traceback."""
+    """During the answer to the first one, a second one ends the process with its own message and no traceback."""
     done = subprocess.run(
         [sys.executable, "-c", INTERRUPTED], env=environment(fake), capture_output=True, timeout=60, check=False
     )
@@ -292,7 +292,7 @@ def test_a_second_interrupt_is_explained_and_ends_at_once(fake: FakeApi):
 
 
 def test_an_interrupt_in_a_pipe_is_the_same(fake: FakeApi):
-    """SIGINT without a terminal: the words go to standard error."""
+    """After SIGINT without a terminal, the message goes to standard error."""
     gate = threading.Event()
     following(fake, gate)
     with subprocess.Popen(

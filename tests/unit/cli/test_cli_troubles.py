@@ -1,4 +1,4 @@
-"""What the command line does with interrupts that are ignored, proxies, full disks and servers that will not do."""
+"""What the command line does with ignored interrupts, proxies, full disks and servers that refuse."""
 
 import os
 import signal
@@ -41,7 +41,7 @@ class Screen:
         self.text += text
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Nothing is buffered."""
 
     def isatty(self) -> bool:
         return True
@@ -49,7 +49,7 @@ class Screen:
 
 @pytest.mark.parametrize("kind", ["dumb", "xterm"])
 def test_no_terminal_obeys_what_a_model_writes(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not a dumb one either, which may be a shell in an editor that does obey; words keep their order."""
+    """This includes a dumb terminal, which may be an editor's shell that does obey. Words keep their order."""
     screen = Screen()
     monkeypatch.setattr(sys, "stdout", screen)
     monkeypatch.setenv("TERM", kind)
@@ -59,7 +59,7 @@ def test_no_terminal_obeys_what_a_model_writes(kind: str, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("arguments", [["status", TASK_ID], ["status", TASK_ID, "-o", "json"], ["--help"]])
 def test_a_full_disk_is_said_without_a_traceback(arguments: list[str], fake: FakeApi) -> None:
-    """Status 1: what was asked for is nowhere."""
+    """The status is 1, because the output is nowhere."""
     fake.on("GET", PATH, task())
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
@@ -78,7 +78,7 @@ def test_a_full_disk_is_said_without_a_traceback(arguments: list[str], fake: Fak
 
 @pytest.mark.parametrize("closed", ["1", "2"])
 def test_a_stream_that_is_closed_leads_nowhere(closed: str, fake: FakeApi) -> None:
-    """`>&-` as `> /dev/null`."""
+    """`>&-` acts like `> /dev/null`."""
     fake.on("GET", PATH, task())
     command = f'exec "$0" "$@" {closed}>&-'
     done = subprocess.run(
@@ -110,7 +110,7 @@ def test_this_machine_is_reached_past_every_proxy(
     [("ALL_PROXY", "socks5://me:canary@127.0.0.1:9"), ("HTTPS_PROXY", "http://me:canary@127.0.0.1:9")],
 )
 def test_a_proxy_that_does_not_work_is_named(name: str, value: str, run: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By its variable, as its address may have a password."""
+    """The message names its variable, because the address may contain a password."""
     monkeypatch.setenv(name, value)
     status, _, err = run("status", TASK_ID, "--url", "https://onceover.example.test")
     assert status == 1
@@ -119,7 +119,7 @@ def test_a_proxy_that_does_not_work_is_named(name: str, value: str, run: Runs, m
 
 
 def test_which_proxy_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """That of the scheme before the one for all; none for what NO_PROXY leaves out."""
+    """The proxy of the scheme wins over the general one. NO_PROXY excludes hosts."""
     where = place("https://onceover.example.test", None)
     assert proxy_variable(where) is None
     monkeypatch.setenv("all_proxy", "http://a")
@@ -135,7 +135,7 @@ def test_which_proxy_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_interrupt_that_is_ignored_stays_ignored() -> None:
-    """As for whoever is started by nohup or in the background of a script: both blocks leave it as it is."""
+    """Under nohup, or in the background of a script, both blocks leave it ignored."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with Interrupts().held("never said"):
@@ -171,13 +171,13 @@ def test_an_interrupt_that_is_ignored_stays_ignored() -> None:
     ],
 )
 def test_what_may_pass_by_itself(status: int, code: str, passes: bool) -> None:
-    """What somebody has to mend first is not asked for again and again."""
+    """Errors that need a repair first are not retried again and again."""
     assert Refused(status, {"code": code}).may_pass is passes
 
 
 @pytest.mark.parametrize("refusal", [problem(401, "unauthenticated"), problem(403, "forbidden"), problem(404, "gone")])
 def test_a_task_that_may_not_be_seen_is_not_said_to_run(refusal: Reply, fake: FakeApi, run: Runs) -> None:
-    """Nobody here knows how it fares."""
+    """The state of such a task is unknown here."""
     fake.on("GET", PATH, task("processing"), refusal).on("GET", f"{PATH}/events", refusal)
     status, _, err = run("watch", TASK_ID)
     assert status == 1
@@ -185,7 +185,7 @@ def test_a_task_that_may_not_be_seen_is_not_said_to_run(refusal: Reply, fake: Fa
 
 
 def test_the_last_words_lead_to_the_same_deployment(fake: FakeApi, run: Runs) -> None:
-    """The command can be copied whole."""
+    """The command in the last line can be copied as a whole."""
     fake.on("GET", PATH, task("processing")).on("GET", f"{PATH}/events", LOST)
     assert f"Watch it: onceover watch {TASK_ID} --url {fake.url}\n" in run("watch", TASK_ID, "--patience", "0")[2]
 
@@ -197,7 +197,7 @@ class Enough(Exception):
 def test_top_as_documents_outlives_a_server_that_is_away(
     fake: FakeApi, run: Runs, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`top -o json >> load.jsonl` has no line for that look, and goes on; a key that is refused ends it."""
+    """`top -o json >> load.jsonl` writes no line for a failed snapshot and goes on. A refused key ends it."""
     serve_everything(fake)
     status: dict[str, Any] = {"status": "healthy"}
     fake.on("GET", "/api/async-status", status, problem(503, "database_unavailable"), LOST, status)

@@ -20,7 +20,7 @@ def rules(text: str) -> list[dict[str, Any]]:
 
 
 def anchor(heading: str) -> str:
-    """The fragment under which a heading is found, as GitHub and GitLab make it."""
+    """The fragment of a heading's link, as GitHub and GitLab make it."""
     return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 
@@ -36,7 +36,7 @@ def test_an_alert_names_its_entry(rule: dict[str, Any]) -> None:
 
 
 def test_every_alert_that_an_entry_names_leads_back_to_it() -> None:
-    """An entry that says which alert rings is the one that the alert names."""
+    """If an entry names an alert, that alert names the entry."""
     text = (ROOT / "docs" / "runbook.md").read_text("utf-8")
     wanted = {
         rule["alert"]: rule["annotations"]["runbook_url"].partition("#")[2] for rule in rules(ALERTS.read_text("utf-8"))
@@ -51,7 +51,7 @@ def test_every_alert_that_an_entry_names_leads_back_to_it() -> None:
 
 
 def test_the_command_of_the_page_makes_urls_of_them() -> None:
-    """docs/operations.md has a command that puts an address in front; Prometheus gets URLs then."""
+    """docs/operations.md has a command that adds an address in front, so Prometheus gets URLs."""
     (command,) = [
         command
         for block in blocks(ROOT / "docs" / "operations.md")

@@ -1,4 +1,4 @@
-"""The commands of CONTRIBUTING.md run as they stand, in a copy of the tree that shares what is installed."""
+"""The commands of CONTRIBUTING.md run unchanged, in a copy of the tree that shares the installation."""
 
 import re
 import shutil
@@ -11,7 +11,7 @@ from local.node import ROOT
 
 INSTALLED = (".venv", "node_modules", "python_modules", ".build")
 ONE_FILE = 'make test PYTEST_ARGS="tests/unit/processing/run/test_ledger.py"'
-# Commands that are run, with what is run in their place where the whole would take long.
+# Commands that are run, with a shorter replacement where the whole would take long.
 RUN = {
     "make install-dev": "make install-dev",
     "make quick": "make quick ONLY=bench",
@@ -21,7 +21,7 @@ RUN = {
     "make simulate SEEDS=20000": "make simulate SEEDS=20",
     "make simulate SEED=17": "make simulate SEED=17",
 }
-# Commands that cannot run here, by how they begin.
+# Commands that cannot run here, by their beginnings.
 LEFT_OUT = {
     "pre-commit ": "pre-commit is the contributor's own tool, and no dependency of the project",
     "uv ": "it needs uv, and asks a registry",
@@ -37,7 +37,7 @@ def commands() -> list[str]:
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of all files that git knows or would take, with links to the installed folders."""
+    """A copy of all files that git knows or would add, with links to the installed folders."""
     folder = tmp_path_factory.mktemp("clone")
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -56,7 +56,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_command_is_run_or_left_out_for_a_reason():
-    """No command of the document is overlooked, and none is run that the document does not have."""
+    """Every command of the document is run or excluded, and no other one is run."""
     found = [command for command in commands() if not command.startswith(tuple(LEFT_OUT))]
     assert set(found) == set(RUN)
 
@@ -64,7 +64,7 @@ def test_every_command_is_run_or_left_out_for_a_reason():
 @pytest.mark.slow
 @pytest.mark.parametrize("command", RUN)
 def test_the_command_runs(command: str, clone: Path):
-    """The command ends well, and changes no file of a tree that is in order."""
+    """The command succeeds, and changes no file of a sound tree."""
     before = contents(clone)
     ended = subprocess.run(["bash", "-c", RUN[command]], cwd=clone, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr

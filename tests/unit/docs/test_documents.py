@@ -1,4 +1,4 @@
-"""What the documents say of the code is so: targets, variables, limits and paths."""
+"""What the documents say about the code is true: targets, variables, limits and paths."""
 
 import re
 
@@ -11,7 +11,7 @@ WITH_COMMANDS = {str(path.relative_to(ROOT)): path for path in documents()}
 CHINESE = {str(path.relative_to(ROOT)): path for path in [*ROOT.glob("*.zh-CN.md"), *ROOT.glob("docs/**/*.zh-CN.md")]}
 ALL = {**WITH_COMMANDS, **CHINESE, "CHANGELOG.md": ROOT / "CHANGELOG.md"}
 METER = ROOT / "local" / "limits.js"
-# Where names in capitals come from: code, configuration, the tools' own files.
+# Sources of names in capitals: code, configuration, the tools' own files.
 NAMES = [
     path
     for folder in ("src", "local", "bench", "cli", "ops", "simulator", "tests", "mutation")
@@ -19,7 +19,7 @@ NAMES = [
     for path in sorted((ROOT / folder).rglob(f"*.{suffix}"))
     if "node_modules" not in path.parts
 ] + [ROOT / name for name in ("Makefile", "wrangler.toml", ".dev.vars.example")]
-# Names that are another program's, or of a plan that is not built (decision 0037).
+# Names of other programs, or of a plan that is not built (decision 0037).
 OF_OTHERS = {"OLLAMA_NUM_PARALLEL", "OLLAMA_KEEP_ALIVE", "OLLAMA_MAX_QUEUE", "LD_PRELOAD", "DB_1", "DB_255"}
 
 
@@ -32,7 +32,7 @@ def test_curl_is_used_as_that_of_2022_understands_it():
 
 
 def test_every_submission_has_an_idempotency_key():
-    """An answer can be lost, also to the platform's limit of CPU; with a key a repetition is the same task."""
+    """An answer can be lost, also to the platform's CPU limit. With a key a repetition is the same task."""
     submissions = [
         command
         for path in WITH_COMMANDS.values()
@@ -45,12 +45,12 @@ def test_every_submission_has_an_idempotency_key():
 
 
 def test_no_command_carries_a_comment():
-    """An interactive zsh takes `#` for an argument, so a block to paste holds commands alone."""
+    """An interactive zsh takes `#` for an argument, so blocks to paste have only commands."""
     assert not {name for name, path in WITH_COMMANDS.items() for block in blocks(path) if re.search(r"(^|\s)#", block)}
 
 
 def test_every_exception_is_needed():
-    """`NOT_RUN` names no command that no document has."""
+    """`NOT_RUN` names only commands that a document has."""
     every = [command for path in WITH_COMMANDS.values() for block in blocks(path) for command in commands(block)]
     every += listed_commands()
     unused = {start for start in NOT_RUN if not any(command.startswith(start) for command in every)}
@@ -58,13 +58,13 @@ def test_every_exception_is_needed():
 
 
 def test_the_readme_lists_every_target_of_the_makefile():
-    """The table of commands has each target; `test_kit.py` sees to it that no document names another one."""
+    """The table of commands has each target. `test_kit.py` checks that no document names another one."""
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(map(target, listed_commands())) == targets
 
 
 def test_the_variables_of_the_documents_are_those_of_the_code():
-    """Each variable that the settings read stands in the table of docs/configuration.md, and none that they do not."""
+    """The table of docs/configuration.md has exactly the variables that the settings read."""
     source = (ROOT / "src" / "core" / "settings.py").read_text()
     read = set(re.findall(r'"([A-Z]+(?:_[A-Z]+)+|PLAN)"', source))
     tables = (ROOT / "docs" / "configuration.md").read_text().partition("\n## Variables\n")[2].partition("\n## ")[0]
@@ -74,7 +74,7 @@ def test_the_variables_of_the_documents_are_those_of_the_code():
 
 
 def test_the_limits_of_the_documents_are_those_of_the_code():
-    """docs/limits.md gives each figure of a request as `limits.py` has it."""
+    """docs/limits.md gives each figure of a request as in `limits.py`."""
     page = (ROOT / "docs" / "limits.md").read_text()
     request = page.partition("\n## A request\n")[2].partition("\n## ")[0]
     for figure in (
@@ -99,7 +99,7 @@ def test_the_limits_of_the_documents_are_those_of_the_code():
 
 
 def test_the_readme_has_the_figures_of_the_performance_page():
-    """What it says of speed and of submissions stands in docs/performance.md, in both languages."""
+    """Its figures of speed and submissions stand in docs/performance.md, in both languages."""
     known = set(re.findall(r"\d+\.\d+", (ROOT / "docs" / "performance.md").read_text()))
     for name, items in (("README.md", ("Speed", "Submitting")), ("README.zh-CN.md", ("速度", "提交"))):
         for item in items:
@@ -112,13 +112,13 @@ def test_the_readme_has_the_figures_of_the_performance_page():
 
 
 def test_the_readme_has_every_promise():
-    """Eight, in both languages, in their order."""
+    """Eight promises, in both languages, in the same order."""
     for name in ("README.md", "README.zh-CN.md"):
         assert re.findall(r"^(\d)\. \*\*", (ROOT / name).read_text(), re.MULTILINE) == list("12345678")
 
 
 def test_the_meter_has_the_limits_of_the_platforms_page():
-    """Subrequests and statements, free and paid, and each allowance of ours is below them."""
+    """Subrequests and statements, free and paid. Each allowance of ours is below them."""
     plans = dict(
         re.findall(r"^  (free|paid): \{ (subrequests: \d+, statements: \d+) \}", METER.read_text(), re.MULTILINE)
     )
@@ -133,7 +133,7 @@ def test_the_meter_has_the_limits_of_the_platforms_page():
 
 
 def test_every_call_that_a_document_names_is_in_the_api():
-    """A path below `/api` or `/v1` is one of the table, with anything in its open segments."""
+    """A path below `/api` or `/v1` is in the table, with anything in its open segments."""
     known = {endpoint.path for endpoint in endpoints()}
     segments = [re.sub(r"\{\w+\}", "*", path).split("/") for path in known]
     for name, document in ALL.items():
@@ -147,7 +147,7 @@ def test_every_call_that_a_document_names_is_in_the_api():
 
 
 def test_every_module_and_variable_that_a_document_names_is_there():
-    """`python -m …` finds its module, and a name in capitals is one that some file here has."""
+    """`python -m …` names an existing module, and a name in capitals exists in some file here."""
     code = "\n".join(path.read_text() for path in NAMES)
     for name, document in ALL.items():
         for words in re.findall(r"`([^`\n]+)`", document.read_text()):
@@ -159,7 +159,7 @@ def test_every_module_and_variable_that_a_document_names_is_there():
 
 
 def test_the_readme_is_short_and_says_what_it_is_first():
-    """At most 140 lines, with the name first and the picture of the architecture."""
+    """It has at most 140 lines, with the name first and the picture of the architecture."""
     text = README.read_text()
     assert len(text.splitlines()) <= 140
     assert text.startswith("# onceover\n\nonceover is ")
@@ -167,10 +167,10 @@ def test_the_readme_is_short_and_says_what_it_is_first():
 
 
 def test_every_path_that_the_documents_name_is_there():
-    """A path of the repository in backquotes leads to a file or a folder; those of `src` may leave `src/` out."""
+    """A path of the repository in backquotes leads to a file or a folder. Paths in `src` may omit `src/`."""
     for name, document in ALL.items():
         if name == "docs/comparison.md":
-            continue  # it names files of other projects
+            continue  # this document names files of other projects
         for path in re.findall(
             r"`([a-z_]+/[a-z0-9_/.-]+\.(?:py|mjs|sh|md|txt|sql|toml)|src/[a-z_/]+)`", document.read_text()
         ):

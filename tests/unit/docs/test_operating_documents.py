@@ -1,4 +1,4 @@
-"""Runbook, troubleshooting and deploying: what they name exists, and what the code can say is in them."""
+"""Runbook, troubleshooting and deploying: what they name exists, and they have all that the code can say."""
 
 import ast
 import re
@@ -31,7 +31,7 @@ def named_in(path: Path) -> set[str]:
 
 
 def test_the_runbook_has_fifteen_entries_at_least() -> None:
-    """Each has a symptom, a check, a fix and the test that provokes it."""
+    """Each entry has a symptom, a check, a fix and the test that provokes it."""
     assert len(entries()) >= 15
     for title, text in entries().items():
         assert re.findall(r"^- \*\*([A-Z][a-z ]+)\*\*: \S", text, re.MULTILINE) == [
@@ -52,14 +52,17 @@ def test_the_test_that_provokes_an_entry_exists(title: str) -> None:
 
 
 def test_the_first_look_leads_to_entries() -> None:
-    """What the table of symptoms names are headings."""
+    """The names in the table of symptoms are headings."""
     table = read("runbook.md").partition("\n| the first two say")[2].partition("\n## ")[0]
     named = [title for row in re.findall(r"\| ([^|]+) \|$", table, re.MULTILINE) for title in row.split("; ")]
     assert set(named) - {"go to", "---"} <= set(entries())
 
 
 def test_troubleshooting_has_every_fix() -> None:
-    """Each entry of fixes.toml has a row with its words; there is no other row; the Chinese page has the same ones."""
+    """Each entry of fixes.toml has a row with its words, and there is no other row.
+
+    The Chinese page has the same ones.
+    """
     rows = dict(re.findall(r"^\| ([a-z][a-z-]*) \| [^|]+ \| ([^|]+) \|$", read("troubleshooting.md"), re.MULTILINE))
     assert rows == {fix.id: fix.text.removesuffix(f" {RUN_AGAIN}") for fix in FIXES.values()}
     assert re.findall(
@@ -81,7 +84,7 @@ def test_what_troubleshooting_quotes_is_found() -> None:
 
 
 def test_the_codes_of_the_api_are_codes() -> None:
-    """Both pages name codes that the service has."""
+    """Both pages only name codes of the service."""
     table = read("troubleshooting.md").partition("| status and code |")[2].partition("\n## ")[0]
     known = {str(code) for kind in (codes.TaskCode, codes.ProblemCode) for code in kind}
     named = set(re.findall(r"^\| \d{3} `(\w+)`", table, re.MULTILINE))
@@ -91,19 +94,19 @@ def test_the_codes_of_the_api_are_codes() -> None:
 
 @pytest.mark.parametrize("words", ["AI_QUEUE binding is missing", "Queues are not available on the free plan"])
 def test_the_errors_of_the_guide_stand_in_their_own_words(words: str) -> None:
-    """Whoever searches for what they read finds a heading, in both languages."""
+    """A search for an error's text finds a heading, in both languages."""
     for name in ("troubleshooting.md", "troubleshooting.zh-CN.md"):
         assert f'### "{words}"\n' in read(name)
 
 
 def test_the_stand_ins_refusals_are_counted() -> None:
-    """docs/deploy.md says in how many ways the account refuses."""
+    """docs/deploy.md gives the number of ways in which the account refuses."""
     refusals = (ROOT / "tests/support/refusals.toml").read_text().count("[[refusal]]")
     assert f"refuses in {refusals} ways" in read("deploy.md")
 
 
 def test_the_key_for_metrics_may_read_them() -> None:
-    """Only operators are shown metrics: the command makes an admin key, of the deployment."""
+    """Metrics are only for operators, so the command makes an admin key of the deployment."""
     (command,) = re.findall(r'^make key ARGS="([^"]*prometheus[^"]*)"$', read("operations.md"), re.MULTILINE)
     assert command.split() == ["--remote", "--label", "prometheus", "--scopes", "admin"]
 
@@ -120,20 +123,20 @@ def test_the_key_for_metrics_may_read_them() -> None:
     ],
 )
 def test_an_entry_says_what_its_test_sees(provoked_by: str, says: list[str], name: str) -> None:
-    """The codes are those that the test asks for, in both languages, and the fix is the command line's."""
+    """The codes are those that the test expects, in both languages, and the fix is the command line's."""
     (entry,) = [part for part in re.split(r"^### ", read(name), flags=re.MULTILINE) if f"::{provoked_by}`" in part]
     assert all(text in entry for text in says), entry
 
 
 def test_the_dashboard_has_a_name_of_its_own() -> None:
-    """In Chinese 控制台 is Cloudflare's, 仪表盘 is onceover's."""
+    """In Chinese 控制台 is Cloudflare's dashboard, and 仪表盘 is onceover's."""
     text = (ROOT / "README.zh-CN.md").read_text("utf-8")
     assert re.findall(r"\[([^\]]*)\]\(docs/dashboard\.md\)", text) == ["仪表盘"]
     assert "按次计费" not in text
 
 
 def test_the_example_of_doctor_is_one_of_this_version() -> None:
-    """Under `make dev` everybody is an operator, and is told version and schema."""
+    """Under `make dev` every caller is an operator, and sees version and schema."""
     block = read("cli.md").partition("onceover doctor --task")[2].partition("\n```text")[2].partition("```")[0]
     assert re.search(r"^ok      version: version \d+\.\d+\.\d+, schema \d{4}_\w+\.sql$", block, re.MULTILINE)
     assert "skipped" not in block

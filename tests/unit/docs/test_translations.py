@@ -1,4 +1,4 @@
-"""The Chinese documents say what the English ones say: the same sections, commands, code and figures."""
+"""The Chinese documents match the English ones: the same sections, commands, code and figures."""
 
 import re
 from collections import Counter
@@ -29,7 +29,7 @@ def prose(path: Path) -> str:
 
 
 def cells(path: Path) -> list[int]:
-    """How many cells each row of a table has."""
+    """The number of cells in each row of a table."""
     return [line.replace("\\|", "").count("|") for line in prose(path).splitlines() if line.startswith("|")]
 
 
@@ -38,7 +38,7 @@ pairs = pytest.mark.parametrize(("english", "chinese"), PAIRS, ids=lambda path: 
 
 @pairs
 def test_the_sections_are_the_same(english: Path, chinese: Path) -> None:
-    """As many headings, of the same levels in the same order; as many items, checks and rows of tables."""
+    """The same number of headings, of the same levels in the same order; of items, checks and rows of tables."""
     for pattern in (r"^(#+) ", r"^(\d+\.|-(?: \[ \])?) "):
         assert re.findall(pattern, prose(chinese), re.MULTILINE) == re.findall(pattern, prose(english), re.MULTILINE)
     assert cells(chinese) == cells(english)
@@ -46,13 +46,13 @@ def test_the_sections_are_the_same(english: Path, chinese: Path) -> None:
 
 @pairs
 def test_the_blocks_are_the_same(english: Path, chinese: Path) -> None:
-    """Commands and outputs are those of the original, to the letter."""
+    """Commands and outputs are exactly those of the original."""
     assert _BLOCK.findall(chinese.read_text("utf-8")) == _BLOCK.findall(english.read_text("utf-8"))
 
 
 @pairs
 def test_names_and_figures_are_the_same(english: Path, chinese: Path) -> None:
-    """What stands in code marks, and each figure, stands as often in both."""
+    """Texts in code marks, and figures, occur as often in both."""
     codes = [Counter(re.findall(r"`[^`\n]+`", prose(path))) for path in (english, chinese)]
     assert codes[1] == codes[0]
     # A month is a word in English and a figure in Chinese.
@@ -62,7 +62,7 @@ def test_names_and_figures_are_the_same(english: Path, chinese: Path) -> None:
 
 @pairs
 def test_it_is_chinese(english: Path, chinese: Path) -> None:
-    """No sentence but a quoted one was left in English, punctuation is Chinese, and the other language is linked."""
+    """Only quoted sentences are in English, punctuation is Chinese, and there is a link to the other language."""
     text = re.sub(r'`[^`]+`|"[^"\n]+"', "", prose(chinese))
     assert not _ENGLISH_SENTENCE.search(text)
     assert not re.search(r"[\u4e00-\u9fff] ?[,;:?!](?=\s|[\u4e00-\u9fff]|$)", text, re.MULTILINE)
@@ -75,14 +75,14 @@ CHINESE = [*(chinese for _, chinese in PAIRS), *WORDS]
 
 
 def terms() -> dict[str, list[str]]:
-    """The Chinese words of docs/glossary.md, and those that stand for none."""
+    """The Chinese terms of docs/glossary.md, and the words that must not replace them."""
     table = (ROOT / "docs" / "glossary.md").read_text("utf-8").partition("\n## In Chinese\n")[2]
     rows = re.findall(r"^\| [A-Z][^|]* \| ([^|]+) \| ([^|]+) \|$", table, re.MULTILINE)[1:]
     return {word: never.split("、") for word, never in rows}
 
 
 def test_one_word_for_each_thing() -> None:
-    """Each word of the list is in use, and no document and no word of the dashboard has another one for it."""
+    """Each term is in use, and no document and no text of the dashboard uses another word for it."""
     texts = {path.name: path.read_text("utf-8") for path in CHINESE}
     assert len(terms()) >= 20
     for word, never in terms().items():
@@ -92,7 +92,10 @@ def test_one_word_for_each_thing() -> None:
 
 @pytest.mark.parametrize("chinese", [chinese for _, chinese in PAIRS], ids=lambda path: path.name)
 def test_a_link_leads_to_chinese_or_says_that_it_does_not(chinese: Path) -> None:
-    """A page that exists in Chinese is linked in Chinese, but for the original; one in English alone is marked so."""
+    """A page that exists in Chinese is linked in Chinese, except for the original.
+
+    A page only in English is marked so.
+    """
     text = _BLOCK.sub("", chinese.read_text("utf-8")).replace(f"English: [{english_of(chinese).name}]", "")
     for paragraph in re.split(r"\n\n|\n(?=[-|\d])", text):
         for link in re.finditer(r"\]\((?!https?:)([^)#]+)[^)]*\)", paragraph):
@@ -111,6 +114,6 @@ def english_of(chinese: Path) -> Path:
 
 
 def test_every_chinese_document_has_its_original() -> None:
-    """A new one is added to the list above."""
+    """A new Chinese document must be added to the list above."""
     found = {*ROOT.glob("*.zh-CN.md"), *ROOT.glob("docs/**/*.zh-CN.md")}
     assert found == {chinese for _, chinese in PAIRS}

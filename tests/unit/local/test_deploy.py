@@ -1,4 +1,4 @@
-"""`make deploy` against a stand-in account: from every start, with every call as the last one, with every refusal."""
+"""`make deploy` against a stand-in account: from every start, cut off at every call, with every refusal."""
 
 import json
 import tomllib
@@ -27,7 +27,7 @@ def _no_account_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(account: CloudAccount, env: str, *, shape: Shape | None = None, internet: Internet | None = None) -> str:
-    """Deploy, and return all that was printed. Raises what the deployment raises."""
+    """Deploy, and return everything that was printed. Raises what the deployment raises."""
     lines: list[str] = []
     web = (internet or Internet(account)).web
     deploy(account, web, needs(ROOT, env), shape or Shape(), lines.append)
@@ -81,7 +81,7 @@ STARTS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("env", ENVIRONMENTS)
 @pytest.mark.parametrize("start", STARTS)
 def test_every_start_ends_in_the_right_state(start: str, env: str, tmp_path: Path) -> None:
-    """One run does it, a second one creates nothing and changes nothing but the version, and others' things stay."""
+    """One run is enough. A second one creates nothing and changes only the version, and others' things stay."""
     account = CloudAccount(tmp_path / "account.json")
     account.state.update(json.loads(json.dumps(STARTS[start])))
     before = json.loads(json.dumps(account.state))
@@ -120,7 +120,7 @@ def test_a_database_from_before_the_first_migration_is_refused(tmp_path: Path, d
 
 
 def moments() -> list[tuple[str, int, When]]:
-    """All calls of a first deployment of each environment, and the moments at which each may end everything."""
+    """All calls of a first deployment of each environment, and the moments at which each may be the last."""
     calls = {"": 10, "free": 6, "direct": 6}
     ends: tuple[When, ...] = ("before", "half", "after")
     return [(env, call + 1, when) for env in ENVIRONMENTS for call in range(calls[env]) for when in ends]
@@ -128,7 +128,7 @@ def moments() -> list[tuple[str, int, When]]:
 
 @pytest.mark.parametrize(("env", "call", "when"), moments())
 def test_a_run_that_was_stopped_goes_on(env: str, call: int, when: When, tmp_path: Path) -> None:
-    """Whatever call is the last one, before its effect, in the middle of it or after it: the next run finishes."""
+    """After a stop before, during or after the effect of any call, the next run finishes."""
     file = tmp_path / "account.json"
     try:
         run(CloudAccount(file, (call, when)), env)
@@ -143,7 +143,7 @@ def test_a_run_that_was_stopped_goes_on(env: str, call: int, when: When, tmp_pat
 
 @pytest.mark.parametrize("env", ENVIRONMENTS)
 def test_the_moments_are_all_calls(env: str, tmp_path: Path) -> None:
-    """The table above leaves no call of a first deployment out."""
+    """The table above has every call of a first deployment."""
     account = CloudAccount(tmp_path / "account.json")
     run(account, env)
     assert account.calls == max(call for name, call, _ in moments() if name == env)
@@ -157,7 +157,7 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("command", "said", "fix"), REFUSALS)
 def test_every_refusal_has_its_fix(command: str, said: str, fix: str, tmp_path: Path) -> None:
-    """What wrangler said is shown with the fix; once the cause is gone, the same command ends in the right state."""
+    """wrangler's message is shown with the fix. Once the cause is gone, the same command succeeds."""
     account = CloudAccount(tmp_path / "account.json")
     account.refuse(command, said)
     with pytest.raises(Failed) as failed:
@@ -171,7 +171,7 @@ def test_every_refusal_has_its_fix(command: str, said: str, fix: str, tmp_path: 
 
 
 def test_every_fix_is_provoked() -> None:
-    """No entry of the table is untried: those that are not above have tests of their own, here or in another module."""
+    """Every entry of the table is tested: above, elsewhere in this module, or in another one."""
     elsewhere = {
         *("name-taken", "not-verified", "first-not-verified", "queue-taken", "no-database", "no-worker", "not-latest"),
     }
@@ -180,7 +180,7 @@ def test_every_fix_is_provoked() -> None:
 
 @pytest.mark.parametrize("env", ["free", "direct"])
 def test_an_account_without_queues_deploys_without(env: str, tmp_path: Path) -> None:
-    """The fix of `queues-plan` holds: the other environments ask for no queue, after the top level failed halfway."""
+    """The fix of `queues-plan` works: other environments need no queue, after the top level failed halfway."""
     account = CloudAccount(tmp_path / "account.json")
     account.refuse("queues", "Queues are unavailable on the free plan. [code: 100129]")
     with pytest.raises(Failed):
@@ -192,7 +192,7 @@ def test_an_account_without_queues_deploys_without(env: str, tmp_path: Path) -> 
 
 
 class Contested(CloudAccount):
-    """An account in which somebody else creates each thing between the look and our own call."""
+    """An account in which another user creates each thing between the check and our own call."""
 
     def _create(self, kind: str, name: str, place: str, value: Any, taken: str) -> None:
         super()._create(kind, name, place, value, taken)
@@ -200,7 +200,7 @@ class Contested(CloudAccount):
 
 
 def test_somebody_who_is_quicker_is_no_failure(tmp_path: Path) -> None:
-    """Database and queues that appear between the look and the creation are as good as created."""
+    """A database and queues that appear between the check and the creation are as good as created."""
     account = Contested(tmp_path / "account.json")
     run(account, "")
     assert wrong(account.state, "") == []
@@ -208,7 +208,7 @@ def test_somebody_who_is_quicker_is_no_failure(tmp_path: Path) -> None:
 
 
 def test_another_workers_queue(tmp_path: Path) -> None:
-    """A queue that another Worker consumes ends the deployment with the command that takes it off."""
+    """If another Worker consumes a queue, the deployment ends with the command that removes that consumer."""
     account = CloudAccount(tmp_path / "account.json")
     account.state["queues"] = {QUEUES[0]: ["shop"], QUEUES[1]: []}
     with pytest.raises(Failed) as failed:
@@ -220,7 +220,7 @@ def test_another_workers_queue(tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_taken(tmp_path: Path) -> None:
-    """A Worker of this name without this database is somebody else's until the user says that it is not."""
+    """A Worker of this name without this database belongs to others, unless the user says otherwise."""
     account = CloudAccount(tmp_path / "account.json")
     account.state["workers"] = {"onceover": {**worker("free"), "objects": []}}
     with pytest.raises(Failed) as failed:
@@ -245,7 +245,7 @@ def test_a_name_that_is_taken(tmp_path: Path) -> None:
 def test_which_account(
     accounts: list[dict[str, str]], named: str | None, fix: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One account is taken, of several the one that is named; any other case changes nothing."""
+    """A single account is used, and among several the named one. Any other case changes nothing."""
     account = CloudAccount(tmp_path / "account.json")
     account.state["accounts"] = accounts
     if named:
@@ -261,7 +261,7 @@ def test_which_account(
 
 @pytest.mark.parametrize("variable", ["GITHUB_ACTIONS", "CI", None])
 def test_a_public_log_has_no_names(variable: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An account's name is by default its owner's e-mail address: a workflow's log has the id alone."""
+    """By default an account's name is its owner's e-mail address, so a workflow's log has only the id."""
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
     monkeypatch.delenv("CI", raising=False)
     if variable:
@@ -278,7 +278,7 @@ def test_a_public_log_has_no_names(variable: str | None, tmp_path: Path, monkeyp
 
 
 def test_a_token_that_may_not_list_accounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It deploys all the same once the account is named."""
+    """Such a token can deploy once the account is named."""
     account = CloudAccount(tmp_path / "account.json")
     account.refuse("whoami", "Unauthorized to access requested resource [code: 9109]")
     with pytest.raises(Failed) as failed:
@@ -291,7 +291,7 @@ def test_a_token_that_may_not_list_accounts(tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.parametrize("env", ENVIRONMENTS)
 def test_a_dry_run_changes_nothing(env: str, tmp_path: Path) -> None:
-    """It names each step with its command, builds the upload, and leaves the account as it was."""
+    """It names each step with its command, builds the upload, and leaves the account unchanged."""
     account = CloudAccount(tmp_path / "account.json")
     said = run(account, env, shape=Shape(dry_run=True))
     assert f"npx wrangler d1 create onceover --env={env}" in said
@@ -305,7 +305,7 @@ def test_a_dry_run_changes_nothing(env: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("env", ENVIRONMENTS)
 def test_every_step_is_said_before_it_is_done(env: str, tmp_path: Path) -> None:
-    """Each command that changes the account stands in what was printed, in its order."""
+    """Each command that changes the account was printed, in order."""
     account = CloudAccount(tmp_path / "account.json")
     said = run(account, env)
     changing = [
@@ -328,7 +328,7 @@ def test_the_start_up_time_is_said(milliseconds: int, is_warned: bool, tmp_path:
 
 
 def test_a_start_up_time_that_is_not_named(tmp_path: Path) -> None:
-    """Wrangler leaves the line out where Cloudflare tells no figure: nothing is made up."""
+    """Wrangler omits the line if Cloudflare gives no figure. Then none is printed."""
     account = CloudAccount(tmp_path / "account.json")
     account.state["startup"] = None
     assert "start-up" not in run(account, "")
@@ -346,7 +346,7 @@ def older(wanted: Needs) -> Reply:
 
 @pytest.mark.parametrize("first", [lambda _: NO_CERTIFICATE, lambda _: NOT_FOUND, lambda _: NO_SCHEMA, older])
 def test_a_new_address_is_waited_for(first: Callable[[Needs], Reply], tmp_path: Path) -> None:
-    """A name without certificate, an edge that does not know it yet, an older version: none fails the deployment."""
+    """A missing certificate, an edge that does not know the name yet, or an older version fails no deployment."""
     account = CloudAccount(tmp_path / "account.json")
     internet = Internet(account, [first(needs(ROOT, "free"))] * 3)
     said = run(account, "free", internet=internet)
@@ -355,7 +355,7 @@ def test_a_new_address_is_waited_for(first: Callable[[Needs], Reply], tmp_path: 
 
 
 def test_an_older_version_does_not_pass_for_the_new_one(tmp_path: Path) -> None:
-    """A good answer between bad ones is that of the version before: good ones count in a row alone."""
+    """A good answer between bad ones comes from the old version. Only good answers in a row count."""
     account = CloudAccount(tmp_path / "account.json")
     wanted = needs(ROOT, "free")
     good = Reply(200, {"status": "healthy", "queueCheck": dict(wanted.queue_check)}, "")
@@ -368,7 +368,7 @@ def test_an_older_version_does_not_pass_for_the_new_one(tmp_path: Path) -> None:
 
 
 def test_a_warning_is_no_cause() -> None:
-    """In ENV=direct wrangler warns of its configuration before any error, in the same words as of a broken one."""
+    """In ENV=direct wrangler warns about its configuration before any error, in the words of a broken one."""
     warned = '▲ [WARNING] Processing wrangler.toml configuration:\n    - "env.direct" has no queues\n\n'
     assert fix_for(f"{warned}✘ [ERROR] A request to the Cloudflare API failed.\n  internal error").id == "cloudflare"
     assert fix_for(f"{warned}✘ [ERROR] What nobody has seen").id == "unknown"
@@ -379,7 +379,7 @@ def test_a_warning_is_no_cause() -> None:
     ("reply", "shown"), [(NO_SCHEMA, "make deploy"), (BAD_VARIABLES, "AI_BASE_URL"), (NOT_FOUND, "1042")]
 )
 def test_a_deployment_that_never_answers_fails(reply: Reply, shown: str, tmp_path: Path) -> None:
-    """After two and a half minutes it says what is wrong; the way back has been printed."""
+    """After two and a half minutes it says what is wrong. The way back was printed before."""
     account = CloudAccount(tmp_path / "account.json")
     account.state.update(json.loads(json.dumps(deployed("free"))))
     lines: list[str] = []
@@ -391,7 +391,7 @@ def test_a_deployment_that_never_answers_fails(reply: Reply, shown: str, tmp_pat
 
 
 def test_a_model_that_does_not_answer_is_a_warning(tmp_path: Path) -> None:
-    """Tasks are accepted and wait, so the deployment stands; it says how to set the key."""
+    """Tasks are accepted and wait, so the deployment stays. It says how to set the key."""
     account = CloudAccount(tmp_path / "account.json")
     internet = Internet(account)
     internet.model = Reply(200, {"status": "unavailable", "detail": "401 from the provider"}, "")

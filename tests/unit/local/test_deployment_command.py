@@ -32,7 +32,7 @@ def _no_account_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Operator:
-    """Types commands in front of a stand-in account, which has a real SQLite as its database."""
+    """Types commands with a stand-in account, whose database is a real SQLite."""
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
         self.patch = patch
@@ -70,13 +70,13 @@ STEPS = ("npx wrangler login", "make deploy", 'make key ARGS="--remote"')
 
 @pytest.mark.parametrize("document", ["README.md", "README.zh-CN.md", "docs/deploy.md", "docs/deploy.zh-CN.md"])
 def test_the_documents_have_the_three_steps(document: str) -> None:
-    """They stand below one another, with nothing between them."""
+    """The steps follow each other directly."""
     assert "\n".join(STEPS) in (ROOT / document).read_text("utf-8")
 
 
 @pytest.mark.parametrize("document", ["README.md", "README.zh-CN.md", "docs/deploy.md", "docs/deploy.zh-CN.md"])
 def test_what_the_three_steps_need_is_said_before_them(document: str) -> None:
-    """`npx wrangler` in a clone without node_modules would ask, or take another wrangler."""
+    """`npx wrangler` in a clone without node_modules would ask, or use another wrangler."""
     before = (ROOT / document).read_text("utf-8").partition("\n".join(STEPS))[0]
     assert "`make install`" in before.rpartition("\n## ")[2]
 
@@ -85,7 +85,7 @@ def test_what_the_three_steps_need_is_said_before_them(document: str) -> None:
 def test_the_three_steps_make_a_deployment_with_a_key(
     env: str, operator: Operator, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """From an account with nothing in it, without a login, to a key whose digest is in the account's database."""
+    """The steps lead from an empty account, without a login, to a key whose digest is in the account's database."""
     operator.account.state["loggedIn"] = False
     assert operator.make("deploy", env) == 1
     assert "fix (not-logged-in): Run `npx wrangler login`" in capsys.readouterr().err
@@ -115,7 +115,7 @@ def test_a_database_from_before_ends_a_deployment_with_status_2(
 def test_a_deployment_without_a_key_ends_with_the_trial(
     env: str, operator: Operator, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The last lines are the command that tries one task, as a shell takes it, and what it costs."""
+    """The last lines are the command that tries one task, in a shell's form, and its cost."""
     assert operator.make("deploy", env) == 0
     command, cost = capsys.readouterr().out.splitlines()[-2:]
     assignment, *words = shlex.split(command)
@@ -128,7 +128,7 @@ def test_a_deployment_without_a_key_ends_with_the_trial(
 def test_a_deployment_with_a_key_offers_no_trial(
     operator: Operator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`doctor` has done the task then."""
+    """In this case `doctor` has run the task already."""
     monkeypatch.setenv("ONCEOVER_KEY", "oo_key")
     assert operator.make("deploy") == 0
     assert "--task" not in capsys.readouterr().out
@@ -145,7 +145,7 @@ def test_a_deployment_with_a_key_offers_no_trial(
 def test_a_key_that_cannot_be_written_has_its_fix(
     command: str, said: str, fix: str, operator: Operator, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`make key ARGS=--remote` prints no key then, and the fix of the table."""
+    """`make key ARGS=--remote` prints no key, but the fix of the table."""
     operator.account.refuse(command, said)
     assert operator.key("--remote") == 2
     printed = capsys.readouterr()
@@ -154,7 +154,7 @@ def test_a_key_that_cannot_be_written_has_its_fix(
 
 
 def test_a_key_before_the_first_deployment(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without database it says `make deploy`; with one that has no tables it does, too."""
+    """Without a database, or with one without tables, it says `make deploy`."""
     assert operator.key("--remote") == 2
     assert "`make deploy` creates it" in capsys.readouterr().err
     operator.account("d1", "create", "onceover")
@@ -170,7 +170,10 @@ def values(operator: Operator) -> dict[str, str]:
 
 
 def test_secrets_are_asked_for(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each is asked for and not shown; an empty answer keeps what is there; no value is printed or an argument."""
+    """Each is asked for without being shown.
+
+    An empty answer keeps the present value. No value is printed or an argument.
+    """
     operator.make("deploy")
     questions: list[str] = []
 
@@ -190,7 +193,7 @@ def test_secrets_are_asked_for(operator: Operator, capsys: pytest.CaptureFixture
 
 
 class Terminal(io.StringIO):
-    """Standard input that somebody sits at."""
+    """Standard input with a person at it."""
 
     def isatty(self) -> bool:
         return True
@@ -200,7 +203,7 @@ class Terminal(io.StringIO):
 def test_secrets_come_from_a_file(
     env: str, operator: Operator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of a .dev.vars the secrets are set, with their quotes taken off; variables are named and stay out."""
+    """The secrets in a .dev.vars are set, without their quotes. Variables are named and left out."""
     operator.make("deploy", env)
     file = tmp_path / "vars"
     file.write_text(f"# mine\nAI_PROVIDER=openai\nAI_API_KEY='{SECRET}'\nWEBHOOK_KEY=\n")
@@ -220,7 +223,7 @@ def test_secrets_come_from_standard_input(operator: Operator) -> None:
 
 
 def test_a_secret_is_generated_once(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
-    """Nobody sees it, and a second one does not replace it."""
+    """It is shown to nobody, and a second run does not replace it."""
     operator.make("deploy")
     assert operator.make("secrets", "", "--generate", "WEBHOOK_KEY") == 0
     (value,) = values(operator).values()
@@ -244,7 +247,10 @@ BAD_VALUES = [
 def test_a_value_that_the_worker_refuses_is_not_set(
     way: str, name: str, value: str, said: str, operator: Operator, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Set, it would answer every request with 500. The other values stay out, too, and no value is shown."""
+    """Such a value would make every request fail with 500.
+
+    The other values are not set either, and no value is shown.
+    """
     operator.make("deploy")
     value = value[:31] if "31" in value else value
     other = {"AI_API_KEY": SECRET, "WEBHOOK_KEY": "w" * 32}
@@ -264,7 +270,7 @@ def test_a_value_that_the_worker_refuses_is_not_set(
 
 
 def test_a_secret_is_rotated(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
-    """It takes the place of one that is set, nobody sees it, and what is to be done at the receivers is said."""
+    """It replaces the present one and is shown to nobody. The output says what to do at the receivers."""
     operator.make("deploy")
     assert operator.make("secrets", "", "--rotate", "WEBHOOK_KEY") == 2
     assert "--generate WEBHOOK_KEY sets it" in capsys.readouterr().err
@@ -295,7 +301,7 @@ def test_a_secret_is_rotated(operator: Operator, capsys: pytest.CaptureFixture[s
 def test_secrets_that_cannot_be_had(
     arguments: tuple[str, ...], shown: str, operator: Operator, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The command ends with status 2 before wrangler is asked."""
+    """The command ends with status 2 before wrangler is called."""
     operator.patch.setattr("sys.stdin", io.StringIO())
     assert operator.make("secrets", "", *arguments) == 2
     assert shown in capsys.readouterr().err
@@ -316,7 +322,7 @@ def test_secrets_that_cannot_be_had(
 def test_secrets_that_are_refused(
     command: str, said: str, fix: str, operator: Operator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The fix is printed, and the value is not."""
+    """The fix is printed, but not the value."""
     operator.make("deploy")
     operator.account.refuse(command, f"{said} {SECRET}" if command == "secret put" else said)
     (tmp_path / "vars").write_text(f"AI_API_KEY='{SECRET}'\n")
@@ -337,7 +343,7 @@ def test_a_file_with_a_broken_line_sets_nothing(operator: Operator, tmp_path: Pa
 
 
 def test_the_way_back(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
-    """What the workflow does: it notes the version, deploys, goes back, and repeats that without effect."""
+    """Like the workflow: note the version, deploy, go back, and repeat that without effect."""
     assert operator.make("version") == 0
     assert capsys.readouterr().out == "\n"
     operator.make("deploy")
@@ -356,7 +362,7 @@ def test_the_way_back(operator: Operator, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_a_failed_deployment_prints_the_way_back(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
-    """The command that is printed is one that works."""
+    """The printed command works."""
     operator.make("deploy", "free")
     operator.make("deploy", "free")
     (command,) = re.findall(r"back to the one before: npx wrangler (.+)", capsys.readouterr().out)
@@ -366,14 +372,14 @@ def test_a_failed_deployment_prints_the_way_back(operator: Operator, capsys: pyt
 
 @pytest.mark.parametrize("target", ["deploy", "secrets", "bundle", "version"])
 def test_an_unknown_environment(target: str, operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
-    """It ends with status 2 and the names that there are, before the account is asked."""
+    """It ends with status 2 and the existing names, before the account is asked."""
     assert operator.make(target, "fre") == 2
     assert "unknown ENV=fre; there are direct, free" in capsys.readouterr().err
     assert operator.account.state["calls"] == []
 
 
 def test_an_answer_that_is_no_list_is_a_failure(operator: Operator) -> None:
-    """A wrangler that prints something else than JSON is not taken for an account without databases."""
+    """If wrangler prints something other than JSON, that does not count as an account without databases."""
     operator.patch.setattr(operator.account, "_d1_list", lambda *_: "nothing\n", raising=False)
     with pytest.raises(Failed):
         deploy(operator.account, operator.internet.web, needs(ROOT, ""), Shape())

@@ -22,7 +22,7 @@ from local.dev_vars import SecretsFile, find
     ],
 )
 def test_lines_that_set_nothing_are_named_by_number(text: str, names: set[str], faults: list[int]) -> None:
-    """What dotenv passes over in silence is a fault: a line that is no assignment, and a quote without its end."""
+    """Lines that dotenv silently ignores are faults: a line that is no assignment, and a quote without its end."""
     file = SecretsFile(".dev.vars", text.replace("\r\n", "\n"))
     assert file.names == names
     assert [int(fault.split()[1]) for fault in file.faults()] == faults
@@ -47,7 +47,7 @@ def host(**variables: object) -> Host:
 
 
 def test_a_shared_file_may_hold_variables_of_others() -> None:
-    """In `.env` only a name that comes close to one of ours is warned about; tools' own variables never are."""
+    """In `.env` only a name similar to one of ours causes a warning. Variables of tools never do."""
     variables = {"DATABASE_URL": "x", "AI_MODDEL": "x", "CLOUDFLARE_API_TOKEN": "x"}
     text = "\n".join(f"{name}=x" for name in variables)
     (warning,) = examine(host(**variables), SecretsFile(".env", text, is_shared=True)).warnings
@@ -56,7 +56,7 @@ def test_a_shared_file_may_hold_variables_of_others() -> None:
 
 
 def test_a_server_that_the_provider_does_not_use_is_warned_about() -> None:
-    """Whoever sets a model's server and forgets the provider gets the demo's answers; the warning names it."""
+    """If a model's server is set but not the provider, the demo answers. The warning names the provider."""
     server = {"AI_BASE_URL": "http://127.0.0.1:11434/v1", "AI_MODEL": "llama3.2", "AI_API_KEY": "x"}
     warnings = examine(host(AI_PROVIDER="demo", **server), None).warnings
     assert [warning.split()[6] for warning in warnings] == list(server)
@@ -65,7 +65,7 @@ def test_a_server_that_the_provider_does_not_use_is_warned_about() -> None:
 
 
 def test_a_value_is_never_repeated() -> None:
-    """Faults and warnings name variables and lines only, since values may be secrets."""
+    """Faults and warnings name only variables and lines, since values may be secrets."""
     value = "two words, maybe a secret"
     file = SecretsFile(".dev.vars", f"AI_API_KEY={value}\n{value}\n")
     found = examine(host(AI_API_KEY=value, AI_API_KEYS=value), file)

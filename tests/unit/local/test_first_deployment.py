@@ -1,4 +1,4 @@
-"""A first deployment that fails: what it says to run is there, and nothing is named that only a second one has."""
+"""A failed first deployment names only commands that exist, and nothing that only a second one has."""
 
 import re
 from pathlib import Path
@@ -18,14 +18,14 @@ NOT_FOUND = Reply(404, {}, "error code: 1042")
 
 
 def nowhere() -> Web:
-    """A network in which no deployment ever answers; its time passes with each pause."""
+    """A network in which no deployment ever answers. Its time passes with each pause."""
     passed: list[float] = []
     return Web(lambda _url: NOT_FOUND, lambda: sum(passed), passed.append)
 
 
 @pytest.mark.parametrize("env", ["", "free", "direct"])
 def test_a_first_deployment_that_does_not_answer_names_no_version_before(env: str, tmp_path: Path) -> None:
-    """There is none to go back to; a second one that fails has the way back, and says so."""
+    """A first deployment has no version to go back to. A second one that fails prints the way back."""
     account = CloudAccount(tmp_path / "account.json")
     for fix, back in (("first-not-verified", 0), ("not-verified", 1)):
         lines: list[str] = []
@@ -36,7 +36,7 @@ def test_a_first_deployment_that_does_not_answer_names_no_version_before(env: st
 
 
 def test_every_command_that_a_fix_names_is_there() -> None:
-    """Targets of make and scripts of the clone; tests/runtime/test_wrangler_commands.py has those of wrangler."""
+    """Targets of make and scripts of the clone exist; tests/runtime/test_wrangler_commands.py checks wrangler's."""
     targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
     marked = [mark for fix in FIXES.values() for mark in re.findall(r"`([^`]+)`", fix.text)]
     assert {mark.split()[1] for mark in marked if mark.startswith("make ")} <= targets
@@ -49,7 +49,7 @@ def test_every_command_that_a_fix_names_is_there() -> None:
 def test_what_repeats_doctor_is_a_program_of_the_clone(
     env: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`onceover` alone is on nobody's PATH after `make deploy`."""
+    """After `make deploy`, `onceover` alone is on no PATH."""
     monkeypatch.setattr(deployment, "deploy", lambda *_: "https://x.test")
     monkeypatch.setattr(deployment, "doctor", lambda *_: 1)
     assert deployment.main(["deploy", f"--env={env}"]) == 0

@@ -1,4 +1,4 @@
-"""`make key`: its command line, the SQL that it writes, and what it makes of wrangler's answers."""
+"""`make key`: its command line, the SQL that it writes, and how it handles wrangler's answers."""
 
 import json
 import sys
@@ -50,7 +50,7 @@ def test_bad_arguments_are_refused(arguments: list[str], says: str) -> None:
 
 
 def test_defaults() -> None:
-    """Without flags: all scopes for tenant `local`, for ever, in the state of `make dev`."""
+    """By default: all scopes for tenant `local`, without an expiry, in the state of `make dev`."""
     found = options()
     assert (found.tenant, found.scopes, found.label, found.valid_ms) == ("local", frozenset(OWN_SCOPES), None, None)
     assert found.persist_to == ROOT / ".wrangler" / "state"
@@ -60,7 +60,7 @@ def test_defaults() -> None:
 
 @pytest.mark.parametrize("label", ["plain", "o'brien", '"); DROP TABLE api_keys; --', "?1 ?2", "文 😀", "\\x41"])
 def test_no_label_gets_out_of_its_literal(label: str) -> None:
-    """The statements, run as they are, write the key with the label as it was given, and nothing else."""
+    """The statements write the key with exactly the given label, and nothing else."""
     database = SqliteD1(now_ms=lambda: 1000)
     found = options("--tenant", "team-7", "--label", label, "--scopes", "write,read", "--expires-days", "1")
     for statement in command.insertion(found, ID, DIGEST).split(";\n"):
@@ -79,7 +79,7 @@ def test_no_label_gets_out_of_its_literal(label: str) -> None:
 
 
 def test_the_scope_operator_is_given_beside_read_or_write() -> None:
-    """It extends these two, so a key of it alone would be good for nothing, and is refused with the reason."""
+    """`operator` extends read or write, so a key with it alone would be useless and is refused with the reason."""
     database = SqliteD1(now_ms=lambda: 1000)
     found = options("--scopes", "read,operator")
     assert found.scopes == {Scope.READ, Scope.OPERATOR}
@@ -93,7 +93,7 @@ def test_the_scope_operator_is_given_beside_read_or_write() -> None:
 
 
 class Wrangler:
-    """Stands in for wrangler: notes its command lines, and answers as told."""
+    """Stands in for wrangler: notes its command lines, and answers as a test says."""
 
     def __init__(self, status: int, said: str) -> None:
         self.status = status
@@ -123,7 +123,7 @@ INSERTED = json.dumps([{"results": []}, {"results": []}, {"results": [{"id": ID}
 
 
 def test_remote(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """The account's database gets a digest and never the secret; the key is all that stands on standard output."""
+    """The account's database gets a digest and never the secret. Standard output has only the key."""
     status, stand_in = run(monkeypatch, ["--remote", "--env", "free"], said=INSERTED)
     printed = capsys.readouterr()
     key = printed.out.removesuffix("\n")
@@ -142,7 +142,10 @@ def test_remote(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
 def test_local_applies_the_migrations_first(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A key can be made before `make dev` has ever run. It says where the digest is, and how keys are asked for."""
+    """A key can be made before `make dev` has ever run.
+
+    The output says where the digest is, and how to require keys.
+    """
     status, stand_in = run(monkeypatch, ["--persist-to", str(tmp_path)], said=INSERTED)
     place = ("--local", "--persist-to", str(tmp_path), "--env=")
     assert status == 0
@@ -154,7 +157,7 @@ def test_local_applies_the_migrations_first(
 
 
 class BusyWrangler(Wrangler):
-    """Finds the database in another process's hands so many times, and then does as told."""
+    """Finds the database locked by another process so many times, and then does as a test says."""
 
     def __init__(self, times: int) -> None:
         super().__init__(1, '{"error": {"text": "database is locked: SQLITE_BUSY"}}')
@@ -171,7 +174,7 @@ class BusyWrangler(Wrangler):
 def test_a_server_that_writes_at_that_moment_does_not_matter(
     times: int, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """wrangler is run again with the same statements, a few times at most; then the error is shown, and no key."""
+    """wrangler is run again with the same statements, a few times at most. Then the error is shown, and no key."""
     stand_in = BusyWrangler(times)
     monkeypatch.setattr(command, "wrangler", stand_in)
     try:
@@ -198,7 +201,7 @@ def test_a_server_that_writes_at_that_moment_does_not_matter(
 def test_what_goes_wrong_is_said(
     status: int, said: str, shown: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A key that is not in the database is not shown; the error says what to do."""
+    """A key that is not in the database is not shown. The error says what to do."""
     left, _ = run(monkeypatch, ["--remote"], status, said)
     printed = capsys.readouterr()
     assert (left, printed.out) == (2, "")

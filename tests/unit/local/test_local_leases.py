@@ -1,4 +1,4 @@
-"""A restart of `make dev`: the tasks of the former start go on at once, and say meanwhile what they wait for."""
+"""A restart of `make dev`: tasks of the old start continue at once, and say before that what they wait for."""
 
 from collections.abc import Iterator
 
@@ -22,7 +22,7 @@ def bench() -> Iterator[StoreBench]:
 
 
 def restart(bench: StoreBench) -> None:
-    """Begin anew, a second later."""
+    """Start again, a second later."""
     bench.database.rows(STATEMENT.replace("?1", str(bench.pass_ms(1_000))))
 
 
@@ -32,7 +32,7 @@ def claim_keys(*positions: int) -> frozenset[CallKey]:
 
 
 def begun(bench: StoreBench) -> Claim:
-    """Have a worker begin, with both calls out."""
+    """Let a worker begin, with both calls out."""
     bench.insert()
     claim = bench.claim()
     assert bench.step(claim, in_flight=[(0, 0), (0, 1)])
@@ -40,7 +40,7 @@ def begun(bench: StoreBench) -> Claim:
 
 
 def test_a_task_of_a_former_start_goes_on_at_once(bench: StoreBench):
-    """Its lease is over, the sweep finds it, and the next claim has the calls that were out in doubt."""
+    """Its lease is over, the sweep finds it, and the next claim puts the calls that were out in doubt."""
     claim = begun(bench)
     restart(bench)
     assert bench.run(bench.store.due(10)).idle == [TASK]
@@ -50,7 +50,7 @@ def test_a_task_of_a_former_start_goes_on_at_once(bench: StoreBench):
 
 
 def test_a_task_says_that_its_worker_is_gone_though_calls_are_announced(bench: StoreBench):
-    """Nobody knows it before; then it waits for its lease, and the calls are in doubt."""
+    """Before the restart this is unknown. Then the task waits for its lease, and the calls are in doubt."""
     begun(bench)
     before = bench.run(bench.store.task(TASK))
     restart(bench)
@@ -64,7 +64,7 @@ def test_a_task_says_that_its_worker_is_gone_though_calls_are_announced(bench: S
 
 
 def test_restarts_are_no_stalls(bench: StoreBench):
-    """However often somebody stops the server within a call, the task does not rest, and is not given up."""
+    """However often the server is stopped during a call, the task does not rest, and is not given up."""
     begun(bench)
     for _ in range(10):
         restart(bench)
@@ -72,7 +72,7 @@ def test_restarts_are_no_stalls(bench: StoreBench):
 
 
 def test_workers_of_this_start_keep_their_leases(bench: StoreBench):
-    """An object's alarm may ring before the statement runs."""
+    """An object's alarm may fire before the statement runs."""
     begun_at = bench.time_ms
     claim = begun(bench)
     bench.database.rows(STATEMENT.replace("?1", str(begun_at)))
@@ -82,7 +82,7 @@ def test_workers_of_this_start_keep_their_leases(bench: StoreBench):
 
 @pytest.mark.parametrize("status", [status for status in Status if status is not Status.PROCESSING])
 def test_other_tasks_stay_as_they_are(bench: StoreBench, status: Status):
-    """Those that wait, and those that have ended."""
+    """Waiting tasks and ended tasks stay unchanged."""
     bench.in_status(status)
     before = bench.row(TASK)
     restart(bench)

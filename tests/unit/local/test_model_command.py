@@ -1,4 +1,4 @@
-"""`make model` prints the `make dev` that fits the model it serves: base URL, context, times."""
+"""`make model` prints the `make dev` that fits its model: base URL, context, times."""
 
 import shlex
 
@@ -19,7 +19,7 @@ def variables(command: str) -> dict[str, str]:
 
 @pytest.mark.parametrize(("context", "slots"), [(model.CONTEXT_TOKENS, model.SLOTS), (1024, 1), (8192, 12)])
 def test_a_chunk_of_any_language_fits_the_context(context: int, slots: int) -> None:
-    """Chunk, instructions and output together; the Worker takes the variables."""
+    """Chunk, instructions and output fit together, and the Worker accepts the variables."""
     found = variables(model_server.dev_command("http://127.0.0.1:9", context, slots))
     assert found["AI_BASE_URL"] == "http://127.0.0.1:9/v1"
     chunk, output = int(found["CHUNK_MAX_CHARS"]), int(found["AI_MAX_OUTPUT_TOKENS"])
@@ -39,7 +39,7 @@ def test_the_page_has_the_command_that_is_printed() -> None:
 
 
 def test_a_context_that_no_chunk_fits_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    """One line, before anything is installed."""
+    """The refusal is one line, before anything is installed."""
     with pytest.raises(SystemExit) as ended:
         model.main(["--context", "600"])
     assert ended.value.code == 2

@@ -1,4 +1,4 @@
-"""create-cloudflare-queues: the POSIX one runs against the stand-in, the PowerShell one is parsed and says the same."""
+"""create-cloudflare-queues: the POSIX script runs against the stand-in, and the PowerShell script is parsed."""
 
 import json
 import os
@@ -24,7 +24,7 @@ POSIX = ROOT / "create-cloudflare-queues.sh"
 
 
 class Shell:
-    """Runs the POSIX script where `npx wrangler` is the stand-in."""
+    """Runs the POSIX script with the stand-in as `npx wrangler`."""
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / "account.json"
@@ -59,7 +59,7 @@ BOTH = [f"queue {name}" for name in QUEUES]
 
 
 def test_it_creates_both_queues_once(shell: Shell) -> None:
-    """A dry run creates none, the first run both, a second one nothing."""
+    """A dry run creates none, the first run both, a second run nothing."""
     tried = shell.run("--dry-run")
     assert tried.returncode == 0
     assert re.findall(r"What if: npx wrangler queues create (\S+)", tried.stdout) == list(QUEUES)
@@ -95,7 +95,7 @@ def test_it_goes_on_where_it_was_stopped(shell: Shell, dies: str) -> None:
     ],
 )
 def test_a_refusal_has_its_fix(shell: Shell, command: str, said: str, fix: str) -> None:
-    """The script ends with status 1, with what wrangler said and the fix; both scripts have the same ones."""
+    """The script ends with status 1, wrangler's message and the fix. Both scripts have the same fixes."""
     shell.file.write_text(json.dumps({**EMPTY, "refuse": [[command, said, -1]]}))
     done = shell.run()
     assert done.returncode == 1
@@ -106,7 +106,7 @@ def test_a_refusal_has_its_fix(shell: Shell, command: str, said: str, fix: str) 
 
 
 def test_a_clone_without_wrangler_is_told_what_to_run(shell: Shell, tmp_path: Path) -> None:
-    """npx would ask whether to download it, and nobody would see that; both scripts look before they use it."""
+    """npx would ask invisibly whether to download wrangler, so both scripts check before they use it."""
     done = shell.run(folder=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert "fix: Run: make install" in done.stderr
@@ -119,7 +119,7 @@ def test_a_clone_without_wrangler_is_told_what_to_run(shell: Shell, tmp_path: Pa
 
 
 def test_a_flag_that_is_misspelt_creates_nothing(shell: Shell) -> None:
-    """An unknown word is no reason to create anything."""
+    """An unknown word creates nothing."""
     done = shell.run("--dryrun")
     assert done.returncode == 2
     assert not shell.file.exists()
@@ -141,7 +141,7 @@ def text(node: Node) -> str:
 
 
 def test_the_powershell_script_parses() -> None:
-    """The grammar of PowerShell finds no error and nothing missing; -WhatIf is PowerShell's own."""
+    """PowerShell's grammar finds no error and nothing missing. -WhatIf is PowerShell's own."""
     found = powershell()
     assert not [node for node in found if node.type == "ERROR" or node.is_missing]
     assert "[CmdletBinding(SupportsShouldProcess)]" in POWERSHELL.read_text()
@@ -150,7 +150,7 @@ def test_the_powershell_script_parses() -> None:
 
 
 def test_both_scripts_run_the_same_commands() -> None:
-    """The commands of wrangler, the queues, the fixes and what each says are those of the other script."""
+    """The wrangler commands, the queues, the fixes and the messages of both scripts are the same."""
     theirs = [text(node).removesuffix("2>&1 ").strip() for node in powershell() if node.type == "command"]
     ours = re.findall(
         r"^(?!#|.*What if).*?\b(npx wrangler queues (?:info|create|list)[^\n)]*)", POSIX.read_text(), re.MULTILINE

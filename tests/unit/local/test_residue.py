@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def database(tmp_path: Path) -> Path:
-    """Where a database of the local D1 lies."""
+    """The path of a database of the local D1."""
     path = tmp_path / "v3" / "d1" / "miniflare-D1DatabaseObject" / "1.sqlite"
     path.parent.mkdir(parents=True)
     return path
@@ -26,7 +26,7 @@ def database(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def runtime(database: Path) -> Iterator[sqlite3.Connection]:
-    """A connection like workerd's: no secure deletion, never closed in good order before the test's end."""
+    """A connection like workerd's: without secure deletion, and not closed properly before the test's end."""
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         connection.execute("PRAGMA secure_delete = OFF")
         connection.execute("PRAGMA journal_mode = WAL")
@@ -48,7 +48,7 @@ def content(database: Path) -> bytes:
 def test_what_was_deleted_is_gone_and_what_was_not_is_there(
     database: Path, runtime: sqlite3.Connection, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    """Deleted text is in the files before and not after; rows stay."""
+    """Deleted text is in the files before and not after. Other rows stay."""
     assert ERASED in content(database)
     clear_residue(tmp_path)
     assert ERASED not in content(database)
@@ -60,7 +60,7 @@ def test_what_was_deleted_is_gone_and_what_was_not_is_there(
 def test_a_database_that_is_as_it_was_left_is_not_rewritten(
     database: Path, runtime: sqlite3.Connection, tmp_path: Path
 ):
-    """The second time costs nothing: no write has been there since."""
+    """The second time costs nothing, because nothing was written since."""
     clear_residue(tmp_path)
     before = database.stat().st_mtime_ns
     clear_residue(tmp_path)
@@ -79,7 +79,7 @@ def test_a_database_in_use_is_left_alone_with_a_warning(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ):
-    """A writer or a reader of another process is in the way: nothing is lost, and nobody believes the text gone."""
+    """Another process's writer or reader prevents it: nothing is lost, and a warning says that the text is not gone."""
     monkeypatch.setattr("local.residue._LOCK_SECONDS", 0.01)
     for statement in lock.split("; "):
         runtime.execute(statement).fetchall()

@@ -19,7 +19,7 @@ def stop(error: type[BaseException]) -> Callable[..., int]:
 def test_a_command_that_is_stopped_says_how_to_go_on(
     command: str, error: type[BaseException], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Status 130, as shells have it for an interrupt."""
+    """The status is 130, as in shells after an interrupt."""
     if command == "key":
         monkeypatch.setattr(key, "write", stop(error))
         status = key.main(["--remote"])

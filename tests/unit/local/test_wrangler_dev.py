@@ -1,4 +1,4 @@
-"""`python -m local.wrangler_dev`: what the deployment workflow does with the untouched workerd, with a stand-in."""
+"""`python -m local.wrangler_dev`, which the deployment workflow runs on the unmodified workerd, with a stand-in."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from tests.support.fake_api import FakeApi, failed, problem, task
 
 pytestmark = pytest.mark.slow  # processes
 
-# Writes its arguments and its process id down. `dev` stays, with a child that no interrupt ends, as workerd may.
+# Writes down its arguments and process id. `dev` stays, with a child that ignores interrupts, as workerd may.
 STAND_IN = """
 import json, os, signal, subprocess, sys, time
 
@@ -55,7 +55,7 @@ class StandIn:
         return [json.loads(line) for line in (self.folder / "calls").read_text().splitlines()]
 
     def alive(self) -> list[int]:
-        """Which of its processes are there. One that has ended and was not waited for is none."""
+        """Which of its processes exist. A zombie does not count."""
         return [pid for call in self._read() for pid in call["pids"] if _state(pid) not in {"", "Z"}]
 
 
@@ -86,7 +86,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeApi]:
 
 
 def settle(wrangler: StandIn) -> list[int]:
-    """Return the processes that are left once those which were killed have gone."""
+    """Return the processes that are left once the killed ones have gone."""
     end = time.monotonic() + 60
     while wrangler.alive() and time.monotonic() < end:
         os.sched_yield()
@@ -109,7 +109,7 @@ def test_a_task_is_done(wrangler: StandIn, api: FakeApi, capsys: pytest.CaptureF
 
 
 def test_a_task_that_fails(wrangler: StandIn, api: FakeApi) -> None:
-    """A failed task is a failure; the server is ended all the same."""
+    """A failed task is a failure, and the server is ended all the same."""
     api.on("POST", "/api/tasks", failed("model_refused"))
     with pytest.raises(wrangler_dev.NotDone, match="ended with status 2"):
         wrangler_dev.try_out("free", wrangler)
@@ -118,7 +118,7 @@ def test_a_task_that_fails(wrangler: StandIn, api: FakeApi) -> None:
 
 @pytest.mark.parametrize(("command", "said"), [("d1", "migrations could not be applied"), ("dev", "with status 7")])
 def test_a_wrangler_that_ends(command: str, said: str, wrangler: StandIn, api: FakeApi) -> None:
-    """It is no server that is waited for."""
+    """If wrangler ends, the command does not wait for a server."""
     api.on("GET", "/api/async-status", problem(503, "database_unavailable"))
     wrangler.ends = command
     with pytest.raises(wrangler_dev.NotDone, match=said):
@@ -127,7 +127,7 @@ def test_a_wrangler_that_ends(command: str, said: str, wrangler: StandIn, api: F
 
 
 def test_a_server_that_never_answers_well(wrangler: StandIn, api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another environment's bindings are not what was asked for."""
+    """Another environment's bindings count as a wrong answer."""
     monkeypatch.setattr(wrangler_dev, "READY_SECONDS_MOST", 0.0)
     with pytest.raises(wrangler_dev.NotDone, match="no good answer"):
         wrangler_dev.try_out("direct", wrangler)
@@ -136,7 +136,7 @@ def test_a_server_that_never_answers_well(wrangler: StandIn, api: FakeApi, monke
 
 @pytest.mark.parametrize("document", ["docs/deploy.md", "docs/deploy.zh-CN.md"])
 def test_the_documents_have_the_same_commands(document: str) -> None:
-    """What is documented is what the workflow tries."""
+    """The workflow tries the documented commands."""
     lines = (ROOT / document).read_text("utf-8").splitlines()
     for command in (wrangler_dev.MIGRATE, wrangler_dev.SERVE):
         assert shlex.join(("npx", "wrangler", *command, "--env=")) in lines

@@ -1,4 +1,4 @@
-"""`ops/invocations.py`: what Cloudflare's analytics say of the Worker's invocations, for an alert on exceeded CPU."""
+"""`ops/invocations.py`: Cloudflare's analytics of the Worker's invocations, for an alert on exceeded CPU."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ def run(answer: Any, capsys: pytest.CaptureFixture[str], *arguments: str) -> tup
 
 
 def test_the_figures_are_prometheus_text(capsys: pytest.CaptureFixture[str]) -> None:
-    """Each status has its sum; Prometheus' own parser reads it; the token goes as a bearer token."""
+    """Each status has its sum, Prometheus' own parser reads it, and the token is sent as a bearer token."""
     answer = groups(("success", 900), ("exceededResources", 7), ("success", 50), ("clientDisconnected", 1))
     status, out, err, api = run(answer, capsys, "mine")
     assert (status, err) == (0, "")
@@ -45,7 +45,7 @@ def test_the_figures_are_prometheus_text(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_an_hour_without_trouble_says_zero(capsys: pytest.CaptureFixture[str]) -> None:
-    """None and no figures are two things to an alert."""
+    """An alert must distinguish zero from missing figures."""
     _, out, _, _ = run(groups(), capsys)
     assert 'onceover_platform_invocations{status="exceededResources",worker="onceover"} 0\n' in out
 
@@ -68,6 +68,6 @@ def test_no_figures_are_said_and_not_made_up(answer: Any, said: str, capsys: pyt
 
 
 def test_it_asks_nobody_without_a_token(capsys: pytest.CaptureFixture[str]) -> None:
-    """The variables are named."""
+    """The message names the variables."""
     assert invocations.main([], {}, "http://127.0.0.1:9") == 1
     assert "CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_API_TOKEN" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Alert rules, dashboard and the page of operations name what there is: metrics of a scrape, events of the code."""
+"""Alert rules, dashboard and the page of operations name only existing metrics and events."""
 
 import json
 import re
@@ -27,7 +27,7 @@ _SELECTOR = re.compile(r"\b(onceover_[a-z_]+)\{([^}]*)\}")
 
 @pytest.fixture(scope="module")
 def scraped() -> Iterator[dict[str, Any]]:
-    """The families of a scrape of a deployment in which everything that has a metric has happened, by name."""
+    """The families of a scrape, by name, after everything that has a metric has happened."""
     bench = ApiBench()
     bench.limit(characters_a_day_most=1_000, tasks_in_flight_most=7)
     bench.submit()
@@ -64,7 +64,7 @@ def expressions() -> Iterator[tuple[str, str]]:
 
 
 def test_expressions_name_metrics_and_labels_that_there_are(scraped: dict[str, Any]) -> None:
-    """Each metric of a rule or a panel is in the scrape, with each label that is asked for."""
+    """Each metric of a rule or a panel is in the scrape, with each label that is used."""
     known = {**samples(scraped), invocations.METRIC: {"status", "worker"}}
     for place, expression in expressions():
         assert expression.count("(") == expression.count(")"), place
@@ -78,7 +78,7 @@ def test_expressions_name_metrics_and_labels_that_there_are(scraped: dict[str, A
 
 
 def test_the_platforms_statuses_are_those_of_the_script() -> None:
-    """The rule on exceeded CPU asks for a status that the script always prints, with the labels that it prints."""
+    """The rule on exceeded CPU uses a status that the script always prints, with the labels that it prints."""
     (expression,) = [expression for place, expression in expressions() if place == "OnceoverCpuExceeded"]
     printed = invocations.exposition(dict.fromkeys(invocations._ALWAYS, 0), "onceover")
     (family,) = text_string_to_metric_families(printed)
@@ -87,14 +87,14 @@ def test_the_platforms_statuses_are_those_of_the_script() -> None:
 
 
 def test_each_metric_is_in_a_panel_or_a_rule(scraped: dict[str, Any]) -> None:
-    """What a scrape gives is looked at somewhere."""
+    """A rule or a panel uses each metric of the scrape."""
     used = {name for _, expression in expressions() for name in _METRIC.findall(expression)}
     shown = {re.sub(r"_(bucket|sum|count|total)$", "", name) for name in used - {invocations.METRIC}}
     assert {re.sub("_total$", "", name) for name in scraped} == shown
 
 
 def test_rules_are_whole() -> None:
-    """Each has a name of its own, says how bad it is, and what to do; the page gives its reason."""
+    """Each rule has a unique name, a severity and an instruction, and the page gives its reason."""
     rules = [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
     names = [rule["alert"] for rule in rules]
     assert len(set(names)) == len(names) >= 10
@@ -105,7 +105,7 @@ def test_rules_are_whole() -> None:
 
 
 def test_panels_are_whole() -> None:
-    """Each panel has an id of its own and a place that no other panel takes."""
+    """Each panel has a unique id and a place of its own."""
     panels = json.loads(DASHBOARD.read_text())["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
     taken: set[tuple[int, int]] = set()
@@ -129,7 +129,7 @@ def test_the_page_has_every_metric(scraped: dict[str, Any]) -> None:
 
 
 def test_the_page_has_every_event_of_the_log() -> None:
-    """Each event that the code may write, with each of the facts that it names there."""
+    """Each event that the code may write is there, with each fact that the code names."""
     rows = {cells[0].strip("`"): " ".join(cells[1:]) for cells in _rows("Events")}
     events = log_events()
     assert len(events) > 40
@@ -141,7 +141,7 @@ def test_the_page_has_every_event_of_the_log() -> None:
 
 
 def test_the_page_gives_the_figures_of_the_code() -> None:
-    """What a scrape and a fold may read, and for how long sums are kept."""
+    """The page says how much a scrape and a fold may read, and for how long sums are kept."""
     page = PAGE.read_text()
     for figure in (*limits.SAMPLE_TASKS_MOST.values(), *limits.FOLD_TASKS_MOST.values()):
         assert f"{figure:,}" in page, figure
@@ -149,7 +149,7 @@ def test_the_page_gives_the_figures_of_the_code() -> None:
 
 
 def test_version_and_schema_are_those_of_the_project() -> None:
-    """What the Worker says of itself is what `pyproject.toml` and `migrations/` say."""
+    """The Worker's own version and schema are those of `pyproject.toml` and `migrations/`."""
     assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == VERSION
     assert max(path.name for path in (ROOT / "migrations").glob("*.sql")) == MIGRATION
 

@@ -1,10 +1,10 @@
-"""The report of coverage: what it sums, and that it runs."""
+"""The report of coverage: its sums, and that it runs."""
 
 from tests.covered import Module, table
 
 
 def test_rooms_are_summed() -> None:
-    """A room is the first folder of a module's path; a module that stands in none is a room by itself."""
+    """A module counts for the first folder of its path, or for itself if it is in none."""
     found = [Module("core/a.py", 1_000, 500), Module("core/deep/b.py", 100, 50), Module("entry.py", 0, 0)]
     rows = table(found).splitlines()
     assert rows[2:5] == ["| core | 1,100 | 550 | 50.0 |", "| entry.py | 0 | 0 | 0.0 |", "| all | 1,100 | 550 | 50.0 |"]

@@ -1,4 +1,4 @@
-"""The dashboard's words: the same names in both languages, and none missing or left over."""
+"""The dashboard's texts: the same names in both languages, with none missing or left over."""
 
 import re
 from pathlib import Path
@@ -20,7 +20,7 @@ _IMPORT = re.compile(r'^(?:import|export) (?:[^;]*? from )?"\./([\w-]+\.js)";$',
 
 
 def words(language: str, part: str) -> dict[str, str]:
-    """The names of a part of a language and what they say."""
+    """The names in a part of a language, with their texts."""
     text = (WORDS / language / f"{part}.js").read_text()
     found = {quoted or plain: said for quoted, plain, said in _ENTRY.findall(text)}
     assert len(found) == len(re.findall(r"^ {2}\S.*:", text, re.MULTILINE)), "a line is not understood"
@@ -28,7 +28,7 @@ def words(language: str, part: str) -> dict[str, str]:
 
 
 def reached(*names: str) -> dict[str, str]:
-    """The modules of these names and all that they import."""
+    """The modules of these names and everything that they import."""
     found: dict[str, str] = {}
     left = list(names)
     while left:
@@ -40,19 +40,19 @@ def reached(*names: str) -> dict[str, str]:
 
 
 def views(part: str) -> list[list[str]]:
-    """The modules of each view and dialog that has its words in this part, its own first."""
+    """The modules of each view and dialog with texts in this part, its own first."""
     found = _VIEW.findall((APP / "views.js").read_text())
     return [[f"{file}.js" for file in files.split('", "')] for own, files in found if own == part]
 
 
 def sources(*parts: str) -> str:
-    """The page, and the views that have their words in these parts."""
+    """The page, and the views with texts in these parts."""
     return "\n".join(reached(*PAGE, *(files[0] for part in parts for files in views(part))).values())
 
 
 @pytest.mark.parametrize("part", PARTS)
 def test_both_languages_have_the_same_names_and_values(part: str) -> None:
-    """A name has words in both, with the same values to fill in."""
+    """A name has a text in both, with the same values to fill in."""
     english, chinese = words("en", part), words("zh", part)
     assert list(english) == list(chinese)
     assert {name for name in english if not chinese[name]} == set()
@@ -65,8 +65,10 @@ def test_both_languages_have_the_same_names_and_values(part: str) -> None:
 
 
 def test_every_name_that_a_view_asks_for_has_words_and_every_one_is_asked_for() -> None:
-    """Names stand in the sources as they are, or are a family: `status.` and what the API says. What the frame, the
-    list and its dialogs ask for is in the part that is read first."""
+    """Names stand literally in the sources, or belong to a family: `status.` and the API's value.
+
+    The texts of the frame, the list and its dialogs are in the part that is read first.
+    """
     shared, others = words("en", "list"), words("en", "views")
     assert set(shared) & set(others) == set()
     for parts, known in ((["list"], set(shared)), (PARTS, set(shared) | set(others))):
@@ -77,7 +79,7 @@ def test_every_name_that_a_view_asks_for_has_words_and_every_one_is_asked_for() 
 
 
 def used(name: str, text: str) -> bool:
-    """Whether a text names it, or a family that it is of."""
+    """Whether a text names it, or a family to which it belongs."""
     families = set(_FAMILY.findall(text)) | {(prefix, "") for prefix in _EXPLAINED.findall(text)}
     plain = name.removesuffix("One")
     return bool({name, plain} & set(_NAMED.findall(text))) or any(
@@ -86,7 +88,7 @@ def used(name: str, text: str) -> bool:
 
 
 def test_a_view_names_all_files_that_it_needs() -> None:
-    """They are asked for at once, not one import after the other; and no file is left that nothing needs."""
+    """All files are requested at once, not one import after the other, and no file is unneeded."""
     page = reached(*PAGE)
     for part in PARTS:
         for own, *others in views(part):
@@ -96,6 +98,6 @@ def test_a_view_names_all_files_that_it_needs() -> None:
 
 
 def test_a_bulk_retry_offers_the_codes_that_the_api_takes() -> None:
-    """All codes of tasks but the one that a bulk retry refuses."""
+    """The codes are all of tasks, except the one that a bulk retry refuses."""
     offered = _NAMED.findall((APP / "codes.js").read_text().partition("=")[2])
     assert offered == [code.value for code in TaskCode if code is not TaskCode.BUDGET_EXHAUSTED]

@@ -1,4 +1,4 @@
-"""The example texts: long enough, cut without loss, and analysed from their own sentences."""
+"""The example texts are long enough, are cut without loss, and are analysed by their own sentences."""
 
 import unicodedata
 from pathlib import Path
@@ -35,7 +35,7 @@ def test_an_example_is_a_clean_text_of_some_length(name: str) -> None:
     ("name", "expected"), [("english.txt", (4543, 8852, 14614, 18383, 24339, 29623)), ("chinese.txt", (5905, 9403))]
 )
 def test_an_example_splits_as_the_readme_shows(name: str, expected: tuple[int, ...]) -> None:
-    """More than one chunk at the default size, cut before chapters or after paragraphs, none of it lost."""
+    """It gives more than one chunk at the default size, cut before chapters or after paragraphs, with no text lost."""
     text = read(name)
     assert cuts(text, _DEFAULT_MAX_CHARS) == expected
     assert "".join(parts(text)) == text
@@ -49,7 +49,7 @@ def test_english_chapters_open_chunks() -> None:
 
 @pytest.mark.parametrize("name", _NAMES)
 def test_the_demo_quotes_sentences_of_each_chunk(name: str) -> None:
-    """Every quote, less the ellipsis of a long one, stands in that chunk, in its order."""
+    """Every quote, without a long one's ellipsis, stands in that chunk, in order."""
     for part in parts(read(name)):
         flat = " ".join(part.split())
         quotes = [line[2:] for line in analysis(part).splitlines() if line.startswith("> ")]

@@ -1,4 +1,4 @@
-"""What a contributor relies on: one list of versions, one of checks, paths that exist, a workflow that is pinned."""
+"""The contributors' tools: one list of versions, one of checks, existing paths, a pinned workflow."""
 
 import importlib
 import importlib.metadata
@@ -53,7 +53,7 @@ def test_the_hooks_are_the_commands_of_make_check():
 
 
 def test_the_hooks_run_the_pinned_tools():
-    """A hook installs nothing: it runs what `make install-dev` installed, for the whole tree, whatever has changed."""
+    """A hook installs nothing. It runs what `make install-dev` installed, on the whole tree, whatever has changed."""
     for hook in hooks():
         assert hook["language"] == "system"
         assert hook["entry"].startswith(".venv/bin/")
@@ -68,7 +68,7 @@ def test_the_installed_tools_are_the_pinned_ones(tool: str):
 
 
 def test_the_workers_packages_have_one_version_each():
-    """pyproject.toml, for pywrangler, names the versions that requirements/worker.txt pins for `make install`."""
+    """pyproject.toml, for pywrangler, has the versions that requirements/worker.txt pins for `make install`."""
     named = tomllib.loads(read("pyproject.toml"))["project"]["dependencies"]
     pinned = pins("requirements/worker.txt")
     assert dict(item.split("==") for item in named).items() <= pinned.items()
@@ -108,12 +108,12 @@ def test_every_file_is_as_the_editor_is_told():
 
 
 def test_the_licence_is_mit():
-    """A stranger may use, change and pass on the project."""
+    """Anyone may use, change and pass on the project."""
     assert read("LICENSE").startswith("MIT License\n\nCopyright (c) 2026 the onceover authors\n")
 
 
 def test_no_lock_file_of_uv_is_committed():
-    """requirements/*.txt are the one list of versions; CONTRIBUTING.md says why."""
+    """requirements/*.txt are the only list of versions. CONTRIBUTING.md says why."""
     assert "uv.lock" in read(".gitignore").splitlines()
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert "uv.lock" not in tracked.splitlines()
@@ -123,7 +123,7 @@ def test_no_lock_file_of_uv_is_committed():
 
 
 def test_the_workflow_runs_what_everyone_can_run():
-    """It runs .ci/run, and the report of coverage; it may read only, and names each action by a commit's digest."""
+    """It runs .ci/run, and the report of coverage. It may only read, and names each action by a commit's digest."""
     text = read(".github/workflows/ci.yml")
     workflow = yaml.safe_load(text)
     assert workflow["permissions"] == {"contents": "read"}
@@ -140,7 +140,7 @@ def test_the_workflow_runs_what_everyone_can_run():
 
 @pytest.mark.parametrize("name", ["bug", "feature"])
 def test_the_issue_forms_are_forms(name: str):
-    """Each has what GitHub asks of a form; every question has a label and an id of its own."""
+    """Each has what GitHub requires of a form. Every question has a label and a unique id."""
     form = yaml.safe_load(read(f".github/ISSUE_TEMPLATE/{name}.yml"))
     assert form["name"]
     assert form["description"]
@@ -155,7 +155,7 @@ def test_the_issue_forms_are_forms(name: str):
 
 
 def test_help_lists_every_target_that_is_described():
-    """`make help` has one line for each described target, with the descriptions below one another."""
+    """`make help` has one line for each described target, with the descriptions aligned."""
     described = re.findall(r"^([a-z][a-z0-9-]*):.*## ", read("Makefile"), re.MULTILINE)
     assert {"format", "docs", "check", "help", "install"} <= set(described)
     shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
@@ -167,13 +167,13 @@ def test_help_lists_every_target_that_is_described():
 
 
 def test_the_makefile_works_from_elsewhere(tmp_path: Path):
-    """`make -f` finds its folder, whatever stands in the one where it is called, and takes its variables along."""
+    """`make -f` finds its folder from any other folder, and takes its variables along."""
     for name in ("help", "dev", "local"):
         (tmp_path / name).write_text("")
     folder = tmp_path / "a clone"
     folder.mkdir()
     shutil.copy(ROOT / "Makefile", folder)
-    # As a user calls it: a make that runs the tests would pass its own flags on, and have this one say where it works.
+    # As a user calls it: the make that runs the tests would pass its own flags on, and this one would print its folder.
     command = ["env", "-u", "MAKEFLAGS", "-u", "MAKELEVEL", "make", "-f", str(folder / "Makefile")]
     shown = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     assert shown.startswith("  make help ")
@@ -185,7 +185,7 @@ def test_the_makefile_works_from_elsewhere(tmp_path: Path):
 
 
 def test_the_map_leads_to_every_document():
-    """docs/README.md links each document in docs/, and what it links to is there."""
+    """docs/README.md links each document in docs/, and its links lead somewhere."""
     linked = {
         target.partition("#")[0] for target in re.findall(r"\]\((?!https?:)([^)#]+[^)]*)\)", read("docs/README.md"))
     }
@@ -203,7 +203,7 @@ def test_no_document_links_to_what_is_not_there(document: Path):
 
 @pytest.mark.parametrize("name", ["CONTRIBUTING.md", "SECURITY.md"])
 def test_every_path_that_is_named_is_there(name: str):
-    """What stands in code marks and looks like a path of the repository is one."""
+    """A text in code marks that looks like a path of the repository is one."""
     marked = re.findall(r"`([\w.-]*(?:/[\w.*-]+)+/?|[\w-]+\.(?:md|toml|json))`", read(name))
     assert marked
     assert [path for path in marked if not any(ROOT.glob(path.rstrip("/")))] == []

@@ -1,4 +1,4 @@
-"""What is installed for what: running takes only what it imports, and the documents' figures are those of the disk."""
+"""Requirements: running needs only what it imports, and the documents give the true size on disk."""
 
 import ast
 import importlib.metadata
@@ -14,10 +14,10 @@ import pytest
 from local import install
 from local.node import ROOT
 
-pytestmark = pytest.mark.slow  # what is installed
+pytestmark = pytest.mark.slow  # the installation
 
 LOCKS = ("run", "dev", "worker", "model")
-# What a target runs beside the module of its recipe: `make install` itself, and the programs that these modules start.
+# Programs of a target besides its recipe's module: `make install` itself, and what these modules start.
 PROGRAMS = ("local.pyodide_bundle", "local.wrangler_dev", "onceover_cli.__main__")
 # Modules of the Workers runtime, which the host never imports.
 OF_THE_RUNTIME = {"js", "workers", "pyodide", "pyodide_js", "_pyodide", "entry"}
@@ -30,7 +30,7 @@ def pins(name: str) -> dict[str, str]:
 
 
 def wanted(name: str) -> set[str]:
-    """What a file of requirements asks for."""
+    """What a file of requirements names."""
     text = (ROOT / "requirements" / f"{name}.in").read_text("utf-8")
     return set(re.findall(r"^([a-z0-9-]+(?:==\S+)?)$", text, re.MULTILINE))
 
@@ -43,7 +43,7 @@ def test_what_running_needs_is_a_share_of_what_the_tests_need() -> None:
 
 @pytest.mark.parametrize("name", LOCKS)
 def test_every_package_is_exact_has_digests_and_no_address(name: str) -> None:
-    """A clone installs from whatever index its machine is set up for, and takes no file that nobody has seen."""
+    """A clone installs from its machine's index, and accepts no file with an unknown digest."""
     text = (ROOT / "requirements" / f"{name}.txt").read_text("utf-8")
     packages = re.split(r"^(?=[a-z])", text, flags=re.MULTILINE)[1:]
     assert packages
@@ -52,7 +52,7 @@ def test_every_package_is_exact_has_digests_and_no_address(name: str) -> None:
 
 
 def test_the_packages_of_npm_have_digests_and_no_address() -> None:
-    """The same of package-lock.json."""
+    """The same applies to package-lock.json."""
     packages = json.loads(install.NPM_LOCK.read_text("utf-8"))["packages"]
     assert not [name for name, package in packages.items() if "resolved" in package]
     assert not [name for name, package in packages.items() if name and "integrity" not in package]
@@ -62,7 +62,7 @@ def test_the_packages_of_npm_have_digests_and_no_address() -> None:
 
 
 def recipes() -> dict[str, tuple[str, str]]:
-    """The targets of the Makefile that install something first: which target does that, and the module they run."""
+    """The targets of the Makefile that install something first: the install target, and the module they run."""
     text = (ROOT / "Makefile").read_text("utf-8")
     found = re.findall(r"^([a-z]+): (install(?:-dev)?) ##.*\n\t.*?-m ([a-z._]+)", text, re.MULTILINE)
     return {target: (installs, module) for target, installs, module in found}
@@ -80,7 +80,7 @@ def _file_of(module: str) -> Path | None:
 
 
 def _named(node: ast.AST, package: list[str]) -> Iterator[str]:
-    """The modules that a statement may import; names of a module stand among them, and lead nowhere."""
+    """The modules that a statement may import. Names within a module are among them, and lead nowhere."""
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
@@ -109,18 +109,18 @@ def imported(modules: Iterable[str]) -> set[str]:
 
 
 def packages_of(modules: Iterable[str]) -> set[str]:
-    """The names under which a registry knows what these modules import."""
+    """The registry's names for what these modules import."""
     distributions = importlib.metadata.packages_distributions()
     return {distributions[name][0].lower().replace("_", "-") for name in imported(modules)}
 
 
 def test_what_make_install_installs_is_what_its_targets_import() -> None:
-    """No target that installs the smaller set imports more than that; the others do."""
+    """No target that installs the smaller set imports more than that set. The others do."""
     run = {target: module for target, (installs, module) in recipes().items() if installs == "install"}
     assert {"dev", "key", "model", "simulate", "docs", "bundle", "deploy", "secrets"} == set(run)
     assert packages_of([*run.values(), *PROGRAMS]) <= set(pins("run"))
     asked = {name.partition("==")[0] for name in wanted("run")}
-    assert asked <= packages_of([*run.values(), *PROGRAMS])  # and nothing is asked for that none of them imports
+    assert asked <= packages_of([*run.values(), *PROGRAMS])  # and everything required is imported by one of them
     development = {target: module for target, (installs, module) in recipes().items() if installs == "install-dev"}
     assert {"quick", "test", "campaign", "coverage", "check", "format", "chaos", "mutate", "bench"} == set(development)
 
@@ -145,7 +145,7 @@ def test_the_packages_of_npm_for_tests_are_marked_so() -> None:
 
 
 def _bytes(files: Iterable[Path]) -> int:
-    """What files and folders take on disk."""
+    """The size of files and folders on disk."""
     return sum(file.lstat().st_blocks * 512 for file in files)
 
 
@@ -154,13 +154,13 @@ def _whole(folder: Path) -> int:
 
 
 def _python_packages(names: Iterable[str]) -> int:
-    """What these of the installed packages take, with their compiled files."""
+    """The size of these installed packages, with their compiled files."""
     total = 0
     for name in names:
         try:
             files = importlib.metadata.files(name) or []
         except importlib.metadata.PackageNotFoundError:
-            continue  # of another platform
+            continue  # for another platform
         total += _bytes(place for file in files if (place := Path(str(file.locate()))).exists())
     return total
 
@@ -168,7 +168,7 @@ def _python_packages(names: Iterable[str]) -> int:
 @pytest.mark.skipif((sys.platform, platform.machine()) != ("linux", "x86_64"), reason="the figures are for Linux x64")
 @pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md", "CONTRIBUTING.md"])
 def test_the_documents_say_what_an_installation_takes(name: str) -> None:
-    """`make install` takes what README says, and `make install-dev` what CONTRIBUTING says, to a twentieth."""
+    """README gives the size of `make install`, and CONTRIBUTING that of `make install-dev`, within a twentieth."""
     modules, worker = ROOT / "node_modules", _whole(ROOT / "python_modules") + _whole(ROOT / ".build" / "pyodide")
     packages = json.loads(install.NPM_LOCK.read_text("utf-8"))["packages"]
     of_tests = sum(_whole(ROOT / place) for place, package in packages.items() if package.get("dev"))

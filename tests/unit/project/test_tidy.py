@@ -1,4 +1,4 @@
-"""Rules of the house that no linter knows: sizes, names, where SQL stands, and what no file may hold."""
+"""Rules of the project that no linter checks: sizes, names, the place of SQL, and forbidden contents."""
 
 import ast
 import re
@@ -22,15 +22,15 @@ LONGER_MODULES = {
 ENTRY_LINES_MOST = 99
 FUNCTION_LINES_MOST = 60
 
-# A name that says nothing about what it holds.
+# A name that says nothing about its contents.
 BANNED_WORDS = {"util", "utils", "helper", "helpers", "manager", "managers", "misc", "common"}
 
-# The folders of tests/unit that are no rooms of src: each tests what stands in the folder of that name, `support` what
-# other tests stand on, and `project` what holds for all files, and what is served or shown beside the code.
+# The folders of tests/unit that match no folder of src. Each tests the folder of its name, `support` tests the tests'
+# own helpers, and `project` tests what is true of all files, and what is served or shown beside the code.
 ROOMS_BESIDE = {"bench", "cli", "docs", "local", "ops", "project", "support"}
 ROOM_FILES_MOST = 25
 
-# Statements of an object's own SQLite, which D1's store has nothing to do with.
+# Statements of an object's own SQLite, which do not belong to D1's store.
 SQL_ELSEWHERE = {"src/objects/batch_coordinator.py"}
 _SQL = re.compile(
     r"\s*(SELECT\s+\S|INSERT\s+(OR\s+\w+\s+)?INTO\s|UPDATE\s+\w+\s+SET\s|DELETE\s+FROM\s|WITH\s+(RECURSIVE\s+)?\w+\s*(\(|AS)"
@@ -63,7 +63,7 @@ def tree(path: Path) -> ast.Module:
 
 
 def test_unit_tests_mirror_the_source():
-    """Each folder of tests/unit is a room of src, or one of those listed. None has more modules than one can survey."""
+    """Each folder of tests/unit matches a folder of src, or is listed. None has more modules than can be surveyed."""
     rooms = {path.parent.relative_to(ROOT / "src").as_posix() for path in modules("src")} - {"."}
     assert not rooms & ROOMS_BESIDE
     files = [path.relative_to(ROOT / "tests" / "unit") for path in modules("tests/unit")]
@@ -74,12 +74,12 @@ def test_unit_tests_mirror_the_source():
 
 
 def words(name: str) -> list[str]:
-    """The words of a name in either case: `ObjectStorage` and `object_storage` have two."""
+    """The words of a name in either style: `ObjectStorage` and `object_storage` have two."""
     return [word.lower() for word in _WORD.findall(name)]
 
 
 def test_no_module_holds_more_than_one_thing():
-    """Modules of src, cli, simulator, mutation and local stay within 300 lines, or are listed; `entry.py` in 99."""
+    """Modules of src, cli, simulator, mutation and local have at most 300 lines, or are listed; `entry.py` under 100."""
     files = [
         *modules("src", "cli", "simulator", "mutation"),
         *(path for path in (ROOT / "local").iterdir() if path.is_file()),
@@ -92,7 +92,7 @@ def test_no_module_holds_more_than_one_thing():
 
 
 def test_no_function_is_long():
-    """Functions of src, cli, simulator, mutation and local stay within 60 lines."""
+    """Functions of src, cli, simulator, mutation and local have at most 60 lines."""
     long = {
         f"{named(path)}:{node.name}": size
         for path in modules("src", "cli", "simulator", "mutation", "local")
@@ -104,7 +104,7 @@ def test_no_function_is_long():
 
 
 def definitions(path: Path) -> Iterator[str]:
-    """The names that a module gives: its own, and those of its classes, functions and methods."""
+    """The names that a module defines: its own, and those of its classes, functions and methods."""
     yield path.stem
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
@@ -124,7 +124,7 @@ def test_names_say_what_they_name():
 
 @pytest.mark.parametrize("folder", ["src", "cli", "simulator", "mutation", "local", "bench", "tests"])
 def test_no_two_modules_differ_by_an_s(folder: str):
-    """`call.py` beside `calls.py` sends every reader to the wrong one first."""
+    """With `call.py` beside `calls.py` every reader opens the wrong one first."""
     names = {(path.parent, path.stem) for path in modules(folder)}
     assert not [named(parent / stem) for parent, stem in names if (parent, f"{stem}s") in names]
 
@@ -141,7 +141,7 @@ def unchecked(module: ast.Module) -> list[str]:
 
 
 def test_a_tuple_has_no_check_that_nobody_calls():
-    """A named tuple calls no `__post_init__`: what has to be checked is a dataclass."""
+    """A named tuple calls no `__post_init__`, so a type with checks must be a dataclass."""
     written = "class Span({}):\n    end: int\n    def __post_init__(self) -> None:\n        assert self.end\n"
     assert [unchecked(ast.parse(written.format(base))) for base in ("NamedTuple", "typing.NamedTuple")] == [
         ["Span"]
@@ -152,7 +152,7 @@ def test_a_tuple_has_no_check_that_nobody_calls():
 
 
 def strings(path: Path) -> Iterator[str]:
-    """The texts of a module without its docstrings; of formatted ones the parts that are written out."""
+    """The strings of a module without its docstrings. Of formatted strings, the literal parts."""
     bodies = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     docstrings = {
         id(node.body[0].value)
@@ -165,7 +165,7 @@ def strings(path: Path) -> Iterator[str]:
 
 
 def test_sql_stands_in_one_place():
-    """Statements for D1 stand in src/store/sql; nowhere else is there SQL, but for the coordinator's own SQLite."""
+    """Statements for D1 stand in src/store/sql. There is no other SQL, except for the coordinator's own SQLite."""
     found = {
         named(path)
         for path in modules("src", "cli", "local")
@@ -177,7 +177,7 @@ def test_sql_stands_in_one_place():
 
 
 def test_no_file_knows_a_machine():
-    """No file holds the path of somebody's machine, and no lock file the address of a download."""
+    """No file contains a path of a developer's machine, and no lock file the address of a download."""
     texts = {
         named(path): path.read_text()
         for path in tracked(

@@ -1,4 +1,4 @@
-"""The tiers of the suite: which tests each runs, how the campaign goes on, and that the documents say so."""
+"""The tiers of the suite: which tests each runs, how the campaign continues, and that the documents agree."""
 
 import re
 from pathlib import Path
@@ -47,14 +47,14 @@ def test_the_quick_folders_start_no_runtime() -> None:
 
 @pytest.mark.parametrize("area", quick.areas())
 def test_an_area_has_tests(area: str) -> None:
-    """ONLY=area finds the area's own tests, and less than all."""
+    """ONLY=area selects the area's own tests, and fewer than all."""
     found = list(quick.modules_of(area))
     assert found
     assert len(found) < sum(1 for folder in quick.FOLDERS for _ in (ROOT / folder).rglob("test_*.py"))
 
 
 def test_an_area_s_tests_are_in_its_room_or_import_it() -> None:
-    """A module of the queue's room is found, and so is one elsewhere that imports the store."""
+    """A module of the queue's folder is selected, and so is one elsewhere that imports the store."""
     assert all("queue" in path.parts or "queue" in path.read_text("utf-8") for path in quick.modules_of("queue"))
     assert Path("tests/property/test_store_model.py") in set(quick.modules_of("store"))
 
@@ -65,13 +65,13 @@ def part(code: str, name: str = "one") -> campaign.Part:
 
 @pytest.fixture
 def records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of its own for what parts found."""
+    """A separate folder for the records of parts."""
     monkeypatch.setattr(campaign, "RECORDS", tmp_path)
     return tmp_path
 
 
 def test_a_part_that_has_passed_is_passed_over(records: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It runs again if it failed, if the files changed, or if that is asked for."""
+    """It runs again if it failed, if the files changed, or on request."""
     counted = part(f"open({str(records / 'count')!r}, 'a').write('x')")
     failing = part("raise SystemExit(3)", "two")
     for judged, again in (("a", False), ("a", False), ("b", False), ("b", True)):
@@ -82,17 +82,17 @@ def test_a_part_that_has_passed_is_passed_over(records: Path, capsys: pytest.Cap
     assert found is not None
     assert (found.status, found.digest) == (3, "b")
     assert campaign.show([counted, failing], "b") == 1
-    assert campaign.show([counted, failing], "c") == 0  # nothing is known of other files
+    assert campaign.show([counted, failing], "c") == 0  # other files have no record
 
 
 def test_a_record_that_was_cut_off_is_none(records: Path) -> None:
-    """A process that died while it wrote leaves nothing that counts."""
+    """A process that died while it wrote leaves no valid record."""
     (records / "one.json").write_text('{"part": "one", "sta')
     assert campaign.known(part("pass")) is None
 
 
 def test_parts_are_chosen_by_name_and_group() -> None:
-    """Patterns match both; one that matches nothing is an error."""
+    """Patterns match both. One that matches nothing is an error."""
     assert [found.name for found in campaign.chosen(["mutants", "sdk-*"])] == ["sdk-matrix", "sdk-chaos", "mutants"]
     assert {found.group for found in campaign.chosen(["schedules"])} == {"schedules"}
     with pytest.raises(ValueError, match="no part is called nothing"):
@@ -107,7 +107,7 @@ def test_the_campaign_s_schedules_are_all_of_them_once() -> None:
 
 
 def test_documents_do_not_change_what_is_judged() -> None:
-    """The digest leaves out what no part reads."""
+    """The digest leaves out files that no part reads."""
     assert campaign.digest() == campaign.digest()
     assert not any(name.startswith("docs/") for name in campaign.judged_files())
     assert {"src/entry.py", "tests/campaign.py", "wrangler.toml"} <= set(campaign.judged_files())

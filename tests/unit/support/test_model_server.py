@@ -1,4 +1,4 @@
-"""The fault-injecting model server: other tests lean on its ledger, so it is tested itself."""
+"""The fault-injecting model server. Other tests rely on its ledger, so it has tests of its own."""
 
 import asyncio
 import signal
@@ -37,7 +37,7 @@ def ask(server: ModelServer, user: str, *, timeout: float = 10.0, key: str | Non
 
 
 def test_an_answer_follows_from_the_text_and_stands_in_the_ledger(server: ModelServer) -> None:
-    """Same text, same output; the ledger has what was asked, what was answered, and the counts sent."""
+    """The same text gives the same output. The ledger has the request, the answer, and the counts sent."""
     first, second = ask(server, "漢字", key="k").json(), ask(server, "漢字").json()
     assert first["choices"] == second["choices"]
     assert first["choices"][0]["message"]["content"] == output_for("漢字")
@@ -54,20 +54,20 @@ def test_an_answer_follows_from_the_text_and_stands_in_the_ledger(server: ModelS
 
 @pytest.mark.parametrize("chars", [1, 30, 50, 5_000])
 def test_outputs_can_have_a_length(chars: int) -> None:
-    """For merges in levels, an output has exactly the length asked for."""
+    """For merges with several levels, an output has exactly the requested length."""
     with ModelServer(output_chars=chars) as server:
         assert len(ask(server, "a").json()["choices"][0]["message"]["content"]) == chars
 
 
 def test_models_are_listed_and_do_not_count(server: ModelServer) -> None:
-    """A probe is no call, and neither is a path that does not exist."""
+    """Neither a probe nor a path that does not exist is a call."""
     assert httpx.get(f"{server.base_url}/models", trust_env=False).json()["object"] == "list"
     assert httpx.get(f"{server.base_url}/nothing", trust_env=False).status_code == 404
     assert server.calls() == []
 
 
 def test_faults_come_to_order() -> None:
-    """Each kind of trouble looks on the wire as it is named, and the ledger says which it was."""
+    """Each kind of trouble appears on the wire as named, and the ledger names it."""
     plan = Plan(
         by_number={
             1: model_plan.rate_limit(2),
@@ -146,7 +146,7 @@ def test_a_wrong_key_is_refused() -> None:
 
 
 def test_a_hanging_call_ends_when_the_client_goes() -> None:
-    """A hang is in flight until the client gives up, and then it is not."""
+    """A hanging call is in flight until the client gives up, and not afterwards."""
     with ModelServer(plan=Plan(by_number={1: model_plan.hang()})) as server:
         with pytest.raises(httpx.ReadTimeout):
             ask(server, "a", timeout=0.2)
@@ -165,7 +165,7 @@ def test_closing_the_server_ends_hanging_calls() -> None:
 
 
 def test_held_calls_wait_for_release(server: ModelServer) -> None:
-    """With the gate shut, calls pile up and can be waited for; opened, all of them are answered."""
+    """While held, calls pile up and can be awaited. After the release all of them are answered."""
     server.hold()
     with ThreadPoolExecutor() as threads:
         waiting = [threads.submit(ask, server, str(number)) for number in range(4)]
@@ -182,8 +182,10 @@ def test_held_calls_wait_for_release(server: ModelServer) -> None:
 
 
 def test_many_calls_at_once_are_out_together() -> None:
-    """24 calls at once, over and over: all are out together, on 24 connections, each for the latency at least. A call
-    costs the server a few lines of Python, so that the latency asked for is the latency served."""
+    """24 calls at once, repeatedly, are all out together, on 24 connections, each for at least the latency.
+
+    A call costs the server a few lines of Python, so the requested latency is the real one.
+    """
 
     async def rounds(server: ModelServer) -> None:
         document = {"model": "m", "messages": [{"role": "user", "content": "x" * 6_000}]}
@@ -212,7 +214,7 @@ def test_many_calls_at_once_are_out_together() -> None:
 
 
 def test_a_process_of_its_own_keeps_a_ledger(tmp_path: Path) -> None:
-    """The command prints where it listens, appends each event at once, and ends on SIGTERM."""
+    """The command prints its address, appends each event at once, and ends on SIGTERM."""
     ledger = tmp_path / "calls.jsonl"
     command = [sys.executable, "-m", "tests.support.model_server", "--ledger", str(ledger), "--latency", "0"]
     command += ["--fault", "error=1.0"]
@@ -235,7 +237,7 @@ def test_a_process_of_its_own_keeps_a_ledger(tmp_path: Path) -> None:
 
 
 def test_a_taken_port_is_an_error(server: ModelServer) -> None:
-    """A port that is taken is reported, not waited for."""
+    """A port in use is reported, and the command does not wait for it."""
     port = int(server.base_url.rsplit(":", 1)[1].split("/")[0])
     with pytest.raises(OSError, match="in use"), ModelServer(port=port):
         pass

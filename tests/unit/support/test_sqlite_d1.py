@@ -1,4 +1,4 @@
-"""The D1 binding over SQLite that other tests stand on."""
+"""The D1 binding over SQLite on which other tests rely."""
 
 import asyncio
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ def batch(database: SqliteD1, *statements: tuple[Any, ...]) -> list[Any]:
 
 
 def test_batch_is_a_transaction(database: SqliteD1) -> None:
-    """Rows come back as D1 gives them; a statement that fails undoes those before it."""
+    """Rows come back as D1 returns them. A failing statement undoes those before it."""
     results = batch(
         database, ("INSERT INTO t VALUES (?1, ?2) RETURNING a, b", 1, None), ("SELECT count(*) AS n FROM t",)
     )
@@ -47,7 +47,7 @@ def test_faults(database: SqliteD1, when: When, kept: int) -> None:
 
 
 def test_limits(database: SqliteD1) -> None:
-    """D1's limits hold: parameters, statement and value sizes, and missing tables are named as D1 names them."""
+    """D1's limits apply to parameters, statements and values, and missing tables get D1's message."""
     with pytest.raises(RuntimeError, match="too many SQL variables"):
         batch(database, ("SELECT " + ", ".join("?" * 101), *range(101)))
     with pytest.raises(RuntimeError, match="too big"):
@@ -59,6 +59,6 @@ def test_limits(database: SqliteD1) -> None:
 
 
 def test_clock(database: SqliteD1) -> None:
-    """The database tells the time that it was given."""
+    """The database shows the time that it was given."""
     (result,) = batch(database, ("SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER) AS now",))
     assert result["results"] == [{"now": 1_790_000_000_123}]
