@@ -1,4 +1,4 @@
-"""Each rule of the splitter by example, and what a megabyte costs."""
+"""Each rule of the splitter by example, and the cost of a megabyte."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def parts(text: str, max_chars: int, overlap: int = 0) -> list[str]:
 
 
 def test_a_text_that_fits_is_one_chunk() -> None:
-    """Nothing is cut that need not be, whatever boundaries it has."""
+    """A text that fits is not cut, whatever boundaries it has."""
     assert parts("# One\n\n# Two\n", 13) == ["# One\n\n# Two\n"]
     assert parts("x", 1) == ["x"]
 
@@ -40,20 +40,20 @@ def test_a_heading_is_the_best_place_and_opens_its_chunk(text: str, max_chars: i
     ["#hashtag", "Part of the plan", "Book I read twice", "第三次握手", "第三回他们走了", "--", "Chapterhouse 3"],
 )
 def test_a_line_that_only_resembles_a_heading_is_none(line: str) -> None:
-    """The blank line wins, where it would lose against a heading further on."""
+    """The blank line wins, although it would lose against a heading further on."""
     text = f"Some text.\n\nmore\n{line}\n"
     assert parts(text + "the rest of it", len(text))[0] == "Some text.\n\n"
 
 
 def test_a_blank_line_beats_later_lines_sentences_and_words() -> None:
-    """Paragraphs are kept whole where they can be, in both languages; a blank line may hold blanks."""
+    """Paragraphs are kept whole where possible, in both languages. A blank line may contain blanks."""
     assert parts("One two.\n \t\nThree. Four\nfive six", 26) == ["One two.\n \t\n", "Three. Four\nfive six"]
     assert parts("第一段。\r\n\r\n第二段。还有\n一行", 14) == ["第一段。\r\n\r\n", "第二段。还有\n一行"]
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\u2028", "\u2029", "\x85"])
 def test_every_line_end_is_known_and_beats_sentences(end: str) -> None:
-    """A cut after a line end, whichever it is, comes before one after a later sentence."""
+    """A cut after any kind of line end wins over one after a later sentence."""
     assert parts(f"first line{end}Second. Third fourth", 22)[0] == f"first line{end}"
 
 
@@ -70,25 +70,25 @@ def test_every_line_end_is_known_and_beats_sentences(end: str) -> None:
     ],
 )
 def test_a_sentence_ends_after_its_marks_and_what_closes_it(text: str, max_chars: int, first: str) -> None:
-    """English needs white space after the mark; Chinese does not."""
+    """English needs white space after the mark. Chinese does not."""
     assert parts(text, max_chars)[0] == first
 
 
 def test_words_are_kept_whole_with_any_white_space_between() -> None:
-    """Where no sentence ends in the window, the cut follows the last white space: Unicode's, too."""
+    """If no sentence ends in the window, the cut follows the last white space, Unicode's included."""
     assert parts("alpha beta gamma", 12) == ["alpha beta ", "gamma"]
     assert parts("alpha\u3000beta\u2003gamma", 12) == ["alpha\u3000beta\u2003", "gamma"]
 
 
 def test_text_without_boundaries_is_cut_to_size() -> None:
-    """The last resort is the code point, and it fills each chunk."""
+    """The last resort is a cut between code points, and it fills each chunk."""
     assert parts("abcdefghij", 4) == ["abcd", "efgh", "ij"]
     assert parts("天地玄黄宇宙洪荒", 3) == ["天地玄", "黄宇宙", "洪荒"]
 
 
 @pytest.mark.parametrize("unit", ["e\u0301", "👍🏽", "👩\u200d👩\u200d👧\u200d👦", "✈\ufe0f", "क्षि"])
 def test_the_last_resort_keeps_a_visible_character_whole(unit: str) -> None:
-    """Marks, skin tones, joined emoji and variation selectors stay with what they belong to."""
+    """Marks, skin tones, joined emoji and variation selectors stay with their base."""
     text = "x" * 20 + unit * 3
     limit = 20 + len(unit) + 1
     first = parts(text, limit)[0]
@@ -101,7 +101,7 @@ def test_a_mark_with_no_end_is_cut_all_the_same() -> None:
 
 
 def test_a_better_kind_that_leaves_the_chunk_nearly_empty_gives_way() -> None:
-    """Below a quarter of the window a paragraph loses to a sentence above it, at the quarter it wins."""
+    """Below a quarter of the window a paragraph loses to a sentence above it. At the quarter it wins."""
     text = "Hi.\n\n" + "Word word word end. " + "tail " * 5
     assert parts(text, 26)[0] == "Hi.\n\nWord word word end. "
     assert parts(text, 20)[0] == "Hi.\n\n"
@@ -115,7 +115,7 @@ def test_the_best_kind_counts_anywhere_if_no_kind_reaches_the_quarter() -> None:
 
 
 def test_overlap_repeats_the_end_of_the_chunk_before_within_the_size() -> None:
-    """Later chunks take `max_chars - overlap` new characters at most."""
+    """Later chunks have at most `max_chars - overlap` new characters."""
     assert parts("abcdefghij", 4, 2) == ["abcd", "cdef", "efgh", "ghij"]
     assert chunks((4, 6), 2) == (Chunk(0, 0, 4), Chunk(1, 2, 6))
     assert chunks((1, 6), 3) == (Chunk(0, 0, 1), Chunk(1, 0, 6))
@@ -125,13 +125,13 @@ def test_overlap_repeats_the_end_of_the_chunk_before_within_the_size() -> None:
     ("text", "size", "overlap"), [("", 5, 0), ("a", 0, 0), ("a", 3, 3), ("a", 3, -1), ("a", -1, 0)]
 )
 def test_sizes_that_make_no_sense_are_our_own_mistake(text: str, size: int, overlap: int) -> None:
-    """The request's checks keep these out; here they are a ValueError, not an endless loop."""
+    """The request's checks exclude such sizes. Here they give a ValueError, not an endless loop."""
     with pytest.raises(ValueError, match="needs a text"):
         cuts(text, size, overlap)
 
 
 def test_too_many_chunks_are_refused_before_the_work_is_done() -> None:
-    """A megabyte in chunks of one character is refused by a division, before any boundary is looked for."""
+    """A division refuses a megabyte in chunks of one character, before any boundary is searched."""
     with counted(splitter) as steps, pytest.raises(TooManyChunks, match="more than 2000 chunks") as refusal:
         cuts("\n" * _MEGABYTE, 1, most=2000)
     assert steps.lines < 50
@@ -476,7 +476,7 @@ _PINNED = (
     ],
 )
 def test_the_cuts_are_pinned(max_chars: int, overlap: int, expected: tuple[int, ...]) -> None:
-    """The same input and options always give the same chunks: another cut here breaks that promise."""
+    """The same input and options always give the same chunks. A different cut here breaks that promise."""
     assert cuts(_PINNED, max_chars, overlap) == expected
 
 
@@ -516,7 +516,7 @@ def _repeated(unit: str, size: int) -> str:
 @pytest.mark.parametrize("unit", _MEGABYTES.values(), ids=_MEGABYTES.keys())
 @pytest.mark.parametrize(("max_chars", "overlap"), [(6000, 0), (6000, 3000), (20, 0)])
 def test_the_work_grows_with_the_text_alone(unit: str, max_chars: int, overlap: int) -> None:
-    """At most eight lines of Python a character, kind or hostile."""
+    """Any text, friendly or hostile, takes at most eight lines of Python a character."""
     text = _repeated(unit, 50_000)
     with counted(splitter) as steps:
         cuts(text, max_chars, overlap)
@@ -525,5 +525,8 @@ def test_the_work_grows_with_the_text_alone(unit: str, max_chars: int, overlap: 
 
 @pytest.mark.parametrize("unit", _MEGABYTES.values(), ids=_MEGABYTES.keys())
 def test_a_megabyte_is_split(unit: str) -> None:
-    """A pattern that backtracks costs no lines: it would take hours here. `python -m bench splitter` has times."""
+    """A regular expression that backtracks costs no lines, but would take hours.
+
+    `python -m bench splitter` has times.
+    """
     assert cuts(_repeated(unit, _MEGABYTE), 6000)[-1] == _MEGABYTE

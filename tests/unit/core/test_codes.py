@@ -1,4 +1,4 @@
-"""The codes that clients script against: one list of each kind, nothing besides, and both of them documented."""
+"""The codes on which clients' scripts rely: one complete list of each kind, both documented."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from src.queue import dead_letter
 
 API = Path(__file__).resolve().parents[3] / "docs" / "api.md"
 
-# A call that was not made is announced again, and the base of all has no cause: neither becomes a failure.
+# A call that was not made is announced again, and the base class has no cause: neither becomes a failure.
 NEVER_SHOWN: list[type[errors.ModelError]] = [errors.ModelError, errors.CallNotStarted]
 
 
@@ -41,20 +41,20 @@ def test_each_failure_of_a_call_has_a_task_code() -> None:
 
 @pytest.mark.parametrize("kind", NEVER_SHOWN, ids=code_of)
 def test_no_other_code_becomes_a_failure(kind: type[errors.ModelError]) -> None:
-    """A failure is made of a call's error in one way only, and that way takes no code but those of the list."""
+    """Failures are made from a call's error in one way only, which accepts only codes of the list."""
     with pytest.raises(ValueError, match=kind.code):
         Failure.of(kind.code, "", kind.retryable)
 
 
 def test_each_task_code_is_one_that_comes_about() -> None:
-    """No code is listed that nothing gives."""
+    """Every listed code has a cause."""
     of_calls = set(map(code_of, kinds_of(errors.ModelError) - set(NEVER_SHOWN)))
     of_tasks = {failure.code for failure in (crashed(3), OVERDUE, exhausted(3), dead_letter.FAILURE)}
     assert of_calls | of_tasks == set(TaskCode) == set(TASK_CODES)
 
 
 def test_each_problem_code_has_one_kind() -> None:
-    """A code stands for one status and one title, and each code of the list is some problem's."""
+    """A code stands for one status and one title, and each code of the list belongs to some problem."""
     assert sorted(kind.code for kind in problems.KINDS) == sorted(ProblemCode)
 
 

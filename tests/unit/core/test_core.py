@@ -15,7 +15,7 @@ from src.core.states import TRANSITIONS, Status, check
 
 
 def test_every_pair_that_is_not_in_the_table_is_refused_by_name():
-    """Each transition accepts exactly the sources of its row and names both ends when it refuses."""
+    """Each transition accepts exactly the sources in its row, and names both ends when it refuses."""
     for transition, source in itertools.product(TRANSITIONS.values(), Status):
         if source in transition.sources:
             assert check(transition.name, source) is transition.target
@@ -25,12 +25,12 @@ def test_every_pair_that_is_not_in_the_table_is_refused_by_name():
 
 
 def test_no_transition_leaves_completed():
-    """A completed task stays completed: its one result is never replaced."""
+    """A completed task stays completed, so its one result is never replaced."""
     assert not [row.name for row in TRANSITIONS.values() if Status.COMPLETED in row.sources]
 
 
 def test_settings_have_the_defaults_of_the_contract():
-    """Without variables each setting has the value that CONTRACT section 3 gives."""
+    """Without variables each setting has the value of CONTRACT section 3."""
     settings = load(lambda name: None)
     assert (settings.provider, settings.model, settings.timeout_seconds, settings.concurrency) == (
         "workers-ai",
@@ -78,7 +78,7 @@ def test_settings_have_the_defaults_of_the_contract():
     ],
 )
 def test_a_bad_variable_is_refused_by_name_and_never_repeated(name: str, value: str):
-    """The error names the variable and what it takes; the value, which may be a secret, is not in it."""
+    """The error names the variable and its allowed values, but not the value, which may be a secret."""
     with pytest.raises(ConfigurationError) as caught:
         load({name: value}.get)
     message = str(caught.value)
@@ -87,7 +87,7 @@ def test_a_bad_variable_is_refused_by_name_and_never_repeated(name: str, value: 
 
 
 def test_lists_are_separated_by_commas():
-    """Spaces, empty places and repetitions mean nothing; an empty list of options is the usual one."""
+    """Spaces, empty places and repetitions have no effect. An empty list of options is the default list."""
     settings = load({"AI_MODELS": " a, b/c ,,a", "AI_MODEL_OPTIONS": "top_k,min_p", "AI_MAX_OUTPUT_TOKENS": 700}.get)
     assert (settings.models, settings.model_options) == (("a", "b/c"), ("top_k", "min_p"))
     assert settings.max_output_tokens == 700
@@ -95,7 +95,7 @@ def test_lists_are_separated_by_commas():
 
 
 def test_all_bad_variables_are_named_at_once():
-    """Each has a sentence of its own; one that is bad has no second fault that only follows from the first."""
+    """Each has its own sentence. A bad variable causes no second fault that only follows from it."""
     bad = {"AI_PROVIDER": "gpt", "AI_TIMEOUT_SECONDS": "500", "LEASE_SECONDS": "never", "CORS_ORIGINS": "*"}
     with pytest.raises(ConfigurationFaults) as caught:
         load(bad.get)
@@ -112,7 +112,7 @@ def test_openai_needs_its_url():
 
 
 def test_the_lease_must_exceed_the_timeout():
-    """A lease that could end before its call does is refused, whichever of the two is set."""
+    """A lease that could end before its call is refused, whichever of the two is set."""
     with pytest.raises(ConfigurationError, match=r"^LEASE_SECONDS must be greater"):
         load({"AI_TIMEOUT_SECONDS": 180}.get)
     assert load({"AI_TIMEOUT_SECONDS": "5", "LEASE_SECONDS": "6"}.get).lease_ms == 6000
@@ -120,8 +120,10 @@ def test_the_lease_must_exceed_the_timeout():
 
 @pytest.mark.parametrize(("lease", "alone_ms", "laned_ms"), [(180, 180_000, 180_000), (121, 124_000, 129_000)])
 def test_a_claim_lasts_as_long_as_a_call_may_take(lease: int, alone_ms: int, laned_ms: int):
-    """LEASE_SECONDS says how long a claim lasts, unless a call would outlive it that starts 2 s late, uses up
-    its 120 s, takes 5 s on the way to a lane and back, and waits 2 s for others."""
+    """By default LEASE_SECONDS is the length of a claim, unless the longest call would outlive it.
+
+    Such a call starts 2 s late, uses up its 120 s, takes 5 s on the way to a lane and back, and waits 2 s for others.
+    """
     settings = load({"LEASE_SECONDS": lease}.get)
     assert settings.claim_ms(0, limits.START_SECONDS) == alone_ms
     assert settings.claim_ms(limits.LANE_SLACK_SECONDS, limits.START_SECONDS) == laned_ms
@@ -140,7 +142,7 @@ def test_ids_are_version_7_and_sort_by_time(now: int, entropy: bytes, later: int
     "text", ["", "x", "0" * 36, new_task_id(1, b"\xff" * 10).upper(), new_task_id(1, bytes(10)) + "0"]
 )
 def test_what_is_no_id_is_known_as_such(text: str):
-    """Malformed ids are told apart before the database is asked."""
+    """Malformed ids are recognised before the database is asked."""
     assert not is_task_id(text)
 
 
@@ -154,14 +156,14 @@ def test_backoff_grows_within_its_bounds(attempts: int, chance: float):
 
 @given(st.floats(0, 1e6), st.integers(0, 200), st.floats(0, 1))
 def test_a_rate_limit_is_obeyed(asked: float, waits: int, chance: float):
-    """What the provider asks for, up to an hour, is waited for in full, whatever the jitter."""
+    """The provider's requested wait, up to an hour, is kept in full, whatever the jitter."""
     assert rate_limit_seconds(asked, waits, chance) >= min(asked, limits.RATE_LIMIT_SECONDS_MOST)
     assert 0 < rate_limit_seconds(None, waits, chance) <= limits.RATE_LIMIT_SECONDS_MOST
 
 
 @given(st.floats(2, 3_599), st.integers(0, 3), st.floats(0, 1))
 def test_a_plausible_rate_limit_is_obeyed_to_a_tenth_of_a_second(asked: float, waits: int, chance: float):
-    """In the first waits nothing is added to two seconds or more but a tenth of a second of jitter."""
+    """In the first waits, two seconds or more only get a tenth of a second of jitter."""
     assert asked <= rate_limit_seconds(asked, waits, chance) <= asked + 0.1 + 1e-9
 
 
@@ -171,8 +173,7 @@ def test_a_plausible_rate_limit_is_obeyed_to_a_tenth_of_a_second(asked: float, w
     st.lists(st.floats(0, 1), min_size=100, max_size=100),
 )
 def test_a_row_of_rate_limits_takes_hours_whatever_is_asked_for(asked: list[float | None], chances: list[float]):
-    """No provider has a task give up within seconds: the waits until then are more than an hour together, and none is
-    longer than an hour."""
+    """A task does not give up within seconds: the waits until then add up to over an hour, each at most an hour."""
     assert limits.RATE_LIMIT_WAITS_MOST == 100
     waits = [rate_limit_seconds(*wait) for wait in zip(asked, range(100), chances, strict=True)]
     assert sum(waits) > 3_600
@@ -182,7 +183,7 @@ def test_a_row_of_rate_limits_takes_hours_whatever_is_asked_for(asked: list[floa
 
 @given(st.one_of(st.none(), st.floats(0, 1e6)), st.floats(0, 1))
 def test_rate_limits_in_a_row_are_waited_for_longer_and_longer(asked: float | None, chance: float):
-    """Whatever is asked for, no wait is shorter than the one before, and one of no time at all doubles."""
+    """Each wait is at least as long as the previous one, and a requested wait of zero doubles it."""
     waits = [rate_limit_seconds(asked, count, chance) for count in range(150)]
     assert waits == sorted(waits)
     assert [rate_limit_seconds(0, count, 0) for count in range(5)] == [0.125, 0.25, 0.5, 1, 2]

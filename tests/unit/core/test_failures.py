@@ -14,13 +14,13 @@ STARTED = 990.0
 
 
 class Case(NamedTuple):
-    """One row: what others' calls were, `+` for a success and `-` for a failure, the latest first, and the verdict."""
+    """One row: the results of others' calls, `+` for success and `-` for failure, the latest first, and the verdict."""
 
     says: str
     calls: str
     own: bool
     success_at: float = 995.0
-    apart: float = 1.0  # seconds from one of these calls to the one before
+    apart: float = 1.0  # seconds from one of these calls to the previous one
 
 
 TABLE = [
@@ -45,7 +45,7 @@ TABLE = [
 
 @pytest.mark.parametrize("case", TABLE, ids=[case.says for case in TABLE])
 def test_what_counts(case: Case):
-    """A failure is its chunk's own trouble only where the model answers others, at the same time and for the most part.
+    """A failure counts only if the model answers most other calls at the same time.
 
     The chunk's own calls are no evidence.
     """
@@ -87,7 +87,7 @@ def test_what_follows(says: str, facts: dict[str, int], verdict: Verdict):
 
 
 def test_the_pauses_between_counted_failures():
-    """They are those of the contract, of each a sixth is jitter, and all of them fit into a quarter of an hour."""
+    """They are those of the contract, a sixth of each is jitter, and all of them fit into a quarter of an hour."""
     longest = [pause_seconds(counted, 1.0) for counted in range(1, limits.FAILURES_COUNTED_MOST)]
     shortest = [pause_seconds(counted, 0.0) for counted in range(1, limits.FAILURES_COUNTED_MOST)]
     assert longest == [4, 8, 16, 32, 64, 128, 160, 160, 160]
@@ -96,7 +96,7 @@ def test_the_pauses_between_counted_failures():
 
 
 def test_each_chunk_is_known_by_its_latest_call():
-    """A later call takes the place of an earlier one, never the other way round, in whatever order they are told."""
+    """A later call replaces an earlier one, never the reverse, in whatever order they are reported."""
     calls = LatestCalls()
     assert calls.note(LatestCall(1, 10, succeeded=False))
     assert calls.note(LatestCall(1, 12, succeeded=True))
@@ -106,7 +106,7 @@ def test_each_chunk_is_known_by_its_latest_call():
 
 
 def test_so_many_chunks_are_kept_as_the_rule_reads():
-    """Ten others of any chunk: eleven, the one that was called the longest ago goes."""
+    """Ten other chunks are kept. With an eleventh, the one called the longest ago is dropped."""
     calls = LatestCalls()
     for chunk in range(15):
         calls.note(LatestCall(chunk, chunk, succeeded=True))

@@ -54,14 +54,14 @@ def origins(value: str) -> frozenset[str]:
 
 @pytest.mark.parametrize("origin", SOUND)
 def test_sound(origin: str) -> None:
-    """An origin is taken as it is, alone or among others, blanks around it aside."""
+    """A valid origin is used unchanged, alone or among others, with blanks around it ignored."""
     assert origins(origin) == {origin}
     assert origins(f" {origin} , https://other.example") == {origin, "https://other.example"}
 
 
 @pytest.mark.parametrize("bad", BAD)
 def test_bad(bad: str) -> None:
-    """What no browser would ever send is refused, alone or among others; the message names the variable only."""
+    """What no browser would ever send is refused, alone or among others. The message names only the variable."""
     for value in (bad, f"https://other.example,{bad}"):
         with pytest.raises(ConfigurationError, match=r"^CORS_ORIGINS must be web origins") as caught:
             origins(value)
@@ -70,5 +70,5 @@ def test_bad(bad: str) -> None:
 
 @pytest.mark.parametrize("value", ["", "  "])
 def test_none(value: str) -> None:
-    """Without a value there is no origin: CORS is off."""
+    """Without a value there is no origin, so CORS is off."""
     assert origins(value) == load(lambda _name: None).cors_origins == frozenset()

@@ -10,12 +10,12 @@ from src.core.pace import Latency, WriteBucket, idle_seconds, start_pause_second
     ("latency", "window"), [(0, 2), (0.01, 2), (0.5, 2), (0.51, 2.02), (2.2, 5.4), (9.5, 20), (9.6, 20), (300, 20)]
 )
 def test_the_start_window_follows_the_latency(latency: float, window: float):
-    """Twice what a write takes and a second more, from 2 to 20 s."""
+    """The window is twice the time of a write plus a second, from 2 to 20 s."""
     assert start_seconds(latency) == pytest.approx(window)
 
 
 def test_latency_rises_at_once_and_falls_by_halves():
-    """One slow write is enough to expect more of them, and a quick one no proof that they are over."""
+    """After one slow write more are expected, and a quick one does not prove the trouble over."""
     latency = Latency()
     assert latency.seconds(0) == 0
     latency.note(8, 10)
@@ -27,7 +27,7 @@ def test_latency_rises_at_once_and_falls_by_halves():
 
 
 def test_latency_is_forgotten():
-    """An isolate that was at rest for a minute knows nothing of its database."""
+    """After a minute without calls an isolate knows nothing about its database."""
     latency = Latency()
     latency.note(8, 10)
     assert latency.seconds(10 + limits.LATENCY_SECONDS_KEPT) == 8
@@ -35,7 +35,7 @@ def test_latency_is_forgotten():
 
 
 def test_a_quick_no_does_not_make_the_database_fast():
-    """D1 that turns a write away at once is not fast; one that is given up after half a minute is slow."""
+    """A write that D1 refuses at once does not make it fast. A write given up after half a minute makes it slow."""
     latency = Latency()
     latency.note(8, 10)
     latency.note_failure(0.01, 11)
@@ -45,13 +45,13 @@ def test_a_quick_no_does_not_make_the_database_fast():
 
 
 def test_pauses_double_up_to_their_most():
-    """Between announcements of which nothing starts, and between runs that start nothing."""
+    """This applies between announcements without a started call, and between runs that start nothing."""
     assert [start_pause_seconds(row) for row in (1, 2, 3, 5, 6, 99)] == [1, 2, 4, 16, 30, 30]
     assert [idle_seconds(runs) for runs in (0, 1, 2, 6, 7, 99)] == [5, 10, 20, 320, 600, 600]
 
 
 def test_a_bucket_gives_two_writes_a_minute():
-    """Once the first ones are spent, the next one is ready 30 s later, and no sooner for being asked about."""
+    """Once the first writes are spent, the next one is ready 30 s later. Asking does not change that."""
     bucket = WriteBucket(limits.WRITES_AT_FIRST, 0)
     for _ in range(limits.WRITES_AT_FIRST):
         assert bucket.ready_at(0) == 0
@@ -60,7 +60,7 @@ def test_a_bucket_gives_two_writes_a_minute():
 
 
 def test_a_bucket_that_rests_holds_no_more_than_at_first():
-    """An hour without a write is no licence for a storm."""
+    """An hour without a write does not allow a storm of writes."""
     bucket = WriteBucket(0, 0)
     for _ in range(limits.WRITES_AT_FIRST):
         assert bucket.ready_at(3_600) == 3_600
@@ -69,7 +69,7 @@ def test_a_bucket_that_rests_holds_no_more_than_at_first():
 
 
 def test_a_call_that_has_ended_earns_two_writes():
-    """They are there at once, and stay until they are needed, however many there are."""
+    """The two writes are available at once and stay until they are needed, however many there are."""
     bucket = WriteBucket(0, 0)
     bucket.earn(6)
     for _ in range(12):
@@ -79,7 +79,7 @@ def test_a_call_that_has_ended_earns_two_writes():
 
 
 def test_a_write_that_could_not_wait_is_paid_for_later():
-    """Below nothing, the bucket fills up as slowly as ever."""
+    """Below zero, the bucket fills up at the usual rate."""
     bucket = WriteBucket(0, 0)
     bucket.spend(0)
     assert bucket.ready_at(0) == pytest.approx(60)

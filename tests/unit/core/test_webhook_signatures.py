@@ -1,4 +1,4 @@
-"""Secrets, signatures, ids and what an answer means."""
+"""Secrets, signatures, ids, and the meaning of an endpoint's answer."""
 
 import json
 from datetime import UTC, datetime
@@ -32,7 +32,7 @@ def _sent(*secrets: str) -> tuple[str, dict[str, str]]:
 
 
 def test_both_verifiers_take_what_is_signed_during_a_rotation_too():
-    """The reference implementation and openai's `unwrap` take either secret of two, and no third one."""
+    """The reference implementation and openai's `unwrap` accept either of two secrets, and no third one."""
     old, new, other = (webhooks.secret(KEY, ENDPOINT, generation) for generation in (0, 1, 2))
     body, headers = _sent(new, old)
     for secret in (old, new):
@@ -45,7 +45,10 @@ def test_both_verifiers_take_what_is_signed_during_a_rotation_too():
 
 
 def test_secrets_differ_by_key_endpoint_and_generation_and_are_derived_again():
-    """Nothing of a secret is stored: the same three give the same one. It has 32 bytes, as the standard allows."""
+    """No part of a secret is stored: the same three inputs give the same secret.
+
+    It has 32 bytes, as the standard allows.
+    """
     other = EndpointKey("other:we_" + "0a" * 12)
     made = {
         webhooks.secret(key, endpoint, generation)
@@ -59,7 +62,7 @@ def test_secrets_differ_by_key_endpoint_and_generation_and_are_derived_again():
 
 
 def test_a_delivery_is_named_by_its_id():
-    """The id leads back to the delivery, within the tenant that asks; the id holds no full stop."""
+    """Within the tenant that asks, the id leads back to the delivery. The id contains no full stop."""
     key = DeliveryKey(TASK, 12, ENDPOINT, 1_790_000_000_123)
     assert webhooks.read_delivery_id("local", key.id) == key
     assert "." not in key.id
@@ -71,7 +74,7 @@ def test_a_delivery_is_named_by_its_id():
 
 
 def test_a_body_names_the_task_and_no_more():
-    """The five fields of OpenAI's events."""
+    """A body has the five fields of OpenAI's events."""
     body = json.loads(
         webhooks.body_of("evt_1", "task.failed", 1_790_000_000_123, webhooks.told_id("task.failed", TASK))
     )
@@ -102,12 +105,12 @@ def test_a_body_names_the_task_and_no_more():
     ],
 )
 def test_what_a_status_means(status: int, failure: AttemptFailure | None):
-    """2xx is taken, and nothing else is."""
+    """2xx means accepted, and nothing else does."""
     assert webhooks.answer_of(status).failure is failure
 
 
 def test_when_a_delivery_ends():
-    """With 2xx, with 410, and when a day is over."""
+    """A delivery ends with 2xx, with 410, and after a day."""
     day = round(limits.DELIVERY_SECONDS_MOST * 1000)
     failed = webhooks.answer_of(500)
     assert webhooks.outcome_of(webhooks.answer_of(200), day + 1) is DeliveryOutcome.DELIVERED
@@ -119,7 +122,7 @@ def test_when_a_delivery_ends():
 
 @pytest.mark.parametrize("chance", [0.0, 0.5, 1.0])
 def test_attempts_are_spread_over_a_day(chance: float):
-    """The waits grow, and the last attempt comes when the day is over: ten or so in all."""
+    """The waits grow, and the last attempt comes after a day: about ten in all."""
     age, waits = 0, list[int]()
     day = round(limits.DELIVERY_SECONDS_MOST * 1000)
     while webhooks.outcome_of(webhooks.answer_of(500), age) is None:
@@ -132,7 +135,7 @@ def test_attempts_are_spread_over_a_day(chance: float):
 
 
 def test_a_receiver_is_left_alone_for_as_long_as_it_asks():
-    """`Retry-After` is obeyed up to an hour, and makes no wait shorter."""
+    """`Retry-After` is obeyed up to an hour, and shortens no wait."""
     assert webhooks.delay_ms(1, 120.0, 0, 0.0) == 120_000
     assert webhooks.delay_ms(1, 0.0, 0, 1.0) == 5_000
     assert webhooks.delay_ms(1, 90_000.0, 0, 1.0) == 3_600_000

@@ -41,7 +41,7 @@ HOSTILE = [
     "https://example.com/ ",
     "https://",
     "",
-    # Addresses, in every notation
+    # Addresses in every notation
     "https://127.0.0.1/",
     "https://127.1/",
     "https://127.0.1/",
@@ -96,7 +96,7 @@ HOSTILE = [
     "https://example.com/<x>",
     'https://example.com/"',
     "https://example.com\\evil",
-    # Names of a network of their own, or of none
+    # Names of a private network, or of none
     "https://localhost/",
     "https://LOCALHOST/",
     "https://localhost./",
@@ -137,7 +137,7 @@ HOSTILE = [
     "https://loc\u200balhost/",
     "https://\u24c1ocalhost/",
     "https://b\u00fccher.ch/",
-    # Letters that fold to one of ASCII
+    # Letters that fold to an ASCII letter
     "https://foo.localho\u017ft/",
     "https://169.254.169.254.\u017fslip.io/",
     "https://x.localte\u017ft.me/",
@@ -164,20 +164,20 @@ HOSTILE = [
 
 @pytest.mark.parametrize("url", GOOD)
 def test_good_urls_are_taken(url: str):
-    """Public names on the one port, with whatever path and query."""
+    """Public names on the one port are accepted, with any path and query."""
     assert refusal(url) is None
 
 
 @pytest.mark.parametrize("url", HOSTILE)
 def test_hostile_urls_are_refused(url: str):
-    """With loopback allowed, too: nothing else becomes good by it."""
+    """They are refused with loopback allowed, too."""
     assert refusal(url) is not None
     loopback = url.lower() in {"https://127.0.0.1/", "https://localhost/", "https://[::1]/"} and url == url.lower()
     assert (refusal(url, loopback=True) is None) == loopback
 
 
 def test_the_corpus_is_large_enough():
-    """Eighty hostile URLs at least, each once."""
+    """There are at least eighty different hostile URLs."""
     assert len(HOSTILE) == len(set(HOSTILE)) >= 80
 
 
@@ -186,7 +186,7 @@ def test_the_corpus_is_large_enough():
     ["http://127.0.0.1:9000/hook", "http://localhost/", "https://localhost:1/x?y", "http://[::1]:65535/"],
 )
 def test_loopback_is_allowed_where_the_deployment_says_so(url: str):
-    """This machine on any port, with TLS or without."""
+    """This machine is accepted on any port, with TLS or without."""
     assert refusal(url, loopback=True) is None
     assert refusal(url) is not None
 
@@ -207,5 +207,5 @@ def test_loopback_is_allowed_where_the_deployment_says_so(url: str):
     ],
 )
 def test_loopback_allows_nothing_else(url: str):
-    """Neighbours of this machine's names are none of them."""
+    """Names that only resemble this machine's are refused."""
     assert refusal(url, loopback=True) is not None

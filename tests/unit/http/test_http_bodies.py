@@ -15,9 +15,9 @@ MOST_BYTES = 6_200_000  # the cap on a body at the default MAX_INPUT_BYTES
 )
 @pytest.mark.parametrize("opening", [b"", b'{"a":"', b'{"a":['])
 def test_hostile_bodies_cost_little(opening: bytes, unit: bytes) -> None:
-    """A body of the largest size, whatever it repeats, is refused after so many values at most, each a few lines.
+    """A body of the largest size, whatever it repeats, is refused after a limited number of values, a few lines each.
 
-    A pattern that backtracks costs no lines: it would take hours here.
+    A regular expression that backtracks costs no lines, but would take hours.
     """
     body = opening + unit * (MOST_BYTES // len(unit))
     with counted(bodies) as steps, pytest.raises(Refusal):
@@ -26,7 +26,7 @@ def test_hostile_bodies_cost_little(opening: bytes, unit: bytes) -> None:
 
 
 def test_large_sound_body() -> None:
-    """A text full of quotes, brackets and escapes is no reason to refuse."""
+    """A text full of quotes, brackets and escapes is accepted."""
     text = '[{"a": 1}, "b"]\n' * 60_000
     raw = b'{"input": "' + text.replace('"', '\\"').replace("\n", "\\n").encode() + b'"}'
     assert parse_object(raw) == {"input": text}

@@ -1,6 +1,6 @@
-"""The HTTP layer is a house of few floors: nobody climbs through ten modules to see what an answer is.
+"""The HTTP layer has short chains of imports, so a reader need not pass ten modules to understand an answer.
 
-A package in it is a room: whoever comes through it has climbed one floor, and inside it has floors of its own.
+A package in it counts as one step from outside, and has a limit of its own inside.
 """
 
 import ast
@@ -28,7 +28,7 @@ def imported(path: Path) -> set[Path]:
 
 @cache
 def chain(path: Path) -> tuple[str, ...]:
-    """The longest way down from a module, itself included, each importing the next; a room is one floor."""
+    """The longest chain of imports from a module, itself included. A package counts as one."""
     floor = path.parent.name if path.parent in ROOMS else path.stem
     below = [(floor, *(way[1:] if way[0] == floor else way)) for way in map(chain, sorted(imported(path)))]
     return max(below, key=len, default=(floor,))
@@ -36,7 +36,7 @@ def chain(path: Path) -> tuple[str, ...]:
 
 @cache
 def chain_in_room(path: Path) -> tuple[str, ...]:
-    """The same within a room."""
+    """The same within a package."""
     below = [one for one in sorted(imported(path)) if one.parent == path.parent]
     return (path.stem, *max(map(chain_in_room, below), key=len, default=()))
 
@@ -49,12 +49,12 @@ def test_no_module_is_more_than_nine_floors_above_the_ground():
 
 @pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.name)
 def test_a_room_has_few_floors(room: Path):
-    """The longest chain within a room has at most five modules."""
+    """The longest chain within a package has at most five modules."""
     longest = max((chain_in_room(path) for path in MODULES if path.parent == room), key=len)
     assert len(longest) <= FLOORS_OF_A_ROOM_MOST, " → ".join(longest)
 
 
 def test_the_ground_floor_knows_nothing_of_the_project():
-    """What a request and an answer are is said without any other module of the project."""
+    """The modules that define requests and answers import no other module of the project."""
     tree = ast.parse((HTTP / "messages.py").read_text(encoding="utf-8"))
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level]

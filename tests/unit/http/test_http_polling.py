@@ -17,7 +17,7 @@ NOW_MS = 1_790_000_000_000
 
 
 def task(total: int = 60, completed: int = 0, pace_ms: int | None = None, silent: float = 0.0) -> Task:
-    """Make a task that is under way, of which nothing has been heard for a while."""
+    """Make a task under way that has shown no progress for a while."""
     return Task(
         task_key=TaskKey("local:x"),
         status=Status.PROCESSING,
@@ -54,18 +54,18 @@ def until(seconds: float) -> Wait:
         ({"completed": 59, "pace_ms": 1_000}, None, 1),
         ({"completed": 60, "pace_ms": 1_000}, None, 1),  # the chunks are done, the merge is not
         ({"completed": 1, "pace_ms": 60_000}, None, 30),
-        ({"completed": 59, "pace_ms": 1_000, "silent": 12}, None, 1),  # six at a time take 6 s each: no cause to worry
+        ({"completed": 59, "pace_ms": 1_000, "silent": 12}, None, 1),  # six at a time take 6 s each, so all is well
         ({"completed": 59, "pace_ms": 1_000, "silent": 13}, None, 13),  # more than twice that: something hangs
         ({"silent": 3}, until(7.5), 8),  # no sooner than the wait's end
         ({"silent": 20}, until(7.5), 20),
         ({"silent": 3}, until(600), 30),
         ({"silent": 9}, Wait("queued", None), 9),
-        ({"completed": 30, "pace_ms": 333, "silent": 2}, Wait("lease", None), 2),  # a task that waits keeps no pace
+        ({"completed": 30, "pace_ms": 333, "silent": 2}, Wait("lease", None), 2),  # a waiting task has no pace
         ({"silent": -5}, None, 1),
     ],
 )
 def test_retry_after(facts: dict[str, Any], wait: Wait | None, expected: int) -> None:
-    """The hint follows from the work left and the pace, or grows with the time without news."""
+    """The hint follows from the remaining work and the pace, or grows with the time without progress."""
     assert retry_after_seconds(task(**facts), wait, concurrency=6) == expected
 
 
@@ -80,14 +80,14 @@ def test_retry_after(facts: dict[str, Any], wait: Wait | None, expected: int) ->
 def test_retry_after_is_bounded(
     total: int, share: float, pace_ms: int | None, silent: float, wait: Wait | None, concurrency: int
 ) -> None:
-    """Whatever the task and the clocks are, the hint is a whole number of seconds from 1 to 30."""
+    """For any task and clocks, the hint is a whole number of seconds from 1 to 30."""
     asked = task(total, int(total * share), pace_ms, silent)
     assert 1 <= retry_after_seconds(asked, wait, concurrency) <= 30
 
 
 @pytest.mark.parametrize("silent_from", [0.0, 0.9])
 def test_who_obeys_a_silent_task_asks_eight_times_in_a_minute(silent_from: float) -> None:
-    """Each hint is as long as the silence: the pauses double."""
+    """Each hint is as long as the silence, so the pauses double."""
     polls, at = 0, silent_from
     while at < 60:
         polls += 1
@@ -101,11 +101,11 @@ def test_who_obeys_a_silent_task_asks_eight_times_in_a_minute(silent_from: float
         ({}, None, None),  # no pace yet
         ({"completed": 50, "pace_ms": 2_500}, None, "2026-09-21T14:13:45.000Z"),
         ({"completed": 50, "pace_ms": 2_500}, until(60), "2026-09-21T14:14:45.000Z"),
-        ({"completed": 50, "pace_ms": 2_500}, Wait("lease", None), None),  # nobody knows when it goes on
+        ({"completed": 50, "pace_ms": 2_500}, Wait("lease", None), None),  # the end of the wait is unknown
     ],
 )
 def test_the_end_is_estimated_from_the_pace(facts: dict[str, Any], wait: Wait | None, expected: str | None) -> None:
-    """The calls that are left, at the pace of late, from the end of a wait on."""
+    """The remaining calls at the recent pace, counted from the end of a wait."""
     assert estimated_finish(task(**facts), wait) == expected
 
 

@@ -1,4 +1,4 @@
-"""The form of keys, the isolate's memory of them, the shared look at the model, and the statements' promises."""
+"""The form of keys, the isolate's memory of them, the shared check of the model, and the statements' promises."""
 
 import asyncio
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ GOOD = "oo_" + "0" * 16 + "_" + "A" * 43
 
 @given(st.binary(min_size=40, max_size=40))
 def test_what_is_made_can_be_parsed(entropy: bytes) -> None:
-    """Any random bytes make a key of one length, whose parts are found again, underscores and all."""
+    """Any random bytes make a key of one length, from which the parts are parsed, underscores included."""
     parts, text = make(entropy)
     assert parse(text) == parts
     assert is_key_id(parts.id)
@@ -34,7 +34,7 @@ def test_what_is_made_can_be_parsed(entropy: bytes) -> None:
 
 
 def test_underscores_and_dashes_belong_to_the_secret() -> None:
-    """A secret of nothing but the two odd characters of base64url is one."""
+    """A secret of only base64url's two odd characters is valid."""
     assert parse("oo_" + "0" * 16 + "_" + "_-" * 21 + "_") == ("0" * 16, "_-" * 21 + "_")
 
 
@@ -64,7 +64,7 @@ def test_what_is_no_key(text: str) -> None:
 
 @given(st.text(max_size=80), st.text(max_size=80))
 def test_a_digest_proves_its_own_secret_alone(secret: str, other: str) -> None:
-    """The right secret is proved, another is not, and nothing is where no digest is stored."""
+    """Only the right secret is proved, and none is without a stored digest."""
     secret, other = secret.encode("utf-8", "replace").decode(), other.encode("utf-8", "replace").decode()
     assert proves(secret, digest(secret))
     assert proves(other, digest(secret)) == (other == secret)
@@ -72,19 +72,19 @@ def test_a_digest_proves_its_own_secret_alone(secret: str, other: str) -> None:
 
 
 def test_nobody_proves_nothing() -> None:
-    """What stands in for a text that is no key is no key either."""
+    """The stand-in for a text that is no key is no key either."""
     assert not proves(NOBODY.secret, None)
     assert not is_key_id(NOBODY.id)
 
 
 def test_digest_is_sha256() -> None:
-    """The stored form is the standard's: other tools can make and check it."""
+    """The stored form is the standard one, so other tools can make and check it."""
     assert digest("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert fingerprint("abc").hex() == digest("abc")
 
 
 def test_scopes_are_shown_in_one_order() -> None:
-    """Whatever the order of a set."""
+    """The order does not depend on the set's."""
     assert ordered(frozenset(reversed(Scope))) == ["read", "write", "admin", "operator"]
 
 
@@ -92,13 +92,13 @@ def test_scopes_are_shown_in_one_order() -> None:
     ("value", "means"), [(None, True), ("", True), ("true", True), ("false", False), (True, True), (False, False)]
 )
 def test_keys_are_required_unless_a_variable_says_no(value: object, means: bool) -> None:
-    """REQUIRE_KEYS is true by default and takes a bare boolean of wrangler.toml."""
+    """REQUIRE_KEYS is true by default and accepts a bare boolean of wrangler.toml."""
     assert load({"REQUIRE_KEYS": value}.get).require_keys is means
 
 
 @pytest.mark.parametrize("value", ["no", "0", "False", 0])
 def test_anything_else_is_refused(value: object) -> None:
-    """A typing error opens nothing."""
+    """A typing error never opens the deployment."""
     with pytest.raises(ConfigurationError, match=r"^REQUIRE_KEYS must be one of true, false"):
         load({"REQUIRE_KEYS": value}.get)
 
@@ -112,7 +112,7 @@ def key(name: str = "a", expires_at: int | None = None) -> Key:
 
 
 def test_a_key_is_remembered_from_the_time_of_asking() -> None:
-    """For KEY_CACHE_SECONDS, then no more; a clock that went back finds nothing."""
+    """It is remembered for KEY_CACHE_SECONDS, no longer. After a clock went back it is not found."""
     cache = KeyCache()
     cache.remember(b"a", key(), asked_at=100, revision=0)
     assert cache.find(b"a", 100 + limits.KEY_CACHE_SECONDS - 0.001, 0) == key()
@@ -131,7 +131,7 @@ def test_a_remembered_key_expires_by_its_own_time() -> None:
 
 
 def test_the_memory_is_bounded() -> None:
-    """The oldest goes first; remembering a key again makes it the youngest."""
+    """The oldest key is dropped first. Remembering a key again makes it the youngest."""
     cache = KeyCache()
     for number in range(limits.KEY_CACHE_MOST):
         cache.remember(b"%d" % number, key(str(number)), asked_at=0, revision=0)
@@ -143,7 +143,7 @@ def test_the_memory_is_bounded() -> None:
 
 
 def test_a_forgotten_key_stays_forgotten() -> None:
-    """What was read before the removal is not remembered after it; other keys stay."""
+    """A value read before the removal is not remembered after it. Other keys stay."""
     cache = KeyCache()
     cache.remember(b"a", key("a"), asked_at=0, revision=0)
     cache.remember(b"b", key("b"), asked_at=0, revision=0)
@@ -155,7 +155,7 @@ def test_a_forgotten_key_stays_forgotten() -> None:
     assert cache.find(b"a", 1, 0) is not None
 
 
-# --- The shared look at the model ---------------------------------------------------------------------------------
+# --- The shared check of the model --------------------------------------------------------------------------------
 
 
 class Probed(DemoProvider):
@@ -184,7 +184,7 @@ def loop() -> Iterator[Loop]:
 
 
 def test_one_probe_serves_all_for_a_while(loop: Loop) -> None:
-    """However many ask at once, the provider is probed once in MODEL_CHECK_SECONDS."""
+    """However many requests come at once, the provider is probed once in MODEL_CHECK_SECONDS."""
     provider, check = Probed(), ModelCheck()
 
     async def ask() -> list[str]:
@@ -204,7 +204,7 @@ def test_one_probe_serves_all_for_a_while(loop: Loop) -> None:
 
 
 def test_a_probe_that_dies_holds_nobody_up_for_long(loop: Loop) -> None:
-    """One that never returns is given up after MODEL_CHECK_SECONDS, one that raises at once."""
+    """A probe that never returns is given up after MODEL_CHECK_SECONDS, one that raises at once."""
     provider, check = Probed(), ModelCheck()
 
     async def story() -> None:
@@ -260,7 +260,7 @@ def keys() -> Iterator[Keys]:
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_an_insertion_may_be_sent_twice(keys: Keys, when: When) -> None:
-    """One key comes of it, the hundredth too, which the second sending finds there."""
+    """Two sendings make one key. So it is for the hundredth key too, which the second sending finds."""
     for name in range(limits.KEYS_MOST - 1):
         keys.insert(name)
     keys.database.fail(NETWORK_LOST, when)
@@ -273,7 +273,7 @@ def test_an_insertion_may_be_sent_twice(keys: Keys, when: When) -> None:
 
 
 def test_an_id_belongs_to_its_first_key(keys: Keys) -> None:
-    """A second key with the same id changes nothing, and is not taken for the first."""
+    """A second key with the same id changes nothing, and is not mistaken for the first."""
     first = keys.insert(1)
     again = NewKey(id=f"{1:016x}", tenant="u", digest=digest("x"), scopes=frozenset(Scope), label=None, valid_ms=None)
     assert asyncio.run(keys.store.insert(again)) is None
@@ -281,7 +281,7 @@ def test_an_id_belongs_to_its_first_key(keys: Keys) -> None:
 
 
 def test_finding(keys: Keys) -> None:
-    """One call and one statement tell the key, its digest, and whether there is any key at all."""
+    """One call with one statement returns the key, its digest, and whether any key exists."""
     assert asyncio.run(keys.store.find("0" * 16)) == (found := asyncio.run(keys.store.find("")))
     assert (found.key, found.digest, found.any_key) == (None, None, False)
     made = keys.insert(1, valid_ms=10)
@@ -295,7 +295,7 @@ def test_finding(keys: Keys) -> None:
 
 
 def test_deleting(keys: Keys) -> None:
-    """Only the tenant's own key goes; the second time there is nothing."""
+    """Only the tenant's own key is deleted. The second time there is nothing."""
     keys.insert(1)
     name = f"{1:016x}"
     assert not asyncio.run(keys.store.delete("other", name))
@@ -321,7 +321,7 @@ def test_deleting(keys: Keys) -> None:
     ],
 )
 def test_the_table_refuses_what_is_no_key(keys: Keys, column: str, value: str | int) -> None:
-    """The constraints hold even if the code above them fails."""
+    """The constraints apply even if the code above them fails."""
     row: dict[str, str | int | None] = {
         "id": "0" * 16,
         "tenant": "t",

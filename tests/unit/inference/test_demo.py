@@ -1,4 +1,4 @@
-"""The demo provider reads like something: by example, in English, Chinese, merged, and for odd texts."""
+"""The demo provider gives readable reports: by example, in English, Chinese, merged, and for odd texts."""
 
 import asyncio
 
@@ -41,7 +41,7 @@ def test_it_is_a_provider_and_always_healthy() -> None:
 @pytest.mark.parametrize("tokens", [1, 2, 17, 60, 1_000])
 @pytest.mark.parametrize("text", [_ENGLISH, _CHINESE])
 def test_it_writes_no_more_than_it_may(text: str, tokens: int) -> None:
-    """The analysis is cut between two characters where the call allows fewer tokens, and whole where it allows them."""
+    """The analysis is cut between two characters if the call allows fewer tokens, and otherwise complete."""
     whole = infer(text).output
     call = ModelCall(system="", user=text, model="demo-1", max_output_tokens=tokens)
     reply = asyncio.run(DemoProvider().infer(call))
@@ -52,7 +52,7 @@ def test_it_writes_no_more_than_it_may(text: str, tokens: int) -> None:
 
 
 def test_english_text_is_analysed_in_english() -> None:
-    """Heading as headline, whole sentences in their order although lines wrap, terms with true counts."""
+    """The heading becomes the headline, sentences are whole and in order despite line breaks, and counts are true."""
     output = infer(_ENGLISH).output
     assert output == (
         "## The lighthouse\n\n"
@@ -65,7 +65,7 @@ def test_english_text_is_analysed_in_english() -> None:
 
 
 def test_chinese_text_is_analysed_in_chinese() -> None:
-    """Chinese labels and sentences; a heading that names nothing is joined by the telling sentence."""
+    """Labels and sentences are Chinese. A heading that names nothing is joined by the most telling sentence."""
     output = infer(_CHINESE).output
     assert output == (
         "## 第一章：那年冬天的风暴里灯灭了，守塔人摸黑爬上灯塔的楼梯\n\n"
@@ -77,7 +77,7 @@ def test_chinese_text_is_analysed_in_chinese() -> None:
 
 
 def test_the_quotes_stand_in_the_text() -> None:
-    """Nothing is invented: each quote is in the text, and in the text's order."""
+    """Each quote is in the text, and the quotes have the text's order."""
     flat = " ".join(_ENGLISH.split())
     quotes = [line[2:] for line in analysis(_ENGLISH).splitlines() if line.startswith("> ")]
     places = [flat.index(quote) for quote in quotes]
@@ -94,14 +94,14 @@ def test_abbreviations_and_speech_do_not_end_a_sentence() -> None:
 
 
 def test_the_quotes_differ() -> None:
-    """A sentence about the same things as a chosen one gives way to one about other things."""
+    """A sentence about the same things as a chosen one loses to one about other things."""
     lamp = "The lamp of the lighthouse burnt in the {} of that long winter storm. "
     text = lamp.format("dark") + lamp.format("cold") + "The harbour lay full of ships and of their sailors."
     assert "> The harbour lay full of ships and of their sailors.\n" in analysis(text)
 
 
 def test_long_sentences_and_words_keep_within_the_bound() -> None:
-    """Quotes are clipped between words and the longest terms fit: below 1,000 characters, whatever comes."""
+    """Quotes are clipped between words and the longest terms fit: below 1,000 characters for any text."""
     words = [letter * 24 for letter in "abcdefgh"]
     text = " ".join(f"Then {' '.join(words)} {' '.join(reversed(words))} {n}." for n in range(40))
     output = analysis(text)
@@ -131,7 +131,7 @@ def test_merging_goes_on_in_levels() -> None:
 
 
 def test_a_text_that_only_contains_a_report_is_read_as_a_text() -> None:
-    """A document that shows an output of ours, as a README may, is not mistaken for a merge."""
+    """A document that quotes our output, as a README may, is not mistaken for a merge."""
     text = _ENGLISH * 3 + "\n\n" + analysis("Short. Text.")
     output = analysis(text)
     assert f"*Characters {len(text):,} · sentences " in output
@@ -155,12 +155,12 @@ def test_a_text_that_only_contains_a_report_is_read_as_a_text() -> None:
     ],
 )
 def test_the_smallest_texts_get_an_answer(text: str, expected: str) -> None:
-    """One character, only marks, only white space, an emoji: a report all the same."""
+    """One character, only marks, only white space, or an emoji still give a report."""
     assert analysis(text) == expected
 
 
 def test_tokens_are_estimated_from_the_bytes_of_both_sides() -> None:
-    """Four UTF-8 bytes a token, rounded up; the instructions count as input."""
+    """Four UTF-8 bytes are a token, rounded up. The instructions count as input."""
     assert [estimated_tokens(text) for text in ("", "a", "abcd", "abcde", "四个汉字")] == [0, 1, 1, 2, 3]
     reply = infer("user text", "system ")
     assert reply.input_tokens == 4
@@ -188,8 +188,10 @@ def test_tokens_are_estimated_from_the_bytes_of_both_sides() -> None:
     ],
 )
 def test_the_work_grows_with_the_text_alone(unit: str) -> None:
-    """At most twenty lines of Python a character, kind or hostile. A pattern that backtracks would take hours for the
-    megabyte; `python -m bench demo` has times."""
+    """Any text, friendly or hostile, takes at most twenty lines of Python a character.
+
+    A regular expression that backtracks would take hours for the megabyte; `python -m bench demo` has times.
+    """
     text = unit * (50_000 // len(unit.encode()))
     assert _lines(text) <= 20 * len(text) + 500
     assert len(analysis(20 * text)) < 1_000
@@ -197,7 +199,7 @@ def test_the_work_grows_with_the_text_alone(unit: str) -> None:
 
 @pytest.mark.parametrize("unit", [_ENGLISH, _CHINESE])
 def test_a_chunk_of_the_default_size_costs_little(unit: str) -> None:
-    """The demo must not hide what the Worker itself costs: a chunk takes 10,000 lines at most."""
+    """The demo must not hide the Worker's own cost: a chunk takes 10,000 lines at most."""
     assert _lines((unit * 20)[:6000]) <= 10_000
 
 

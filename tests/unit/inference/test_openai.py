@@ -80,7 +80,7 @@ def failure(answer: HttpReply | BaseException, call: ModelCall = CALL) -> errors
 
 
 def test_a_call_is_one_request_with_the_text_verbatim() -> None:
-    """The user message is the text and nothing else, the system message the instructions, the key a bearer token."""
+    """The user message is only the text, the system message the instructions, the key a bearer token."""
     made, http = provider(reply(200, completion("fine", {"prompt_tokens": 7, "completion_tokens": 2})))
     assert asyncio.run(made.infer(CALL)) == ModelReply("fine", 7, 2)
     [(method, url, headers, body, timeout, most)] = http.requests
@@ -114,7 +114,7 @@ def test_a_call_is_one_request_with_the_text_verbatim() -> None:
     ],
 )
 def test_what_a_call_asks_is_sent_in_the_servers_spelling(base_url: str, model: str, spelling: str) -> None:
-    """Each field goes into the body, and the most that may be written under one name, never under both."""
+    """Each field goes into the body. The token limit has one of two names, never both."""
     http = ScriptedHttp(reply(200, completion("fine")))
     made = OpenAIProvider(http, base_url=base_url, api_key=None, model=None)
     call = ModelCall("a", "b", model, max_output_tokens=9, temperature=0.0, options={"top_p": 0.5, "stop": ["x"]})
@@ -147,18 +147,18 @@ def ended(reason: object, content: object = "fine") -> HttpReply:
     ],
 )
 def test_why_an_output_ends(reason: object, read: str | None) -> None:
-    """The provider's word, made short and fit to be shown; those for an output that is too long are one."""
+    """The provider's word is shortened and made fit to show. Words for an output that is too long become one."""
     assert infer(ended(reason)).finish_reason == read
 
 
 @pytest.mark.parametrize("content", [None, ""])
 def test_what_a_filter_kept_back_is_an_empty_output(content: object) -> None:
-    """The same call would be kept back again: it is not tried again, and it is marked."""
+    """The same call would be filtered again, so it is not retried, and its output is marked."""
     assert infer(ended("content_filter", content)) == ModelReply("", 0, 0, "content_filter")
 
 
 def test_a_cut_before_the_first_word_names_the_cause() -> None:
-    """A model that thinks may use up what it may write before it says anything."""
+    """A thinking model may use up its token limit before it says anything."""
     error = failure(ended("length", ""))
     assert isinstance(error, errors.ModelReplyMalformed)
     assert "maxOutputTokens" in str(error)
@@ -181,7 +181,7 @@ def test_the_default_model_can_be_overridden() -> None:
 
 
 def test_text_parts_are_joined() -> None:
-    """Content may be a list of parts; only text counts."""
+    """Content may be a list of parts. Only text counts."""
     parts = [{"type": "text", "text": "a"}, {"type": "image", "text": "x"}, 7, {"type": "text", "text": "b"}]
     assert infer(reply(200, completion(parts))).output == "ab"
 
@@ -195,13 +195,13 @@ def test_text_parts_are_joined() -> None:
     ],
 )
 def test_what_the_database_cannot_hold_is_replaced(body: bytes, output: str) -> None:
-    """NUL and lone surrogates become U+FFFD; pairs and escaped backslashes stay as they are."""
+    """NUL and lone surrogates become U+FFFD. Pairs and escaped backslashes stay unchanged."""
     assert infer(reply(200, body)).output == output
 
 
 @pytest.mark.parametrize("junk", [True, -1, 1.5, "7", None, [], 10**30])
 def test_senseless_counts_are_zero(junk: object) -> None:
-    """The provider's counts are added up in the database: nothing but a plausible count may get there."""
+    """The database adds up the provider's counts, so only plausible ones may reach it."""
     body = completion("fine", {"prompt_tokens": junk, "completion_tokens": 3})
     assert infer(reply(200, body)) == ModelReply("fine", 0, 3)
 
@@ -229,14 +229,14 @@ def test_senseless_counts_are_zero(junk: object) -> None:
     ],
 )
 def test_a_reply_without_usable_output_is_malformed(body: bytes) -> None:
-    """Not JSON, another shape, no text, too much text, nesting that would end the interpreter: all transient."""
+    """Invalid JSON, another shape, no text, too much text, or too deep nesting are all transient."""
     error = failure(HttpReply(200, {}, body))
     assert type(error) is errors.ModelReplyMalformed
     assert error.retryable
 
 
 def test_the_longest_output_is_accepted() -> None:
-    """The limit itself is still within the limit."""
+    """An output of exactly the limit is accepted."""
     text = "x" * limits.OUTPUT_CHARS_MOST
     assert infer(reply(200, completion(text))).output == text
 
@@ -253,7 +253,7 @@ STATUSES: list[tuple[int, type[errors.ModelError]]] = [
 
 @pytest.mark.parametrize(("status", "kind"), STATUSES)
 def test_statuses_have_their_error(status: int, kind: type[errors.ModelError]) -> None:
-    """Each status becomes exactly one kind of error, and the message names it and what the provider said."""
+    """Each status becomes exactly one kind of error. The message has the status and the provider's words."""
     error = failure(reply(status, {"error": {"message": "because"}}))
     assert type(error) is kind
     assert str(status) in str(error)
@@ -262,7 +262,7 @@ def test_statuses_have_their_error(status: int, kind: type[errors.ModelError]) -
 
 @pytest.mark.parametrize("status", [400, 403, 429])
 def test_a_used_up_allowance_is_not_a_rate_limit(status: int) -> None:
-    """OpenAI says `insufficient_quota` with a 429: waiting does not help."""
+    """OpenAI says `insufficient_quota` with a 429, for which waiting does not help."""
     error = failure(reply(status, {"error": {"message": "pay", "code": "insufficient_quota"}}, retry_after="2"))
     assert type(error) is errors.ModelQuotaExhausted
     assert not error.retryable
@@ -277,7 +277,7 @@ def test_a_used_up_allowance_is_not_a_rate_limit(status: int) -> None:
     ],
 )
 def test_the_network_has_its_errors(raised: HttpError, kind: type[errors.ModelError]) -> None:
-    """Each way for no reply to come is told apart, and all are transient."""
+    """Each kind of missing reply has its own error, and all are transient."""
     error = failure(raised)
     assert type(error) is kind
     assert error.retryable
@@ -316,7 +316,7 @@ DATE = "Tue, 24 Nov 2026 14:00:00 GMT"
     ],
 )
 def test_retry_after_is_read_in_all_its_forms(headers: dict[str, str], seconds: float | None) -> None:
-    """Seconds, decimals, milliseconds and dates; what makes no sense is None, and nothing passes the maximum."""
+    """Seconds, decimals, milliseconds and dates are read. Nonsense is None, and nothing exceeds the maximum."""
     assert retry_after_seconds(headers) == seconds
     error = failure(HttpReply(429, headers, b""))
     assert isinstance(error, errors.ModelRateLimited)
@@ -349,7 +349,7 @@ def test_no_retry_after_breaks_the_parser(headers: dict[str, str]) -> None:
 @example(200, b'{"choices":[{"message":{"content":"\\ud800"}}],"usage":{"prompt_tokens":1e400}}')
 @example(400, b'{"error":{"message":"\\ud800\\u0000\\n"}}')
 def test_any_reply_gives_output_or_a_model_error(status: int, body: bytes) -> None:
-    """Whatever comes back, the caller sees a storable reply or a ModelError whose text can be shown."""
+    """For any reply, the caller sees a storable reply or a ModelError whose text can be shown."""
     try:
         got = infer(HttpReply(status, {}, body))
         shown, kept = "", got.output
@@ -362,7 +362,7 @@ def test_any_reply_gives_output_or_a_model_error(status: int, body: bytes) -> No
 
 
 def test_the_cause_holds_no_key_and_no_text() -> None:
-    """A provider that quotes the key, the text or the instructions in its refusal does not get them into our logs."""
+    """If a provider quotes the key, the text or the instructions in its refusal, they do not reach our logs."""
     said = f"Bad key {KEY}; cut {KEY[:14]}; '{CALL.user}' and {CALL.user[5:30]!r}; told to {CALL.system}\n\x1b[31m"
     message = str(failure(reply(400, {"error": {"message": said}})))
     for hidden in (KEY, KEY[:14], "Ishmael. Some years", "多久以前", "Summarise the part"):
@@ -373,14 +373,14 @@ def test_the_cause_holds_no_key_and_no_text() -> None:
 
 @given(st.text(min_size=12, max_size=300), st.text(max_size=50), st.text(max_size=50))
 def test_no_stretch_of_the_text_survives_in_a_cause(text: str, before: str, after: str) -> None:
-    """Wherever the text is quoted, no 12 characters of it in a row are left."""
+    """Wherever the text is quoted, no 12 consecutive characters of it are left."""
     kept = replies.cause(before + text + after, client_texts=[text])
     normal = " ".join(text.split())
     assert not any(normal[i : i + 12] in kept for i in range(len(normal) - 11) if normal[i : i + 12].isprintable())
 
 
 def test_a_long_cause_is_shortened() -> None:
-    """The message stays one line of bounded length, whatever the provider sends."""
+    """The message stays one line of limited length, whatever the provider sends."""
     message = str(failure(reply(500, {"error": {"message": "wh\ny " * 10_000}})))
     assert len(message) <= replies.CAUSE_CHARS_MOST + len("the provider answered 500: ")
     assert message.endswith("…")
@@ -437,7 +437,7 @@ def listing(*models: dict[str, object]) -> HttpReply:
         (listing({"id": "/models/a.gguf", "owned_by": "llamacpp"}), True),  # llama.cpp, under any name
         (listing({"id": "/models/a.gguf", "owned_by": "me"}), True),  # llama-cpp-python likewise
         (listing({"id": "a", "owned_by": "me"}, {"id": "b", "owned_by": "me"}), False),
-        (listing(), True),  # it lists none, so nothing is known
+        (listing(), True),  # an empty list tells nothing
         (reply(200, {"data": "none"}), True),
         (reply(200, ["other"]), True),
         (listing({"id": 7}), False),
@@ -445,7 +445,7 @@ def listing(*models: dict[str, object]) -> HttpReply:
     ],
 )
 def test_a_probe_looks_for_the_model(answer: HttpReply, is_there: bool) -> None:
-    """A model that the server does not list fails every call; the variable is named. No list is no sign of trouble."""
+    """If the server does not list the model, every call would fail, and the variable is named. No list is no fault."""
     made, _ = provider(answer, model="test-model")
     health = asyncio.run(made.probe())
     assert health.status == ("healthy" if is_there else "degraded")
@@ -453,12 +453,12 @@ def test_a_probe_looks_for_the_model(answer: HttpReply, is_there: bool) -> None:
 
 
 def test_a_probe_without_a_key_says_that_one_is_wanted() -> None:
-    """401 without a key is a missing setting, not a bad key."""
+    """401 without a key means a missing setting, not a bad key."""
     assert "AI_API_KEY" in asyncio.run(provider(reply(401, {}), key=None)[0].probe()).detail
 
 
 def test_a_refusal_repeats_no_option() -> None:
-    """What a client puts into an option is its own text, and is struck out like the rest of it; names stay."""
+    """A client's text in an option is struck out like its other texts. Names stay."""
     call = ModelCall("a", "b", "m", options={"stop": ["a secret word of mine"], "presence_penalty": 1})
     said = "presence_penalty with stop 'a secret word of mine' is not supported"
     error = failure(reply(400, {"error": {"message": said}}), call)

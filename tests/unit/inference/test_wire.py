@@ -16,7 +16,7 @@ CALLS = [
 
 @pytest.mark.parametrize("call", CALLS)
 def test_a_call_arrives_as_it_was_sent(call: ModelCall) -> None:
-    """All of it, also where RPC turns whole numbers into others of the same value."""
+    """The call is complete, even if RPC changes the type of whole numbers."""
     sent = json.loads(json.dumps(wire.write_call(call)))
     assert wire.read_call(sent) == call
     assert all(value is None or isinstance(value, str | int | float) for value in sent.values())
@@ -24,13 +24,13 @@ def test_a_call_arrives_as_it_was_sent(call: ModelCall) -> None:
 
 @pytest.mark.parametrize("reason", [None, "length"])
 def test_an_output_arrives_as_it_was(reason: str | None) -> None:
-    """With its counts, and with why it ends."""
+    """The output has its counts and the reason for its end."""
     reply = ModelReply("fine", 7, 3, reason)
     assert wire.read_outcome(json.loads(json.dumps(wire.write_outcome(reply)))) == reply
 
 
 def test_an_output_says_which_lane_it_comes_from() -> None:
-    """As its coordinator chose. A failure stays what it is."""
+    """The lane is named as its coordinator chose. A failure stays unchanged."""
     fine, failed = wire.write_outcome(ModelReply("fine", 7, 3)), wire.write_outcome(ModelRefused("no"))
     assert wire.read_outcome(json.loads(json.dumps(wire.from_lane(fine, 4)))) == ModelReply("fine", 7, 3, lane=4)
     assert type(wire.read_outcome(wire.from_lane(failed, 4))) is ModelRefused
@@ -38,5 +38,5 @@ def test_an_output_says_which_lane_it_comes_from() -> None:
 
 @pytest.mark.parametrize("kind", [ModelRefused, ModelUnavailable, ModelTimeout])
 def test_what_crosses_is_plain(kind: type[ModelError]):
-    """A member of an enumeration cannot be cloned on its way from one object to another: a lane's answer was lost."""
+    """An enumeration's member cannot be cloned on its way between objects, and once a lane's answer was lost for it."""
     assert {type(value) for value in wire.write_outcome(kind("why")).values()} <= {str, float, type(None)}

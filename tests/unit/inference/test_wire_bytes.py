@@ -1,6 +1,6 @@
-"""Bytes that go over wires beside texts and outputs. None may grow unnoticed: each bound is today's figure and 5 %.
+"""Bytes sent besides texts and outputs. None may grow unnoticed: each limit is today's figure plus 5 %.
 
-D1 and a provider are other machines, and whatever is sent to them is written in Python first.
+D1 and a provider are other machines, and Python must write everything that is sent to them.
 """
 
 import asyncio
@@ -34,12 +34,12 @@ def api() -> Iterator[ApiBench]:
 
 
 def within(measured: int, today: int) -> bool:
-    """Whether a figure is today's, within 5 %: one that has shrunk is to be noted here as well."""
+    """Whether a figure is today's, within 5 %. A figure that has shrunk must be noted here as well."""
     return 0.95 * today <= measured <= 1.05 * today
 
 
 def test_what_a_run_of_20_chunks_sends_to_d1(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All statements of the run and their values. A text of 20 letters and its outputs are next to nothing of that."""
+    """All statements of the run and their values. A text of 20 letters and its outputs are a negligible part."""
     sent: list[int] = []
     batch = bench.database.batch
 
@@ -51,7 +51,7 @@ def test_what_a_run_of_20_chunks_sends_to_d1(bench: WorkerBench, monkeypatch: py
     monkeypatch.setattr(bench.database, "batch", counted)
     bench.run()
     assert bench.task().status == "completed"
-    assert len(sent[:-1]) == 5  # the claim, three waves, the end; the last is this test's own look
+    assert len(sent[:-1]) == 5  # the claim, three waves, the end; the last is this test's own read
     assert within(sum(sent[:-1]), 17_413), sent
 
 

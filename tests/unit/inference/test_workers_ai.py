@@ -15,7 +15,7 @@ CALL = ModelCall(system="Summarise the part.", user="Call me Ishmael. Some years
 
 
 class ScriptedAi:
-    """Gives one result or raises one error, and keeps the calls; `hangs` never answers."""
+    """Returns one result or raises one error, and keeps the calls. `hangs` never answers."""
 
     def __init__(self, answer: object, *, hangs: bool = False) -> None:
         self.answer = answer
@@ -42,7 +42,7 @@ def failure(answer: object) -> errors.ModelError:
 
 
 def test_a_call_runs_the_model_once_with_the_text_verbatim() -> None:
-    """One run, the text as the one user message, and a limit on output that does not cut answers at 256 tokens."""
+    """One run has the text as the one user message, and a token limit that does not cut answers at 256 tokens."""
     ai = ScriptedAi({"response": "fine", "usage": {"prompt_tokens": 7, "completion_tokens": 2}})
     made = WorkersAIProvider(ai, model=None, timeout_seconds=5)
     assert asyncio.run(made.infer(CALL)) == ModelReply("fine", 7, 2)
@@ -51,7 +51,7 @@ def test_a_call_runs_the_model_once_with_the_text_verbatim() -> None:
 
 
 def test_what_a_call_asks_is_sent_along() -> None:
-    """The call's own most tokens take the place of the usual ones."""
+    """The call's own token limit replaces the usual one."""
     ai = ScriptedAi({"response": "fine"})
     call = ModelCall("a", "b", "m", max_output_tokens=9, temperature=1.5, options={"seed": 3})
     asyncio.run(WorkersAIProvider(ai, model=None, timeout_seconds=5).infer(call))
@@ -72,7 +72,7 @@ def test_what_a_call_asks_is_sent_along() -> None:
     ],
 )
 def test_why_an_output_ends(result: object, reason: str | None) -> None:
-    """The platform's own shape does not say it: an output that is as long as it may be was cut off."""
+    """The platform's own shape has no reason: an output of exactly the limit was cut off."""
     assert infer(result).finish_reason == reason
 
 
@@ -106,7 +106,7 @@ def test_an_openai_shaped_result_is_read() -> None:
     ],
 )
 def test_a_result_without_text_is_malformed(result: object) -> None:
-    """Any other shape is a reply that may be better the next time."""
+    """Any other shape is a bad reply, which may be better the next time."""
     assert type(failure(result)) is errors.ModelReplyMalformed
 
 
@@ -165,7 +165,7 @@ WINDOW = "The estimated number of input tokens (155740) exceeded this model cont
     ],
 )
 def test_a_request_that_can_never_pass_is_refused_at_once(said: str) -> None:
-    """One beyond the context window, by code or by words alone, and what an unlisted code says is at fault."""
+    """This applies to a text beyond the context window, by code or only by words, and to an unlisted code's faults."""
     assert type(failure(RuntimeError(said))) is errors.ModelRefused
 
 
@@ -180,7 +180,7 @@ def test_what_may_pass_is_tried_again(said: str) -> None:
 
 @pytest.mark.parametrize("shape", ["choices", "response"])
 def test_thoughts_in_the_output_are_taken_out(shape: str) -> None:
-    """A model that thinks aloud has its answer behind its thoughts; thoughts alone are no output."""
+    """The answer of a model that thinks aloud follows its thoughts. Thoughts alone are no output."""
 
     def result(text: str) -> object:
         return {"response": text} if shape == "response" else {"choices": [{"message": {"content": text}}]}
@@ -192,7 +192,7 @@ def test_thoughts_in_the_output_are_taken_out(shape: str) -> None:
 
 
 def test_the_default_models_answer_is_read() -> None:
-    """Its documented shape: a chat completion, with what it thought apart from what it says."""
+    """The documented shape is a chat completion with the thoughts apart from the answer."""
     message = {"role": "assistant", "content": "fine", "reasoning_content": "Hm.", "tool_calls": []}
     choice = {"index": 0, "message": message, "finish_reason": "stop", "stop_reason": None, "logprobs": None}
     usage = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
@@ -201,7 +201,7 @@ def test_the_default_models_answer_is_read() -> None:
 
 
 def test_the_cause_holds_no_text() -> None:
-    """A platform error that quotes the text does not get it into our logs."""
+    """If a platform error quotes the text, the text does not reach our logs."""
     message = str(failure(RuntimeError(f"5004: Invalid data: {CALL.user}\n{CALL.system}")))
     assert "Ishmael" not in message
     assert "Summarise" not in message
@@ -209,7 +209,7 @@ def test_the_cause_holds_no_text() -> None:
 
 
 def test_the_time_limit_ends_a_call() -> None:
-    """A binding that never answers is a timeout after the time stated."""
+    """A call to a binding that never answers times out after the stated time."""
     made = WorkersAIProvider(ScriptedAi(None, hangs=True), model=None, timeout_seconds=0.01)
     with pytest.raises(errors.ModelTimeout):
         asyncio.run(made.infer(CALL))
@@ -227,7 +227,7 @@ def test_cancellation_and_interpreter_errors_pass_through() -> None:
 
 
 def test_without_a_binding_calls_are_refused_with_what_to_do() -> None:
-    """The message says which setting is missing, and the probe says the same."""
+    """The message names the missing setting, and so does the probe."""
     made = WorkersAIProvider(None, model=None, timeout_seconds=1)
     with pytest.raises(errors.ModelRefused, match=r"wrangler\.toml"):
         asyncio.run(made.infer(CALL))
@@ -237,7 +237,7 @@ def test_without_a_binding_calls_are_refused_with_what_to_do() -> None:
 
 
 def test_a_probe_makes_no_call() -> None:
-    """Every call is paid: the probe looks at the binding only."""
+    """Every call costs money, so the probe only checks the binding."""
     ai = ScriptedAi({"response": "fine"})
     assert asyncio.run(WorkersAIProvider(ai, model=None, timeout_seconds=1).probe()).status == "healthy"
     assert ai.calls == []

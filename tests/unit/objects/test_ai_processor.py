@@ -27,7 +27,7 @@ LONG = limits.LANES_MOST * limits.LANE_CHUNKS
 
 
 class Storage:
-    """An object's storage; the alarm is kept, not fired."""
+    """An object's storage. The alarm is stored but does not fire."""
 
     def __init__(self) -> None:
         self.values: dict[str, object] = {}
@@ -52,7 +52,7 @@ class Storage:
 
 
 class InFlight:
-    """Counts the calls in flight, of each invocation and, under "all", of all together; keeps the most there were."""
+    """Counts the calls in flight by invocation, and together under "all". Keeps the maximum of each."""
 
     def __init__(self) -> None:
         self.most: Counter[str] = Counter()
@@ -61,20 +61,20 @@ class InFlight:
 
     @contextmanager
     def count(self, key: str) -> Iterator[None]:
-        """Count a call as long as it is out."""
+        """Count a call while it is out."""
         self._now[key] += 1
         self.most[key] = max(self.most[key], self._now[key])
         yield
         self._now[key] -= 1
 
     def of_one_more(self, worker: Worker) -> Worker:
-        """Return the worker of a further invocation, its calls counted."""
+        """Return the worker of another invocation, with counted calls."""
         self._invocations += 1
         return replace(worker, provider=Counted(worker.provider, self, f"invocation {self._invocations}"))
 
     @property
     def most_of_one(self) -> int:
-        """The most that any one invocation had in flight."""
+        """The most calls that any one invocation had in flight."""
         return max(most for key, most in self.most.items() if key != "all")
 
 
@@ -95,7 +95,7 @@ class Counted:
 
 
 class ObjectBench:
-    """A task with its object, and a coordinator whose every group has an invocation of its own."""
+    """A task with its object, and a coordinator that gives every group an invocation of its own."""
 
     def __init__(self, bench: WorkerBench, chunks: int, lane_concurrency: int | None) -> None:
         bench.insert(chunks)
@@ -111,14 +111,14 @@ class ObjectBench:
         self.evict()
 
     def getByName(self, name: str) -> "ObjectBench":  # noqa: N802 - the platform's name
-        """Be the coordinator."""
+        """Act as the coordinator."""
         return self
 
     async def reach(self) -> None:
-        """Give a sign of life."""
+        """Answer that it is alive."""
 
     async def infer(self, task_key: TaskKey, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
-        """Be a lane."""
+        """Act as a lane."""
         self.groups.append(len(calls))
         worker = self.in_flight.of_one_more(self.bench.worker())
         settings = replace(worker.settings, concurrency=self._lane_concurrency)
@@ -131,7 +131,7 @@ class ObjectBench:
             lane.abort(fence)
 
     async def close(self, fence: int) -> None:
-        """Be told goodbye."""
+        """Take the close call."""
         self.closed += 1
         if self.at_close is not None:
             await self.at_close()
@@ -145,24 +145,24 @@ class ObjectBench:
         return START_MS + round(self.bench.loop.time() * 1000)
 
     def evict(self) -> None:
-        """Have the object lose its memory, or get its first."""
+        """Make the object lose its memory, or get its first."""
         self.object = Processor(self.storage, self._worker, self, self._now_ms, Log(lambda line: None))
 
     async def send(self) -> None:
-        """Have the object told of the task."""
+        """Notify the object of the task."""
         await self.object.start(TaskKey("task"), 0)
 
     def start(self) -> None:
         self.bench.do(self.send())
 
     def alarm(self) -> None:
-        """Let one alarm ring."""
+        """Fire one alarm."""
         assert self.storage.alarm_ms is not None
         self.bench.do(self.object.alarm())
 
     @property
     def due_seconds(self) -> float | None:
-        """When the alarm is due, from now; None without one, or without a task to come back for."""
+        """In how many seconds the alarm is due. None without one, or without a task to resume."""
         alarm_ms = self.storage.alarm_ms
         return None if alarm_ms is None or "task" not in self.storage.values else (alarm_ms - self._now_ms()) / 1000
 
@@ -185,7 +185,10 @@ def make():
 
 @pytest.mark.parametrize("concurrency", [2, 4, 6])
 def test_each_lane_has_as_many_calls_in_flight_as_the_variable_says(make, concurrency: int):
-    """AI_CONCURRENCY bounds each invocation, and so each lane; five lanes make it five times as many for the task."""
+    """AI_CONCURRENCY limits each invocation, and so each lane.
+
+    Five lanes make five times as many calls for the task.
+    """
     task = make(concurrency=concurrency)
     task.start()
     task.alarm()
@@ -196,7 +199,7 @@ def test_each_lane_has_as_many_calls_in_flight_as_the_variable_says(make, concur
 
 
 def test_with_one_call_at_a_time_a_long_task_has_no_lanes(make):
-    """AI_CONCURRENCY=1 means one call in flight of the task, however long it is."""
+    """AI_CONCURRENCY=1 means one call of the task in flight, however long it is."""
     task = make(concurrency=1)
     task.start()
     task.alarm()
@@ -207,8 +210,11 @@ def test_with_one_call_at_a_time_a_long_task_has_no_lanes(make):
 
 @pytest.mark.parametrize("lane_concurrency", [1, 2])
 def test_a_lane_keeps_to_its_own_setting(make, lane_concurrency: int):
-    """Groups of six from a sender that another deployment configured: the lane makes the calls in turn, those that get
-    none in time are not started and come again, and each is on the bill once."""
+    """A lane with a smaller setting makes a group's calls in turn.
+
+    A sender with another configuration sends groups of six. Calls that do not start in time are sent again, and each is
+    on the bill once.
+    """
     task = make(lane_concurrency=lane_concurrency, concurrency=6)
     task.start()
     while task.storage.alarm_ms is not None:
@@ -226,8 +232,10 @@ def test_a_lane_keeps_to_its_own_setting(make, lane_concurrency: int):
 
 @pytest.mark.parametrize("ends", ["well", "in a mistake"])
 def test_the_alarm_is_set_before_the_work(make, ends: str):
-    """From the first D1 call on there is an alarm behind a slice that its object may not outlive. The platform has
-    taken the one that rang off already."""
+    """From the first D1 call on an alarm is set, in case the object does not outlive its slice.
+
+    The platform has already removed the alarm that fired.
+    """
     task = make(chunks=1)
     task.start()
     seen: list[float | None] = []
@@ -252,8 +260,10 @@ def test_the_alarm_is_set_before_the_work(make, ends: str):
 
 
 def test_a_retry_that_comes_while_lanes_are_closed_is_kept(make):
-    """The goodbye to the coordinator takes a while. A task that a client puts back meanwhile is worked on at once,
-    not when the sweep finds it."""
+    """If a client puts the task back during the close call, the object works on it at once, without the sweep.
+
+    The close call to the coordinator takes a while.
+    """
     task = make(chunks=limits.LANES_FROM_CHUNKS)
     task.bench.model.act = lambda call, number: ModelRefused("401") if number <= 12 else None
 
@@ -273,7 +283,7 @@ def test_a_retry_that_comes_while_lanes_are_closed_is_kept(make):
 
 
 def test_a_start_that_comes_upon_an_empty_object_is_kept(make):
-    """An alarm without a task cleans up after itself, but not what came while it looked."""
+    """An alarm without a task deletes its own data, but not a start that came while it read."""
     task = make(chunks=1)
     task.storage.alarm_ms = 0
 
@@ -289,7 +299,7 @@ def test_a_start_that_comes_upon_an_empty_object_is_kept(make):
 
 
 def test_a_start_that_comes_during_the_last_failure_is_kept(make):
-    """An object that has failed too often leaves its task to the sweep, but not one that it was just told of."""
+    """An object that has failed too often leaves its task to the sweep, but not a new start."""
     task = make(chunks=1)
     task.broken = True
     task.start()
@@ -313,7 +323,7 @@ def test_a_start_that_comes_during_the_last_failure_is_kept(make):
 
 
 def test_a_start_does_not_wait_for_what_the_slice_before_it_knew(make):
-    """The model asked for ten minutes; who cancels and retries while the slice ends is not kept waiting for them."""
+    """A client that cancels and retries while the slice ends does not wait for the model's ten minutes."""
     task = make(chunks=1)
     task.bench.model.act = lambda call, number: ModelRateLimited("429", 600) if number == 1 else None
     release = task.bench.database.batch
@@ -338,7 +348,7 @@ def test_a_start_does_not_wait_for_what_the_slice_before_it_knew(make):
 
 
 def test_a_start_that_changes_nothing_keeps_the_wait(make):
-    """A repeated start makes the object look again, and then wait as long as before."""
+    """A repeated start makes the object check again, and then wait as long as before."""
     task = make(chunks=1)
 
     def repeat(call: ModelCall, number: int) -> Any:
@@ -361,12 +371,12 @@ def kill(task: ObjectBench) -> None:
     """Begin a slice and kill it half a second later, with the object's memory."""
     run = task.bench.loop.create_task(task.object.alarm())
     task.bench.do(asyncio.sleep(0.5))
-    run.cancel()  # no await of the slice runs again: it is as good as killed
+    run.cancel()  # no await of the slice runs again, so it is as good as killed
     task.evict()
 
 
 def test_a_killed_slice_is_taken_over_at_once(make):
-    """The object comes back within seconds, and waits for no lease of its own predecessor."""
+    """The object resumes within seconds, without waiting for its own old lease."""
     task = make(chunks=6)
     task.start()
     kill(task)
@@ -382,7 +392,7 @@ def test_a_killed_slice_is_taken_over_at_once(make):
 def test_a_slice_is_as_long_as_the_platform_lets_it_be(
     make, monkeypatch: pytest.MonkeyPatch, timeout_seconds: float, seconds: float
 ):
-    """A lane may start the last call 20 s after its announcement, and has a way of 5 s: then 15 minutes are full."""
+    """A lane may start the last call 20 s after its announcement, plus 5 s of way: together that is 15 minutes."""
     made = make(1, timeout_seconds=timeout_seconds, lease_seconds=700.0)
     hosts, run = list[Host](), Worker.run
 
@@ -397,8 +407,10 @@ def test_a_slice_is_as_long_as_the_platform_lets_it_be(
 
 
 def test_a_long_task_that_kills_its_slices_loses_its_lanes_and_rests(make):
-    """30 calls die with the first slice, 3 with the second, one with the last; the object comes back after each rest,
-    without a sweep, and fails the task after ten minutes."""
+    """30 calls die with the first slice, 3 with the second, one with the last.
+
+    The object resumes after each rest, without a sweep, and fails the task after ten minutes.
+    """
     task = make()
     task.start()
     calls: list[int] = []
@@ -416,12 +428,12 @@ def test_a_long_task_that_kills_its_slices_loses_its_lanes_and_rests(make):
 
 
 def test_an_alarm_that_rings_while_a_slice_is_at_work_is_set_anew(make):
-    """Should the platform let it ring all the same, a slice that dies later is not the last one either."""
+    """If the alarm fires during a slice, it is set again, so that a later death of the slice is noticed."""
     task = make(chunks=6)
     task.start()
     run = task.bench.loop.create_task(task.object.alarm())
     task.bench.do(asyncio.sleep(0.5))
-    task.storage.alarm_ms = None  # the platform takes it off before the handler runs
+    task.storage.alarm_ms = None  # the platform removes it before the handler runs
     task.bench.do(task.object.alarm())
     assert task.due_seconds == limits.OBJECT_RETURN_SECONDS
     task.bench.do(run)
@@ -432,7 +444,7 @@ def test_an_alarm_that_rings_while_a_slice_is_at_work_is_set_anew(make):
 
 
 def hold(task: ObjectBench, meanwhile: Callable[[], Any], after: float = 3.0) -> float:
-    """Let an alarm ring for calls of 100 s; return how long after `meanwhile` its slice was over."""
+    """Fire an alarm for calls of 100 s. Returns how long after `meanwhile` its slice was over."""
     task.bench.model.seconds = lambda number: 100.0
     task.start()
 
@@ -448,7 +460,7 @@ def hold(task: ObjectBench, meanwhile: Callable[[], Any], after: float = 3.0) ->
 
 @pytest.mark.parametrize("chunks", [2, LONG])
 def test_an_object_that_is_told_lets_go_at_once(make, chunks: int):
-    """Its own calls, and those of its lanes, are ended, and it forgets the task."""
+    """Its own calls and its lanes' calls are ended, and it forgets the task."""
     task = make(chunks=chunks)
 
     async def end() -> None:
@@ -462,7 +474,7 @@ def test_an_object_that_is_told_lets_go_at_once(make, chunks: int):
 
 
 def test_an_object_whose_task_is_put_back_goes_on_with_it_at_once(make):
-    """The word of the cancellation was lost. The start after the retry makes the old slice look, and let go."""
+    """The report of the cancellation was lost. The start after the retry makes the old slice check, and let go."""
     task = make(chunks=2)
 
     async def put_back() -> None:
@@ -479,7 +491,7 @@ def test_an_object_whose_task_is_put_back_goes_on_with_it_at_once(make):
 
 
 def test_what_an_object_was_told_of_an_earlier_claim_ends_no_later_one(make):
-    """The word came before the slice, when nothing was at work, or names an earlier fence."""
+    """The report came before the slice, when nothing was at work, or has an earlier fence."""
     task = make(chunks=2)
     task.bench.do(task.object.ended(1))
     assert hold(task, lambda: task.object.ended(0)) == 97.0

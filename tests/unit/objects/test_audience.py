@@ -1,4 +1,4 @@
-"""Who waits at a task's object for word of it: what they are told, when, and for how long the object holds them."""
+"""Callers that wait at a task's object for a report: what they hear, when, and how long the object holds them."""
 
 import asyncio
 from collections.abc import Awaitable, Iterator
@@ -29,7 +29,7 @@ class Bench:
         self.audience = Audience(lambda: self.at_work)
 
     def heard(self, since: Mark, *acts: tuple[float, Any], quiet: float = 0.0, seconds: float = 25.0) -> Any:
-        """Wait for word while acts are done at their times; return what was heard, and when."""
+        """Wait for a report while acts are done at their times. Returns what was heard, and when."""
 
         async def play() -> tuple[bool | None, float]:
             began = self.loop.time()
@@ -47,7 +47,7 @@ class Bench:
         return lambda: self.audience.tell(Mark(fence, step), ended)
 
     def rest(self) -> None:
-        """Be an act: the slice is over."""
+        """An act: the slice is over."""
         self.at_work = False
         self.audience.look_up()
 
@@ -61,18 +61,18 @@ def bench() -> Iterator[Bench]:
 
 
 def test_word_comes_with_the_write(bench: Bench):
-    """At once, for whoever has not seen it."""
+    """Callers that have not seen a write hear of it at once."""
     assert bench.heard(Mark(1, 4), (3.0, bench.wrote(1, 5))) == (True, 3.0)
 
 
 def test_word_from_before_the_call_is_not_lost(bench: Bench):
-    """The write landed between the caller's look and its call."""
+    """The write landed between the caller's read and its call."""
     bench.wrote(1, 5)()
     assert bench.heard(Mark(1, 4)) == (True, 0.0)
 
 
 def test_what_the_caller_has_seen_is_no_word(bench: Bench):
-    """The same write, told twice, and one of an earlier life of the task."""
+    """The same write reported twice, and a write of an earlier life of the task, are no reports."""
     bench.wrote(1, 5)()
     assert bench.heard(Mark(1, 5), (2.0, bench.wrote(1, 5))) == (False, 25.0)
     bench.wrote(1, LAST_STEP, ended=True)()
@@ -80,21 +80,21 @@ def test_what_the_caller_has_seen_is_no_word(bench: Bench):
 
 
 def test_a_word_that_comes_late_takes_none_back(bench: Bench):
-    """The end of an earlier claim is told behind a write of a later one."""
+    """The end of an earlier claim is reported after a write of a later one."""
     bench.wrote(2, 3)()
     bench.wrote(1, LAST_STEP, ended=True)()
     assert bench.heard(Mark(2, 2), quiet=9.0) == (True, 9.0)
 
 
 def test_within_the_quiet_time_only_an_end_is_told(bench: Bench):
-    """Other word waits until that is over; so a quick task costs no more looks than before."""
+    """Other reports wait until the quiet time is over, so a quick task costs no more reads than before."""
     assert bench.heard(Mark(1, 4), (1.0, bench.wrote(1, 5)), quiet=6.0) == (True, 6.0)
     ends = (2.0, bench.wrote(1, 9, ended=True))
     assert bench.heard(Mark(1, 5), (1.0, bench.wrote(1, 6)), ends, quiet=6.0) == (True, 2.0)
 
 
 def test_nobody_is_held_by_an_object_that_does_not_work(bench: Bench):
-    """It would be kept awake, which costs. Who is held when the work ends is let go, with the word that there is."""
+    """Holding callers would keep an idle object awake, which costs money. At the end of its work it releases them."""
     assert bench.heard(Mark(1, 4), (7.0, bench.rest), quiet=20.0) == (None, 7.0)
     assert bench.heard(Mark(1, 4)) == (None, 0.0)
     bench.at_work = True
@@ -103,13 +103,13 @@ def test_nobody_is_held_by_an_object_that_does_not_work(bench: Bench):
 
 
 def test_nobody_is_held_for_long(bench: Bench):
-    """However long the caller would wait."""
+    """This limit applies however long the caller would wait."""
     assert bench.heard(Mark(1, 4), seconds=9.0) == (False, 9.0)
     assert bench.heard(Mark(1, 4), seconds=1e9) == (False, limits.WAIT_SECONDS_MOST)
 
 
 def test_an_object_holds_so_many_callers_and_no_more(bench: Bench):
-    """Those beyond look by themselves; when others leave there is room again."""
+    """Further callers read by themselves. When others leave, there are free places again."""
 
     async def play() -> list[bool | None]:
         hearing = [asyncio.ensure_future(bench.audience.hear(Mark(1, 4), 0.0, 25.0)) for _ in range(33)]
@@ -130,18 +130,18 @@ def test_an_object_holds_so_many_callers_and_no_more(bench: Bench):
 
 
 class Objects:
-    """Objects whose `hear` gives what it is made with."""
+    """Objects whose `hear` returns a given answer."""
 
     def __init__(self, answer: Awaitable[object]) -> None:
         self._answer = answer
         self.asked: list[tuple[object, ...]] = []
 
     def getByName(self, name: str) -> Any:  # noqa: N802 - the platform's name
-        """Return one."""
+        """Return one of them."""
         return self
 
     async def hear(self, *args: object) -> object:
-        """Be asked."""
+        """Take the question."""
         self.asked.append(args)
         return await self._answer
 
@@ -158,7 +158,7 @@ async def give(value: object) -> object:
     [(True, True), (False, False), (None, None), ("yes", None), (AttributeError("hear"), None), (OSError(), None)],
 )
 def test_asking_never_fails(answer: object, heard: bool | None):
-    """An object that cannot be reached, or of the code before, is as one that has no word."""
+    """An object that cannot be reached, or has older code, counts as one without a report."""
     objects, meter = Objects(give(answer)), Meter()
     teller = ObjectTeller(objects, meter, NOBODY)
     assert asyncio.run(teller.hear(TASK, Mark(3, 4), 1.0, 5.0)) is heard
@@ -166,7 +166,7 @@ def test_asking_never_fails(answer: object, heard: bool | None):
 
 
 def test_an_object_that_never_answers_is_given_up():
-    """Two seconds after it should have."""
+    """The caller gives up two seconds after the answer was due."""
     loop = Loop()  # type: ignore[abstract]
     teller = ObjectTeller(Objects(asyncio.Event().wait()), Meter(), NOBODY)
     assert loop.run_until_complete(teller.hear(TASK, Mark(3, 4), 1.0, 5.0)) is None
@@ -175,7 +175,7 @@ def test_an_object_that_never_answers_is_given_up():
 
 
 def test_without_objects_nobody_is_asked():
-    """A deployment that binds none."""
+    """The deployment binds no objects."""
     meter = Meter()
     assert asyncio.run(ObjectTeller(None, meter, NOBODY).hear(TASK, Mark(3, 4), 1.0, 5.0)) is None
     assert meter.subrequests == 0
@@ -185,7 +185,7 @@ def test_without_objects_nobody_is_asked():
 
 
 def test_marks_only_rise():
-    """A worker that has lost its claim says nothing of the one after it."""
+    """A worker that has lost its claim says nothing about the next one."""
     marks = Marks()
     marks.wrote(TASK, Mark(2, 1), until=9.0)
     marks.left(TASK, 1, ended=True)
@@ -197,7 +197,7 @@ def test_marks_only_rise():
 
 
 def test_who_ends_a_task_leaves_a_mark_only_where_a_worker_has_left_one():
-    """Nobody looks for another one."""
+    """Without a worker's mark, no reader in the isolate waits for one."""
     marks = Marks()
     marks.ended(TASK)
     assert marks.find(TASK) is None
@@ -207,7 +207,7 @@ def test_who_ends_a_task_leaves_a_mark_only_where_a_worker_has_left_one():
 
 
 def test_marks_are_bounded():
-    """The oldest goes; one that is renewed is not old."""
+    """The oldest mark is dropped. A renewed mark is not old."""
     marks = Marks()
     for number in range(limits.MARKS_MOST):
         marks.wrote(TaskKey(f"local:{number}"), Mark(1, 0), until=1.0)

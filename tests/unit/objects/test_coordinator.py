@@ -1,4 +1,4 @@
-"""The coordinator's own cleaning up."""
+"""How a coordinator cleans up after itself."""
 
 import asyncio
 import sqlite3
@@ -58,14 +58,14 @@ def storage() -> Iterator[Storage]:
 
 
 class AnsweringLanes:
-    """Lanes that answer at once, or fail; `asked` are their names."""
+    """Lanes that answer at once, or fail. `asked` are their names."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.failing: set[str] = set()
 
     def getByName(self, name: str) -> Any:  # noqa: N802 - the platform's name
-        """Return one."""
+        """Return one of them."""
         self.asked.append(name)
         return self
 
@@ -80,7 +80,7 @@ class Lanes:
     """Lanes that never answer."""
 
     def getByName(self, name: str) -> Any:  # noqa: N802 - the platform's name
-        """Return one."""
+        """Return one of them."""
         return self
 
     async def infer(self, *_args: Any) -> Any:
@@ -89,8 +89,11 @@ class Lanes:
 
 
 def test_a_coordinator_whose_clock_is_behind_does_not_spin(storage: Storage) -> None:
-    """Its alarm comes while calls are out, by its own clock: it sleeps for long, and is not woken at once by an alarm
-    that lies ahead for it and behind the platform. When they are overdue it cleans up."""
+    """A coordinator whose clock is behind sleeps long, and cleans up when its calls are overdue.
+
+    Its alarm comes while calls are out, by its own clock. It must not set an alarm that is ahead for it but past for
+    the platform, which would wake it at once.
+    """
     now_ms = NOW_MS
     coordinator = Coordinator(storage, Lanes(), lambda: now_ms, Log(lambda _line: None))
 
@@ -109,7 +112,7 @@ def test_a_coordinator_whose_clock_is_behind_does_not_spin(storage: Storage) -> 
 
 
 def test_the_alarm_is_set_again_when_half_of_its_time_is_over(storage: Storage) -> None:
-    """Setting it takes a row. It lies ahead by half an idle time at least, also after a clock that jumped."""
+    """Setting the alarm costs a row. It lies ahead by at least half an idle time, also after a clock jump."""
     now_ms = NOW_MS
     coordinator = Coordinator(storage, AnsweringLanes(), lambda: now_ms, Log(lambda _line: None))
     for moment in (0, 1, IDLE_MS // 2, IDLE_MS // 2 + 1, IDLE_MS // 2 + 2, 0):
@@ -117,14 +120,14 @@ def test_the_alarm_is_set_again_when_half_of_its_time_is_over(storage: Storage) 
         asyncio.run(coordinator.infer(TaskKey("task"), 1, 2, [{}], SECONDS))
     assert [at - NOW_MS - IDLE_MS for at in storage.alarms] == [0, IDLE_MS // 2 + 1, 0]
     asyncio.run(coordinator.close(1))
-    asyncio.run(coordinator.abort(TaskKey("task"), 1))  # what it opens again is to be cleaned up again
+    asyncio.run(coordinator.abort(TaskKey("task"), 1))  # what it opens again must be cleaned up again
     assert len(storage.alarms) == 4
 
 
 def test_an_alarm_that_could_not_be_set_is_set_by_the_next_group(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A storage that refuses once leaves no coordinator that nothing cleans up."""
+    """If the storage refuses once, the next group sets the alarm, so the coordinator is cleaned up."""
     coordinator = Coordinator(storage, AnsweringLanes(), lambda: NOW_MS, Log(lambda _line: None))
 
     async def refuse(at_ms: int) -> None:
@@ -139,8 +142,10 @@ def test_an_alarm_that_could_not_be_set_is_set_by_the_next_group(
 
 
 def test_a_lane_that_answered_is_taken_again_and_a_lost_one_is_not(storage: Storage) -> None:
-    """A task of many calls gets by with as many names of lanes as are out at a time, and those that were lost. Each
-    outcome says which lane it comes from."""
+    """A task with many calls needs as many lanes' names as are out at a time, plus the lost ones.
+
+    Each outcome names its lane.
+    """
     lanes = AnsweringLanes()
     coordinator = Coordinator(storage, lanes, lambda: NOW_MS, Log(lambda _line: None))
 
@@ -161,7 +166,7 @@ def test_a_lane_that_answered_is_taken_again_and_a_lost_one_is_not(storage: Stor
 
 
 def ask(storage: Storage, now_ms: int) -> str:
-    """Have a new instance, which knows only what is stored, find a lane; return the lane's name."""
+    """Let a new instance, which knows only what is stored, find a lane. Returns the lane's name."""
     lanes = AnsweringLanes()
     made = Coordinator(storage, lanes, lambda: now_ms, Log(lambda _line: None))
     asyncio.run(made.infer(TaskKey("task"), 1, 2, [{}], SECONDS))
@@ -169,7 +174,7 @@ def ask(storage: Storage, now_ms: int) -> str:
 
 
 def test_a_lane_that_was_out_at_an_eviction_is_busy_until_its_deadline(storage: Storage) -> None:
-    """The instance that had sent it out is gone, and nobody gives it back. Past its deadline it counts as free."""
+    """The instance that sent the lane out is gone, so it is never given back. After its deadline it counts as free."""
 
     async def evicted() -> None:
         made = Coordinator(storage, Lanes(), lambda: NOW_MS, Log(lambda _line: None))
@@ -187,7 +192,7 @@ def test_a_lane_that_was_out_at_an_eviction_is_busy_until_its_deadline(storage: 
 def test_a_coordinator_goes_on_with_what_an_earlier_deployment_has_stored(
     storage: Storage, version: int, lane: str
 ) -> None:
-    """A deployment comes while a lane is out: the lane stays busy. What is of another version is forgotten."""
+    """If a deployment comes while a lane is out, the lane stays busy. Data of another version is dropped."""
     storage.exec("CREATE TABLE version (number INTEGER NOT NULL) STRICT")
     storage.exec("INSERT INTO version VALUES (?)", version)
     storage.exec(
@@ -199,7 +204,7 @@ def test_a_coordinator_goes_on_with_what_an_earlier_deployment_has_stored(
 
 
 def test_a_lane_that_gives_no_answer_in_time_is_lost(storage: Storage) -> None:
-    """Its group is given up after the calls' own time and the way there and back; it is never asked again."""
+    """Its group is given up after the calls' own time and the way there and back. The lane is never used again."""
     loop = Loop(max_steps=1_000)  # type: ignore[abstract]
     made = Coordinator(storage, Lanes(), lambda: NOW_MS, Log(lambda _line: None))
     with pytest.raises(TimeoutError):
@@ -211,8 +216,10 @@ def test_a_lane_that_gives_no_answer_in_time_is_lost(storage: Storage) -> None:
 
 
 def test_a_coordinator_goes_on_with_what_the_code_before_it_has_stored(storage: Storage) -> None:
-    """A deployment under a running task: lanes that are out stay busy, and lost ones lost. Whoever changes the tables
-    raises the number, here as well."""
+    """After a deployment under a running task, busy lanes stay busy, and lost ones lost.
+
+    A change of the tables must raise the number, here as well.
+    """
     ask(storage, NOW_MS)
     storage.exec("UPDATE version SET number = 1")
     storage.exec("DELETE FROM out")
@@ -225,8 +232,10 @@ def test_a_coordinator_goes_on_with_what_the_code_before_it_has_stored(storage: 
 def test_the_goodbye_of_an_earlier_claim_leaves_a_later_one_its_lanes(
     storage: Storage, fence: int, cleared: int
 ) -> None:
-    """A consumer says goodbye after its message, when a retry's worker may have sent lanes out already. A sign of life
-    stores nothing, so there is nothing to say goodbye to."""
+    """The close call after a consumer's message leaves a later claim its lanes.
+
+    A retry's worker may have sent lanes out already. A ping stores nothing, so it needs no close call.
+    """
     coordinator = Coordinator(storage, AnsweringLanes(), lambda: NOW_MS, Log(lambda _line: None))
 
     async def say_goodbye() -> None:

@@ -1,4 +1,4 @@
-"""MAX_OBJECTS_AT_WORK: how many tasks objects work on at once, and what becomes of the others."""
+"""MAX_OBJECTS_AT_WORK: how many tasks objects work on at once, and what happens to the others."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -21,7 +21,7 @@ from tests.support.worker_bench import WorkerBench
 
 
 class Objects:
-    """A namespace whose objects note who was told of which task; a queue takes tasks too, or refuses them."""
+    """A namespace whose objects note their starts. A queue takes tasks too, or refuses them."""
 
     def __init__(self) -> None:
         self.started: list[str] = []
@@ -29,7 +29,7 @@ class Objects:
         self.unreachable = False
 
     def getByName(self, name: str) -> "Objects":  # noqa: N802 - the platform's name
-        """Be each object."""
+        """Act as each object."""
         return self
 
     async def start(self, task_key: TaskKey, delay_seconds: float) -> None:
@@ -40,7 +40,7 @@ class Objects:
 
 
 class Deployment:
-    """A Worker with objects, and with a queue if it is given one, over one database."""
+    """A Worker with objects, and optionally with a queue, over one database."""
 
     def __init__(self, most: int | None, queue: Any = None) -> None:
         self.bench = WorkerBench()
@@ -69,17 +69,17 @@ class Deployment:
         return self._entropy.to_bytes(size, "big")
 
     def submit(self, tasks: int, tenant: str = "t") -> list[TaskKey]:
-        """Have a client submit so many tasks, one after the other."""
+        """Let a client submit so many tasks, one after the other."""
         made: list[Submitted] = []
         for _ in range(tasks):
-            self.bench.do(asyncio.sleep(0.001))  # ids are in the order of their milliseconds
+            self.bench.do(asyncio.sleep(0.001))  # ids have the order of their milliseconds
             submission = self.app().api().submission
             made.append(self.bench.do(submission.submit(tenant, TaskRequest(text="x", options=TaskOptions()))))
-            self.bench.do(self.waited.pop())  # it is sent off behind the answer
+            self.bench.do(self.waited.pop())  # it is sent off after the answer
         return [one.task.task_key for one in made]
 
     def sweep(self, seconds: float = 60) -> App:
-        """Let the cron trigger fire after a while."""
+        """Fire the cron trigger after a while."""
         self.bench.do(asyncio.sleep(seconds))
         app = self.app()
         self.bench.do(app.scheduled())
@@ -88,11 +88,11 @@ class Deployment:
         return app
 
     def end(self, key: str) -> None:
-        """Have a client cancel a task."""
+        """Let a client cancel a task."""
         self.bench.do(self.bench.store.cancel(TaskKey(key), 1_000_000))
 
     def places(self) -> int:
-        """How many rows there are of places."""
+        """The number of rows for places."""
         return len(self.bench.database.rows("SELECT id FROM object_places"))
 
 
@@ -110,7 +110,7 @@ def deploy():
 
 
 def test_a_submission_beyond_the_bound_waits(deploy):
-    """Two of five tasks go to objects; the others are accepted and pending, and run nowhere else."""
+    """Two of five tasks go to objects. The others are accepted and pending, and run nowhere."""
     made = deploy(2)
     keys = made.submit(5)
     assert made.objects.started == keys[:2]
@@ -119,7 +119,7 @@ def test_a_submission_beyond_the_bound_waits(deploy):
 
 
 def test_the_sweep_sends_one_for_each_that_ends(deploy):
-    """As soon as a task has ended the next run sends off one that waits, however seldom that is looked at by now."""
+    """When a task has ended, the next run sends off a waiting one, however late the waiting one would be checked."""
     made = deploy(2)
     keys = made.submit(5)
     for _ in range(60):
@@ -135,8 +135,10 @@ def test_the_sweep_sends_one_for_each_that_ends(deploy):
 
 
 def test_a_lost_task_with_a_place_is_reached_behind_those_that_wait(deploy):
-    """Sixty tasks wait and are looked at before it: the object that lost its task is told again, and they are not put
-    in its place."""
+    """Sixty waiting tasks are checked before it.
+
+    Still its object is notified again, and none of them takes its place.
+    """
     made = deploy(1)
     keys = made.submit(61)
     assert made.objects.started == keys[:1]
@@ -149,7 +151,7 @@ def test_a_lost_task_with_a_place_is_reached_behind_those_that_wait(deploy):
 
 @pytest.mark.parametrize("minutes", [0, 4, 90])
 def test_a_backlog_keeps_nobody_elses_task_waiting(deploy, minutes: int):
-    """Two hundred tasks of one tenant wait, however long: the next place is for another tenant's only one."""
+    """Two hundred tasks of one tenant wait, however long. The next place goes to another tenant's only task."""
     made = deploy(2)
     backlog = made.submit(202)
     for _ in range(minutes):
@@ -165,7 +167,7 @@ def test_a_backlog_keeps_nobody_elses_task_waiting(deploy, minutes: int):
 
 
 def test_a_place_goes_to_the_tenant_with_the_fewest_then_to_the_oldest_task(deploy):
-    """Whatever order tasks came in, and however late each is looked at."""
+    """This is so in whatever order tasks came, and however late each is checked."""
     made = deploy(4)
     first = made.submit(4, "a")
     kept = {tenant: made.submit(3, tenant) for tenant in ("c", "a", "b")}
@@ -176,14 +178,15 @@ def test_a_place_goes_to_the_tenant_with_the_fewest_then_to_the_oldest_task(depl
         known = len(made.objects.started)
         made.sweep(1)
         given += made.objects.started[known:]
-    # Of c and b, which have none, c's is older; then b's. Then each has one, and c's is the oldest; then a has none.
+    # Neither c nor b has a place, and c's task is older; then comes b's. Then each has one, and c's is the oldest; then
+    # a has none.
     assert given[:4] == [kept["c"][0], kept["b"][0], kept["c"][1], kept["a"][0]]
     assert set(given) == {key for keys in kept.values() for key in keys}
     assert made.places() <= 4
 
 
 def test_several_places_at_once_are_dealt_out_in_turn(deploy):
-    """As if each had been given on its own."""
+    """The result is the same as giving each place alone."""
     made = deploy(3)
     first = made.submit(3, "a")
     kept = {tenant: made.submit(5, tenant) for tenant in ("a", "b")}
@@ -195,7 +198,7 @@ def test_several_places_at_once_are_dealt_out_in_turn(deploy):
 
 
 def test_a_submission_takes_no_place_that_another_task_waits_for(deploy):
-    """The task whose turn it is gets it at once, from the submission's own dispatch; the new one waits."""
+    """The dispatch of the submission gives the place to the task whose turn it is, and the new task waits."""
     made = deploy(1)
     first, waiting = made.submit(2, "a")
     made.end(first)
@@ -207,7 +210,10 @@ def test_a_submission_takes_no_place_that_another_task_waits_for(deploy):
 
 
 def test_a_task_that_got_a_place_unheard_is_told_by_the_sweep(deploy):
-    """Its object could not be reached when a submission passed the place on: the next sweep tells it, before others."""
+    """When a submission passed the place on, its object could not be reached.
+
+    The next sweep notifies it, before others.
+    """
     made = deploy(1)
     first, waiting, *_ = made.submit(40, "a")
     for _ in range(30):
@@ -222,7 +228,7 @@ def test_a_task_that_got_a_place_unheard_is_told_by_the_sweep(deploy):
 
 
 def test_a_task_that_was_put_back_waits_in_its_turn(deploy):
-    """One that began before, failed and goes on counts as any other that waits."""
+    """A task that had begun, failed and was put back counts like any other waiting task."""
     made = deploy(1)
     failed, first = made.submit(2)
     store = made.bench.store
@@ -240,16 +246,16 @@ def test_a_task_that_was_put_back_waits_in_its_turn(deploy):
 
 @pytest.mark.slow
 def test_who_waits_costs_less_and_less(deploy):
-    """A task that waits is written to when it is looked at, later and later: not each minute."""
+    """A waiting task is only written when it is checked, later and later, not each minute."""
     made = deploy(1)
     made.submit(11)
     rows = sum(made.sweep().meter.rows_written for _ in range(24 * 60))
-    samples = 24 * 12  # of what there is to do, whoever waits
+    samples = 24 * 12  # of the backlog, whatever waits
     assert rows - samples < 11 * 100
 
 
 def test_without_the_variable_no_row_is_written_and_nothing_is_asked(deploy):
-    """Places exist only where the variable is set."""
+    """Places exist only if the variable is set."""
     made = deploy(None)
     keys = made.submit(5)
     assert made.objects.started == keys
@@ -259,7 +265,7 @@ def test_without_the_variable_no_row_is_written_and_nothing_is_asked(deploy):
 
 
 def test_a_place_is_free_again_when_the_task_has_ended_or_goes_another_way(deploy):
-    """A task keeps its place while it waits for its object or is worked on by it, and takes one, however often."""
+    """A task keeps one place while it waits for its object or the object works on it, however often it is sent."""
     made = deploy(None)
     store = made.bench.store
     first, second, third = made.submit(3)
@@ -279,7 +285,7 @@ def test_a_place_is_free_again_when_the_task_has_ended_or_goes_another_way(deplo
 
 
 class Behind(list[Any]):
-    """What goes on behind the answers."""
+    """Work that continues after the answers."""
 
     def append(self, work: Awaitable[None]) -> None:
         """Begin it."""
@@ -287,7 +293,7 @@ class Behind(list[Any]):
 
 
 def poll(made: Deployment, key: TaskKey) -> Task:
-    """Poll a task for a while, as a client does that waits, a minute later."""
+    """Poll a task for a while, like a waiting client, a minute later."""
 
     async def read() -> Task:
         task = await made.bench.store.task(key)
@@ -305,7 +311,7 @@ def poll(made: Deployment, key: TaskKey) -> Task:
 
 
 def test_who_waits_for_a_place_is_not_run_by_whoever_asks(deploy):
-    """Nothing was sent in vain. When there is a place, an object gets the task, as if nobody had asked."""
+    """A poll does not run a task that waits for a place. When a place is free, an object gets the task."""
     made = deploy(1)
     made.waited = Behind()
     first, second = made.submit(2)
@@ -327,7 +333,7 @@ def test_who_waits_for_a_place_is_not_run_by_whoever_asks(deploy):
 
 @pytest.mark.parametrize("swept", [False, True])
 def test_a_place_whose_object_does_not_come_keeps_nobody_waiting(deploy, *, swept: bool):
-    """Alarms are dead: the task that has the place is asked for by nobody, and the one that waits is moved by polls."""
+    """With dead alarms no client asks for the task that has the place, and polls run the one that waits."""
     made = deploy(1)
     made.waited = Behind()
     _, second = made.submit(2)
@@ -341,7 +347,7 @@ def test_a_place_whose_object_does_not_come_keeps_nobody_waiting(deploy, *, swep
 
 
 def test_a_place_of_an_overdue_task_keeps_nobody_waiting(deploy):
-    """No object works on it any more, so it does not count, though nobody has ended it yet."""
+    """No object works on it any more, so it does not count, although its end is not written yet."""
     made = deploy(1)
     first, second = made.submit(2)
     store = made.bench.store
@@ -351,11 +357,11 @@ def test_a_place_of_an_overdue_task_keeps_nobody_waiting(deploy):
 
 
 def test_a_task_that_began_on_the_queue_waits_for_no_place(deploy):
-    """The bound is of objects: whoever stands in for a queue takes no object's place."""
+    """A poll that works instead of a queue takes no object's place, since the limit is for objects."""
     queue = SimpleNamespace(send=None)
 
     async def send(body: Any, options: Any) -> None:
-        """Bring it to nobody."""
+        """Deliver it nowhere."""
 
     queue.send = send
     made = deploy(1, queue)
@@ -370,7 +376,7 @@ def test_a_task_that_began_on_the_queue_waits_for_no_place(deploy):
 
 
 def test_a_full_house_of_objects_leaves_the_queue_alone(deploy):
-    """The bound is of objects: where there is a queue, tasks go there as ever."""
+    """With a queue, tasks go to the queue as usual, since the limit is for objects."""
     queue = SimpleNamespace(send=None)
     sent: list[Any] = []
 
@@ -386,7 +392,7 @@ def test_a_full_house_of_objects_leaves_the_queue_alone(deploy):
 
 @pytest.mark.parametrize("value", ["0", "-1", "1.5", "many", str(limits.OBJECTS_AT_WORK_MOST + 1)])
 def test_a_bound_that_is_none_is_refused(value: str):
-    """It is a whole number of at least 1, or not set."""
+    """The limit is a whole number of at least 1, or not set."""
     with pytest.raises(ConfigurationError, match="MAX_OBJECTS_AT_WORK"):
         load(lambda name: value if name == "MAX_OBJECTS_AT_WORK" else None)
     assert load(lambda name: None).objects_at_work_most is None

@@ -1,4 +1,4 @@
-"""A long task on the queue's route, in virtual time: its lanes, what bounds its host, and the goodbye at its end."""
+"""A long task on the queue's route, in virtual time: its lanes, its host's limits, and the close call at its end."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -118,7 +118,7 @@ class Provider:
 
 
 class QueueBench:
-    """A Worker with a queue, and with objects unless there are none, that is given one message."""
+    """A Worker with a queue, and by default with objects, that is given one message."""
 
     def __init__(self, chunks: int = LONG, *, objects: bool = True, **variables: str) -> None:
         self.bench = WorkerBench()
@@ -148,7 +148,7 @@ class QueueBench:
         return App(self._bindings, load(self._variables.get), runtime, lambda run: None, Isolate(), provider)
 
     def consume(self, meanwhile: Callable[[], Any] | None = None, after: float = 3.0) -> App:
-        """Have the message consumed; `meanwhile` happens some seconds later."""
+        """Let the message be consumed. `meanwhile` happens some seconds later."""
         app = self.app()
         batch: Any = SimpleNamespace(queue="ai-processing-queue", messages=[self.delivery])
 
@@ -189,8 +189,10 @@ Make = Callable[..., QueueBench]
 
 
 def test_a_long_task_has_thirty_calls_in_flight(make: Make):
-    """120 chunks in five waves of lanes instead of twenty of the consumer's own; each is on the bill once. When it has
-    ended the message is acknowledged, and then the coordinator is told, by the claim's fence."""
+    """120 chunks take five waves of lanes instead of twenty of the consumer's own, and each is on the bill once.
+
+    When the task has ended the message is acknowledged, and then the coordinator is closed, with the claim's fence.
+    """
     queue = make()
     queue.consume()
     task = queue.task
@@ -217,7 +219,7 @@ def test_a_long_task_has_thirty_calls_in_flight(make: Make):
 def test_where_there_are_no_lanes_nothing_is_asked_of_objects(
     make: Make, chunks: int, objects: bool, variables: dict[str, str]
 ):
-    """Neither a sign of life nor a goodbye: such a task costs no object request and no subrequest more."""
+    """Without lanes there is neither a ping nor a close call: such a task costs no object request and no subrequest."""
     queue = make(chunks, objects=objects, **variables)
     app = queue.consume()
     assert queue.task.status is Status.COMPLETED
@@ -227,7 +229,7 @@ def test_where_there_are_no_lanes_nothing_is_asked_of_objects(
 
 
 def test_what_is_asked_of_objects_is_on_the_meter(make: Make):
-    """A sign of life, each group, and the goodbye are subrequests of the consumer."""
+    """A ping, each group, and the close call are subrequests of the consumer."""
     queue = make()
     app = queue.consume()
     assert queue.coordinators.signs == 1
@@ -236,7 +238,7 @@ def test_what_is_asked_of_objects_is_on_the_meter(make: Make):
 
 @pytest.mark.parametrize("objects", [True, False])
 def test_the_host_leaves_lanes_their_time(make: Make, objects: bool):
-    """Where lanes may make calls, slice and lease reckon with their way there and back, and with their start window."""
+    """If lanes may make calls, slice and lease include their way there and back, and their start window."""
     queue = make(objects=objects)
     worker = queue.app().worker()
     lanes = Lanes(queue.app()._bindings.coordinators, Log(lambda line: None))
@@ -255,7 +257,7 @@ def test_the_host_leaves_lanes_their_time(make: Make, objects: bool):
 
 @pytest.mark.parametrize("error", [RuntimeError("Network connection lost."), AttributeError("close")])
 def test_a_goodbye_that_fails_is_no_failure_of_the_message(make: Make, error: Exception):
-    """The coordinator cleans up by itself, later."""
+    """The coordinator cleans up by itself later."""
     queue = make()
     queue.coordinators.breaks = error
     queue.consume()
@@ -266,7 +268,7 @@ def test_a_goodbye_that_fails_is_no_failure_of_the_message(make: Make, error: Ex
 
 
 def test_a_task_that_goes_on_elsewhere_keeps_its_coordinator(make: Make, monkeypatch: pytest.MonkeyPatch):
-    """A slice that ends sends the task off again: its coordinator still knows which lanes are busy."""
+    """An ending slice sends the task off again, and its coordinator still knows which lanes are busy."""
     monkeypatch.setattr(limits, "QUEUE_SLICE_SECONDS", 2.5)
     queue = make()
     queue.consume()
@@ -281,7 +283,7 @@ def test_a_task_that_goes_on_elsewhere_keeps_its_coordinator(make: Make, monkeyp
 
 @pytest.mark.parametrize("end", ["cancel", "erase"])
 def test_the_host_of_a_task_that_has_ended_is_free_within_15_s(make: Make, end: str):
-    """Nobody can tell a consumer. It looks by itself while its lanes hang over calls, and has them abort."""
+    """A consumer cannot be notified. It checks by itself while its lanes wait for calls, and aborts them."""
     queue = make()
     queue.bench.model.seconds = lambda number: 100.0
 
@@ -302,7 +304,7 @@ def test_the_host_of_a_task_that_has_ended_is_free_within_15_s(make: Make, end: 
 
 
 def test_a_queue_goes_on_where_objects_cannot_be_reached(make: Make):
-    """No call is sent in vain, none is in doubt and none costs an attempt: the consumer makes them, six at a time."""
+    """The consumer makes the calls itself, six at a time: none is sent in vain, in doubt, or costs an attempt."""
     queue = make()
     queue.coordinators.unreachable = RuntimeError("NoGilError")
     queue.consume()
@@ -315,7 +317,7 @@ def test_a_queue_goes_on_where_objects_cannot_be_reached(make: Make):
 
 
 def test_calls_that_a_consumer_makes_itself_are_ended_too(make: Make):
-    """Lanes cannot be reached, and the task is cancelled: the host is free as soon as without lanes."""
+    """If lanes cannot be reached and the task is cancelled, the host is free as soon as without lanes."""
     queue = make()
     queue.coordinators.unreachable = RuntimeError("NoGilError")
     queue.bench.model.seconds = lambda number: 100.0

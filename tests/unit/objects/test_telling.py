@@ -1,4 +1,4 @@
-"""Who is told that a task has ended under its worker: the task's object by a request, lanes by their coordinator."""
+"""How the end of a task reaches its worker: a request notifies the task's object, and the coordinator the lanes."""
 
 import asyncio
 import sqlite3
@@ -43,19 +43,19 @@ def bench() -> Iterator[WorkerBench]:
 
 
 def claim(bench: WorkerBench, route: Route, name: str = "") -> Claim:
-    """Have a worker claim the task."""
+    """Let a worker claim the task."""
     made = bench.do(bench.store.claim(TASK, holder=name or route, host="", route=route, lease_ms=180_000))
     assert isinstance(made, Claim)
     return made
 
 
-# --- What a request knows ----------------------------------------------------------------------------------------
+# --- The request -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("route", "fence"), [(Route.QUEUE, None), (Route.DURABLE_OBJECT, 1), (Route.DIRECT, None)])
 @pytest.mark.parametrize("end", ["cancel", "erase"])
 def test_only_a_task_on_an_object_has_one_to_tell(bench: WorkerBench, route: Route, fence: int | None, end: str):
-    """The fence is that of the claim which is over."""
+    """Only a task on an object has an object to notify, with the fence of its old claim."""
     claim(bench, route)
     store = bench.store
     stopped: Stopped = bench.do(store.cancel(TASK, 1_000) if end == "cancel" else store.erase(TASK))
@@ -63,19 +63,19 @@ def test_only_a_task_on_an_object_has_one_to_tell(bench: WorkerBench, route: Rou
 
 
 def test_a_task_that_nobody_has_begun_has_no_object(bench: WorkerBench):
-    """It would be woken for nothing."""
+    """A call would wake its object for nothing."""
     assert bench.do(bench.store.cancel(TASK, 1_000)).object_fence is None
 
 
 def test_a_cancellation_that_is_repeated_tells_again(bench: WorkerBench):
-    """The first one's word may have been lost."""
+    """The first one's notice may have been lost."""
     claim(bench, Route.DURABLE_OBJECT)
     stopped = [bench.do(bench.store.cancel(TASK, 1_000)) for _ in range(2)]
     assert [(each.changed, each.object_fence) for each in stopped] == [(True, 1), (False, 1)]
 
 
 def test_a_cancellation_that_came_too_late_names_no_fence(bench: WorkerBench):
-    """The task was put back before the cancellation landed, and another claim has it: that one goes on."""
+    """If the task was put back before the cancellation landed, another claim has it, and that claim continues."""
     claim(bench, Route.DURABLE_OBJECT)
     batch, calls = bench.database.batch, 0
 
@@ -95,11 +95,11 @@ def test_a_cancellation_that_came_too_late_names_no_fence(bench: WorkerBench):
     assert bench.task().status is Status.PROCESSING
 
 
-# --- The word ----------------------------------------------------------------------------------------------------
+# --- The notice --------------------------------------------------------------------------------------------------
 
 
 class Objects:
-    """Objects that note what they are told; `act` may fail or take its time."""
+    """Objects that note their notices. `act` may fail or take its time."""
 
     def __init__(self, act: Callable[[], Any] = lambda: asyncio.sleep(0)) -> None:
         self.told: list[tuple[str, int]] = []
@@ -107,18 +107,18 @@ class Objects:
         self._name = ""
 
     def getByName(self, name: str) -> Any:  # noqa: N802 - the platform's name
-        """Return one."""
+        """Return one of them."""
         self._name = name
         return self
 
     async def ended(self, fence: int) -> None:
-        """Be told."""
+        """Take the notice."""
         self.told.append((self._name, fence))
         await self._act()
 
 
 async def refuse() -> None:
-    """Fail, as the object of a deployment before does, which knows no such word."""
+    """Fail, like the object of an older deployment, which does not know this call."""
     raise AttributeError("ended")
 
 
@@ -126,7 +126,7 @@ async def refuse() -> None:
     ("act", "seconds"), [(lambda: asyncio.sleep(0), 0), (refuse, 0), (asyncio.Event().wait, limits.TELL_SECONDS)]
 )
 def test_telling_never_fails_and_is_soon_over(act: Callable[[], Any], seconds: float):
-    """An object that fails, or never answers, keeps no cancellation from its answer."""
+    """If an object fails or never answers, the cancellation is still answered."""
     loop, objects, meter = Loop(), Objects(act), Meter()  # type: ignore[abstract]
     loop.run_until_complete(ObjectTeller(objects, meter, NOBODY).tell(TASK, 7))
     assert (objects.told, loop.time(), meter.subrequests) == ([("task", 7)], seconds, 1)
@@ -134,7 +134,7 @@ def test_telling_never_fails_and_is_soon_over(act: Callable[[], Any], seconds: f
 
 
 def test_without_objects_nobody_is_told():
-    """A deployment that binds none."""
+    """The deployment binds no objects."""
     meter = Meter()
     asyncio.run(ObjectTeller(None, meter, NOBODY).tell(TASK, 7))
     assert meter.subrequests == 0
@@ -148,7 +148,7 @@ def calls(count: int) -> list[Wire]:
 
 
 def abort_after(bench: WorkerBench, seconds: float, fence: int, *, concurrency: int = 6) -> list[type]:
-    """Have a lane make three calls of the task's claim, and be told after a while; return what each gave."""
+    """Let a lane make three calls of the task's claim, and abort it after a while. Returns each result."""
     of = claim(bench, Route.DURABLE_OBJECT)
     worker = bench.worker()
     worker = replace(worker, settings=replace(worker.settings, concurrency=concurrency))
@@ -164,26 +164,26 @@ def abort_after(bench: WorkerBench, seconds: float, fence: int, *, concurrency: 
 
 
 def test_a_lane_ends_its_calls_and_keeps_what_came(bench: WorkerBench):
-    """One call had given its output; the two others are cut, and the lane answers at once."""
+    """One call had its output. The two others are cut off, and the lane answers at once."""
     bench.model.seconds = lambda number: 1.0 if number == 2 else 10.0
     assert abort_after(bench, 3.0, 1) == [CallAborted, ModelReply, CallAborted]
     assert bench.loop.time() == 3.0
 
 
 def test_a_call_that_had_no_turn_was_not_made(bench: WorkerBench):
-    """It is not on the bill, since no provider has seen it."""
+    """A call without a turn is not on the bill, since no provider has seen it."""
     assert abort_after(bench, 3.0, 1, concurrency=1) == [CallAborted, CallNotStarted, CallNotStarted]
     assert len(bench.model.calls) == 1
 
 
 def test_a_lane_goes_on_for_a_later_claim(bench: WorkerBench):
-    """The word was meant for the claim before, and comes late."""
+    """The notice was for the previous claim, and comes late."""
     assert abort_after(bench, 3.0, 0) == [ModelReply] * 3
     assert bench.loop.time() == 10.0
 
 
 def test_a_lane_that_is_told_first_starts_nothing(bench: WorkerBench):
-    """The calls overtake nobody: they come after the word that their claim is over."""
+    """If calls come after the notice that their claim is over, none starts."""
     of = claim(bench, Route.DURABLE_OBJECT)
 
     async def play() -> list[Wire]:
@@ -197,7 +197,7 @@ def test_a_lane_that_is_told_first_starts_nothing(bench: WorkerBench):
 
 @pytest.mark.parametrize(("deaf", "seconds"), [(False, 0.0), (True, limits.DROP_SECONDS_MOST)])
 def test_a_lane_that_is_ended_ends_its_calls(bench: WorkerBench, *, deaf: bool, seconds: float):
-    """Each sees to it that its connection is closed. A provider that takes no note keeps the lane for a second."""
+    """Each call makes sure that its connection is closed. A provider that ignores this delays the lane for a second."""
     of, infer, cancelled = claim(bench, Route.DURABLE_OBJECT), bench.model.infer, list[str]()
 
     async def noting(call: ModelCall) -> ModelReply:
@@ -222,14 +222,14 @@ def test_a_lane_that_is_ended_ends_its_calls(bench: WorkerBench, *, deaf: bool, 
 
 
 class Lanes:
-    """Lanes that hang until they are told; `broken` ones cannot be."""
+    """Lanes that hang until they are aborted. `broken` lanes cannot be reached."""
 
     def __init__(self, *broken: str) -> None:
         self.told: list[tuple[str, int]] = []
         self._broken = broken
 
     def getByName(self, name: str) -> Any:  # noqa: N802 - the platform's name
-        """Return one."""
+        """Return one of them."""
         lanes = self
 
         class One:
@@ -245,7 +245,10 @@ class Lanes:
 
 
 def test_a_coordinator_tells_each_lane_that_is_out():
-    """Also after it has lost its memory: which lanes are out stands in its storage. One that fails is not the last."""
+    """After a loss of memory the coordinator finds in its storage which lanes are out.
+
+    A failing one does not stop it.
+    """
     lanes = Lanes("task/lane-1")
 
     async def play() -> None:

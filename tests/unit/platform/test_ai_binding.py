@@ -1,4 +1,4 @@
-"""The binding of Workers AI: each call has a signal, and one that is given up is aborted and ends."""
+"""The binding of Workers AI: each call has a signal, and an abandoned call is aborted and ends."""
 
 import asyncio
 import sys
@@ -25,7 +25,7 @@ class Signal:
 
 
 class Ai:
-    """Answers with `answer`, or not before it is aborted; `deaf` to signals, as a runtime before March 2026."""
+    """Answers with `answer`, or only when it is aborted. `deaf` ignores signals, like a runtime before March 2026."""
 
     def __init__(self, answer: object = None, *, deaf: bool = False) -> None:
         self.answer = answer
@@ -46,7 +46,7 @@ class Ai:
 
 @pytest.fixture(autouse=True)
 def _javascript(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one global of JavaScript that is used."""
+    """The one JavaScript global that is used."""
 
     def controller() -> Any:
         signal = Signal()
@@ -77,7 +77,7 @@ def test_each_call_has_a_signal_of_its_own() -> None:
 
 
 def test_a_call_whose_time_is_up_is_aborted() -> None:
-    """It is a timeout, and the call has ended by then."""
+    """The call raises a timeout, and has ended by then."""
     binding = Ai()
     with pytest.raises(errors.ModelTimeout):
         asyncio.run(provider(binding, 0.01).infer(CALL))
@@ -85,7 +85,7 @@ def test_a_call_whose_time_is_up_is_aborted() -> None:
 
 
 def test_a_call_that_is_cancelled_is_aborted() -> None:
-    """Whoever gives a call up sees it end, and no error is left for nobody to retrieve."""
+    """A cancelled call has ended when its caller goes on, and no error is left unretrieved."""
     binding, left = Ai(), []
 
     async def give_up() -> None:
@@ -102,14 +102,14 @@ def test_a_call_that_is_cancelled_is_aborted() -> None:
 
 
 def test_a_runtime_that_overlooks_signals_is_waited_for_a_moment_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The call is left then."""
+    """Then the call is abandoned."""
     monkeypatch.setattr(ai, "_ABORT_SECONDS", 0.01)
     with pytest.raises(errors.ModelTimeout):
         asyncio.run(asyncio.wait_for(provider(Ai(deaf=True), 0.01).infer(CALL), 60))
 
 
 def test_errors_of_the_platform_pass_through() -> None:
-    """Its code is read as before."""
+    """The error's code is read as before."""
 
     class Refusing(Ai):
         async def run(self, model: str, inputs: dict[str, object], options: dict[str, Any]) -> object:
@@ -120,7 +120,7 @@ def test_errors_of_the_platform_pass_through() -> None:
 
 
 def test_a_deployment_without_the_binding_has_none() -> None:
-    """And one with it has it with signals."""
+    """A deployment with the binding has it with signals."""
     without: Any = SimpleNamespace(DB=None)
     assert bindings(without).ai is None
     assert isinstance(bindings(SimpleNamespace(DB=None, AI=Ai())).ai, BoundAi)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Work behind an answer, or behind an object's event: what JavaScript is given for it. JavaScript is played."""
+"""Work after an answer, or after an object's event: what JavaScript receives for it. JavaScript is a fake."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from src.processing.log import Log
 
 
 class Resolvers:
-    """A promise of JavaScript, and what fulfils it."""
+    """A promise of JavaScript, and the function that fulfils it."""
 
     def __init__(self) -> None:
         self.promise = asyncio.get_running_loop().create_future()
@@ -28,7 +28,7 @@ class Promise:
 
 
 class ObjectContext:
-    """An object's context: it knows promises of JavaScript, and nothing of Python's."""
+    """An object's context: it accepts promises of JavaScript, and nothing of Python's."""
 
     def __init__(self) -> None:
         self.promises: list[asyncio.Future[None]] = []
@@ -39,7 +39,7 @@ class ObjectContext:
 
 
 class Bench:
-    """What hands work over, to what, and what it logs."""
+    """The code that passes work on, its context, and its log."""
 
     def __init__(self) -> None:
         self.context = ObjectContext()
@@ -59,7 +59,7 @@ class Bench:
 
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
-    """One, with a JavaScript that has promises."""
+    """A bench with a JavaScript that has promises."""
     module = ModuleType("js")
     vars(module).update(Promise=Promise)
     monkeypatch.setitem(sys.modules, "js", module)
@@ -67,7 +67,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
 
 
 def test_work_runs_to_its_end_and_the_platform_waits_for_it(bench: Bench):
-    """Two at once: each has a promise, which is kept when its work has ended."""
+    """Two pieces of work at once each have a promise, which is fulfilled when its work has ended."""
     ended: list[int] = []
 
     async def work(turns: int) -> None:
@@ -90,7 +90,7 @@ class Overrun(BaseException):
 
 @pytest.mark.parametrize("error", [ValueError("the work's own"), Overrun()])
 def test_an_error_is_logged_and_ends_the_wait(bench: Bench, error: BaseException):
-    """Nobody awaits the work, so its error would be lost; the platform is not left waiting."""
+    """The work is never awaited, so its error would be lost. The platform must not be left waiting."""
 
     async def work() -> None:
         raise error
@@ -100,7 +100,7 @@ def test_an_error_is_logged_and_ends_the_wait(bench: Bench, error: BaseException
 
 
 def test_work_that_is_cancelled_ends_the_wait(bench: Bench):
-    """Its error is nobody's."""
+    """The error of cancelled work is not logged."""
 
     async def work() -> None:
         raise asyncio.CancelledError

@@ -1,4 +1,4 @@
-"""A variable with a bad value stops all work, and costs no task anything: messages, alarms and calls come again."""
+"""A variable with a bad value stops all work, but costs no task anything: messages, alarms and calls come again."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ TASK = "t:01999999-0000-7000-8000-000000000000"
 
 
 class Message:
-    """A delivery that notes what became of it."""
+    """A delivery that notes its outcome."""
 
     def __init__(self, attempts: int) -> None:
         self.id = "message"
@@ -34,11 +34,11 @@ class Message:
         self.end: object = None
 
     def ack(self) -> None:
-        """Be done with."""
+        """Acknowledge it."""
         self.end = self.end or "ack"
 
     def retry(self, options: dict[str, int]) -> None:
-        """Come again."""
+        """Retry it."""
         self.end = self.end or options["delaySeconds"]
 
 
@@ -67,7 +67,7 @@ class Storage:
 
 
 class Deployment:
-    """One whose AI_TIMEOUT_SECONDS is no number. `lines` are its log."""
+    """A deployment whose AI_TIMEOUT_SECONDS is no number. `lines` is its log."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -79,14 +79,14 @@ class Deployment:
         SURROUNDINGS.set(Surroundings(runtime=runtime, memory=Isolate()))
 
     def events(self) -> list[dict[str, Any]]:
-        """Return what was logged, which names the variable and never its value."""
+        """Return the logged events, which name the variable and never its value."""
         assert not any("soon" in line for line in self.lines)
         return [json.loads(line) for line in self.lines]
 
 
 @pytest.fixture
 def deployment() -> Iterator[Deployment]:
-    """A fresh one."""
+    """A new deployment."""
     token = SURROUNDINGS.set(SURROUNDINGS.get())
     made = Deployment()
     yield made
@@ -96,7 +96,7 @@ def deployment() -> Iterator[Deployment]:
 
 @pytest.mark.parametrize("queue", [QUEUE, DEAD_LETTERS])
 def test_messages_are_put_off_and_end_in_no_dead_letter(deployment: Deployment, queue: str) -> None:
-    """They come again after a while; the last delivery is given up, and the sweep has the task. Nothing is written."""
+    """They come again after a while. The last delivery is given up, and the sweep has the task. Nothing is written."""
     messages = [Message(attempts) for attempts in range(1, limits.QUEUE_DELIVERIES + 1)]
     batch: Any = SimpleNamespace(queue=queue, messages=messages)
     asyncio.run(Default(deployment.ctx, deployment.env).queue(batch))
@@ -108,7 +108,7 @@ def test_messages_are_put_off_and_end_in_no_dead_letter(deployment: Deployment, 
 
 
 def test_the_cron_trigger_fails_and_takes_nothing_on(deployment: Deployment) -> None:
-    """What is due stays due, and the log names the variable."""
+    """Due tasks stay due, and the log names the variable."""
     with pytest.raises(ConfigurationError):
         asyncio.run(Default(deployment.ctx, deployment.env).scheduled(None))
     assert [line["variable"] for line in deployment.events()] == ["AI_TIMEOUT_SECONDS"]
@@ -116,7 +116,7 @@ def test_the_cron_trigger_fails_and_takes_nothing_on(deployment: Deployment) -> 
 
 
 def test_an_object_comes_back_for_its_task(deployment: Deployment) -> None:
-    """Its alarm raises nothing, which the platform would repeat six times and then drop, and is set again."""
+    """Its alarm raises nothing, since the platform would repeat it six times and then drop it. It is set again."""
     made = AIProcessor(deployment.ctx, deployment.env)
     asyncio.run(made.alarm())
     assert deployment.storage.values["task"] == TASK
@@ -125,7 +125,7 @@ def test_an_object_comes_back_for_its_task(deployment: Deployment) -> None:
 
 
 def test_a_lane_says_that_it_started_nothing(deployment: Deployment) -> None:
-    """The task's object may be of a deployment before, whose variables were fine: no call of its is in doubt."""
+    """The task's object may have an older deployment's good variables: none of its calls is in doubt."""
     calls = [wire.write_call(ModelCall("do", text, "m")) for text in "ab"]
     answers = asyncio.run(AIProcessor(deployment.ctx, deployment.env).infer(TaskKey(TASK), 1, calls))
     assert [type(wire.read_outcome(answer)) for answer in answers] == [CallNotStarted] * 2

@@ -1,4 +1,4 @@
-"""D1's binding between JavaScript and Python: what crosses over, and how often. JavaScript is played."""
+"""D1's binding between JavaScript and Python: what crosses over, and how often. JavaScript is a fake."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ HOSTILE = '"</script>\\ \u0000 \ud800 漢字 \u2028'
 
 
 class JsDatabase:
-    """D1Database: it notes what it is asked, and answers rows. `crossings` counts what Python asks of it."""
+    """D1Database: it notes the statements, and answers with rows. `crossings` counts Python's accesses to it."""
 
     def __init__(self, rows: list[dict[str, Any]]) -> None:
         self.rows = rows
@@ -56,13 +56,13 @@ def javascript(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def database(js: JsDatabase) -> Any:
-    """The binding as the Worker has it: the SDK wraps it, and `bindings` takes that off."""
+    """The binding as the Worker has it: the SDK wraps it, and `bindings` unwraps it."""
     env: Any = SimpleNamespace(_env=SimpleNamespace(DB=js))
     return bindings(env).database
 
 
 def test_a_call_crosses_over_twice_a_statement_and_once_whatever_comes_back():
-    """Its parameters go with the statement; a hundred rows of answer are one text."""
+    """Its parameters go with the statement. A hundred rows of answer are one text."""
     js = JsDatabase([{"id": HOSTILE, "none": None, "number": 2**53 - 1, "half": 0.5}] * 100)
     d1 = database(js)
     statements = [d1.prepare("SELECT ?1, ?2").bind(HOSTILE, None), d1.prepare("SELECT 1")]
@@ -75,5 +75,5 @@ def test_a_call_crosses_over_twice_a_statement_and_once_whatever_comes_back():
 
 @pytest.mark.parametrize("value", [None, True, HOSTILE, 2**53 - 1, 0.1, [], {"a": [{"b": None}]}])
 def test_a_value_crosses_over_and_back(value: object):
-    """All that JSON can say."""
+    """This is tested for everything that JSON can express."""
     assert from_javascript(into_javascript(value)) == value

@@ -1,4 +1,4 @@
-"""Pyodide's event loop, played by one of CPython with JavaScript's timers under it."""
+"""Pyodide's event loop, imitated by one of CPython with JavaScript's timers under it."""
 
 import asyncio
 import contextvars
@@ -30,7 +30,7 @@ class Function:
 
 
 class Browser:
-    """JavaScript's timers, and the functions that it holds."""
+    """JavaScript's timers, and the functions that it references."""
 
     def __init__(self) -> None:
         self.timers: dict[int, tuple[asyncio.TimerHandle, Function, int]] = {}
@@ -45,7 +45,7 @@ class Browser:
         number = next(self._numbers)
         loop = asyncio.get_running_loop()
         assert isinstance(loop, WebLoop)
-        # JavaScript calls from nobody's context.
+        # JavaScript calls come from an empty context.
         context = contextvars.Context()
         handle = WebLoop.call_later(loop, milliseconds / 1000, self.fire, number, context=context)
         self.timers[number] = handle, function, milliseconds
@@ -61,12 +61,12 @@ class Browser:
         self.timers.pop(number)[0].cancel()
 
     def held(self) -> int:
-        """How many functions JavaScript still holds."""
+        """How many functions JavaScript still references."""
         return sum(function.held for function in self.functions)
 
 
 class WebLoop(asyncio.SelectorEventLoop):
-    """Stands for Pyodide's loop, of which each test gets a class of its own to change."""
+    """Stands for Pyodide's loop. Each test gets a class of its own to change."""
 
     def call_later[*Args](
         self,
@@ -75,7 +75,7 @@ class WebLoop(asyncio.SelectorEventLoop):
         *args: *Args,
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
-        if delay == 0:  # as Pyodide's does: its `call_soon` is this
+        if delay == 0:  # as Pyodide's does: its `call_soon` works like this
             return super().call_soon(callback, *args, context=context)  # type: ignore[return-value]
         return super().call_at(self.time() + delay, callback, *args, context=context)
 
@@ -120,7 +120,7 @@ def run(scenario: Callable[[], Any]) -> Any:
 
 
 def test_a_deadline_that_is_met_leaves_no_timer(browser: Browser):
-    """`asyncio.timeout`, `wait_for`, `wait` and a sleep that is cancelled: nothing of an hour is left of them."""
+    """After `asyncio.timeout`, `wait_for`, `wait` and a cancelled sleep, no timer of an hour is left."""
 
     async def scenario() -> None:
         async with asyncio.timeout(HOUR):
@@ -141,7 +141,7 @@ def test_a_deadline_that_is_met_leaves_no_timer(browser: Browser):
 
 
 def test_a_timer_that_is_due_calls_in_its_own_context(browser: Browser):
-    """Sleeps and deadlines do what they always do; a callback sees the context in which it was asked for."""
+    """Sleeps and deadlines work as usual. A callback sees the context in which it was requested."""
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="nobody's")
     seen: list[tuple[str, str]] = []
 
@@ -178,7 +178,7 @@ def test_what_is_cancelled_between_its_timer_and_its_turn_does_not_run(browser: 
 
 
 def test_what_is_due_at_once_or_never_takes_no_timer(browser: Browser):
-    """The loop has what is due at once ready like the rest. JavaScript cannot count to infinity."""
+    """What is due at once is ready on the loop like other work. JavaScript cannot count to infinity."""
 
     async def scenario() -> None:
         loop = asyncio.get_running_loop()
@@ -199,7 +199,7 @@ def test_what_is_due_at_once_or_never_takes_no_timer(browser: Browser):
     [(1e-9, 1), (0.0004, 1), (0.001, 1), (0.0012, 2), (0.002, 2), (1.2342, 1235), (2.0, 2000), (25.0000001, 25001)],
 )
 def test_a_timer_lasts_whole_milliseconds_and_one_at_least(browser: Browser, seconds: float, milliseconds: int):
-    """Hosted, only a timer moves the clock, `setTimeout(…, 0)` is none, and one cut short ends before its moment."""
+    """Hosted, only a timer moves the clock, `setTimeout(…, 0)` is none, and a truncated one ends before its moment."""
 
     async def scenario() -> None:
         asyncio.get_running_loop().call_later(seconds, id, None)
@@ -209,7 +209,7 @@ def test_a_timer_lasts_whole_milliseconds_and_one_at_least(browser: Browser, sec
 
 
 def test_ready_handles_keep_their_order_however_many(browser: Browser):
-    """Those beyond a thousand used to be overtaken by newer ones."""
+    """Handles beyond a thousand once were overtaken by newer ones."""
     order: list[int] = []
 
     async def scenario() -> None:
@@ -231,14 +231,14 @@ def test_ready_handles_keep_their_order_however_many(browser: Browser):
 
 
 def lines_of(adaptation: Adaptation, wanted: str) -> list[dict[str, Any]]:
-    """What is logged when the variables have been read."""
+    """The log after the variables have been read."""
     lines: list[dict[str, Any]] = []
     adaptation.settle(wanted, Log(lambda line: lines.append(json.loads(line))))
     return lines
 
 
 def test_the_variable_gives_the_loop_back(interpreter: Browser):
-    """With a line of log, once an interpreter; without it nothing is said and the timers stay ours."""
+    """The variable selects Pyodide's loop, with one log line for each interpreter. Without it the timers stay ours."""
     loops_own = sys.modules["pyodide.webloop"].WebLoop.call_later
     adaptation = Adaptation()
     adaptation.adapt()
@@ -258,7 +258,7 @@ def test_the_variable_gives_the_loop_back(interpreter: Browser):
 def test_a_loop_that_lacks_something_is_left_alone(
     interpreter: Browser, monkeypatch: pytest.MonkeyPatch, module: str, holder: str | None, name: str
 ):
-    """A Pyodide to come may do without it. A line of log says what was missing."""
+    """A future Pyodide may lack this part. A log line says what was missing."""
     of_pyodide = sys.modules[module]
     bare = object()
     monkeypatch.setattr(of_pyodide, holder or name, bare)
@@ -274,7 +274,7 @@ def test_a_loop_that_lacks_something_is_left_alone(
 
 
 def test_loops_of_other_interpreters_are_left_alone(monkeypatch: pytest.MonkeyPatch):
-    """Without Pyodide there is nothing to do and nothing to say, and nothing of it is imported."""
+    """Without Pyodide nothing is done or logged, and nothing of it is imported."""
     monkeypatch.delitem(sys.modules, "pyodide.webloop", raising=False)
     adaptation = Adaptation()
     adaptation.adapt()

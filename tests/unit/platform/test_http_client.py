@@ -1,4 +1,4 @@
-"""The client over `fetch`: what it leaves behind when a request ends early. JavaScript is played by the fakes below."""
+"""The client over `fetch`: what it leaves behind when a request ends early. JavaScript is a fake here."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ class JsError(Exception):
 
 
 class Promise:
-    """A JavaScript promise: who is cancelled while waiting for it does not cancel it."""
+    """A JavaScript promise. Cancelling code that waits for it does not cancel the promise."""
 
     def __init__(self) -> None:
         self.settled = False
@@ -36,7 +36,7 @@ class Promise:
         if not self._future.done():
             self.settled = True
             self._future.set_exception(JsError("AbortError"))
-            self._future.exception()  # JavaScript's own affair if nobody asks
+            self._future.exception()  # JavaScript ignores it if no code asks
 
     def __await__(self) -> Generator[Any, None, Any]:
         self.waits += 1
@@ -55,7 +55,7 @@ class Part:
 
 
 class Browser:
-    """JavaScript's globals, and what became of them."""
+    """JavaScript's globals, and what happened to them."""
 
     def __init__(self) -> None:
         self.answer: Callable[[Promise], None] = lambda promise: None
@@ -120,7 +120,7 @@ def module(name: str, **members: Any) -> ModuleType:
 
 
 class Globals(ModuleType):
-    """JavaScript's globals, which note what is looked up."""
+    """JavaScript's globals, which note each access."""
 
     def __init__(self, **members: object) -> None:
         super().__init__("js")
@@ -169,14 +169,17 @@ def test_a_whole_reply_leaves_nothing_behind(browser: Browser):
 
 
 def test_a_reply_without_a_body_is_whole(browser: Browser):
-    """A response whose body is null, as to HEAD or with 204, is an empty one."""
+    """A response with a null body, as for HEAD or 204, counts as an empty one."""
     browser.answer = lambda promise: promise.resolve(browser.response())
     assert asyncio.run(request()).body == b""
 
 
 def test_a_request_costs_two_promises_and_no_look_up(browser: Browser):
-    """Its reply says how long it is: one promise for the headers, and one for the body. What it needs of JavaScript an
-    invocation's first request has looked up. A request that its caller ends has no timer either."""
+    """A reply that states its length costs one promise for the headers and one for the body.
+
+    An invocation's first request has looked up the JavaScript names. A request that its caller ends has no timer
+    either.
+    """
 
     async def scenario() -> None:
         client, js = FetchClient(), sys.modules["js"]
@@ -205,7 +208,7 @@ def test_a_request_costs_two_promises_and_no_look_up(browser: Browser):
     ],
 )
 def test_a_reply_that_says_that_it_is_short_is_read_at_once(browser: Browser, headers: dict[str, str], reads: int):
-    """Others are read part by part: one that is compressed may be of any length behind it."""
+    """Other replies are read part by part, because a compressed one may have any length."""
     browser.headers = headers
     browser.parts = [b"one ", b"two"]
     browser.answer = lambda promise: promise.resolve(browser.response())
@@ -216,7 +219,7 @@ def test_a_reply_that_says_that_it_is_short_is_read_at_once(browser: Browser, he
 
 @pytest.mark.parametrize("in_body", [None, {}, {"content-length": "9"}], ids=["before the headers", "a part", "whole"])
 def test_a_server_that_hangs_is_aborted_and_waited_for(browser: Browser, in_body: dict[str, str] | None):
-    """After the deadline the request is aborted once, and its promise has settled before the caller hears of it."""
+    """After the deadline the request is aborted once, and its promise has settled before the caller continues."""
     if in_body is not None:
         browser.headers = in_body
         browser.parts = [b"one", None]
@@ -225,11 +228,11 @@ def test_a_server_that_hangs_is_aborted_and_waited_for(browser: Browser, in_body
         asyncio.run(request(0.01))
     assert browser.aborts == 1
     assert browser.unsettled() == 0
-    assert browser.promises[-1].waits == 2  # by the request, and by the one who gave it up
+    assert browser.promises[-1].waits == 2  # by the request, and by its abort
 
 
 def test_a_cancelled_request_is_aborted_and_waited_for(browser: Browser):
-    """A task that is cancelled ends as cancelled, and only after its promise has settled."""
+    """A cancelled task ends as cancelled, and only after its promise has settled."""
 
     async def scenario() -> None:
         task = asyncio.ensure_future(request())
@@ -245,7 +248,7 @@ def test_a_cancelled_request_is_aborted_and_waited_for(browser: Browser):
 
 
 def test_a_reply_that_is_too_large_is_aborted(browser: Browser):
-    """The rest of it is not read, and its connection is free."""
+    """The rest is not read, and its connection is free."""
     browser.parts = [b"12345", b"67890"]
     browser.answer = lambda promise: promise.resolve(browser.response())
     with pytest.raises(HttpReplyTooLarge):
@@ -255,7 +258,7 @@ def test_a_reply_that_is_too_large_is_aborted(browser: Browser):
 
 
 def test_a_reply_longer_than_it_says_is_not_taken(browser: Browser):
-    """Its bytes do not cross over."""
+    """The bytes do not cross over."""
     browser.headers = {"content-length": "7"}
     browser.parts = [b"12345", b"67890"]
     browser.answer = lambda promise: promise.resolve(browser.response())
@@ -265,7 +268,7 @@ def test_a_reply_longer_than_it_says_is_not_taken(browser: Browser):
 
 
 def test_a_lost_connection_is_no_timeout(browser: Browser):
-    """A promise that is rejected before the deadline says that the connection was lost."""
+    """A promise rejected before the deadline means a lost connection."""
     browser.answer = Promise.reject
     with pytest.raises(HttpConnectionLost):
         asyncio.run(request())
@@ -273,7 +276,7 @@ def test_a_lost_connection_is_no_timeout(browser: Browser):
 
 
 def test_a_promise_that_outlives_its_abort_is_let_go(browser: Browser, monkeypatch: pytest.MonkeyPatch):
-    """A runtime that does not answer to an abort holds nobody up for longer than its limit."""
+    """A runtime that ignores an abort delays its caller only up to a limit."""
     monkeypatch.setattr("src.platform.http_client._ABORT_SECONDS", 0.01)
     browser.stubborn = True
     with pytest.raises(HttpTimeout):
@@ -282,7 +285,7 @@ def test_a_promise_that_outlives_its_abort_is_let_go(browser: Browser, monkeypat
 
 
 def test_a_coroutine_that_is_thrown_away_touches_nothing(browser: Browser):
-    """What the interpreter tidies up long after an invocation must not call into JavaScript from another one."""
+    """Clean-up by the interpreter long after an invocation must not call JavaScript from another one."""
 
     async def scenario() -> None:
         coroutine = request()

@@ -1,4 +1,4 @@
-"""A request between JavaScript and Python: how often it crosses over, and its body. JavaScript is played."""
+"""A request between JavaScript and Python: how often it crosses over, and its body. JavaScript is a fake."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ class JsError(Exception):
 
 
 class Js:
-    """JavaScript's side of one request. `crossings` counts what Python asks of it."""
+    """JavaScript's side of one request. `crossings` counts Python's accesses to it."""
 
     def __init__(self, headers: dict[str, str], parts: list[bytes], *, broken: bool = False) -> None:
         self._members = {"method": "POST", "url": "http://h/api/tasks", "headers": headers, "body": self}
@@ -35,33 +35,33 @@ class Js:
 
     @property
     def js_object(self) -> "Js":
-        """The SDK's request has it."""
+        """The SDK's request has this attribute."""
         return self
 
     def fromEntries(self, headers: dict[str, str]) -> dict[str, str]:  # noqa: N802 - JavaScript's name
-        """Be `Object`."""
+        """Act as `Object`."""
         self.crossings += 1
         return headers
 
     def stringify(self, value: object) -> str:
-        """Be `JSON`."""
+        """Act as `JSON`."""
         self.crossings += 1
         return json.dumps(value)
 
     async def arrayBuffer(self) -> "Part":  # noqa: N802 - JavaScript's name
-        """Give the whole body."""
+        """Return the whole body."""
         self.crossings += 1
         if self._broken:
             raise JsError
         return Part(b"".join(self._parts))
 
     def getReader(self) -> "Js":  # noqa: N802 - JavaScript's name
-        """Be a reader."""
+        """Act as a reader."""
         self.crossings += 1
         return self
 
     async def read(self) -> "Part":
-        """Give the next part."""
+        """Return the next part."""
         self.crossings += 1
         if self._broken:
             raise JsError
@@ -105,9 +105,9 @@ def read(awaitable: Awaitable[bytes]) -> bytes:
 
 @pytest.mark.parametrize("headers", [1, 40])
 def test_a_request_crosses_over_six_times(monkeypatch: pytest.MonkeyPatch, headers: int):
-    """Method, URL, headers (twice to make JSON of them), and the body: however many headers there are.
+    """Method, URL, headers (twice, to make JSON of them) and body, for any number of headers.
 
-    Each header took a crossing or more before, and the body three awaits.
+    Earlier each header took a crossing or more, and the body three awaits.
     """
     sent = {"content-length": "6"} | {f"x-{number}": "1" for number in range(headers)}
     js = Js(sent, [b"{", b"}    "])
@@ -120,7 +120,7 @@ def test_a_request_crosses_over_six_times(monkeypatch: pytest.MonkeyPatch, heade
 
 @pytest.mark.parametrize("length", ["", "7", "x", "\u0663", "-1"])
 def test_a_body_that_does_not_say_how_long_it_is_streams_in(monkeypatch: pytest.MonkeyPatch, length: str):
-    """And one that says that it is too long, which nobody reads further than it may go."""
+    """A body that states too large a length is not read beyond the limit."""
     js = Js({"content-length": length} if length else {}, [b"abc", b"def", b"ghi"])
     request = received(monkeypatch, js)
     with pytest.raises(BodyTooLarge):
@@ -129,21 +129,23 @@ def test_a_body_that_does_not_say_how_long_it_is_streams_in(monkeypatch: pytest.
 
 
 def test_a_body_longer_than_it_says_is_too_large(monkeypatch: pytest.MonkeyPatch):
-    """Whatever the length said."""
+    """The body is refused whatever length it stated."""
     with pytest.raises(BodyTooLarge):
         read(received(monkeypatch, Js({"content-length": "3"}, [b"abcdef"])).read(5))
 
 
 @pytest.mark.parametrize("headers", [{}, {"content-length": "3"}])
 def test_a_broken_body_says_so(monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]):
-    """The client went away."""
+    """The client has gone."""
     with pytest.raises(BodyBroken):
         read(received(monkeypatch, Js(headers, [b"abc"], broken=True)).read(5))
 
 
 class Stream:
-    """A stream as workerd has it: a write is done when the reader has taken the piece. It takes the next one when it
-    has sent that to the client. `sent` is what the client gets."""
+    """A stream as in workerd: a write is done when the reader has taken the piece.
+
+    The reader takes the next piece when it has sent the last one to the client. `sent` is what the client gets.
+    """
 
     def __init__(self, gone_after: int | None = None) -> None:
         self.readable = self.writable = self
@@ -153,7 +155,7 @@ class Stream:
         self._gone_after = gone_after
 
     def new(self, *_options: object) -> "Stream":
-        """Be the class, and that of the response around it."""
+        """Act as the class, and as that of the response around it."""
         return self
 
     def getWriter(self) -> "Stream":  # noqa: N802 - JavaScript's name
@@ -203,7 +205,7 @@ def streamed(monkeypatch: pytest.MonkeyPatch, stream: Stream, parts: AsyncGenera
 
 
 async def two_parts(*, whole: bool) -> AsyncGenerator[str]:
-    """Two parts of an answer that is whole with them, or not."""
+    """Two parts of an answer, which complete it or not."""
     yield "one"
     yield "the error"
     if not whole:
@@ -211,21 +213,21 @@ async def two_parts(*, whole: bool) -> AsyncGenerator[str]:
 
 
 def test_the_last_part_arrives_before_the_connection_is_broken_off(monkeypatch: pytest.MonkeyPatch):
-    """An abort drops what has been taken and not sent: it used to be the event that says why."""
+    """An abort drops what was taken but not sent. This once dropped the event that gives the reason."""
     stream = Stream()
     streamed(monkeypatch, stream, two_parts(whole=False))
     assert (stream.sent, stream.end) == ([b"one", b"the error"], "aborted")
 
 
 def test_a_whole_answer_has_nothing_added(monkeypatch: pytest.MonkeyPatch):
-    """It is closed."""
+    """A complete answer is simply closed."""
     stream = Stream()
     streamed(monkeypatch, stream, two_parts(whole=True))
     assert (stream.sent, stream.end) == ([b"one", b"the error"], "closed")
 
 
 def test_a_client_that_leaves_at_the_end_of_a_broken_answer_breaks_nothing(monkeypatch: pytest.MonkeyPatch):
-    """The piece that makes sure of the last part cannot be written any more."""
+    """The piece that protects the last part cannot be written any more."""
     stream = Stream(gone_after=2)
     streamed(monkeypatch, stream, two_parts(whole=False))
     assert stream.end == "aborted"

@@ -1,9 +1,9 @@
-"""How much an isolate's start imports of the Worker, in exact counts: what else the machine does decides nothing.
+"""How much of the Worker an isolate's start imports, in exact counts that do not depend on the machine.
 
-What fails here is a budget, and no fault. Ask first who needs what was added. What few requests need is imported when
-one of them comes: docs/decisions/0033-what-is-imported-when.md says how, and who must not wait for that. If every
-isolate needs it, raise the bound to what is counted now, in the same commit, and say in its message what it is for.
-`python -m bench imports` says what it costs in time.
+A failure here means an exceeded budget, not a bug. First ask which requests need the addition. What few requests need
+is imported on the first of them: docs/decisions/0033-what-is-imported-when.md says how, and which requests must not
+wait for it. If every isolate needs it, raise the bound to the present count, in the same commit, and give the reason in
+its message. `python -m bench imports` says what it costs in time.
 """
 
 import ast
@@ -22,8 +22,8 @@ from tests.support import import_watch
 pytestmark = pytest.mark.slow  # processes
 
 SRC = Path(__file__).resolve().parents[3] / "src"
-# At most so many: what there is, and little room.
-# `syntax` is what is compiled, in nodes of the syntax tree: bytecode would differ from one Python to the next.
+# The bounds: the present counts plus a little. `syntax` is the compiled code in nodes of the syntax tree, because
+# bytecode differs between versions of Python.
 MOST: Mapping[str, int] = {
     "modules": 176,
     "syntax": 67_500,
@@ -31,10 +31,10 @@ MOST: Mapping[str, int] = {
     "named_tuples": 85,
     "models": 4,
 }
-# What is imported in a function, by the module that does it. None of it is on the way of a submission, a poll of a task
-# or a list, with a key that may read; nor of a message, an alarm, a run of a task, or a sweep without webhooks. The
-# table of the API has more: `catalogue` imports a group of calls upon the first request for one of them, and `events`
-# and `observation` are such.
+# Imports within functions, by module. None of them is needed by a submission, a poll of a task or a list, with a key
+# that may read; nor by a message, an alarm, a run of a task, or a sweep without webhooks. The table of the API has
+# more: `catalogue` imports a group of calls on the first request for one of them, and `events` and `observation` are
+# such groups.
 LATE = {
     "composition.py": {"inference.demo", "store.webhooks"},
     "http/events.py": {"http.following"},
@@ -47,7 +47,7 @@ LATE = {
 
 
 def late_imports(module: Path) -> Iterator[str]:
-    """What of the Worker is imported by the functions of a module."""
+    """What functions of a module import of the Worker."""
     package = module.relative_to(SRC).parent.parts
     for function in ast.walk(ast.parse(module.read_text())):
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -60,7 +60,10 @@ def late_imports(module: Path) -> Iterator[str]:
 
 
 def syntax(text: str) -> int:
-    """How many nodes the compiler gets of a source: neither docstrings nor comments, and as many on every Python."""
+    """The number of syntax nodes of a source, without docstrings and comments.
+
+    It is the same on every version of Python.
+    """
     tree = ast.parse(text)
     nodes = sum(not isinstance(node, ast.expr_context) for node in ast.walk(tree))
     bodies = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -69,7 +72,7 @@ def syntax(text: str) -> int:
 
 
 def counted(folder: Path) -> dict[str, int]:
-    """What a new interpreter has of the Worker's once it has imported `entry` from there."""
+    """What a new interpreter has of the Worker after it has imported `entry` from there."""
     command = [sys.executable, "-I", "-B", import_watch.__file__, str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
@@ -80,12 +83,12 @@ def counted(folder: Path) -> dict[str, int]:
 
 
 def over(found: Mapping[str, int]) -> dict[str, tuple[int, int]]:
-    """What is more than its bound, and the bound."""
+    """Each count above its bound, with the bound."""
     return {name: (found[name], most) for name, most in MOST.items() if found[name] > most}
 
 
 def test_a_start_imports_no_more_than_every_isolate_needs():
-    """Modules, code, and the classes that take long to make. See above for what to do."""
+    """The counts are of modules, code, and classes that take long to make. The text above says what to do."""
     assert over(counted(SRC)) == {}
 
 
@@ -97,7 +100,7 @@ def test_words_are_free():
 
 
 def test_an_import_of_v1_at_the_start_is_noticed(tmp_path: Path):
-    """Modules and code go over their bounds, and so do the models of its requests."""
+    """Modules and code exceed their bounds, and so do the models of its requests."""
     shutil.copytree(SRC, tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
     entry = tmp_path / "src" / "entry.py"
     entry.write_text(entry.read_text() + "\nimport src.http.responses.endpoints\n")
@@ -105,14 +108,14 @@ def test_an_import_of_v1_at_the_start_is_noticed(tmp_path: Path):
 
 
 def test_what_is_imported_late_is_seldom_needed():
-    """An import within a function is paid by the first request that gets there. Each of them is named."""
+    """The first request that reaches an import within a function pays for it. Each such import is listed."""
     found = {str(path.relative_to(SRC)): set(late_imports(path)) for path in SRC.rglob("*.py")}
     assert {name: late for name, late in found.items() if late and name != "http/catalogue.py"} == LATE
 
 
 @pytest.mark.parametrize("group", catalogue.GROUPS, ids=lambda group: group.paths[0])
 def test_a_group_has_the_calls_of_its_paths(group: catalogue.Group):
-    """All of them and no others: a path that is forgotten in the table would be none of the API's."""
+    """A group has all calls of its paths and no others: a path that the table forgets would not exist in the API."""
     assert {endpoint.path for endpoint in group.load()} == set(group.paths)
 
 

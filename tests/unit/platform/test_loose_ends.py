@@ -1,6 +1,6 @@
-"""What the Worker leaves behind in the runtime: no timer that nobody can clear, and no task that nobody saw end.
+"""The Worker leaves no timer in the runtime that cannot be cleared, and no task whose end is not awaited.
 
-Both are ways in which an interpreter is called back that has gone on: decision 0013.
+Both would call back an interpreter that has moved on: decision 0013.
 """
 
 import ast
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 SRC = Path(__file__).resolve().parents[3] / "src"
-# Cancelled where they are not awaited, and why that is right.
+# Tasks cancelled in one function and awaited in another, with the reason.
 AWAITED_ELSEWHERE = {
     ("objects/laned_caller.py", "abort", "made"): "`_make` waits for its call",
     ("objects/lane.py", "abort", "made"): "`make_calls` waits for all of its calls",
@@ -23,12 +23,12 @@ MAKES_TASKS = {"asyncio.create_task", "asyncio.ensure_future"}
 
 
 def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    """Every function of a module, those within others too."""
+    """Every function of a module, inner functions included."""
     return (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
 
 
 def own(function: ast.AST) -> Iterator[ast.AST]:
-    """What a function does itself, without the functions in it."""
+    """The nodes of a function without its inner functions."""
     for child in ast.iter_child_nodes(function):
         yield child
         if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
@@ -36,13 +36,13 @@ def own(function: ast.AST) -> Iterator[ast.AST]:
 
 
 def walked(function: ast.AST, variable: str) -> set[str]:
-    """What loops with that variable walk through: for `made`, `out` of `for made in out`."""
+    """What loops with that variable iterate: for `made`, `out` of `for made in out`."""
     loops = [node for node in own(function) if isinstance(node, ast.For | ast.comprehension)]
     return {ast.unparse(loop.iter) for loop in loops if ast.unparse(loop.target) == variable}
 
 
 def left_alone(text: str) -> list[tuple[str, str]]:
-    """Cancellations of tasks that the same function does not await behind them: its name, and what it cancels."""
+    """Cancelled tasks that the same function does not await afterwards: the function's name, and the task."""
     found = []
     for function in functions(ast.parse(text)):
         nodes = list(own(function))
@@ -50,7 +50,7 @@ def left_alone(text: str) -> list[tuple[str, str]]:
         for node in nodes:
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "cancel"):
                 continue
-            if any(one.value is node for one in awaits):  # of a stream's reader: it is awaited as it is made
+            if any(one.value is node for one in awaits):  # of a stream's reader, awaited where it is made
                 continue
             receiver = ast.unparse(node.func.value)
             names = {receiver} | walked(function, receiver)
@@ -61,7 +61,7 @@ def left_alone(text: str) -> list[tuple[str, str]]:
 
 
 def dropped(text: str) -> list[str]:
-    """Tasks that are made and kept nowhere, so that nobody can await them, and asyncio may collect them."""
+    """Tasks that are not stored, so that no code can await them and asyncio may collect them."""
     return [
         ast.unparse(node.value)
         for node in ast.walk(ast.parse(text))
@@ -77,7 +77,7 @@ def sources() -> dict[str, str]:
 
 
 def test_no_timer_of_javascript_that_nobody_can_clear():
-    """`AbortSignal.timeout` goes on when its call has ended; `AbortController` and a timer of ours do not."""
+    """`AbortSignal.timeout` continues after its call has ended. `AbortController` and our own timers do not."""
     for name, text in sources().items():
         called = {ast.unparse(node) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)}
         assert not {one for one in called if one.endswith(("AbortSignal.timeout", "AbortSignal.any"))}, name
@@ -85,13 +85,13 @@ def test_no_timer_of_javascript_that_nobody_can_clear():
 
 
 def test_every_task_that_is_cancelled_is_awaited():
-    """In the function that cancels it, behind that; or by another one, which the list above names."""
+    """It is awaited later in the function that cancels it, or in another one that the list above names."""
     found = {(name, *one) for name, text in sources().items() for one in left_alone(text)}
     assert found == AWAITED_ELSEWHERE.keys()
 
 
 def test_every_task_is_kept():
-    """Whoever makes one holds it."""
+    """The code that makes a task keeps a reference to it."""
     assert {name: lines for name, text in sources().items() if (lines := dropped(text))} == {}
 
 
@@ -109,7 +109,7 @@ def test_every_task_is_kept():
     ],
 )
 def test_the_check_finds_what_it_is_for(body: str, found: list[str]):
-    """A task that is cancelled and left, or that was awaited before; not one that is awaited afterwards."""
+    """A task that is cancelled and left, or awaited only before, is found. One awaited afterwards is not."""
     assert left_alone(f"async def f():\n    {body}") == [("f", one) for one in found]
     assert dropped("import asyncio\nasyncio.create_task(f())\nkept = asyncio.create_task(f())") == [
         "asyncio.create_task(f())"

@@ -1,4 +1,4 @@
-"""Queues' and Durable Objects' bindings between JavaScript and Python. JavaScript is played."""
+"""Queues' and Durable Objects' bindings between JavaScript and Python. JavaScript is a fake."""
 
 import asyncio
 import json
@@ -63,12 +63,12 @@ def javascript(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def wrapped(binding: object) -> Any:
-    """As the SDK wraps it."""
+    """The value as the SDK wraps it."""
     return SimpleNamespace(_binding=binding)
 
 
 def bound(**env: object) -> Any:
-    """The bindings of an environment that the SDK wraps."""
+    """The bindings of an environment, wrapped by the SDK."""
     wrapper: Any = SimpleNamespace(_env=SimpleNamespace(DB=None, **env))
     return bindings(wrapper)
 
@@ -83,7 +83,7 @@ def wait(awaitable: Awaitable[Any]) -> Any:
 
 
 def test_a_message_is_sent_as_javascript_has_it():
-    """Its body and its options are JavaScript's objects, and no Python that JavaScript would have to hold."""
+    """Its body and its options are JavaScript objects, so JavaScript references no Python object."""
     sent: list[Any] = []
 
     async def send(*values: JsValue) -> None:
@@ -95,7 +95,7 @@ def test_a_message_is_sent_as_javascript_has_it():
 
 
 def test_a_delivery_is_read_once_and_answered():
-    """What a message says crosses over; ack and retry go back."""
+    """The content of a message crosses over. ack and retry go back."""
     ends: list[object] = []
     message = SimpleNamespace(
         id="m",
@@ -126,20 +126,20 @@ def test_a_delivery_is_read_once_and_answered():
     ],
 )
 def test_a_hostile_message_is_none_of_ours(body: object):
-    """Whatever a queue carries: nothing, other types, and what is nested so deeply that reading it would end us."""
+    """A queue may carry anything: nothing, other types, and nesting too deep to read."""
     message = SimpleNamespace(id="m", attempts=1, body=body)
     (read,) = delivered(wrapped(SimpleNamespace(queue=messages.QUEUE, messages=[message]))).messages
     assert messages.read(read.body) is None
 
 
 class JsObject:
-    """An object at the other end of RPC, which answers what it was asked."""
+    """An object at the other end of RPC, which answers with what it was asked."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
 
     def getByName(self, name: str) -> "JsObject":  # noqa: N802 - the platform's name
-        """Note who is asked."""
+        """Note the name that is called."""
         self.names.append(name)
         return self
 
@@ -154,7 +154,7 @@ class JsObject:
 
 @pytest.mark.parametrize("value", ["a text", 7, 0.5, True, None, [{"output": None}], {"a": ["b"]}])
 def test_a_call_of_an_object_takes_and_gives_plain_values(value: object):
-    """Texts and numbers as they are, lists and dictionaries as JavaScript's own, None as null."""
+    """Texts and numbers cross unchanged, lists and dictionaries as JavaScript's own, None as null."""
     js = JsObject()
     stub = bound(AI_PROCESSOR=js).processors.getByName(TASK)
     assert wait(stub.infer(TASK, 1, value)) == value
@@ -162,7 +162,7 @@ def test_a_call_of_an_object_takes_and_gives_plain_values(value: object):
 
 
 def test_an_answer_crosses_as_one_text():
-    """What the SDK would ask value by value. In the simulation it stays what it is."""
+    """The SDK would convert it value by value. In the simulation it stays unchanged."""
     outcomes = [{"output": "x", "lane": None}]
     env: Any = SimpleNamespace(_env=object())
     crossed: Any = answered(env, outcomes)
@@ -171,13 +171,13 @@ def test_an_answer_crosses_as_one_text():
 
 
 def test_what_an_object_throws_comes_through():
-    """As the SDK's exception: callers know what to do with any."""
+    """It comes as the SDK's exception, since callers handle every exception."""
     with pytest.raises(JsError):
         wait(bound(BATCH_COORDINATOR=JsObject()).coordinators.getByName(TASK).refuse())
 
 
 class JsStorage:
-    """An object's storage: each write is there when its method returns."""
+    """An object's storage: each write is done when its method returns."""
 
     def __init__(self) -> None:
         self.values: dict[str, object] = {}
@@ -209,7 +209,7 @@ class JsStorage:
 
 
 def test_writes_with_no_await_between_them_are_under_way_together():
-    """The platform commits them as one; a method that began with its first await would tear them apart."""
+    """The platform commits them together. A method that waited before its write would separate them."""
     js = JsStorage()
     storage = storage_of(SimpleNamespace(storage=wrapped(js)))
 
@@ -228,7 +228,7 @@ def test_writes_with_no_await_between_them_are_under_way_together():
 
 
 def test_rows_of_an_objects_own_database_come_over_together():
-    """However many there are."""
+    """All rows come together, however many there are."""
     js = JsStorage()
     rows = storage_of(SimpleNamespace(storage=wrapped(js))).sql.exec("SELECT lane FROM out WHERE lane < ?", 3).toArray()
     assert rows == [{"lane": 1}, {"lane": 2}]
@@ -236,7 +236,7 @@ def test_rows_of_an_objects_own_database_come_over_together():
 
 
 def test_what_is_not_bound_is_none():
-    """Each binding but the database may be absent."""
+    """Each binding except the database may be missing."""
     nothing: Any = SimpleNamespace(_env=SimpleNamespace())
     with pytest.raises(AttributeError):
         bindings(nothing)
@@ -245,7 +245,7 @@ def test_what_is_not_bound_is_none():
 
 
 def test_what_the_simulation_binds_is_used_as_it_is():
-    """It has no wrapper to take off."""
+    """The simulation's bindings have no wrapper."""
     given: Any = object()
     env: Any = SimpleNamespace(DB=given, AI_QUEUE=given, AI_PROCESSOR=given, BATCH_COORDINATOR=given)
     found = bindings(env)

@@ -30,7 +30,7 @@ INSTALLED = {
     for module in ("entrypoints", "fetch", "request", "response")
     for name, node in callables(ast.parse((SDK / f"{module}.py").read_text())).items()
 }
-# Members of these are typed by what they inherit from Pyodide's own response, or add to it.
+# These members get their types from Pyodide's own response, or add to it.
 INHERITED = {"Response.json"}
 
 
@@ -48,7 +48,7 @@ def test_the_sdk_exports_each_name_of_the_stub():
 
 @pytest.mark.parametrize("name", sorted(set(STUBBED) - INHERITED))
 def test_the_stub_has_the_parameters_of_the_sdk(name: str):
-    """Each method and function has the SDK's parameters, in its order, as far as the stub goes; and its `async`."""
+    """Each method and function has the SDK's parameters in order, as far as the stub goes, and its `async`."""
     stubbed, installed = STUBBED[name], INSTALLED[name]
     assert type(stubbed) is type(installed)
     parameters = [argument.arg for argument in stubbed.args.args]

@@ -1,6 +1,6 @@
-"""What the Worker's modules do when they are imported, which the platform does once, before it takes a snapshot.
+"""What the Worker's modules do at import, which the platform does once, before it takes a snapshot.
 
-`tests/runtime/test_upload.py` imports them in the interpreter that production runs; here it is this one and their text.
+`tests/runtime/test_upload.py` imports them in production's interpreter; here this one does, and their text is checked.
 """
 
 import ast
@@ -21,10 +21,11 @@ pytestmark = pytest.mark.slow  # processes
 ROOT = Path(__file__).resolve().parents[3]
 SRC = ROOT / "src"
 MODULES = sorted(str(path.relative_to(SRC)) for path in SRC.rglob("*.py"))
-# The base classes of what a Worker exports have to be there when its classes are made.
+# The base classes of a Worker's exports must exist when its classes are made.
 BASES = {"workers.WorkerEntrypoint", "workers.DurableObject"}
 OF_THE_RUNTIME = {"js", "pyodide", "pyodide_js", "workers", "_pyodide"}
-# What may not run at import: a clock stands still there or shows the time of the upload, and randomness is refused.
+# Calls that are forbidden at import: a clock stands still then or shows the time of the upload, and randomness is
+# refused.
 REFUSED = {
     *("time", "random", "secrets", "uuid", "threading", "socket", "subprocess", "tempfile"),
     *("os.urandom", "os.getrandom", "datetime.datetime.now", "datetime.datetime.utcnow", "datetime.date.today"),
@@ -36,7 +37,7 @@ REFUSED = {
 
 
 def run_at_import(node: ast.AST) -> Iterator[ast.AST]:
-    """What of a tree is executed by an import: all but the bodies of functions, and what only a type checker sees."""
+    """The nodes of a tree that an import executes: all except bodies of functions and code only for type checkers."""
     yield node
     for name, value in ast.iter_fields(node):
         if name == "body" and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
@@ -66,7 +67,7 @@ def of_the_runtime(text: str) -> set[str]:
 
 
 def refused_calls(text: str) -> list[str]:
-    """Calls that a module makes at import and must not."""
+    """Forbidden calls that a module makes at import."""
     nodes = list(run_at_import(ast.parse(text)))
     names = {"open": "builtins.open"}
     for node in nodes:
@@ -82,14 +83,14 @@ def refused_calls(text: str) -> list[str]:
 
 
 def test_only_base_classes_come_from_the_runtime_at_import():
-    """`js`, `pyodide` and the SDK's functions are imported where they are used; the classes' bases at the top."""
+    """`js`, `pyodide` and the SDK's functions are imported where they are used, and the base classes at the top."""
     found = {name: of_the_runtime((SRC / name).read_text()) for name in MODULES}
     assert {name: wanted for name, wanted in found.items() if not wanted <= BASES} == {}
     assert set().union(*found.values()) == BASES
 
 
 def test_no_module_asks_for_time_or_randomness_at_import():
-    """Nor for a thread, a file, or anything of asyncio, which would belong to the loop of that moment."""
+    """Nor does it use a thread, a file, or anything of asyncio, which would belong to the loop of that moment."""
     assert {name: calls for name in MODULES if (calls := refused_calls((SRC / name).read_text()))} == {}
 
 
@@ -111,12 +112,12 @@ def test_no_module_asks_for_time_or_randomness_at_import():
     ],
 )
 def test_the_check_of_the_text_finds_what_it_is_for(text: str, calls: list[str]):
-    """Calls at the top, in class bodies, defaults, decorators and comprehensions; not those that run later."""
+    """It finds calls at the top, in class bodies, defaults, decorators and comprehensions, but not later ones."""
     assert refused_calls(text) == calls
 
 
 def test_what_only_a_type_checker_imports_does_not_count():
-    """An import under TYPE_CHECKING is none; one in the other branch is."""
+    """An import under TYPE_CHECKING does not count, but one in the other branch does."""
     guarded = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import js\n"
     assert of_the_runtime(guarded) == set()
     assert of_the_runtime(guarded + "else:\n    import workers\n") == {"workers"}
@@ -127,7 +128,7 @@ def test_what_only_a_type_checker_imports_does_not_count():
 
 @cache
 def watched() -> dict[str, Any]:
-    """What a new CPython sees as it imports `entry`, with an SDK that has the two base classes and nothing else."""
+    """What a new CPython sees as it imports `entry`, with an SDK of only the two base classes."""
     command = [sys.executable, "-I", "-B", import_watch.__file__, str(SRC)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
@@ -139,7 +140,7 @@ def by_us(seen: list[list[str]]) -> list[list[str]]:
     return [item for item in seen if item[1] == "entry" or item[1].startswith("src.")]
 
 
-# What is imported upon the first request that wants it.
+# Imported on the first request that needs it.
 LATER = (
     "core/response_events",
     "core/tokens",
@@ -179,7 +180,10 @@ LATER = (
 
 
 def test_entry_imports_without_javascript_time_or_randomness():
-    """All of the Worker, or nearly: none of its modules reads a clock. What takes randomness is `random` itself."""
+    """Nearly the whole Worker is imported, and none of its modules reads a clock.
+
+    Only `random` itself uses randomness.
+    """
     report = watched()
     names = {f"src.{one.removesuffix('.py').removesuffix('/__init__').replace('/', '.')}": one for one in MODULES}
     missing = {path for name, path in names.items() if name not in report["modules"]}
@@ -189,13 +193,13 @@ def test_entry_imports_without_javascript_time_or_randomness():
 
 
 def test_the_import_leaves_nothing_open():
-    """No file, no socket, no thread, and no lock, queue or task of an event loop."""
+    """No file, no socket, no thread, and no lock, queue or task of an event loop stays open."""
     report = watched()
     assert (report["streams"], report["threads"], report["bound"]) == ([], [], [])
 
 
 def test_the_watch_sees_what_it_is_for(tmp_path: Path):
-    """An `entry` with each of the faults is seen to have them."""
+    """An `entry` with each of the faults is found to have them."""
     (tmp_path / "entry.py").write_text(
         "import asyncio, datetime, gc, os, random, threading, time\n"
         "A = os.urandom(1), time.time(), datetime.datetime.now(), random.Random()\n"

@@ -1,4 +1,4 @@
-"""Waits end under the hosted clock, on Pyodide's own loop as on ours: it moves in timers alone, and may lack a hair."""
+"""Waits end under the hosted clock, on either loop. That clock moves only in timers, and may be a little short."""
 
 from collections.abc import Callable, Iterator
 
@@ -18,7 +18,7 @@ from tests.support import api_bench, worker_bench
 from tests.support.hosted_loop import HAIR_SECONDS, HostedLoop
 from tests.support.worker_bench import Script, WorkerBench
 
-# Not whole milliseconds, as the moments that `?wait=1.2342` and measured times make.
+# No whole milliseconds, like the moments from `?wait=1.2342` and measured times.
 ODD = (1.2342, 0.0017, 0.9999999, 2.0501, 0.00031)
 LATE = 0.006
 
@@ -27,21 +27,21 @@ LoopMaker = Callable[..., HostedLoop]
 
 @pytest.fixture(params=["stock", "stock, a hair early", "ours", "ours, a hair early"])
 def make_loop(request: pytest.FixtureRequest) -> LoopMaker:
-    """Make loops of each kind. They stop whoever takes more steps than any of these tests needs."""
+    """Make loops of each kind. They stop code that takes more steps than any of these tests needs."""
     stock, hair_seconds = request.param.startswith("stock"), HAIR_SECONDS if "hair" in request.param else 0.0
     return lambda **_options: HostedLoop(stock=stock, hair_seconds=hair_seconds)  # type: ignore[abstract]
 
 
 @pytest.fixture
 def loop(make_loop: LoopMaker) -> Iterator[HostedLoop]:
-    """One of them."""
+    """A loop of either kind."""
     made = make_loop()
     yield made
     made.close()
 
 
 def calls_of(*seconds: float) -> CallGroups:
-    """CallGroups of a run that take so long, one after the other as they start."""
+    """A run's calls of these durations, in the order of their starts."""
     model = Script()
     model.seconds = lambda number: seconds[number - 1]
     return CallGroups(LocalCaller(model, 6), lambda _key: ModelCall("", "", ""), 100.0)
@@ -50,7 +50,7 @@ def calls_of(*seconds: float) -> CallGroups:
 @pytest.mark.parametrize("seconds", ODD)
 @pytest.mark.parametrize("waits_with", ["nothing", "a hint", "calls out"])
 def test_a_run_comes_to_the_moment_that_it_waits_for(loop: HostedLoop, seconds: float, waits_with: str):
-    """It goes on once the clock says so: each wait brings it there, or moves the clock."""
+    """A run waits for a moment and continues once the clock shows it: each wait moves the clock."""
 
     async def wait() -> None:
         calls, until = calls_of(50.0), clock.now() + seconds
@@ -65,7 +65,7 @@ def test_a_run_comes_to_the_moment_that_it_waits_for(loop: HostedLoop, seconds: 
 
 @pytest.mark.parametrize("seconds", ODD)
 def test_calls_wait_for_company_no_longer_than_they_may(loop: HostedLoop, seconds: float):
-    """One of two calls has ended: a fifth of its time later it is taken in without the other."""
+    """One of two calls has ended. After a fifth of its time it is taken in without the other."""
 
     async def wait() -> int:
         calls = calls_of(seconds, 50.0)
@@ -78,7 +78,10 @@ def test_calls_wait_for_company_no_longer_than_they_may(loop: HostedLoop, second
 
 @pytest.mark.parametrize("seconds", ODD)
 def test_an_object_holds_its_callers_as_long_as_they_ask(loop: HostedLoop, seconds: float):
-    """Without word for `seconds`; with word of a write that is no end, for the time in which more may come."""
+    """Without a report the object holds callers for `seconds`.
+
+    After a write, only for the time in which more may come.
+    """
     audience = Audience(lambda: True)
     assert loop.run_until_complete(audience.hear(Mark(1, 1), 0.0, seconds)) is False
     assert loop.time() == pytest.approx(seconds, abs=LATE)
@@ -92,7 +95,7 @@ def test_an_object_holds_its_callers_as_long_as_they_ask(loop: HostedLoop, secon
 def test_a_request_waits_as_long_as_it_asks(
     make_loop: LoopMaker, monkeypatch: pytest.MonkeyPatch, near: str, seconds: float
 ):
-    """`?wait=` of an odd time, for a task whose end is not near, whoever could tell of it."""
+    """`?wait=` of an odd time ends on time, for a task whose end is far, whoever could report it."""
     monkeypatch.setattr(api_bench, "Loop", make_loop)
     scene = Scene(near, seconds=60.0)
     assert scene.wait((0.0, scene.work), seconds=round(seconds, 4))["status"] in {"pending", "processing"}
@@ -101,7 +104,7 @@ def test_a_request_waits_as_long_as_it_asks(
 
 
 def test_a_stream_has_its_comments(make_loop: LoopMaker, monkeypatch: pytest.MonkeyPatch):
-    """The moment of the next comment comes while a look is under way, and between looks."""
+    """The moment of the next comment may come during a read or between reads."""
     monkeypatch.setattr(api_bench, "Loop", make_loop)
     scene = Scene("nobody", seconds=60.0)
     scene.bench.pass_seconds(0.0013)
@@ -112,7 +115,7 @@ def test_a_stream_has_its_comments(make_loop: LoopMaker, monkeypatch: pytest.Mon
 
 
 def test_a_task_of_odd_calls_ends(make_loop: LoopMaker, monkeypatch: pytest.MonkeyPatch):
-    """A whole run over calls of odd times, which waits for company, for turns to write, and for retries."""
+    """A whole run over calls of odd times ends. It waits for company, for turns to write, and for retries."""
     monkeypatch.setattr(worker_bench, "Loop", make_loop)
     bench = WorkerBench()
     bench.model.seconds = lambda number: ODD[number % len(ODD)] + 0.00021 * number

@@ -1,4 +1,4 @@
-"""Allowances that are used up: told apart from outages, by each route and by what an invocation may still spend."""
+"""Used-up allowances: each route tells them apart from outages, and an invocation knows what it may still spend."""
 
 import asyncio
 import json
@@ -44,18 +44,18 @@ TASK = TaskKey("local:0192f0c8-7c00-7000-8000-000000000000")
     ],
 )
 def test_a_used_up_allowance_is_known_by_its_text(message: str, used_up: bool):
-    """D1, Durable Objects and Queues each say it in words of their own; overload and lost connections are not it."""
+    """D1, Durable Objects and Queues each have their own words for it. Overload and lost connections do not match."""
     assert is_used_up(message) is used_up
 
 
 @pytest.mark.parametrize(("now_ms", "seconds"), [(0, 86_400), (1, 86_400), (86_399_001, 1), (86_400_000, 86_400)])
 def test_allowances_begin_anew_at_midnight_utc(now_ms: int, seconds: int):
-    """The wait is never 0, and never past the midnight that comes next by more than its rounding."""
+    """The wait is never 0, and ends at the next midnight, up to rounding."""
     assert seconds_until_reset(now_ms) == seconds
 
 
 class Sender:
-    """A route that refuses with this message, or takes what it is given."""
+    """A route that refuses with this message, or takes everything."""
 
     def __init__(self, route: Route, refuses: str = "") -> None:
         self.route = route
@@ -91,7 +91,7 @@ def test_the_log_says_why_a_task_fell_through():
 
 @dataclass
 class Delivery:
-    """A message and what became of it."""
+    """A message and its outcome."""
 
     attempts: int
     id: str = "m"
@@ -107,7 +107,7 @@ class Delivery:
 
 @dataclass
 class Failing:
-    """A batch of one message, and a worker that meets this error."""
+    """A batch of one message, and a worker that gets this error."""
 
     error: StoreError
     messages: list[Delivery]
@@ -130,8 +130,10 @@ class Failing:
     ],
 )
 def test_a_database_in_trouble_is_not_the_tasks_fault(error: StoreError, attempts: int, fate: str):
-    """An outage is worth another delivery, and never a dead letter: the sweep takes the task up. Used-up rows, and
-    a full database, are not worth even that."""
+    """After an outage the message is delivered again, but never dead-lettered: the sweep takes the task up.
+
+    Used-up rows, and a full database, do not even get another delivery.
+    """
     batch: Any = Failing(error, [Delivery(attempts=attempts)])
     lines: list[str] = []
     nothing: Any = None
@@ -142,7 +144,7 @@ def test_a_database_in_trouble_is_not_the_tasks_fault(error: StoreError, attempt
 
 @pytest.mark.parametrize("spent", ["subrequests", "statements"])
 def test_a_message_for_which_no_allowance_is_left_goes_on_in_another_invocation(spent: str):
-    """With the least that a run needs, it runs. With one less it is sent off again, and nothing is asked of D1."""
+    """With the least allowance for a run, it runs. With one less the task is sent off again, without a call to D1."""
     for lacking, sent, status in ((1, 1, Status.PENDING), (0, 0, Status.COMPLETED)):
         bench = WorkerBench()
         bench.do(bench.store.insert(new_task(TASK, 1, Reduce.NONE, START_MS), bench.settings.lease_ms))
@@ -156,7 +158,7 @@ def test_a_message_for_which_no_allowance_is_left_goes_on_in_another_invocation(
             left.append(task_key)  # noqa: B023 - called here
 
         bench.do(consume(batch, worker, Dispatcher([sender], worker.meter, log), HOST, leave, log))
-        assert left == ([] if sent else [TASK])  # a task that goes on elsewhere keeps what it has
+        assert left == ([] if sent else [TASK])  # a task that goes on elsewhere keeps its lanes
         assert message.fate == "ack"
         assert sender.sent == [(TASK, 0)] * sent
         assert bench.do(bench.store.task(TASK)).status is status
@@ -164,7 +166,7 @@ def test_a_message_for_which_no_allowance_is_left_goes_on_in_another_invocation(
 
 
 def test_calls_start_only_with_statements_left_to_record_them():
-    """Statements run out before subrequests: two for each call alone, three for each group, nine at last."""
+    """Statements run out before subrequests: two for each call alone, three for each group, nine at the end."""
     meter = Meter()
     budget = Allowance(60, 45, 45, meter, 0)
     assert budget.affordable_calls(0, 6, 0, 1) == 6
