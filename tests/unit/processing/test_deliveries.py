@@ -1,4 +1,4 @@
-"""Deliveries: one for each end of a task and each endpoint that wants it, sent until it is taken, by one at a time."""
+"""Deliveries: one for each end and each interested endpoint, sent until it is accepted, by one sender at a time."""
 
 import asyncio
 from collections.abc import Iterator
@@ -50,7 +50,7 @@ def _outcomes(bench: DeliveryBench) -> list[DeliveryOutcome | None]:
 
 
 def test_who_ends_a_task_sends_its_delivery_at_once(bench: DeliveryBench):
-    """One message, signed, that names the task: no sweep is needed, and none sends it again."""
+    """One signed message names the task. No sweep is needed, and none sends it again."""
     bench.submit()
     bench.finish()
     (message,) = bench.courier.messages
@@ -65,7 +65,7 @@ def test_who_ends_a_task_sends_its_delivery_at_once(bench: DeliveryBench):
 
 
 def test_messages_are_signed_for_the_time_of_the_database(bench: DeliveryBench):
-    """The timestamp is the database's, whatever the isolate's clock says; during a rotation both secrets sign."""
+    """The timestamp is the database's, whatever the isolate's clock shows. During a rotation both secrets sign."""
     key = bench.add_endpoint(2)
     first = bench.do(bench.endpoints.find(key))
     bench.do(bench.endpoints.rotate(first, keep_old=True))
@@ -148,7 +148,7 @@ ENDS = {
 @pytest.mark.parametrize("name", ENDS)
 @pytest.mark.parametrize("response", [False, True], ids=["native", "v1"])
 def test_every_end_writes_its_delivery(bench: DeliveryBench, name: str, *, response: bool):
-    """Each statement that ends a task has the outbox behind it; the event says which face the task came from."""
+    """Each statement that ends a task is followed by the outbox. The event says which API the task came through."""
     end, native, compatible = ENDS[name]
     bench.submit(response=response, deadline_ms=DAY * 1000 - 1000)
     assert bench.rows() == []
@@ -161,13 +161,13 @@ def test_every_end_writes_its_delivery(bench: DeliveryBench, name: str, *, respo
 
 
 def test_a_tenant_without_endpoints_pays_no_row_and_an_endpoint_two():
-    """Counted: the rows that D1 says it has written, from the claim to the end of the delivery."""
+    """D1's count of written rows, from the claim to the end of the delivery."""
     spent = []
     for endpoints in (0, 1, 3):
         bench = DeliveryBench()
         for number in range(endpoints):
             bench.add_endpoint(number)
-        bench.add_endpoint(1, tenant="other")  # somebody else's costs nothing
+        bench.add_endpoint(1, tenant="other")  # another tenant's endpoint costs nothing
         bench.submit(chunks=3)
         worker = bench.worker()
         bench.do(worker.run(TASK, HOST))
@@ -182,7 +182,7 @@ def test_a_tenant_without_endpoints_pays_no_row_and_an_endpoint_two():
 
 
 def test_only_what_an_endpoint_subscribes_to_is_written():
-    """By event and by tenant; and not what ended a minute before the endpoint was there."""
+    """By event and by tenant, and not for ends a minute before the endpoint existed."""
     bench = DeliveryBench()
     bench.submit(task_key(1))
     bench.finish(task_key(1))
@@ -211,7 +211,7 @@ def test_an_end_that_did_not_happen_leaves_nothing(bench: DeliveryBench):
 
 
 def test_an_end_that_lands_twice_is_told_once(bench: DeliveryBench):
-    """The answer was lost and the write sent again: also when the delivery was made, or failed, in between."""
+    """The write was sent again after a lost answer, also if the delivery was made, or failed, in between."""
     bench.submit()
     claim = _claim(bench)
     for status in (500, 200):
@@ -224,7 +224,7 @@ def test_an_end_that_lands_twice_is_told_once(bench: DeliveryBench):
 
 
 def test_a_task_that_is_put_back_and_ends_again_is_told_again(bench: DeliveryBench):
-    """Another end, another id."""
+    """It is another end with another id."""
     bench.submit()
     _fail(bench)
     bench.do(bench.store.retry(TASK, 0))
@@ -236,7 +236,7 @@ def test_a_task_that_is_put_back_and_ends_again_is_told_again(bench: DeliveryBen
 
 
 def test_what_its_invocation_did_not_send_the_sweep_sends(bench: DeliveryBench):
-    """Nobody else sends within a minute of the end; then whoever sweeps does."""
+    """For a minute after the end only its own invocation sends. Then a sweep does."""
     bench.submit()
     bench.finish(sends=False)
     bench.sweep(30)
@@ -247,7 +247,7 @@ def test_what_its_invocation_did_not_send_the_sweep_sends(bench: DeliveryBench):
 
 
 def test_of_two_sweeps_one_sends(bench: DeliveryBench):
-    """Both find it due; the fence lets one take it on."""
+    """Both find it due, and the fence lets only one claim it."""
     bench.submit()
     bench.finish(sends=False)
     bench.do(asyncio.sleep(61))
@@ -260,7 +260,7 @@ def test_of_two_sweeps_one_sends(bench: DeliveryBench):
 
 
 def test_a_record_under_an_older_fence_changes_nothing(bench: DeliveryBench):
-    """Its sender stood still over its minute: what the one after it says stays."""
+    """Its sender stood still for over a minute, and the next sender's record stays."""
     bench.submit()
     bench.finish(sends=False)
     stale = bench.store
@@ -288,7 +288,7 @@ FAILING: dict[AttemptFailure, Any] = {
 
 @pytest.mark.parametrize("failure", FAILING)
 def test_a_receiver_that_fails_is_asked_again_under_the_same_id(bench: DeliveryBench, failure: AttemptFailure):
-    """Until it takes the message. No redirect is followed."""
+    """The message is repeated until it is accepted. No redirect is followed."""
     bench.courier.receiver = lambda _message: FAILING[failure]
     bench.submit()
     bench.finish()
@@ -305,7 +305,7 @@ def test_a_receiver_that_fails_is_asked_again_under_the_same_id(bench: DeliveryB
 
 
 def test_retry_after_is_obeyed(bench: DeliveryBench):
-    """The receiver is left alone, all of its deliveries with it, for as long as it asks."""
+    """The receiver gets none of its deliveries for as long as it asks."""
     bench.courier.receiver = lambda _message: (429, {"retry-after": "600"})
     bench.submit()
     bench.finish()
@@ -326,7 +326,7 @@ def test_retry_after_is_obeyed(bench: DeliveryBench):
 
 
 def test_after_a_second_rotation_the_secret_before_signs_and_none_of_before_that(bench: DeliveryBench):
-    """Each rotation may keep the one secret that it replaces: not the first that there was."""
+    """Each rotation may keep the one secret that it replaces, so the first secret does not sign any more."""
     key = bench.add_endpoint()
     for _ in range(3):
         endpoint = bench.do(bench.endpoints.find(key))
@@ -342,7 +342,7 @@ def test_after_a_second_rotation_the_secret_before_signs_and_none_of_before_that
 
 @pytest.mark.parametrize("off", [-0.001, 0.0, 0.001])
 def test_an_attempt_does_not_outlast_its_hold(bench: DeliveryBench, off: float):
-    """Whoever comes to send it so late that the attempt might end after the minute leaves it to the sweep."""
+    """A sender that is so late that the attempt might end after the minute leaves it to the sweep."""
     bench.add_endpoint()
     bench.submit()
     bench.finish(sends=False)
@@ -366,7 +366,7 @@ def test_an_attempt_does_not_outlast_its_hold(bench: DeliveryBench, off: float):
 
 
 def test_a_receiver_that_is_gone_is_disabled(bench: DeliveryBench):
-    """410 ends its deliveries, those that wait too, and nothing is written for it any more."""
+    """410 ends the endpoint's deliveries, waiting ones included, and nothing is written for it any more."""
     bench.courier.receiver = lambda _message: 500
     bench.submit()
     bench.finish()
@@ -382,7 +382,7 @@ def test_a_receiver_that_is_gone_is_disabled(bench: DeliveryBench):
 
 
 def test_a_receiver_that_never_answers_is_given_up_after_a_day(bench: DeliveryBench):
-    """Ten attempts or so, the last one when the day is over."""
+    """There are about ten attempts, the last one after a day."""
     bench.courier.receiver = lambda _message: 500
     bench.submit()
     bench.finish()
@@ -396,8 +396,10 @@ def test_a_receiver_that_never_answers_is_given_up_after_a_day(bench: DeliveryBe
 
 
 def test_a_dead_receiver_does_not_eat_the_sweeps_allowance(bench: DeliveryBench):
-    """It rests after five failures in a row, longer each time: 40 messages of a day for 30 deliveries, and a healthy
-    endpoint beside it hears of everything at once."""
+    """After five failures in a row it rests, longer each time: 40 messages of a day for 30 deliveries.
+
+    A healthy endpoint beside it hears of everything at once.
+    """
     healthy = bench.add_endpoint(2, url="https://other.example.com/")
     bench.courier.receiver = lambda message: 500 if message.url == URL else 200
     for number in range(30):
@@ -417,7 +419,7 @@ def test_a_dead_receiver_does_not_eat_the_sweeps_allowance(bench: DeliveryBench)
 
 
 def test_a_receiver_that_hangs_holds_nobody_up(bench: DeliveryBench):
-    """Attempts go out five at a time at most, each for 15 s at most, and what is left over waits for the sweep."""
+    """At most five attempts are out at a time, each for at most 15 s. The rest waits for the sweep."""
     bench.courier.seconds = 14.0
     for number in range(12):
         bench.submit(task_key(number))
@@ -432,7 +434,7 @@ def test_a_receiver_that_hangs_holds_nobody_up(bench: DeliveryBench):
 
 
 def test_a_url_that_is_no_longer_allowed_is_not_asked(bench: DeliveryBench):
-    """The rules are held at delivery, too: what was allowed, or written, before is looked at again."""
+    """The rules apply at delivery, too: a URL that was allowed or written before is checked again."""
     bench.database.rows("UPDATE webhook_endpoints SET url = 'https://169.254.169.254/'")
     bench.submit()
     bench.finish()
@@ -441,7 +443,7 @@ def test_a_url_that_is_no_longer_allowed_is_not_asked(bench: DeliveryBench):
 
 
 def test_nothing_is_sent_to_an_endpoint_that_is_deleted(bench: DeliveryBench):
-    """Its deliveries end with it; the task's others go on."""
+    """The endpoint's deliveries end with it. The task's others continue."""
     other = bench.add_endpoint(2)
     bench.courier.receiver = lambda _message: 500
     bench.submit()
@@ -456,7 +458,7 @@ def test_nothing_is_sent_to_an_endpoint_that_is_deleted(bench: DeliveryBench):
 
 
 def test_a_task_that_is_erased_before_its_delivery_has_none(bench: DeliveryBench):
-    """Its deliveries go with it, whatever they were at."""
+    """A task's deliveries are deleted with it, in any state."""
     bench.submit()
     bench.finish(sends=False)
     bench.do(bench.store.erase(TASK))
@@ -479,7 +481,7 @@ def test_without_a_key_nothing_is_sent_and_nothing_is_lost():
 
 
 def test_the_free_plans_allowance_is_kept(bench: DeliveryBench):
-    """Many deliveries at once: each sweep sends what it can record, and no invocation passes its limits."""
+    """With many deliveries at once, each sweep sends what it can record, and no invocation exceeds its limits."""
     bench.settings = replace(bench.settings, plan="free")
     for number in range(2, 10):
         bench.add_endpoint(number)

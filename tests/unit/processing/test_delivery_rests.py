@@ -1,4 +1,4 @@
-"""Endpoints that fail, rest and come back; and that none of them, nor a large backlog, is at others' expense."""
+"""Endpoints that fail, rest and come back. Neither they nor a large backlog may harm other endpoints."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -35,7 +35,7 @@ def _endpoint(bench: DeliveryBench, key: EndpointKey) -> Endpoint:
 
 
 def _write(bench: DeliveryBench, key: EndpointKey, numbers: range, *, state: int = 1, age_ms: int = 120_000) -> None:
-    """Write deliveries that are due, as if their tasks had ended a while ago."""
+    """Write due deliveries, as if their tasks had ended a while ago."""
     then, tenant = bench.database.now_ms() - age_ms, key.partition(":")[0]
     for number in numbers:
         bench.database.rows(
@@ -51,7 +51,7 @@ def _outcomes(bench: DeliveryBench, key: EndpointKey) -> list[str | None]:
 
 
 def _end_together(bench: DeliveryBench, numbers: range) -> list[TaskKey]:
-    """Have tasks end at the same time, each in an invocation of its own that sends its delivery."""
+    """Let tasks end at the same time, each in an invocation of its own that sends its delivery."""
     keys = [bench.submit(task_key(number)) for number in numbers]
 
     async def run() -> None:
@@ -63,7 +63,7 @@ def _end_together(bench: DeliveryBench, numbers: range) -> list[TaskKey]:
 
 
 def test_attempts_that_fail_together_are_one_failure(bench: DeliveryBench):
-    """A receiver that was away for a moment does not rest for it: the next sweep has it hear of everything."""
+    """A receiver that was away for a moment gets no rest: the next sweep sends it everything."""
     key = bench.add_endpoint()
     bench.courier.receiver, bench.courier.seconds = lambda _message: 503, 0.2
     _end_together(bench, range(20))
@@ -83,7 +83,7 @@ def _tried(bench: DeliveryBench, began_at: int, failure: AttemptFailure | None, 
 
 
 def test_what_began_before_a_pause_does_not_change_it(bench: DeliveryBench):
-    """A success sets the failures back, a failure counts for nothing. A success that began in the pause ends it."""
+    """A late success resets the failures, and a late failure does not count. A success begun in the pause ends it."""
     key = bench.add_endpoint()
     bench.submit()
     bench.finish(sends=False)
@@ -97,7 +97,7 @@ def test_what_began_before_a_pause_does_not_change_it(bench: DeliveryBench):
     bench.do(asyncio.sleep(1))
     _tried(bench, began_at, None)
     assert _endpoint(bench, key) == paused._replace(failures=0)
-    _tried(bench, began_at, AttemptFailure.RATE_LIMITED, 900_000)  # what a receiver asks for counts
+    _tried(bench, began_at, AttemptFailure.RATE_LIMITED, 900_000)  # a receiver's own request counts
     assert _endpoint(bench, key) == paused._replace(failures=0, paused_until=bench.database.now_ms() + 900_000)
     bench.do(asyncio.sleep(1))
     _tried(bench, bench.database.now_ms(), None)
@@ -105,7 +105,7 @@ def test_what_began_before_a_pause_does_not_change_it(bench: DeliveryBench):
 
 
 def test_a_dead_endpoint_does_not_hold_up_other_tenants(bench: DeliveryBench):
-    """Its tenant comes first, it rests, and more of its deliveries were never sent than a sweep looks at."""
+    """A dead endpoint's tenant comes first, it rests, and has more unsent deliveries than a sweep reads."""
     dead, other = bench.add_endpoint(tenant="a"), bench.add_endpoint(tenant="z", url=OTHER_URL)
     beside = bench.add_endpoint(2, tenant="a", url=OTHER_URL)
     _write(bench, dead, range(limits.DELIVERIES_WALK_MOST + 100))
@@ -123,7 +123,7 @@ def test_a_dead_endpoint_does_not_hold_up_other_tenants(bench: DeliveryBench):
 
 
 def test_after_a_rest_one_message_asks(bench: DeliveryBench):
-    """Whoever ends a task leaves it to the sweep, and a sweep sends one."""
+    """Ended tasks leave their deliveries to the sweep, and a sweep sends one."""
     key = bench.add_endpoint()
     bench.database.rows("UPDATE webhook_endpoints SET failures = ?", limits.BREAKER_FAILURES)
     for number in range(5):
@@ -137,7 +137,7 @@ def test_after_a_rest_one_message_asks(bench: DeliveryBench):
 
 
 def test_what_nobody_sent_waits_for_a_rest_that_was_asked_for_since(bench: DeliveryBench):
-    """One failure with `Retry-After` is enough: a sweep puts the delivery away until then, and says so."""
+    """One failure with `Retry-After` is enough: a sweep puts the delivery off until then, and says so."""
     key = bench.add_endpoint()
     _write(bench, key, range(1))
     until = bench.database.now_ms() + 600_000
@@ -150,7 +150,7 @@ def test_what_nobody_sent_waits_for_a_rest_that_was_asked_for_since(bench: Deliv
 
 
 def test_an_endpoint_that_is_back_has_all_of_a_sweep(bench: DeliveryBench):
-    """Deliveries past their day take nobody's place: they end by themselves, more than a sweep sends."""
+    """Expired deliveries take no other delivery's place: they end separately, more than a sweep sends."""
     key, beside = bench.add_endpoint(), bench.add_endpoint(2, url=OTHER_URL)
     _write(bench, key, range(150), state=2, age_ms=2 * DAY_MS)
     bench.sweep(0)
@@ -164,7 +164,7 @@ def test_an_endpoint_that_is_back_has_all_of_a_sweep(bench: DeliveryBench):
 
 
 def test_a_step_back_of_the_databases_clock_loses_no_end(bench: DeliveryBench):
-    """Half a minute between a registration and an end that came after it."""
+    """A clock half a minute back between a registration and a later end loses no delivery."""
     bench.add_endpoint()
     bench.database.rows("UPDATE webhook_endpoints SET created_at = created_at + 30000")
     bench.submit()
@@ -173,7 +173,7 @@ def test_a_step_back_of_the_databases_clock_loses_no_end(bench: DeliveryBench):
 
 
 def test_a_redelivery_begins_its_waits_anew(bench: DeliveryBench):
-    """After five failures the next wait is an hour; after a redelivery that fails it is five seconds."""
+    """After five failures the next wait is an hour. After a failed redelivery it is five seconds."""
     bench.add_endpoint()
     bench.courier.receiver = lambda _message: 500
     bench.submit()
@@ -197,7 +197,7 @@ def test_a_redelivery_begins_its_waits_anew(bench: DeliveryBench):
 
 
 def test_a_record_has_its_share_of_the_allowance(bench: DeliveryBench, monkeypatch: pytest.MonkeyPatch):
-    """A sweep that goes on meanwhile spends all the rest: the attempts are recorded, within the free plan's limits."""
+    """If a concurrent sweep spends all the rest, the attempts are still recorded, within the free plan's limits."""
     monkeypatch.setattr(limits, "RUN_LEAST", 1)
     bench.settings = replace(bench.settings, plan="free")
     key = bench.add_endpoint()
@@ -219,7 +219,7 @@ def test_a_record_has_its_share_of_the_allowance(bench: DeliveryBench, monkeypat
 
 @pytest.mark.parametrize(("left", "sent"), [(1, 0), (2, 1), (3, 2), (6, 5), (9, 5)])
 def test_whoever_ends_a_task_sends_as_many_as_it_can_record(bench: DeliveryBench, left: int, sent: int):
-    """Of the calls that its invocation has left one is the record's, and each message takes one."""
+    """One of the invocation's remaining calls is for the record, and each message takes one."""
     for number in range(5):
         bench.add_endpoint(number)
     bench.submit()
@@ -233,7 +233,7 @@ def test_whoever_ends_a_task_sends_as_many_as_it_can_record(bench: DeliveryBench
 
 @pytest.mark.parametrize(("left", "sent"), [(1, 0), (2, 1), (3, 1), (4, 1), (5, 2), (9, 3)])
 def test_what_is_to_be_taken_on_takes_nothing_from_what_is_held(bench: DeliveryBench, left: int, sent: int):
-    """An end of a sweep's own goes first, in two calls. The others cost a call more together, if there is one left."""
+    """A sweep's own ends go first, in two calls. The others cost one more call together, if one is left."""
     _write(bench, bench.add_endpoint(), range(2))
     due = bench.do(bench.store.due(9)).deliveries
     bench.submit()
@@ -248,7 +248,7 @@ def test_what_is_to_be_taken_on_takes_nothing_from_what_is_held(bench: DeliveryB
 
 @pytest.mark.parametrize(("left", "sent"), [(2, 0), (3, 1), (4, 2), (7, 5), (9, 5)])
 def test_a_sweep_sends_as_many_as_it_can_record(bench: DeliveryBench, left: int, sent: int):
-    """It has to take them on besides."""
+    """A sweep must also claim them."""
     _write(bench, bench.add_endpoint(), range(5))
     due = bench.do(bench.store.due(9)).deliveries
     worker = bench.worker()
@@ -266,7 +266,7 @@ async def _begin(worker: Worker, due: Sequence[DueDelivery] = ()) -> None:
 def test_a_large_backlog_ends_a_part_at_a_time(
     bench: DeliveryBench, monkeypatch: pytest.MonkeyPatch, *, disabled: bool
 ):
-    """An endpoint that goes takes so many with it, and sweeps end the others; none of them is sent."""
+    """A deleted endpoint takes so many of them with it, and sweeps end the others. None of them is sent."""
     monkeypatch.setattr(limits, "DELIVERIES_WALK_MOST", 3)
     key, same_tenant = bench.add_endpoint(), bench.add_endpoint(2, url=OTHER_URL)
     _write(bench, key, range(10))
@@ -291,7 +291,7 @@ def test_a_large_backlog_ends_a_part_at_a_time(
 def test_what_is_left_of_an_endpoint_that_has_gone_is_not_taken_on(
     bench: DeliveryBench, monkeypatch: pytest.MonkeyPatch
 ):
-    """It went after the sweep had looked, and a backlog is not ended at once."""
+    """The endpoint went after the sweep had read, and its backlog is not ended at once."""
     key, other = bench.add_endpoint(), bench.add_endpoint(2, url=OTHER_URL)
     _write(bench, key, range(1))
     _write(bench, other, range(1))

@@ -1,4 +1,4 @@
-"""Sending a task on its way: which route takes it, and how long a send may take."""
+"""Sending off a task: which route takes it, and how long a send may take."""
 
 import asyncio
 import json
@@ -49,7 +49,7 @@ def loop() -> Iterator[Loop]:
 def test_a_send_that_gives_no_answer_in_time_counts_as_failed(
     loop: Loop, seconds: float, route: Route, took: float
 ) -> None:
-    """The next route takes the task, the send is cancelled, and the log says that it failed."""
+    """The next route gets the task, the send is cancelled, and the log says that it failed."""
     queue, objects = Taking(Route.QUEUE, seconds), Taking(Route.DURABLE_OBJECT, 0)
     lines: list[str] = []
     dispatcher = Dispatcher([queue, objects], Meter(), Log(lines.append))
@@ -61,7 +61,7 @@ def test_a_send_that_gives_no_answer_in_time_counts_as_failed(
 
 
 def test_when_no_route_answers_the_task_is_the_sweeps(loop: Loop) -> None:
-    """Each route has its time, and then it is over."""
+    """If no route answers in its time, the task is left to the sweep."""
     silent = [Taking(route, 1e9) for route in (Route.QUEUE, Route.DURABLE_OBJECT)]
     lines: list[str] = []
     dispatcher = Dispatcher(silent, Meter(), Log(lines.append))
@@ -72,7 +72,7 @@ def test_when_no_route_answers_the_task_is_the_sweeps(loop: Loop) -> None:
 
 @pytest.mark.parametrize(("crowded", "first"), [(False, Route.QUEUE), (True, Route.DURABLE_OBJECT)])
 def test_the_first_choice_is_the_route_that_is_asked_first(loop: Loop, crowded: bool, first: Route) -> None:
-    """So an answer may name it before anybody was asked."""
+    """So an answer can name the route before it has been tried."""
     dispatcher = Dispatcher([Taking(Route.QUEUE, 0), Taking(Route.DURABLE_OBJECT, 0)], Meter(), Log(lambda _line: None))
     assert dispatcher.first_choice(crowded=crowded) is first
     assert loop.run_until_complete(dispatcher.dispatch(TaskKey("t:task"), crowded=crowded)) is first

@@ -1,4 +1,4 @@
-"""A poll that works on a task: what it starts, what it cuts, and who else may."""
+"""A poll that works on a task: which calls it starts, which it cuts off, and what else may run the task."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -25,7 +25,7 @@ LATE_SECONDS = limits.LATE_TASK_SECONDS
 
 
 class DeadRoute:
-    """A route that takes each task, notes when, and brings it to nobody."""
+    """A route that takes each task, notes when, and delivers it nowhere."""
 
     def __init__(self, route: Route) -> None:
         self.route = route
@@ -37,7 +37,7 @@ class DeadRoute:
 
 
 class Polls:
-    """Polls over one bench. `behind` is what goes on behind their answers."""
+    """Polls over one bench. `behind` is what continues after their answers."""
 
     def __init__(self, chunks: int, **settings: Any) -> None:
         self.bench = WorkerBench(**settings)
@@ -62,7 +62,7 @@ class Polls:
         return task
 
     async def until_unanswered(self) -> None:
-        """Let the sendings be in vain, first those of the sweep's time."""
+        """Let the sendings fail, first those of the sweep's time."""
         await asyncio.sleep(self.bench.settings.lease_seconds + LATE_SECONDS)
         for _ in range(limits.SENDS_IN_VAIN):
             await self.poll(5.0)
@@ -77,7 +77,7 @@ def made():
 
 
 def test_polls_end_a_task_that_nobody_comes_for(made: Polls):
-    """Polls one after the other, of two seconds each: the task goes on from poll to poll, each call once."""
+    """Polls of two seconds, one after the other, end the task: it continues from poll to poll, with each call once."""
 
     async def story() -> list[int]:
         await made.until_unanswered()
@@ -92,12 +92,12 @@ def test_polls_end_a_task_that_nobody_comes_for(made: Polls):
     task = made.bench.task()
     assert completed == sorted(completed)
     assert (task.usage.model_calls, task.usage.in_doubt, task.route) == (4, 0, Route.DIRECT)
-    # The queue had its turn with the submission: later sendings go to an object.
+    # The queue had its turn with the submission. Later sendings go to an object.
     assert (len(made.queue.sent_at), len(made.objects.sent_at)) == (0, limits.SENDS_IN_VAIN)
 
 
 def test_no_call_starts_when_the_answer_is_out(made: Polls):
-    """Calls go on behind the answer, and the run ends with the last one: it is given back, not left to its lease."""
+    """Started calls continue after the answer, and the run ends with the last one: the task is given back."""
 
     async def story() -> float:
         await made.until_unanswered()
@@ -115,7 +115,10 @@ def test_no_call_starts_when_the_answer_is_out(made: Polls):
 
 
 def test_a_call_that_outlasts_the_poll_is_cut_and_in_doubt(made: Polls):
-    """It is on the bill, counts as an attempt, and after MAX_ATTEMPTS of them the task has failed: no poll for ever."""
+    """It is on the bill and counts as an attempt.
+
+    After MAX_ATTEMPTS of them the task has failed: polls do not last for ever.
+    """
 
     async def story() -> None:
         await made.until_unanswered()
@@ -136,7 +139,7 @@ def test_a_call_that_outlasts_the_poll_is_cut_and_in_doubt(made: Polls):
 
 
 def test_many_polls_at_once_work_once(made: Polls):
-    """The claim keeps the others out, and they find a live lease: each call is made once."""
+    """The first claim excludes the others, which find a live lease: each call is made once."""
 
     async def story() -> None:
         await made.until_unanswered()
@@ -147,7 +150,7 @@ def test_many_polls_at_once_work_once(made: Polls):
 
 
 def test_a_poll_that_does_not_wait_makes_no_call(made: Polls):
-    """It goes on sending, once a minute at most."""
+    """It only sends, once a minute at most."""
 
     async def story() -> None:
         await asyncio.sleep(made.bench.settings.lease_seconds + LATE_SECONDS)
@@ -163,7 +166,7 @@ def test_a_poll_that_does_not_wait_makes_no_call(made: Polls):
 
 
 async def swept_while_polled(made: Polls, sweep_seconds: float, sweep: Callable[[], Sweep]) -> float:
-    """Poll every 30 s without waiting, with sweeps in between, and give the seconds until the task is completed."""
+    """Poll every 30 s without waiting, with sweeps in between. Returns the seconds until the task is completed."""
     began = asyncio.get_running_loop().time()
     swept_at = began
     while (task := await made.poll(0.0)).status is not Status.COMPLETED:
@@ -177,7 +180,7 @@ async def swept_while_polled(made: Polls, sweep_seconds: float, sweep: Callable[
 
 
 def test_polls_that_do_not_wait_leave_a_task_to_the_sweep_that_is_asked_for(made: Polls):
-    """All triggers are dead, and a monitor sweeps every five minutes: it finds what was sent off in vain."""
+    """All triggers are dead, and a monitor sweeps every five minutes: its sweep runs what was sent off in vain."""
 
     async def story() -> float:
         await made.until_unanswered()
@@ -209,7 +212,7 @@ def test_polls_that_do_not_wait_leave_a_task_to_cron_where_routes_refuse(made: P
 
 
 def test_polls_and_cron_send_no_more_than_once_a_minute_together(made: Polls):
-    """Where a route takes the task and brings it to nobody; and cron is never put off for good."""
+    """A route takes the task and delivers it nowhere. Cron is still never put off for good."""
     by_cron = DeadRoute(Route.QUEUE)
 
     async def story() -> None:
@@ -228,7 +231,7 @@ def test_polls_and_cron_send_no_more_than_once_a_minute_together(made: Polls):
 
 
 def test_a_route_that_refuses_slowly_makes_no_poll_longer(made: Polls):
-    """What the sending took is no longer there for the work, and the answer comes when it was asked for."""
+    """Time spent on sending is lost for the work, and the answer comes at the requested time."""
 
     async def slow(task_key: TaskKey, delay_seconds: float) -> None:
         await asyncio.sleep(3.0)
@@ -252,7 +255,7 @@ def test_a_route_that_refuses_slowly_makes_no_poll_longer(made: Polls):
 
 
 def test_an_error_of_the_run_is_not_the_polls(made: Polls):
-    """The poll answers with the task as it is, and the log names the error."""
+    """The poll answers with the present task, and the log names the error."""
 
     async def story() -> Task:
         await made.until_unanswered()
@@ -265,7 +268,7 @@ def test_an_error_of_the_run_is_not_the_polls(made: Polls):
 
 
 def test_only_what_was_cut_by_the_poll_counts_as_cut():
-    """A call that used up AI_TIMEOUT_SECONDS has timed out, as anywhere; one that comes too late is not made."""
+    """A call that used up AI_TIMEOUT_SECONDS has timed out, as elsewhere. One that comes too late is not made."""
     bench = WorkerBench()
     bench.model.seconds = lambda number: 50.0
     call = ModelCall("do", "x", "model")
@@ -285,7 +288,7 @@ def test_only_what_was_cut_by_the_poll_counts_as_cut():
 
 
 def test_work_goes_on_when_its_request_is_given_up():
-    """A client that goes away cancels its request; what `waitUntil` holds is not cancelled with it."""
+    """If a client leaves, its request is cancelled, but not what is in `waitUntil`."""
     bench = WorkerBench()
     ended: list[bool] = []
     behind: list[asyncio.Future[None]] = []

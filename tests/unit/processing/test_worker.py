@@ -46,7 +46,10 @@ def make():
 @pytest.mark.parametrize("lanes", [False, True])
 @pytest.mark.parametrize("own", [9, None])
 def test_every_call_asks_what_the_task_asks(make, own: int | None, lanes: bool):
-    """Chunks and merges, by the worker itself or by lanes; the deployment's most tokens where the task has none."""
+    """This holds for chunks and merges, by the worker or by lanes.
+
+    Without a limit of the task, the deployment's applies.
+    """
     bench = make(max_output_tokens=70)
     asked = TaskOptions(reduce=Reduce.MERGE, max_output_tokens=own, temperature=0.5, model_options={"seed": 1})
     task = new_task("task", 2, Reduce.MERGE, START_MS)
@@ -58,7 +61,10 @@ def test_every_call_asks_what_the_task_asks(make, own: int | None, lanes: bool):
 
 @pytest.mark.parametrize("lanes", [False, True])
 def test_outputs_that_were_cut_off_are_marked_and_counted(make, lanes: bool):
-    """A chunk says why it ends; a task counts chunks and merges; the log names each. A second worker counts on."""
+    """A chunk has the reason for its end, a task counts its chunks and merges, and the log names each.
+
+    A second worker continues the count.
+    """
     reasons = ["stop", "length", "content_filter", "odd", None, "length"]
     bench = make(max_attempts=1, patience_seconds=0)
     bench.insert(6, Reduce.MERGE)
@@ -81,7 +87,7 @@ def test_outputs_that_were_cut_off_are_marked_and_counted(make, lanes: bool):
 
 
 def test_a_task_costs_a_call_a_chunk_and_few_writes(make):
-    """20 chunks: 20 calls, six at a time, and one transaction for each group of calls that ends together."""
+    """20 chunks take 20 calls, six at a time, and one transaction for each group of calls that ends together."""
     bench = make()
     bench.insert(20)
     before = bench.database.batches
@@ -97,7 +103,7 @@ def test_a_task_costs_a_call_a_chunk_and_few_writes(make):
 def test_a_wave_that_does_not_fit_is_left_to_the_next_run(make, route: Route):
     """On the free plan 200 chunks take 34 waves of six, and seven runs. A part of a wave takes as long as a whole one.
 
-    Where only the sweep brings a task on, a run uses up what it has: its next one is a minute away.
+    Where only the sweep continues a task, a run uses up its allowance, since its next run is a minute away.
     """
     bench = make()
     bench.settings = replace(bench.settings, plan="free")
@@ -113,7 +119,7 @@ def test_a_wave_that_does_not_fit_is_left_to_the_next_run(make, route: Route):
 
 
 def test_a_slow_call_does_not_hold_up_the_others(make):
-    """While one call takes long its neighbours are replaced: six are in flight, not a wave of six.
+    """While one call takes long the others are replaced: six are in flight, not a wave of six.
 
     Twice they have waited for it, for a fifth of their own time.
     """
@@ -144,11 +150,11 @@ def test_every_call_is_announced_before_it_is_made(make):
 
 
 def test_a_slice_stays_within_its_subrequests(make):
-    """On the free plan a run ends before its 45th subrequest, gives the task back, and the next one goes on."""
+    """On the free plan a run ends before its 45th subrequest, gives the task back, and the next one continues."""
     bench = make()
     bench.settings = Settings(plan="free")
     bench.insert(100)
-    # Calls that end one by one are the dearest: each may need a write of its own.
+    # Calls that end one by one cost most: each may need a write of its own.
     bench.model.seconds = lambda number: 1.0 + number % 7
     runs = 0
     while bench.run() != Ended(Status.COMPLETED):
@@ -161,7 +167,7 @@ def test_a_slice_stays_within_its_subrequests(make):
 
 
 def test_a_slice_stays_within_its_seconds(make):
-    """When the time is up nothing more starts; what is in flight is finished and kept."""
+    """When the time is up nothing more starts. Calls in flight are finished and kept."""
     bench = make()
     bench.insert(20)
     assert bench.run(Host(Route.QUEUE, 1.5)) == Released(0)
@@ -169,7 +175,7 @@ def test_a_slice_stays_within_its_seconds(make):
 
 
 def test_a_short_rate_limit_is_sat_out_and_a_long_one_given_back(make):
-    """A wait of 20 s stays within the run; one of 10 min becomes a release with that delay, and costs no attempt."""
+    """A wait of 20 s stays within the run. One of 10 min becomes a release with that delay, and costs no attempt."""
     bench = make(max_attempts=1)
     bench.insert(2)
     bench.model.act = lambda call, number: ModelRateLimited("429", 20) if number == 1 else None
@@ -187,8 +193,10 @@ def test_a_short_rate_limit_is_sat_out_and_a_long_one_given_back(make):
 
 
 def test_a_rate_limit_that_asks_for_no_time_makes_no_storm(make):
-    """A provider that answers 429 with Retry-After: 0 for half a minute is called some times, not hundreds, and then
-    the task completes."""
+    """A provider that answers 429 with Retry-After: 0 for half a minute gets a few calls, not hundreds.
+
+    Then the task completes.
+    """
     bench = make()
     bench.insert(12)
     bench.model.seconds = lambda number: 0.05
@@ -198,8 +206,10 @@ def test_a_rate_limit_that_asks_for_no_time_makes_no_storm(make):
 
 
 def test_a_poison_task_ends(make):
-    """A task whose worker dies each time, without any output, fails after MAX_ATTEMPTS deaths: the first has calls as
-    wide as usual, the next half as many, the last one, and not before ten minutes have passed."""
+    """A task whose worker always dies without an output fails after MAX_ATTEMPTS deaths, after ten minutes at least.
+
+    The first claim has as many calls at once as usual, the next half as many, the last one.
+    """
     bench = make(lease_seconds=180, max_attempts=3)
     bench.insert(9)
     for starts, width in ((0, 6), (180, 3), (500, 1)):
@@ -225,12 +235,12 @@ def kill_soon(bench: WorkerBench) -> RunOutcome | None:
     bench.do(asyncio.sleep(0.5))
     if run.done():
         return run.result()
-    run.cancel()  # no await of the worker runs again: it is as good as killed
+    run.cancel()  # no await of the worker runs again, so it is as good as killed
     return None
 
 
 def test_no_task_fails_for_its_workers_before_ten_minutes(make):
-    """However short the leases: after the last claim the task rests until ten minutes have passed since the first."""
+    """However short the leases, after the last claim the task rests until ten minutes after the first one."""
     bench = make(timeout_seconds=1, lease_seconds=2, max_attempts=3)
     bench.insert(2)
     ends: list[float] = []
@@ -244,7 +254,7 @@ def test_no_task_fails_for_its_workers_before_ten_minutes(make):
 
 
 def test_after_a_finished_call_a_claim_is_as_wide_as_usual(make):
-    """A worker that takes over makes three calls at a time until one has finished: then the task does not kill."""
+    """A worker that takes over makes three calls at a time until one has finished: then the task is no killer."""
     bench = make(lease_seconds=180)
     bench.insert(20)
     kill_soon(bench)
@@ -255,8 +265,7 @@ def test_after_a_finished_call_a_claim_is_as_wide_as_usual(make):
 
 
 def test_a_worker_that_dies_after_a_finished_call_is_no_stall(make):
-    """Workers that die again and again, each after a call has finished, never end the task, which is taken over at
-    once."""
+    """If workers die repeatedly, each after a finished call, the task never fails for it, and is taken over at once."""
     bench = make(lease_seconds=180, max_attempts=2)
     bench.insert(6)
     bench.model.seconds = lambda number: 0.1 if number in {1, 7, 12, 16, 19} else 100.0
@@ -268,8 +277,10 @@ def test_a_worker_that_dies_after_a_finished_call_is_no_stall(make):
 
 
 def test_an_unexpected_error_gives_the_task_back_and_counts_towards_the_end(make):
-    """A bug in a provider surfaces, gives the task back, at once and then after longer and longer rests, and ends as a
-    failure, not as a loop."""
+    """A provider's bug is raised and gives the task back, at first at once, then after longer and longer rests.
+
+    In the end the task fails, so there is no endless loop.
+    """
     bench = make()
     bench.insert(2)
     bench.model.act = lambda call, number: ValueError("a bug")
@@ -285,7 +296,7 @@ def test_an_unexpected_error_gives_the_task_back_and_counts_towards_the_end(make
 
 
 def test_paid_outputs_outlast_an_outage(make):
-    """While D1 is out of reach the worker keeps what it paid for and writes it when D1 is back."""
+    """While D1 is out of reach the worker keeps its paid outputs, and writes them when D1 is back."""
     bench = make()
     bench.insert(6)
     bench.model.act = lambda call, number: bench.database.fail(NETWORK_LOST, times=8) if number == 1 else None
@@ -295,7 +306,10 @@ def test_paid_outputs_outlast_an_outage(make):
 
 
 def test_an_outage_beyond_the_lease_ends_the_run(make):
-    """When D1 stays away for the whole lease the worker gives up; the task goes on after it, and the bill says so."""
+    """If D1 stays away for the whole lease the worker gives up.
+
+    The task continues afterwards, and the bill shows it.
+    """
     bench = make(timeout_seconds=5, lease_seconds=10)
     bench.insert(2)
     bench.model.act = lambda call, number: bench.database.fail(NETWORK_LOST, times=10_000) if number == 1 else None
@@ -308,7 +322,7 @@ def test_an_outage_beyond_the_lease_ends_the_run(make):
 
 
 def test_a_cancelled_task_starts_no_call(make):
-    """Cancelled while six calls are in flight, the worker stops with these, keeps them on the bill, and is done."""
+    """If a task is cancelled with six calls in flight, the worker makes no more, keeps these on the bill, and ends."""
     bench = make()
     bench.insert(20)
     bench.model.act = lambda call, number: bench.loop.create_task(bench.store.cancel("task", 1)) and None
@@ -332,7 +346,7 @@ def test_a_merge_goes_on_where_it_was(make):
 
 
 def at_the_read(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
-    """Have D1 go away in the moment in which a worker first reads outputs for a merge."""
+    """Make D1 go away when a worker first reads outputs for a merge."""
     read, outages = TaskStore.level_sizes, [times]
 
     async def failing(store: TaskStore, task_key: TaskKey, level: int) -> Sequence[int]:
@@ -356,7 +370,7 @@ def test_a_merge_outlasts_an_outage_at_its_read(make, monkeypatch: pytest.Monkey
 
 
 def test_what_is_paid_for_is_saved_before_a_merge_reads(make, monkeypatch: pytest.MonkeyPatch):
-    """When D1 stays away for the whole lease at a merge's read, the run ends within it; no output is lost."""
+    """If D1 stays away for the whole lease at a merge's read, the run ends within it, and no output is lost."""
     bench = make(timeout_seconds=5, lease_seconds=10)
     bench.insert(12, Reduce.MERGE)
     assert isinstance(bench.run(Host(Route.QUEUE, 0.5)), Released)
@@ -390,8 +404,10 @@ def test_only_a_merge_that_must_read_costs_more_writes(make):
 
 
 def test_a_hanging_call_ends_at_the_timeout(make):
-    """Whatever the provider does, a call ends after AI_TIMEOUT_SECONDS, within the lease. It is on the bill, in doubt:
-    the provider may have seen nothing of it."""
+    """Whatever the provider does, a call ends after AI_TIMEOUT_SECONDS, within the lease.
+
+    It is on the bill, in doubt, since the provider may not have seen it.
+    """
     bench = make(max_attempts=2, patience_seconds=0)
     bench.insert(1)
     bench.model.seconds = lambda number: 1e6
@@ -403,7 +419,7 @@ def test_a_hanging_call_ends_at_the_timeout(make):
 
 
 def test_a_run_whose_lanes_all_fall_silent_gives_the_task_back(make):
-    """Lanes that never answer are not waited for again in the same run: it ends, it does not spin."""
+    """A run does not wait again for lanes that never answer: it ends, and does not loop."""
     bench = make()
     bench.insert(12)
     bench.model.seconds = lambda number: 1e6
@@ -425,8 +441,10 @@ def second_message(bench: WorkerBench, host: Host, seconds: float) -> tuple[RunO
 
 
 def test_a_claim_outlasts_its_calls_whatever_the_lease(make):
-    """The lease is a second longer than the timeout. The claim's answer is slow, so calls start late, and one that
-    ends just before the others waits for them: nobody takes over from a worker whose calls are out."""
+    """While a worker's calls are out no other takes over, even if the lease is only a second longer than the timeout.
+
+    The claim's answer is slow, so calls start late, and one that ends just before the others waits for them.
+    """
     bench = make(timeout_seconds=120, lease_seconds=121, patience_seconds=0)
     bench.insert(6)
     bench.model.seconds = lambda number: 119.9 if number == 1 else 1.0 if number > 6 else 1e6
@@ -447,7 +465,7 @@ def test_a_claim_outlasts_its_calls_whatever_the_lease(make):
 
 
 def test_a_claim_outlasts_the_way_to_its_lanes(make):
-    """Calls of lanes that never answer are given up some seconds after their timeout: the claim lasts until then."""
+    """Calls of silent lanes are given up some seconds after their timeout, and the claim lasts until then."""
     bench = make(timeout_seconds=120, lease_seconds=121)
     bench.insert(12)
     bench.model.seconds = lambda number: 1e6
@@ -459,7 +477,7 @@ def test_a_claim_outlasts_the_way_to_its_lanes(make):
 
 
 def test_a_failure_keeps_what_is_in_flight(make):
-    """When one chunk fails for good, the calls that are out are still awaited and their outputs kept."""
+    """When one chunk fails for good, calls that are out are still awaited and their outputs kept."""
     bench = make(max_attempts=1, patience_seconds=0)
     bench.insert(6)
     errors: dict[int, ModelError] = {1: ModelUnavailable("500")}
@@ -473,8 +491,10 @@ def test_a_failure_keeps_what_is_in_flight(make):
     "error", [ModelRefused("401"), ModelUnavailable("503"), ModelRateLimited("429", None)], ids=lambda error: error.code
 )
 def test_a_failure_for_good_outlasts_its_worker(make, error: ModelError, monkeypatch: pytest.MonkeyPatch):
-    """A chunk fails for good while others are out, and the worker dies: the next one makes no call and ends the task
-    with that failure. A client's retry tries the chunk again, with all its attempts."""
+    """After a chunk's final failure and the worker's death, the next worker makes no call and fails the task with it.
+
+    A client's retry tries the chunk again, with all its attempts.
+    """
     monkeypatch.setattr(limits, "RATE_LIMIT_WAITS_MOST", 0)
     bench = make(max_attempts=1, patience_seconds=0)
     bench.insert(12)
@@ -497,7 +517,7 @@ def test_a_failure_for_good_outlasts_its_worker(make, error: ModelError, monkeyp
 
 
 def test_a_failure_for_good_is_the_reason_whoever_dies_after_it(make):
-    """Workers that die again and again on a task that has failed for good do not hide why it failed."""
+    """Later deaths of workers do not hide why the task failed."""
     bench = make(max_attempts=3)
     bench.insert(2)
     bench.model.seconds = lambda number: 0.1 if number == 1 else 50.0
@@ -528,7 +548,7 @@ def retry(bench: WorkerBench) -> None:
 
 
 def test_a_worker_stops_at_the_deadline(make):
-    """At the deadline the calls in flight are given up, in doubt on the bill; what was finished is kept."""
+    """At the deadline the calls in flight are given up, in doubt on the bill. Finished outputs are kept."""
     bench = make()
     bench.insert(20, deadline_ms=2_500)
     assert bench.run() == Ended(Status.FAILED)
@@ -539,7 +559,7 @@ def test_a_worker_stops_at_the_deadline(make):
 
 
 def test_an_end_with_calls_out_is_one_write(make):
-    """The run drops its own calls before it settles the bill: nothing is left to be said afterwards."""
+    """The run drops its own calls before it settles the bill, so nothing is left to write afterwards."""
     bench = make()
     bench.insert(2, deadline_ms=2_500)
     bench.model.seconds = lambda number: 50.0
@@ -551,7 +571,7 @@ def test_an_end_with_calls_out_is_one_write(make):
 
 
 def test_nobody_waits_for_company_beyond_the_deadline(make):
-    """A slow call has ended shortly before it. Its output is kept, and the task ends in time."""
+    """A slow call ended shortly before the deadline. Its output is kept, and the task ends in time."""
     bench = make()
     bench.insert(2, deadline_ms=10_000)
     bench.model.seconds = lambda number: 9.5 if number == 1 else 50.0
@@ -560,7 +580,7 @@ def test_nobody_waits_for_company_beyond_the_deadline(make):
 
 
 def test_no_call_starts_at_the_deadline_or_after(make):
-    """Calls that end at the very deadline are not followed by others."""
+    """If calls end exactly at the deadline, no others follow."""
     bench = make()
     bench.insert(20, deadline_ms=2_000)
     bench.run()
@@ -588,7 +608,7 @@ def test_a_worker_that_comes_too_late_fails_the_task(make):
 
 
 def test_a_slow_database_lets_no_call_start_after_the_deadline(make):
-    """The announcement was granted before the deadline, its answer came after it: the calls are not made."""
+    """If the answer to an announcement comes after the deadline, its calls are not made."""
     bench = make()
     bench.insert(12, deadline_ms=2_500)
     batch = bench.database.batch
@@ -607,8 +627,10 @@ def test_a_slow_database_lets_no_call_start_after_the_deadline(make):
 
 
 def test_a_claim_that_was_long_under_way_starts_nothing_near_the_deadline(make):
-    """The worker cannot tell how late the database wrote its claim: from the earliest moment on at which the deadline
-    may have come it announces nothing, and waits for the latest."""
+    """A worker with a slow claim announces nothing from the earliest possible moment of the deadline on.
+
+    It cannot know how late the database wrote its claim, so it waits for the latest possible moment.
+    """
     bench = make()
     bench.insert(20, deadline_ms=2_500)
     batch = bench.database.batch
@@ -626,7 +648,7 @@ def test_a_claim_that_was_long_under_way_starts_nothing_near_the_deadline(make):
 
 
 def test_a_retry_after_the_deadline_goes_on(make):
-    """Put back, the task has its time again and makes only the calls that are left."""
+    """After a retry the task has its time again and makes only the remaining calls."""
     bench = make()
     bench.insert(18, deadline_ms=2_500)
     bench.run()
@@ -639,7 +661,7 @@ def test_a_retry_after_the_deadline_goes_on(make):
 
 
 def test_a_budget_is_spent_to_the_last_call(make):
-    """As many calls as may be made are made, then the task fails; its outputs stay; a larger budget lets it go on."""
+    """All allowed calls are made, then the task fails. Its outputs stay, and a larger budget lets it continue."""
     bench = make()
     bench.insert(20, max_calls=14)
     assert bench.run() == Ended(Status.FAILED)
@@ -655,7 +677,7 @@ def test_a_budget_is_spent_to_the_last_call(make):
 
 @pytest.mark.parametrize("reduce", list(Reduce))
 def test_a_budget_of_exactly_what_is_needed_is_enough(make, reduce: Reduce):
-    """`minimumCalls` is a budget that suffices when nothing fails; one less is not."""
+    """`minimumCalls` is a budget that suffices if nothing fails. One less does not."""
     bench, other = make(), make()
     bench.insert(8, reduce, max_calls=8 + (reduce is Reduce.MERGE))
     assert bench.run() == Ended(Status.COMPLETED)
@@ -665,7 +687,7 @@ def test_a_budget_of_exactly_what_is_needed_is_enough(make, reduce: Reduce):
 
 
 def test_a_task_of_one_chunk_needs_no_budget_for_a_merge(make):
-    """Nothing is to be merged: it is put back with a budget for the one call that is left."""
+    """Nothing needs a merge: the task is put back with a budget for the one remaining call."""
     bench = make()
     bench.insert(1, Reduce.MERGE)
     assert bench.do(bench.store.cancel(TaskKey("task"), 1_000)).changed
@@ -693,7 +715,7 @@ def test_rate_limited_calls_are_on_the_budget_too(make):
 
 
 def test_max_attempts_comes_first_where_it_is_less(make):
-    """A chunk that fails for good fails the task with its own error, budget or no budget."""
+    """A chunk that fails for good fails the task with its own error, with or without a budget."""
     bench = make(max_attempts=2, patience_seconds=0)
     bench.insert(1, max_calls=10)
     bench.model.act = lambda call, number: ModelUnavailable("503")
@@ -717,7 +739,7 @@ def test_calls_in_doubt_are_on_the_budget(make):
 @given(seed=st.integers(0, 2**32), chunks=st.integers(1, 9), most=st.integers(1, 12), reduce=st.sampled_from(Reduce))
 @examples(max_examples=100)
 def test_no_mishap_passes_a_budget(seed: int, chunks: int, most: int, reduce: Reduce):
-    """Failing calls, 429s, dying workers, lost writes, short slices and retries by the client: never one call more."""
+    """Failing calls, 429s, dying workers, lost writes, short slices and client retries never exceed the budget."""
     dice = random.Random(seed)
     bench = WorkerBench(max_attempts=dice.randint(1, 4), concurrency=dice.randint(1, 6))
     bench.insert(chunks, reduce, max_calls=most)

@@ -1,4 +1,4 @@
-"""Times to the millisecond: at which one a lease, a deadline, a rest, a pause, a key or a retention is over."""
+"""Times to the millisecond: exactly when a lease, a deadline, a rest, a pause, a key or a retention is over."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -25,7 +25,7 @@ EARLY_MS = round(limits.EARLY_SECONDS_ALLOWED * 1000)
 
 
 class Table(StoreBench):
-    """A database in which it is NOW, and whose rows can be given any values."""
+    """A database whose time is NOW, and whose rows can have any values."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,18 +53,18 @@ class Table(StoreBench):
         return value
 
     def pending(self, **columns: Any) -> None:
-        """Have a task that waits, with these columns."""
+        """Make a waiting task with these columns."""
         self.insert(TASK)
         self.give(**columns)
 
     def held(self, **columns: Any) -> None:
-        """Have a task that somebody works on, with these columns."""
+        """Make a task with a worker and these columns."""
         self.insert(TASK)
         self.claim(TASK)
         self.give(**columns)
 
     def ended(self, status: Status = Status.CANCELLED, **columns: Any) -> None:
-        """Have a task that has ended, with these columns."""
+        """Make an ended task with these columns."""
         self.insert(TASK)
         given: dict[str, Any] = {"status": status, "finished_at": NOW - 1}
         self.give(**given | columns)
@@ -85,7 +85,7 @@ AROUND = pytest.mark.parametrize("off", [-1, 0, 1])
 
 @AROUND
 def test_a_deadline_is_over_at_its_time(table: Table, off: int) -> None:
-    """A task can be claimed and goes on up to the millisecond before; from its deadline on it is overdue for all."""
+    """A task can be claimed and continues up to the millisecond before. From its deadline on it is overdue."""
     table.pending(deadline_ms=1, deadline_at=NOW + off)
     found = table.try_claim(TASK)
     in_time = off > 0
@@ -108,14 +108,14 @@ def test_a_worker_goes_on_until_its_deadline(table: Table, off: int) -> None:
 
 @AROUND
 def test_a_lease_is_over_at_its_time(table: Table, off: int) -> None:
-    """The next worker has the task from that millisecond on, unless it rests; until then it is somebody's."""
+    """The next worker can have the task from that millisecond on, unless it rests. Before, it cannot."""
     table.held(lease_until=NOW + off, rest_until=0)
     assert isinstance(table.try_claim(TASK), Claim) == (off <= 0)
 
 
 @AROUND
 def test_a_lease_that_is_over_is_shown_as_over(table: Table, off: int) -> None:
-    """Whether somebody works on a task is judged by the same millisecond."""
+    """The same millisecond decides whether a task is shown as being worked on."""
     table.held(lease_until=NOW + off, rest_until=0)
     assert bool(table.ask(views.TASKS, task_keys=as_json([TASK]))[0]["live"]) == (off > 0)
 
@@ -129,7 +129,7 @@ def test_a_rest_is_over_at_its_time(table: Table, off: int) -> None:
 
 @AROUND
 def test_a_continuation_may_come_early_by_as_much_as_is_allowed(table: Table, off: int) -> None:
-    """A second early is on time, a millisecond more is not."""
+    """A second early is on time. A millisecond more is not."""
     table.pending(not_before=NOW + EARLY_MS + off)
     found = table.try_claim(TASK)
     assert isinstance(found, Claim) == (off <= 0)
@@ -139,7 +139,7 @@ def test_a_continuation_may_come_early_by_as_much_as_is_allowed(table: Table, of
 
 @pytest.mark.parametrize(("wake_off", "moved"), [(-1, False), (0, False), (1, True)])
 def test_the_sweep_does_not_look_behind_the_lease(table: Table, wake_off: int, moved: bool) -> None:
-    """A look that was due after the lease is drawn to its end. One that is due before it stays where it is."""
+    """A check that was due after the lease moves to its end. One that is due before stays."""
     table.pending(wake_at=NOW + LEASE_MS + wake_off)
     claim = table.claim(TASK)
     assert claim.fence == 1
@@ -148,7 +148,7 @@ def test_the_sweep_does_not_look_behind_the_lease(table: Table, wake_off: int, m
 
 @AROUND
 def test_what_a_dead_worker_announced_keeps_its_window(table: Table, off: int) -> None:
-    """What is left of the window of earlier calls counts where it is longer than the new one."""
+    """The rest of an earlier calls' window counts if it is longer than the new window."""
     table.insert(TASK)
     claim = table.claim(TASK)
     table.give(announced_at=NOW - 1_000, start_ms=3_000 + off)
@@ -161,21 +161,21 @@ def test_what_a_dead_worker_announced_keeps_its_window(table: Table, off: int) -
 
 @AROUND
 def test_a_dead_letter_ends_what_is_due(table: Table, off: int) -> None:
-    """A task that waits for its time is not ended by an old message; one that is due is."""
+    """An old message does not end a task that waits for its time, but does end one that is due."""
     table.pending(not_before=NOW + off)
     assert table.run(table.store.dead_letter(TASK, Failure(DEADLINE_EXCEEDED, "x", True), RETENTION_MS)) == (off <= 0)
 
 
 @AROUND
 def test_a_dead_letter_does_not_end_what_somebody_works_on(table: Table, off: int) -> None:
-    """Nor one whose worker lives to the millisecond."""
+    """Nor does it end one whose worker's lease has a millisecond left."""
     table.held(lease_until=NOW + off, rest_until=0)
     assert table.run(table.store.dead_letter(TASK, Failure(DEADLINE_EXCEEDED, "x", True), RETENTION_MS)) == (off <= 0)
 
 
 @pytest.mark.parametrize(("announced_off", "left"), [(-2_001, -1), (-2_000, 0), (-500, 1_500), (700, 2_000)])
 def test_how_long_announced_calls_may_start(table: Table, announced_off: int, left: int) -> None:
-    """It is the window less what has passed of it, and no more than the window where the clock went back."""
+    """It is the window minus the time that has passed, and no more than the window if the clock went back."""
     table.held(announced_at=NOW + announced_off, start_ms=2_000)
     (found,) = table.ask(ending.START_WINDOW, task_key=TASK, lanes_from_chunks=1_000)
     assert found["left_ms"] == left
@@ -183,7 +183,7 @@ def test_how_long_announced_calls_may_start(table: Table, announced_off: int, le
 
 @AROUND
 def test_a_repetition_joins_what_came_within_its_window(table: Table, off: int) -> None:
-    """In the last millisecond of it, too; what came before that is another wish."""
+    """This includes the last millisecond. A submission before that is another wish."""
     table.write(
         "submissions", id="local:r:1", task_id="local:a", digest='{"0": "local:a"}', expires_at=NOW - 300 + 9_000 + off
     )
@@ -197,7 +197,7 @@ def test_a_repetition_joins_what_came_within_its_window(table: Table, off: int) 
 
 
 def due(table: Table, **values: Any) -> list[dict[str, Any]]:
-    """What a sweep finds, all that were sent off just now left out."""
+    """What a sweep finds, without the tasks that were just sent off."""
     given = {"most": 10, "tenants_served": 10, "apart_ms": LATE_MS, "in_vain": None}
     return table.ask(sweep.DUE, **given | values)
 
@@ -210,7 +210,7 @@ def test_a_task_is_due_from_its_time_on(table: Table, off: int) -> None:
 
 @AROUND
 def test_a_task_that_was_just_sent_off_is_left_alone_for_a_minute(table: Table, off: int) -> None:
-    """From the minute on it is sent off again. A sweep that works by itself takes one that was sent off in vain."""
+    """After a minute it is sent off again. A sweep that works itself takes one that was sent off in vain."""
     table.pending(wake_at=NOW, dispatches=2, sent_at=NOW - LATE_MS + off)
     assert bool(due(table)) == (off <= 0)
     assert bool(due(table, in_vain=3)) == (off <= 0)
@@ -223,7 +223,7 @@ def test_a_task_that_was_just_sent_off_is_left_alone_for_a_minute(table: Table, 
 
 @AROUND
 def test_a_task_that_is_not_due_is_not_taken_on(table: Table, off: int) -> None:
-    """Somebody has put its look off since it was found."""
+    """Another worker has put its check off since it was found."""
     table.pending(wake_at=NOW + off)
     taken = table.ask(sweep.REDISPATCH, task_keys=as_json([TASK]), apart_ms=LATE_MS, delay_ms=1_000, doublings_most=2)
     assert bool(taken) == (off <= 0)
@@ -237,7 +237,7 @@ def test_an_overdue_task_is_found_though_it_was_just_sent_off(table: Table, off:
 
 @pytest.mark.parametrize(("dispatches", "delay_ms"), [(0, 2_000), (1, 4_000), (2, 8_000), (3, 8_000)])
 def test_dispatches_back_off(table: Table, dispatches: int, delay_ms: int) -> None:
-    """The delay doubles with each one, as often as it may."""
+    """The delay doubles with each dispatch, up to its limit."""
     table.pending(wake_at=NOW, dispatches=dispatches)
     table.ask(sweep.REDISPATCH, task_keys=as_json([TASK]), apart_ms=LATE_MS, delay_ms=1_000, doublings_most=3)
     row = table.row(TASK)
@@ -250,7 +250,7 @@ def test_dispatches_back_off(table: Table, dispatches: int, delay_ms: int) -> No
 def test_the_look_at_a_task_is_put_off_until_it_is_free(
     table: Table, lease_off: int, rest_off: int, wakes: int | None
 ) -> None:
-    """That is when both the lease and the rest are over. A task that is free already is left where it is."""
+    """That is when both the lease and the rest are over. A task that is already free stays unchanged."""
     table.held(lease_until=NOW + lease_off, rest_until=NOW + rest_off, wake_at=NOW - 3)
     table.ask(sweep.POSTPONE, task_keys=as_json([TASK]))
     assert table.row(TASK)["wake_at"] == NOW + (-3 if wakes is None else wakes)
@@ -265,7 +265,7 @@ def test_a_retention_is_over_at_its_time(table: Table, off: int) -> None:
 
 @pytest.mark.parametrize("chunks_most", [3, 4, 5])
 def test_a_page_of_erasures_has_as_many_chunks_as_it_may(table: Table, chunks_most: int) -> None:
-    """Two tasks of two chunks each are erased together where four are allowed; the first one goes in any case."""
+    """Two tasks of two chunks each are erased together if four are allowed. The first one is always erased."""
     for name in ("local:a", "local:b"):
         table.insert(name)
     table.give(status="cancelled", finished_at=NOW - 1, wake_at=NOW)
@@ -282,21 +282,21 @@ def test_a_tombstone_is_over_at_its_time(table: Table, off: int) -> None:
 
 @AROUND
 def test_a_task_is_late_after_a_minute(table: Table, off: int) -> None:
-    """One that waits to be sent off for the first time is late from a minute after it was due."""
+    """A task that waits for its first dispatch is late a minute after it was due."""
     table.pending(wake_at=NOW - LATE_MS + off)
     assert table.run(table.store.nudge(TASK, 1_000)) == (off <= 0)
 
 
 @AROUND
 def test_a_task_that_was_sent_off_is_late_after_another_minute(table: Table, off: int) -> None:
-    """Whenever it is to be looked at: nobody came for it in a minute."""
+    """If no worker came within a minute, the task is late, whenever its next check is."""
     table.pending(wake_at=NOW + 1_000_000, dispatches=1, sent_at=NOW - LATE_MS + off)
     assert table.run(table.store.nudge(TASK, 1_000)) == (off <= 0)
 
 
 @AROUND
 def test_a_turn_is_taken_once_in_its_time(table: Table, off: int) -> None:
-    """The next turn is due after the time. A note from the future, of a clock that was ahead, holds nobody up."""
+    """The next turn is due after the time. A note from the future, by a clock that was ahead, blocks nothing."""
     table.write("seen", what="sweep", at=NOW - LATE_MS + off)
     assert bool(table.ask(seen.TAKE_TURN, what="sweep", apart_ms=LATE_MS)) == (off <= 0)
     table.give("seen", at=NOW + off)
@@ -311,7 +311,7 @@ def test_a_turn_is_taken_once_in_its_time(table: Table, off: int) -> None:
 
 @AROUND
 def test_a_key_opens_until_it_expires(table: Table, off: int) -> None:
-    """In its last millisecond it still opens; from the next on it is nobody's, and is cleared away."""
+    """In its last millisecond it is still valid. After that it is invalid, and is deleted."""
     row = {"id": "0" * 16, "tenant": "local", "digest": "d" * 64, "scopes": '["read"]', "created_at": NOW - 9}
     table.write("api_keys", **row, expires_at=NOW + off)
     found = table.run(KeyStore(Database(table.database, Meter())).find("0" * 16))
@@ -321,14 +321,14 @@ def test_a_key_opens_until_it_expires(table: Table, off: int) -> None:
 
 
 def endpoint(table: Table, **columns: Any) -> None:
-    """Register one."""
+    """Register an endpoint."""
     given = {"id": ENDPOINT, "name": "n", "url": "https://x.example", "event_types": '["task.cancelled"]'}
     table.write("webhook_endpoints", **given | {"created_at": NOW - 9, "updated_at": NOW - 9} | columns)
 
 
 @AROUND
 def test_an_old_secret_signs_until_its_time(table: Table, off: int) -> None:
-    """Whoever shows the endpoint says so, and whoever is to send it a message does so."""
+    """Both the view of the endpoint and the sender of a message use this time."""
     table.ended()
     endpoint(table, old_secret_until=NOW + off)
     for found in (table.ask(webhooks.ENDPOINT, endpoint=ENDPOINT), outbox(table)):
@@ -337,7 +337,7 @@ def test_an_old_secret_signs_until_its_time(table: Table, off: int) -> None:
 
 @AROUND
 def test_a_success_ends_a_pause_that_it_began_after(table: Table, off: int) -> None:
-    """An attempt that began before the pause says nothing of it; its failures are forgotten all the same."""
+    """A success that began before the pause does not end it, but its failures are reset."""
     endpoint(table, failures=3, paused_at=NOW + off, paused_until=NOW + 9_000)
     table.ask(webhooks.NOTE_SUCCESS, endpoint=ENDPOINT, began_at=NOW)
     (row,) = table.database.rows("SELECT * FROM webhook_endpoints")
@@ -350,15 +350,15 @@ def test_a_success_ends_a_pause_that_it_began_after(table: Table, off: int) -> N
 @pytest.mark.parametrize(
     ("failures", "paused_off", "asked_ms", "then", "pause_ms"),
     [
-        (0, -5, 0, 1, 0),  # not yet the breaker's
+        (0, -5, 0, 1, 0),  # too few for the breaker
         (1, -5, 0, 2, 0),
         (2, -5, 0, 3, 1_000),  # the third in a row
         (3, -5, 0, 4, 2_000),
         (4, -5, 0, 5, 4_000),
         (5, -5, 0, 6, 5_000),  # no longer than the longest
         (5, 0, 0, 6, 5_000),  # the attempt began as the pause ended
-        (5, 1, 0, 5, 1),  # it began within a pause: it does not count
-        (5, 1, 1, 5, 1),  # and asks for nothing that the pause has not
+        (5, 1, 0, 5, 1),  # it began within a pause, so it does not count
+        (5, 1, 1, 5, 1),  # and asks for no more than the pause
         (5, 1, 2, 5, 2),
         (0, -5, 700, 1, 700),  # asked for, without a breaker
         (2, -5, 7_000, 3, 7_000),
@@ -367,7 +367,7 @@ def test_a_success_ends_a_pause_that_it_began_after(table: Table, off: int) -> N
 def test_what_a_failure_does_to_an_endpoint(
     table: Table, failures: int, paused_off: int, asked_ms: int, then: int, pause_ms: int
 ) -> None:
-    """The breaker opens at the third failure, doubles its pause up to the longest, and honours what is asked for."""
+    """The breaker opens at the third failure, doubles its pause up to the longest, and obeys requested pauses."""
     endpoint(table, failures=failures, paused_at=NOW - 9, paused_until=NOW + paused_off)
     table.ask(
         webhooks.NOTE_FAILURE,
@@ -388,7 +388,7 @@ def test_what_a_failure_does_to_an_endpoint(
 def test_an_attempt_that_began_in_a_pause_does_not_count(
     table: Table, paused_off: int, asked_ms: int, failures: int
 ) -> None:
-    """Nor if the pause is over when it fails; what it asks for is a pause of its own."""
+    """This is so even if the pause is over when it fails. A pause that it asks for still counts."""
     endpoint(table, failures=3, paused_at=NOW - 9_000, paused_until=NOW + paused_off)
     values = {"breaker": 9, "pause_ms": 1_000, "pause_most_ms": 5_000}
     table.ask(webhooks.NOTE_FAILURE, endpoint=ENDPOINT, began_at=NOW - 500, asked_ms=asked_ms, **values)
@@ -403,13 +403,13 @@ def test_an_attempt_that_began_in_a_pause_does_not_count(
 
 
 def outbox(table: Table, *, breaker: int = 3) -> list[dict[str, Any]]:
-    """Write what endpoints are to hear of the task."""
+    """Write the deliveries for endpoints that hear of the task."""
     return table.ask(deliveries.OUTBOX, task_keys=as_json([TASK]), held_ms=1_000, breaker=breaker)
 
 
 @AROUND
 def test_a_delivery_for_an_endpoint_that_rests_waits(table: Table, off: int) -> None:
-    """From the end of the pause on it is sent at once. No message is due before the pause is over."""
+    """After the pause it is sent at once. No message is due before the pause is over."""
     table.ended()
     endpoint(table, paused_until=NOW + off)
     (row,) = outbox(table)
@@ -438,7 +438,7 @@ def test_an_endpoint_hears_of_what_ended_in_the_minute_before_it(table: Table, o
 
 @AROUND
 def test_a_delivery_is_taken_on_from_its_time_on(table: Table, off: int) -> None:
-    """Under the fence that was read, and once."""
+    """It is claimed with the fence that was read, and once."""
     table.ended()
     endpoint(table)
     outbox(table)
@@ -454,7 +454,7 @@ def test_a_delivery_is_taken_on_from_its_time_on(table: Table, off: int) -> None
 
 @pytest.mark.parametrize(("paused_off", "failures"), [(-1, 0), (0, 0), (1, 0), (0, 2), (0, 3), (0, 4)])
 def test_what_nobody_sent_is_put_away_while_its_endpoint_rests(table: Table, paused_off: int, failures: int) -> None:
-    """Up to the end of its pause, and from the breaker's failures on. Otherwise somebody is to send it."""
+    """It waits until the end of the pause, if the breaker is open. Otherwise it must be sent."""
     table.ended()
     endpoint(table)
     outbox(table)
@@ -468,7 +468,7 @@ def test_what_nobody_sent_is_put_away_while_its_endpoint_rests(table: Table, pau
 
 
 def test_attempts_are_counted_since_the_delivery_began(table: Table) -> None:
-    """Those of before a redelivery are shown, and do not count towards what is left."""
+    """Attempts before a redelivery are shown, but do not count towards the limit."""
     table.ended()
     endpoint(table)
     outbox(table)
@@ -483,7 +483,7 @@ def test_attempts_are_counted_since_the_delivery_began(table: Table) -> None:
 
 @AROUND
 def test_a_task_is_erased_early_from_its_day_on(table: Table, off: int) -> None:
-    """Nothing that ended within the time that is kept is erased to make room."""
+    """No task that ended within the protected time is erased to make space."""
     table.insert(TASK)
     table.give(status="cancelled", finished_at=NOW - 10_000 + off)
     table.write("tenant_storage", tenant="local", bytes=1, counted_at=NOW)
@@ -495,7 +495,7 @@ def test_a_task_is_erased_early_from_its_day_on(table: Table, off: int) -> None:
     ("most", "chunks_most", "found"), [(1, 100, 1), (2, 100, 2), (3, 100, 3), (3, 4, 2), (3, 1, 1)]
 )
 def test_early_erasure_is_bounded(table: Table, most: int, chunks_most: int, found: int) -> None:
-    """By tasks and by chunks; the first one goes in any case."""
+    """It is limited by tasks and by chunks. The first task is always erased."""
     for name in ("local:a", "local:b", "local:c"):
         table.insert(name)
     table.give(status="cancelled", finished_at=NOW - 20_000)
@@ -505,7 +505,7 @@ def test_early_erasure_is_bounded(table: Table, most: int, chunks_most: int, fou
 
 @AROUND
 def test_sums_of_five_minutes_are_kept_for_two_days(table: Table, off: int) -> None:
-    """They are forgotten at that millisecond, and the sums since the beginning never."""
+    """They are dropped at that millisecond. The sums since the beginning never are."""
     kept_ms = round(limits.HISTORY_SECONDS * 1000)
     for at in (0, NOW - kept_ms + off):
         table.write("tallies", at=at, status="completed", route="queue")
@@ -518,7 +518,7 @@ def test_sums_of_five_minutes_are_kept_for_two_days(table: Table, off: int) -> N
 
 @AROUND
 def test_an_old_end_is_added_to_five_minutes_that_are_kept(table: Table, off: int) -> None:
-    """What would be forgotten at this millisecond counts towards the sums since the beginning alone."""
+    """An end that would be dropped at this millisecond only counts in the sums since the beginning."""
     bucket_ms = round(limits.HISTORY_BUCKET_SECONDS * 1000)
     bucket = NOW // bucket_ms * bucket_ms
     table.time_ms = bucket + round(limits.HISTORY_SECONDS * 1000) + off
@@ -537,7 +537,7 @@ def test_a_history_begins_after_its_first_millisecond(table: Table, off: int) ->
 
 @AROUND
 def test_a_fold_ends_before_this_very_millisecond(table: Table, off: int) -> None:
-    """What ends in it may have company yet, and is the next fold's."""
+    """Further ends may come in this millisecond, so it belongs to the next fold."""
     table.insert(TASK)
     table.give(status="cancelled", finished_at=NOW - 1 + off, wake_at=NOW - 1 + off + RETENTION_MS)
     (found,) = table.ask(tallies.FOLDABLE, kept_ms=as_json([RETENTION_MS]), most=10)
@@ -546,7 +546,7 @@ def test_a_fold_ends_before_this_very_millisecond(table: Table, off: int) -> Non
 
 @AROUND
 def test_a_task_is_not_counted_twice(table: Table, off: int) -> None:
-    """A fold that came up to its end has it."""
+    """The fold that reached its end has counted it."""
     table.ended(wake_at=NOW - 1 + RETENTION_MS)
     table.write("folds", kept_ms=RETENTION_MS, until=NOW - 1 + off)
     table.ask(ending.ERASE_COUNT, task_key=TASK)
@@ -555,7 +555,7 @@ def test_a_task_is_not_counted_twice(table: Table, off: int) -> None:
 
 @AROUND
 def test_the_queue_of_a_task_is_shown_after_its_time(table: Table, off: int) -> None:
-    """How many are before it is counted once it has been due for long enough."""
+    """The number of tasks before it is counted once it has been due for long enough."""
     table.pending(created_at=NOW - 5_000 + off, not_before=0)
     values = {"late_ms": LATE_MS, "in_vain": 2, "queued_ms": 5_000, "most_ahead": 3}
     (found,) = table.ask(views.TASK, task_key=TASK, **values)
@@ -567,7 +567,7 @@ def test_the_queue_of_a_task_is_shown_after_its_time(table: Table, off: int) -> 
 
 @pytest.mark.parametrize("most_ahead", [1, 2, 3])
 def test_how_many_are_before_a_task(table: Table, most_ahead: int) -> None:
-    """Those of its tenant that came earlier, if it has no more than so many going on."""
+    """The number is of earlier tasks of its tenant, if the tenant has only so many unfinished ones."""
     for name in ("local:a", "local:b"):
         table.insert(name)
     table.give(created_at=0)
@@ -590,7 +590,7 @@ def test_outputs_are_read_at_once_up_to_a_size(table: Table, most_chars: int) ->
 
 
 def completed_of_three(table: Table, completed: str, walk_most: int) -> list[dict[str, Any]]:
-    """List the completed tasks of `local:a`, `local:b` and `local:c`, of which one is."""
+    """List the completed tasks of `local:a`, `local:b` and `local:c`, one of which is completed."""
     for name in ("local:a", "local:b", "local:c"):
         table.insert(name)
     table.database.rows(
@@ -603,7 +603,7 @@ def completed_of_three(table: Table, completed: str, walk_most: int) -> list[dic
 
 @pytest.mark.parametrize("walk_most", [1, 2, 3, 4])
 def test_a_list_by_status_says_where_its_walk_ended(table: Table, walk_most: int) -> None:
-    """The last task that the walk came to is shown, whatever its status, where more may follow."""
+    """The last task that was scanned is shown, whatever its status, if more may follow."""
     found = completed_of_three(table, "local:c", walk_most)
     ends = {1: ["local:c"], 2: ["local:c", "local:b"], 3: ["local:c", "local:a"], 4: ["local:c"]}
     assert [row["id"] for row in found] == ends[walk_most]
@@ -611,7 +611,7 @@ def test_a_list_by_status_says_where_its_walk_ended(table: Table, walk_most: int
 
 @pytest.mark.parametrize(("walk_most", "shown"), [(1, "c"), (2, "b"), (3, "a"), (4, "a")])
 def test_a_list_by_status_shows_nothing_behind_its_walk(table: Table, walk_most: int, shown: str) -> None:
-    """What the walk did not come to is the next page's, be it of the status."""
+    """Tasks beyond the scan belong to the next page, even if they have the status."""
     found = completed_of_three(table, "local:a", walk_most)
     assert [row["id"] for row in found] == [f"local:{shown}"]
 

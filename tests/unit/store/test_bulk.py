@@ -1,4 +1,4 @@
-"""What a request for many tasks costs, what its writes mean when they land late, and how it is cut to an invocation."""
+"""A request for many tasks: its cost, the meaning of late writes, and how it fits one invocation."""
 
 import asyncio
 from dataclasses import replace
@@ -43,7 +43,7 @@ class CountedSender:
 
 
 def bulk(bench: StoreBench, sender: Sender, settings: Settings = FREE) -> Bulk:
-    """Make what an invocation has that has spent nothing yet."""
+    """Make the state of an invocation that has spent nothing yet."""
     meter, lines = Meter(), list[str]()
     log = Log(lines.append)
     store = TaskStore(Database(bench.database, meter))
@@ -75,7 +75,7 @@ def statuses(bench: StoreBench) -> list[str]:
 
 
 def test_a_retry_of_a_hundred_keeps_to_an_invocation_of_the_free_plan() -> None:
-    """Subrequests and statements stay within the allowance; who was not sent off is due at once."""
+    """Subrequests and statements stay within the allowance. Tasks that were not sent off are due at once."""
     bench = StoreBench()
     tasks = keys(Status.FAILED, bench, limits.BULK_TASKS_MOST + 5)
     sender = CountedSender()
@@ -102,7 +102,7 @@ def test_a_retry_on_the_paid_plan_sends_all_off_in_two_calls() -> None:
 
 
 def test_slow_sends_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client does not wait for a hundred slow sends: the sweep has the rest."""
+    """A client does not wait for a hundred slow sends: the sweep sends the rest."""
     monkeypatch.setattr(limits, "BULK_SEND_SECONDS", 0.05)
     bench = StoreBench()
     keys(Status.FAILED, bench, 10)
@@ -150,7 +150,10 @@ _ONE_PUT_BACK = """UPDATE tasks SET status = 'pending', finished_at = NULL,
 def test_a_retry_of_tasks_that_others_changed_meanwhile_is_not_refused(
     monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    """There was room: nothing is put back, and the client asks again. Then it finds none, or fewer, or no room."""
+    """If others changed the tasks before the write, nothing is put back, and the request is tried again.
+
+    The limit allowed them. The second time it finds none, or fewer, or a reached limit.
+    """
     bench = StoreBench()
     keys(Status.FAILED, bench, 2)
     made = bulk(bench, CountedSender(), Settings(plan="paid", tasks_in_flight_most=2))
@@ -166,7 +169,7 @@ def test_a_retry_of_tasks_that_others_changed_meanwhile_is_not_refused(
 
 
 def test_a_retry_takes_the_last_room() -> None:
-    """Of two failed tasks one is put back where the tenant may have one more."""
+    """Of two failed tasks one is put back if the tenant's limit allows one more."""
     bench = StoreBench()
     keys(Status.FAILED, bench, 2)
     bench.insert("t:9")
@@ -177,7 +180,7 @@ def test_a_retry_takes_the_last_room() -> None:
 
 
 def test_where_nothing_has_failed_no_limit_refuses() -> None:
-    """A tenant with as many tasks going as it may have asks for a retry of none."""
+    """A tenant at its limit may ask for a retry that matches no task."""
     bench = StoreBench()
     keys(Status.PENDING, bench, 2)
     made = bulk(bench, CountedSender(), replace(FREE, tasks_in_flight_most=2))
@@ -190,7 +193,7 @@ def test_where_nothing_has_failed_no_limit_refuses() -> None:
 
 
 def test_a_retry_that_lands_late_changes_nothing() -> None:
-    """It names the generation of each task: one that was put back and failed again is not put back by it."""
+    """It names each task's generation, so a task that was put back and failed again is not put back by it."""
     bench = StoreBench()
     (key,) = keys(Status.FAILED, bench, 1)
     found = bench.run(bench.store.failed("t", ALL, None, 10, Conditions()))
@@ -201,7 +204,7 @@ def test_a_retry_that_lands_late_changes_nothing() -> None:
 
 
 def test_a_cancellation_that_lands_late_changes_nothing() -> None:
-    """The same: a task that was cancelled and put back meanwhile goes on."""
+    """A task that was cancelled and put back since then continues."""
     bench = StoreBench()
     (key,) = keys(Status.PENDING, bench, 1)
     found = bench.run(bench.store.going_on_in("t", ALL, None, 10))
@@ -210,11 +213,11 @@ def test_a_cancellation_that_lands_late_changes_nothing() -> None:
     assert bench.run(bench.store.cancel_all(found, None, RETENTION_MS)).task_keys == []
     assert statuses(bench) == ["pending"]
     assert bench.run(bench.store.cancel(key, RETENTION_MS)).changed
-    assert bench.run(bench.store.cancel_all(found, None, RETENTION_MS)).task_keys == []  # somebody else's cancellation
+    assert bench.run(bench.store.cancel_all(found, None, RETENTION_MS)).task_keys == []  # another client's cancellation
 
 
 def test_a_cancellation_of_pending_tasks_spares_one_that_was_claimed_meanwhile() -> None:
-    """What was asked for holds at the moment of the write, too."""
+    """The requested status must be true at the moment of the write, too."""
     bench = StoreBench()
     (key,) = keys(Status.PENDING, bench, 1)
     found = bench.run(bench.store.going_on_in("t", ALL, Status.PENDING, 10))
@@ -236,17 +239,17 @@ def test_a_limit_that_was_reached_meanwhile_puts_nothing_back() -> None:
     assert bench.run(bench.store.retry_all("t", dict(list(found.generations.items())[:2]), LEASE_MS, on)) != []
 
 
-# --- What it reads ---------------------------------------------------------------------------------------------
+# --- Rows read ----------------------------------------------------------------------------------------------------
 
 
 def plan(bench: StoreBench, bound: Any) -> str:
-    """Give SQLite's plan of a statement."""
+    """Return SQLite's plan of a statement."""
     return "; ".join(row["detail"] for row in bench.database.rows(f"EXPLAIN QUERY PLAN {bound.sql}", *bound.values))
 
 
 @pytest.mark.parametrize("counts", [True, False])
 def test_tasks_that_did_not_fail_are_not_read(counts: bool) -> None:
-    """However many tasks a tenant has, the search is over failed ones alone, and over those that go on."""
+    """However many tasks a tenant has, the search reads only failed and unfinished ones."""
     bench = StoreBench()
     where: dict[str, Any] = {"first": "t:", "behind": "t:~", "most": 5}
     failed = (
@@ -261,7 +264,7 @@ def test_tasks_that_did_not_fail_are_not_read(counts: bool) -> None:
 
 @pytest.mark.parametrize("write", ["RETRY_ALL", "CANCEL_ALL", "RETRIED", "CANCELLED"])
 def test_writes_find_their_tasks_by_key(write: str) -> None:
-    """None of them walks over the table."""
+    """None of them scans the table."""
     bench = StoreBench()
     statement = getattr(sql, write)
     values: dict[str, Any] = dict.fromkeys(statement.parameters, 1) | {"generations": '{"t:1": 0}'}
@@ -271,7 +274,7 @@ def test_writes_find_their_tasks_by_key(write: str) -> None:
 
 
 def test_a_task_that_does_not_fail_pays_nothing_for_the_search() -> None:
-    """No entry of the index is ever that of a healthy task."""
+    """A healthy task never has an entry in the index."""
     bench = StoreBench()
     for number, status in enumerate(Status):
         bench.in_status(status, f"t:{number}")

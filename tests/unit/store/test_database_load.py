@@ -1,4 +1,4 @@
-"""Who may add to the load of a database that does not keep up, in plain numbers; and that each call is timed."""
+"""Who may add to the load of a slow database, in plain numbers. Each call is timed."""
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
@@ -27,7 +27,7 @@ def call(load: DatabaseLoad, began: float, ended: float, *, answered: bool = Tru
 
 
 def test_it_is_open_at_first_and_while_answers_come_in_time() -> None:
-    """An answer that takes as long as the bound is still in time."""
+    """An answer that takes exactly the limit is still in time."""
     load = DatabaseLoad()
     assert load.admits(0)
     call(load, 0, BOUND)
@@ -47,7 +47,7 @@ def test_a_late_answer_closes_it_and_one_in_time_opens_it() -> None:
 
 
 def test_a_call_that_is_out_for_too_long_closes_it_already() -> None:
-    """Nobody waits for its end to know that it is late."""
+    """A call is known to be late before it ends."""
     load = DatabaseLoad()
     load.began(0)
     assert load.admits(BOUND)
@@ -55,7 +55,7 @@ def test_a_call_that_is_out_for_too_long_closes_it_already() -> None:
 
 
 def test_a_lost_call_says_nothing_once_a_later_one_was_answered() -> None:
-    """The database served who came after it, so it keeps up; the same holds when the lost call is given up at last."""
+    """If the database has served a later call, it keeps up, even when the lost call is finally given up."""
     load = DatabaseLoad()
     lost = load.began(0)
     call(load, 1, 1.1)
@@ -65,7 +65,7 @@ def test_a_lost_call_says_nothing_once_a_later_one_was_answered() -> None:
 
 
 def test_what_was_taken_back_in_time_says_nothing() -> None:
-    """A client that goes away does not open what is closed; one that goes away late has seen that it is late."""
+    """A client that leaves early ends no refusals. One that leaves late shows that the database is late."""
     load = DatabaseLoad()
     call(load, 0, 10)
     call(load, 10, 11, answered=False)
@@ -77,7 +77,10 @@ def test_what_was_taken_back_in_time_says_nothing() -> None:
 
 
 def test_one_probe_at_a_time() -> None:
-    """It is let through after a while, alone; a late answer to it closes for another while, one in time opens."""
+    """After a while one probe is let through.
+
+    If its answer is late, refusals continue for another while; otherwise they end.
+    """
     load = DatabaseLoad()
     call(load, 0, 6)
     assert not load.admits(6)
@@ -94,7 +97,7 @@ def test_one_probe_at_a_time() -> None:
 
 
 def test_a_probe_of_which_nothing_is_heard_is_not_the_last_one() -> None:
-    """Its client may have gone, or its isolate's invocation have been ended."""
+    """The probe's client may have left, or its invocation may have ended."""
     load = DatabaseLoad()
     call(load, 0, 6)
     load.refuses(6)
@@ -105,7 +108,7 @@ def test_a_probe_of_which_nothing_is_heard_is_not_the_last_one() -> None:
 
 
 def test_asking_whether_it_refuses_takes_no_probe() -> None:
-    """Only who is admitted makes a call."""
+    """Only an admitted request makes a call."""
     load = DatabaseLoad()
     call(load, 0, 6)
     assert load.refuses(6)
@@ -113,7 +116,7 @@ def test_asking_whether_it_refuses_takes_no_probe() -> None:
 
 
 def test_a_probe_that_made_no_call_is_given_back() -> None:
-    """The next one takes it, at once; one whose call is out, or was answered late, is none to give back."""
+    """The next request gets it at once. A probe whose call is out, or was answered late, is not given back."""
     load = DatabaseLoad()
     call(load, 0, 6)
     load.unprobed(6)
@@ -133,7 +136,7 @@ def test_a_probe_that_made_no_call_is_given_back() -> None:
 
 
 def test_who_was_refused_gives_no_probe_back() -> None:
-    """Another one's probe is out, or not yet due."""
+    """Another request's probe is out, or the next one is not yet due."""
     load = DatabaseLoad()
     call(load, 0, 6)
     assert not load.admits(6)
@@ -147,7 +150,7 @@ def test_who_was_refused_gives_no_probe_back() -> None:
 
 
 def test_calls_whose_callers_are_gone_are_forgotten() -> None:
-    """The runtime may end an invocation without a word. Its call closes nothing for ever, and takes no memory."""
+    """The runtime may end an invocation silently. Its call must not cause refusals for ever, nor take memory."""
     load = DatabaseLoad()
     for second in range(100):
         load.began(second)
@@ -178,7 +181,7 @@ def loop() -> Iterator[Loop]:
     ],
 )
 def test_each_answer_is_timed(loop: Loop, seconds: float, error: str, behind: bool) -> None:
-    """Errors and silences too; and while the call is out, it is known that it is."""
+    """Errors and missing answers are timed too, and a call that is out is known to be out."""
     load, binding, timed = DatabaseLoad(), SqliteD1(), []
     batch: Callable[[list[D1Statement]], object] = binding.batch
 
@@ -206,7 +209,7 @@ def test_each_answer_is_timed(loop: Loop, seconds: float, error: str, behind: bo
 
 
 def test_a_call_that_is_taken_back_is_no_answer(loop: Loop) -> None:
-    """The client of a request went away while the database stood still."""
+    """The client of a request left while the database stood still."""
     load, binding = DatabaseLoad(), SqliteD1()
     call(load, -10, -1)
 
@@ -231,7 +234,7 @@ def test_a_call_that_is_taken_back_is_no_answer(loop: Loop) -> None:
 
 @pytest.mark.parametrize("part", ["the API", "a worker"])
 def test_all_of_an_isolate_time_their_calls(loop: Loop, part: str) -> None:
-    """What a request sends and what a worker sends count alike, for the requests that come after."""
+    """Calls of requests and of workers count alike, for later requests."""
     binding, isolate = SqliteD1(), Isolate()
     batch = binding.batch
 

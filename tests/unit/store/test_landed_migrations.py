@@ -29,13 +29,13 @@ def landed() -> dict[str, str]:
 
 
 def test_no_landed_migration_was_edited() -> None:
-    """Each has the digest that LANDED has, and none was taken away."""
+    """Each has the digest that LANDED has, and none was removed."""
     digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in MIGRATIONS}
     assert {name: digests.get(name) for name in landed()} == landed()
 
 
 def test_each_migration_has_landed() -> None:
-    """One that reaches main without its line could be edited unseen. wrangler applies them in the order of names."""
+    """A migration without its line could be edited unnoticed. wrangler applies them in the order of names."""
     names = [path.name for path in MIGRATIONS]
     assert set(names) <= set(landed())
     assert [name for name in names if name in landed()] == list(landed())
@@ -63,7 +63,7 @@ def test_a_new_migration_only_adds() -> None:
     ],
 )
 def test_what_takes_away_is_found(text: str) -> None:
-    """The rule sees each kind."""
+    """The rule detects each kind."""
     assert _TAKES_AWAY.search(text)
     assert not _TAKES_AWAY.search(
         "ALTER TABLE tasks ADD COLUMN x TEXT; ALTER TABLE tasks ADD COLUMN y INT NOT NULL DEFAULT 0"
@@ -103,7 +103,7 @@ def _columns(database: SqliteD1) -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def test_a_migration_is_applied_once() -> None:
-    """A second run of all of them fails at the first, so nothing but wrangler's record keeps them from it."""
+    """A second run of all of them fails at the first, so only wrangler's record prevents it."""
     database = sqlite3.connect(":memory:")
     for path in MIGRATIONS:
         database.executescript(path.read_text("utf-8"))

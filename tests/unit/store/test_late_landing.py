@@ -1,4 +1,4 @@
-"""A write that was given up may land up to half a minute later, when its caller has gone on: it must change nothing."""
+"""A write that was given up may land up to half a minute later, after its caller has moved on. It must do nothing."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -47,7 +47,7 @@ def everything(bench: StoreBench) -> list[Any]:
 
 
 def lands(bench: StoreBench) -> bool:
-    """Whether what was given up changes anything when it lands."""
+    """Whether the write that was given up changes anything when it lands."""
     before = everything(bench)
     bench.run(bench.database.land())
     return everything(bench) != before
@@ -64,7 +64,7 @@ STEPS = [Continue(LEASE_MS), Release(0, LEASE_MS), Finish(RETENTION_MS), Fail(RE
 
 @pytest.mark.parametrize("step", STEPS, ids=repr)
 def test_a_write_under_a_claim_that_lands_after_the_next_one_rewinds_nothing(bench: StoreBench, step: Step):
-    """The bill, the announcements, the outputs and the status stay those of the later write, with the same fence."""
+    """Bill, announcements, outputs and status stay those of the later write with the same fence."""
     claim = claimed(bench)
     early = progress(claim, in_flight=[CallKey(0, 1)], calls_settled=1, outputs=outputs(0, 1, 2), completed=3)
     bench.database.fail(NETWORK_LOST, "later", limits.STORE_SENDS)
@@ -78,7 +78,7 @@ def test_a_write_under_a_claim_that_lands_after_the_next_one_rewinds_nothing(ben
 
 @pytest.mark.parametrize("step", STEPS, ids=repr)
 def test_a_write_that_lands_after_the_task_was_given_back_without_it_changes_nothing(bench: StoreBench, step: Step):
-    """The worker got no answer, and then found no room for it: what it had told counts as not told."""
+    """The worker got no answer, and then found no space for the write, so its contents count as unwritten."""
     claim = claimed(bench)
     told = progress(claim, in_flight=[CallKey(0, 1)], calls_settled=3, outputs=outputs(0, 1, 2), completed=3)
     bench.database.fail(NETWORK_LOST, "later", limits.STORE_SENDS)
@@ -91,7 +91,7 @@ def test_a_write_that_lands_after_the_task_was_given_back_without_it_changes_not
 
 @pytest.mark.parametrize("landed", ["before the next one", "after the next one"])
 def test_a_write_that_was_given_up_doubles_and_rewinds_nothing(bench: StoreBench, landed: str):
-    """The worker went on without knowing: its next write has another number, and tells the same outputs and more."""
+    """The worker continued without an answer: its next write has another number, the same outputs and more."""
     claim = claimed(bench)
     early = progress(claim, step=1, first_step=1, outputs=outputs(0), completed=1, calls_settled=1)
     bench.database.fail(NETWORK_LOST, "later", limits.STORE_SENDS)
@@ -108,7 +108,7 @@ def test_a_write_that_was_given_up_doubles_and_rewinds_nothing(bench: StoreBench
 
 
 def test_a_write_that_is_sent_again_counts_though_its_first_sending_lands_later(bench: StoreBench):
-    """The answer to the second sending holds, and the first one adds nothing to it."""
+    """The answer to the second sending is true, and the first one adds nothing to it."""
     claim = claimed(bench)
     bench.database.fail(NETWORK_LOST, "later")
     assert bench.step(claim, calls_settled=1, outputs=outputs(0), completed=1)
@@ -116,7 +116,7 @@ def test_a_write_that_is_sent_again_counts_though_its_first_sending_lands_later(
 
 
 def test_a_submission_that_lands_again_leaves_the_task_to_its_worker(bench: StoreBench):
-    """The first sending was answered, and somebody has begun."""
+    """The first sending was answered, and a worker has begun."""
     claim = claimed(bench)
     assert bench.step(claim, outputs=outputs(0), completed=1)
     before = everything(bench)
@@ -128,7 +128,7 @@ def test_a_submission_that_lands_again_leaves_the_task_to_its_worker(bench: Stor
 
 @pytest.mark.parametrize("answered", [0, 1], ids=["the first asking", "the second asking"])
 def test_an_objects_claim_that_lands_after_its_successors_takes_nothing_over(bench: StoreBench, answered: int):
-    """A host takes over from itself without waiting for the lease: but not a dead one of its lives from a later one."""
+    """A host takes over from itself without waiting for the lease, but an earlier life never from a later one."""
     bench.run(bench.store.insert(NEW, LEASE_MS))
     bench.claim(TASK, host="object/task")
     bench.database.fail(NETWORK_LOST, "later", limits.STORE_SENDS, passing=answered)
@@ -141,7 +141,7 @@ def test_an_objects_claim_that_lands_after_its_successors_takes_nothing_over(ben
 
 
 def test_only_a_take_over_from_itself_asks_twice(bench: StoreBench):
-    """A healthy claim is one call of D1, and so is one that is refused."""
+    """A healthy claim is one call of D1, and so is a refused one."""
     bench.run(bench.store.insert(NEW, LEASE_MS))
     asked = []
     for claim in (bench.claim, bench.claim, bench.claim):
@@ -162,7 +162,7 @@ def cancel(bench: StoreBench) -> Any:
 
 
 def test_a_cancellation_that_lands_after_a_retry_cancels_nothing(bench: StoreBench):
-    """It meant the generation before."""
+    """The cancellation meant the previous generation."""
     claimed(bench)
     bench.database.fail(NETWORK_LOST, "later", limits.STORE_SENDS, passing=1)
     with pytest.raises(StoreUnavailable):
@@ -174,7 +174,7 @@ def test_a_cancellation_that_lands_after_a_retry_cancels_nothing(bench: StoreBen
 
 
 def test_a_retry_that_lands_after_the_task_has_ended_again_puts_nothing_back(bench: StoreBench):
-    """It meant the generation before, too."""
+    """The retry meant the previous generation."""
     claimed(bench)
     cancel(bench)
     bench.database.fail(NETWORK_LOST, "later", limits.STORE_SENDS, passing=1)
@@ -213,7 +213,7 @@ def withdraw(bench: StoreBench) -> None:
 
 @pytest.mark.parametrize("end", [erase, withdraw])
 def test_a_submission_that_lands_late_brings_nothing_back(bench: StoreBench, end: Callable[[StoreBench], None]):
-    """Neither a task that its client has erased, nor one of which the client was told that it was not accepted."""
+    """It brings back no erased task, and none that its client believes refused."""
     submit_in_vain(bench)
     end(bench)
     assert not lands(bench)
@@ -230,7 +230,7 @@ def test_a_submission_that_was_sent_again_is_one_task(bench: StoreBench):
 
 @pytest.mark.parametrize("end", [erase, withdraw])
 def test_tombstones_are_removed_by_the_sweep(bench: StoreBench, end: Callable[[StoreBench], None]):
-    """One hour after the task's end nothing is left of it, its key included; before that the sweep leaves it."""
+    """An hour after the task's end nothing is left of it, its key included. Before that the sweep leaves it."""
     end(bench)
     bench.run(bench.store.due(10))
     assert bench.database.rows("SELECT id FROM tombstones") == [{"id": TASK}]
@@ -255,7 +255,7 @@ def unregister(bench: StoreBench) -> None:
 
 @pytest.mark.parametrize("end", [erase, withdraw, revoke, unregister])
 def test_a_tombstone_outlasts_every_sweep_of_its_hour(bench: StoreBench, end: Callable[[StoreBench], None]):
-    """A write may land that long after the deletion, and a sweep comes each minute."""
+    """A write may land up to an hour after the deletion, and a sweep comes each minute."""
     end(bench)
     hour_ms = round(limits.LATE_SECONDS_MOST * 1000)
     for _ in range(hour_ms // 60_000 - 1):
@@ -271,7 +271,7 @@ def test_a_tombstone_outlasts_every_sweep_of_its_hour(bench: StoreBench, end: Ca
 
 
 def test_a_key_taken_anew_was_not_replayed(bench: StoreBench):
-    """Its first task was shared with a repetition. The next one, a day later, is withdrawn as any other."""
+    """The key's first task was shared with a repetition. The next one, a day later, can be withdrawn as usual."""
     on = Conditions(idempotency_key="key", digest="d")
     first, twin, second = (
         new_task(task_key_of(LOCAL, new_task_id(START_MS + at, bytes(10))), 3, Reduce.CONCAT, START_MS)
@@ -280,7 +280,7 @@ def test_a_key_taken_anew_was_not_replayed(bench: StoreBench):
     bench.run(bench.store.insert(first, LEASE_MS, on))
     assert isinstance(bench.run(bench.store.insert(twin, LEASE_MS, on)), Replayed)
     bench.run(bench.store.withdraw(first, on))
-    assert bench.run(bench.store.is_there(first.task_key))  # somebody was answered with it
+    assert bench.run(bench.store.is_there(first.task_key))  # a repetition was answered with it
     bench.pass_ms(limits.IDEMPOTENCY_SECONDS * 1000)
     assert isinstance(bench.run(bench.store.insert(second, LEASE_MS, on)), Accepted)
     bench.run(bench.store.withdraw(second, on))
@@ -288,7 +288,7 @@ def test_a_key_taken_anew_was_not_replayed(bench: StoreBench):
 
 
 def test_a_revoked_key_does_not_come_back(bench: StoreBench):
-    """A first sending of its creation lands after it was revoked."""
+    """The first sending of the key's creation lands after its revocation."""
     keys = KeyStore(Database(bench.database, Meter()))
     new = NewKey(id="0" * 16, tenant=LOCAL, digest="0" * 64, scopes=frozenset({Scope.READ}), label=None, valid_ms=None)
     bench.database.fail(NETWORK_LOST, "later")
@@ -299,7 +299,7 @@ def test_a_revoked_key_does_not_come_back(bench: StoreBench):
 
 
 def test_nobody_revokes_a_strangers_key_by_its_tombstone(bench: StoreBench):
-    """A tenant's attempt on a foreign key leaves neither the key nor a tombstone behind it changed."""
+    """A tenant's attempt on a foreign key changes neither the key nor anything left after it."""
     keys = KeyStore(Database(bench.database, Meter()))
     new = NewKey(id="1" * 16, tenant="one", digest="0" * 64, scopes=frozenset({Scope.READ}), label=None, valid_ms=None)
     bench.run(keys.insert(new))
@@ -309,7 +309,7 @@ def test_nobody_revokes_a_strangers_key_by_its_tombstone(bench: StoreBench):
 
 @pytest.mark.parametrize("seen", [True, False])
 def test_a_deleted_endpoint_does_not_come_back(bench: StoreBench, *, seen: bool):
-    """A first sending of its registration lands after it was deleted, by its tenant or for want of an answer."""
+    """The first sending of its registration lands after the deletion, by its tenant or after a missing answer."""
     endpoints = WebhookStore(Database(bench.database, Meter()))
     new = NewEndpoint(endpoint_key_of(LOCAL, "we_1"), "one", "https://x.example/", tuple(Event))
     bench.database.fail(NETWORK_LOST, "later", 1 if seen else limits.STORE_SENDS)
@@ -334,7 +334,7 @@ class Silence(SqliteD1):
 
 @pytest.mark.parametrize("seconds", [limits.STORE_SECONDS, limits.STORE_SECONDS_OF_REQUEST])
 def test_a_call_that_is_never_answered_is_given_up(seconds: float):
-    """After its time, and nothing is sent again at once: that would add to what keeps the database busy."""
+    """It is given up after its time, and not sent again at once, since that would add to the load."""
     loop = Loop()  # type: ignore[abstract]
     silent = Silence()
     database = Database(silent, Meter(), seconds=seconds)

@@ -1,4 +1,4 @@
-"""What runs read and hold of tasks of thousands of chunks. These take minutes, so they stand apart."""
+"""What runs read and keep of tasks of thousands of chunks. These tests take minutes, so they stand apart."""
 
 import random
 import tracemalloc
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def free(monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkerBench]:
-    """A worker on the free plan's allowance, over a database that counts what it answers."""
+    """A worker with the free plan's allowance, over a database that counts its answers."""
     monkeypatch.setattr("tests.support.worker_bench.SqliteD1", Counted)
     made = WorkerBench()
     made.settings = replace(made.settings, plan="free")
@@ -30,7 +30,7 @@ def free(monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkerBench]:
 
 @pytest.mark.parametrize(("characters", "reduce"), [(370, Reduce.CONCAT), (100, Reduce.CONCAT), (370, Reduce.MERGE)])
 def test_the_input_is_read_once(free: WorkerBench, characters: int, reduce: Reduce):
-    """A task of 5,000 chunks on the free plan reads at most six times its own size from D1, whatever its claims."""
+    """A task of 5,000 chunks on the free plan reads at most six times its own size from D1, over all its claims."""
     text = ("w" * (characters - 1) + " ") * 5_000
     free.do(free.store.insert(task_of(text, characters, reduce=reduce), LEASE_MS))
     free.model.act = lambda call, number: "y" * 300
@@ -43,7 +43,7 @@ def test_the_input_is_read_once(free: WorkerBench, characters: int, reduce: Redu
 
 
 def test_a_merge_of_20_mb_holds_little(free: WorkerBench):
-    """A merge of 20 MB of outputs, from its first call to its last: what Python holds meanwhile, 43 MB being there."""
+    """A merge of 20 MB of outputs uses little of Python's memory, in addition to 43 MB."""
     text = ("w" * 39 + " ") * 1_250
     free.settings = replace(free.settings, plan="paid")
     free.do(free.store.insert(replace(task_of(text, 40, reduce=Reduce.MERGE), merge_chars=40_000), LEASE_MS))
@@ -51,7 +51,7 @@ def test_a_merge_of_20_mb_holds_little(free: WorkerBench):
     words = [rng.randbytes(4).hex() for _ in range(5_000)]
 
     def act(call: Any, number: int) -> str:
-        free.model.calls[-12:] = [(0.0, ModelCall("", "", ""))] * min(12, number)  # what was told is not the worker's
+        free.model.calls[-12:] = [(0.0, ModelCall("", "", ""))] * min(12, number)  # forget the texts of the calls
         return " ".join(rng.choices(words, k=1_780))
 
     free.model.act = act

@@ -1,4 +1,4 @@
-"""A database that was set back in time under live workers: no two workers' writes mix, and no two ends share an id."""
+"""A database set back in time under live workers: no two workers' writes mix, and no two ends share an id."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ from tests.conformance.cases.storyteller import progress
 from tests.support.store_bench import FAILURE, LEASE_MS, OVERDUE, RETENTION_MS, StoreBench, outputs
 
 TASK = TaskKey("task")
-STEP = 1_000  # of the worker that is to change nothing: a later one than any write of the other
+STEP = 1_000  # of the worker that must change nothing: later than any write of the other
 FORGOTTEN: dict[str, Any] = {
     "outputs": outputs(0, 1, tag="forgotten"),
     "calls_settled": 90,
@@ -44,7 +44,7 @@ def everything(bench: StoreBench) -> list[Any]:
 
 
 def twins(bench: StoreBench) -> tuple[Claim, Claim]:
-    """Two live workers of one task under one fence: the database has forgotten the first one's claim."""
+    """Two live workers of one task with one fence: the database has forgotten the first one's claim."""
     bench.insert()
     before = bench.database.snapshot()
     forgotten = bench.claim()
@@ -82,7 +82,7 @@ def is_cancelled(bench: StoreBench, claim: Claim) -> None:
 def test_a_worker_that_the_database_has_forgotten_changes_nothing(
     bench: StoreBench, name: str, meanwhile: Callable[[StoreBench, Claim], None]
 ):
-    """Whatever it writes, under the fence that another worker has by now, and whatever that one has done."""
+    """Whatever it writes with the other worker's fence, and whatever that one has done, nothing changes."""
     forgotten, known = twins(bench)
     meanwhile(bench, known)
     before = everything(bench)
@@ -98,7 +98,7 @@ def test_a_worker_that_the_database_has_forgotten_changes_nothing(
 
 
 def test_the_worker_of_the_restored_database_goes_on(bench: StoreBench):
-    """Between the other's writes, to the end, and with its own bill and outputs alone."""
+    """It works between the other's writes, to the end, with only its own bill and outputs."""
     forgotten, known = twins(bench)
     assert not bench.run(bench.store.step(forgotten, progress(forgotten, **FORGOTTEN), Continue(LEASE_MS)))
     assert bench.run(bench.store.stands(known))
@@ -109,7 +109,7 @@ def test_the_worker_of_the_restored_database_goes_on(bench: StoreBench):
 
 
 def test_a_write_is_known_again_after_its_claims_end(bench: StoreBench):
-    """The name of the last claim stays with the task: a write that is sent twice, and a settlement, find it."""
+    """The name of the last claim stays with the task, so that repeated writes and settlements are recognised."""
     bench.insert()
     claim = bench.claim()
     told = progress(claim)
@@ -123,7 +123,7 @@ def test_a_write_is_known_again_after_its_claims_end(bench: StoreBench):
 
 
 def test_a_claim_asked_for_again_after_its_end_is_a_new_one(bench: StoreBench):
-    """The name that stays makes nobody its holder: a claim that lands late raises the fence, as any does."""
+    """The name that stays makes no worker the holder: a claim that lands late raises the fence as usual."""
     bench.insert()
     claim = bench.claim(holder="one")
     assert bench.step(claim, Release(0, 0))
@@ -142,7 +142,7 @@ def test_a_row_that_names_no_claim_is_worked_on(bench: StoreBench, holder: str |
 
 
 def test_an_end_that_comes_again_has_another_id(bench: StoreBench):
-    """Receivers have heard of the first end, which the database forgot. The second one may be another: it is news."""
+    """Receivers have heard of the first end, which the database forgot. The second may differ, so it has another id."""
     columns = {"name": "one", "url": "https://hooks.example.com", "event_types": json.dumps(["task.completed"])}
     bench.insert("local:0197b2f0-0000-7000-8000-00000000abcd")
     bench.database.rows(
@@ -160,5 +160,5 @@ def test_an_end_that_comes_again_has_another_id(bench: StoreBench):
         found += [one.key for one in bench.run(bench.store.deliveries(key))]
     assert [one.generation for one in found] == [0, 0]
     assert found[0].id != found[1].id
-    assert bench.run(bench.store.delivery(found[0])) is None  # it cannot be sent again: it is no delivery any more
+    assert bench.run(bench.store.delivery(found[0])) is None  # it is no delivery any more, so it is not sent again
     assert bench.run(bench.store.delivery(found[1])) is not None

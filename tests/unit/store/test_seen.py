@@ -1,4 +1,4 @@
-"""What is noted of triggers, who has a turn, and when a task that somebody asks for is sent off again."""
+"""The notes about triggers, the turns, and when a task is sent off again on a client's request."""
 
 import asyncio
 from dataclasses import replace
@@ -37,7 +37,7 @@ def seen(bench: StoreBench) -> dict[str, int]:
 
 
 def test_a_claim_notes_its_trigger_once_in_a_while(bench: StoreBench):
-    """The row is true to five minutes, with what an isolate remembers on top, and costs one write in that time."""
+    """The row is exact to five minutes plus the time that an isolate remembers, and costs one write in that time."""
     times = []
     for second in range(0, 600, 10):
         bench.insert(f"task {second}")
@@ -51,7 +51,7 @@ def test_a_claim_notes_its_trigger_once_in_a_while(bench: StoreBench):
 
 
 def test_the_sweep_notes_itself_often_enough_for_those_who_look(bench: StoreBench):
-    """With cron once a minute nobody ever finds the last sweep to be older than two minutes: no look takes it on."""
+    """With cron once a minute no reader finds the last sweep older than two minutes, so no request sweeps."""
     for _ in range(20):
         bench.run(bench.store.due(1))
         bench.pass_ms(59_999)
@@ -71,7 +71,7 @@ def test_an_isolate_does_not_repeat_itself():
 
 
 def test_a_run_notes_the_trigger_that_began_it():
-    """What failed is noted by the next run; a run in place of a host that did not come notes nothing."""
+    """A note that failed is written by the next run. A run in place of a missing host notes nothing."""
     bench = WorkerBench()
     heartbeats = TriggerHeartbeats()
 
@@ -95,7 +95,10 @@ def test_a_run_notes_the_trigger_that_began_it():
 
 
 def test_of_two_that_want_a_turn_one_has_it(bench: StoreBench):
-    """The other is told for how long there is none. A clock that has jumped back does not close the turn for ever."""
+    """The other one learns for how long there is none.
+
+    A clock that has jumped back does not block the turn for ever.
+    """
     assert bench.run(bench.store.take_turn(Seen.ASKED, 30)) == 0
     assert bench.run(bench.store.take_turn(Seen.ASKED, 30)) == 30_000
     bench.pass_ms(29_999)
@@ -107,7 +110,7 @@ def test_of_two_that_want_a_turn_one_has_it(bench: StoreBench):
 
 
 def test_outlook_counts_what_goes_on(bench: StoreBench):
-    """Of all tenants, by status, with the age of the oldest pending task; what has ended is not looked at."""
+    """The outlook covers all tenants, by status, with the age of the oldest pending task. Ended tasks are not read."""
     assert bench.run(bench.store.outlook()) == ({}, Backlog(0, 0, None))
     bench.insert("a:1")
     bench.pass_ms(5_000)
@@ -119,7 +122,7 @@ def test_outlook_counts_what_goes_on(bench: StoreBench):
     assert (times, backlog) == ({}, Backlog(2, 1, 5_000))
 
 
-# --- Tasks that somebody asks for ----------------------------------------------------------------------------
+# --- Tasks for which a client asks -----------------------------------------------------------------------------
 
 
 def flags(bench: StoreBench) -> tuple[bool, bool]:
@@ -129,7 +132,7 @@ def flags(bench: StoreBench) -> tuple[bool, bool]:
 
 
 def nudge(bench: StoreBench) -> bool:
-    """Take on a sending, which must be granted just when the task says that it is late."""
+    """Take on a sending, which must be granted exactly when the task counts as late."""
     late, _ = flags(bench)
     granted = bench.run(bench.store.nudge(KEY, LEASE_MS))
     assert granted == late
@@ -137,8 +140,10 @@ def nudge(bench: StoreBench) -> bool:
 
 
 def test_a_pending_task_is_late_a_minute_after_it_was_due(bench: StoreBench):
-    """Not before; and then once a minute. The sweep looks again after a lease's time, and the sendings in vain do not
-    put it off any more."""
+    """It is not late before, and then once a minute.
+
+    The sweep checks it again after a lease's time, and sendings in vain do not put it off any more.
+    """
     bench.insert()
     bench.pass_ms(LEASE_MS + LATE_MS - 1)
     assert not nudge(bench)
@@ -156,7 +161,7 @@ def test_a_pending_task_is_late_a_minute_after_it_was_due(bench: StoreBench):
 
 
 def test_what_the_sweep_sent_off_counts(bench: StoreBench):
-    """A minute after the sweep's sending a poll may send again, however far the sweep has put off its next look."""
+    """A minute after the sweep's sending a poll may send again, however far the sweep has put off its next check."""
     bench.insert()
     bench.pass_ms(LEASE_MS)
     assert bench.run(bench.store.take_due(bench.run(bench.store.due(9)), LEASE_MS)) == [KEY]
@@ -167,7 +172,7 @@ def test_what_the_sweep_sent_off_counts(bench: StoreBench):
 
 
 def test_polls_bring_the_sweeps_look_nearer(bench: StoreBench):
-    """However far the sweep has put it off."""
+    """This is so however far the sweep has put it off."""
     bench.insert()
     for times in range(limits.SENDS_IN_VAIN + 3):
         bench.pass_ms(LEASE_MS << (times + 1))
@@ -179,7 +184,7 @@ def test_polls_bring_the_sweeps_look_nearer(bench: StoreBench):
 
 
 def test_what_a_poll_just_sent_is_not_the_sweeps(bench: StoreBench):
-    """For a minute, or a shorter lease: it is not found, unless a sweep works on it itself, and not taken on."""
+    """For a minute, or a shorter lease, it is not found or taken on, unless a sweep works on it itself."""
     bench.insert()
     bench.pass_ms(LEASE_MS + LATE_MS)
     for _ in range(limits.SENDS_IN_VAIN + 1):
@@ -203,7 +208,7 @@ def test_what_a_poll_just_sent_is_not_the_sweeps(bench: StoreBench):
 
 
 def test_a_deadline_that_passes_after_a_sending_is_seen_at_once(bench: StoreBench):
-    """The sweep leaves the task alone for others, and not for its own end."""
+    """In that time the sweep leaves the task alone, except for its deadline."""
     bench.insert(deadline_ms=LEASE_MS + LATE_MS + 10)
     bench.pass_ms(LEASE_MS + LATE_MS)
     assert nudge(bench)
@@ -212,7 +217,7 @@ def test_a_deadline_that_passes_after_a_sending_is_seen_at_once(bench: StoreBenc
 
 
 def test_a_task_that_no_route_takes_is_the_sweeps_at_once(bench: StoreBench):
-    """And the polls' a minute later: not at once, however often it was sent off before."""
+    """Polls may send it a minute later, not at once, however often it was sent off before."""
     bench.insert()
     bench.pass_ms(LEASE_MS + LATE_MS)
     for _ in range(limits.SENDS_IN_VAIN):
@@ -229,14 +234,16 @@ def test_a_task_that_no_route_takes_is_the_sweeps_at_once(bench: StoreBench):
     assert nudge(bench)
     claim = bench.claim()
     before = bench.row(KEY)
-    bench.run(bench.store.unsent(KEY))  # late: somebody has come
+    bench.run(bench.store.unsent(KEY))  # late: a worker has come
     assert bench.row(KEY) == before
     assert bench.step(claim)
 
 
 def test_that_no_route_took_a_task_is_nothing_to_who_stands_in(bench: StoreBench):
-    """The word lands late: somebody has come in place of a host. It neither counts as sent off by nobody again, nor is
-    it due, and once it has ended its retention is not cut short."""
+    """If the note lands late, when a stand-in works on the task, it has no effect.
+
+    The task does not count as unsent again, and is not due. Once it has ended its retention is not cut short.
+    """
     bench.insert()
     bench.pass_ms(LEASE_MS + LATE_MS)
     assert nudge(bench)
@@ -254,7 +261,7 @@ def test_that_no_route_took_a_task_is_nothing_to_who_stands_in(bench: StoreBench
 
 
 def test_what_was_given_back_may_be_sent_by_a_poll_at_once(bench: StoreBench):
-    """Nothing was sent, so the minute that follows upon a sending does not begin."""
+    """Nothing was sent, so the minute after a sending does not begin."""
     bench.insert()
     for delay_ms in (LEASE_MS, 10 * LATE_MS):
         bench.pass_ms(delay_ms)
@@ -267,7 +274,7 @@ def test_what_was_given_back_may_be_sent_by_a_poll_at_once(bench: StoreBench):
 
 
 def test_a_task_that_is_held_or_waits_or_has_ended_is_left_alone(bench: StoreBench):
-    """A live lease, a delay that a worker asked for, a deadline that is over, an end: nothing is sent off."""
+    """This covers a live lease, a delay that a worker asked for, a deadline that is over, and an end."""
     bench.insert()
     claim = bench.claim()
     bench.pass_ms(LEASE_MS - 1)
@@ -298,7 +305,7 @@ def test_a_dead_workers_task_is_late_a_minute_after_its_lease(bench: StoreBench)
 
 
 def test_after_two_sendings_in_vain_the_task_is_unanswered(bench: StoreBench):
-    """A minute after the second one. Whoever stands in for the host leaves it so; a host that comes does not."""
+    """It is unanswered a minute after the second sending. A stand-in leaves it so, but a host that comes does not."""
     bench.insert()
     bench.pass_ms(LEASE_MS + LATE_MS)
     for _ in range(limits.SENDS_IN_VAIN):
@@ -313,14 +320,14 @@ def test_after_two_sendings_in_vain_the_task_is_unanswered(bench: StoreBench):
     assert isinstance(claim, Claim)
     assert flags(bench) == (False, False)
     assert bench.step(claim, Release(0, 0))
-    assert flags(bench)[1]  # the next poll goes on at once
+    assert flags(bench)[1]  # the next poll continues at once
     claim = bench.claim()
     assert bench.step(claim, Release(0, 0))
     assert flags(bench) == (False, False)
 
 
 def test_a_nudge_that_lands_late_or_twice_does_no_harm(bench: StoreBench):
-    """Sent again after a lost answer it grants nothing; landing when the task has been claimed it changes nothing."""
+    """Sent again after a lost answer it grants nothing. Landing after the task was claimed it changes nothing."""
     bench.insert()
     bench.pass_ms(LEASE_MS + LATE_MS)
     bench.database.fail(NETWORK_LOST, "after")

@@ -50,7 +50,7 @@ def settle(bench: StoreBench, claim: Claim, told: Progress) -> None:
 
 
 def test_writes_share_a_segment_until_it_is_full(bench: StoreBench, monkeypatch: pytest.MonkeyPatch):
-    """A write adds to the last segment of its level; one that has its bytes takes no more."""
+    """A write adds to the last segment of its level. A full segment takes no more."""
     claim = bench.claim()
     assert bench.step(claim, outputs=outputs(2), completed=1)
     assert bench.step(claim, outputs=outputs(0), completed=2)
@@ -63,7 +63,7 @@ def test_writes_share_a_segment_until_it_is_full(bench: StoreBench, monkeypatch:
 
 
 def test_a_write_that_is_sent_again_adds_nothing(bench: StoreBench, monkeypatch: pytest.MonkeyPatch):
-    """Neither to its segment nor, when that has become full with it, as another one."""
+    """It adds nothing to its segment, and makes no new segment if it has filled its own."""
     monkeypatch.setattr(limits, "SEGMENT_BYTES", 1)
     claim = bench.claim()
     told = progress(claim, outputs=outputs(0, 1), completed=2)
@@ -73,9 +73,9 @@ def test_a_write_that_is_sent_again_adds_nothing(bench: StoreBench, monkeypatch:
 
 
 def test_a_later_try_adds_what_the_earlier_one_had_not(bench: StoreBench):
-    """A write that landed unseen is told once more, with an output that came since: all are there, each once.
+    """After a write that landed unnoticed, the next try has an output more: all are stored, each once.
 
-    The first try lands again behind it, and changes nothing.
+    The first try lands again after it, and changes nothing.
     """
     claim = bench.claim()
     first = progress(claim, outputs=outputs(0, 1), completed=2)
@@ -89,7 +89,7 @@ def test_a_later_try_adds_what_the_earlier_one_had_not(bench: StoreBench):
 
 
 def test_the_steps_of_another_claim_are_other_writes(bench: StoreBench):
-    """Outputs may land while the number of their write does not. The next claim's write of that number still adds.
+    """A write's outputs may land without its number. The next claim's write with that number still adds.
 
     A worker's write meets a cancellation: its outputs are kept, its totals refused, and it dies. The client retries.
     """
@@ -107,7 +107,7 @@ def test_the_steps_of_another_claim_are_other_writes(bench: StoreBench):
 
 
 def test_a_write_of_the_next_claim_that_is_sent_again_adds_nothing(bench: StoreBench):
-    """It goes on with the segment that the claim before it has begun."""
+    """The write continues the segment that the previous claim has begun."""
     settle(bench, claim := bench.claim(), progress(claim, step=5, outputs=outputs(0), completed=1))
     bench.pass_ms(LEASE_MS + 1)
     heir = bench.claim()
@@ -118,8 +118,10 @@ def test_a_write_of_the_next_claim_that_is_sent_again_adds_nothing(bench: StoreB
 
 
 def test_what_was_cut_off_counts_with_its_record(bench: StoreBench):
-    """A worker's write meets a cancellation: its outputs are kept, its totals refused, and it dies. They are still
-    counted as cut off, once, also when the write lands twice."""
+    """Kept outputs of a refused write count as cut off once, also if the write lands twice.
+
+    The write meets a cancellation: its outputs are kept, its totals refused, and its worker dies.
+    """
     claim = bench.claim()
     (cut,) = outputs(0)
     assert bench.run(bench.store.cancel(TASK, RETENTION_MS))[0]
@@ -133,7 +135,7 @@ def test_what_was_cut_off_counts_with_its_record(bench: StoreBench):
 
 
 def test_two_workers_over_the_same_chunks_leave_one_output_each(bench: StoreBench):
-    """A zombie's outputs are refused, before its heir has written anything and behind it."""
+    """A zombie's outputs are refused, before its successor has written anything and afterwards."""
     zombie = bench.claim()
     assert bench.step(zombie, outputs=outputs(0, tag="zombie's first"), completed=1)
     bench.pass_ms(LEASE_MS + 1)
@@ -173,7 +175,7 @@ def test_a_result_is_the_top_of_the_tasks_own_merge(bench: StoreBench):
 
 
 def test_a_failure_for_good_is_not_shown_beside_an_output(bench: StoreBench):
-    """A chunk that has an output in a segment is shown once, and as finished."""
+    """A chunk with an output in a segment is shown once, as finished."""
     claim = bench.claim()
     assert bench.step(claim, outputs=outputs(0), completed=1)
     bench.database.rows(
@@ -184,7 +186,7 @@ def test_a_failure_for_good_is_not_shown_beside_an_output(bench: StoreBench):
 
 
 def test_a_claim_reads_neighbours_as_one_row(bench: StoreBench):
-    """Thousands of finished chunks cost a claim a few rows: one for each row of neighbours."""
+    """For thousands of finished chunks a claim reads a few rows: one for each row of neighbours."""
     bench.insert("long", chunks=1_000)
     claim = bench.claim("long")
     done = [*range(400), *range(401, 1_000)]
@@ -203,8 +205,7 @@ def test_a_claim_reads_neighbours_as_one_row(bench: StoreBench):
 
 @pytest.mark.parametrize("more", [(), (2,), (None, BEGUN - 7_000), (2, BEGUN - 7_000)])
 def test_an_output_keeps_its_calls_and_times(bench: StoreBench, more: tuple[int | None, ...]):
-    """What a segment says of an output besides its text comes back: calls, finish reason, start and end, lane, and the
-    first call's start."""
+    """A segment stores the text, calls, finish reason, start, end and lane of an output, and its first call's start."""
     told = Output(CallKey(0, 2), "漢\0字", 3, "length", BEGUN, BEGUN + 2_000, *more)
     assert bench.step(bench.claim(), outputs=[told], completed=1)
     (row,) = bench.database.rows("SELECT hex(body) AS body FROM segments")
@@ -217,7 +218,7 @@ def test_an_output_keeps_its_calls_and_times(bench: StoreBench, more: tuple[int 
 
 @pytest.mark.parametrize("members", [6, 7, 8, 9])
 def test_an_entry_of_older_code_and_of_later_code_is_read(members: int):
-    """What an entry lacks at its end is not known; what it has beyond that is passed over."""
+    """Members missing at the end of an entry are unknown, and additional ones are skipped."""
     entry = [2, "said", 1, "stop", BEGUN, BEGUN + 1, 3, BEGUN - 9, "later"][:members]
     (read,) = unpack(0, zlib.compress(json.dumps([entry]).encode()).hex())
     assert read[1:6] == ("said", 1, "stop", BEGUN, BEGUN + 1)
@@ -225,14 +226,14 @@ def test_an_entry_of_older_code_and_of_later_code_is_read(members: int):
 
 
 def test_an_output_without_lane_and_other_calls_takes_no_more_than_before():
-    """The entry has neither member then: a task of short chunks stays within its bytes."""
+    """The entry has neither member then, so a task of short chunks does not grow."""
     (piece,) = pieces([Output(CallKey(0, 0), "said", 1, "stop", BEGUN, BEGUN + 1)])
     assert json.loads(zlib.decompress(bytes.fromhex(piece.body))) == [[0, "said", 1, "stop", BEGUN, BEGUN + 1]]
 
 
 @pytest.mark.parametrize("keep", [True, False])
 def test_the_input_of_a_completed_task_is_emptied(bench: StoreBench, *, keep: bool):
-    """With the end itself, unless it is kept; what places the chunks in it stays."""
+    """The end itself empties it, unless it is kept. The chunks' places in it stay."""
     claim = bench.claim()
     end = progress(claim, outputs=outputs(0, 1, 2, 3), completed=4)
     assert bench.run(bench.store.step(claim, end, Finish(RETENTION_MS, keep_input=keep)))
@@ -244,14 +245,14 @@ def test_the_input_of_a_completed_task_is_emptied(bench: StoreBench, *, keep: bo
 
 
 def test_the_input_of_another_task_stays(bench: StoreBench):
-    """It goes on, and will be read."""
+    """The other task continues, and its input will be read."""
     bench.insert("other", chunks=3)
     assert bench.step(bench.claim(), Finish(RETENTION_MS), outputs=outputs(0, 1, 2, 3), completed=4)
     assert bench.run(bench.store.input(TaskKey("other"))) == "xxx"
 
 
 def test_a_task_that_may_be_put_back_keeps_its_input(bench: StoreBench):
-    """An end that is refused empties nothing: too few outputs, a cancellation before it, a deadline that has passed."""
+    """A refused end empties nothing: too few outputs, an earlier cancellation, a deadline that has passed."""
     claim = bench.claim()
     assert not bench.step(claim, Finish(RETENTION_MS), outputs=outputs(0), completed=1)
     assert bench.run(bench.store.cancel(TASK, RETENTION_MS))[0]
@@ -267,7 +268,7 @@ def test_a_task_that_may_be_put_back_keeps_its_input(bench: StoreBench):
 
 @pytest.mark.parametrize("keep", [True, False])
 def test_a_worker_empties_the_input_unless_it_is_to_be_kept(*, keep: bool):
-    """KEEP_INPUT reaches the end of a task."""
+    """KEEP_INPUT applies at the end of a task."""
     worker = WorkerBench(keep_input=keep)
     worker.insert(2)
     assert worker.run() == Ended(Status.COMPLETED)
@@ -278,7 +279,7 @@ def test_a_worker_empties_the_input_unless_it_is_to_be_kept(*, keep: bool):
 
 @pytest.mark.parametrize(("value", "means"), [(None, False), ("true", True), (True, True), ("false", False)])
 def test_the_input_is_kept_if_a_variable_says_so(value: object, *, means: bool):
-    """KEEP_INPUT is false by default and takes a bare boolean of wrangler.toml."""
+    """KEEP_INPUT is false by default and accepts a bare boolean of wrangler.toml."""
     assert load({"KEEP_INPUT": value}.get).keep_input is means
 
 
@@ -289,7 +290,7 @@ def test_anything_else_than_a_boolean_is_refused():
 
 
 def test_a_worker_says_when_each_call_started_and_ended():
-    """By the database's clock: two calls at a time, of a second each, from the claim on."""
+    """The times are the database's: two calls at a time, of a second each, from the claim on."""
     worker = WorkerBench(concurrency=2)
     worker.do(asyncio.sleep(7))
     worker.insert(4)
@@ -302,14 +303,16 @@ def test_a_worker_says_when_each_call_started_and_ended():
 
 
 def recorded(worker: WorkerBench) -> list[Output]:
-    """What the segments have of the chunks' outputs, in the chunks' order."""
+    """The segments' data of the chunks' outputs, in the chunks' order."""
     rows = worker.database.rows("SELECT hex(body) AS body FROM segments")
     return sorted(output for row in rows for output in unpack(0, row["body"]))
 
 
 def test_a_worker_says_when_the_first_of_several_calls_started():
-    """It is not the start of the call that gave the output: a call failed, and the chunk waited. A call that had none
-    before it says nothing."""
+    """A chunk's first call may start before the one with its output.
+
+    The first call failed, and the chunk waited. A chunk with only one call has no such time.
+    """
     worker = WorkerBench(concurrency=2)
     worker.insert(2)
     worker.model.act = lambda call, number: ModelReplyMalformed("garbage") if number < 3 else None
@@ -323,7 +326,7 @@ def test_a_worker_says_when_the_first_of_several_calls_started():
 
 
 def test_the_first_call_of_an_earlier_worker_has_no_time():
-    """The chunk's number of calls says that there was one. When it was made was that worker's to know."""
+    """The chunk's number of calls shows that there was one. Only the earlier worker knew when it was made."""
     worker = WorkerBench()
     worker.insert(2)
     worker.model.act = lambda call, number: ModelReplyMalformed("garbage") if number in {1, 3} else None
@@ -336,7 +339,7 @@ def test_the_first_call_of_an_earlier_worker_has_no_time():
 
 
 def test_an_output_says_which_lane_made_its_call():
-    """Groups of six, each of a lane of its own; what the worker itself makes has none."""
+    """Each group of six has a lane of its own. A call by the worker itself has none."""
     worker = WorkerBench()
     worker.insert(14)
     assert worker.run(worker.laned_host()) == Ended(Status.COMPLETED)

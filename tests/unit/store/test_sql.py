@@ -1,4 +1,4 @@
-"""Statements: parameters by name become numbers, and all and only those of a statement can be set."""
+"""Statements: named parameters become numbers, and exactly a statement's own parameters can be set."""
 
 import re
 import sqlite3
@@ -25,7 +25,7 @@ def test_names_become_numbers_in_the_order_of_their_first_use():
 
 
 def test_a_longer_name_is_not_taken_for_a_shorter_one():
-    """`:fence` does not begin `:fence_most`, nor the other way round."""
+    """`:fence` is no beginning of `:fence_most`, nor the reverse."""
     assert statement("SELECT :fence_most, :fence, :fence_most").sql == "SELECT ?1, ?2, ?1"
 
 
@@ -52,7 +52,7 @@ def test_what_only_looks_like_a_parameter_stays(text: str):
 
 
 def test_parameters_are_found_around_what_looks_like_one():
-    """Text and comments end where they end."""
+    """Text and comments end at their proper ends."""
     made = statement("SELECT ':a', :a /* :b */, ':b', :b, a::c, -- :c\n:c, 'it''s', :d")
     assert made.sql == "SELECT ':a', ?1 /* :b */, ':b', ?2, a::c, -- :c\n?3, 'it''s', ?4"
     assert made.parameters == ("a", "b", "c", "d")
@@ -62,7 +62,7 @@ def test_parameters_are_found_around_what_looks_like_one():
     "text", ["SELECT ?", "SELECT ?1", "SELECT @a", "SELECT $a", "SELECT :A", "SELECT :1", "SELECT :"]
 )
 def test_other_forms_of_parameters_are_refused(text: str):
-    """SQLite would take some of them, as numbers that nobody named."""
+    """SQLite would accept some of them, as numbers without a name."""
     with pytest.raises(AssertionError, match="a parameter without a name"):
         statement(text)
 
@@ -77,7 +77,7 @@ def test_other_forms_of_parameters_are_refused(text: str):
     ],
 )
 def test_all_parameters_are_set_and_no_others(values: dict[str, str | int], says: str):
-    """The message names those that are missing, those that are not known, and the statement."""
+    """The message names missing and unknown parameters, and the statement."""
     made = statement("SELECT 1 FROM tasks WHERE id = :task_key AND fence = :fence")
     with pytest.raises(AssertionError, match=re.escape(says)) as caught:
         made.bind(**values)
@@ -88,7 +88,7 @@ def test_all_parameters_are_set_and_no_others(values: dict[str, str | int], says
     st.dictionaries(st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True), st.integers(0, 9) | st.text(), min_size=1)
 )
 def test_sqlite_reads_the_values_where_the_names_stand(values: dict[str, int | str]):
-    """What SQLite finds at each place is the value of the name that stood there, in whatever order they were given."""
+    """At each place SQLite finds the value of the name that stood there, in whatever order they were given."""
     names = [*values, *reversed(values)]
     made = statement(f"SELECT {', '.join(f':{name}' for name in names)}")
     bound = made.bind(**dict(reversed(values.items())))
@@ -113,7 +113,7 @@ def test_each_statement_keeps_to_the_limits_of_d1():
 
 
 def test_no_two_subjects_have_statements_of_one_name():
-    """A name says which statement is meant, wherever it stands."""
+    """A name identifies its statement, wherever it stands."""
     names = [
         name
         for module in (admission, bulk, deliveries, ending, keys, sweep, views, webhooks, work)
@@ -124,7 +124,7 @@ def test_no_two_subjects_have_statements_of_one_name():
 
 
 def test_every_part_of_a_task_is_deleted():
-    """Each table with a column of tasks' keys is on the list of what goes with a task: nothing of it may be left."""
+    """Each table with a column of tasks' keys is on the list of what is deleted with a task."""
     database = SqliteD1()
     found = database.rows(
         "SELECT m.name FROM sqlite_master AS m JOIN pragma_table_info(m.name) AS c ON c.name = 'task_id'"
@@ -135,5 +135,5 @@ def test_every_part_of_a_task_is_deleted():
 
 
 def test_json_is_short_and_keeps_its_letters():
-    """One byte less a comma, and Chinese as it is."""
+    """JSON has no spaces after commas, and Chinese stays unescaped."""
     assert as_json([["漢", 1], ("a", None)]) == '[["漢",1],["a",null]]'

@@ -1,4 +1,4 @@
-"""The store's transitions: who may make which, who is refused, and what sending twice does."""
+"""The store's transitions: who may make which, who is refused, and the effect of sending twice."""
 
 import re
 from collections.abc import Callable
@@ -53,7 +53,7 @@ def bench():
 
 def _step(step) -> Act:
     def act(bench: StoreBench, claim: Claim | None) -> object:
-        # Without a claim of its own the step borrows the shape of one, with the fence that the task has.
+        # Without a claim of its own the step borrows the shape of one, with the task's fence.
         if claim is None:
             return False
         return bench.step(claim, step, outputs=outputs(0, 1), completed=2)
@@ -86,11 +86,11 @@ ACTS: dict[str, Act] = {
 
 
 def settle(bench: StoreBench, claim: Claim, told: Progress) -> Status | None:
-    """Settle the bill of a claim that others have ended."""
+    """Settle the bill of a claim whose task others have ended."""
     return bench.run(bench.store.settle(claim, told, OVERDUE, RETENTION_MS))
 
 
-# A write sent again by the claim that made it finds its own work; it is granted and changes nothing.
+# A claim that repeats its own write finds it done: the write is granted and changes nothing.
 RESENT = {("fail", Status.FAILED), ("finish", Status.COMPLETED)}
 
 
@@ -102,7 +102,7 @@ def test_the_sql_is_the_table(bench: StoreBench, name: str, source: Status):
     before = bench.row("task")
     granted = ACTS[name](bench, claim)
     after = bench.row("task")
-    # A take-over needs a task that somebody holds; on a pending one the same call is a plain claim.
+    # A take-over needs a task with a holder. On a pending task the same call is a plain claim.
     sources = {*TRANSITIONS[name].sources, *({Status.PENDING} if name == "take_over" else ())}
     if source in sources:
         assert granted
@@ -128,7 +128,7 @@ def test_the_schema_lists_the_statuses():
 
 
 def test_a_live_lease_is_respected_and_a_dead_one_taken_over(bench: StoreBench):
-    """Under a live lease nobody else gets the task; once it is over one does, under a higher fence."""
+    """Under a live lease no other worker gets the task. Afterwards one does, with a higher fence."""
     bench.insert()
     first = bench.claim()
     assert bench.try_claim() == Unclaimed(Standing.HELD, LEASE_MS)
@@ -153,7 +153,7 @@ def test_progress_renews_the_lease(bench: StoreBench):
     "step", [Continue(LEASE_MS), Release(0, LEASE_MS), Finish(RETENTION_MS), Fail(RETENTION_MS, FAILURE)], ids=repr
 )
 def test_nothing_of_a_zombie_survives(bench: StoreBench, step):
-    """A worker whose lease ran out and was taken over changes nothing: no output, no failure, no total, no status."""
+    """A worker whose expired lease was taken over changes nothing: no output, no failure, no total, no status."""
     bench.insert()
     zombie = bench.claim()
     bench.pass_ms(LEASE_MS + 1)
@@ -183,7 +183,7 @@ def test_an_output_is_accepted_once(bench: StoreBench):
 
 
 def test_a_failure_for_good_outlasts_its_worker(bench: StoreBench):
-    """The next claim finds what failed for good apart from what may be tried again, but nothing that has an output."""
+    """The next claim finds final failures apart from those to be tried again, without any that have an output."""
     bench.insert(chunks=3)
     claim = bench.claim()
     failed = [FailedCall(CallKey(0, at), Tried(2, 3), at != 1, FAILURE) for at in range(3)]
@@ -202,7 +202,7 @@ def test_a_failure_for_good_outlasts_its_worker(bench: StoreBench):
 
 
 def test_only_the_last_output_finishes(bench: StoreBench):
-    """Finish is refused while a chunk has no output, whatever the worker claims to have done."""
+    """Finish is refused while a chunk has no output, whatever the worker says."""
     bench.insert()
     claim = bench.claim()
     assert not bench.step(claim, Finish(RETENTION_MS), outputs=outputs(1), completed=2)
@@ -211,7 +211,7 @@ def test_only_the_last_output_finishes(bench: StoreBench):
 
 
 def test_a_merge_needs_its_top(bench: StoreBench):
-    """A merge finishes only with the output of its top level, which then is the result."""
+    """A merge finishes only with the output of its top level, which is then the result."""
     bench.insert(reduce=Reduce.MERGE)
     claim = bench.claim()
     assert not bench.step(claim, Finish(RETENTION_MS, 1), outputs=outputs(0, 1), completed=2, calls_minimum=3)
@@ -223,7 +223,7 @@ def test_a_merge_needs_its_top(bench: StoreBench):
 
 
 def test_announced_calls_become_doubted_when_the_claim_is_taken_over(bench: StoreBench):
-    """Calls that a dead worker had announced show as in doubt, at once and after the take-over, and count once."""
+    """A dead worker's announced calls show as in doubt, at once and after the take-over, and count once."""
     bench.insert()
     claim = bench.claim()
     keys = [CallKey(0, 0), CallKey(0, 1)]
@@ -240,7 +240,7 @@ def test_announced_calls_become_doubted_when_the_claim_is_taken_over(bench: Stor
 
 
 def test_the_first_claim_announces_the_first_calls(bench: StoreBench):
-    """A fresh task's claim announces as many calls as asked for and needed; asking again adds none, later ones none."""
+    """A new task's claim announces as many calls as requested and needed. Asking again adds none, later claims none."""
     bench.insert()
 
     def claim(holder: str) -> Claim:
@@ -259,7 +259,7 @@ def test_the_first_claim_announces_the_first_calls(bench: StoreBench):
 
 
 def test_the_same_host_replaces_itself_at_once(bench: StoreBench):
-    """A Durable Object that was evicted takes its task up again under its live lease; another host does not."""
+    """An evicted Durable Object takes its task up again under its live lease. Another host does not."""
     bench.insert()
     bench.claim(host="object/task")
     assert isinstance(bench.try_claim(host="object/other"), Unclaimed)
@@ -268,7 +268,7 @@ def test_the_same_host_replaces_itself_at_once(bench: StoreBench):
 
 
 def test_a_released_task_is_not_taken_before_its_time(bench: StoreBench):
-    """A delay is kept, but for the second of tolerance that a message may come early."""
+    """A delay is kept, except for the second by which a message may come early."""
     bench.insert()
     assert bench.step(bench.claim(), Release(5000, 15000))
     assert bench.try_claim() == Unclaimed(Standing.EARLY, 5000)
@@ -279,7 +279,7 @@ def test_a_released_task_is_not_taken_before_its_time(bench: StoreBench):
 
 
 def test_the_sweep_looks_at_a_task_that_found_no_room_when_its_rest_is_over(bench: StoreBench):
-    """Neither when it would have looked at the claim, nor at the deadline, if that is later."""
+    """The check comes neither at the claim's next check nor at the deadline, if that is later."""
     bench.insert(deadline_ms=700_000)
     claim = bench.claim()
     assert bench.run(bench.store.stand_down(claim, progress(claim), Release(600_000, 660_000)))
@@ -289,7 +289,10 @@ def test_the_sweep_looks_at_a_task_that_found_no_room_when_its_rest_is_over(benc
 
 @pytest.mark.parametrize("end", ["cancelled", "overdue", "taken over", "given back"])
 def test_who_may_announce_no_calls_leaves_nothing_of_the_room_that_he_asked_for(bench: StoreBench, end: str):
-    """The calls that were announced before stay what they are: what is looked for is not taken for one."""
+    """A worker that may announce no calls does not keep the space that it asked for.
+
+    Earlier announced calls stay announced, and the reservation does not count as one.
+    """
     bench.insert(deadline_ms=LEASE_MS + 1)
     claim = bench.claim()
     assert bench.step(claim, in_flight=[CallKey(0, 1)])
@@ -325,7 +328,7 @@ def test_missing_and_terminal_tasks_give_no_claim(bench: StoreBench):
 
 
 def test_a_cancelled_tasks_worker_settles_its_bill_and_keeps_its_outputs(bench: StoreBench):
-    """What was paid for before a cancellation is on the bill without doubt, and a retry does not pay it again."""
+    """Calls paid for before a cancellation are on the bill without doubt, and a retry does not pay again."""
     bench.insert()
     claim = bench.claim()
     bench.step(claim, in_flight=[CallKey(0, 0), CallKey(0, 1)])
@@ -357,7 +360,7 @@ def test_a_settlement_before_the_deadline_keeps_outputs_and_totals_together(benc
 
 
 def test_a_dead_letter_does_not_touch_a_task_that_somebody_works_on(bench: StoreBench):
-    """A live lease, a delay that runs, and a terminal status each protect a task from its dead letter."""
+    """A live lease, a running delay, and an ended status each protect a task from its dead letter."""
     bench.insert()
     claim = bench.claim()
     bury = lambda: bench.run(bench.store.dead_letter(TaskKey("task"), FAILURE, RETENTION_MS))  # noqa: E731
@@ -373,8 +376,9 @@ def test_a_dead_letter_does_not_touch_a_task_that_somebody_works_on(bench: Store
 @pytest.mark.parametrize("message", [NETWORK_LOST, OVERLOADED])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_every_write_may_be_sent_twice(message: str, when, monkeypatch: pytest.MonkeyPatch):
-    """A write whose answer is lost is sent again by the store, and the task ends as if it had been sent once. All but
-    the first, which the submission sees to.
+    """If the store sends a write again after a lost answer, the task ends as if it was sent once.
+
+    This tests all writes except the first, which the submission handles.
     """
     monkeypatch.setattr(limits, "STORE_RESEND_SECONDS", 0)
 
@@ -438,7 +442,7 @@ def test_an_outage_is_told_apart_from_a_bug(bench: StoreBench):
     ],
 )
 def test_an_unknown_error_may_have_landed(bench: StoreBench, message: str):
-    """Whatever does not say that a statement was refused: nobody knows what it did, so it is sent again."""
+    """Any error that does not say that the statement was refused leaves its effect unknown, so it is sent again."""
     bench.insert()
     sent = bench.database.batches
     bench.database.fail(f"D1_ERROR: {message}", "after", 1)
@@ -459,7 +463,7 @@ def test_an_unknown_error_may_have_landed(bench: StoreBench, message: str):
     ],
 )
 def test_what_an_allowance_refuses_is_not_sent_again(bench: StoreBench, message: str, expected: type[StoreError]):
-    """A used-up allowance is told apart from an outage, and not asked again: it would only cost more."""
+    """A used-up allowance is distinguished from an outage, and not tried again, since that would only cost more."""
     sent = bench.database.batches
     bench.database.fail(message)
     with pytest.raises(expected) as caught:
@@ -490,7 +494,7 @@ def test_big_outputs_are_split_over_statements(bench: StoreBench):
 
 
 def test_erase_leaves_nothing(bench: StoreBench):
-    """Erasing removes every row of the task, and a late worker brings none back."""
+    """Erasing removes every row of the task, and a late worker restores none."""
     bench.insert()
     claim = bench.claim()
     failed = FailedCall(CallKey(0, 1), Tried(1, 1), False, FAILURE)
@@ -539,20 +543,20 @@ def test_erase_leaves_nothing(bench: StoreBench):
     ],
 )
 def test_no_statement_reads_the_whole_table(bench: StoreBench, bound: BoundStatement):
-    """Claims, polls, lists, sweep pages and deliveries go by an index: their cost does not grow with the table."""
+    """Claims, polls, lists, sweep pages and deliveries use an index, so their cost does not grow with the table."""
     plan = bench.database.rows(f"EXPLAIN QUERY PLAN {bound.sql}", *bound.values)
     details = [str(row["detail"]) for row in plan]
     assert details
-    # Bounded, as they say: what a subquery found, a recursion over tenants, one row of constants.
+    # These are bounded: a subquery's result, a recursion over tenants, one row of constants.
     bounded = r"json_each|tenants|turns|found|seated|CONSTANT ROW|\(subquery-\d+\)"
     assert not [detail for detail in details if re.match(rf"SCAN (?!{bounded})(?!.*USING)", detail)], details
-    # A minimum that no index is good for: a search without a bound, which reads up to the first row that fits.
+    # A minimum without a useful index: a search without a bound, which reads up to the first row that fits.
     assert not [detail for detail in details if re.fullmatch(r"SEARCH \w+ USING PRIMARY KEY", detail)], details
     assert any(re.match(r"SEARCH \w+ USING", detail) for detail in details), details
 
 
 def test_ended_tasks_cost_a_count_of_those_in_flight_nothing(bench: StoreBench):
-    """The walk is over tasks that go on, by the index: not over the thousands of a tenant whose retention is near."""
+    """The scan reads only unfinished tasks, by the index, and not a tenant's thousands of ended ones."""
     bound = admission.OUTCOME.bind(task_key="a:t", tenant="a", counted_most=101)
     plan = bench.database.rows(f"EXPLAIN QUERY PLAN {bound.sql}", *bound.values)
     assert any("tasks_to_wake (tenant=?)" in str(row["detail"]) for row in plan), plan

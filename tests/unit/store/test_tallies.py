@@ -1,4 +1,4 @@
-"""The sums over ended tasks: each end is in them once, whatever becomes of the task, and they never fall."""
+"""The sums over ended tasks: each end is in them once, whatever happens to the task, and they never fall."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -51,7 +51,7 @@ def totals(bench: StoreBench) -> dict[str, int]:
 
 
 def ended(bench: StoreBench) -> dict[str, int]:
-    """How many ends there were, by status."""
+    """The number of ends, by status."""
     return {
         row["status"]: row["ended"]
         for row in bench.database.rows("SELECT status, sum(ended) AS ended FROM tallies WHERE at = 0 GROUP BY status")
@@ -74,7 +74,7 @@ def fail(bench: StoreBench, name: str = "task", failure: Failure = FAILURE, **ch
 
 
 def test_what_is_added_of_a_task(bench: StoreBench) -> None:
-    """Its end, its bill, and how long it waited and took; and the same for its five minutes."""
+    """The sums get its end, its bill, its waiting and its duration. So do those of its five minutes."""
     bench.insert()
     bench.pass_ms(1_500)
     claim = bench.claim()
@@ -97,7 +97,7 @@ def test_what_is_added_of_a_task(bench: StoreBench) -> None:
 
 
 def test_a_fold_that_is_sent_again_or_lands_late_adds_nothing(bench: StoreBench) -> None:
-    """Twins that found the same, one of which comes after a third one's fold: each end is in the sums once."""
+    """Two folds found the same, and one lands after a third one's: each end is in the sums once."""
     complete(bench, "a")
     found = bench.run(sums(bench).foldable(KINDS, 100))
     for _ in range(2):
@@ -111,7 +111,7 @@ def test_a_fold_that_is_sent_again_or_lands_late_adds_nothing(bench: StoreBench)
 
 
 def test_a_fold_that_failed_and_lands_later_adds_nothing_twice(bench: StoreBench) -> None:
-    """D1 says that it failed, another sweep folds, and then it lands."""
+    """D1 reports a failure, another sweep folds, and then the first fold lands."""
     complete(bench, "a")
     found = bench.run(sums(bench).foldable(KINDS, 100))
     bench.database.fail("D1_ERROR: Network connection lost.", "later", times=3)
@@ -137,7 +137,7 @@ def test_pages_lose_nothing_and_repeat_nothing(bench: StoreBench) -> None:
 
 
 def test_ends_at_one_moment_go_together(bench: StoreBench) -> None:
-    """More tasks than a page holds ended at the same millisecond, as in a bulk cancellation: a fold takes them all."""
+    """If more tasks than a page ended in one millisecond, as in a bulk cancellation, a fold takes them all."""
     for number in range(5):
         complete(bench, f"t{number}")
     while fold(bench, 2):
@@ -146,7 +146,7 @@ def test_ends_at_one_moment_go_together(bench: StoreBench) -> None:
 
 
 def test_no_task_ends_before_what_has_been_folded(bench: StoreBench) -> None:
-    """The database's clock jumps back by a minute: what ends then is in the sums all the same, once."""
+    """The database's clock jumps back by a minute: ends after that are still in the sums, once."""
     complete(bench, "a")
     fold(bench)
     bench.pass_ms(-60_000)
@@ -161,13 +161,13 @@ def test_no_task_ends_before_what_has_been_folded(bench: StoreBench) -> None:
 
 
 def test_each_retention_is_folded(bench: StoreBench) -> None:
-    """Tasks that are kept for an hour and for longer, and those of a retention that is the deployment's no more."""
+    """Tasks kept for an hour and for longer are folded, and those of a former retention setting."""
     complete(bench, "a")
     complete(bench, "b", SHORT_MS)
     fold(bench)
     assert ended(bench) == {"completed": 2}
     bench.pass_ms(1)
-    complete(bench, "c", 7_777_777)  # of a worker with newer settings; no sweep knows of it so far
+    complete(bench, "c", 7_777_777)  # of a worker with newer settings, which no sweep knows so far
     fold(bench)
     assert ended(bench) == {"completed": 2}
     found = bench.run(sums(bench).foldable([7_777_777], 100))
@@ -182,7 +182,7 @@ def test_each_retention_is_folded(bench: StoreBench) -> None:
 
 @pytest.mark.parametrize("folded", [False, True])
 def test_what_is_erased_is_counted_once(bench: StoreBench, folded: bool) -> None:
-    """Whether the fold comes before or after a deletion, the end of a retention, or want of room."""
+    """The fold may come before or after a deletion, the end of a retention, or early erasure."""
     for name in ("deleted", "expired", "cleared"):
         complete(bench, name, 0 if name == "expired" else RETENTION_MS)
         bench.pass_ms(1)
@@ -204,7 +204,7 @@ def test_what_is_erased_is_counted_once(bench: StoreBench, folded: bool) -> None
 
 
 def test_a_task_that_is_erased_before_its_end_counts_as_cancelled(bench: StoreBench) -> None:
-    """With what is on its bill; calls that are out are in doubt."""
+    """It counts with its bill, and calls that are out are in doubt."""
     bench.insert()
     claim = bench.claim()
     assert bench.step(claim, calls_settled=1, in_flight=[(0, 1)], outputs=outputs(0), completed=1)
@@ -215,7 +215,7 @@ def test_a_task_that_is_erased_before_its_end_counts_as_cancelled(bench: StoreBe
 
 @pytest.mark.parametrize("begun", [False, True])
 def test_a_withdrawn_submission_counts_if_somebody_has_worked_on_it(bench: StoreBench, begun: bool) -> None:
-    """Its calls were paid for; one that nobody had begun leaves nothing behind."""
+    """Its calls were paid for. A submission without a worker leaves nothing behind."""
     bench.insert()
     if begun:
         claim = bench.claim()
@@ -246,7 +246,7 @@ def test_a_retry_adds_what_is_new_on_the_bill(bench: StoreBench, folded: bool) -
     assert ended(bench) == {"completed": 1, "failed": 1}
     figures = totals(bench)
     assert [figures[name] for name in ("calls", "in_doubt", "fruitless", "retries")] == [7, 1, 5, 1]
-    assert figures["took"] == figures["waited"] == 1  # what lay between the end and the retry is nobody's latency
+    assert figures["took"] == figures["waited"] == 1  # the time between the end and the retry is no latency
 
 
 def test_a_bulk_retry_counts_the_ends_that_it_takes_back(bench: StoreBench) -> None:
@@ -269,7 +269,7 @@ def test_a_bulk_retry_counts_the_ends_that_it_takes_back(bench: StoreBench) -> N
 
 @pytest.mark.parametrize("folded", [False, True])
 def test_a_bill_that_is_settled_after_the_end(bench: StoreBench, folded: bool) -> None:
-    """A cancelled task's worker tells of its calls later: they are added once, before the fold or after it."""
+    """A cancelled task's worker settles its calls later: they are added once, before the fold or after it."""
     bench.insert()
     claim = bench.claim()
     assert bench.step(claim, in_flight=[(0, 0), (0, 1)])
@@ -286,7 +286,7 @@ def test_a_bill_that_is_settled_after_the_end(bench: StoreBench, folded: bool) -
 
 
 def test_dead_letters(bench: StoreBench) -> None:
-    """A task that failed because its message's deliveries were used up counts as a dead letter too."""
+    """A task that failed because its message's deliveries were used up also counts as a dead letter."""
     bench.insert()
     assert bench.run(bench.store.dead_letter(TaskKey("task"), Failure(TaskCode.DEAD_LETTERED, "gone", True), 100_000))
     bench.pass_ms(1)
@@ -296,7 +296,7 @@ def test_dead_letters(bench: StoreBench) -> None:
 
 
 def test_samples_and_what_is_forgotten(bench: StoreBench) -> None:
-    """One sample in five minutes, however often a sweep comes; after two days sums and samples of then are gone."""
+    """There is one sample in five minutes, however many sweeps come. After two days its sums and samples are gone."""
     bench.insert("a")
     bench.insert("b")
     bench.claim("b")
@@ -319,7 +319,7 @@ def test_samples_and_what_is_forgotten(bench: StoreBench) -> None:
 
 
 def test_a_sample_has_the_age_of_the_oldest_task_that_waits(bench: StoreBench) -> None:
-    """One that came later, and one that is worked on for longer, say nothing of it."""
+    """A task that came later, and one that has been worked on for longer, do not matter."""
     bench.insert("a")
     bench.claim("a")
     for name in ("b", "c"):
@@ -331,14 +331,14 @@ def test_a_sample_has_the_age_of_the_oldest_task_that_waits(bench: StoreBench) -
 
 
 def test_an_idle_sweep_writes_nothing(bench: StoreBench) -> None:
-    """After the sample of these five minutes there is one look and no write until something ends."""
+    """After the sample of these five minutes there is one read and no write until something ends."""
     fold(bench)
     found = bench.run(sums(bench).foldable(KINDS, 100))
     assert (found.folds, found.more, found.sampled) == ([], False, True)
 
 
 def test_a_tasks_own_rows_do_not_change(bench: StoreBench) -> None:
-    """A fold writes sums and how far it came, whatever it adds up: no row for a task."""
+    """A fold writes sums and its position, but no row for a task."""
     for number in range(50):
         complete(bench, f"t{number}")
         bench.pass_ms(1)
@@ -351,12 +351,12 @@ def test_a_tasks_own_rows_do_not_change(bench: StoreBench) -> None:
     fold(bench)
     after = {row["id"]: row for row in bench.database.rows("SELECT * FROM tasks")}
     assert all(after[row["id"]] == row for row in before)
-    assert sums(bench).rows[1] - written == 3  # two sums, and how far
+    assert sums(bench).rows[1] - written == 3  # two sums, and the position
     assert ended(bench) == {"completed": 100}
 
 
 def test_quantiles() -> None:
-    """They lie between the bounds on either side; none without tasks, and none beyond the last bound."""
+    """They lie between the neighbouring bounds. There are none without tasks, and none beyond the last bound."""
     nothing = dict.fromkeys(MEASURES, 0)
     assert quantile_ms(nothing, "took", 0.5) is None
     ten = nothing | {"took": 10, "took_le_500": 5} | {f"took_le_{bound}": 10 for bound in BOUNDS_MS[1:]}
@@ -366,7 +366,7 @@ def test_quantiles() -> None:
 
 
 def test_columns_are_the_measures(bench: StoreBench) -> None:
-    """The table has a column for each measure, and no others but its key."""
+    """The table has exactly a column for each measure, and its key."""
     columns = [row["name"] for row in bench.database.rows("SELECT name FROM pragma_table_info('tallies')")]
     assert columns == ["at", "status", "route", *MEASURES]
     assert sql.BUCKET_MS == 300_000

@@ -1,4 +1,4 @@
-"""What a run reads from D1: the text that it works on, once, and the outputs that it merges."""
+"""What a run reads from D1: its text, once, and the outputs that it merges."""
 
 import json
 import tracemalloc
@@ -28,7 +28,7 @@ TASK = TaskKey("task")
 
 
 class Counted(SqliteD1):
-    """Counts the bytes of D1's answers, as JSON, and the largest of them."""
+    """Counts the bytes of D1's answers, as JSON, and of the largest one."""
 
     bytes_read = 0
     largest = 0
@@ -65,7 +65,7 @@ def bench():
 
 @pytest.mark.parametrize("text", ["ab", "abcd"])
 def test_a_text_that_does_not_fit_its_cuts_is_refused(text: str):
-    """A text of another length would send calls for pieces that are not the task's."""
+    """A text of another length would send calls for pieces that do not belong to the task."""
     assert Window(0, 0, (1, 3), 0, "abc").text_of(1) == "bc"
     with pytest.raises(AssertionError, match="does not fit its cuts"):
         Window(0, 0, (1, 3), 0, text)
@@ -73,7 +73,7 @@ def test_a_text_that_does_not_fit_its_cuts_is_refused(text: str):
 
 @pytest.fixture
 def free(monkeypatch: pytest.MonkeyPatch):
-    """A worker on the free plan's allowance, over a database that counts what it answers."""
+    """A worker with the free plan's allowance, over a database that counts its answers."""
     monkeypatch.setattr("tests.support.worker_bench.SqliteD1", Counted)
     made = WorkerBench()
     made.settings = replace(made.settings, plan="free")
@@ -82,7 +82,7 @@ def free(monkeypatch: pytest.MonkeyPatch):
 
 
 def to_the_end(bench: WorkerBench) -> int:
-    """Run until the task is completed, and return how many claims that took."""
+    """Run until the task is completed. Returns how many claims that took."""
     claims = 1
     while (outcome := bench.run()) != Ended(Status.COMPLETED):
         assert isinstance(outcome, Released)
@@ -98,7 +98,7 @@ def to_the_end(bench: WorkerBench) -> int:
 def test_a_window_has_the_text_of_its_chunks(
     bench: StoreBench, monkeypatch: pytest.MonkeyPatch, overlap: int, most_chars: int
 ):
-    """From wherever it begins, each chunk's text is that of the input: offsets count code points, overlaps included."""
+    """From any beginning, each chunk's text is that of the input: offsets count code points, overlaps included."""
     monkeypatch.setattr(limits, "WINDOW_CHARS_MOST", most_chars)
     new = task_of("Ein Satz. 文字很多。\n\n𝒳𝒴 e\u0301 ok 👩‍👩‍👧 " * 6, 10, overlap)
     bench.run(bench.store.insert(new, LEASE_MS))
@@ -115,7 +115,7 @@ def test_a_window_has_the_text_of_its_chunks(
 
 
 def test_a_claim_has_the_text_that_comes_next(bench: StoreBench, monkeypatch: pytest.MonkeyPatch):
-    """It begins behind the outputs that are there, and has what is announced, however long that is."""
+    """It begins after the existing outputs, and has the announced chunks, however long they are."""
     monkeypatch.setattr(limits, "WINDOW_CHARS_MOST", 1)
     bench.insert(chunks=9)
 
@@ -134,7 +134,7 @@ def test_a_claim_has_the_text_that_comes_next(bench: StoreBench, monkeypatch: py
 
 
 def test_nothing_is_read_behind_a_lost_claim(bench: StoreBench):
-    """A worker that has lost its claim gets no text: the task may be completed, and its text is empty then."""
+    """A worker that has lost its claim gets no text: the task may be completed, and its text empty."""
     bench.insert()
     zombie = bench.claim()
     bench.pass_ms(LEASE_MS + 1)
@@ -146,7 +146,7 @@ def test_nothing_is_read_behind_a_lost_claim(bench: StoreBench):
 
 
 def test_a_small_task_is_read_with_its_claim(free: WorkerBench):
-    """The text of 20 chunks of 6,000 characters costs no call of D1 besides the claim, on the free plan too."""
+    """The text of 20 chunks of 6,000 characters costs no D1 call besides the claim, on the free plan too."""
     free.do(free.store.insert(task_of("word " * 24_000, 6_000), LEASE_MS))
     before = free.database.batches
     assert to_the_end(free) == 1
@@ -158,7 +158,7 @@ def test_a_small_task_is_read_with_its_claim(free: WorkerBench):
 
 
 def merging(bench: WorkerBench, seconds: float = 0.5) -> None:
-    """Run until a level of merges has begun and is not done, by slices of one group of calls."""
+    """Run until a level of merges has begun and is not done, in slices of one group of calls."""
     while True:
         assert isinstance(bench.run(Host(Route.QUEUE, seconds)), Released)
         if bench.database.rows("SELECT * FROM merges"):
@@ -167,7 +167,7 @@ def merging(bench: WorkerBench, seconds: float = 0.5) -> None:
 
 
 def levels(bench: WorkerBench) -> list[list[int]]:
-    """The plan that is stored."""
+    """The stored plan."""
     return [json.loads(row["ends"]) for row in bench.database.rows("SELECT ends FROM merges ORDER BY level")]
 
 
@@ -192,7 +192,7 @@ def long_merge():
 
 
 def test_later_code_goes_on_with_the_plan_that_it_finds(merge: WorkerBench, monkeypatch: pytest.MonkeyPatch):
-    """A worker that would pack outputs otherwise takes a level as it is, and plans only those above it."""
+    """A worker that would pack outputs differently keeps a planned level, and plans only those above it."""
     merging(merge)
     begun = levels(merge)
     assert begun == [[*range(3, 39, 3), 40]]
@@ -204,7 +204,7 @@ def test_later_code_goes_on_with_the_plan_that_it_finds(merge: WorkerBench, monk
 
 
 def test_a_merge_without_a_stored_plan_goes_on(merge: WorkerBench):
-    """Code from before stored none: the plan is made once more as it was, and stored. No call is repeated."""
+    """Older code stored no plan: the same plan is made again and stored. No call is repeated."""
     merging(merge)
     before = levels(merge)
     merge.database.rows("DELETE FROM merges")
@@ -215,7 +215,7 @@ def test_a_merge_without_a_stored_plan_goes_on(merge: WorkerBench):
 
 
 def test_a_merge_reads_what_it_has_not_kept(merge: WorkerBench, monkeypatch: pytest.MonkeyPatch):
-    """With room for hardly an output in memory the same calls are made of the same texts."""
+    """With memory for hardly one output, the same calls are made with the same texts."""
     other = WorkerBench()
     other.insert(40, Reduce.MERGE)
     other.model.act = merge.model.act
@@ -232,7 +232,7 @@ def test_a_merge_reads_what_it_has_not_kept(merge: WorkerBench, monkeypatch: pyt
 def test_a_merge_reads_no_more_at_once_than_it_may_keep(
     long_merge: WorkerBench, monkeypatch: pytest.MonkeyPatch, chars: int, members: int
 ):
-    """A run that goes on with a level knows no sizes: it reads what some calls need, however many it may make."""
+    """A run that continues a level knows no sizes: it reads for only some calls, however many it may make."""
     long_merge.model.act = lambda call, number: f"{number:03} " + "y" * (chars - 4)
     merging(long_merge)
     assert levels(long_merge)[0][0] == members
@@ -248,13 +248,13 @@ def test_a_merge_reads_no_more_at_once_than_it_may_keep(
     monkeypatch.setattr(limits, "OUTPUTS_KEPT_CHARS", most)
     assert long_merge.run() == Ended(Status.COMPLETED)
     assert max(size for _, size in reads) <= most
-    assert max(count for count, _ in reads) >= 2 * members  # several calls at once, where they fit
+    assert max(count for count, _ in reads) >= 2 * members  # several calls at once, if they fit
 
 
 def test_a_level_that_can_be_read_at_once_costs_no_read_of_sizes(
     long_merge: WorkerBench, monkeypatch: pytest.MonkeyPatch
 ):
-    """Its plan says that its outputs fit: a run that goes on with it makes no call of D1 to measure them."""
+    """Its plan says that its outputs fit: a run that continues it makes no D1 call to measure them."""
     merging(long_merge)
     read, measured = TaskStore.level_sizes, list[int]()
 
@@ -268,14 +268,14 @@ def test_a_level_that_can_be_read_at_once_costs_no_read_of_sizes(
 
 
 def test_a_merge_of_one_long_call_is_read_all_the_same(merge: WorkerBench, monkeypatch: pytest.MonkeyPatch):
-    """What a single call needs is read, whatever its size."""
+    """The outputs of a single call are read, whatever their size."""
     merging(merge)
     monkeypatch.setattr(limits, "OUTPUTS_KEPT_CHARS", 100)
     assert merge.run() == Ended(Status.COMPLETED)
 
 
 def test_of_a_segment_only_the_outputs_that_are_wanted_are_held(bench: StoreBench):
-    """A segment of 32 kB may hold megabytes of much the same text. Of these a reader of one output holds a piece."""
+    """A segment of 32 kB may contain megabytes of similar text. A reader of one output keeps only a piece of them."""
     bench.insert(chunks=100)
     claim, long = bench.claim(), "y" * 200_000
     assert bench.step(claim, outputs=[one._replace(text=long) for one in outputs(*range(100))], completed=100)
@@ -291,7 +291,7 @@ def test_of_a_segment_only_the_outputs_that_are_wanted_are_held(bench: StoreBenc
 
 
 def test_a_zombie_plans_nothing(bench: StoreBench):
-    """The fence and the step refuse a plan that comes late, and the first one stays."""
+    """The fence and the step refuse a late plan, and the first one stays."""
     bench.insert(chunks=4, reduce=Reduce.MERGE)
     zombie = bench.claim()
     late = progress(zombie, merges=[MergeLevel(1, (4,))])

@@ -1,4 +1,4 @@
-"""The custody of calls that are out: order, time, silence, loss and an early end, with and without lanes."""
+"""Calls that are out: order, time, silence, loss and an early end, with and without lanes."""
 
 import asyncio
 import math
@@ -39,9 +39,9 @@ NEVER = 1e6
 
 
 class Model:
-    """A model that takes for a call as long as `seconds` says of its text, 1 unless said, and then does as `act` says.
+    """A model whose calls take `seconds` by text, by default 1, and then do what `act` says.
 
-    `started` and `ended` are calls in the order in which they did. A cancelled one takes `cancelled_seconds` more.
+    `started` and `ended` list calls in order. A cancelled call takes `cancelled_seconds` more.
     """
 
     name = default_model = "model"
@@ -71,10 +71,10 @@ class Model:
 
 
 class Coordinator:
-    """Has each group's calls made together. `groups` are their sizes.
+    """Makes each group's calls together. `groups` are their sizes.
 
-    `deaf_seconds` is how long it takes to hear of a group. `breaks` is what its RPC raises, `answers` what it says
-    instead of what the calls gave, `starts_by` until when a lane may start them. `patience` is what it was told last.
+    `deaf_seconds` is the delay of a group. `breaks` is what its RPC raises, `answers` what it returns instead of the
+    calls' results, `starts_by` until when a lane may start them. `patience` is what it received last.
     """
 
     def __init__(self, model: Model) -> None:
@@ -84,9 +84,9 @@ class Coordinator:
         self.answers: list[Wire] | None = None
         self.starts_by = math.inf
         self.patience = 0.0
-        self.aborted: list[int] = []  # the fences that it was told to end
-        self.signs = 0  # of life that it was asked for
-        self.unreachable: Exception | None = None  # what a call for one raises, if it does not hang
+        self.aborted: list[int] = []  # the fences that it was to end
+        self.signs = 0  # pings that it received
+        self.unreachable: Exception | None = None  # what a ping raises, if it does not hang
         self.hangs = False
         self.sign_seconds = 0.0
         self._model = model
@@ -110,17 +110,17 @@ class Coordinator:
         return [wire.write_outcome(outcome) for (outcome,) in made]
 
     async def abort(self, task_key: str, fence: int) -> None:
-        """Hear of the task's end."""
+        """Note the task's end."""
         self.aborted.append(fence)
         if self.breaks is not None:
             raise self.breaks
 
     async def close(self, fence: int) -> None:
-        """Have nothing to forget."""
+        """Do nothing, since there is nothing to forget."""
 
 
 class CallBench:
-    """One model, and what calls it: the worker itself, six at a time, or three lanes of six."""
+    """One model and its callers: the worker itself, six at a time, or three lanes of six."""
 
     def __init__(self, *, laned: bool) -> None:
         self.loop = Loop()  # type: ignore[abstract]
@@ -151,13 +151,13 @@ class CallBench:
         self.do(asyncio.sleep(seconds))
 
     def call(self, count: int, starts_by: float | None = None) -> list[CallOutcome]:
-        """What a group of so many calls gives."""
+        """Return the results of a group of so many calls."""
         calls = [ModelCall("", str(position), "") for position in range(count)]
         return list(self.do(self.caller.call(calls, SECONDS, self.soon if starts_by is None else starts_by)))
 
     @property
     def soon(self) -> float:
-        """Until when calls may start that are announced now, to a database that is not slow."""
+        """Until when calls may start that are announced now, with a database that is not slow."""
         return self.loop.time() + limits.START_SECONDS
 
     @property
@@ -183,7 +183,7 @@ def laned() -> Iterator[CallBench]:
 
 @pytest.fixture(params=[False, True], ids=["local", "laned"])
 def bench(request: pytest.FixtureRequest) -> Iterator[CallBench]:
-    """Either."""
+    """Local calls or lanes."""
     made = CallBench(laned=request.param)
     yield made
     made.loop.close()
@@ -201,7 +201,7 @@ def kinds(outcomes: list[CallOutcome]) -> list[type]:
 
 
 def test_a_group_is_one_call_or_a_lanes(local: CallBench, laned: CallBench):
-    """Seven calls are seven subrequests of the worker that makes them, and two of one that has lanes."""
+    """Seven calls are seven subrequests of a worker that makes them itself, and two of one that has lanes."""
     assert local.start(KEYS[:6]) == 6
     assert laned.start(KEYS[:7]) == 2
     assert (local.room, laned.room) == ((6, 0), (2, 6))
@@ -222,7 +222,7 @@ def test_calls_come_back_in_their_order_however_they_end(bench: CallBench):
 
 
 def test_outcomes_stand_in_the_order_of_their_calls(laned: CallBench):
-    """A lane's answer says of each call what it gave: an output, a failure, a pause that the provider asks for."""
+    """A lane's answer has each call's result: an output, a failure, a pause that the provider asks for."""
     errors = {"1": ModelUnavailable("503"), "2": ModelRateLimited("429", 7.0)}
     laned.model.act = errors.get
     laned.model.seconds = {"0": 3.0, "1": 2.0}
@@ -234,7 +234,7 @@ def test_outcomes_stand_in_the_order_of_their_calls(laned: CallBench):
 
 
 def test_a_call_of_its_own_comes_back_alone(local: CallBench):
-    """The worker's own calls wait for those that end within a fifth of their time, and for no others."""
+    """The worker's own calls wait for others that end within a fifth of their time, and for no more."""
     local.model.seconds = {"0": 1.0, "1": 1.15, "2": 1.4, "3": 9.0}
     local.start(KEYS[:4])
     assert ended(local.wait()) == [0, 1]
@@ -263,7 +263,7 @@ def test_nobody_waits_for_company_once_all_have_come(local: CallBench):
     ],
 )
 def test_how_long_a_call_waits_for_company(local: CallBench, seconds: float, last: bool, waits: float):
-    """A fifth of what it took, or as much again where no other call could start. Quick calls are news soon."""
+    """It waits a fifth of its time, or as long again if no other call could start. Quick calls are recorded soon."""
     local.model.seconds = {"0": seconds, "1": NEVER}
     local.start(KEYS[:2])
     finished = local.do(local.calls.wait(math.inf, last=last))
@@ -272,7 +272,7 @@ def test_how_long_a_call_waits_for_company(local: CallBench, seconds: float, las
 
 
 def test_one_slow_call_of_a_run_says_that_its_calls_are_slow(local: CallBench):
-    """No promise of quick news holds for them, so those that come back sooner wait as long as any."""
+    """After a slow call the run expects slow ones, so calls that come back sooner wait as long as any."""
     local.model.seconds = {"0": 5.0, "1": 4.0, "2": NEVER}
     local.start(KEYS[:1])
     local.wait()
@@ -282,7 +282,7 @@ def test_one_slow_call_of_a_run_says_that_its_calls_are_slow(local: CallBench):
 
 
 def test_a_failure_is_not_held_for_company(local: CallBench):
-    """Its call may be due again. What was held until then goes with it."""
+    """Its call may be due again. Outputs held until then are recorded with it."""
     local.model.seconds = {"0": 6.0, "1": 7.5, "2": NEVER}
     local.model.act = {"1": ModelUnavailable("503")}.get
     local.start(KEYS[:3])
@@ -291,7 +291,7 @@ def test_a_failure_is_not_held_for_company(local: CallBench):
 
 
 def test_a_hint_and_the_deadline_end_the_wait_for_company(local: CallBench):
-    """Who has ended the task waits for nobody's company, and nobody is in company beyond the deadline."""
+    """After a task's end the run waits for no other calls, and it never waits beyond the deadline."""
     local.model.seconds = {"0": 5.0, "1": 4.0, "2": NEVER}
     local.start([KEYS[0], KEYS[2]])
 
@@ -309,7 +309,7 @@ def test_a_hint_and_the_deadline_end_the_wait_for_company(local: CallBench):
 
 
 def test_an_error_that_is_no_models_surfaces(bench: CallBench, monkeypatch: pytest.MonkeyPatch):
-    """A mistake in a provider ends the wait with it; in a lane it is the lane that is lost. Nothing is left unasked."""
+    """A provider's bug ends the wait and is raised. In a lane the lane is lost. Every error is retrieved."""
     bench.model.act = lambda text: ValueError("a mistake") if text in {"0", "1"} else None
     bench.start(KEYS[:3])
     if isinstance(bench.caller, LanedCaller):
@@ -325,7 +325,7 @@ def test_an_error_that_is_no_models_surfaces(bench: CallBench, monkeypatch: pyte
 
 
 def test_a_call_ends_at_its_timeout(bench: CallBench):
-    """A model that hangs is a timeout of that call after AI_TIMEOUT_SECONDS, which says nothing of the others."""
+    """After AI_TIMEOUT_SECONDS a hanging call gets a timeout, which does not affect the others."""
     bench.model.seconds = {"0": NEVER}
     bench.start(KEYS[:2])
     finished = bench.wait()
@@ -338,7 +338,7 @@ def test_a_call_ends_at_its_timeout(bench: CallBench):
 
 
 def test_what_is_too_late_is_not_started(local: CallBench):
-    """In the very moment in which calls may start no more, none does, and the model never hears of it."""
+    """At exactly the end of the start window no call starts, and the model never hears of it."""
     assert kinds(local.call(1, starts_by=0.0)) == [CallNotStarted]
     assert kinds(local.call(1, starts_by=0.1)) == [ModelReply]
     local.start(KEYS[1:2], starts_by=1.0)
@@ -347,7 +347,7 @@ def test_what_is_too_late_is_not_started(local: CallBench):
 
 
 def test_a_lane_says_which_calls_it_did_not_start(laned: CallBench):
-    """The sender's own clock does not matter for a lane, whose calls start when they arrive there, or do not."""
+    """A lane's calls start on arrival or not at all, whatever the sender's clock shows."""
     assert kinds(laned.call(2, starts_by=0.0)) == [ModelReply, ModelReply]
     laned.coordinator.starts_by = 0.0
     assert kinds(laned.call(2)) == [CallNotStarted, CallNotStarted]
@@ -358,7 +358,7 @@ def test_a_lane_says_which_calls_it_did_not_start(laned: CallBench):
 
 
 def test_a_group_is_out_until_its_last_call_has_ended(laned: CallBench):
-    """A lane with one call left takes up a whole lane: thirty single calls would be thirty waiting connections."""
+    """A lane with one call left uses up a whole lane: thirty single calls would be thirty waiting connections."""
     laned.model.seconds = {str(position): 2.0 for position in range(5)} | {"5": 8.0, "6": 4.0, "8": 5.0}
     assert laned.room == (0, 18)
     assert laned.start(KEYS[:8]) == 2
@@ -374,8 +374,10 @@ def test_a_group_is_out_until_its_last_call_has_ended(laned: CallBench):
 
 
 def test_a_group_that_gave_no_answer_stays_out(laned: CallBench):
-    """Its connection may still be held: calls of it that go out in another group, and come back, do not free it. All
-    its calls together count once, also when the late answer comes."""
+    """Its connection may still be used: calls of it that go out in another group and come back do not free it.
+
+    All its calls together count once, also when the late answer comes.
+    """
     laned.coordinator.deaf_seconds = 100
     laned.start(KEYS[:6])
     finished = laned.wait()
@@ -393,12 +395,12 @@ def test_a_group_that_gave_no_answer_stays_out(laned: CallBench):
 
 
 def test_silence_leaves_the_calls_in_doubt():
-    """To the bill it is a lost connection: nobody knows whether the calls were made."""
+    """On the bill this is a lost connection: it is unknown whether the calls were made."""
     assert issubclass(Silence, CallerLost)
 
 
 def test_a_lane_on_a_slow_database_has_more_time_to_answer(laned: CallBench):
-    """Its calls may start late: the time for that comes on top of their own, for whoever waits for the lane too."""
+    """Its calls may start late, so this time is added to their own, also for whatever waits for the lane."""
     laned.coordinator.deaf_seconds = NEVER
     laned.start(KEYS[:1], starts_by=laned.loop.time() + limits.START_SECONDS_MOST)
     laned.wait()
@@ -408,7 +410,7 @@ def test_a_lane_on_a_slow_database_has_more_time_to_answer(laned: CallBench):
 
 
 def test_when_all_lanes_are_silent_nothing_more_may_start(laned: CallBench):
-    """Each silent group keeps one of the connections, however few calls it had."""
+    """Each silent group occupies one of the connections, however few calls it had."""
     laned.coordinator.deaf_seconds = NEVER
     laned.start(KEYS[:13])
     assert len(laned.wait()) == 13
@@ -416,7 +418,7 @@ def test_when_all_lanes_are_silent_nothing_more_may_start(laned: CallBench):
 
 
 def test_a_lost_lane_is_a_lost_connection_of_each_call(laned: CallBench):
-    """An RPC that fails has ended, and its connection with it: the calls may go out again at once."""
+    """A failed RPC has ended, and its connection with it: the calls may go out again at once."""
     laned.coordinator.breaks = RuntimeError("Network connection lost.")
     laned.start(KEYS[:8])
     assert kinds([call.result for call in laned.wait()]) == [CallerLost] * 8
@@ -429,7 +431,7 @@ def test_a_lost_lane_is_a_lost_connection_of_each_call(laned: CallBench):
 
 @pytest.mark.parametrize("answers", [[{"output": "x", "inputTokens": 1, "outputTokens": 1}], [{}, {}]])
 def test_an_answer_that_does_not_fit_is_a_lost_lane(laned: CallBench, answers: list[Wire]):
-    """A lane that answers for fewer calls than it was sent, or in words that are none, has said nothing."""
+    """If a lane answers for fewer calls than it got, or unreadably, the answer counts as lost."""
     laned.coordinator.answers = answers
     assert kinds(laned.call(2)) == [CallerLost] * 2
 
@@ -438,19 +440,19 @@ def test_an_answer_that_does_not_fit_is_a_lost_lane(laned: CallBench, answers: l
 
 
 def test_what_is_dropped_has_ended(local: CallBench):
-    """A worker that gives its calls up sees each of them end: nothing of it runs on behind its back."""
+    """A worker that drops its calls sees each of them end: none continues in the background."""
     local.model.seconds = dict.fromkeys("012", NEVER)
     local.start(KEYS[:4])
     local.sleep(2)
     assert local.model.ended == ["3"]
-    assert ended(local.do(local.calls.drop())) == [3]  # nobody had taken it in: it is paid for
+    assert ended(local.do(local.calls.drop())) == [3]  # not taken in yet, but paid for
     assert sorted(local.model.ended) == ["0", "1", "2", "3"]
     assert (local.room, local.loop.time()) == ((0, 6), 2.0)
     assert local.do(local.calls.drop()) == []
 
 
 def test_what_has_ended_is_taken_in_without_waiting(laned: CallBench):
-    """A group is whole or still out; the rest is what ends later, and after it nothing is out."""
+    """A group is complete or still out. The rest ends later, and after it nothing is out."""
     laned.model.seconds = {"1": 9.0, "7": 3.0}
     laned.start(KEYS[:8])
     laned.start(KEYS[8:10])
@@ -464,7 +466,7 @@ def test_what_has_ended_is_taken_in_without_waiting(laned: CallBench):
 
 
 def test_a_call_that_will_not_end_holds_up_nobody(local: CallBench):
-    """A provider that is slow to take note of its cancellation is left behind after a second."""
+    """A provider that is slow to notice its cancellation is left behind after a second."""
     local.model.cancelled_seconds = 50
     local.model.seconds = dict.fromkeys("01", NEVER)
     local.start(KEYS[:2])
@@ -474,7 +476,7 @@ def test_a_call_that_will_not_end_holds_up_nobody(local: CallBench):
 
 
 def test_an_rpc_that_is_dropped_goes_on(laned: CallBench):
-    """A lane that is not told to abort makes its calls to the end, and nobody waits for it."""
+    """A lane without an abort makes its calls to the end, and the worker does not wait for it."""
     laned.model.seconds = {"0": 5.0}
     laned.start(KEYS[:2])
     laned.sleep(2)
@@ -486,7 +488,7 @@ def test_an_rpc_that_is_dropped_goes_on(laned: CallBench):
 
 
 def test_lanes_are_told_to_abort(laned: CallBench):
-    """The coordinator learns which claim has ended. A coordinator that fails, or has older code, changes nothing."""
+    """The coordinator learns which claim has ended. If it fails or has older code, nothing changes."""
     laned.do(laned.caller.abort())
     laned.coordinator.breaks = AttributeError("abort")
     laned.do(laned.caller.abort())
@@ -498,7 +500,7 @@ def test_lanes_are_told_to_abort(laned: CallBench):
 
 
 def test_groups_that_go_out_together_ask_for_one_sign_of_life(laned: CallBench):
-    """It is on the meter, and later groups need none."""
+    """The ping is on the meter, and later groups need none."""
     laned.start(KEYS[:13])
     laned.wait()
     laned.start(KEYS[:6])
@@ -508,8 +510,10 @@ def test_groups_that_go_out_together_ask_for_one_sign_of_life(laned: CallBench):
 
 @pytest.mark.parametrize("hangs", [False, True])
 def test_where_no_lane_can_be_reached_the_worker_makes_the_calls(laned: CallBench, hangs: bool):
-    """The groups come back as not started, which costs no attempt. From then on the worker makes its own calls, as many
-    at a time as a lane would have made."""
+    """The groups come back as not started, which costs no attempt.
+
+    From then on the worker makes its own calls, as many at a time as a lane would.
+    """
     laned.coordinator.unreachable = RuntimeError("NoGilError")
     laned.coordinator.hangs = hangs
     laned.start(KEYS[:12])
@@ -523,7 +527,7 @@ def test_where_no_lane_can_be_reached_the_worker_makes_the_calls(laned: CallBenc
 
 
 def test_the_way_there_counts_towards_the_time_of_an_answer(laned: CallBench):
-    """A sign of life that takes its time leaves the lane less of its slack: the claim lasts no longer for it."""
+    """A slow ping leaves the lane less spare time, so the claim does not last longer for it."""
     laned.coordinator.sign_seconds = 3.0
     laned.coordinator.deaf_seconds = NEVER
     assert kinds(laned.call(1)) == [Silence]
@@ -531,7 +535,7 @@ def test_the_way_there_counts_towards_the_time_of_an_answer(laned: CallBench):
 
 
 def test_after_a_lost_group_a_sign_of_life_is_asked_for_again(laned: CallBench):
-    """An outage that comes in the middle of a run costs what was out, and nothing after it."""
+    """An outage in the middle of a run costs what was out, and nothing after it."""
     laned.coordinator.breaks = RuntimeError("Network connection lost.")
     assert kinds(laned.call(6)) == [CallerLost] * 6
     laned.coordinator.unreachable = laned.coordinator.breaks
@@ -541,7 +545,7 @@ def test_after_a_lost_group_a_sign_of_life_is_asked_for_again(laned: CallBench):
 
 
 def test_calls_of_the_worker_s_own_are_dropped_and_aborted(laned: CallBench):
-    """Who drops them sees their connections close, and so does who aborts them: there is no lane to tell."""
+    """Dropped and aborted calls both close their connections. There is no lane to notify."""
     laned.coordinator.unreachable = RuntimeError("NoGilError")
     laned.call(2)
     laned.model.seconds = {"0": NEVER, "1": NEVER}
@@ -558,7 +562,7 @@ def test_calls_of_the_worker_s_own_are_dropped_and_aborted(laned: CallBench):
 
 
 def test_lanes_that_are_still_out_are_told_by_a_worker_that_goes_on_alone(laned: CallBench):
-    """One group was lost and no sign of life came after it. The other group may hear yet that its task has ended."""
+    """One group was lost and the next ping failed. The other group must still hear that its task has ended."""
     laned.coordinator.deaf_seconds = 20
     laned.start(KEYS[:6])
     laned.sleep(1)
@@ -576,7 +580,7 @@ def test_lanes_that_are_still_out_are_told_by_a_worker_that_goes_on_alone(laned:
 
 
 def test_a_task_has_lanes_from_a_size_on():
-    """One lane would be none; each further `LANE_CHUNKS` chunks add one, up to the most."""
+    """A single lane would be useless. Each further `LANE_CHUNKS` chunks add one, up to the limit."""
     assert lanes_for(limits.LANES_FROM_CHUNKS - 1) == 1
     assert lanes_for(limits.LANES_FROM_CHUNKS) == 2
     assert lanes_for(limits.LANES_FROM_CHUNKS + limits.LANE_CHUNKS) == 3
@@ -584,7 +588,7 @@ def test_a_task_has_lanes_from_a_size_on():
 
 
 def test_one_document_says_from_which_size_on():
-    """The figure is that of the code, and the other documents lead to it."""
+    """The figure equals the code's, and the other documents link to it."""
     said = {
         str(document.relative_to(ROOT)): found
         for document in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]

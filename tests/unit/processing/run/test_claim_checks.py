@@ -1,4 +1,4 @@
-"""A run that waits for slow calls notices that its task has ended, lets go of it, and looks no oftener than it may."""
+"""A run that waits for slow calls notices its task's end, lets go, and checks its claim no more often than allowed."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -23,7 +23,7 @@ from tests.support.sqlite_d1 import NETWORK_LOST
 from tests.support.worker_bench import HOST, OneLaneEach, WorkerBench
 
 TASK = TaskKey("task")
-FOREVER = 100.0  # what a slow call takes, within its timeout
+FOREVER = 100.0  # the duration of a slow call, within its timeout
 FREED_SECONDS_MOST = 15.0  # from a cancellation until its host is free
 
 
@@ -42,7 +42,7 @@ def cancel(bench: WorkerBench) -> Awaitable[Any]:
 
 
 def looks(bench: WorkerBench) -> list[float]:
-    """Have the times noted at which the database is asked whether the claim is good."""
+    """Record the times at which the database is asked whether the claim is good."""
     at: list[float] = []
     batch = bench.database.batch
 
@@ -124,7 +124,7 @@ def test_looks_are_counted():
 
 @pytest.mark.parametrize("after", [0.5, 4.9, 16.0, 40.0, 90.0])
 def test_a_cancelled_task_lets_go_of_its_host(bench: WorkerBench, after: float):
-    """However long its calls are out, the cancellation is noticed, the calls are ended, and they are in doubt."""
+    """However long its calls are out, the run notices the cancellation and ends its calls, which are in doubt."""
     seconds, outcome = freed(bench, lambda: cancel(bench), after)
     assert seconds < FREED_SECONDS_MOST
     assert outcome == Ended(Status.CANCELLED)
@@ -133,15 +133,17 @@ def test_a_cancelled_task_lets_go_of_its_host(bench: WorkerBench, after: float):
 
 
 def test_an_erased_task_lets_go_of_its_host(bench: WorkerBench):
-    """There is nothing left to settle."""
+    """Nothing is left to settle."""
     seconds, outcome = freed(bench, lambda: bench.store.erase(TASK), 7.0)
     assert seconds < FREED_SECONDS_MOST
     assert outcome == Lost()
 
 
 def test_a_worker_that_was_overtaken_lets_go_of_its_host(bench: WorkerBench):
-    """Its client has cancelled and put the task back, and another worker has it: the first writes nothing, and ends its
-    calls, which are the second one's doubt."""
+    """Its client has cancelled and put the task back, and another worker has it.
+
+    The first worker writes nothing and ends its calls, which are in doubt on the second one's bill.
+    """
 
     async def put_back_and_claim() -> None:
         await cancel(bench)
@@ -157,7 +159,7 @@ def test_a_worker_that_was_overtaken_lets_go_of_its_host(bench: WorkerBench):
 
 
 def test_what_had_come_is_kept(bench: WorkerBench):
-    """One output is recorded before the cancellation; a retry makes the other call only."""
+    """One output is recorded before the cancellation. A retry makes only the other call."""
     bench.model.seconds = lambda number: FOREVER if number == 2 else 2.0
     assert freed(bench, lambda: cancel(bench), 7.5)[0] < FREED_SECONDS_MOST
     assert (bench.task().completed, bill(bench)) == (1, (2, 1))
@@ -168,7 +170,7 @@ def test_what_had_come_is_kept(bench: WorkerBench):
 
 
 def test_quick_calls_are_not_looked_at(bench: WorkerBench):
-    """A healthy task of calls of less than 5 s asks the database for nothing that it did not before."""
+    """A healthy task with calls of less than 5 s makes no further call to the database."""
     bench.model.seconds = lambda number: 4.0
     at = looks(bench)
     assert bench.run() == Ended(Status.COMPLETED)
@@ -176,7 +178,7 @@ def test_quick_calls_are_not_looked_at(bench: WorkerBench):
 
 
 def test_slow_calls_that_go_on_are_not_disturbed(bench: WorkerBench):
-    """The looks find that the claim is good. The calls end as they would have, and are made once."""
+    """The checks find that the claim is good. The calls end as usual, and are made once."""
     at = looks(bench)
     assert bench.run() == Ended(Status.COMPLETED)
     assert at == [5.0, *(15.0 + 10.0 * number for number in range(9))]
@@ -184,7 +186,7 @@ def test_slow_calls_that_go_on_are_not_disturbed(bench: WorkerBench):
 
 
 def test_a_run_on_the_free_plan_looks_ten_times(bench: WorkerBench):
-    """A long wait costs no more of the invocation's allowance than that."""
+    """A long wait uses no more of the invocation's allowance than that."""
     bench.settings = Settings(plan="free", concurrency=2, timeout_seconds=300, lease_seconds=400)
     bench.model.seconds = lambda number: 250.0
     at = looks(bench)
@@ -193,7 +195,7 @@ def test_a_run_on_the_free_plan_looks_ten_times(bench: WorkerBench):
 
 
 def test_looks_take_nothing_that_records_need(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch):
-    """With an allowance that the calls need for themselves no look is made, and the task completes as it would have."""
+    """If the calls need the whole allowance, no check is made, and the task completes as usual."""
     monkeypatch.setitem(limits.SUBREQUESTS, "paid", 8)
     at = looks(bench)
     outcome = bench.run()
@@ -203,13 +205,13 @@ def test_looks_take_nothing_that_records_need(bench: WorkerBench, monkeypatch: p
 
 
 def test_a_run_with_looks_left_does_not_say_that_they_are_spent(bench: WorkerBench):
-    """Whoever reads the log learns from that line alone that a host may be held for as long as a call takes."""
+    """Only that log line means that a host may be kept for as long as a call takes."""
     assert bench.run() == Ended(Status.COMPLETED)
     assert bench.events("looks_spent") == []
 
 
 def test_a_look_that_fails_ends_nothing(bench: WorkerBench):
-    """The database is away for half a minute in between: the calls are paid for, and the run goes on to its end."""
+    """The database is away for half a minute: the calls are paid for, and the run continues to its end."""
 
     async def away() -> None:
         bench.database.fail(NETWORK_LOST, times=1_000)
@@ -223,7 +225,7 @@ def test_a_look_that_fails_ends_nothing(bench: WorkerBench):
 
 
 def test_a_look_that_is_not_answered_holds_up_no_output(bench: WorkerBench):
-    """D1 never answers the look at 5 s: the call that ends at 6 s is recorded soon after it."""
+    """If D1 never answers the check at 5 s, the call that ends at 6 s is still recorded soon after."""
     batch = bench.database.batch
 
     async def silent(statements: Any) -> Any:
@@ -237,16 +239,16 @@ def test_a_look_that_is_not_answered_holds_up_no_output(bench: WorkerBench):
     assert bench.loop.time() <= 5.0 + limits.START_SECONDS + 1
 
 
-# --- Whoever is told ---------------------------------------------------------------------------------------------
+# --- Notices -------------------------------------------------------------------------------------------------------
 
 
 def host(hint: Hint) -> Host:
-    """A host that can be told."""
+    """A host that can be notified."""
     return Host(Route.DURABLE_OBJECT, 600.0, "object/task", hint=hint)
 
 
 def test_a_run_that_is_told_lets_go_at_once(bench: WorkerBench):
-    """It asks nobody: with all connections taken by its calls, it could not."""
+    """It need not ask the database, which is impossible while its calls use all connections."""
     hint, at = Hint(), looks(bench)
 
     async def cancel_and_tell() -> None:
@@ -259,7 +261,7 @@ def test_a_run_that_is_told_lets_go_at_once(bench: WorkerBench):
 
 
 def test_a_run_that_is_told_while_it_writes_looks_afterwards(bench: WorkerBench):
-    """The hint comes during an await that is no wait for calls, and is not lost."""
+    """The notice comes during an await that is no wait for calls, and is not lost."""
     hint = Hint()
     hint.give()
     at = looks(bench)
@@ -269,7 +271,7 @@ def test_a_run_that_is_told_while_it_writes_looks_afterwards(bench: WorkerBench)
 
 
 def test_a_run_that_is_told_of_another_claims_end_goes_on(bench: WorkerBench):
-    """What it is told may be late, and meant for a claim from before a retry, of a lower fence."""
+    """The notice may be late and belong to an earlier claim with a lower fence, from before a retry."""
     hint = Hint()
 
     async def tell() -> None:
@@ -279,7 +281,7 @@ def test_a_run_that_is_told_of_another_claims_end_goes_on(bench: WorkerBench):
 
 
 def test_a_run_that_is_told_while_it_sits_out_a_wait_lets_go(bench: WorkerBench):
-    """Without a call out it looks by itself at nothing, but it hears."""
+    """Without a call out the run makes no check itself, but it hears the notice."""
     hint = Hint()
 
     async def cancel_and_tell() -> None:
@@ -296,7 +298,7 @@ def test_a_run_that_is_told_while_it_sits_out_a_wait_lets_go(bench: WorkerBench)
 
 @pytest.fixture
 def laned() -> Iterator[WorkerBench]:
-    """Two lanes of six calls, for a task of 18; the first lane's calls take very long but for two."""
+    """Two lanes of six calls, for a task of 18. The first lane's calls take very long, except for two."""
     made = WorkerBench()
     made.model.seconds = lambda number: 1.0 if number in {1, 2} else FOREVER
     made.insert(18)
@@ -305,7 +307,10 @@ def laned() -> Iterator[WorkerBench]:
 
 
 def test_lanes_are_aborted_and_what_they_had_is_kept(laned: WorkerBench):
-    """Two of twelve calls have ended: they are paid for and recorded, the others are in doubt, none a failure."""
+    """Two of twelve calls have ended: they are paid for and recorded.
+
+    The others are in doubt, and none is a failure.
+    """
     seconds, outcome = freed(laned, lambda: cancel(laned), 8.0, laned.laned_host())
     assert seconds < FREED_SECONDS_MOST
     assert outcome == Ended(Status.CANCELLED)
@@ -318,7 +323,7 @@ def test_lanes_are_aborted_and_what_they_had_is_kept(laned: WorkerBench):
 
 
 def test_lanes_of_a_task_that_has_moved_on_are_aborted(laned: WorkerBench):
-    """Nothing can be kept of them, and nobody is to pay for what they would still do."""
+    """Their outputs cannot be kept, and further calls would only cost money."""
     out = 0
     infer = laned.model.infer
 
@@ -340,7 +345,7 @@ def test_lanes_of_a_task_that_has_moved_on_are_aborted(laned: WorkerBench):
 
 @pytest.mark.parametrize("end", ["cancel", "erase"])
 def test_lanes_are_aborted_before_the_bill_is_written(laned: WorkerBench, monkeypatch: pytest.MonkeyPatch, end: str):
-    """A database that is slow, or does not answer, keeps no calls going that nobody wants."""
+    """A database that is slow or does not answer must not keep unwanted calls running."""
     did: list[str] = []
 
     def noted(kind: type[Any], name: str) -> None:

@@ -1,4 +1,4 @@
-"""What was paid for is kept: outputs that come while a write is awaited, and a task that ends meanwhile."""
+"""Paid outputs are kept if they come while a write is awaited, or if the task ends at that time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -28,7 +28,7 @@ def bench() -> Iterator[WorkerBench]:
 
 
 def slowly(bench: WorkerBench, meanwhile: Callable[[], Awaitable[Any]] | None = None, *, which: int = 2) -> None:
-    """Have the transaction in which the first output is recorded take a second; `meanwhile` comes first."""
+    """Make the transaction with the first output take a second. `meanwhile` comes first."""
     batch, number = bench.database.batch, 0
 
     async def slow(statements: Any) -> Any:
@@ -59,8 +59,10 @@ def bill(bench: WorkerBench) -> tuple[int, int]:
 
 
 def test_an_output_that_came_during_a_write_outlasts_a_cancellation(bench: WorkerBench):
-    """The task is cancelled while the first output is being recorded, and meanwhile the second one comes: both are
-    kept, and a retry makes the third call only."""
+    """The task is cancelled while the first output is being recorded, and the second one comes then.
+
+    Both are kept, and a retry makes only the third call.
+    """
     bench.insert(3)
     slowly(bench, lambda: cancel(bench))
     assert bench.run() == Ended(Status.CANCELLED)
@@ -82,7 +84,7 @@ def test_an_output_that_came_during_a_write_outlasts_the_deadline(bench: WorkerB
 
 
 def test_an_output_that_came_during_a_write_outlasts_a_mistake(bench: WorkerBench):
-    """Two calls end while a write is awaited, one of them by a mistake in our own code: the other's output is kept."""
+    """Two calls end during a write, one of them by a bug in our own code: the other's output is kept."""
     bench.settings = Settings(plan="paid", concurrency=3)
     bench.insert(3)
     bench.model.seconds = lambda number: 1.0 if number == 1 else 1.5
@@ -96,7 +98,7 @@ def test_an_output_that_came_during_a_write_outlasts_a_mistake(bench: WorkerBenc
 
 
 def test_a_call_that_is_cut_by_a_cancellation_is_in_doubt(bench: WorkerBench):
-    """It was sent, maybe: the connection is closed, and nobody knows what the provider has seen."""
+    """The call was perhaps sent: its connection is closed, and it is unknown what the provider has seen."""
     bench.insert(3)
     bench.model.seconds = lambda number: 9.0 if number == 2 else 1.0
     slowly(bench, lambda: cancel(bench))
@@ -105,8 +107,7 @@ def test_a_call_that_is_cut_by_a_cancellation_is_in_doubt(bench: WorkerBench):
 
 
 def test_nothing_is_written_behind_another_claim(bench: WorkerBench):
-    """Put back before the worker has noticed the cancellation, the task is another claim's: both outputs are lost, and
-    in doubt."""
+    """If the task was put back before the worker noticed, another claim has it: both outputs are lost, and in doubt."""
 
     async def cancel_and_retry() -> None:
         await cancel(bench)
@@ -119,7 +120,7 @@ def test_nothing_is_written_behind_another_claim(bench: WorkerBench):
 
 
 def test_the_last_write_is_insisted_on(bench: WorkerBench):
-    """D1 goes away just when a worker has learned of a cancellation: what is paid for is written when it is back."""
+    """If D1 goes away when a worker has learned of a cancellation, its paid outputs are written when D1 is back."""
     bench.insert(3)
     settle = type(bench.store).settle
     outages = [20]
@@ -147,8 +148,7 @@ def laned(bench: WorkerBench) -> WorkerBench:
 
 
 def test_what_lanes_have_begun_is_kept_when_the_task_is_cancelled(laned: WorkerBench):
-    """A lane that does not hear of it makes its calls to their end. It is waited for, its outputs are kept, and none is
-    called for again."""
+    """A lane without a notice makes its calls to the end. The run waits for it, keeps its outputs, and repeats none."""
     laned.insert(18)
     laned.model.seconds = lambda number: 9.0 if number == 7 else 1.0
     slowly(laned, lambda: cancel(laned), which=3)
@@ -160,7 +160,7 @@ def test_what_lanes_have_begun_is_kept_when_the_task_is_cancelled(laned: WorkerB
 
 
 def test_what_lanes_have_begun_is_kept_when_the_deadline_comes(laned: WorkerBench):
-    """The task fails at its deadline, not when the last lane has answered; its outputs are kept all the same."""
+    """The task fails at its deadline, not when the last lane has answered. Its outputs are still kept."""
     laned.insert(18, deadline_ms=3_000)
     laned.model.seconds = lambda number: 9.0
     run = laned.loop.create_task(laned.worker().run(TASK, laned.laned_host(deaf=True)))
@@ -172,7 +172,7 @@ def test_what_lanes_have_begun_is_kept_when_the_deadline_comes(laned: WorkerBenc
 
 
 def test_lanes_of_an_erased_task_are_not_waited_for(laned: WorkerBench):
-    """Nothing can be kept of them."""
+    """Outputs of an erased task cannot be kept."""
     laned.insert(18)
     laned.model.seconds = lambda number: 100.0 if number == 7 else 1.0
     slowly(laned, lambda: laned.store.erase(TASK), which=3)

@@ -1,4 +1,4 @@
-"""Runs on a full database, and on one that is nearly full: no call is paid for that could not be stored."""
+"""Runs on a full or nearly full database: no call is paid for whose output could not be stored."""
 
 import asyncio
 from base64 import b64encode
@@ -15,7 +15,7 @@ from src.core.storage import MB, Storage
 from src.processing.outcomes import Ended, Released
 from tests.support.worker_bench import WorkerBench
 
-# An output that fits into no page that is in use, compressed or not.
+# An output that fits into no used page, compressed or not.
 LONG = b64encode(Random(1).randbytes(9_000)).decode()
 RESTS = Released(limits.STORAGE_REST_SECONDS)
 
@@ -28,7 +28,7 @@ def bench() -> Iterator[WorkerBench]:
 
 
 def fill(bench: WorkerBench, *, told: bool = True, room_pages: int = 0) -> None:
-    """Let the database grow by so many pages at most; `told`: its size shows that it is as large as the platform's."""
+    """Let the database grow by at most so many pages. `told`: its size shows the platform's limit."""
     cap = bench.database.cap
     cap.hold(cap.pages + room_pages)
     cap.told = told
@@ -41,11 +41,11 @@ def row(bench: WorkerBench) -> dict[str, Any]:
 
 @pytest.mark.parametrize("knows", [True, False], ids=["known", "fresh isolate"])
 def test_a_run_that_cannot_store_starts_no_call(bench: WorkerBench, *, knows: bool):
-    """The task is given back with nothing on its bill; it costs no attempt, and goes on when there is room."""
+    """The task is given back with nothing on its bill and without an attempt, and continues when there is space."""
     bench.insert(4)
     fill(bench)
     if knows:
-        bench.task()  # any reply tells
+        bench.task()  # any reply reports it
     assert bench.run() == RESTS
     assert bench.model.calls == []
     task = row(bench)
@@ -58,7 +58,7 @@ def test_a_run_that_cannot_store_starts_no_call(bench: WorkerBench, *, knows: bo
 
 
 def test_the_cause_is_in_the_log(bench: WorkerBench):
-    """Whoever looks why a task waits finds the size of the database."""
+    """The log has the size of the database as the reason why a task waits."""
     bench.insert(1)
     fill(bench)
     bench.run()
@@ -67,7 +67,7 @@ def test_the_cause_is_in_the_log(bench: WorkerBench):
 
 
 def test_a_database_over_its_bound_with_room_costs_a_write_more_and_no_call(bench: WorkerBench):
-    """From STORAGE_MB_MOST on each announcement finds room first. What is found is given back with the same write."""
+    """From STORAGE_MB_MOST on each announcement reserves space first. The same write gives the reservation back."""
     bench.insert(8)
     fill(bench, room_pages=1_000)
     before = bench.database.cap.pages
@@ -78,7 +78,7 @@ def test_a_database_over_its_bound_with_room_costs_a_write_more_and_no_call(benc
 
 
 def test_calls_that_find_room_clear_the_isolate_of_a_full_database(bench: WorkerBench):
-    """A write found none before. The first announcement asks for room, and no later one, of no task: there is some."""
+    """A write found no space before. The first announcement asks for space, and later ones, of any task, do not."""
     bench.storage.found_full(0.0)
     bench.insert(8)
     assert bench.run() == Ended(Status.COMPLETED)
@@ -87,7 +87,7 @@ def test_calls_that_find_room_clear_the_isolate_of_a_full_database(bench: Worker
 
 
 def test_outputs_of_calls_that_are_out_are_held_until_there_is_room(bench: WorkerBench):
-    """The database becomes full while calls are out: no other starts, and what they gave is stored 20 s on."""
+    """The database fills up while calls are out: no other starts, and their outputs are stored 20 s later."""
     bench.insert(12)
 
     def act(_call: Any, number: int) -> str:
@@ -107,7 +107,7 @@ def test_outputs_of_calls_that_are_out_are_held_until_there_is_room(bench: Worke
 
 
 def test_calls_do_not_start_when_their_own_announcement_tells_that_there_is_no_room(bench: WorkerBench):
-    """A run that was cut off for a while announces as if there was room. The reply knows better."""
+    """A run that was cut off for a while announces as if there were space, but the reply shows that there is none."""
     bench.insert(12)
 
     def act(_call: Any, number: int) -> str:
@@ -125,7 +125,7 @@ def test_calls_do_not_start_when_their_own_announcement_tells_that_there_is_no_r
 
 
 def test_a_write_that_found_no_room_keeps_its_number(bench: WorkerBench):
-    """An earlier try of it may land yet. What the run writes next has another number, so that it stands."""
+    """An earlier try may still land. So the run's next write gets another number, and takes effect."""
     bench.insert(12)
 
     def act(_call: Any, number: int) -> str:
@@ -135,13 +135,15 @@ def test_a_write_that_found_no_room_keeps_its_number(bench: WorkerBench):
 
     bench.model.act = act
     assert bench.run() == RESTS
-    # The first write recorded six outputs. The second found no room. The third gave the task back.
+    # The first write recorded six outputs. The second found no space. The third gave the task back.
     assert row(bench)["step"] == 3
 
 
 def test_writes_that_a_full_database_refuses_take_no_turn(bench: WorkerBench):
-    """A run that has few writes left tries again after pauses that double, and not half a minute later: an invocation
-    of the direct route would be over by then."""
+    """A run with few writes left tries again after doubling pauses, not after half a minute.
+
+    An invocation of the direct route would be over by then.
+    """
     bench.insert(1)
 
     def act(_call: Any, _number: int) -> str:
@@ -156,7 +158,10 @@ def test_writes_that_a_full_database_refuses_take_no_turn(bench: WorkerBench):
 
 
 def test_a_database_that_stays_full_costs_the_calls_that_were_out_and_no_attempt(bench: WorkerBench):
-    """After a lease the task is given back; those calls are in doubt, it has no stall, and it ends with room."""
+    """After a lease the task is given back.
+
+    Those calls are in doubt, it has no stall, and completes when there is space.
+    """
     bench.settings = _with(bench, lease_seconds=130)
     bench.insert(12)
 
@@ -182,7 +187,7 @@ def test_a_database_that_stays_full_costs_the_calls_that_were_out_and_no_attempt
 
 
 def test_a_claim_that_finds_no_room_leaves_the_task_as_it_was(bench: WorkerBench):
-    """Not even the claim fits: nothing has changed, so there is nothing to count."""
+    """If not even the claim fits, nothing changes and nothing is counted."""
     bench.insert(2)
     before = row(bench)
     bench.database.fail("D1_ERROR: Exceeded maximum DB size")
@@ -193,20 +198,20 @@ def test_a_claim_that_finds_no_room_leaves_the_task_as_it_was(bench: WorkerBench
 
 @pytest.mark.parametrize(("full", "size", "tight"), [(False, 99, False), (False, 100, True), (True, 1, True)])
 def test_what_makes_a_database_tight(full: bool, size: int, tight: bool):
-    """Its size, or a write that found no room, until one finds some."""
+    """Its size makes it tight, or a write that found no space, until a write finds some."""
     storage = Storage()
     storage.measured(size, 1.0)
     if full:
         storage.found_full(1.0)
     assert storage.is_tight(100) is tight
     storage.took_task()
-    assert storage.is_tight(100) is tight  # a new task takes less room than its outputs
+    assert storage.is_tight(100) is tight  # a new task takes less space than its outputs
     storage.found_room()
     assert storage.is_tight(100) is (size >= 100)
 
 
 def test_new_tasks_find_no_room_until_one_does_or_a_call():
-    """Either is newer than the write that found none."""
+    """A later success of a task or a call ends the refusals."""
     storage = Storage()
     for finds in (storage.took_task, storage.found_room):
         storage.found_full(1.0)

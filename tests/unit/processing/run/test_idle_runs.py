@@ -1,4 +1,4 @@
-"""Runs that end before any of their calls could start: each leaves its task alone for longer than the last."""
+"""Runs that end before any of their calls could start: after each, the task is left alone for longer."""
 
 import asyncio
 
@@ -23,8 +23,10 @@ def bench():
 
 @pytest.mark.parametrize("seconds", [4.5, 6.0])
 def test_a_database_that_outlasts_the_slice_is_left_alone(bench: WorkerBench, seconds: float):
-    """The slice is over before the calls could start, or before the claim is there. No three announcements were
-    fruitless, and the task is left alone all the same, for twice as long each time."""
+    """A slice ends before its calls could start, or before its claim is there.
+
+    There were no three announcements in vain, but the task is still left alone, twice as long each time.
+    """
     bench.insert(12)
     bench.database.seconds = seconds
     delays = []
@@ -39,7 +41,7 @@ def test_a_database_that_outlasts_the_slice_is_left_alone(bench: WorkerBench, se
 
 
 def test_a_run_that_made_calls_is_continued_at_once(bench: WorkerBench):
-    """A slice that is over in the middle of a task has done something: the next run need not wait."""
+    """A slice that ends in the middle of a task has done something, so the next run need not wait."""
     bench.insert(12)
     assert bench.run(Host(Route.QUEUE, 0.5)) == Released(0)
     assert len(bench.model.calls) == 6
@@ -47,8 +49,10 @@ def test_a_run_that_made_calls_is_continued_at_once(bench: WorkerBench):
 
 
 def test_a_merge_goes_on_after_an_idle_run(bench: WorkerBench):
-    """A run after an idle one may write twice: its claim, and one announcement. The outputs that a merge reads in
-    between are no write, or the task would never be more than claimed and given back."""
+    """A run after an idle one may write twice: its claim, and one announcement.
+
+    The outputs that a merge reads in between are no write. Otherwise the task would only be claimed and given back.
+    """
     bench.insert(6, Reduce.MERGE)
     assert bench.run(Host(Route.QUEUE, 0.5)) == Released(0)
     assert bench.task().completed == 6

@@ -57,7 +57,7 @@ def started(ledger: Ledger, *keys: CallKey) -> None:
 
 
 def test_outputs_that_are_there_are_not_asked_for_again():
-    """A claim of a half-done task starts only what is missing."""
+    """A claim of a half-done task starts only the missing calls."""
     ledger = Ledger(claim(outputs=frozenset({FIRST, THIRD})), 3)
     ledger.add([FIRST, SECOND, THIRD])
     assert ledger.startable(0, 9) == [SECOND]
@@ -66,7 +66,7 @@ def test_outputs_that_are_there_are_not_asked_for_again():
 
 @pytest.mark.parametrize("unanswered", [ModelConnectionLost("gone"), ModelTimeout("no reply")])
 def test_every_call_is_on_the_bill_once(unanswered: ModelError):
-    """Calls that were answered are settled, well or not; one without an answer is in doubt; both make the bill."""
+    """Answered calls are settled, successful or not; one without an answer is in doubt. Together they are the bill."""
     ledger = Ledger(claim(calls_settled=10, calls_in_doubt=1), 3)
     started(ledger, FIRST, SECOND, THIRD)
     ledger.succeeded(FIRST, REPLY)
@@ -78,7 +78,7 @@ def test_every_call_is_on_the_bill_once(unanswered: ModelError):
 
 
 def test_a_transient_failure_waits_and_then_ends_the_task_when_its_attempts_are_used_up():
-    """MAX_ATTEMPTS failures of one chunk fail the task, with the last failure as the reason; each waits longer."""
+    """MAX_ATTEMPTS failures of one chunk fail the task, with the last failure as the reason. Each wait is longer."""
     ledger = Ledger(claim(), 3)
     ledger.add([FIRST])
     now, waits = 0.0, []
@@ -100,7 +100,7 @@ def test_a_transient_failure_waits_and_then_ends_the_task_when_its_attempts_are_
 
 
 def test_attempts_of_an_earlier_claim_count():
-    """A crash or a release does not give a chunk its attempts back."""
+    """A crash or a release does not restore a chunk's attempts."""
     ledger = Ledger(claim(tried={FIRST: Tried(2, 2)}), 3)
     started(ledger, FIRST)
     ledger.failed(FIRST, ModelUnavailable("500"), 0, 0)
@@ -108,7 +108,7 @@ def test_attempts_of_an_earlier_claim_count():
 
 
 def test_a_failure_for_good_of_an_earlier_claim_stands():
-    """A claim that finds one starts nothing and has its reason, and counts its chunks but no merge call."""
+    """A claim that finds such a failure starts nothing, has its reason, and counts its chunks but no merge call."""
     refused = Failure(TaskCode.MODEL_REFUSED, "401", retryable=False)
     later = Failure(TaskCode.MODEL_TIMEOUT, "late", retryable=True)
     ledger = Ledger(claim(refused={SECOND: refused, THIRD: later, CallKey(1, 0): later}), 3)
@@ -120,7 +120,7 @@ def test_a_failure_for_good_of_an_earlier_claim_stands():
 
 
 def test_a_refusal_ends_the_task_at_once_and_starts_nothing_more():
-    """After a permanent failure no waiting or ready call starts, and the reason stays the first one."""
+    """After a permanent failure no waiting or ready call starts, and the first reason stays."""
     ledger = Ledger(claim(), 3)
     started(ledger, FIRST, SECOND)
     ledger.add([THIRD])
@@ -133,7 +133,7 @@ def test_a_refusal_ends_the_task_at_once_and_starts_nothing_more():
 
 
 def test_a_rate_limit_pauses_all_starts_and_costs_no_attempt():
-    """429 with a delay: nothing starts before it is over, a burst is one wait, and no attempt is used."""
+    """After a 429 with a delay nothing starts before it is over. A burst is one wait, and no attempt is used."""
     ledger = Ledger(claim(), 1)
     started(ledger, FIRST, SECOND)
     ledger.add([THIRD])
@@ -149,7 +149,7 @@ def test_a_rate_limit_pauses_all_starts_and_costs_no_attempt():
 
 @pytest.mark.parametrize(("now", "waits"), [(11.999, True), (12.0, False), (12.001, False)])
 def test_a_pause_is_told_of_for_as_long_as_it_keeps_calls_from_starting(now: float, waits: bool):
-    """Whoever asks why the task stands still is told of a pause, and of none that is over."""
+    """The task's reason for standing still is a current pause, never an ended one."""
     ledger = Ledger(claim(), 1)
     started(ledger, FIRST)
     ledger.failed(FIRST, ModelRateLimited("slow down", 2), 10, 0)
@@ -159,7 +159,10 @@ def test_a_pause_is_told_of_for_as_long_as_it_keeps_calls_from_starting(now: flo
 
 
 def test_the_pace_is_the_time_from_one_finished_call_to_the_next():
-    """However many have finished. It begins anew with the first call that succeeds after a failure."""
+    """The pace does not depend on how many calls have finished.
+
+    It begins anew with the first success after a failure.
+    """
     ledger, paces = Ledger(claim(total=6), 3), []
     keys = [CallKey(0, place) for place in range(6)]
     started(ledger, *keys)
@@ -174,7 +177,7 @@ def test_the_pace_is_the_time_from_one_finished_call_to_the_next():
 
 
 def test_a_call_that_was_refused_waits_no_longer_than_the_pause():
-    """It is the pause of all starts that is waited out: the call has no wait of its own beyond it."""
+    """The pause of all starts is waited for, and the call has no wait beyond it."""
     ledger = Ledger(claim(), 3)
     started(ledger, FIRST)
     ledger.failed(FIRST, ModelRateLimited("slow down", 0), 10, 0)
@@ -182,7 +185,7 @@ def test_a_call_that_was_refused_waits_no_longer_than_the_pause():
 
 
 def test_a_rate_limit_without_end_ends_the_task():
-    """A provider that never relents fails the task after a stated number of waits, not never."""
+    """A provider that always refuses fails the task after a stated number of waits."""
     ledger = Ledger(claim(rate_waits=limits.RATE_LIMIT_WAITS_MOST), 3)
     started(ledger, FIRST)
     ledger.failed(FIRST, ModelRateLimited("slow down", None), 10, 0)
@@ -191,7 +194,7 @@ def test_a_rate_limit_without_end_ends_the_task():
 
 
 def test_a_rate_limit_of_no_time_is_waited_out_for_hours():
-    """A provider that refuses all and asks for no time is called a hundred times, in hours, before the task fails."""
+    """A provider that always refuses, without a time, is called a hundred times over hours before the task fails."""
     ledger = Ledger(claim(), 3)
     ledger.add([FIRST])
     now, calls = 0.0, 0
@@ -205,7 +208,7 @@ def test_a_rate_limit_of_no_time_is_waited_out_for_hours():
 
 
 def test_an_output_ends_a_row_of_stalls_and_waits():
-    """Progress resets what counts crashes and rate-limit waits in a row."""
+    """Progress resets the counts of crashes and of rate-limit waits in a row."""
     ledger = Ledger(claim(stalls=2, rate_waits=9), 3)
     started(ledger, FIRST)
     assert (ledger.progress([], 3).stalls, ledger.progress([], 3).rate_waits) == (2, 9)
@@ -214,7 +217,7 @@ def test_an_output_ends_a_row_of_stalls_and_waits():
 
 
 def test_doubted_calls_count_as_calls_of_their_chunk_but_not_as_attempts():
-    """A chunk whose call a crash left in doubt shows both calls; the crash used no attempt."""
+    """A chunk whose call a crash left in doubt shows both calls. The crash used no attempt."""
     ledger = Ledger(claim(doubted=frozenset({FIRST})), 1)
     started(ledger, FIRST)
     ledger.succeeded(FIRST, REPLY)
@@ -222,7 +225,7 @@ def test_doubted_calls_count_as_calls_of_their_chunk_but_not_as_attempts():
 
 
 def test_what_was_saved_is_not_told_again():
-    """After a write only what is new is told, and the announced calls are those in flight and starting."""
+    """After a write only new values are written, and the announced calls are those in flight and starting."""
     ledger = Ledger(claim(), 3)
     started(ledger, FIRST, SECOND)
     ledger.succeeded(FIRST, REPLY)
@@ -234,7 +237,7 @@ def test_what_was_saved_is_not_told_again():
 
 
 def test_a_write_that_is_tried_again_says_what_each_try_told():
-    """Outputs keep the order in which they were told, whatever has been added since; a write that was saved ends it."""
+    """Outputs keep the order in which they were first written, whatever is added later. A saved write ends this."""
     ledger = Ledger(claim(), 3)
     started(ledger, FIRST, SECOND, THIRD)
     ledger.succeeded(THIRD, REPLY)
@@ -251,7 +254,10 @@ def test_a_write_that_is_tried_again_says_what_each_try_told():
 
 
 def test_a_write_that_was_given_up_keeps_its_number():
-    """It may land yet: the next one has another number, and knows under which one its outputs were told first."""
+    """It may still land.
+
+    So the next write has another number, and records under which one its outputs were first sent.
+    """
     ledger = Ledger(claim(), 3)
     started(ledger, FIRST, SECOND)
     ledger.succeeded(FIRST, REPLY)
@@ -266,7 +272,7 @@ def test_a_write_that_was_given_up_keeps_its_number():
 
 
 def test_calls_that_nobody_waits_for_are_in_doubt():
-    """The provider may have counted those of a cancelled task, and those of a worker that broke, or not."""
+    """The provider may or may not have counted the calls of a cancelled task, and of a worker that failed."""
     for end, expected in ((Ledger.abandon, (0, 2, 0)), (Ledger.stalled, (0, 2, 1))):
         ledger = Ledger(claim(), 3)
         started(ledger, FIRST, SECOND)
@@ -288,8 +294,10 @@ def fruitless(ledger: Ledger, now: float, *keys: CallKey) -> None:
 
 
 def test_calls_that_did_not_start_pause_all_starts_longer_and_longer():
-    """1, 2, 4 .. 30 s after announcements in a row of which nothing started. One of several calls counts once, other
-    calls wait as well, and no attempt and no call is booked."""
+    """The pauses are 1, 2, 4 .. 30 s after announcements in a row without a started call.
+
+    Several calls together count once, other calls wait as well, and no attempt and no call is booked.
+    """
     ledger = Ledger(claim(), 1)
     ledger.add([FIRST, SECOND, THIRD])
     now = 100.0
@@ -303,7 +311,7 @@ def test_calls_that_did_not_start_pause_all_starts_longer_and_longer():
 
 
 def test_a_call_that_was_made_ends_the_row():
-    """An answer or a failure says that calls do start: the next pause is the first one again."""
+    """An answer or a failure shows that calls do start, so the next pause is the first one again."""
     for fails in (False, True):
         ledger = Ledger(claim(idle_runs=4), 3)
         ledger.add([FIRST, SECOND])
@@ -330,15 +338,17 @@ def test_what_a_busy_lane_did_not_start_goes_out_again_at_once():
 
 
 def test_a_run_that_started_nothing_is_counted():
-    """`idle_runs` is what the next run reads."""
+    """The next run reads `idle_runs`."""
     ledger = Ledger(claim(idle_runs=2), 3)
     ledger.idled()
     assert ledger.progress([], 3).idle_runs == 3
 
 
 def test_a_tasks_pace_is_the_mean_time_from_one_output_to_the_next():
-    """Three calls at a time that take six seconds are one each two seconds. What lies before an output that follows
-    upon trouble does not count."""
+    """Three calls at a time that take six seconds make one output each two seconds.
+
+    The time before an output that follows trouble does not count.
+    """
     ledger, keys = Ledger(claim(total=5), 3), [CallKey(0, position) for position in range(5)]
     ledger.add(keys)
     ledger.start(ledger.startable(0, 3), 0)

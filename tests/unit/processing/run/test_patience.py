@@ -1,4 +1,4 @@
-"""Patience with a model that is away: whose trouble a failure is, who asks when, and when it is enough."""
+"""Patience with a model that is away: whose trouble a failure is, which call asks when, and when patience ends."""
 
 import asyncio
 import math
@@ -33,14 +33,14 @@ TENANT, MODEL = "", "m"
 
 
 def away(news: News | None = None, *, now: float = 0.0, seconds: float = HOUR, chance: float = 0.0) -> Patience:
-    """Give the patience of a task whose call has just failed."""
+    """Return the patience of a task whose call has just failed."""
     patience = Patience(news or News(), seconds, now=now)
     patience.failed(CHUNK, now - 1, now, None, chance)
     return patience
 
 
 def probe(patience: Patience, now: float, chance: float = 0.0, asked: float | None = None) -> float:
-    """Make a call that fails a second later; return when."""
+    """Make a call that fails a second later. Returns when."""
     patience.started(now)
     patience.failed(CHUNK, now, now + 1, asked, chance)
     return now + 1
@@ -48,7 +48,10 @@ def probe(patience: Patience, now: float, chance: float = 0.0, asked: float | No
 
 @given(st.lists(st.floats(0, 1), min_size=50, max_size=50))
 def test_a_task_asks_at_most_32_times_an_hour(chances: list[float]):
-    """The pauses double from a second to five minutes, half of each is jitter: whatever that is, few fit an hour."""
+    """The pauses double from a second to five minutes, and half of each is random.
+
+    Few fit into an hour, whatever is drawn.
+    """
     patience, now, times = away(seconds=10 * HOUR), 0.0, []
     for chance in chances:
         now = patience.opens_at(now, None)
@@ -60,7 +63,7 @@ def test_a_task_asks_at_most_32_times_an_hour(chances: list[float]):
 
 
 def test_one_call_at_a_time_asks():
-    """While one is out that started after the trouble began, none starts. One from before it does not count."""
+    """While one call that started after the trouble began is out, none starts. An earlier one does not count."""
     patience = away(now=10)
     assert patience.narrow(10)
     assert patience.opens_at(20, latest_start=11) == math.inf
@@ -76,19 +79,19 @@ def test_calls_that_were_out_together_are_one_trouble():
 
 
 def test_a_pause_that_the_provider_asks_for_is_obeyed():
-    """`Retry-After` of any failure: nothing asks before it is over, be it longer than the patience."""
+    """After `Retry-After` of any failure, no call asks before it is over, even if it is longer than the patience."""
     patience = away(seconds=60)
     probe(patience, 1, asked=90)
     assert patience.opens_at(2, None) == 92
 
 
 def test_a_success_ends_it_for_all_tasks_of_the_isolate():
-    """What one task hears the others know; a task whose own failure is later does not believe it."""
+    """One task's success is known to the others. A task whose own failure is later does not believe it."""
     news = News()
     one, other, late = away(news), away(news), away(news, now=30)
     one.succeeded(CHUNK, 20)
     assert (one.narrow(21), other.narrow(21), late.narrow(31)) == (False, False, True)
-    assert (one.away_since, other.away_since) == (None, 0.0)  # whose own calls have all failed bears it as long as ever
+    assert (one.away_since, other.away_since) == (None, 0.0)  # all calls of `other` failed: it counts from 0 still
 
 
 def test_a_thousand_waiting_tasks_do_not_make_a_thousand_probes():
@@ -117,7 +120,7 @@ def test_tasks_that_come_while_a_model_is_away_take_turns():
 
 
 def test_patience_ends():
-    """After MODEL_PATIENCE_SECONDS one more call may ask, and then it is over."""
+    """After MODEL_PATIENCE_SECONDS one more call may ask, and then patience ends."""
     patience, now = away(seconds=600), 0.0
     while not patience.over(now):
         now = max(now, patience.opens_at(now, None))
@@ -129,7 +132,7 @@ def test_patience_ends():
 
 
 def test_the_next_claim_goes_on_where_the_last_one_was():
-    """A claim knows for how long the model has been away and how often it was asked for; without patience nothing."""
+    """A claim knows how long the model has been away and how often it was asked. Without patience it knows nothing."""
     patience = Patience(News(), HOUR, now=1_000.0, away_for=900, waits=8, failed_for=100)
     assert (patience.away_since, patience.waits, patience.narrow(1_000)) == (100, 8, True)
     assert not patience.over(1_000)
@@ -138,7 +141,7 @@ def test_the_next_claim_goes_on_where_the_last_one_was():
 
 
 def test_an_isolate_remembers_so_many_models():
-    """The one that nobody has asked about for longest goes; what it knows is old news after a while."""
+    """The model whose last question is oldest is dropped. After a while its knowledge is out of date."""
     news = ModelNews()
     news.of(TENANT, MODEL).failed(CHUNK, 0, 1, 0.0, 0.0)
     assert news.of(TENANT, MODEL).is_away(1 + limits.AWAY_SECONDS_KEPT)
@@ -152,7 +155,7 @@ def test_an_isolate_remembers_so_many_models():
 
 
 def patient(max_attempts: int = 3) -> Ledger:
-    """Give the ledger of a fresh task with patience, and many chunks."""
+    """Return the ledger of a new task with patience and many chunks."""
     ledger = Ledger(claim(total=99), max_attempts, Patience(News(), HOUR, now=0.0))
     ledger.add(CallKey(0, position) for position in range(99))
     return ledger
@@ -178,14 +181,17 @@ def test_a_chunk_that_alone_fails_ends_after_ten_failures():
             ledger.add(CallKey(1, position) for position in range(round(now * 1_000), round(now * 1_000) + 9))
     assert ledger.failure.code == "model_unavailable"
     pauses = [round(later - before - 0.5) for before, later in pairwise(failures)]
-    assert pauses.pop(0) == 1  # at first there are too few others to tell
+    assert pauses.pop(0) == 1  # at first there are too few others to judge
     assert pauses == [4, 8, 16, 32, 64, 128, 160, 160, 160]
     told = ledger.progress([], 99, now)
     assert [(item.key, item.tried, item.final) for item in told.failures] == [(FIRST, Tried(0, 11, 10), True)]
 
 
 def test_a_failure_counts_once_another_call_succeeds_after_it():
-    """It was held: no call had succeeded since it started. Then it waits for its pause, from when it failed."""
+    """The failure was held, since no call had succeeded after it.
+
+    Then its chunk waits for its pause, counted from the failure.
+    """
     ledger = patient()
     keys = ledger.startable(0, 4)
     ledger.start(keys, 0)
@@ -200,7 +206,7 @@ def test_a_failure_counts_once_another_call_succeeds_after_it():
 
 
 def test_calls_that_fail_together_are_the_models_trouble():
-    """None of them counts, however often, and no success after it changes that: most of the others have failed."""
+    """However often they fail, none counts, and no later success changes that: most of the others have failed."""
     ledger = patient(max_attempts=1)
     now = 0.0
     for _ in range(5):
@@ -219,7 +225,7 @@ def test_calls_that_fail_together_are_the_models_trouble():
 
 
 def test_who_asks_next_is_another_call():
-    """A call of a chunk that no model can bear does not stand in the others' way."""
+    """A call of a chunk that always fails does not block the other calls."""
     ledger, asked, now = patient(), [], 0.0
     for _ in range(4):
         (key,) = ledger.startable(now, 1)
@@ -232,7 +238,7 @@ def test_who_asks_next_is_another_call():
 
 @pytest.mark.parametrize("error", [ModelReplyMalformed("{"), ModelRateLimited("429", 0.0)], ids=["200", "429"])
 def test_a_model_that_answers_is_not_away(error: ModelError):
-    """Whatever it says: neither this task nor others of the isolate wait for it, and no failure counts for that."""
+    """Whatever it answers, neither this task nor others of the isolate wait for it, and no failure counts for that."""
     news = News()
     ledger = Ledger(claim(total=9), 3, Patience(news, HOUR, now=0.0))
     ledger.add(CallKey(0, position) for position in range(9))
@@ -250,7 +256,7 @@ def test_a_model_that_answers_is_not_away(error: ModelError):
 
 
 def test_a_lane_that_is_lost_says_nothing_of_the_model():
-    """No answer came: the model stays away."""
+    """No answer came, so the model counts as still away."""
     ledger = patient()
     ledger.start([FIRST], 0)
     ledger.failed(FIRST, ModelUnavailable("503"), 1, 0.0)
@@ -263,7 +269,7 @@ def test_a_lane_that_is_lost_says_nothing_of_the_model():
 @pytest.mark.parametrize("error", [ModelUnavailable("503", 40), ModelReplyMalformed("{", 40)], ids=["503", "200"])
 @pytest.mark.parametrize("seconds", [0.0, HOUR])
 def test_retry_after_is_obeyed_on_any_status(error: ModelError, seconds: float):
-    """A pause that the provider asks for holds all starts, whatever the status, with patience and without."""
+    """A pause that the provider asks for stops all starts, for any status, with patience and without."""
     ledger = Ledger(claim(), 3, Patience(News(), seconds, now=0.0))
     ledger.add([FIRST, SECOND])
     ledger.start([FIRST], 0)
@@ -277,7 +283,7 @@ def test_retry_after_is_obeyed_on_any_status(error: ModelError, seconds: float):
 
 
 def test_a_run_says_that_it_waits_for_a_model_that_others_have_found_away():
-    """It has made no call itself, so there is nothing else to write. Whoever asks meanwhile is told."""
+    """The run has made no call itself, so there is nothing else to write. A poll in between shows the reason."""
     bench, news = WorkerBench(), ModelNews()
     bench.insert(2)
     news.of(TENANT, bench.model.default_model).failed(CHUNK, 0, 0, 3.0, 0.0)
@@ -312,7 +318,7 @@ def test_a_run_of_the_queue_holds_no_consumer_while_the_model_is_away(seconds: f
 
 
 def test_a_task_of_the_queue_comes_back_ever_later_while_others_ask():
-    """It never has its turn to ask: each time is a message and a claim, so they are few."""
+    """A task that never gets its turn to ask costs a message and a claim each time, so it comes back rarely."""
     bench, news, delays = WorkerBench(), ModelNews(), list[float]()
     bench.insert(2)
     for _ in range(8):
@@ -327,7 +333,7 @@ def test_a_task_of_the_queue_comes_back_ever_later_while_others_ask():
 
 
 def test_a_run_whose_patience_is_over_does_not_wait_for_a_turn_to_ask():
-    """Others of the isolate have just asked: the task fails for the error that it had, without a call more."""
+    """Others of the isolate have just asked: the task fails with its earlier error, without another call."""
     bench, news = WorkerBench(patience_seconds=60), ModelNews()
     bench.insert(2)
     bench.model.act = lambda call, number: ModelUnavailable("503")
@@ -344,6 +350,6 @@ def test_a_run_whose_patience_is_over_does_not_wait_for_a_turn_to_ask():
 
 
 def test_no_time_makes_room_beyond_all_places():
-    """A run that has lost lanes may have more calls out than places: it waits for one to end, and not for a moment."""
+    """A run that has lost lanes may have more calls out than places: it waits for a call to end, not for a time."""
     assert News().widens_at(6, 6, 100.0) == math.inf
     assert News().widens_at(7, 6, 100.0) == math.inf

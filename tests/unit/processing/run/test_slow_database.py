@@ -1,4 +1,4 @@
-"""The task actor on a database that is slow, or away: it makes progress where it can, and writes no more for it."""
+"""The task actor on a slow or absent database: it makes progress where it can, without more writes."""
 
 import asyncio
 from typing import Any
@@ -37,7 +37,7 @@ def row(bench: WorkerBench) -> dict[str, Any]:
 
 
 def note_windows(bench: WorkerBench) -> list[tuple[int, int]]:
-    """Note for each call how long after its announcement it started, by the database's clock, and its stored window."""
+    """Note each call's time from its announcement to its start, by the database's clock, and its stored window."""
     noted: list[tuple[int, int]] = []
     infer = bench.model.infer
 
@@ -55,20 +55,22 @@ def note_windows(bench: WorkerBench) -> list[tuple[int, int]]:
 
 @pytest.mark.parametrize("seconds", [2.2, 5.0, 9.0, 18.0])
 def test_a_task_on_a_slow_database_ends(make, seconds: float):
-    """The first announcement comes to nothing, as the worker does not know yet how slow the database is. From then on
-    calls start, each once, and there are no more writes than on a quick one, but that one."""
+    """The first announcement fails, since the worker does not know yet how slow the database is.
+
+    From then on calls start, each once. There is only one more write than on a quick database.
+    """
     bench = make()
     bench.insert(12)
     bench.database.seconds = seconds
     before = bench.database.batches
     assert bench.run() == Ended(Status.COMPLETED)
     assert len(bench.model.calls) == 12 == bench.task().usage.model_calls
-    assert bench.database.batches - before - 1 == 1 + 1 + 2  # one look; claim, announcement, two groups that end
+    assert bench.database.batches - before - 1 == 1 + 1 + 2  # one read; claim, announcement, two groups that end
     assert (row(bench)["attempts"], row(bench)["stalls"]) == (1, 0)
 
 
 def test_what_an_isolate_knows_spares_the_next_task_the_try(make):
-    """A second worker of the isolate gives its first calls the time that they need, and stores that time."""
+    """The isolate's next worker gives its first calls the time that they need, and stores that time."""
     bench = make()
     bench.insert(12)
     noted = note_windows(bench)
@@ -80,7 +82,7 @@ def test_what_an_isolate_knows_spares_the_next_task_the_try(make):
 
 
 def test_calls_start_within_the_window_that_is_stored(make):
-    """What a cancellation reads is what the worker keeps to, on a database that gets slower and quicker again."""
+    """On a database that gets slower and quicker, the worker keeps to the window that a cancellation reads."""
     bench = make()
     bench.insert(90)
     noted = note_windows(bench)
@@ -92,8 +94,10 @@ def test_calls_start_within_the_window_that_is_stored(make):
 
 
 def test_lanes_keep_the_longest_window(make):
-    """A lane reads the window whenever it comes to its calls, and counts from then: what it may have read stays stored,
-    or a cancellation would not wait for it."""
+    """A lane reads the window when it starts its calls, and counts from then.
+
+    So a longer window stays stored, or a cancellation would not wait for it.
+    """
     bench = make()
     bench.insert(60)
     noted = note_windows(bench)
@@ -104,7 +108,7 @@ def test_lanes_keep_the_longest_window(make):
 
 
 def test_lanes_keep_the_window_of_the_run_before(make):
-    """Its lanes may still be at work."""
+    """The previous run's lanes may still be at work."""
     bench = make()
     bench.insert(60)
     bench.database.rows("UPDATE tasks SET start_ms = 9000")
@@ -114,7 +118,7 @@ def test_lanes_keep_the_window_of_the_run_before(make):
 
 
 def test_a_write_without_an_answer_was_slow(make):
-    """A database that gave no answer for half a minute is expected to take its time."""
+    """After half a minute without an answer, the database is expected to be slow."""
     bench = make()
     bench.insert(12)
 
@@ -129,7 +133,7 @@ def test_a_write_without_an_answer_was_slow(make):
 
 
 def test_a_claim_without_an_answer_was_slow(make):
-    """The next worker of the isolate knows."""
+    """The isolate's next worker knows it."""
     bench = make()
     bench.insert(1)
     bench.database.seconds = 70.0
@@ -140,7 +144,7 @@ def test_a_claim_without_an_answer_was_slow(make):
 
 @pytest.mark.parametrize("known", [True, False])
 def test_the_lease_lasts_as_long_as_a_call_that_starts_late(make, *, known: bool):
-    """A claim must not run out under a call that used up its window and its timeout, announced with it or later."""
+    """A claim must outlast a call that uses up its window and its timeout, announced with the claim or later."""
     bench = make(timeout_seconds=10, lease_seconds=11)
     bench.insert(1)
     bench.database.seconds = 5.0
@@ -153,7 +157,7 @@ def test_the_lease_lasts_as_long_as_a_call_that_starts_late(make, *, known: bool
 
 
 def test_no_window_reaches_beyond_the_end_of_the_slice(make):
-    """A call that started after it would be out when the platform ends the invocation."""
+    """A call that started after it would still be out when the platform ends the invocation."""
     bench = make()
     bench.insert(1)
     bench.latency.note(8.0, 0.0)
@@ -181,8 +185,10 @@ def test_a_lane_has_the_window_of_the_announcement(make, start_ms: int, *, made:
 
 
 def test_a_run_that_starts_nothing_gives_its_task_back(make):
-    """A database that takes longer than any window: after three announcements for nothing the task is left alone, each
-    time for longer. It costs no attempt, and a run that follows upon such a one announces once."""
+    """After three announcements in vain the task is left alone, each time for longer, without an attempt.
+
+    The database takes longer than any window. A run that follows such a run announces once.
+    """
     bench = make()
     bench.insert(3)
     bench.database.seconds = 25.0
@@ -205,7 +211,7 @@ def test_a_run_that_starts_nothing_gives_its_task_back(make):
 
 
 def test_a_client_that_retries_begins_anew(make):
-    """A retry is as good as a first run."""
+    """A run after a client's retry counts as a first run."""
     bench = make()
     bench.insert(1)
     bench.database.seconds = 25.0
@@ -222,7 +228,7 @@ def test_a_client_that_retries_begins_anew(make):
 
 @pytest.mark.parametrize("message", [NETWORK_LOST, OVERLOADED])
 def test_an_outage_makes_no_storm(make, message: str):
-    """Over a whole lease in which every write fails a worker sends two a minute, beside what its calls have earned."""
+    """If every write fails for a whole lease, a worker sends two a minute, plus those that its calls have earned."""
     bench = make()
     bench.insert(2)
     bench.model.act = lambda call, number: bench.database.fail(message, times=10_000) if number == 1 else None
@@ -235,8 +241,10 @@ def test_an_outage_makes_no_storm(make, message: str):
 
 
 def test_paid_outputs_wait_for_their_turn(make):
-    """With no write left, what was paid for is kept until there is one, what ends meanwhile is written with it, and
-    nothing is paid for twice."""
+    """Without a write left, paid outputs are kept until there is one.
+
+    It takes later outputs along, and nothing is paid twice.
+    """
     bench = make()
     bench.insert(6)
     bench.database.rows("UPDATE tasks SET idle_runs = 1")  # two writes at first: the claim, and the announcement
@@ -251,20 +259,19 @@ def test_paid_outputs_wait_for_their_turn(make):
 
 @pytest.mark.parametrize(("seconds", "announced_at"), [(10.0, 10), (100.0, 30)])
 def test_a_run_without_a_turn_waits_for_its_calls_or_the_turn(make, seconds: float, announced_at: float):
-    """No write is left for an announcement: nothing starts until a call that is out has ended, which earns some, or
-    until there is a turn again."""
+    """Without a write for an announcement, nothing starts until a call ends and earns some, or a turn comes."""
     bench = make(concurrency=2)
     bench.insert(3)
     bench.database.rows("UPDATE tasks SET idle_runs = 1, started_at = created_at")  # the claim announces nothing
     bench.model.act = lambda call, number: CallNotStarted("late") if number in {3, 4} else None
     bench.model.seconds = lambda number: seconds if number == 2 else 1.0
     assert bench.run() == Ended(Status.COMPLETED)
-    # The third waits for the linger of the first, the fourth for the third's, a pause and the linger again.
+    # The third waits as long as the first one's linger, the fourth for the third's, a pause and the linger again.
     assert [at for at, _ in bench.model.calls] == pytest.approx([0, 0, 1.2, 3.4, announced_at], abs=0.2)
 
 
 def test_a_short_lease_does_not_run_out_over_a_turn(make):
-    """Where the lease is shorter than the wait for a turn, the write waits for half of it only: the claim is kept."""
+    """If the lease is shorter than the wait for a turn, the write waits only for half the lease, so the claim stays."""
     bench = make(timeout_seconds=1, lease_seconds=4)
     bench.insert(1)
     bench.database.rows("UPDATE tasks SET idle_runs = 1, started_at = created_at")

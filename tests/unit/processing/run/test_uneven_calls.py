@@ -1,4 +1,4 @@
-"""What a 20-chunk task writes where its calls differ in length: they wait for one another, and not for long."""
+"""What a 20-chunk task writes if its calls differ in length: they wait for one another, but not for long."""
 
 from random import Random
 from statistics import mean
@@ -18,7 +18,7 @@ SUBMISSION_ROWS, SUBMISSION_CALLS = 2, 1
 
 
 class Spent(NamedTuple):
-    """Rows written and D1 calls, the submission's included and looks left out, and seconds from claim to end."""
+    """Rows written and D1 calls, with the submission's and without checks, and seconds from claim to end."""
 
     rows: int
     calls: int
@@ -27,7 +27,7 @@ class Spent(NamedTuple):
 
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[Claim]:
-    """The looks of all runs: the budget leaves them out, since slow calls have them however they end."""
+    """The checks of all runs. The budget omits them, since slow calls need them however they end."""
     made: list[Claim] = []
     stands = TaskStore.stands
 
@@ -40,7 +40,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[Claim]:
 
 
 def spent(seed: int, least: float, most: float, looks: list[Claim]) -> Spent:
-    """Have 20 chunks done by calls whose lengths the seed draws."""
+    """Run 20 chunks with calls whose lengths the seed draws."""
     bench, dice = WorkerBench(), Random(seed)
     bench.insert(20)
     bench.model.seconds = lambda number: dice.uniform(least, most)
@@ -60,9 +60,9 @@ def spent(seed: int, least: float, most: float, looks: list[Claim]) -> Spent:
 def test_uneven_calls_write_few_rows(
     looks: list[Claim], monkeypatch: pytest.MonkeyPatch, least: float, most: float, rows: int, calls: int
 ):
-    """No more rows and calls than this with any of ten seeds: the budget of even calls, where they differ by a tenth.
+    """Rows and calls stay within a bound for each of ten seeds: with a spread of a tenth, within the even budget.
 
-    On the average of the seeds the task takes an eighth longer at most than it would if no call waited for another.
+    On average the task takes at most an eighth longer than if no call waited for another.
     """
     waiting = [spent(seed, least, most, looks) for seed in SEEDS]
     assert max(one.rows for one in waiting) <= rows

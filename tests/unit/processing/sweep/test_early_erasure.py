@@ -1,4 +1,4 @@
-"""Room is made before the database is full: whose ended tasks go, in which order, and what that reads."""
+"""Early erasure makes space before the database is full: whose ended tasks go, in which order, at which cost."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ BYTES = 2_000 + 4 * 500  # of one of the tasks below, as counted
 
 @pytest.fixture
 def bench() -> Iterator[WorkerBench]:
-    """A deployment whose database has reached nine tenths of what it may have."""
+    """A deployment whose database has reached nine tenths of its limit."""
     made = WorkerBench()
     made.settings = replace(made.settings, storage_mb_most=10)
     hold(made, 9_000_000)
@@ -29,14 +29,17 @@ def bench() -> Iterator[WorkerBench]:
 
 
 def hold(bench: WorkerBench, size: int) -> None:
-    """Have every reply tell this size."""
+    """Make every reply report this size."""
     bench.database.cap.reported = size
 
 
 def fill(
     bench: WorkerBench, tenant: str, tasks: int, *, days: float = 2, status: str = "completed", first: int = 0
 ) -> None:
-    """Write tasks that came one after the other and ended so many days ago, or go on; `first` is the first's number."""
+    """Write tasks that came one after the other, and have ended so many days ago or not.
+
+    `first` is the first one's number.
+    """
     ended = START_MS - round(days * DAY_MS) if status != "pending" else None
     bench.database.rows(
         "INSERT INTO tasks (id, status, route, reduce, metadata, total, completed, merge_chars, calls_minimum,"
@@ -57,12 +60,12 @@ def fill(
 
 
 def clear(bench: WorkerBench) -> int:
-    """Make room once."""
+    """Run early erasure once."""
     worker = bench.worker()
     made = EarlyErasure(worker, SweepAllowance(worker.settings, worker.meter, None))
 
     async def look_and_clear() -> int:
-        await worker.store.ready()  # the sweep's own look: any reply tells the size
+        await worker.store.ready()  # the sweep's own read: any reply reports the size
         return await made.run()
 
     return int(bench.do(look_and_clear()))
@@ -74,7 +77,7 @@ def left(bench: WorkerBench, tenant: str) -> list[str]:
 
 
 def test_the_oldest_tasks_of_the_tenant_that_stores_most_go(bench: WorkerBench):
-    """The small tenant keeps all it has; of the large one a page of the oldest goes, with all parts."""
+    """The small tenant keeps everything. Of the large one a page of the oldest tasks goes, with all parts."""
     bench.settings = replace(bench.settings, plan="free")
     fill(bench, "large", 100)
     fill(bench, "small", 60)
@@ -85,7 +88,7 @@ def test_the_oldest_tasks_of_the_tenant_that_stores_most_go(bench: WorkerBench):
 
 
 def test_a_tenant_whose_calls_never_came_back_counts_all_the_same(bench: WorkerBench):
-    """Long texts of tasks that were cancelled at once: no token of them was counted, but others do not pay for them."""
+    """Long texts of tasks cancelled at once have no counted tokens, but other tenants do not pay for them."""
     fill(bench, "sly", 50, status="cancelled")
     bench.database.rows("UPDATE tasks SET total = 20, calls_minimum = 20, chunk_chars = 10000")
     fill(bench, "honest", 200)
@@ -108,7 +111,7 @@ def test_a_tenant_whose_calls_never_came_back_counts_all_the_same(bench: WorkerB
     ],
 )
 def test_what_a_task_counts_for(bench: WorkerBench, status: str, keep_input: bool, facts: str, its_input: int):
-    """Its input until that is emptied: by the tokens of its calls, or by what its chunks may have, if that is more."""
+    """A task counts its input while it is kept: by its calls' tokens, or by its chunks' greatest size, if more."""
     fill(bench, "tenant", 1, status=status)
     bench.database.rows(f"UPDATE tasks SET {facts}")  # noqa: S608 - constants
     bench.do(bench.worker().store.count_storage(keep_input=keep_input))
@@ -125,7 +128,7 @@ def test_only_those_that_store_most_are_counted(bench: WorkerBench):
 
 
 def test_tenants_that_store_alike_lose_alike(bench: WorkerBench):
-    """What is erased comes off the count, so nobody is emptied before the others have as little."""
+    """Erased data is subtracted from the count, so no tenant is emptied before the others have as little."""
     fill(bench, "first", 300)
     fill(bench, "second", 300)
     assert clear(bench) == 400  # ten pages on the paid plan
@@ -138,7 +141,7 @@ def test_tenants_that_store_alike_lose_alike(bench: WorkerBench):
     ("days", "status"), [(0.99, "completed"), (2, "pending")], ids=["ended within a day", "goes on"]
 )
 def test_what_may_not_go_stays(bench: WorkerBench, days: float, status: str):
-    """A task is kept for a day after its end, and as long as it goes on, however full the database is."""
+    """A task is kept for a day after its end, and while it is unfinished, however full the database is."""
     fill(bench, "large", 50, days=days, status=status)
     fill(bench, "small", 10)
     assert clear(bench) == 0
@@ -147,7 +150,7 @@ def test_what_may_not_go_stays(bench: WorkerBench, days: float, status: str):
 
 @pytest.mark.parametrize("plan", ["free", "paid"])
 def test_old_tasks_that_go_on_pin_nothing(bench: WorkerBench, plan: str):
-    """Five hundred of them stand before sixty that have ended: these go within one sweep, a page of them at least."""
+    """Five hundred old unfinished tasks come before sixty ended ones, and still these go within one sweep."""
     bench.settings = replace(bench.settings, plan=plan)
     fill(bench, "large", 500, status="pending")
     fill(bench, "large", 60, first=500)
@@ -157,7 +160,7 @@ def test_old_tasks_that_go_on_pin_nothing(bench: WorkerBench, plan: str):
 
 
 def test_a_walk_goes_on_behind_what_it_passed(bench: WorkerBench):
-    """However many tasks may not go, each sweep looks at a thousand others, and those that may go are found in turn."""
+    """However many tasks must stay, each sweep checks a thousand others, and those that may go are found in turn."""
     bench.settings = replace(bench.settings, plan="free")
     fill(bench, "large", 2_500, status="pending")
     fill(bench, "large", 60, first=2_500)
@@ -168,7 +171,7 @@ def test_a_walk_goes_on_behind_what_it_passed(bench: WorkerBench):
 
 
 def test_a_walk_begins_anew_at_its_end(bench: WorkerBench):
-    """A task that was passed over, and has ended since, is found at the next turn."""
+    """A task that was passed, and has ended since, is found in the next round."""
     bench.settings = replace(bench.settings, plan="free")
     fill(bench, "large", 1_200, status="pending")
     assert clear(bench) == 0
@@ -179,7 +182,7 @@ def test_a_walk_begins_anew_at_its_end(bench: WorkerBench):
 
 
 def test_tasks_of_one_millisecond_pin_no_walk(bench: WorkerBench):
-    """A walk goes on behind a moment; where a whole walk has the same one, behind the last task."""
+    """A scan continues after a moment, or after the last task if a whole scan has the same moment."""
     fill(bench, "large", 60, first=1_500)
     bench.database.rows("UPDATE tasks SET id = 'large:01a0c450-8370-7' || substr(id, 7)")
     fill(bench, "large", 1_500, status="pending")
@@ -189,7 +192,7 @@ def test_tasks_of_one_millisecond_pin_no_walk(bench: WorkerBench):
 
 
 def test_a_task_that_was_put_back_after_the_look_stays(bench: WorkerBench):
-    """The erasure looks again, in its own transaction."""
+    """The erasure checks again, in its own transaction."""
     fill(bench, "large", 2)
     found = bench.do(_counted(bench))
     bench.database.rows("UPDATE tasks SET status = 'pending', finished_at = NULL WHERE id = 'large:000000'")
@@ -198,13 +201,13 @@ def test_a_task_that_was_put_back_after_the_look_stays(bench: WorkerBench):
 
 
 def test_a_task_that_ended_anew_after_the_look_stays_whole(bench: WorkerBench):
-    """All statements of the erasure go by one moment, that of the look: none of them takes parts of a task alone."""
+    """All statements of the erasure use the moment of the read, so none of them erases only parts of a task."""
     fill(bench, "large", 2)
     found = bench.do(_counted(bench))
     day_ago = START_MS - DAY_MS
     assert found.ended_by == day_ago
     bench.database.rows("UPDATE tasks SET finished_at = ? WHERE id = 'large:000000'", day_ago + 1)
-    bench.do(asyncio.sleep(1))  # by now it could be said to have ended a day ago
+    bench.do(asyncio.sleep(1))  # by now it seems to have ended a day ago
     assert bench.do(bench.worker().store.erase_early(found, keep_input=False)) == 1
     assert left(bench, "large") == ["000000"]
     assert bench.database.rows("SELECT task_id FROM texts") == [{"task_id": "large:000000"}]
@@ -220,16 +223,16 @@ async def _counted(bench: WorkerBench) -> Old:
 
 
 def test_below_nine_tenths_nothing_is_asked(bench: WorkerBench):
-    """A database with room costs the sweep no call."""
+    """A database with space costs the sweep no call."""
     fill(bench, "large", 50)
     hold(bench, 8_999_999)
     before = bench.database.batches
     assert clear(bench) == 0
-    assert bench.database.batches == before + 1  # the look that told the size
+    assert bench.database.batches == before + 1  # the read that reported the size
 
 
 def test_the_count_is_made_four_times_a_day(bench: WorkerBench):
-    """It reads a row for each task, so what was counted is used for six hours."""
+    """The count reads a row for each task, so it is used for six hours."""
     fill(bench, "large", 1, days=0)
     calls = []
     for hours in (0, 1, 5, 7):
@@ -241,7 +244,7 @@ def test_the_count_is_made_four_times_a_day(bench: WorkerBench):
 
 
 def test_a_failure_costs_the_sweep_nothing(bench: WorkerBench):
-    """It is logged, and the next run goes on."""
+    """The failure is logged, and the next run continues."""
     fill(bench, "large", 50)
     bench.database.fail(NETWORK_LOST, "before", 3, passing=1)
     assert clear(bench) == 0
@@ -250,7 +253,7 @@ def test_a_failure_costs_the_sweep_nothing(bench: WorkerBench):
 
 
 def test_a_full_database_lets_itself_be_cleared(bench: WorkerBench):
-    """Nothing of it needs room: not even the first count, which takes what it forgot."""
+    """Early erasure needs no space, not even for the first count, which uses the space it frees."""
     fill(bench, "large", 400)
     bench.database.cap.hold(bench.database.cap.pages)
     assert clear(bench) == 400

@@ -1,4 +1,4 @@
-"""Sweeps that requests begin: what they work on themselves, what they leave, and when none is run."""
+"""Sweeps that requests begin: which tasks they run themselves, which they leave, and when they run none."""
 
 import asyncio
 from collections.abc import Awaitable, Iterator
@@ -22,7 +22,7 @@ LONG_SECONDS = 40 * LEASE_SECONDS
 
 
 class Takes:
-    """A route that takes each task, or refuses it, and brings it to nobody."""
+    """A route that accepts or refuses each task, and delivers it nowhere."""
 
     route = Route.QUEUE
 
@@ -66,7 +66,7 @@ def status(bench: WorkerBench, name: str) -> Status:
 
 
 def test_a_sweep_that_was_asked_for_works_on_what_was_sent_off_in_vain(bench: WorkerBench):
-    """The others are sent off first; then it works on one after the other, each call once."""
+    """The other tasks are sent off first. Then it runs these one after the other, with each call once."""
     in_vain(bench, "a", "b")
     insert(bench, "c")
     bench.do(asyncio.sleep(LEASE_SECONDS))
@@ -79,7 +79,7 @@ def test_a_sweep_that_was_asked_for_works_on_what_was_sent_off_in_vain(bench: Wo
 
 
 def test_crons_sweep_goes_on_sending(bench: WorkerBench):
-    """It cannot know whether a queue is dead or has a backlog, and nobody waits for it."""
+    """Cron's sweep cannot tell a dead queue from a backlog, and no client waits for it."""
     in_vain(bench, "a")
     route = Takes()
     assert bench.do(Sweep(bench.worker(), [route]).run()) == SweepCounts(dispatched=1)
@@ -87,7 +87,7 @@ def test_crons_sweep_goes_on_sending(bench: WorkerBench):
 
 
 def test_what_a_sweep_does_not_get_to_stays_due(bench: WorkerBench):
-    """Calls start for so many seconds only; the next sweep goes on where this one had to stop."""
+    """Calls may only start for so many seconds. The next sweep continues where this one had to stop."""
     in_vain(bench, "a", "b")
     bench.model.seconds = lambda number: 30.0
     sweeps = [Sweep(bench.worker(), [Takes()], seconds=25.0, stands_in=True) for _ in range(2)]
@@ -98,7 +98,7 @@ def test_what_a_sweep_does_not_get_to_stays_due(bench: WorkerBench):
 
 
 def test_one_tasks_trouble_is_not_the_others(bench: WorkerBench):
-    """A run that fails is logged, and the next task has its turn."""
+    """A failed run is logged, and the next task gets its turn."""
     in_vain(bench, "a", "b")
     bench.database.fail("D1_ERROR: string or blob too big: SQLITE_TOOBIG", passing=1)
     assert bench.do(Sweep(bench.worker(), [Takes()], seconds=25.0, stands_in=True).run()) == SweepCounts(worked=2)
@@ -107,7 +107,7 @@ def test_one_tasks_trouble_is_not_the_others(bench: WorkerBench):
 
 
 def test_without_time_for_calls_a_sweep_only_sends(bench: WorkerBench):
-    """Where the routes refuse as well it makes no call, and the tasks are due again at once."""
+    """If the routes refuse as well, it makes no call, and the tasks are due again at once."""
     insert(bench, "a", "b", "c")
     bench.do(asyncio.sleep(LEASE_SECONDS))
     assert bench.do(Sweep(bench.worker(), [Takes(refuses=True)], seconds=0.0).run()) == SweepCounts()
@@ -120,7 +120,7 @@ def test_without_time_for_calls_a_sweep_only_sends(bench: WorkerBench):
 
 @pytest.mark.parametrize("seconds", [0.0, 25.0])
 def test_what_a_request_has_no_time_to_send_is_given_back(bench: WorkerBench, seconds: float):
-    """Its sweep is cut 30 s after the answer: no task may then have been taken on that was not sent."""
+    """Its sweep ends 30 s after the answer. By then no task may be taken on without being sent."""
     insert(bench, *(f"{number:03}" for number in range(100)))
     bench.do(asyncio.sleep(LEASE_SECONDS))
     route = Takes()
@@ -161,7 +161,7 @@ class Requests:
         self.behind.append(asyncio.ensure_future(work))
 
     def look(self) -> None:
-        """Have a request look for a missed sweep."""
+        """Let a request check for a missed sweep."""
 
         async def request() -> None:
             self.sweeps.look()
@@ -176,7 +176,7 @@ def seen(bench: WorkerBench) -> list[str]:
 
 
 def test_a_request_that_has_spent_its_allowance_takes_no_turn(bench: WorkerBench):
-    """The turn is left to a request that can do something with it."""
+    """Another request with allowance left can use the turn."""
     worker = bench.worker()
     worker.meter.spend(bench.settings.subrequests - limits.RUN_LEAST + 1)
     Requests(bench, worker).look()
@@ -194,7 +194,7 @@ def test_where_no_sweep_could_do_anything_nobody_looks(bench: WorkerBench):
 
 
 def test_an_asked_sweep_goes_on_when_its_client_leaves(bench: WorkerBench):
-    """The request is cancelled; the sweep ends its task in `waitUntil`."""
+    """If the request is cancelled, the sweep ends its task in `waitUntil`."""
     in_vain(bench, "a")
     requests = Requests(bench, bench.worker())
 

@@ -1,4 +1,4 @@
-"""The sweep: who is woken, when, and what is erased."""
+"""The sweep: which tasks it sends off, when, and what it erases."""
 
 import json
 from collections import Counter
@@ -31,7 +31,7 @@ def bench():
     made.database.close()
 
 
-SENT_MOST = 40  # tasks by a run on the free plan: a send each, and five D1 calls, within 45 subrequests
+SENT_MOST = 40  # tasks in a run on the free plan: a send each, and five D1 calls, within 45 subrequests
 
 
 class Recorder:
@@ -47,7 +47,7 @@ class Recorder:
 
 
 def run_sweep(bench: StoreBench, *senders: Recorder) -> str:
-    """Run the whole sweep once and return its first look's last line."""
+    """Run the whole sweep once. Returns its first read's last line."""
     lines: list[str] = []
     meter = Meter()
     worker = Worker(
@@ -69,7 +69,7 @@ def swept(bench: StoreBench, most: int = 100) -> tuple[list[TaskKey], int]:
 
 
 def test_a_task_that_nobody_took_is_dispatched_again_later_and_later(bench: StoreBench):
-    """An unclaimed task is dispatched after a lease's time, then after twice as long, and so on up to a bound."""
+    """An unclaimed task is dispatched after a lease's time, then after twice as long, and so on up to a limit."""
     bench.insert()
     gaps: list[int] = []
     last = bench.time_ms
@@ -83,7 +83,7 @@ def test_a_task_that_nobody_took_is_dispatched_again_later_and_later(bench: Stor
 
 
 def test_a_dead_workers_task_is_dispatched_when_its_lease_is_over(bench: StoreBench):
-    """A live lease is left alone and looked at again when it ends; then the task is dispatched."""
+    """A live lease is left alone and checked again when it ends. Then the task is dispatched."""
     bench.insert()
     bench.pass_ms(LEASE_MS // 2)
     bench.claim()
@@ -96,7 +96,7 @@ def test_a_dead_workers_task_is_dispatched_when_its_lease_is_over(bench: StoreBe
 
 
 def test_a_claim_brings_the_sweep_forward(bench: StoreBench):
-    """After long spacing between dispatches, a claim whose worker dies is still noticed within its lease."""
+    """Even after long spacing between dispatches, a claim whose worker dies is noticed within its lease."""
     bench.insert()
     for _ in range(40):
         bench.pass_ms(LEASE_MS)
@@ -108,7 +108,7 @@ def test_a_claim_brings_the_sweep_forward(bench: StoreBench):
 
 
 def test_a_task_that_kills_every_worker_is_given_up(bench: StoreBench):
-    """When the last of so many workers has died, and the task has rested, the sweep fails it; before that, not."""
+    """When the last of so many workers has died, and the task has rested, the sweep fails it, but not before."""
     bench.insert()
 
     def sweep() -> list[TaskKey]:
@@ -132,7 +132,7 @@ def test_a_task_that_kills_every_worker_is_given_up(bench: StoreBench):
 
 
 def test_a_delayed_task_is_not_dispatched_before_its_time(bench: StoreBench):
-    """A task that waits for a rate limit is the continuation's; the sweep looks only a lease later."""
+    """The sender of a delay is responsible for a task that waits for a rate limit. The sweep checks a lease later."""
     bench.insert()
     bench.step(bench.claim(), Release(3 * LEASE_MS, 4 * LEASE_MS))
     bench.pass_ms(3 * LEASE_MS)
@@ -152,7 +152,7 @@ def test_two_sweeps_at_once_dispatch_once(bench: StoreBench):
 
 
 def test_a_sweep_is_bounded_and_takes_the_longest_overdue_first(bench: StoreBench):
-    """A page holds so many tasks and no more, oldest first; the rest is still due."""
+    """A page has at most so many tasks, oldest first. The rest is still due."""
     for number in range(5):
         bench.insert(f"task-{number}")
         bench.pass_ms(1)
@@ -163,7 +163,7 @@ def test_a_sweep_is_bounded_and_takes_the_longest_overdue_first(bench: StoreBenc
 
 @pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED, Status.CANCELLED])
 def test_a_finished_task_is_erased_after_its_retention(bench: StoreBench, status: Status):
-    """When the retention is over nothing of the task is left, and not a moment before."""
+    """After the retention nothing of the task is left. Before its end everything is."""
     bench.in_status(status)
     bench.pass_ms(RETENTION_MS - 1)
     assert swept(bench) == ([], 0)
@@ -175,7 +175,7 @@ def test_a_finished_task_is_erased_after_its_retention(bench: StoreBench, status
 
 @pytest.mark.parametrize("due_at_once", [False, True])
 def test_a_task_put_back_in_the_last_moment_is_not_erased(bench: StoreBench, due_at_once: bool):
-    """A retry between the sweep's look and its erasure saves the task, with its text, even if it is due at once."""
+    """A retry between the sweep's read and its erasure saves the task, with its text, even if it is due at once."""
     bench.in_status(Status.FAILED)
     bench.pass_ms(RETENTION_MS)
     due = bench.run(bench.store.due(10))
@@ -188,7 +188,7 @@ def test_a_task_put_back_in_the_last_moment_is_not_erased(bench: StoreBench, due
 
 
 def test_a_task_put_back_and_ended_again_is_not_erased_before_its_new_time(bench: StoreBench):
-    """Between the sweep's look and its erasure: its retention has begun anew, and all of it stays as long."""
+    """Between the sweep's read and its erasure the retention begins anew, and the whole task stays that long."""
     bench.in_status(Status.FAILED)
     bench.pass_ms(RETENTION_MS)
     due = bench.run(bench.store.due(10))
@@ -203,7 +203,7 @@ def test_a_task_put_back_and_ended_again_is_not_erased_before_its_new_time(bench
 
 
 def test_tasks_to_erase_and_tasks_to_send_do_not_crowd_each_other_out(bench: StoreBench):
-    """A page has room for each kind, whatever there is of the other and however long it has waited."""
+    """A page has places for each kind, however many of the other kind there are and however long they have waited."""
     for number in range(20):
         bench.in_status(Status.COMPLETED, f"old{number:02}")
     bench.pass_ms(RETENTION_MS)
@@ -215,7 +215,7 @@ def test_tasks_to_erase_and_tasks_to_send_do_not_crowd_each_other_out(bench: Sto
 
 
 def test_a_run_erases_as_many_outputs_as_a_transaction_takes(bench: StoreBench, monkeypatch: pytest.MonkeyPatch):
-    """Tasks are erased up to a number of chunks together, and one larger than that alone; all are in the end."""
+    """Tasks are erased together up to a number of chunks, and a larger one alone. In the end all are."""
     for name in ("a", "b", "c"):
         bench.in_status(Status.COMPLETED, name)
     total = int(str(bench.row("a")["total"]))
@@ -229,7 +229,7 @@ def test_a_run_erases_as_many_outputs_as_a_transaction_takes(bench: StoreBench, 
 
 
 def test_an_erasure_that_fails_holds_up_no_dispatch(bench: StoreBench):
-    """What D1 cannot erase keeps nobody from being sent off, in this run or in later ones."""
+    """If D1 cannot erase something, all other tasks are still sent off, in this run and in later ones."""
     bench.in_status(Status.COMPLETED, "old")
     bench.pass_ms(RETENTION_MS)
     bench.insert("new")
@@ -244,7 +244,7 @@ def test_an_erasure_that_fails_holds_up_no_dispatch(bench: StoreBench):
 
 
 def backlog(bench: StoreBench, tenant: str, tasks: int) -> None:
-    """Give a tenant tasks that are due; their rows alone, since that is what the sweep looks at."""
+    """Give a tenant due tasks. Only their rows are written, since the sweep reads no more."""
     bench.insert(f"{tenant}:template")
     columns = [str(column["name"]) for column in bench.database.rows("PRAGMA table_info(tasks)")]
     copied = ", ".join("printf('%s:%05d', ?2, value)" if name == "id" else f"tasks.{name}" for name in columns)
@@ -261,8 +261,7 @@ def tenants_of(ids: list[TaskKey]) -> list[str]:
 
 
 def test_a_backlog_does_not_hold_up_another_tenant(bench: StoreBench):
-    """10,000 overdue tasks of one tenant, and one of another that was due last: it is in the next page, and the rest
-    of the page is not wasted."""
+    """With 10,000 overdue tasks of one tenant, another tenant's last one is in the next page, and the page is full."""
     backlog(bench, "many", 10_000)
     bench.pass_ms(LEASE_MS)
     backlog(bench, "one", 1)
@@ -273,7 +272,10 @@ def test_a_backlog_does_not_hold_up_another_tenant(bench: StoreBench):
 
 
 def test_tenants_take_turns_within_a_page(bench: StoreBench):
-    """The page is dealt out evenly, and what one tenant does not need goes to the others; each one's oldest first."""
+    """The page is divided evenly, and what one tenant does not need goes to the others.
+
+    Each one's oldest come first.
+    """
     for tenant, tasks in (("a", 50), ("b", 50), ("c", 2)):
         backlog(bench, tenant, tasks)
         bench.pass_ms(1)
@@ -285,8 +287,10 @@ def test_tenants_take_turns_within_a_page(bench: StoreBench):
 
 @pytest.mark.parametrize(("tenants", "page"), [(12, 5), (10, 5), (7, 3), (5, 5)])
 def test_with_more_tenants_than_the_page_holds_each_has_its_turn(bench: StoreBench, tenants: int, page: int):
-    """However large and old the others' backlogs are, a tenant waits for at most as many runs as it takes to go
-    around; a run is a minute, as in the cron trigger."""
+    """However large and old the others' backlogs are, a tenant waits at most for one round of the tenants.
+
+    A run is a minute, as with the cron trigger.
+    """
     for number in range(tenants):
         backlog(bench, f"t{number:02}", 30 if number % 3 else 1)
         bench.pass_ms(1)
@@ -304,8 +308,10 @@ def test_with_more_tenants_than_the_page_holds_each_has_its_turn(bench: StoreBen
 @pytest.mark.parametrize("turns", [1, limits.SWEEP_TURNS])
 @pytest.mark.parametrize("tenants", [2, 3, 8, 10])
 def test_where_a_run_gets_to_one_task_only_the_tenants_take_turns_too(bench: StoreBench, tenants: int, turns: int):
-    """On the direct route, and where the others refuse, a run may end after its first task: each tenant's is the first
-    in its turn."""
+    """On the direct route, and where the others refuse, a run may end after one task.
+
+    Each tenant has its turn to be first.
+    """
     for number in range(tenants):
         backlog(bench, f"t{number}", 30)
         bench.pass_ms(1)
@@ -328,7 +334,7 @@ def is_due(bench: StoreBench, tenant: str) -> bool:
 
 
 def test_overdue_tasks_fail(bench: StoreBench):
-    """The sweep finds a task at its deadline, pending or at work, though its lease goes on, and fails it."""
+    """The sweep fails a task at its deadline, pending or at work, even under a live lease."""
     bench.insert("pending", deadline_ms=LEASE_MS // 2)
     bench.insert("working", deadline_ms=LEASE_MS // 2)
     bench.insert("later", deadline_ms=LEASE_MS // 2 + 1)
@@ -350,7 +356,7 @@ def test_overdue_tasks_fail(bench: StoreBench):
 
 
 def test_the_whole_sweep_fails_overdue_tasks_and_sends_the_others_off(bench: StoreBench):
-    """One run: what is overdue is failed and not dispatched, what is idle is dispatched."""
+    """In one run overdue tasks are failed and not dispatched, and idle ones are dispatched."""
     bench.insert("a:late", deadline_ms=LEASE_MS)
     bench.insert("a:idle", deadline_ms=10 * LEASE_MS)
     bench.pass_ms(LEASE_MS)
@@ -361,7 +367,10 @@ def test_the_whole_sweep_fails_overdue_tasks_and_sends_the_others_off(bench: Sto
 
 
 def test_a_tenant_adds_only_so_many_to_the_queue_in_a_run(bench: StoreBench):
-    """The rest of its page go to objects; the other tenant's go to the queue as ever. Without objects all do."""
+    """The rest of its page goes to objects, and the other tenant's tasks to the queue as usual.
+
+    Without objects all do.
+    """
     backlog(bench, "many", 100)
     backlog(bench, "few", 5)
     bench.pass_ms(LEASE_MS)
@@ -376,7 +385,7 @@ def test_a_tenant_adds_only_so_many_to_the_queue_in_a_run(bench: StoreBench):
 
 
 def test_a_repeated_dispatch_does_not_sleep_through_the_deadline(bench: StoreBench):
-    """However far the sweep has put a task off, it looks at its deadline."""
+    """However far the sweep has put a task off, it checks it at its deadline."""
     bench.insert(deadline_ms=5 * LEASE_MS)
     bench.pass_ms(LEASE_MS)
     swept(bench)
@@ -386,7 +395,7 @@ def test_a_repeated_dispatch_does_not_sleep_through_the_deadline(bench: StoreBen
 
 
 def test_a_postponed_look_does_not_sleep_through_the_deadline(bench: StoreBench):
-    """A live task is looked at again when its lease ends, or at its deadline if that comes before."""
+    """A live task is checked again when its lease ends, or at its deadline if that comes before."""
     bench.insert("soon", deadline_ms=LEASE_MS + 10)
     bench.insert("late", deadline_ms=3 * LEASE_MS)
     bench.pass_ms(LEASE_MS // 2)
@@ -404,7 +413,7 @@ def test_a_postponed_look_does_not_sleep_through_the_deadline(bench: StoreBench)
 
 @pytest.mark.parametrize("ends", ["completes", "is given up"])
 def test_a_look_is_not_postponed_for_who_is_live_no_more(bench: StoreBench, ends: str):
-    """Between the sweep's look and its write the worker finished, or its lease ran out: the time to look stays."""
+    """If the worker finished or its lease ran out between the sweep's read and write, the time to check stays."""
     bench.insert()
     bench.pass_ms(LEASE_MS // 2)
     claim = bench.claim()
@@ -421,7 +430,7 @@ def test_a_look_is_not_postponed_for_who_is_live_no_more(bench: StoreBench, ends
 
 
 def test_a_task_that_is_given_back_after_the_look_keeps_its_time(bench: StoreBench):
-    """Somebody has come for it, and had to wait: it is not sent off before its wait is over."""
+    """A worker claimed the task and had to give it back: it is not sent off before its wait is over."""
     bench.insert()
     bench.pass_ms(LEASE_MS)
     due = bench.run(bench.store.due(10))
@@ -433,7 +442,7 @@ def test_a_task_that_is_given_back_after_the_look_keeps_its_time(bench: StoreBen
 
 
 def test_a_task_whose_deadline_passes_after_the_look_is_not_sent_off(bench: StoreBench):
-    """Nobody could claim it. It stays due, and the next run fails it."""
+    """The task could not be claimed any more. It stays due, and the next run fails it."""
     bench.insert(deadline_ms=LEASE_MS + 1)
     bench.pass_ms(LEASE_MS)
     due = bench.run(bench.store.due(10))
@@ -444,7 +453,7 @@ def test_a_task_whose_deadline_passes_after_the_look_is_not_sent_off(bench: Stor
 
 
 def test_a_page_is_split():
-    """The first part has all that is not idle, and so many idle tasks; each has its own tasks' stalls."""
+    """The first part has everything that is not idle, and so many idle tasks. Each part has its own tasks' stalls."""
     due = Due(7)
     due.add(TaskKey("live"), Status.PROCESSING, live=True, overdue=False, stalls=2)
     due.add(TaskKey("idle"), Status.PENDING, live=False, overdue=False, stalls=0)

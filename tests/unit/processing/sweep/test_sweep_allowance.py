@@ -40,7 +40,7 @@ def bench() -> Iterator[WorkerBench]:
 
 
 def invocation(bench: WorkerBench, *, calls_left: int, statements_left: int) -> Worker:
-    """Begin one that has spent all but so much."""
+    """Begin an invocation that has spent all but so much."""
     worker = bench.worker()
     worker.meter.spend(bench.settings.subrequests - calls_left)
     worker.meter.statements = bench.settings.statements - statements_left
@@ -48,7 +48,7 @@ def invocation(bench: WorkerBench, *, calls_left: int, statements_left: int) -> 
 
 
 def submit(bench: WorkerBench, tasks: int) -> set[TaskKey]:
-    """Write tasks that are due."""
+    """Write due tasks."""
     keys = [TaskKey(f"local:{number:03}") for number in range(tasks)]
     for key in keys:
         bench.do(bench.store.insert(new_task(key, 1, Reduce.CONCAT, START_MS), 0))
@@ -56,7 +56,7 @@ def submit(bench: WorkerBench, tasks: int) -> set[TaskKey]:
 
 
 def test_a_run_looks_for_no_page_that_it_has_no_statements_for(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch):
-    """Calls are left for hundreds of sends. Who is left over is still due, and the next run's."""
+    """Calls are left for hundreds of sends. The remaining tasks are still due in the next run."""
     monkeypatch.setattr(limits, "SWEEP_PAGE_TASKS", 5)
     keys, road = submit(bench, 100), Road()
     worker = invocation(bench, calls_left=800, statements_left=limits.RUN_LEAST)
@@ -73,7 +73,7 @@ def test_a_run_looks_for_no_page_that_it_has_no_statements_for(bench: WorkerBenc
 def test_a_run_adds_up_what_has_ended_with_what_is_left(
     bench: WorkerBench, calls_left: int, statements_left: int, folds: bool
 ):
-    """A fold is a look and a write, with no more statements than were left."""
+    """A fold is a read and a write, with no more statements than were left."""
     bench.insert(1)
     bench.run()
     bench.do(asyncio.sleep(1))
@@ -85,7 +85,7 @@ def test_a_run_adds_up_what_has_ended_with_what_is_left(
 
 
 def test_a_run_works_on_no_task_without_the_allowance_for_it(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch):
-    """The question whether it may, since the task only waits for a place, is asked with what is left, too."""
+    """The question whether it may work on a task that only waits for a place also needs allowance."""
     bench.settings = replace(bench.settings, objects_at_work_most=1)
     had_room, run = list[bool](), Worker.run
 
@@ -106,7 +106,7 @@ def test_a_run_works_on_no_task_without_the_allowance_for_it(bench: WorkerBench,
 
 @pytest.mark.parametrize(("seconds", "sends"), [(0.9, 2), (1.0, 2), (1.1, 3)])
 def test_no_send_starts_when_the_time_for_sends_is_over(bench: WorkerBench, seconds: float, sends: int):
-    """Nor at that very moment. Who is left over is due, and not taken on for nothing."""
+    """This includes the very moment of the end. The remaining tasks are due, and were not taken on in vain."""
     keys, road = submit(bench, 5), Road(seconds=0.5)
     bench.do(Sweep(bench.worker(), [road], seconds=seconds).run())
     assert len(road.sent) == sends

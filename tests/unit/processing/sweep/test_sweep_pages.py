@@ -1,4 +1,4 @@
-"""How far a run of the sweep gets: page after page, whatever it meets on the way, and how much it erases."""
+"""How far a run of the sweep gets, page after page, whatever it finds on the way, and how much it erases."""
 
 import asyncio
 import json
@@ -38,7 +38,7 @@ class Road:
 
 
 class Cron:
-    """A deployment on a plan, whose cron trigger fires when it is told to."""
+    """A deployment on a plan. A test fires its cron trigger."""
 
     def __init__(self, plan: str) -> None:
         self.bench = WorkerBench()
@@ -46,7 +46,7 @@ class Cron:
         self.road = Road()
 
     def fill(self, tenant: str, tasks: int, state: str = "") -> None:
-        """Write tasks that are due, each of one chunk with its parts, and set their state."""
+        """Write due tasks, each of one chunk with its parts, and set their state."""
         insert = self.bench.database.rows
         numbers = json.dumps(list(range(tasks)))
         insert(
@@ -84,7 +84,7 @@ class Cron:
         )
 
     def left(self, tenant: str) -> dict[str, int]:
-        """How many rows there are of the tenant's tasks, by table."""
+        """How many rows the tenant's tasks have, by table."""
         tables = {"tasks": "id", "texts": "task_id", "segments": "task_id", "webhook_deliveries": "task_id"}
         return {
             table: self.bench.database.rows(f"SELECT count(*) AS n FROM {table} WHERE {key} LIKE '{tenant}:%'")[0]["n"]  # noqa: S608
@@ -100,7 +100,7 @@ class Cron:
         assert worker.meter.statements <= worker.settings.statements
 
     def count(self, condition: str) -> int:
-        """How many tasks there are of a kind."""
+        """How many tasks of a kind there are."""
         (row,) = self.bench.database.rows(f"SELECT count(*) AS found FROM tasks WHERE {condition}")  # noqa: S608
         return int(row["found"])
 
@@ -121,8 +121,10 @@ def cron():
 @pytest.mark.slow
 @pytest.mark.parametrize("plan", ["free", "paid"])
 def test_a_lost_task_beside_many_live_ones_is_sent_soon(cron: Callable[[str], Cron], plan: str):
-    """600 live tasks of its tenant that are looked at before it, and 100,000 ended ones due for erasure: it is on its
-    way within two runs, and the live ones are left alone."""
+    """A lost task is sent off within two runs, and the live ones are left alone.
+
+    600 live tasks of its tenant are checked before it, and 100,000 ended ones are due for erasure.
+    """
     made = cron(plan)
     made.fill("t", 600, LIVE)
     made.fill("u", 100_000, ENDED)
@@ -139,7 +141,7 @@ def test_a_lost_task_beside_many_live_ones_is_sent_soon(cron: Callable[[str], Cr
 
 
 def test_a_run_goes_on_page_after_page(cron: Callable[[str], Cron]):
-    """On the paid plan a run sends off as many tasks as its allowance has sends for, not a page of them."""
+    """On the paid plan a run sends off as many tasks as its allowance has sends for, not just a page."""
     made = cron("paid")
     made.fill("t", 2_000)
     made.fire()
@@ -166,8 +168,11 @@ def test_erasure_keeps_up(cron: Callable[[str], Cron]):
 
 @pytest.mark.parametrize(("chunks", "of_a_page"), [(20, 200), (100, 50), (5_000, 1)])
 def test_erasure_keeps_up_with_tasks_of_many_chunks(cron: Callable[[str], Cron], chunks: int, of_a_page: int):
-    """With segments and deliveries: of 20 chunks as many go in a run as of one, of 100 as many as have 5,000 chunks
-    together, which is beyond 200,000 a day too, and of 5,000 one at a time. All that belongs to them goes with them."""
+    """Tasks with segments and deliveries are erased fast enough, with everything that belongs to them.
+
+    Of 20 chunks as many go in a run as of one. Of 100 chunks as many go as have 5,000 chunks together, which is over
+    200,000 a day too. Those of 5,000 go one at a time.
+    """
     made = cron("paid")
     made.fill("u", 1_100, ENDED)
     made.lengthen("u", chunks)
@@ -175,14 +180,14 @@ def test_erasure_keeps_up_with_tasks_of_many_chunks(cron: Callable[[str], Cron],
     made.fire()
     erased = of_a_page * limits.ERASE_PAGES_MOST["paid"]
     assert of_a_page == min(limits.ERASE_TASKS_MOST["paid"], limits.ERASE_OUTPUTS_MOST // chunks)
-    left = 1_100 - erased  # and of the webhooks those of every fifth that is left
+    left = 1_100 - erased  # and the webhooks of every fifth that is left
     assert made.left("u") == {"tasks": left, "texts": left, "segments": left, "webhook_deliveries": left // 5}
     if chunks <= 100:
         assert erased * RUNS_A_DAY >= ERASED_A_DAY
 
 
 def test_what_ended_first_is_erased_first(cron: Callable[[str], Cron]):
-    """Whoever's it is."""
+    """This is so whichever tenant it belongs to."""
     made = cron("free")
     for tenant in ("b", "a"):
         made.fill(tenant, 100, ENDED)
@@ -193,7 +198,7 @@ def test_what_ended_first_is_erased_first(cron: Callable[[str], Cron]):
 
 
 def _steps(made: Cron, statement: BoundStatement) -> int:
-    """Count the instructions of SQLite: they stand for the rows that are looked at."""
+    """Count SQLite's instructions, which stand for the rows that are read."""
     connection: Any = made.bench.database._connection
     steps = 0
 
@@ -208,7 +213,7 @@ def _steps(made: Cron, statement: BoundStatement) -> int:
 
 
 def test_idle_tenants_cost_nothing(cron: Callable[[str], Cron]):
-    """A look costs the same beside a thousand tenants that have only ended tasks, whose retention is not over."""
+    """A read costs the same beside a thousand tenants that have only ended tasks, whose retention is not over."""
     found = []
     for idle in (1, 1_000):
         made = cron("free")

@@ -1,4 +1,4 @@
-"""A run of the sweep on a full database: whatever else finds no room, it erases, and so it makes some."""
+"""A run of the sweep on a full database: when its other writes find no space, it still erases and so frees some."""
 
 import asyncio
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ NEARLY_FULL, FULL_SIZE = 9_500_000, 10_000_000
 
 
 class Road:
-    """A route that takes tasks, and notes which ended ones were still there then."""
+    """A route that takes tasks, and notes which ended ones still existed then."""
 
     route = Route.QUEUE
 
@@ -30,13 +30,13 @@ class Road:
         self.seen: list[list[str]] = []
 
     async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
-        """Keep what is there."""
+        """Note what exists."""
         self.seen.append(ended(self._bench))
 
 
 @pytest.fixture
 def bench() -> Iterator[WorkerBench]:
-    """A deployment on the free plan of which a task's retention is over, and another has ended two days ago."""
+    """A deployment on the free plan with one task past its retention, and another that ended two days ago."""
     made = WorkerBench()
     made.settings = replace(made.settings, plan="free", storage_mb_most=10)
     for name, wake_at in (("expired", START_MS), ("old", START_MS + 10 * DAY_MS)):
@@ -60,7 +60,7 @@ def ended(bench: WorkerBench) -> list[str]:
 
 
 def submit(bench: WorkerBench, tasks: int, chunks: int = 1) -> None:
-    """Write tasks that are due."""
+    """Write due tasks."""
     for number in range(tasks):
         bench.do(bench.store.insert(new_task(f"local:{number:03}", chunks, Reduce.CONCAT, START_MS), 0))
 
@@ -77,7 +77,7 @@ def fire(bench: WorkerBench, *roads: Road, **terms: Any) -> SweepCounts:
 
 @pytest.mark.parametrize("passing", [0, 1, 2], ids=["places", "look", "dispatch"])
 def test_a_run_that_finds_no_room_erases(bench: WorkerBench, passing: int):
-    """Whichever of its writes is refused: both erasures follow, and the tasks that go on are still due."""
+    """Whichever of its writes is refused, both erasures follow, and the unfinished tasks are still due."""
     bench.settings = replace(bench.settings, objects_at_work_most=5)
     submit(bench, 3)
     bench.database.cap.reported = NEARLY_FULL
@@ -89,7 +89,10 @@ def test_a_run_that_finds_no_room_erases(bench: WorkerBench, passing: int):
 
 
 def test_a_full_database_is_erased_from_before_anybody_is_sent_off(bench: WorkerBench):
-    """Whose retention is over goes first, since the rest may need the room; with room in it, he goes last."""
+    """On a full database tasks past their retention go first, since the rest may need the space.
+
+    Otherwise they go last.
+    """
     submit(bench, 1)
     bench.database.cap.reported = NEARLY_FULL - 1_000_000
     roomy = Road(bench)
@@ -105,20 +108,19 @@ def test_a_full_database_is_erased_from_before_anybody_is_sent_off(bench: Worker
 
 
 def test_an_erasure_that_was_made_is_not_made_twice(bench: WorkerBench):
-    """The database is full, so the erasure went first, and what comes after it is refused."""
+    """The database is full, so the erasure went first, and the write after it is refused."""
     submit(bench, 1)
     bench.database.cap.reported = FULL_SIZE
     bench.do(bench.worker().store.ready())
     bench.database.fail(FULL, passing=2)
     before = bench.database.batches
     assert fire(bench, Road(bench)).erased == 2
-    # The look, the erasure, what was refused; to make room a look, a count, a look and an erasure; and
-    # for the sums a look and a write.
+    # The read, the erasure, the refused write; early erasure's read, count, read and erasure; the sums' read and write.
     assert bench.database.batches - before == 9
 
 
 def test_many_due_tasks_do_not_keep_a_run_from_making_room(bench: WorkerBench):
-    """What making room takes is kept back of the free plan's allowance; the tasks that are left over are still due."""
+    """Early erasure's part of the free plan's allowance is reserved. The remaining tasks are still due."""
     submit(bench, 100)
     bench.database.cap.reported = NEARLY_FULL
     swept = fire(bench, Road(bench))
@@ -130,10 +132,10 @@ def test_many_due_tasks_do_not_keep_a_run_from_making_room(bench: WorkerBench):
 def test_a_task_that_runs_in_the_sweep_leaves_room_to_be_made(
     bench: WorkerBench, monkeypatch: pytest.MonkeyPatch, *, stands_in: bool
 ):
-    """It works with all that is left of the allowance, so room is made before it.
+    """A task that runs in the sweep uses all that is left of the allowance, so early erasure comes before it.
 
-    After both erasures and a count, 17 of the free plan's 45 statements are left: three too few for a run, which is
-    then the next sweep's. This one has three more.
+    After both erasures and a count, 17 of the free plan's 45 statements are left. That is three too few for a run,
+    which the next sweep makes. This one has three more.
     """
     monkeypatch.setitem(limits.STATEMENTS, "free", 48)
     submit(bench, 1, chunks=40)

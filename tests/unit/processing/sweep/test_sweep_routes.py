@@ -1,4 +1,4 @@
-"""The sweep where routes refuse: who runs, what it costs, and what becomes of those for whom nothing was left."""
+"""The sweep where routes refuse: which task runs, what it costs, and what happens to the remaining tasks."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -28,7 +28,7 @@ PLATFORM = 50  # subrequests, and statements, of an invocation on the free plan
 
 
 class Road:
-    """A route that takes tasks, or refuses them from a send on; with a number for `takes`, so many and no more."""
+    """A route that takes tasks, or refuses them from a send on. If `takes` is a number, it takes so many."""
 
     def __init__(self, route: Route, takes: float = float("inf")) -> None:
         self.route = route
@@ -43,7 +43,7 @@ class Road:
 
 
 class Cron:
-    """A deployment on the free plan with so many due tasks, whose cron trigger fires when it is told to."""
+    """A deployment on the free plan with so many due tasks. A test fires its cron trigger."""
 
     def __init__(self, tasks: int, chunks: int, **settings: Any) -> None:
         self.bench = WorkerBench(**settings)
@@ -65,7 +65,7 @@ class Cron:
         self.bench.model.infer = counted  # type: ignore[method-assign]
 
     def fire(self, *roads: Road) -> None:
-        """Run the sweep once, a minute later, and hold it to the platform's limits and the database's books."""
+        """Run the sweep once, a minute later, and check it against the platform's limits and the database's records."""
         self.bench.do(asyncio.sleep(60))
         worker = self.bench.worker()
         self.meter = worker.meter
@@ -108,8 +108,10 @@ def refusing() -> tuple[Road, Road]:
 
 
 def test_where_all_routes_refuse_one_task_runs_at_a_time(cron: Callable[..., Cron]):
-    """60 tasks, and a queue and objects that refuse: six calls at a time, within the invocation's allowance, all of
-    them kept; tasks that the run does not get to are due as before."""
+    """With 60 tasks, and a queue and objects that refuse, six calls run at a time within the invocation's allowance.
+
+    All their outputs are kept. Tasks that the run does not reach are due as before.
+    """
     made = cron(60, 10)
     made.fire(*refusing())
     assert made.most_out == 6
@@ -121,7 +123,7 @@ def test_where_all_routes_refuse_one_task_runs_at_a_time(cron: Callable[..., Cro
 
 
 def test_a_task_too_long_for_a_run_goes_on_in_the_next(cron: Callable[..., Cron]):
-    """Nothing of it is lost or made twice, and it is not put off."""
+    """No part of it is lost or made twice, and it is not put off."""
     made = cron(2, 50)
     for _ in range(5):
         made.fire(*refusing())
@@ -130,7 +132,10 @@ def test_a_task_too_long_for_a_run_goes_on_in_the_next(cron: Callable[..., Cron]
 
 @pytest.mark.parametrize("taken", [1, 2, 9])
 def test_routes_that_begin_to_refuse_in_the_middle_put_nothing_off(cron: Callable[..., Cron], taken: int):
-    """The queue takes some of a page and then no more: the others are due at the next run, which runs them itself."""
+    """The queue takes some tasks of a page and then no more.
+
+    The others are due at the next run, which runs them itself.
+    """
     made = cron(40, 2)
     queue = Road(Route.QUEUE, taken)
     made.fire(queue, Road(Route.DURABLE_OBJECT, 0))
@@ -143,7 +148,7 @@ def test_routes_that_begin_to_refuse_in_the_middle_put_nothing_off(cron: Callabl
 
 @pytest.mark.parametrize("taken", [0, 1, 5])
 def test_a_queue_that_refuses_costs_no_more_than_the_invocation_has(cron: Callable[..., Cron], taken: int):
-    """Each task that the queue refuses takes a second send, to its object: what there is no send left for stays due."""
+    """A task that the queue refuses needs a second send, to its object. Without a send left it stays due."""
     made = cron(60, 2)
     queue, objects = Road(Route.QUEUE, taken), Road(Route.DURABLE_OBJECT)
     made.fire(queue, objects)
@@ -155,7 +160,7 @@ def test_a_queue_that_refuses_costs_no_more_than_the_invocation_has(cron: Callab
 
 
 def test_what_stays_due_is_not_written_where_refusals_are_seen_at_once(cron: Callable[..., Cron]):
-    """Rows written are a daily allowance: a task that this run cannot send is not taken on and given back."""
+    """Rows written are a daily allowance, so a task that this run cannot send is not taken on and given back."""
     made = cron(60, 2)
     made.fire(*refusing())
     made.fire(Road(Route.QUEUE, 0), Road(Route.DURABLE_OBJECT))
@@ -163,7 +168,7 @@ def test_what_stays_due_is_not_written_where_refusals_are_seen_at_once(cron: Cal
 
 
 def test_where_routes_work_a_page_costs_one_call_more_than_its_sends(cron: Callable[..., Cron]):
-    """A page of 40: its sends, the look for it, and two writes. What is left goes into the sums, in two calls."""
+    """A page of 40 costs its sends, one read, and two writes. The rest goes to the sums, in two calls."""
     made = cron(60, 2)
     queue = Road(Route.QUEUE)
     made.fire(queue)
@@ -171,7 +176,7 @@ def test_where_routes_work_a_page_costs_one_call_more_than_its_sends(cron: Calla
 
 
 def test_no_call_of_a_sweep_outlasts_the_cron_trigger(cron: Callable[..., Cron]):
-    """Calls of 590 s, by settings that allow 600: those that start end before the platform ends the run at 900 s."""
+    """Calls of 590 s, where settings allow 600, end before the platform ends the run at 900 s."""
     made = cron(3, 12, timeout_seconds=600.0, lease_seconds=700.0)
     made.bench.model.seconds = lambda number: 590.0
     for runs in range(1, 7):
@@ -196,7 +201,7 @@ def test_no_call_of_a_sweep_outlasts_the_cron_trigger(cron: Callable[..., Cron])
     ],
 )
 def test_a_slice_leaves_room_for_the_longest_call(settings: Settings, seconds: tuple[float, ...]):
-    """Slice, call and margin fit within the wall, whatever AI_TIMEOUT_SECONDS is; `demo` needs no time."""
+    """Slice, call and margin fit within the platform's limit, whatever AI_TIMEOUT_SECONDS is. `demo` needs no time."""
     assert seconds == (
         slice_seconds(settings, limits.DIRECT_SLICE_SECONDS, limits.DIRECT_WALL_SECONDS),
         slice_seconds(settings, limits.QUEUE_SLICE_SECONDS, limits.QUEUE_WALL_SECONDS),
@@ -207,7 +212,7 @@ def test_a_slice_leaves_room_for_the_longest_call(settings: Settings, seconds: t
 
 
 def test_where_a_call_may_outlast_the_invocation_the_next_sweep_begins_the_task():
-    """No claim and no call, one statement, once however often it is sent; and the task is due at once."""
+    """There is no claim and no call, but one statement, once however often it is sent. The task is due at once."""
     bench = WorkerBench()
     bench.insert(2)
     runs: list[Any] = []
@@ -230,7 +235,7 @@ def test_where_a_call_may_outlast_the_invocation_the_next_sweep_begins_the_task(
 
 
 def test_only_what_nobody_works_on_is_hastened():
-    """A live lease keeps its time and an ended task its retention; a repeated write finds nothing to do."""
+    """A live lease keeps its time and an ended task its retention. A repeated write finds nothing to do."""
     bench = WorkerBench()
     keys = [TaskKey("local:idle"), TaskKey("local:live"), TaskKey("local:over")]
     for key in keys:
@@ -270,7 +275,7 @@ class Message:
 
 
 class Refusing:
-    """A queue and a namespace of objects, neither of which takes anything."""
+    """A queue and a namespace of objects that take nothing."""
 
     async def send(self, *_: object) -> None:
         """Refuse."""
@@ -281,13 +286,15 @@ class Refusing:
         raise RuntimeError("the day's requests are used up")
 
     def getByName(self, name: str) -> "Refusing":  # noqa: N802 - the platform's name
-        """Be each object."""
+        """Act as each object."""
         return self
 
 
 def test_a_continuation_that_no_route_takes_is_the_next_sweeps():
-    """A consumer that has used up its allowance begins no second run in the same invocation: the task is due at once,
-    and the platform's limits hold."""
+    """A consumer without allowance begins no second run in its invocation: the task is due at once.
+
+    The platform's limits are kept.
+    """
     bench = WorkerBench()
     key = task_key_of(LOCAL, new_task_id(START_MS, b"0123456789"))
     bench.do(bench.store.insert(new_task(key, 100, Reduce.CONCAT, START_MS), bench.settings.lease_ms))
