@@ -66,7 +66,7 @@ def test_the_upload_is_within_its_limit(env: str) -> None:
 
 @pytest.mark.parametrize(("env", "expected"), BINDINGS.items())
 def test_the_bindings_are_those_of_the_environment(env: str, expected: set[str]) -> None:
-    """The top level has Queues and objects, `free` only objects, `direct` neither. wrangler warns about `direct` only."""
+    """The top level has Queues and objects, `free` only objects, `direct` neither. wrangler warns about `direct`."""
     output = build(env).output
     assert set(re.findall(r"^env\.(.+?)  +\S", output, re.MULTILINE)) == expected
     missed = {"direct": ["AI_PROCESSOR", "BATCH_COORDINATOR"]}
