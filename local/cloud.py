@@ -12,7 +12,7 @@ from .node import ROOT, wrangler
 
 _ENVIRONMENT = {"WRANGLER_SEND_METRICS": "false", "NO_COLOR": "1", "FORCE_COLOR": "0"}
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-# Parts of wrangler's errors that nobody needs: its banner, its log file, offers that do not fit a deployment.
+# Useless parts of wrangler's errors: its banner, its log file, offers that do not fit a deployment.
 _NOISE = re.compile(r"^(?: ⛅️ wrangler|─+$|🪵|Resource location:|\s*To continue without logging in)", re.ASCII)
 # These tables are hidden while it runs, too: the 325 modules of the upload, and all migrations after each one. Tables
 # with one column, and failed migrations, are shown.

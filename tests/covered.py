@@ -33,7 +33,7 @@ class Module(NamedTuple):
 
     @property
     def room(self) -> str:
-        """Its folder in `src`, or its own name if it is in none."""
+        """The module's folder in `src`, or its own name if it is in none."""
         return self.path.split("/", maxsplit=1)[0]
 
 

@@ -16,7 +16,7 @@ class Spread:
     most: float
 
     def record(self) -> dict[str, float]:
-        """The same for programs."""
+        """The spread as JSON."""
         return {"median": self.median, "least": self.least, "most": self.most}
 
 
@@ -35,7 +35,7 @@ class Verdict:
     met: bool
 
     def record(self) -> dict[str, object]:
-        """The same for programs."""
+        """The verdict as JSON."""
         goal = {"system": self.goal.system, "of": self.goal.of, "bound": self.goal.bound}
         return {**goal, "measured": self.ratio.record(), "runsMet": self.runs_met, "met": self.met}
 
@@ -108,7 +108,7 @@ class Outcome:
         ]
 
     def record(self) -> dict[str, object]:
-        """The same for programs."""
+        """The outcome as JSON."""
         work = self.work
         return {
             "key": work.key,

@@ -141,7 +141,7 @@ class Clients:
         return lambda _count: keyed
 
     def _other(self, spec: TaskSpec, request: ClientRequest) -> ClientRequest:
-        """Another request under the same key, a different one each time."""
+        """Make another request with the same key, a different one each time."""
         if spec.response:
             return ClientRequest("POST", responses.PATH, lambda: responses.body(spec, self._new_tag()), request.headers)
         return ClientRequest("POST", "/api/tasks", lambda: spec.body(self._new_tag()), request.headers)

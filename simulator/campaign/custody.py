@@ -101,7 +101,7 @@ class Custody:
             run.answered += error.answered
 
     def _lane_answered(self, task_key: TaskKey, outputs: Sequence[str]) -> None:
-        """Outputs have come back from a lane, in time."""
+        """A lane has returned outputs in time."""
         run = _RUN.get()
         assert run is not None
         assert run.task_key == task_key

@@ -12,7 +12,7 @@ LINES_MOST = 120
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The same failure with as few faults as shrinking could reach."""
+    """A failure with as few faults as shrinking could reach."""
 
     result: Result
     faults_before: int

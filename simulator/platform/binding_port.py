@@ -89,7 +89,10 @@ class Network:
         self._random = rng.random
 
     def latency_seconds(self) -> float:
-        """One way: often nothing, mostly milliseconds, now and then tens of them. Always 0 at scale 0."""
+        """Draw the latency of one way: often nothing, mostly milliseconds, sometimes tens of them.
+
+        Always 0 at scale 0.
+        """
         if self.scale_seconds == 0.0:
             return 0.0
         draw = self._random()

@@ -315,7 +315,7 @@ def test_a_tenants_requests_reach_its_own_tasks_only() -> None:
     ],
 )
 def test_what_is_refused(bench: ApiBench, path: str, body: str, field: str | None) -> None:
-    """Each wrong field is named, and nothing is changed."""
+    """A bulk request names each wrong field in its error, and changes nothing."""
     failed(bench)
     bench.submit()
     reply = bench.call("POST", path, body.encode())
@@ -336,7 +336,7 @@ def test_a_body_is_needed(bench: ApiBench, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/api/tasks/retry", "/api/tasks/cancel"])
 def test_the_paths_are_no_tasks(bench: ApiBench, path: str) -> None:
-    """Another method gets 405, not 404 for an unknown task."""
+    """Another method on a bulk path gets 405, not 404 for an unknown task."""
     for method in ("GET", "DELETE", "PUT"):
         reply = bench.call(method, path)
         assert (reply.status, reply.headers["Allow"]) == (405, "POST, OPTIONS")

@@ -53,7 +53,7 @@ class Stream:
 
     @property
     def text(self) -> str:
-        """All that came."""
+        """All text that came."""
         return "".join(part for _, part in self.came)
 
     @property
@@ -405,7 +405,10 @@ def test_a_slow_database_is_asked_less_often(bench: ApiBench):
 
 
 def test_a_revoked_key_ends_the_stream_within_a_minute():
-    """This also applies if the isolate read the key just before it was revoked. Reconnecting is refused."""
+    """A revoked key ends a stream within a minute, even if the isolate read the key just before.
+
+    Reconnecting is refused.
+    """
     bench = ApiBench(settings=PAID, keys=True)
     text, admin = bench.make_key(Scope.READ, Scope.WRITE), bench.make_key()
     task = data(bench.call("POST", "/api/tasks", {"input": "one two three four"}, bearer(text)))

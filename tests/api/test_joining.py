@@ -220,7 +220,7 @@ def test_any_number_of_equal_wishes_pairs_off(bench: ApiBench) -> None:
 
 
 def test_a_sending_that_waited_as_asked_joins(bench: ApiBench) -> None:
-    """It joins after the two minutes of `Retry-After`, even if the SDK has a short timeout."""
+    """A sending joins after the two minutes of `Retry-After`, even if the SDK has a short timeout."""
     first = name(post(bench, 0, x_stainless_read_timeout="5"))
     bench.pass_seconds(125)
     assert name(post(bench, 1, x_stainless_read_timeout="5")) == first

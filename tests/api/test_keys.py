@@ -80,9 +80,9 @@ CALLS = [*NEEDED, ("GET", "/openapi.json"), ("HEAD", "/api/tasks"), ("HEAD", "/o
 @pytest.mark.parametrize(("method", "path"), NEEDED)
 @pytest.mark.parametrize("scope", OWN_SCOPES)
 def test_scopes(keyed: ApiBench, method: str, path: str, scope: Scope) -> None:
-    """Each call accepts only its own scope.
+    """Each call accepts only keys with its own scope.
 
-    A key with another one gets 403, which names the scope, and nothing is done.
+    A key with another scope gets 403, which names the needed scope, and nothing is done.
     """
     key = keyed.make_key(scope)
     reply = keyed.call(method, path, b"?", bearer(key))
@@ -231,7 +231,7 @@ def test_a_slow_database_prolongs_nothing(keyed: ApiBench) -> None:
 
 
 def test_a_wrong_secret_never_meets_the_memory(keyed: ApiBench) -> None:
-    """Knowing only a remembered key's id lets nobody in, and a wrong secret removes nothing from the memory."""
+    """A caller who knows only a remembered key's id is refused, and a wrong secret removes nothing from the memory."""
     key = keyed.make_key()
     assert cost(keyed, key) == 1
     assert ask(keyed, wrong(key)).status == 401
@@ -251,7 +251,7 @@ def test_expiry(keyed: ApiBench) -> None:
 
 
 def test_a_revoked_key_is_refused(keyed: ApiBench) -> None:
-    """At once in the isolate that revoked it. Another isolate remembers it for a minute after its lookup, no longer."""
+    """The isolate that revoked a key refuses it at once. Another isolate does so within a minute after its lookup."""
     admin, key = keyed.make_key(Scope.ADMIN), keyed.make_key(Scope.READ)
     first, second = keyed.api, replace(keyed.api, isolate=Isolate())
     for keyed.api in (first, second):

@@ -77,7 +77,7 @@ def test_a_page_of_long_outputs_is_shorter(bench: ApiBench, monkeypatch: pytest.
 
 
 def test_a_task_without_finished_chunks_has_an_empty_page(bench: ApiBench):
-    """Its page is empty, with no next page."""
+    """A task without finished chunks has an empty page, with no next page."""
     path = submit(bench, 3)
     assert data(bench.call("GET", f"{path}/chunks?limit=2")) == {"chunks": [], "nextCursor": None}
     record(bench, path, {0: "a", 1: "b", 2: "c"})
@@ -88,14 +88,14 @@ def test_a_task_without_finished_chunks_has_an_empty_page(bench: ApiBench):
     "query", ["limit=0", "limit=-1", "limit=5001", "limit=x", "cursor=x", "cursor=-1", "cursor=99999"]
 )
 def test_what_cannot_be_a_page_is_refused_by_name(bench: ApiBench, query: str):
-    """The answer is 422 and names the parameter."""
+    """An invalid page is 422, which names the parameter."""
     reply = bench.call("GET", f"{submit(bench, 1)}/chunks?{query}")
     assert reply.status == 422
     assert [error["field"] for error in data(reply)["errors"]] == [query.partition("=")[0]]
 
 
 def test_no_pages_of_no_task(bench: ApiBench):
-    """The answer is 404, as for the whole list."""
+    """An unknown task's chunk page is 404, like its whole list."""
     path = submit(bench, 1)
     assert bench.call("DELETE", path).status == 204
     assert bench.call("GET", f"{path}/chunks?limit=1").status == 404
@@ -126,7 +126,7 @@ def test_a_replayed_submission_shows_a_large_result(bench: ApiBench, monkeypatch
 
 
 def test_chunks_of_a_task_that_goes_on_are_sent_in_parts(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
-    """Its result is null, and its chunks are complete."""
+    """An unfinished task's result is null, and its chunks are complete."""
     path = submit(bench, 5)
     record(bench, path, {0: "a" * 50, 1: "b" * 50, 3: "c"}, end=False)
     monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 70)
@@ -162,7 +162,7 @@ def test_an_answer_does_not_end_if_its_task_is_erased_meanwhile(
 
 @pytest.mark.parametrize("query", ["?limit=2", "?limit=2&cursor=2"])
 def test_no_page_of_a_task_that_is_erased_meanwhile(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, query: str):
-    """The answer is 404, although the task's index was there."""
+    """If a task is erased before its page is read, the answer is 404, although its index was there."""
     path = submit(bench, 5)
     record(bench, path, {index: f"output {index}" for index in range(5)})
     read = ViewStore.some_chunks

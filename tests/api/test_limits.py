@@ -222,7 +222,7 @@ def test_characters_are_code_points(bench: ApiBench) -> None:
 
 
 def test_a_request_larger_than_the_whole_day(bench: ApiBench) -> None:
-    """It is refused even on a new day."""
+    """A request larger than the day's limit is refused even on a new day."""
     bench.limit(characters_a_day_most=5)
     assert used_up(bench, post(bench, "x" * 6))
     assert bench.database.rows("SELECT * FROM daily_use") == []

@@ -456,7 +456,7 @@ def every_value(node: Any, key: str) -> Iterator[Any]:
 
 
 def test_document_is_sound(bench: ApiBench) -> None:
-    """It is valid OpenAPI 3.1: references exist, operation ids are unique, path parameters are declared."""
+    """The document is valid OpenAPI 3.1: references exist, operation ids are unique, path parameters are declared."""
     shown = data(bench.call("GET", "/openapi.json"))
     assert shown["openapi"].startswith("3.1.")
     assert {"title", "version"} <= set(shown["info"])

@@ -101,7 +101,7 @@ def test_where_sending_was_in_vain_the_sweep_works_itself(bench: ApiBench) -> No
 
 
 def test_who_may_sweep(keyed: ApiBench) -> None:
-    """Only an `admin` key of the operators' tenant may sweep. That is `local` unless OPERATOR_TENANT names another."""
+    """Only an `admin` key of the operators' tenant may sweep. By default that tenant is `local`."""
     assert sweep(keyed).status == 503  # there are no keys at all
     reader = keyed.make_key(Scope.READ, Scope.WRITE)
     foreign = keyed.make_key(tenant="elsewhere")
@@ -120,7 +120,7 @@ def test_who_may_sweep(keyed: ApiBench) -> None:
 
 
 def test_only_post_sweeps(bench: ApiBench) -> None:
-    """Another method gets 405."""
+    """Methods other than POST on the sweep's path get 405."""
     refused = bench.call("GET", "/api/sweep")
     assert (refused.status, refused.headers["Allow"]) == (405, "POST, OPTIONS")
 
@@ -208,7 +208,7 @@ def test_who_sees_them(keyed: ApiBench) -> None:
 
 
 def test_a_request_sweeps_when_cron_has_not(looking: ApiBench) -> None:
-    """Another client's request sends off the lost task."""
+    """If cron has not swept, another client's request sends off the lost task."""
     lost = looking.submit()
     looking.settle()
     looking.pass_seconds(LEASE_SECONDS)
@@ -280,7 +280,7 @@ def test_a_failed_look_harms_nobody(looking: ApiBench) -> None:
 
 
 def test_a_late_task_is_sent_off_by_its_poll(bench: ApiBench) -> None:
-    """A minute after a worker should have come it is sent off: once a minute, however many clients poll."""
+    """A poll sends off a task a minute after a worker should have taken it: once a minute, for all clients."""
     task = bench.submit()
     path = f"/api/tasks/{task['id']}"
     sent = bench.senders[0].sent
@@ -324,7 +324,7 @@ def test_where_no_route_takes_it_the_first_poll_works(routes: tuple[Route, ...])
 
 
 def test_a_poll_of_a_healthy_task_writes_nothing(bench: ApiBench) -> None:
-    """Not while it is young, nor while a worker has it, nor when it has ended."""
+    """A poll writes nothing while a task is young, while a worker has it, and after its end."""
     task = bench.submit()
     path = f"/api/tasks/{task['id']}?wait=1"
 

@@ -308,9 +308,9 @@ def test_without_keys_there_is_one_tenant() -> None:
 
 
 def test_the_api_gives_it_to_nobody(two: Two) -> None:
-    """The API gives the scope to nobody, not even an admin or operator.
+    """No caller gets the scope through the API, not even an admin or operator.
 
-    Only `make key` does, and such a key shows it.
+    Only `make key` gives it, and such a key shows it.
     """
     for key in (two.bench.make_key(), two.bench.make_key(*Scope)):
         reply = two.bench.call("POST", "/api/keys", {"scopes": ["read", "operator"]}, bearer(key))
@@ -397,7 +397,7 @@ def test_bad_cursors_are_refused(two: Two) -> None:
 @pytest.mark.parametrize("query", ["status=bogus", "createdAfter=bogus", "createdBefore=bogus", "limit=0"])
 @pytest.mark.parametrize("cursor", ["", "zz:"])
 def test_bad_filters_are_refused_before_a_tenant_is_visited(two: Two, query: str, cursor: str) -> None:
-    """They are refused after the last tenant as before the first one, and no act is logged before it begins."""
+    """Bad filters are refused before any tenant is visited, whatever the cursor, and no act is logged."""
     assert two.ask("listTasks", two.bench.make_key(*Scope), f"*&cursor={cursor}&{query}").status == 422
     assert two.acts() == []
 

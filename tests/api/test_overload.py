@@ -38,7 +38,7 @@ class SlowBench(ApiBench):
 
 @pytest.fixture
 def slow() -> Iterator[SlowBench]:
-    """One that requires no keys."""
+    """A slow deployment that requires no keys."""
     made = SlowBench()
     yield made
     made.close()
@@ -46,7 +46,7 @@ def slow() -> Iterator[SlowBench]:
 
 @pytest.fixture
 def keyed() -> Iterator[SlowBench]:
-    """One that requires keys."""
+    """A slow deployment that requires keys."""
     made = SlowBench(keys=True)
     yield made
     made.close()
@@ -213,7 +213,10 @@ def flood(bench: ApiBench, count: int, first: int = 0) -> dict[str, int]:
 
 
 def test_a_flood_of_keys_costs_a_stated_number_of_calls(keyed: SlowBench) -> None:
-    """So many lookups are allowed at once, and so many a second after that. Other requests must come again."""
+    """A flood of unknown keys gets a fixed number of lookups at once, and a fixed rate after that.
+
+    Others must come again.
+    """
     keyed.make_key()
     before = keyed.database.batches
     most = limits.LOOKUPS_AT_ONCE
@@ -227,7 +230,7 @@ def test_a_flood_of_keys_costs_a_stated_number_of_calls(keyed: SlowBench) -> Non
 
 
 def test_the_same_wrong_key_costs_a_call_in_ten_seconds(keyed: SlowBench) -> None:
-    """However often it is sent. All invalid keys together count as one."""
+    """A wrong key costs one call in ten seconds, however often it is sent. All invalid keys together count as one."""
     keyed.make_key()
     before = keyed.database.batches
     for _ in range(100):
@@ -241,7 +244,7 @@ def test_the_same_wrong_key_costs_a_call_in_ten_seconds(keyed: SlowBench) -> Non
 
 
 def test_a_key_that_has_worked_is_not_locked_out(keyed: SlowBench) -> None:
-    """It costs one lookup a minute, in a flood or not, and is refused at once when it is revoked."""
+    """A key that has worked costs one lookup a minute, even in a flood, and is refused at once when it is revoked."""
     key = keyed.make_key()
     assert keyed.call("GET", "/api/tasks", headers=bearer(key)).status == 200
     for _ in range(5):
@@ -264,7 +267,10 @@ def test_a_new_key_works_at_once_where_nothing_floods(keyed: SlowBench) -> None:
 
 
 def test_a_key_that_was_tried_before_it_was_there_works_in_time(keyed: SlowBench) -> None:
-    """Its refusal is remembered only for the stated time. This also applies to the refusal when no keys exist."""
+    """The refusal of a key that did not exist yet is remembered only for the stated time.
+
+    This also applies to the refusal when no keys exist.
+    """
     key = keyed.make_key()
     keyed.database.rows("CREATE TABLE aside AS SELECT * FROM api_keys")
     keyed.database.rows("DELETE FROM api_keys")
@@ -276,7 +282,7 @@ def test_a_key_that_was_tried_before_it_was_there_works_in_time(keyed: SlowBench
 
 
 def test_a_new_key_gets_through_after_a_flood(keyed: SlowBench) -> None:
-    """During the flood it must come again in a second. Then it is looked up."""
+    """During a flood a new key must come again in a second. Then it is looked up."""
     flood(keyed, 100)
     key = keyed.make_key()
     reply = keyed.call("GET", "/api/tasks", headers=bearer(key))
@@ -286,7 +292,7 @@ def test_a_new_key_gets_through_after_a_flood(keyed: SlowBench) -> None:
 
 
 def test_the_memory_of_refusals_is_bounded(keyed: SlowBench) -> None:
-    """The oldest entry is dropped first."""
+    """The memory of refusals is limited: the oldest entry is dropped first."""
     refused = keyed.api.isolate.refused
     for number in range(limits.REFUSED_CACHE_MOST + 1):
         refused.remember(number.to_bytes(32), any_key=True, asked_at=0)

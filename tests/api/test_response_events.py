@@ -104,7 +104,7 @@ def test_concat_has_a_delta_for_each_chunk(bench: ApiBench):
 
 
 def test_events_are_the_same_whenever_they_are_read(bench: ApiBench):
-    """They are equal byte for byte: before anything has happened, while a worker has it, and after the end."""
+    """A response's events are equal byte for byte before anything has happened, during the work, and after the end."""
     name = post(bench)
     task_id = name.removeprefix("resp_")
     bench.limit(plan="free")
@@ -151,7 +151,7 @@ def test_merge_has_one_delta(bench: ApiBench):
 
 
 def test_a_large_text_is_sent_in_parts(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
-    """Each event with the whole text has it whole."""
+    """Each event that contains the whole text contains it complete."""
     name = post(bench)
     bench.complete(name.removeprefix("resp_"))
     small = events_of(bench, name)
@@ -174,7 +174,7 @@ def test_a_cancelled_response_ends_as_a_failed_one(bench: ApiBench, begun: int):
 
 
 def test_a_failed_response_ends_with_its_error(bench: ApiBench):
-    """Its partial text is there and is not marked as done."""
+    """A failed response has its partial text, which is not marked as done, and its error."""
     name = post(bench)
     bench.fail(name.removeprefix("resp_"))
     events = events_of(bench, name)
@@ -183,7 +183,7 @@ def test_a_failed_response_ends_with_its_error(bench: ApiBench):
 
 
 def test_a_truncated_response_ends_as_incomplete(bench: ApiBench):
-    """The response has the reason."""
+    """A truncated response ends as incomplete and has the reason."""
     name = post(bench)
     claim = bench.claim(name.removeprefix("resp_"))
     outputs = {at: f"output {at}" for at in range(3)}
@@ -259,13 +259,13 @@ def test_what_cannot_be_followed_is_refused_by_name(bench: ApiBench, query: str,
 
 
 def test_a_task_of_the_native_api_is_no_response(bench: ApiBench):
-    """The answer is 404, as without a stream."""
+    """A stream of a native task through `/v1` is 404, as without a stream."""
     task = bench.submit()
     assert bench.call("GET", f"/v1/responses/resp_{task['id']}?stream=true").status == 404
 
 
 @pytest.mark.parametrize("value", ["true", 1, []])
 def test_stream_takes_true_or_false(bench: ApiBench, value: Any):
-    """Any other value is refused."""
+    """`stream` accepts only true and false."""
     reply = bench.call("POST", "/v1/responses", {**BODY, "stream": value})
     assert (reply.status, data(reply)["error"]["param"]) == (400, "stream")

@@ -175,7 +175,7 @@ def test_no_line_ends_within_data(bench: ApiBench):
 
 
 def test_a_chunk_is_told_with_its_times(bench: ApiBench):
-    """It has the same fields as in the list of chunks."""
+    """A chunk's event has the same fields as in the list of chunks."""
     name = task_id(post(bench))
     told = Progress(
         step=1,
@@ -227,7 +227,7 @@ def test_comments_come_whatever_the_database_does(bench: ApiBench, monkeypatch: 
 
 
 def test_a_key_that_only_writes_reads_no_output(bench: ApiBench):
-    """It may cancel and repeat, but only keys with `read` see the text or a stream."""
+    """A key with only `write` may cancel and repeat, but only keys with `read` see the text or a stream."""
     keyed = ApiBench(settings=PAID, keys=True)
     writer, reader = bearer(keyed.make_key(Scope.WRITE)), bearer(keyed.make_key(Scope.READ, Scope.WRITE))
     said = {"idempotency-key": "one"}

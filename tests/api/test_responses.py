@@ -320,7 +320,7 @@ def test_a_text_of_one_call_gets_no_instructions_of_ours():
 
 
 def test_a_response_from_its_submission_to_its_end(bench: ApiBench):
-    """Each status in OpenAI's words, each answer complete, and the text at the end."""
+    """A response shows each status in OpenAI's words, each answer is complete, and the text comes at the end."""
     queued = made(bench, onceover={"reduce": "concat"}, metadata={"a": "b"}, instructions="Count.")
     assert (queued["status"], queued["output"], queued["usage"]) == ("queued", [], None)
     assert (queued["metadata"], queued["instructions"]) == ({"a": "b"}, "Count.")
@@ -405,7 +405,7 @@ def test_store_false_is_kept_for_an_hour(bench: ApiBench):
 
 
 def test_a_shorter_retention_of_the_deployment_holds(bench: ApiBench):
-    """Such a response is kept for an hour at most."""
+    """If the deployment's retention is shorter than an hour, it applies to responses with `store: false`, too."""
     bench.limit(retention_days=0.01)
     response = made(bench, store=False)
     assert response["onceover"]["retentionSeconds"] == 864
@@ -468,7 +468,7 @@ def test_erasure(bench: ApiBench):
 
 
 def test_input_items(bench: ApiBench):
-    """There is one item while the input is kept, nothing after it, and nothing afterwards."""
+    """A response has one input item while the input is kept, and none afterwards. No item follows it."""
     response = made(bench)
     path = f"/v1/responses/{response['id']}/input_items"
     listed = data(bench.call("GET", f"{path}?limit=5&order=asc"))

@@ -51,7 +51,7 @@ def test_new_tasks_are_refused_from_the_bound_on(bench: ApiBench) -> None:
 
 
 def test_below_the_bound_nothing_changes(bench: ApiBench) -> None:
-    """One byte less is accepted."""
+    """A database one byte below the bound accepts new tasks."""
     bench.submit()
     size(bench, 449.999999)
     bench.call("GET", "/api/tasks")

@@ -32,7 +32,7 @@ def refused(bench: ApiBench, body: object, status: int, code: str, field: str | 
 
 
 def test_smallest_request(bench: ApiBench) -> None:
-    """Only `input` is required. The answer is 202 with exactly the whole task, and its location."""
+    """Only `input` is required. The 202 has exactly the whole task, and its location."""
     reply = bench.call("POST", "/api/tasks", {"input": "one\n\ntwo\n\nthree and four"})
     task = data(reply)
     path = f"/api/tasks/{task['id']}"
@@ -393,7 +393,7 @@ def test_content_encoding(bench: ApiBench, encoding: str, status: int) -> None:
     ],
 )
 def test_what_a_malformed_body_is_told(bench: ApiBench, body: bytes, detail: str) -> None:
-    """The words are useful to a client."""
+    """The error of a malformed body has words that help a client."""
     reply = bench.call("POST", "/api/tasks", body)
     assert (reply.status, data(reply)["detail"]) == (400, detail)
 
@@ -411,7 +411,7 @@ def test_send_falls_through(bench: ApiBench) -> None:
 
 
 def test_the_answer_does_not_wait_for_the_dispatch(bench: ApiBench) -> None:
-    """It leaves after one call of D1, however long the queue takes. The dispatch follows afterwards."""
+    """The answer leaves after one call of D1, however long the queue takes. The dispatch follows afterwards."""
     sent, calls = asyncio.Event(), bench.database.batches
 
     async def send(_task_key: object, _delay: float) -> None:

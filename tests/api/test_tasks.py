@@ -121,7 +121,7 @@ def test_the_deployments_words_stand_in_for_what_a_task_does_not_say(bench: ApiB
 
 @pytest.mark.parametrize("names", ["chunks,input", "input,chunks"])
 def test_input_and_chunks_together(bench: ApiBench, names: str) -> None:
-    """Both are shown together. The input is null once it is no longer kept; offsets and chunks stay."""
+    """Input and chunks can be shown together. The input is null once it is no longer kept; offsets and chunks stay."""
     task = bench.submit("one\n\ntwo and three")
     bench.begin(task["id"], 1)
     shown = read(bench, task, f"?include={names}")
@@ -166,7 +166,10 @@ def test_wait_ends(bench: ApiBench, wait: str) -> None:
 def test_on_the_free_plan_a_wait_reads_five_times_at_most(
     route: Route, wait: str, terms: dict[str, Any], query: str
 ) -> None:
-    """This applies to every route. The chunks are one read, and so is the one after a deadline that has passed."""
+    """On the free plan a wait makes five reads at most, on every route.
+
+    The chunks are one read, and so is the one after a deadline that has passed.
+    """
     bench = ApiBench(routes=(route,))
     task = bench.submit(**terms)
     reads: list[str] = []
@@ -186,7 +189,7 @@ def test_on_the_free_plan_a_wait_reads_five_times_at_most(
 
 @pytest.mark.parametrize("ends_after", [0.2, 2, 7.3])
 def test_on_the_free_plan_a_wait_looks_less_and_less_often(bench: ApiBench, ends_after: float) -> None:
-    """The answer comes after at most four times the task's duration plus half a second.
+    """On the free plan a waiting answer comes after at most four times the task's duration plus half a second.
 
     The read that finds the end is the last one.
     """

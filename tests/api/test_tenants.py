@@ -507,7 +507,7 @@ class TwoTenants(RuleBasedStateMachine):
 
     @invariant()
     def the_rows_are_the_models(self) -> None:
-        """Each tenant's rows equal its model, whoever made the last call."""
+        """Each tenant's rows equal its model, after every call of either tenant."""
         stored: dict[str, dict[str, object]] = {name: {} for name in TENANTS}
         for row in self.bench.database.rows("SELECT id, tenant, status FROM tasks"):
             owner, id_ = split_task_key(row["id"])

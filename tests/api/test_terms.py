@@ -119,7 +119,7 @@ def listed_form(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_list_is_a_look_too(bench: ApiBench) -> None:
-    """It shows an overdue task as failed, and not among the pending. Otherwise it is one call of D1."""
+    """A list shows an overdue task as failed, and not among the pending. Otherwise it is one call of D1."""
     late, other = bench.submit(deadlineSeconds=60), bench.submit()
     wait(bench, 60)
     assert data(bench.call("GET", "/api/tasks?status=pending"))["tasks"] == [listed_form(read(bench, other))]
@@ -188,7 +188,7 @@ def test_a_retry_right_after_the_deadline(bench: ApiBench) -> None:
 
 
 def test_a_cancellation_right_after_the_deadline(bench: ApiBench) -> None:
-    """Until it is marked as failed the task may still be cancelled, and stays so. Afterwards it may not."""
+    """Until an overdue task is marked as failed it may still be cancelled, and stays so. Afterwards it may not."""
     first, second = bench.submit(deadlineSeconds=60), bench.submit(deadlineSeconds=60)
     wait(bench, 60)
     read(bench, second)
@@ -220,7 +220,7 @@ def exhausted_task(bench: ApiBench) -> dict[str, Any]:
 
 @pytest.mark.parametrize("body", [b"", {}, {"maxModelCalls": None}, {"maxModelCalls": 1}, {"maxModelCalls": 3}])
 def test_a_budget_that_ran_out_must_grow(bench: ApiBench, body: object) -> None:
-    """Otherwise the task stays failed: 409 says what is spent and what is left."""
+    """Without a larger budget an exhausted task stays failed: 409 says what is spent and what is left."""
     task = exhausted_task(bench)
     reply = bench.call("POST", task["links"]["retry"], body)
     assert (reply.status, data(reply)["code"]) == (409, "budget_exhausted")
@@ -387,7 +387,7 @@ def test_a_cancellation_that_cannot_be_held_in_time_says_so(bench: ApiBench) -> 
 
 @pytest.mark.parametrize("how", ["cancel", "delete"])
 def test_a_task_that_nobody_has_begun_is_ended_at_once(bench: ApiBench, how: str) -> None:
-    """Nothing was announced, so the answer does not wait."""
+    """A task without announced calls is cancelled or erased without a wait."""
     assert end(bench, how, bench.submit()) == 0
 
 
@@ -479,7 +479,10 @@ def test_a_deletion_after_cancel_and_retry_is_held_too(bench: ApiBench, then: st
 
 
 def test_a_deletion_of_a_task_that_was_just_given_back_is_held_too(bench: ApiBench) -> None:
-    """Its worker may have given it back in trouble, while lanes had already asked whether they may start."""
+    """A deletion waits even if the task was just given back.
+
+    Its worker may have given it back in trouble, while lanes had already asked whether they may start.
+    """
     task = bench.submit()
     claim = bench.claim(task["id"])
     wait(bench, 0.5)

@@ -42,7 +42,7 @@ def at(seconds: float) -> str:
 @each_route
 @pytest.mark.parametrize("reason", ["model_away", "rate_limited", "backoff", "database"])
 def test_a_task_that_was_given_back_says_why(bench: ApiBench, route: Route, reason: str):
-    """Until its time the task shows the reason that the worker wrote. Then it is queued."""
+    """Until its time a released task shows the reason that its worker wrote. Then it is queued."""
     task = bench.submit()
     wait = Wait(reason, START_MS + 2 * MINUTE_MS)
     bench.work(claim(bench, task["id"], route), {}, Release(2 * MINUTE_MS, 5 * MINUTE_MS), wait=wait)
@@ -226,7 +226,7 @@ def test_a_retry_is_news(bench: ApiBench, bulk: bool):
 
 
 def test_the_last_error_stays_until_a_call_succeeds(bench: ApiBench):
-    """It names the chunk, the cause, the time, and how many calls have failed in a row."""
+    """`lastError` names the chunk, the cause, the time, and how many calls have failed in a row."""
     task = bench.submit()
     taken = claim(bench, task["id"], Route.QUEUE)
     error = LastError(TaskCode.MODEL_UNAVAILABLE, "the provider answered 503", START_MS + 4_000, 1, 3, START_MS)
@@ -245,7 +245,7 @@ def test_the_last_error_stays_until_a_call_succeeds(bench: ApiBench):
 
 
 def test_an_error_with_more_in_it_is_read(bench: ApiBench):
-    """Newer code may have written it before a rollback to this code."""
+    """An error with unknown members can be read: newer code may have written it before a rollback."""
     task = bench.submit()
     taken = claim(bench, task["id"], Route.QUEUE)
     error = LastError(TaskCode.MODEL_UNAVAILABLE, "the provider answered 503", START_MS, 1, 3, START_MS)

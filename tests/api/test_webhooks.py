@@ -33,7 +33,7 @@ def error(reply: Any) -> Any:
 
 
 def test_a_secret_is_shown_when_it_is_made_and_never_again(bench: ApiBench):
-    """It is shown at creation and at each rotation. The hint is its end. Stored values contain no part of it."""
+    """A secret is shown at creation and at each rotation. Its hint is its end. Stored values contain no part of it."""
     one = made(bench)
     secret = one.pop("signing_secret")
     path = f"/v1/webhook_endpoints/{one['id']}"
@@ -50,7 +50,7 @@ def test_a_secret_is_shown_when_it_is_made_and_never_again(bench: ApiBench):
 
 
 def test_pages_of_endpoints(bench: ApiBench):
-    """`after` and `limit` work as in the SDK's paging."""
+    """`after` and `limit` page through endpoints as in the SDK."""
     ids = [made(bench)["id"] for _ in range(3)]
     first = data(bench.call("GET", "/v1/webhook_endpoints?limit=2"))
     assert (first["has_more"], len(first["data"])) == (True, 2)
@@ -82,7 +82,7 @@ def test_pages_of_endpoints(bench: ApiBench):
     ],
 )
 def test_a_bad_field_is_named(bench: ApiBench, changes: dict[str, Any], param: str):
-    """400 in OpenAI's shape, and nothing is stored."""
+    """A bad field of an endpoint is 400 in OpenAI's shape, and nothing is stored."""
     reply = bench.call("POST", "/v1/webhook_endpoints", ALL | changes)
     assert (reply.status, error(reply)["param"], error(reply)["type"]) == (400, param, "invalid_request_error")
     assert bench.database.rows("SELECT * FROM webhook_endpoints") == []
@@ -185,7 +185,7 @@ def test_endpoints_are_a_tenants_own():
 
 
 def test_without_a_key_the_answer_says_what_to_run(bench: ApiBench):
-    """503, in the shape of OpenAI's errors."""
+    """Without WEBHOOK_KEY the answer is 503, in the shape of OpenAI's errors, and says what to run."""
     bench.limit(webhook_key=None)
     reply = bench.call("POST", "/v1/webhook_endpoints", ALL)
     assert reply.status == problems.NO_WEBHOOK_KEY.status == 503
@@ -195,7 +195,7 @@ def test_without_a_key_the_answer_says_what_to_run(bench: ApiBench):
 
 
 def test_an_endpoint_whose_registration_failed_does_not_land_later(bench: ApiBench):
-    """Its secret would be unknown to all. The clean-up comes first, and a later write finds the tombstone."""
+    """A late registration finds the tombstone of its failed endpoint, whose secret would be unknown to all."""
     bench.database.fail(NETWORK_LOST, "later", 3)
     assert bench.call("POST", "/v1/webhook_endpoints", ALL).status == 503
     bench.run(bench.database.land())
@@ -203,7 +203,7 @@ def test_an_endpoint_whose_registration_failed_does_not_land_later(bench: ApiBen
 
 
 def test_a_deletion_whose_answer_was_lost_is_one(bench: ApiBench):
-    """The second send finds no endpoint, since the first has deleted it."""
+    """If a deletion's answer is lost, the second send finds no endpoint, and the deletion counts as done."""
     path = f"/v1/webhook_endpoints/{made(bench)['id']}"
     bench.database.fail(NETWORK_LOST, "after")
     assert bench.call("DELETE", path).status == 200
@@ -211,7 +211,10 @@ def test_a_deletion_whose_answer_was_lost_is_one(bench: ApiBench):
 
 
 def test_a_redelivery_whose_answer_was_lost_is_one(bench: ApiBench):
-    """It was accepted, and the sweep sends it. A deleted endpoint is reported as before."""
+    """A redelivery with a lost answer was accepted, and the sweep sends it.
+
+    A deleted endpoint is reported as before.
+    """
     one = made(bench)
     task_id = bench.submit()["id"]
     bench.call("POST", f"/api/tasks/{task_id}/cancel")

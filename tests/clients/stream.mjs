@@ -66,7 +66,7 @@ async function patient(cut = 0) {
       }
       if (!left && !TERMINAL.has(last(events).type)) throw new Error(`a clean end behind ${last(events).type}`);
     } catch (error) {
-      // A connection that is lost within a stream is an error of fetch, which the SDK hands on as it is.
+      // A connection lost within a stream is an error of fetch, which the SDK passes on unchanged.
       if (!(error instanceof OpenAI.APIError) && !(early === "outlives" && error instanceof TypeError)) throw error;
       broken.add(error.constructor.name);
     }
@@ -79,7 +79,7 @@ async function patient(cut = 0) {
   };
 }
 
-// Reads on, as soon as the server is there.
+// Continues reading as soon as the server is there.
 async function again(id, after) {
   for (let tries = 0; ; tries += 1) {
     try {
@@ -101,7 +101,7 @@ async function cancelled() {
 }
 
 if (early === "outlives") {
-  console.log("ready"); // an SDK takes seconds to import, in which a server could come and go
+  console.log("ready"); // importing an SDK takes seconds, in which a server could come and go
   await new Promise((resume) => process.stdin.once("data", resume));
   process.stdin.unref();
 }

@@ -1,5 +1,5 @@
-// What a receiver that uses `openai` for JavaScript does with a webhook: `node unwrap.mjs PACKAGE`.
-// Standard input has {"body", "headers", "secrets"}; for each secret it prints what came out, or the error's name.
+// What a receiver that uses `openai` for JavaScript does with a webhook: `node unwrap.mjs PACKAGE`. Standard input has
+// {"body", "headers", "secrets"}. For each secret it prints the result, or the error's name.
 import { text } from "node:stream/consumers";
 
 const { default: OpenAI } = await import(process.argv[2]);

@@ -19,7 +19,7 @@ _TEXTS = st.text(min_size=1, max_size=300) | st.lists(_PIECES, min_size=1, max_s
 
 @given(_TEXTS)
 def test_any_text_gets_a_bounded_report(text: str) -> None:
-    """It never raises and always answers, and a second run gives the same."""
+    """The demo never raises and always answers, and a second run gives the same."""
     output = analysis(text)
     assert output.startswith("## ")
     assert 0 < len(output) <= 1000

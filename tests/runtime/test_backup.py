@@ -115,7 +115,7 @@ def test_what_is_no_export_is_one_line(
 
 
 def test_it_runs_as_a_program(tmp_path: Path) -> None:
-    """It runs with nothing but Python."""
+    """The program `importable.py` needs only Python."""
     (tmp_path / "x.sql").write_text("CREATE TABLE t (a TEXT PRIMARY KEY); INSERT INTO t VALUES ('b');")
     command = [sys.executable, "-I", str(ROOT / "ops" / "importable.py"), str(tmp_path / "x.sql")]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout

@@ -112,7 +112,7 @@ def test_submit_then_watch(variables: Mapping[str, str], text: str):
     ],
 )
 def test_exit_statuses(variables: Mapping[str, str], given: str, options: Sequence[str], expected: int):
-    """Each gives its exit status: a model that refuses, one that cuts off, an output of 200 KB, a refused request."""
+    """A refusing model, a cutting model, an output of 200 KB and a refused request each give their exit status."""
     done = onceover(variables, "run", "-", *options, given=given)
     assert done.returncode == expected, done.stderr
     if given == "write at length":

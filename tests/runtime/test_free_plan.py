@@ -268,7 +268,7 @@ GREEDY = """
 
 
 def test_limits_bite(tmp_path: Path):
-    """Each invocation is refused what the platform refuses, in its words, and by itself, objects included."""
+    """Each invocation, objects included, is separately refused what the platform would refuse, in its words."""
     source = write_tiny_worker(tmp_path / "project")
     lines = GREEDY.split("\n")
     (source / "entry.py").write_text("\n".join(line.removeprefix("    ") for line in lines))

@@ -77,7 +77,7 @@ def assert_whole(client: Client, task: Json) -> None:
 
 
 def test_a_server_that_is_down(patient: Client, port: int):
-    """The model's port is closed for seconds: no task fails, and few calls are made."""
+    """While the model's port is closed for seconds, no task fails, and few calls are made."""
     with serve(port) as model:
         task = begin(patient, model)
     shown = wait_for_words(patient, task, "model_connection_lost")
@@ -104,7 +104,7 @@ def test_a_server_that_answers_500(patient: Client, port: int):
 @pytest.mark.campaign
 @pytest.mark.parametrize("share", [0.1, 0.5])
 def test_a_share_of_the_calls_fails(patient: Client, port: int, share: float):
-    """This share gets 503 while tasks come one by one, thirty in a campaign: none of them fails."""
+    """A share of the calls gets 503 while tasks come one by one, thirty in a campaign: no task fails."""
     with serve(port) as model:
         chance = Random(f"brown-out of {share}")
         tasks = [patient.submit(paragraphs(CHUNKS), chunk=SMALL)]

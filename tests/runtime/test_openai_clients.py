@@ -26,12 +26,12 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, 
 
 
 def test_openai_for_python(deployment: tuple[str, str]):
-    """Each call once, with strict validation: create, poll, list, cancel, delete, and errors of the SDK's own types."""
+    """`openai` for Python uses each call once, strictly validated: create, poll, list, cancel, delete, and errors."""
     assert walk([sys.executable, HERE / "walk.py", *deployment]).startswith("3.")
 
 
 def test_openai_for_javascript(deployment: tuple[str, str]):
-    """The same with the Node.js of the local runtime."""
+    """`openai` for JavaScript uses each call once, on the Node.js of the local runtime."""
     assert walk([find_node(), HERE / "walk.mjs", "openai", *deployment]).startswith("7.")
 
 

@@ -117,9 +117,9 @@ def work_through_a_stall(environment: Sequence[str], folder: Path) -> None:
 
 
 def test_tasks_share_a_slow_database_that_stalls(tmp_path: Path) -> None:
-    """All complete with one call a chunk, at two writes a call and two a minute.
+    """All tasks complete with one call a chunk, at two writes a call and two a minute.
 
-    New tasks are refused, later accepted.
+    New tasks are refused at first, and accepted later.
     """
     on_each_route(tmp_path, work_through_a_stall)
 

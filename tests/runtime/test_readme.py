@@ -91,7 +91,7 @@ def _agree(shown: Any, real: Any) -> None:
 
 
 def test_the_example_of_the_api_page(server: DevServer):
-    """Its commands give the task that it shows, and a number as text gives the problem that it shows."""
+    """The page's commands give the task that it shows, and a number as text gives the problem that it shows."""
     task, problem = (json.loads(shown) for shown in blocks(ALL["docs/api.md"], "json"))
     done = shell_blocks.run(blocks(ALL["docs/api.md"])[0].replace(LOCAL_URL, server.url))
     assert done.returncode == 0, done.stderr

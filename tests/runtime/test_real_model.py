@@ -81,7 +81,7 @@ def client(real: RealModel, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture
 def warm(real: RealModel, client: Client) -> Client:
-    """The same client, with the model loaded."""
+    """A client of the Worker, with the model loaded."""
     real.start()
     eventually(real.is_loaded, 60)
     return client

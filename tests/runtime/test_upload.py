@@ -50,7 +50,7 @@ def project(tmp_path: Path) -> Callable[[str], Path]:
 def test_the_local_runtime_refuses_what_an_upload_refuses(
     project: Callable[[str], Path], tmp_path: Path, addition: str, complaint: str
 ):
-    """`make dev` ends with the reason, instead of running what cannot be deployed."""
+    """`make dev` ends with the reason instead of running code that cannot be deployed."""
     server = DevServer(tmp_path / "state", project=project(addition))
     with pytest.raises(ServerEnded, match=complaint), server:
         pass

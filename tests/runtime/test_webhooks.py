@@ -76,7 +76,7 @@ def endpoint(sdk: OpenAI, receiver: Receiver, request: pytest.FixtureRequest) ->
 
 
 def awaited(receiver: Receiver, endpoint: Any, count: int = 1) -> list[Received]:
-    """Wait until so many messages have come."""
+    """Wait for so many messages."""
     path = httpx.URL(endpoint.url).path
     return eventually(lambda: receiver.at(path) if len(receiver.at(path)) >= count else [], 60)
 
@@ -248,7 +248,7 @@ def test_a_receiver_that_fails_gets_the_message_when_it_is_back(client: Client, 
 
 
 def test_a_redirect_is_not_followed(client: Client, receiver: Receiver, endpoint: Any):
-    """A redirect counts as a failure, and nothing comes to its target."""
+    """A redirect counts as a failure, and its target gets no message."""
     receiver.answers[httpx.URL(endpoint.url).path] = [307]
     task_id = ended(client)
     awaited(receiver, endpoint)
@@ -269,7 +269,7 @@ def test_a_receiver_that_is_gone_is_disabled(client: Client, sdk: OpenAI, receiv
 
 
 def test_an_endpoint_costs_two_rows_more(client: Client, server: DevServer, sdk: OpenAI, receiver: Receiver):
-    """By workerd's count, from the claim to the record of the attempt. A tenant without endpoints pays nothing."""
+    """An endpoint costs two rows by workerd's count, from the claim to the record. Other tenants pay nothing."""
 
     def rows(event: str, seen: int) -> int:
         """Return the count of the first line of this event after those already seen."""

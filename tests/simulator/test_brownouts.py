@@ -34,7 +34,7 @@ def test_a_minute_of_it_fails_no_task(share: float, route: str):
 
 @pytest.mark.parametrize("route", ["queue", "objects", "direct"])
 def test_ten_minutes_of_it_fail_no_task(route: str):
-    """The same for ten minutes, with half of the calls failing."""
+    """In ten minutes with half of the calls failing, no sound task fails."""
     assert play(BrownOut(0.5, 600, route, 20, apart(route))).faults() == []
 
 
@@ -145,7 +145,7 @@ def test_what_is_asked_of_a_brown_out():
 
 
 def test_the_command_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    """It prints a table and writes the figures. The exit status says whether all is well."""
+    """The command prints a table and writes the figures. The exit status says whether all is well."""
     report = tmp_path / "brownouts.json"
     arguments = [
         "--percent",

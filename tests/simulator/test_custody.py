@@ -116,7 +116,7 @@ def test_a_full_database_excuses_a_run_that_it_was_full_under(full_seconds: int,
     "error", [None, ModelUnavailable("503"), ModelTimeout("no reply"), ModelConnectionLost("lost")]
 )
 def test_an_answered_call_that_is_booked_as_doubted_is_noticed(error: ModelError | None, settles: bool):
-    """This concerns answers with an output and with an error. A call without an answer may be in doubt."""
+    """A call answered with an output or an error may not be booked as in doubt. One without an answer may."""
     world = watched()
     world.settles = settles
     world.invariants.outputs[KEY, "0", "0"] = "out"

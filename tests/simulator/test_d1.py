@@ -166,7 +166,10 @@ def test_sql_sees_the_database_clock():
 
 
 def test_rows_written_count_tables_and_indexes():
-    """One for the table, and one for each index touched, except in a deletion. A text key with rowids is an index."""
+    """A row counts once for the table and once for each index touched, but a deletion only once.
+
+    A text key with rowids is an index.
+    """
 
     async def work(db: Database) -> None:
         async def written(sql: str) -> int:

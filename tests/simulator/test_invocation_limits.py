@@ -134,7 +134,7 @@ def test_objects_alone_stay_within_the_free_plan():
 
 @pytest.mark.campaign
 def test_routes_that_come_and_go_stay_within_the_free_plan():
-    """The same with queues and objects that appear and disappear under running tasks."""
+    """With queues and objects that come and go under running tasks, the platform refuses no invocation anything."""
     for seed, rng, drawn, profile in seeds():
         limits = run(seed, drawn, profile, rng)
         assert not limits.refused, f"seed {seed} ({profile})"

@@ -79,7 +79,7 @@ def test_the_dead_reach_nothing():
 
 
 def test_a_live_isolate_runs_its_finally():
-    """The same handler, unharmed, leaves all its marks, so the test above can fail."""
+    """An unharmed handler leaves all its marks, so the test of killed handlers can fail."""
 
     async def scenario(world: World) -> list[str]:
         assert await world.fetch("a") == "answer"
@@ -174,7 +174,10 @@ def crash_run(crash_at: Crashes, seen: list[list[str]]) -> list[str]:
 
 
 def test_every_single_crash_is_before_or_after_its_effect():
-    """At each of six points a crash before it leaves no mark, and one after it does. The other request is complete."""
+    """A crash before an effect leaves no mark, and one after it does, at each of six points.
+
+    The other request is complete.
+    """
     seen: list[list[str]] = []
     crashes = [crash for _label, crash in single_crashes(lambda crash_at: crash_run(crash_at, seen))]
     assert len(crashes) == 12
@@ -238,7 +241,7 @@ def test_wait_until_lasts_thirty_seconds_after_a_response():
 
 @pytest.mark.parametrize(("fault", "error"), [("cpu_exceeded", CpuExceeded), ("cancelled", asyncio.CancelledError)])
 def test_base_exceptions_come_out_of_awaits(fault: str, error: type[BaseException]):
-    """They pass `except Exception`, `finally` runs, and the isolate is gone soon afterwards."""
+    """Base exceptions pass `except Exception`, `finally` runs, and the isolate is gone soon afterwards."""
     caught: list[BaseException] = []
 
     async def handler(env, request, ctx) -> None:

@@ -207,12 +207,12 @@ def alarms(plan: dict[str, Any], *, wait: float = 2_000, **options: Any) -> tupl
 
 
 def test_an_alarm_fires_once_when_all_is_well():
-    """One alarm, one run, no retry, nothing left."""
+    """Without faults one alarm gives one run and no retry, and leaves nothing."""
     assert alarms({}) == ([], ["retry 0"], 0)
 
 
 def test_a_failing_alarm_is_retried_six_times_from_two_seconds():
-    """2, 4, 8, … seconds; after six retries it is dropped for good."""
+    """A failing alarm is retried after 2, 4, 8, … seconds. After six retries it is dropped for good."""
     gaps, retries, dropped = alarms({"fails": 100})
     assert gaps == pytest.approx([2, 4, 8, 16, 32, 64], abs=1)
     assert retries == [f"retry {n}" for n in range(7)]
@@ -430,7 +430,7 @@ def test_tasks_left_behind_go_on_until_eviction():
 
 
 def test_alarms_wait_for_a_deployment_with_objects():
-    """Without the class there is no alarm. It fires when objects are back."""
+    """An alarm does not fire while its class is not deployed. It fires when objects are back."""
 
     async def scenario(world: World, call: Any) -> list[str]:
         await call("arm", {})

@@ -61,7 +61,7 @@ def test_what_is_asked_of_a_load():
 
 
 def test_the_command_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    """It prints a row for each load and writes the same as JSON. A load that misses a demand fails it."""
+    """The command prints a row for each load and writes the same as JSON. A load that misses a demand fails it."""
     report = tmp_path / "overload.json"
     asked = ["--workers", "5", "--service-ms", "10", "--stalls", "5", "--report", str(report)]
     assert main(asked) == 0

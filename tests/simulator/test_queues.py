@@ -45,7 +45,10 @@ def fail(message, batch) -> None:
 
 
 def test_a_clean_return_acks():
-    """One message, one delivery, attempt 1. The body is a copy that went through JSON, with time and id."""
+    """After a clean return there was one delivery, with attempt 1, time and id.
+
+    The body is a copy that went through JSON.
+    """
     body = {"job": "a", "n": 5.0, "none": None}
 
     def consume(message, batch) -> None:
@@ -81,7 +84,7 @@ def test_a_message_without_a_dead_letter_queue_is_deleted_in_the_end():
 
 @pytest.mark.parametrize(("first", "second", "deliveries"), [("ack", "retry", 1), ("retry", "ack", 3)])
 def test_the_first_of_ack_and_retry_counts(first: str, second: str, deliveries: int):
-    """Later calls, `ackAll` and `retryAll` included, change nothing."""
+    """The first of ack and retry counts: later calls, `ackAll` and `retryAll` included, change nothing."""
 
     def consume(message, batch) -> None:
         if batch.queue == "ai-processing-queue":
@@ -230,7 +233,7 @@ def test_order_is_not_kept():
 
 
 def test_messages_get_lost():
-    """The message is accepted, acknowledged to the sender, and lost."""
+    """A lost message was accepted and acknowledged to its sender."""
     seen, world = deliver(lambda message, batch: None, ["a"], faults={"message_lost": 1.0})
     assert seen == []
     assert world.queue.counts.lost == 1
@@ -326,7 +329,7 @@ def test_no_more_at_once_than_configured():
 
 
 def test_a_deployment_without_a_queue_leaves_messages_waiting():
-    """They are delivered when a deployment with a consumer is back. Until then there is no binding."""
+    """Messages wait while the deployment has no queue, and are delivered when one with a consumer is back."""
     seen: list[Any] = []
 
     async def fetch(env, request, ctx) -> None:

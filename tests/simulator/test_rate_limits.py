@@ -41,13 +41,13 @@ def answers(rate_limit: RateLimit, keys: str, *, wait: float = 0.0, again: str =
 
 
 def test_a_key_has_so_many_requests_in_a_window():
-    """Beyond the limit it is refused, but another key is not. After a period it has as many again."""
+    """Beyond its limit a key is refused, but another key is not. After a period the key has as many requests again."""
     seen = answers(RateLimit(2, PERIOD), "aaabba", wait=PERIOD, again="aaab")
     assert seen == [True, True, False, True, True, False, True, True, False, True]
 
 
 def test_it_is_bound_where_it_is_set_up():
-    """Otherwise the name is not in `env`, as for any binding."""
+    """Without a limiter the binding's name is not in `env`, like that of any binding."""
 
     async def bound(env: Env, _argument: Any, _ctx: Any) -> bool:
         return env.has("RATE_LIMITER")
@@ -86,7 +86,7 @@ def test_a_count_that_lags_lets_more_through_and_never_less():
     [("rate_limiter_failed", JsError), ("rate_limiter_hung", TimeoutError), ("rate_limiter_loose", True)],
 )
 def test_faults(fault: str, answer: Any):
-    """It fails, hangs, and lets through requests beyond the limit."""
+    """The limiter fails, hangs, and lets through requests beyond the limit."""
     assert answers(RateLimit(0, PERIOD), "aaa", faults={fault: 1.0}) == [answer] * 3
 
 

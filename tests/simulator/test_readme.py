@@ -24,7 +24,7 @@ def test_each_recipe_shows_code():
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_an_example_runs(example: str):
-    """It runs unchanged, in a namespace of its own. Its statements about the outcome are assertions."""
+    """Each example runs unchanged, in a namespace of its own. Its statements about the outcome are assertions."""
     assert "assert " in example
     before = README.read_text("utf-8").partition(example)[0].count("\n")  # so that a traceback shows the right line
     exec(compile("\n" * before + example, str(README), "exec"), {"__name__": "example"})  # noqa: S102 - our own document

@@ -29,7 +29,7 @@ def test_no_two_workers_writes_mix(deployment: Deployment, faults: bool):
 
 
 def test_without_the_claims_name_they_mix():
-    """The fence alone would let both write."""
+    """If a write only checked the fence, and not the claim's name, two workers' writes would mix."""
     known = fragments.UNDER_CLAIM
     unnamed = [
         (work, name, statement(getattr(work, name).text.replace(known, "fence = :fence AND :holder = :holder")))

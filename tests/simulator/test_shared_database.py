@@ -1,4 +1,4 @@
-"""A database that many callers share: who waits for whom, and what happens to an abandoned call."""
+"""A database that many callers share: the order in which calls are served, and what happens to an abandoned call."""
 
 import asyncio
 from typing import Any

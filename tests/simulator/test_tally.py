@@ -19,5 +19,5 @@ def test_a_check_that_excuses_most_runs_is_named(judged: int, excused: int, idle
 
 
 def test_a_campaign_of_its_own_names_what_it_has_not_judged():
-    """It is named whatever else was judged."""
+    """A special campaign names the purpose that it never judged, whatever else it judged."""
     assert len(Tally().idle(FULL)) == 1

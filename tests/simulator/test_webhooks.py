@@ -31,7 +31,7 @@ def test_each_end_is_told_and_nothing_else(seeds: Tally):
 
 
 def test_receivers_misbehave(seeds: Tally):
-    """Each way occurs, except the rarest, which occurs in some seed."""
+    """Receivers misbehave in each way, except the rarest, which occurs in some seed."""
     assert {name for name in RECEIVER if not seeds.fired[name]} <= {"receiver_gone"}
     assert sum(seeds.fired[name] for name in RECEIVER) >= SCHEDULES / 2
 

@@ -19,12 +19,12 @@ class Message:
 
     @property
     def id(self) -> str:
-        """Its webhook-id."""
+        """The message's webhook-id."""
         return self.headers["webhook-id"]
 
     @property
     def event(self) -> Any:
-        """Its content."""
+        """The message's content."""
         return json.loads(self.body)
 
 

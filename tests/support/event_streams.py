@@ -64,7 +64,7 @@ class Follower:
     end: Any = None
 
     def connect(self, most: int | None = None) -> None:
-        """Open the stream and read it to its end, or until so many events with an id have come."""
+        """Open the stream and read it to its end, or until it has brought so many events with an id."""
         self.connections += 1
         headers = {"Last-Event-ID": self.came[-1].id or ""} if self.came else {}
         with self.http.stream("GET", self.path, headers=headers, timeout=60) as answer:
@@ -90,7 +90,7 @@ class Follower:
     def follow(
         self, seconds: float = 60, *, cut_each: bool = False, meanwhile: Callable[[], object] | None = None
     ) -> Any:
-        """Reconnect until the end has come, and return its task. With `cut_each` leave after each event."""
+        """Reconnect until the end is there, and return its task. With `cut_each` leave after each event."""
         deadline = time.monotonic() + seconds
         while self.end is None:
             assert time.monotonic() < deadline, f"no end within {seconds} s: {self.came[-1:]}"

@@ -29,7 +29,7 @@ class Behaviour:
 
     @property
     def label(self) -> str:
-        """Its name in the ledger, such as `ok` or `status 429`."""
+        """The behaviour's name in the ledger, such as `ok` or `status 429`."""
         return f"status {self.status_code}" if self.kind == "status" else self.kind
 
 

@@ -228,5 +228,5 @@ def outputs(*positions: int, level: int = 0) -> list[Output]:
 
 
 def failures(*positions: int, final: bool = False) -> list[FailedCall]:
-    """Chunks whose second call has failed, of which one counts."""
+    """Chunks whose second call has failed. One failure of each counts."""
     return [FailedCall(CallKey(0, position), Tried(1, 2), final, FAILURE) for position in positions]

@@ -324,7 +324,7 @@ def test_an_environment_that_is_not_there_is_named(clone: Path):
 
 @pytest.mark.parametrize(("name", "least"), SECRETS.items())
 def test_a_secret_is_what_the_worker_takes(name: str, least: int):
-    """Both have the same shortest length, and neither accepts a space."""
+    """`doctor` and the Worker agree on the shortest secret, and neither accepts a space."""
     for value, is_taken in (
         ("x" * least, True),
         ("x" * least + " y", False),

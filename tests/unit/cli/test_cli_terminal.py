@@ -222,7 +222,10 @@ def test_ctrl_c_while_watching_leaves_the_task_running(fake: FakeApi):
 
 
 def test_an_interrupt_while_the_program_ends_changes_no_status(fake: FakeApi):
-    """Python drops its handlers before it ends. A second Ctrl-C at that moment once gave status -2 instead of 130."""
+    """A second Ctrl-C while Python exits does not change the status.
+
+    Python drops its handlers before it ends. On a busy machine that once gave status -2 instead of 130.
+    """
     program = (
         "import atexit, os, signal\n"
         "from onceover_cli.main import run\n"

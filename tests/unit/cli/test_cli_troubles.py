@@ -49,7 +49,10 @@ class Screen:
 
 @pytest.mark.parametrize("kind", ["dumb", "xterm"])
 def test_no_terminal_obeys_what_a_model_writes(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """This includes a dumb terminal, which may be an editor's shell that does obey. Words keep their order."""
+    """No terminal gets control characters, not even a dumb one, which may be an editor's shell.
+
+    Words keep their order.
+    """
     screen = Screen()
     monkeypatch.setattr(sys, "stdout", screen)
     monkeypatch.setenv("TERM", kind)
@@ -59,7 +62,7 @@ def test_no_terminal_obeys_what_a_model_writes(kind: str, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("arguments", [["status", TASK_ID], ["status", TASK_ID, "-o", "json"], ["--help"]])
 def test_a_full_disk_is_said_without_a_traceback(arguments: list[str], fake: FakeApi) -> None:
-    """The status is 1, because the output is nowhere."""
+    """A full disk gives status 1 and no traceback, because the output is nowhere."""
     fake.on("GET", PATH, task())
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(

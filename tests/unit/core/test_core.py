@@ -95,7 +95,7 @@ def test_lists_are_separated_by_commas():
 
 
 def test_all_bad_variables_are_named_at_once():
-    """Each has its own sentence. A bad variable causes no second fault that only follows from it."""
+    """All bad variables are named, each in its own sentence. One causes no second fault that only follows from it."""
     bad = {"AI_PROVIDER": "gpt", "AI_TIMEOUT_SECONDS": "500", "LEASE_SECONDS": "never", "CORS_ORIGINS": "*"}
     with pytest.raises(ConfigurationFaults) as caught:
         load(bad.get)

@@ -87,7 +87,7 @@ def test_what_follows(says: str, facts: dict[str, int], verdict: Verdict):
 
 
 def test_the_pauses_between_counted_failures():
-    """They are those of the contract, a sixth of each is jitter, and all of them fit into a quarter of an hour."""
+    """The pauses are those of the contract, with a sixth of jitter, and all fit into a quarter of an hour."""
     longest = [pause_seconds(counted, 1.0) for counted in range(1, limits.FAILURES_COUNTED_MOST)]
     shortest = [pause_seconds(counted, 0.0) for counted in range(1, limits.FAILURES_COUNTED_MOST)]
     assert longest == [4, 8, 16, 32, 64, 128, 160, 160, 160]

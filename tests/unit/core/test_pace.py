@@ -45,7 +45,7 @@ def test_a_quick_no_does_not_make_the_database_fast():
 
 
 def test_pauses_double_up_to_their_most():
-    """This applies between announcements without a started call, and between runs that start nothing."""
+    """Pauses between announcements in vain, and between runs that start nothing, double up to a limit."""
     assert [start_pause_seconds(row) for row in (1, 2, 3, 5, 6, 99)] == [1, 2, 4, 16, 30, 30]
     assert [idle_seconds(runs) for runs in (0, 1, 2, 6, 7, 99)] == [5, 10, 20, 320, 600, 600]
 
@@ -79,7 +79,7 @@ def test_a_call_that_has_ended_earns_two_writes():
 
 
 def test_a_write_that_could_not_wait_is_paid_for_later():
-    """Below zero, the bucket fills up at the usual rate."""
+    """A write beyond the allowance brings the bucket below zero. It then fills up at the usual rate."""
     bucket = WriteBucket(0, 0)
     bucket.spend(0)
     assert bucket.ready_at(0) == pytest.approx(60)

@@ -170,7 +170,7 @@ def test_good_urls_are_taken(url: str):
 
 @pytest.mark.parametrize("url", HOSTILE)
 def test_hostile_urls_are_refused(url: str):
-    """They are refused with loopback allowed, too."""
+    """Hostile URLs are refused, even if loopback is allowed."""
     assert refusal(url) is not None
     loopback = url.lower() in {"https://127.0.0.1/", "https://localhost/", "https://[::1]/"} and url == url.lower()
     assert (refusal(url, loopback=True) is None) == loopback
@@ -186,7 +186,7 @@ def test_the_corpus_is_large_enough():
     ["http://127.0.0.1:9000/hook", "http://localhost/", "https://localhost:1/x?y", "http://[::1]:65535/"],
 )
 def test_loopback_is_allowed_where_the_deployment_says_so(url: str):
-    """This machine is accepted on any port, with TLS or without."""
+    """If the deployment allows loopback, this machine is accepted on any port, with TLS or without."""
     assert refusal(url, loopback=True) is None
     assert refusal(url) is not None
 

@@ -99,7 +99,7 @@ def test_the_limits_of_the_documents_are_those_of_the_code():
 
 
 def test_the_readme_has_the_figures_of_the_performance_page():
-    """Its figures of speed and submissions stand in docs/performance.md, in both languages."""
+    """The README's figures of speed and submissions stand in docs/performance.md, in both languages."""
     known = set(re.findall(r"\d+\.\d+", (ROOT / "docs" / "performance.md").read_text()))
     for name, items in (("README.md", ("Speed", "Submitting")), ("README.zh-CN.md", ("速度", "提交"))):
         for item in items:
@@ -112,7 +112,7 @@ def test_the_readme_has_the_figures_of_the_performance_page():
 
 
 def test_the_readme_has_every_promise():
-    """Eight promises, in both languages, in the same order."""
+    """The README has eight promises, in both languages, in the same order."""
     for name in ("README.md", "README.zh-CN.md"):
         assert re.findall(r"^(\d)\. \*\*", (ROOT / name).read_text(), re.MULTILINE) == list("12345678")
 
@@ -159,7 +159,7 @@ def test_every_module_and_variable_that_a_document_names_is_there():
 
 
 def test_the_readme_is_short_and_says_what_it_is_first():
-    """It has at most 140 lines, with the name first and the picture of the architecture."""
+    """The README has at most 140 lines, with the name first and the picture of the architecture."""
     text = README.read_text()
     assert len(text.splitlines()) <= 140
     assert text.startswith("# onceover\n\nonceover is ")

@@ -44,7 +44,7 @@ def test_the_runbook_has_fifteen_entries_at_least() -> None:
 
 @pytest.mark.parametrize("title", entries())
 def test_the_test_that_provokes_an_entry_exists(title: str) -> None:
-    """It is a test of this repository, and no two entries have the same one."""
+    """The test named by an entry exists in this repository, and no two entries name the same one."""
     named = re.findall(r"^- \*\*Provoked by\*\*: `(tests/[\w/]+\.py)::(test_\w+)`$", entries()[title], re.MULTILINE)
     ((path, name),) = named
     assert name in named_in(ROOT / path)

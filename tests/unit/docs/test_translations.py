@@ -38,7 +38,7 @@ pairs = pytest.mark.parametrize(("english", "chinese"), PAIRS, ids=lambda path: 
 
 @pairs
 def test_the_sections_are_the_same(english: Path, chinese: Path) -> None:
-    """The same number of headings, of the same levels in the same order; of items, checks and rows of tables."""
+    """A translation has the same headings in number, level and order, and as many items, checks and rows of tables."""
     for pattern in (r"^(#+) ", r"^(\d+\.|-(?: \[ \])?) "):
         assert re.findall(pattern, prose(chinese), re.MULTILINE) == re.findall(pattern, prose(english), re.MULTILINE)
     assert cells(chinese) == cells(english)

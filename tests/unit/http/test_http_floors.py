@@ -36,7 +36,7 @@ def chain(path: Path) -> tuple[str, ...]:
 
 @cache
 def chain_in_room(path: Path) -> tuple[str, ...]:
-    """The same within a package."""
+    """The longest chain of imports from a module within its package."""
     below = [one for one in sorted(imported(path)) if one.parent == path.parent]
     return (path.stem, *max(map(chain_in_room, below), key=len, default=()))
 

@@ -112,7 +112,7 @@ def key(name: str = "a", expires_at: int | None = None) -> Key:
 
 
 def test_a_key_is_remembered_from_the_time_of_asking() -> None:
-    """It is remembered for KEY_CACHE_SECONDS, no longer. After a clock went back it is not found."""
+    """A key is remembered for KEY_CACHE_SECONDS, no longer. After a clock went back it is not found."""
     cache = KeyCache()
     cache.remember(b"a", key(), asked_at=100, revision=0)
     assert cache.find(b"a", 100 + limits.KEY_CACHE_SECONDS - 0.001, 0) == key()
@@ -159,7 +159,7 @@ def test_a_forgotten_key_stays_forgotten() -> None:
 
 
 class Probed(DemoProvider):
-    """A provider that counts its probes, each of which takes a while, fails or never ends."""
+    """A provider that counts its probes. Each probe takes a while, fails or never ends."""
 
     def __init__(self) -> None:
         self.probes = 0

@@ -106,7 +106,7 @@ def test_an_openai_shaped_result_is_read() -> None:
     ],
 )
 def test_a_result_without_text_is_malformed(result: object) -> None:
-    """Any other shape is a bad reply, which may be better the next time."""
+    """A result of an unknown shape is malformed, and the call is worth another try."""
     assert type(failure(result)) is errors.ModelReplyMalformed
 
 
@@ -165,7 +165,7 @@ WINDOW = "The estimated number of input tokens (155740) exceeded this model cont
     ],
 )
 def test_a_request_that_can_never_pass_is_refused_at_once(said: str) -> None:
-    """This applies to a text beyond the context window, by code or only by words, and to an unlisted code's faults."""
+    """A request beyond the context window, by code or only by words, is refused at once; so is an unlisted code's."""
     assert type(failure(RuntimeError(said))) is errors.ModelRefused
 
 

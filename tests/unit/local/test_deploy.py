@@ -81,7 +81,7 @@ STARTS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("env", ENVIRONMENTS)
 @pytest.mark.parametrize("start", STARTS)
 def test_every_start_ends_in_the_right_state(start: str, env: str, tmp_path: Path) -> None:
-    """One run is enough. A second one creates nothing and changes only the version, and others' things stay."""
+    """From every start one run is enough. A second one changes only the version, and others' things stay."""
     account = CloudAccount(tmp_path / "account.json")
     account.state.update(json.loads(json.dumps(STARTS[start])))
     before = json.loads(json.dumps(account.state))
@@ -278,7 +278,7 @@ def test_a_public_log_has_no_names(variable: str | None, tmp_path: Path, monkeyp
 
 
 def test_a_token_that_may_not_list_accounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Such a token can deploy once the account is named."""
+    """A token that may not list accounts can deploy once the account is named."""
     account = CloudAccount(tmp_path / "account.json")
     account.refuse("whoami", "Unauthorized to access requested resource [code: 9109]")
     with pytest.raises(Failed) as failed:
@@ -291,7 +291,7 @@ def test_a_token_that_may_not_list_accounts(tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.parametrize("env", ENVIRONMENTS)
 def test_a_dry_run_changes_nothing(env: str, tmp_path: Path) -> None:
-    """It names each step with its command, builds the upload, and leaves the account unchanged."""
+    """A dry run names each step with its command, builds the upload, and leaves the account unchanged."""
     account = CloudAccount(tmp_path / "account.json")
     said = run(account, env, shape=Shape(dry_run=True))
     assert f"npx wrangler d1 create onceover --env={env}" in said

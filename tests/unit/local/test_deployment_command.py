@@ -128,7 +128,7 @@ def test_a_deployment_without_a_key_ends_with_the_trial(
 def test_a_deployment_with_a_key_offers_no_trial(
     operator: Operator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """In this case `doctor` has run the task already."""
+    """A deployment with a key offers no trial, because `doctor` has run the task already."""
     monkeypatch.setenv("ONCEOVER_KEY", "oo_key")
     assert operator.make("deploy") == 0
     assert "--task" not in capsys.readouterr().out
@@ -170,7 +170,7 @@ def values(operator: Operator) -> dict[str, str]:
 
 
 def test_secrets_are_asked_for(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each is asked for without being shown.
+    """Each secret is asked for without being shown.
 
     An empty answer keeps the present value. No value is printed or an argument.
     """
@@ -223,7 +223,7 @@ def test_secrets_come_from_standard_input(operator: Operator) -> None:
 
 
 def test_a_secret_is_generated_once(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
-    """It is shown to nobody, and a second run does not replace it."""
+    """A generated secret is not shown, and a second run does not replace it."""
     operator.make("deploy")
     assert operator.make("secrets", "", "--generate", "WEBHOOK_KEY") == 0
     (value,) = values(operator).values()
@@ -247,7 +247,7 @@ BAD_VALUES = [
 def test_a_value_that_the_worker_refuses_is_not_set(
     way: str, name: str, value: str, said: str, operator: Operator, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Such a value would make every request fail with 500.
+    """A value that would make every request fail with 500 is not set.
 
     The other values are not set either, and no value is shown.
     """
@@ -270,7 +270,7 @@ def test_a_value_that_the_worker_refuses_is_not_set(
 
 
 def test_a_secret_is_rotated(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
-    """It replaces the present one and is shown to nobody. The output says what to do at the receivers."""
+    """A new secret replaces the present one and is not shown. The output says what to do at the receivers."""
     operator.make("deploy")
     assert operator.make("secrets", "", "--rotate", "WEBHOOK_KEY") == 2
     assert "--generate WEBHOOK_KEY sets it" in capsys.readouterr().err
@@ -372,7 +372,7 @@ def test_a_failed_deployment_prints_the_way_back(operator: Operator, capsys: pyt
 
 @pytest.mark.parametrize("target", ["deploy", "secrets", "bundle", "version"])
 def test_an_unknown_environment(target: str, operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
-    """It ends with status 2 and the existing names, before the account is asked."""
+    """An unknown environment gives status 2 and the existing names, before the account is asked."""
     assert operator.make(target, "fre") == 2
     assert "unknown ENV=fre; there are direct, free" in capsys.readouterr().err
     assert operator.account.state["calls"] == []

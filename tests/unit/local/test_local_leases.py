@@ -40,7 +40,7 @@ def begun(bench: StoreBench) -> Claim:
 
 
 def test_a_task_of_a_former_start_goes_on_at_once(bench: StoreBench):
-    """Its lease is over, the sweep finds it, and the next claim puts the calls that were out in doubt."""
+    """After a restart the old leases are over, the sweep finds the tasks, and new claims put open calls in doubt."""
     claim = begun(bench)
     restart(bench)
     assert bench.run(bench.store.due(10)).idle == [TASK]

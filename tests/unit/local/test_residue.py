@@ -79,7 +79,7 @@ def test_a_database_in_use_is_left_alone_with_a_warning(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ):
-    """Another process's writer or reader prevents it: nothing is lost, and a warning says that the text is not gone."""
+    """Another process's writer or reader prevents the clearing: nothing is lost, and a warning is printed."""
     monkeypatch.setattr("local.residue._LOCK_SECONDS", 0.01)
     for statement in lock.split("; "):
         runtime.execute(statement).fetchall()

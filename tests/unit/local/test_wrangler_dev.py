@@ -94,7 +94,7 @@ def settle(wrangler: StandIn) -> list[int]:
 
 
 def test_a_task_is_done(wrangler: StandIn, api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
-    """It migrates, serves, waits for an answer of that environment, does a task, and leaves no process behind."""
+    """The command migrates, serves, waits for a right answer, does a task, and leaves no process behind."""
     api.on("POST", "/api/tasks", task())
     wrangler_dev.try_out("free", wrangler)
     assert "free: a task was done" in capsys.readouterr().out

@@ -460,7 +460,7 @@ def hold(task: ObjectBench, meanwhile: Callable[[], Any], after: float = 3.0) ->
 
 @pytest.mark.parametrize("chunks", [2, LONG])
 def test_an_object_that_is_told_lets_go_at_once(make, chunks: int):
-    """Its own calls and its lanes' calls are ended, and it forgets the task."""
+    """A notified object ends its own calls and its lanes' calls, and forgets the task."""
     task = make(chunks=chunks)
 
     async def end() -> None:

@@ -87,7 +87,7 @@ def test_a_word_that_comes_late_takes_none_back(bench: Bench):
 
 
 def test_within_the_quiet_time_only_an_end_is_told(bench: Bench):
-    """Other reports wait until the quiet time is over, so a quick task costs no more reads than before."""
+    """Within the quiet time only an end is reported, so a quick task costs no more reads than before."""
     assert bench.heard(Mark(1, 4), (1.0, bench.wrote(1, 5)), quiet=6.0) == (True, 6.0)
     ends = (2.0, bench.wrote(1, 9, ended=True))
     assert bench.heard(Mark(1, 5), (1.0, bench.wrote(1, 6)), ends, quiet=6.0) == (True, 2.0)
@@ -103,7 +103,7 @@ def test_nobody_is_held_by_an_object_that_does_not_work(bench: Bench):
 
 
 def test_nobody_is_held_for_long(bench: Bench):
-    """This limit applies however long the caller would wait."""
+    """An object holds no caller beyond its limit, however long the caller would wait."""
     assert bench.heard(Mark(1, 4), seconds=9.0) == (False, 9.0)
     assert bench.heard(Mark(1, 4), seconds=1e9) == (False, limits.WAIT_SECONDS_MOST)
 

@@ -204,7 +204,7 @@ def test_a_coordinator_goes_on_with_what_an_earlier_deployment_has_stored(
 
 
 def test_a_lane_that_gives_no_answer_in_time_is_lost(storage: Storage) -> None:
-    """Its group is given up after the calls' own time and the way there and back. The lane is never used again."""
+    """A silent lane's group is given up after the calls' own time and the way. The lane is never used again."""
     loop = Loop(max_steps=1_000)  # type: ignore[abstract]
     made = Coordinator(storage, Lanes(), lambda: NOW_MS, Log(lambda _line: None))
     with pytest.raises(TimeoutError):

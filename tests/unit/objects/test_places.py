@@ -167,7 +167,7 @@ def test_a_backlog_keeps_nobody_elses_task_waiting(deploy, minutes: int):
 
 
 def test_a_place_goes_to_the_tenant_with_the_fewest_then_to_the_oldest_task(deploy):
-    """This is so in whatever order tasks came, and however late each is checked."""
+    """A place goes to the tenant with the fewest places, then to its oldest task, in whatever order tasks came."""
     made = deploy(4)
     first = made.submit(4, "a")
     kept = {tenant: made.submit(3, tenant) for tenant in ("c", "a", "b")}

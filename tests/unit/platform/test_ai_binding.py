@@ -102,7 +102,7 @@ def test_a_call_that_is_cancelled_is_aborted() -> None:
 
 
 def test_a_runtime_that_overlooks_signals_is_waited_for_a_moment_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Then the call is abandoned."""
+    """If the runtime ignores the signal, the call is abandoned after a moment."""
     monkeypatch.setattr(ai, "_ABORT_SECONDS", 0.01)
     with pytest.raises(errors.ModelTimeout):
         asyncio.run(asyncio.wait_for(provider(Ai(deaf=True), 0.01).infer(CALL), 60))

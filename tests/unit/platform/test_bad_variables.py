@@ -96,7 +96,10 @@ def deployment() -> Iterator[Deployment]:
 
 @pytest.mark.parametrize("queue", [QUEUE, DEAD_LETTERS])
 def test_messages_are_put_off_and_end_in_no_dead_letter(deployment: Deployment, queue: str) -> None:
-    """They come again after a while. The last delivery is given up, and the sweep has the task. Nothing is written."""
+    """Messages come again after a while.
+
+    The last delivery is given up, and the sweep has the task. Nothing is written.
+    """
     messages = [Message(attempts) for attempts in range(1, limits.QUEUE_DELIVERIES + 1)]
     batch: Any = SimpleNamespace(queue=queue, messages=messages)
     asyncio.run(Default(deployment.ctx, deployment.env).queue(batch))
@@ -116,7 +119,10 @@ def test_the_cron_trigger_fails_and_takes_nothing_on(deployment: Deployment) -> 
 
 
 def test_an_object_comes_back_for_its_task(deployment: Deployment) -> None:
-    """Its alarm raises nothing, since the platform would repeat it six times and then drop it. It is set again."""
+    """An object's alarm raises nothing and is set again.
+
+    If it raised, the platform would repeat it six times and then drop it.
+    """
     made = AIProcessor(deployment.ctx, deployment.env)
     asyncio.run(made.alarm())
     assert deployment.storage.values["task"] == TASK

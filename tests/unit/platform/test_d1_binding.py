@@ -62,7 +62,7 @@ def database(js: JsDatabase) -> Any:
 
 
 def test_a_call_crosses_over_twice_a_statement_and_once_whatever_comes_back():
-    """Its parameters go with the statement. A hundred rows of answer are one text."""
+    """A statement crosses over with its parameters, and a hundred rows of answer as one text."""
     js = JsDatabase([{"id": HOSTILE, "none": None, "number": 2**53 - 1, "half": 0.5}] * 100)
     d1 = database(js)
     statements = [d1.prepare("SELECT ?1, ?2").bind(HOSTILE, None), d1.prepare("SELECT 1")]
@@ -75,5 +75,5 @@ def test_a_call_crosses_over_twice_a_statement_and_once_whatever_comes_back():
 
 @pytest.mark.parametrize("value", [None, True, HOSTILE, 2**53 - 1, 0.1, [], {"a": [{"b": None}]}])
 def test_a_value_crosses_over_and_back(value: object):
-    """This is tested for everything that JSON can express."""
+    """Every value that JSON can express crosses over and back."""
     assert from_javascript(into_javascript(value)) == value

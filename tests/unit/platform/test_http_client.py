@@ -208,7 +208,10 @@ def test_a_request_costs_two_promises_and_no_look_up(browser: Browser):
     ],
 )
 def test_a_reply_that_says_that_it_is_short_is_read_at_once(browser: Browser, headers: dict[str, str], reads: int):
-    """Other replies are read part by part, because a compressed one may have any length."""
+    """A reply that states a short length is read at once.
+
+    Others are read part by part, since they may be compressed.
+    """
     browser.headers = headers
     browser.parts = [b"one ", b"two"]
     browser.answer = lambda promise: promise.resolve(browser.response())

@@ -120,6 +120,6 @@ def test_a_group_has_the_calls_of_its_paths(group: catalogue.Group):
 
 
 def test_a_path_is_in_one_group():
-    """So a request imports one group, and `Allow` names every method of the path."""
+    """A path is in one group, so a request imports one group, and `Allow` names every method of the path."""
     paths = [path for group in catalogue.GROUPS for path in group.paths]
     assert len(set(paths)) == len(paths)

@@ -85,7 +85,7 @@ def test_no_timer_of_javascript_that_nobody_can_clear():
 
 
 def test_every_task_that_is_cancelled_is_awaited():
-    """It is awaited later in the function that cancels it, or in another one that the list above names."""
+    """A cancelled task is awaited later in the same function, or in another one that the list above names."""
     found = {(name, *one) for name, text in sources().items() for one in left_alone(text)}
     assert found == AWAITED_ELSEWHERE.keys()
 

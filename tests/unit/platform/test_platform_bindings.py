@@ -83,7 +83,7 @@ def wait(awaitable: Awaitable[Any]) -> Any:
 
 
 def test_a_message_is_sent_as_javascript_has_it():
-    """Its body and its options are JavaScript objects, so JavaScript references no Python object."""
+    """A message's body and options are JavaScript objects, so JavaScript references no Python object."""
     sent: list[Any] = []
 
     async def send(*values: JsValue) -> None:
@@ -171,7 +171,7 @@ def test_an_answer_crosses_as_one_text():
 
 
 def test_what_an_object_throws_comes_through():
-    """It comes as the SDK's exception, since callers handle every exception."""
+    """An object's error comes as the SDK's exception, since callers handle every exception."""
     with pytest.raises(JsError):
         wait(bound(BATCH_COORDINATOR=JsObject()).coordinators.getByName(TASK).refuse())
 
@@ -228,7 +228,7 @@ def test_writes_with_no_await_between_them_are_under_way_together():
 
 
 def test_rows_of_an_objects_own_database_come_over_together():
-    """All rows come together, however many there are."""
+    """All rows of an object's own database cross over together, however many there are."""
     js = JsStorage()
     rows = storage_of(SimpleNamespace(storage=wrapped(js))).sql.exec("SELECT lane FROM out WHERE lane < ?", 3).toArray()
     assert rows == [{"lane": 1}, {"lane": 2}]

@@ -90,7 +90,10 @@ def test_only_base_classes_come_from_the_runtime_at_import():
 
 
 def test_no_module_asks_for_time_or_randomness_at_import():
-    """Nor does it use a thread, a file, or anything of asyncio, which would belong to the loop of that moment."""
+    """At import no module uses time, randomness, a thread, a file, or anything of asyncio.
+
+    Objects of asyncio would belong to the loop of that moment.
+    """
     assert {name: calls for name in MODULES if (calls := refused_calls((SRC / name).read_text()))} == {}
 
 
@@ -112,7 +115,7 @@ def test_no_module_asks_for_time_or_randomness_at_import():
     ],
 )
 def test_the_check_of_the_text_finds_what_it_is_for(text: str, calls: list[str]):
-    """It finds calls at the top, in class bodies, defaults, decorators and comprehensions, but not later ones."""
+    """The check finds calls at the top, in class bodies, defaults, decorators and comprehensions, but no later ones."""
     assert refused_calls(text) == calls
 
 

@@ -95,7 +95,7 @@ def test_an_object_holds_its_callers_as_long_as_they_ask(loop: HostedLoop, secon
 def test_a_request_waits_as_long_as_it_asks(
     make_loop: LoopMaker, monkeypatch: pytest.MonkeyPatch, near: str, seconds: float
 ):
-    """`?wait=` of an odd time ends on time, for a task whose end is far, whoever could report it."""
+    """A request with `?wait=` of an odd time ends on time, with every source of reports."""
     monkeypatch.setattr(api_bench, "Loop", make_loop)
     scene = Scene(near, seconds=60.0)
     assert scene.wait((0.0, scene.work), seconds=round(seconds, 4))["status"] in {"pending", "processing"}

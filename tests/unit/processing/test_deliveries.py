@@ -224,7 +224,7 @@ def test_an_end_that_lands_twice_is_told_once(bench: DeliveryBench):
 
 
 def test_a_task_that_is_put_back_and_ends_again_is_told_again(bench: DeliveryBench):
-    """It is another end with another id."""
+    """A second end after a retry is another end, with another id."""
     bench.submit()
     _fail(bench)
     bench.do(bench.store.retry(TASK, 0))
@@ -247,7 +247,7 @@ def test_what_its_invocation_did_not_send_the_sweep_sends(bench: DeliveryBench):
 
 
 def test_of_two_sweeps_one_sends(bench: DeliveryBench):
-    """Both find it due, and the fence lets only one claim it."""
+    """Two sweeps find a delivery due, and the fence lets only one claim it."""
     bench.submit()
     bench.finish(sends=False)
     bench.do(asyncio.sleep(61))
@@ -260,7 +260,7 @@ def test_of_two_sweeps_one_sends(bench: DeliveryBench):
 
 
 def test_a_record_under_an_older_fence_changes_nothing(bench: DeliveryBench):
-    """Its sender stood still for over a minute, and the next sender's record stays."""
+    """A sender that stood still for over a minute changes nothing: the next sender's record stays."""
     bench.submit()
     bench.finish(sends=False)
     stale = bench.store
@@ -288,7 +288,7 @@ FAILING: dict[AttemptFailure, Any] = {
 
 @pytest.mark.parametrize("failure", FAILING)
 def test_a_receiver_that_fails_is_asked_again_under_the_same_id(bench: DeliveryBench, failure: AttemptFailure):
-    """The message is repeated until it is accepted. No redirect is followed."""
+    """A message is repeated under the same id until it is accepted. No redirect is followed."""
     bench.courier.receiver = lambda _message: FAILING[failure]
     bench.submit()
     bench.finish()
@@ -382,7 +382,7 @@ def test_a_receiver_that_is_gone_is_disabled(bench: DeliveryBench):
 
 
 def test_a_receiver_that_never_answers_is_given_up_after_a_day(bench: DeliveryBench):
-    """There are about ten attempts, the last one after a day."""
+    """A receiver that never answers gets about ten attempts, the last one after a day."""
     bench.courier.receiver = lambda _message: 500
     bench.submit()
     bench.finish()

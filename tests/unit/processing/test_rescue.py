@@ -115,7 +115,7 @@ def test_no_call_starts_when_the_answer_is_out(made: Polls):
 
 
 def test_a_call_that_outlasts_the_poll_is_cut_and_in_doubt(made: Polls):
-    """It is on the bill and counts as an attempt.
+    """A call that outlasts its poll is on the bill and counts as an attempt.
 
     After MAX_ATTEMPTS of them the task has failed: polls do not last for ever.
     """
@@ -150,7 +150,7 @@ def test_many_polls_at_once_work_once(made: Polls):
 
 
 def test_a_poll_that_does_not_wait_makes_no_call(made: Polls):
-    """It only sends, once a minute at most."""
+    """A poll without a wait makes no call: it only sends the task off, once a minute at most."""
 
     async def story() -> None:
         await asyncio.sleep(made.bench.settings.lease_seconds + LATE_SECONDS)

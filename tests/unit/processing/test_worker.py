@@ -46,9 +46,9 @@ def make():
 @pytest.mark.parametrize("lanes", [False, True])
 @pytest.mark.parametrize("own", [9, None])
 def test_every_call_asks_what_the_task_asks(make, own: int | None, lanes: bool):
-    """This holds for chunks and merges, by the worker or by lanes.
+    """Every call has the task's options: for chunks and merges, by the worker or by lanes.
 
-    Without a limit of the task, the deployment's applies.
+    Without a token limit of the task, the deployment's applies.
     """
     bench = make(max_output_tokens=70)
     asked = TaskOptions(reduce=Reduce.MERGE, max_output_tokens=own, temperature=0.5, model_options={"seed": 1})

@@ -23,7 +23,7 @@ def parts(text: str) -> list[str]:
 
 @pytest.mark.parametrize("name", _NAMES)
 def test_an_example_is_a_clean_text_of_some_length(name: str) -> None:
-    """At least 20 KB, line feeds only, NFC, one line end at the end."""
+    """An example has at least 20 KB, line feeds only, NFC, and one line end at the end."""
     text = read(name)
     assert len(text.encode("utf-8")) >= 20_000
     assert not {"\r", "\t", "\ufeff"} & set(text)
@@ -35,7 +35,7 @@ def test_an_example_is_a_clean_text_of_some_length(name: str) -> None:
     ("name", "expected"), [("english.txt", (4543, 8852, 14614, 18383, 24339, 29623)), ("chinese.txt", (5905, 9403))]
 )
 def test_an_example_splits_as_the_readme_shows(name: str, expected: tuple[int, ...]) -> None:
-    """It gives more than one chunk at the default size, cut before chapters or after paragraphs, with no text lost."""
+    """An example gives more than one chunk, cut before chapters or after paragraphs, with no text lost."""
     text = read(name)
     assert cuts(text, _DEFAULT_MAX_CHARS) == expected
     assert "".join(parts(text)) == text

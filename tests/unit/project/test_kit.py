@@ -123,7 +123,7 @@ def test_no_lock_file_of_uv_is_committed():
 
 
 def test_the_workflow_runs_what_everyone_can_run():
-    """It runs .ci/run, and the report of coverage. It may only read, and names each action by a commit's digest."""
+    """The workflow runs .ci/run, and the report of coverage. It may only read, and names each action by a digest."""
     text = read(".github/workflows/ci.yml")
     workflow = yaml.safe_load(text)
     assert workflow["permissions"] == {"contents": "read"}
@@ -140,7 +140,7 @@ def test_the_workflow_runs_what_everyone_can_run():
 
 @pytest.mark.parametrize("name", ["bug", "feature"])
 def test_the_issue_forms_are_forms(name: str):
-    """Each has what GitHub requires of a form. Every question has a label and a unique id."""
+    """Each issue form has what GitHub requires. Every question has a label and a unique id."""
     form = yaml.safe_load(read(f".github/ISSUE_TEMPLATE/{name}.yml"))
     assert form["name"]
     assert form["description"]

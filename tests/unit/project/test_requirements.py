@@ -52,7 +52,7 @@ def test_every_package_is_exact_has_digests_and_no_address(name: str) -> None:
 
 
 def test_the_packages_of_npm_have_digests_and_no_address() -> None:
-    """The same applies to package-lock.json."""
+    """package-lock.json has a digest and no address for each package."""
     packages = json.loads(install.NPM_LOCK.read_text("utf-8"))["packages"]
     assert not [name for name, package in packages.items() if "resolved" in package]
     assert not [name for name, package in packages.items() if name and "integrity" not in package]

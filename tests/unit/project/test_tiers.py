@@ -71,7 +71,7 @@ def records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_part_that_has_passed_is_passed_over(records: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It runs again if it failed, if the files changed, or on request."""
+    """A part that has passed runs again only if the files changed, or on request."""
     counted = part(f"open({str(records / 'count')!r}, 'a').write('x')")
     failing = part("raise SystemExit(3)", "two")
     for judged, again in (("a", False), ("a", False), ("b", False), ("b", True)):

@@ -115,7 +115,7 @@ def test_a_lease_is_over_at_its_time(table: Table, off: int) -> None:
 
 @AROUND
 def test_a_lease_that_is_over_is_shown_as_over(table: Table, off: int) -> None:
-    """The same millisecond decides whether a task is shown as being worked on."""
+    """A task is shown as being worked on up to the same millisecond that ends its lease."""
     table.held(lease_until=NOW + off, rest_until=0)
     assert bool(table.ask(views.TASKS, task_keys=as_json([TASK]))[0]["live"]) == (off > 0)
 
@@ -168,14 +168,14 @@ def test_a_dead_letter_ends_what_is_due(table: Table, off: int) -> None:
 
 @AROUND
 def test_a_dead_letter_does_not_end_what_somebody_works_on(table: Table, off: int) -> None:
-    """Nor does it end one whose worker's lease has a millisecond left."""
+    """A dead letter does not end a task whose worker's lease has a millisecond left."""
     table.held(lease_until=NOW + off, rest_until=0)
     assert table.run(table.store.dead_letter(TASK, Failure(DEADLINE_EXCEEDED, "x", True), RETENTION_MS)) == (off <= 0)
 
 
 @pytest.mark.parametrize(("announced_off", "left"), [(-2_001, -1), (-2_000, 0), (-500, 1_500), (700, 2_000)])
 def test_how_long_announced_calls_may_start(table: Table, announced_off: int, left: int) -> None:
-    """It is the window minus the time that has passed, and no more than the window if the clock went back."""
+    """Announced calls may start for the rest of the window, and no longer than the window if the clock went back."""
     table.held(announced_at=NOW + announced_off, start_ms=2_000)
     (found,) = table.ask(ending.START_WINDOW, task_key=TASK, lanes_from_chunks=1_000)
     assert found["left_ms"] == left
@@ -183,7 +183,7 @@ def test_how_long_announced_calls_may_start(table: Table, announced_off: int, le
 
 @AROUND
 def test_a_repetition_joins_what_came_within_its_window(table: Table, off: int) -> None:
-    """This includes the last millisecond. A submission before that is another wish."""
+    """A repetition joins a submission in the last millisecond of its window. An earlier one is another wish."""
     table.write(
         "submissions", id="local:r:1", task_id="local:a", digest='{"0": "local:a"}', expires_at=NOW - 300 + 9_000 + off
     )
@@ -223,7 +223,7 @@ def test_a_task_that_was_just_sent_off_is_left_alone_for_a_minute(table: Table, 
 
 @AROUND
 def test_a_task_that_is_not_due_is_not_taken_on(table: Table, off: int) -> None:
-    """Another worker has put its check off since it was found."""
+    """A task whose check was put off after it was found is not taken on."""
     table.pending(wake_at=NOW + off)
     taken = table.ask(sweep.REDISPATCH, task_keys=as_json([TASK]), apart_ms=LATE_MS, delay_ms=1_000, doublings_most=2)
     assert bool(taken) == (off <= 0)
@@ -328,7 +328,7 @@ def endpoint(table: Table, **columns: Any) -> None:
 
 @AROUND
 def test_an_old_secret_signs_until_its_time(table: Table, off: int) -> None:
-    """Both the view of the endpoint and the sender of a message use this time."""
+    """An old secret is shown and signs up to the same millisecond."""
     table.ended()
     endpoint(table, old_secret_until=NOW + off)
     for found in (table.ask(webhooks.ENDPOINT, endpoint=ENDPOINT), outbox(table)):
@@ -388,7 +388,7 @@ def test_what_a_failure_does_to_an_endpoint(
 def test_an_attempt_that_began_in_a_pause_does_not_count(
     table: Table, paused_off: int, asked_ms: int, failures: int
 ) -> None:
-    """This is so even if the pause is over when it fails. A pause that it asks for still counts."""
+    """A failure begun in a pause does not count, even if the pause is over by then. A pause that it asks for does."""
     endpoint(table, failures=3, paused_at=NOW - 9_000, paused_until=NOW + paused_off)
     values = {"breaker": 9, "pause_ms": 1_000, "pause_most_ms": 5_000}
     table.ask(webhooks.NOTE_FAILURE, endpoint=ENDPOINT, began_at=NOW - 500, asked_ms=asked_ms, **values)
@@ -438,7 +438,7 @@ def test_an_endpoint_hears_of_what_ended_in_the_minute_before_it(table: Table, o
 
 @AROUND
 def test_a_delivery_is_taken_on_from_its_time_on(table: Table, off: int) -> None:
-    """It is claimed with the fence that was read, and once."""
+    """A delivery is claimed from its time on, with the fence that was read, and once."""
     table.ended()
     endpoint(table)
     outbox(table)
@@ -454,7 +454,7 @@ def test_a_delivery_is_taken_on_from_its_time_on(table: Table, off: int) -> None
 
 @pytest.mark.parametrize(("paused_off", "failures"), [(-1, 0), (0, 0), (1, 0), (0, 2), (0, 3), (0, 4)])
 def test_what_nobody_sent_is_put_away_while_its_endpoint_rests(table: Table, paused_off: int, failures: int) -> None:
-    """It waits until the end of the pause, if the breaker is open. Otherwise it must be sent."""
+    """An unsent delivery waits until the end of the pause if the breaker is open. Otherwise it must be sent."""
     table.ended()
     endpoint(table)
     outbox(table)
@@ -495,7 +495,7 @@ def test_a_task_is_erased_early_from_its_day_on(table: Table, off: int) -> None:
     ("most", "chunks_most", "found"), [(1, 100, 1), (2, 100, 2), (3, 100, 3), (3, 4, 2), (3, 1, 1)]
 )
 def test_early_erasure_is_bounded(table: Table, most: int, chunks_most: int, found: int) -> None:
-    """It is limited by tasks and by chunks. The first task is always erased."""
+    """Early erasure is limited by tasks and by chunks. The first task is always erased."""
     for name in ("local:a", "local:b", "local:c"):
         table.insert(name)
     table.give(status="cancelled", finished_at=NOW - 20_000)
@@ -505,7 +505,7 @@ def test_early_erasure_is_bounded(table: Table, most: int, chunks_most: int, fou
 
 @AROUND
 def test_sums_of_five_minutes_are_kept_for_two_days(table: Table, off: int) -> None:
-    """They are dropped at that millisecond. The sums since the beginning never are."""
+    """Sums of five minutes are dropped after exactly two days. The sums since the beginning never are."""
     kept_ms = round(limits.HISTORY_SECONDS * 1000)
     for at in (0, NOW - kept_ms + off):
         table.write("tallies", at=at, status="completed", route="queue")
@@ -537,7 +537,7 @@ def test_a_history_begins_after_its_first_millisecond(table: Table, off: int) ->
 
 @AROUND
 def test_a_fold_ends_before_this_very_millisecond(table: Table, off: int) -> None:
-    """Further ends may come in this millisecond, so it belongs to the next fold."""
+    """A fold leaves out the present millisecond, since further ends may come in it."""
     table.insert(TASK)
     table.give(status="cancelled", finished_at=NOW - 1 + off, wake_at=NOW - 1 + off + RETENTION_MS)
     (found,) = table.ask(tallies.FOLDABLE, kept_ms=as_json([RETENTION_MS]), most=10)
@@ -590,7 +590,7 @@ def test_outputs_are_read_at_once_up_to_a_size(table: Table, most_chars: int) ->
 
 
 def completed_of_three(table: Table, completed: str, walk_most: int) -> list[dict[str, Any]]:
-    """List the completed tasks of `local:a`, `local:b` and `local:c`, one of which is completed."""
+    """List the completed tasks of `local:a`, `local:b` and `local:c`. Exactly one of the three is completed."""
     for name in ("local:a", "local:b", "local:c"):
         table.insert(name)
     table.database.rows(

@@ -92,7 +92,7 @@ def test_a_retry_of_a_hundred_keeps_to_an_invocation_of_the_free_plan() -> None:
 
 
 def test_a_retry_on_the_paid_plan_sends_all_off_in_two_calls() -> None:
-    """One call finds the tasks, and one puts them back."""
+    """A bulk retry finds the tasks in one call and puts them back in another."""
     bench = StoreBench()
     tasks = keys(Status.FAILED, bench, limits.BULK_TASKS_MOST)
     sender = CountedSender()
@@ -113,7 +113,7 @@ def test_slow_sends_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_cancellation_of_a_hundred_takes_two_calls() -> None:
-    """One call finds the tasks, and one cancels them."""
+    """A bulk cancellation finds the tasks in one call and cancels them in another."""
     bench = StoreBench()
     keys(Status.PROCESSING, bench, limits.BULK_TASKS_MOST)
     made = bulk(bench, CountedSender())
@@ -193,7 +193,7 @@ def test_where_nothing_has_failed_no_limit_refuses() -> None:
 
 
 def test_a_retry_that_lands_late_changes_nothing() -> None:
-    """It names each task's generation, so a task that was put back and failed again is not put back by it."""
+    """A retry names each task's generation, so it does not put back a task that was put back and failed again."""
     bench = StoreBench()
     (key,) = keys(Status.FAILED, bench, 1)
     found = bench.run(bench.store.failed("t", ALL, None, 10, Conditions()))
@@ -204,7 +204,7 @@ def test_a_retry_that_lands_late_changes_nothing() -> None:
 
 
 def test_a_cancellation_that_lands_late_changes_nothing() -> None:
-    """A task that was cancelled and put back since then continues."""
+    """A late cancellation does not end a task that was cancelled and put back since then."""
     bench = StoreBench()
     (key,) = keys(Status.PENDING, bench, 1)
     found = bench.run(bench.store.going_on_in("t", ALL, None, 10))
@@ -227,7 +227,7 @@ def test_a_cancellation_of_pending_tasks_spares_one_that_was_claimed_meanwhile()
 
 
 def test_a_limit_that_was_reached_meanwhile_puts_nothing_back() -> None:
-    """All or none: what the tenant began between the two calls counts."""
+    """A retry puts back all tasks or none: what the tenant began between the two calls counts."""
     bench = StoreBench()
     keys(Status.FAILED, bench, 3)
     on = Conditions(tasks_in_flight_most=3)
@@ -264,7 +264,7 @@ def test_tasks_that_did_not_fail_are_not_read(counts: bool) -> None:
 
 @pytest.mark.parametrize("write", ["RETRY_ALL", "CANCEL_ALL", "RETRIED", "CANCELLED"])
 def test_writes_find_their_tasks_by_key(write: str) -> None:
-    """None of them scans the table."""
+    """None of the bulk writes scans the table."""
     bench = StoreBench()
     statement = getattr(sql, write)
     values: dict[str, Any] = dict.fromkeys(statement.parameters, 1) | {"generations": '{"t:1": 0}'}

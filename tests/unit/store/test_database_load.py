@@ -136,7 +136,7 @@ def test_a_probe_that_made_no_call_is_given_back() -> None:
 
 
 def test_who_was_refused_gives_no_probe_back() -> None:
-    """Another request's probe is out, or the next one is not yet due."""
+    """A refused request gives no probe back: another request's probe is out, or the next one is not yet due."""
     load = DatabaseLoad()
     call(load, 0, 6)
     assert not load.admits(6)

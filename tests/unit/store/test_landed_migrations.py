@@ -29,7 +29,7 @@ def landed() -> dict[str, str]:
 
 
 def test_no_landed_migration_was_edited() -> None:
-    """Each has the digest that LANDED has, and none was removed."""
+    """Each landed migration has the digest that LANDED has, and none was removed."""
     digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in MIGRATIONS}
     assert {name: digests.get(name) for name in landed()} == landed()
 

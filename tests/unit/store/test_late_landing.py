@@ -162,7 +162,7 @@ def cancel(bench: StoreBench) -> Any:
 
 
 def test_a_cancellation_that_lands_after_a_retry_cancels_nothing(bench: StoreBench):
-    """The cancellation meant the previous generation."""
+    """A late cancellation meant the generation before the retry, so it cancels nothing."""
     claimed(bench)
     bench.database.fail(NETWORK_LOST, "later", limits.STORE_SENDS, passing=1)
     with pytest.raises(StoreUnavailable):
@@ -174,7 +174,7 @@ def test_a_cancellation_that_lands_after_a_retry_cancels_nothing(bench: StoreBen
 
 
 def test_a_retry_that_lands_after_the_task_has_ended_again_puts_nothing_back(bench: StoreBench):
-    """The retry meant the previous generation."""
+    """A late retry meant the previous generation, so it puts nothing back."""
     claimed(bench)
     cancel(bench)
     bench.database.fail(NETWORK_LOST, "later", limits.STORE_SENDS, passing=1)
@@ -213,7 +213,7 @@ def withdraw(bench: StoreBench) -> None:
 
 @pytest.mark.parametrize("end", [erase, withdraw])
 def test_a_submission_that_lands_late_brings_nothing_back(bench: StoreBench, end: Callable[[StoreBench], None]):
-    """It brings back no erased task, and none that its client believes refused."""
+    """A late submission restores neither an erased task nor one that its client believes refused."""
     submit_in_vain(bench)
     end(bench)
     assert not lands(bench)
@@ -334,7 +334,10 @@ class Silence(SqliteD1):
 
 @pytest.mark.parametrize("seconds", [limits.STORE_SECONDS, limits.STORE_SECONDS_OF_REQUEST])
 def test_a_call_that_is_never_answered_is_given_up(seconds: float):
-    """It is given up after its time, and not sent again at once, since that would add to the load."""
+    """A call without an answer is given up after its time.
+
+    It is not sent again at once, since that would add to the load.
+    """
     loop = Loop()  # type: ignore[abstract]
     silent = Silence()
     database = Database(silent, Meter(), seconds=seconds)

@@ -98,7 +98,7 @@ def test_a_worker_that_the_database_has_forgotten_changes_nothing(
 
 
 def test_the_worker_of_the_restored_database_goes_on(bench: StoreBench):
-    """It works between the other's writes, to the end, with only its own bill and outputs."""
+    """The present worker works on between the forgotten one's writes, with only its own bill and outputs."""
     forgotten, known = twins(bench)
     assert not bench.run(bench.store.step(forgotten, progress(forgotten, **FORGOTTEN), Continue(LEASE_MS)))
     assert bench.run(bench.store.stands(known))

@@ -172,7 +172,7 @@ def test_what_the_sweep_sent_off_counts(bench: StoreBench):
 
 
 def test_polls_bring_the_sweeps_look_nearer(bench: StoreBench):
-    """This is so however far the sweep has put it off."""
+    """A poll brings the sweep's check nearer, however far the sweep has put it off."""
     bench.insert()
     for times in range(limits.SENDS_IN_VAIN + 3):
         bench.pass_ms(LEASE_MS << (times + 1))
@@ -184,7 +184,7 @@ def test_polls_bring_the_sweeps_look_nearer(bench: StoreBench):
 
 
 def test_what_a_poll_just_sent_is_not_the_sweeps(bench: StoreBench):
-    """For a minute, or a shorter lease, it is not found or taken on, unless a sweep works on it itself."""
+    """For a minute, or a shorter lease, the sweep leaves alone what a poll has sent, unless it runs tasks itself."""
     bench.insert()
     bench.pass_ms(LEASE_MS + LATE_MS)
     for _ in range(limits.SENDS_IN_VAIN + 1):
@@ -208,7 +208,7 @@ def test_what_a_poll_just_sent_is_not_the_sweeps(bench: StoreBench):
 
 
 def test_a_deadline_that_passes_after_a_sending_is_seen_at_once(bench: StoreBench):
-    """In that time the sweep leaves the task alone, except for its deadline."""
+    """After a poll's sending the sweep leaves the task alone for a while, but not past its deadline."""
     bench.insert(deadline_ms=LEASE_MS + LATE_MS + 10)
     bench.pass_ms(LEASE_MS + LATE_MS)
     assert nudge(bench)
@@ -234,7 +234,7 @@ def test_a_task_that_no_route_takes_is_the_sweeps_at_once(bench: StoreBench):
     assert nudge(bench)
     claim = bench.claim()
     before = bench.row(KEY)
-    bench.run(bench.store.unsent(KEY))  # late: a worker has come
+    bench.run(bench.store.unsent(KEY))  # late: a worker has taken it
     assert bench.row(KEY) == before
     assert bench.step(claim)
 
@@ -274,7 +274,7 @@ def test_what_was_given_back_may_be_sent_by_a_poll_at_once(bench: StoreBench):
 
 
 def test_a_task_that_is_held_or_waits_or_has_ended_is_left_alone(bench: StoreBench):
-    """This covers a live lease, a delay that a worker asked for, a deadline that is over, and an end."""
+    """A poll sends off no task with a live lease, a worker's delay, a passed deadline or an end."""
     bench.insert()
     claim = bench.claim()
     bench.pass_ms(LEASE_MS - 1)
@@ -305,7 +305,10 @@ def test_a_dead_workers_task_is_late_a_minute_after_its_lease(bench: StoreBench)
 
 
 def test_after_two_sendings_in_vain_the_task_is_unanswered(bench: StoreBench):
-    """It is unanswered a minute after the second sending. A stand-in leaves it so, but a host that comes does not."""
+    """A task is unanswered a minute after the second sending in vain.
+
+    A stand-in leaves it so, but a host that comes does not.
+    """
     bench.insert()
     bench.pass_ms(LEASE_MS + LATE_MS)
     for _ in range(limits.SENDS_IN_VAIN):

@@ -63,7 +63,7 @@ def test_writes_share_a_segment_until_it_is_full(bench: StoreBench, monkeypatch:
 
 
 def test_a_write_that_is_sent_again_adds_nothing(bench: StoreBench, monkeypatch: pytest.MonkeyPatch):
-    """It adds nothing to its segment, and makes no new segment if it has filled its own."""
+    """A repeated write adds nothing to its segment, and makes no new segment if it has filled its own."""
     monkeypatch.setattr(limits, "SEGMENT_BYTES", 1)
     claim = bench.claim()
     told = progress(claim, outputs=outputs(0, 1), completed=2)

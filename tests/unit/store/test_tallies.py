@@ -204,7 +204,7 @@ def test_what_is_erased_is_counted_once(bench: StoreBench, folded: bool) -> None
 
 
 def test_a_task_that_is_erased_before_its_end_counts_as_cancelled(bench: StoreBench) -> None:
-    """It counts with its bill, and calls that are out are in doubt."""
+    """A task erased before its end counts with its bill, and calls that are out are in doubt."""
     bench.insert()
     claim = bench.claim()
     assert bench.step(claim, calls_settled=1, in_flight=[(0, 1)], outputs=outputs(0), completed=1)
@@ -215,7 +215,7 @@ def test_a_task_that_is_erased_before_its_end_counts_as_cancelled(bench: StoreBe
 
 @pytest.mark.parametrize("begun", [False, True])
 def test_a_withdrawn_submission_counts_if_somebody_has_worked_on_it(bench: StoreBench, begun: bool) -> None:
-    """Its calls were paid for. A submission without a worker leaves nothing behind."""
+    """A withdrawn task's calls were paid for, so they count. One without a worker leaves nothing behind."""
     bench.insert()
     if begun:
         claim = bench.claim()
@@ -356,7 +356,7 @@ def test_a_tasks_own_rows_do_not_change(bench: StoreBench) -> None:
 
 
 def test_quantiles() -> None:
-    """They lie between the neighbouring bounds. There are none without tasks, and none beyond the last bound."""
+    """Quantiles lie between the neighbouring bounds. There are none without tasks, and none beyond the last bound."""
     nothing = dict.fromkeys(MEASURES, 0)
     assert quantile_ms(nothing, "took", 0.5) is None
     ten = nothing | {"took": 10, "took_le_500": 5} | {f"took_le_{bound}": 10 for bound in BOUNDS_MS[1:]}

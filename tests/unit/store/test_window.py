@@ -115,7 +115,7 @@ def test_a_window_has_the_text_of_its_chunks(
 
 
 def test_a_claim_has_the_text_that_comes_next(bench: StoreBench, monkeypatch: pytest.MonkeyPatch):
-    """It begins after the existing outputs, and has the announced chunks, however long they are."""
+    """A claim's text begins after the existing outputs, and has the announced chunks, however long they are."""
     monkeypatch.setattr(limits, "WINDOW_CHARS_MOST", 1)
     bench.insert(chunks=9)
 
@@ -254,7 +254,7 @@ def test_a_merge_reads_no_more_at_once_than_it_may_keep(
 def test_a_level_that_can_be_read_at_once_costs_no_read_of_sizes(
     long_merge: WorkerBench, monkeypatch: pytest.MonkeyPatch
 ):
-    """Its plan says that its outputs fit: a run that continues it makes no D1 call to measure them."""
+    """A level's plan says that its outputs fit: a run that continues it makes no D1 call to measure them."""
     merging(long_merge)
     read, measured = TaskStore.level_sizes, list[int]()
 

@@ -263,7 +263,10 @@ def test_nobody_waits_for_company_once_all_have_come(local: CallBench):
     ],
 )
 def test_how_long_a_call_waits_for_company(local: CallBench, seconds: float, last: bool, waits: float):
-    """It waits a fifth of its time, or as long again if no other call could start. Quick calls are recorded soon."""
+    """A call waits a fifth of its time for others, or as long again if no other could start.
+
+    Quick calls are recorded soon.
+    """
     local.model.seconds = {"0": seconds, "1": NEVER}
     local.start(KEYS[:2])
     finished = local.do(local.calls.wait(math.inf, last=last))
@@ -282,7 +285,7 @@ def test_one_slow_call_of_a_run_says_that_its_calls_are_slow(local: CallBench):
 
 
 def test_a_failure_is_not_held_for_company(local: CallBench):
-    """Its call may be due again. Outputs held until then are recorded with it."""
+    """A failure is recorded at once, since its call may be due again. Outputs held until then are recorded with it."""
     local.model.seconds = {"0": 6.0, "1": 7.5, "2": NEVER}
     local.model.act = {"1": ModelUnavailable("503")}.get
     local.start(KEYS[:3])
@@ -374,9 +377,10 @@ def test_a_group_is_out_until_its_last_call_has_ended(laned: CallBench):
 
 
 def test_a_group_that_gave_no_answer_stays_out(laned: CallBench):
-    """Its connection may still be used: calls of it that go out in another group and come back do not free it.
+    """A silent group's connection may still be used, so it counts as out.
 
-    All its calls together count once, also when the late answer comes.
+    Calls of it that go out in another group and come back do not free it. All its calls together count once, also when
+    the late answer comes.
     """
     laned.coordinator.deaf_seconds = 100
     laned.start(KEYS[:6])
@@ -395,12 +399,12 @@ def test_a_group_that_gave_no_answer_stays_out(laned: CallBench):
 
 
 def test_silence_leaves_the_calls_in_doubt():
-    """On the bill this is a lost connection: it is unknown whether the calls were made."""
+    """A silent group is a lost connection on the bill: it is unknown whether the calls were made."""
     assert issubclass(Silence, CallerLost)
 
 
 def test_a_lane_on_a_slow_database_has_more_time_to_answer(laned: CallBench):
-    """Its calls may start late, so this time is added to their own, also for whatever waits for the lane."""
+    """On a slow database a lane's calls may start late, so the wait for its answer is longer by that time."""
     laned.coordinator.deaf_seconds = NEVER
     laned.start(KEYS[:1], starts_by=laned.loop.time() + limits.START_SECONDS_MOST)
     laned.wait()

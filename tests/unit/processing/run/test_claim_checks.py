@@ -140,9 +140,9 @@ def test_an_erased_task_lets_go_of_its_host(bench: WorkerBench):
 
 
 def test_a_worker_that_was_overtaken_lets_go_of_its_host(bench: WorkerBench):
-    """Its client has cancelled and put the task back, and another worker has it.
+    """A worker whose task was put back and claimed by another writes nothing and ends its calls.
 
-    The first worker writes nothing and ends its calls, which are in doubt on the second one's bill.
+    The calls are in doubt on the second one's bill.
     """
 
     async def put_back_and_claim() -> None:
@@ -205,7 +205,7 @@ def test_looks_take_nothing_that_records_need(bench: WorkerBench, monkeypatch: p
 
 
 def test_a_run_with_looks_left_does_not_say_that_they_are_spent(bench: WorkerBench):
-    """Only that log line means that a host may be kept for as long as a call takes."""
+    """A run logs `looks_spent` only if it has no check left, since its host may then be kept as long as a call takes."""
     assert bench.run() == Ended(Status.COMPLETED)
     assert bench.events("looks_spent") == []
 
@@ -248,7 +248,7 @@ def host(hint: Hint) -> Host:
 
 
 def test_a_run_that_is_told_lets_go_at_once(bench: WorkerBench):
-    """It need not ask the database, which is impossible while its calls use all connections."""
+    """A notified run lets go without asking the database, which is impossible while its calls use all connections."""
     hint, at = Hint(), looks(bench)
 
     async def cancel_and_tell() -> None:
@@ -323,7 +323,7 @@ def test_lanes_are_aborted_and_what_they_had_is_kept(laned: WorkerBench):
 
 
 def test_lanes_of_a_task_that_has_moved_on_are_aborted(laned: WorkerBench):
-    """Their outputs cannot be kept, and further calls would only cost money."""
+    """Lanes of a retried task are aborted: their outputs cannot be kept, and further calls would only cost money."""
     out = 0
     infer = laned.model.infer
 

@@ -198,7 +198,7 @@ def test_a_claim_that_finds_no_room_leaves_the_task_as_it_was(bench: WorkerBench
 
 @pytest.mark.parametrize(("full", "size", "tight"), [(False, 99, False), (False, 100, True), (True, 1, True)])
 def test_what_makes_a_database_tight(full: bool, size: int, tight: bool):
-    """Its size makes it tight, or a write that found no space, until a write finds some."""
+    """A database is tight by its size, or after a write that found no space, until a write finds some."""
     storage = Storage()
     storage.measured(size, 1.0)
     if full:

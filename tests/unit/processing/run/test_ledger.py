@@ -254,7 +254,7 @@ def test_a_write_that_is_tried_again_says_what_each_try_told():
 
 
 def test_a_write_that_was_given_up_keeps_its_number():
-    """It may still land.
+    """A write that was given up keeps its number, since it may still land.
 
     So the next write has another number, and records under which one its outputs were first sent.
     """

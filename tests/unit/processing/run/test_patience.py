@@ -162,7 +162,7 @@ def patient(max_attempts: int = 3) -> Ledger:
 
 
 def test_a_chunk_that_alone_fails_ends_after_ten_failures():
-    """Others succeed while it is out: the tenth failure ends the task, whatever MAX_ATTEMPTS, after growing pauses."""
+    """While other chunks succeed, one chunk's tenth failure ends the task, whatever MAX_ATTEMPTS."""
     ledger, now, failures = patient(max_attempts=1), 0.0, []
     while ledger.failure is None:
         keys = ledger.startable(now, 3)
@@ -333,7 +333,7 @@ def test_a_task_of_the_queue_comes_back_ever_later_while_others_ask():
 
 
 def test_a_run_whose_patience_is_over_does_not_wait_for_a_turn_to_ask():
-    """Others of the isolate have just asked: the task fails with its earlier error, without another call."""
+    """If patience is over and other tasks have just asked, the task fails with its error, without another call."""
     bench, news = WorkerBench(patience_seconds=60), ModelNews()
     bench.insert(2)
     bench.model.act = lambda call, number: ModelUnavailable("503")

@@ -120,7 +120,7 @@ def test_without_time_for_calls_a_sweep_only_sends(bench: WorkerBench):
 
 @pytest.mark.parametrize("seconds", [0.0, 25.0])
 def test_what_a_request_has_no_time_to_send_is_given_back(bench: WorkerBench, seconds: float):
-    """Its sweep ends 30 s after the answer. By then no task may be taken on without being sent."""
+    """A request's sweep ends 30 s after the answer. By then no task may be taken on without being sent."""
     insert(bench, *(f"{number:03}" for number in range(100)))
     bench.do(asyncio.sleep(LEASE_SECONDS))
     route = Takes()

@@ -106,7 +106,7 @@ def test_a_run_works_on_no_task_without_the_allowance_for_it(bench: WorkerBench,
 
 @pytest.mark.parametrize(("seconds", "sends"), [(0.9, 2), (1.0, 2), (1.1, 3)])
 def test_no_send_starts_when_the_time_for_sends_is_over(bench: WorkerBench, seconds: float, sends: int):
-    """This includes the very moment of the end. The remaining tasks are due, and were not taken on in vain."""
+    """No send starts at the end of the time for sends or later. The remaining tasks are due, and were not taken on."""
     keys, road = submit(bench, 5), Road(seconds=0.5)
     bench.do(Sweep(bench.worker(), [road], seconds=seconds).run())
     assert len(road.sent) == sends

@@ -187,7 +187,7 @@ def test_erasure_keeps_up_with_tasks_of_many_chunks(cron: Callable[[str], Cron],
 
 
 def test_what_ended_first_is_erased_first(cron: Callable[[str], Cron]):
-    """This is so whichever tenant it belongs to."""
+    """The task that ended first is erased first, whichever tenant it belongs to."""
     made = cron("free")
     for tenant in ("b", "a"):
         made.fill(tenant, 100, ENDED)

@@ -212,7 +212,10 @@ def test_a_slice_leaves_room_for_the_longest_call(settings: Settings, seconds: t
 
 
 def test_where_a_call_may_outlast_the_invocation_the_next_sweep_begins_the_task():
-    """There is no claim and no call, but one statement, once however often it is sent. The task is due at once."""
+    """If a call may outlast the invocation, one statement makes the task due at once, without a claim or a call.
+
+    It has its effect once however often it is sent.
+    """
     bench = WorkerBench()
     bench.insert(2)
     runs: list[Any] = []
