@@ -79,7 +79,7 @@ def words(name: str) -> list[str]:
 
 
 def test_no_module_holds_more_than_one_thing():
-    """Modules of src, cli, simulator, mutation and local have at most 300 lines, or are listed; `entry.py` under 100."""
+    """Modules of src, cli, simulator, mutation and local have at most 300 lines or are listed; `entry.py` under 100."""
     files = [
         *modules("src", "cli", "simulator", "mutation"),
         *(path for path in (ROOT / "local").iterdir() if path.is_file()),

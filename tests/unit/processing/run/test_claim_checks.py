@@ -205,7 +205,7 @@ def test_looks_take_nothing_that_records_need(bench: WorkerBench, monkeypatch: p
 
 
 def test_a_run_with_looks_left_does_not_say_that_they_are_spent(bench: WorkerBench):
-    """A run logs `looks_spent` only if it has no check left, since its host may then be kept as long as a call takes."""
+    """A run logs `looks_spent` only if it has no check left: its host may then be kept as long as a call takes."""
     assert bench.run() == Ended(Status.COMPLETED)
     assert bench.events("looks_spent") == []
 
