@@ -34,7 +34,7 @@ class Mutant:
 
     @property
     def where(self) -> str:
-        """Where it is, as an editor understands it."""
+        """The place of the mistake, in the form that editors understand."""
         return f"{self.path}:{self.line}"
 
     @property

@@ -53,7 +53,7 @@ def crowded_out(reply: Reply) -> bool:
 
 
 def used_up(bench: ApiBench, reply: Reply) -> bool:
-    """Whether an answer says that the day's characters are used up, and to come back at midnight UTC."""
+    """Whether an answer says that the day's characters are used up and that midnight UTC brings new ones."""
     return refused(reply, "characters_per_day", -(-(DAY_MS - bench.now_ms() % DAY_MS) // 1000))
 
 

@@ -50,7 +50,7 @@ def test_bad_arguments_are_refused(arguments: list[str], says: str) -> None:
 
 
 def test_defaults() -> None:
-    """By default: all scopes for tenant `local`, without an expiry, in the state of `make dev`."""
+    """By default a key has all scopes for tenant `local`, does not expire, and goes into the state of `make dev`."""
     found = options()
     assert (found.tenant, found.scopes, found.label, found.valid_ms) == ("local", frozenset(OWN_SCOPES), None, None)
     assert found.persist_to == ROOT / ".wrangler" / "state"

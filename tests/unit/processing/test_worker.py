@@ -254,7 +254,7 @@ def test_no_task_fails_for_its_workers_before_ten_minutes(make):
 
 
 def test_after_a_finished_call_a_claim_is_as_wide_as_usual(make):
-    """A worker that takes over makes three calls at a time until one has finished: then the task is no killer."""
+    """A worker that takes over makes three calls at a time until one finishes and so shows the task to be harmless."""
     bench = make(lease_seconds=180)
     bench.insert(20)
     kill_soon(bench)

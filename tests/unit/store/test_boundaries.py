@@ -265,7 +265,7 @@ def test_a_retention_is_over_at_its_time(table: Table, off: int) -> None:
 
 @pytest.mark.parametrize("chunks_most", [3, 4, 5])
 def test_a_page_of_erasures_has_as_many_chunks_as_it_may(table: Table, chunks_most: int) -> None:
-    """Two tasks of two chunks each are erased together if four are allowed. The first one is always erased."""
+    """Two tasks of two chunks each are erased together if four chunks are allowed. The first task is always erased."""
     for name in ("local:a", "local:b"):
         table.insert(name)
     table.give(status="cancelled", finished_at=NOW - 1, wake_at=NOW)

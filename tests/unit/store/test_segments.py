@@ -75,7 +75,7 @@ def test_a_write_that_is_sent_again_adds_nothing(bench: StoreBench, monkeypatch:
 def test_a_later_try_adds_what_the_earlier_one_had_not(bench: StoreBench):
     """After a write that landed unnoticed, the next try has an output more: all are stored, each once.
 
-    The first try lands again after it, and changes nothing.
+    Then the first try lands again, and changes nothing.
     """
     claim = bench.claim()
     first = progress(claim, outputs=outputs(0, 1), completed=2)

@@ -294,7 +294,7 @@ def fruitless(ledger: Ledger, now: float, *keys: CallKey) -> None:
 
 
 def test_calls_that_did_not_start_pause_all_starts_longer_and_longer():
-    """The pauses are 1, 2, 4 .. 30 s after announcements in a row without a started call.
+    """The pauses double from 1 to 30 s after announcements in a row without a started call.
 
     Several calls together count once, other calls wait as well, and no attempt and no call is booked.
     """

@@ -132,7 +132,7 @@ def test_a_task_that_kills_every_worker_is_given_up(bench: StoreBench):
 
 
 def test_a_delayed_task_is_not_dispatched_before_its_time(bench: StoreBench):
-    """The sender of a delay is responsible for a task that waits for a rate limit. The sweep checks a lease later."""
+    """A task that waits for a rate limit has its own continuation, so the sweep checks it only a lease later."""
     bench.insert()
     bench.step(bench.claim(), Release(3 * LEASE_MS, 4 * LEASE_MS))
     bench.pass_ms(3 * LEASE_MS)
