@@ -44,7 +44,7 @@ def plan(bench: ApiBench, body: object) -> Any:
 
 @pytest.mark.parametrize("body", BODIES)
 def test_plan_is_what_the_task_then_has(bench: ApiBench, body: dict[str, Any]) -> None:
-    """Chunks and calls are those of the task that the same body makes."""
+    """A plan's chunks and calls equal those of the task that the same body makes."""
     found = plan(bench, body)
     task = bench.submit(text=body["input"], **{name: value for name, value in body.items() if name != "input"})
     assert found["minimumCalls"] == task["usage"]["minimumCalls"]

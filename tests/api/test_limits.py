@@ -170,7 +170,7 @@ def test_racing_submissions_do_not_pass_the_limit(bench: ApiBench) -> None:
 
 
 def test_tenants_have_limits_of_their_own(keyed: ApiBench) -> None:
-    """One tenant at its limits leaves another tenant its own."""
+    """If one tenant has reached its limits, another tenant still has its own."""
     ours, theirs = keyed.make_key(), keyed.make_key(tenant="theirs")
     keyed.limit(tasks_in_flight_most=1, characters_a_day_most=3)
     for secret in (ours, theirs):

@@ -208,7 +208,7 @@ def test_the_status_says_that_there_is_no_room(bench: ApiBench) -> None:
 def test_the_status_forgets_that_there_was_no_room(bench: ApiBench) -> None:
     """The status recovers once a new task finds space, or ten minutes after the last write that found none.
 
-    Otherwise an isolate without new tasks would say `degraded` for as long as it lives.
+    If it did not, an isolate without new tasks would say `degraded` for as long as it lives.
     """
     healthy = data(bench.call("GET", "/api/async-status"))
     cap = bench.database.cap

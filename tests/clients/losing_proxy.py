@@ -32,7 +32,7 @@ class LosingProxy(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Its own address."""
+        """The proxy's own address."""
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def loses(self) -> bool:

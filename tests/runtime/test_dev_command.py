@@ -216,7 +216,7 @@ def reset_after_asking(port: int) -> bool:
 
 
 def test_state_survives_sigkill_and_is_shared_by_the_environments(project: Path, tmp_path: Path) -> None:
-    """After SIGKILL of the group, another environment finds the D1 rows and objects that one has written."""
+    """After SIGKILL of the group, another environment finds the D1 rows and objects of the killed one."""
     state = tmp_path / "state"
     with DevServer(state, "--env", "objects", project=project) as server:
         assert httpx.get(f"{server.url}/note").json() == {"notes": 1, "total": 1, "built": 1}

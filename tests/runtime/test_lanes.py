@@ -76,7 +76,7 @@ def test_lanes_that_are_killed_repeat_at_most_what_was_in_flight(route: str, mod
 
 
 def test_what_lanes_cost_a_task_on_the_queue(model: ModelServer, tmp_path: Path):
-    """For objects a task costs: a ping, two requests and two rows for each six calls, nine rows of tables, and a close.
+    """A long task costs objects a ping, two requests and two rows for each six calls, nine rows, and a close call.
 
     The coordinator's tables take the nine rows. A short task costs objects nothing. Only the consumer writes to D1.
     """

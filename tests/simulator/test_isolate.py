@@ -174,7 +174,7 @@ def crash_run(crash_at: Crashes, seen: list[list[str]]) -> list[str]:
 
 
 def test_every_single_crash_is_before_or_after_its_effect():
-    """A crash before an effect leaves no mark, and one after it does, at each of six points.
+    """At each of six points, a crash before the effect leaves no mark, and a crash after it leaves one.
 
     The other request is complete.
     """
@@ -222,7 +222,7 @@ def test_a_killed_invocation_leaves_its_isolate_alive():
 
 
 def test_wait_until_lasts_thirty_seconds_after_a_response():
-    """Work that takes longer than the platform allows is stopped without a fault."""
+    """The platform stops `waitUntil` work 30 s after the response, even if no fault strikes."""
 
     async def handler(env, request, ctx) -> None:
         async def tail() -> None:

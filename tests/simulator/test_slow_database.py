@@ -1,4 +1,4 @@
-"""One task on a slow database, through the whole Worker: it ends, on each route, without more writes."""
+"""One task on a slow database, through the whole Worker: on each route it ends, without additional writes."""
 
 import asyncio
 import json

@@ -211,7 +211,7 @@ def test_client_faults():
 
 
 def test_a_failure_shrinks_to_the_faults_that_matter():
-    """For a job that only one kind of fault can break, only that kind remains, out of dozens that fired."""
+    """If only one kind of fault can break a job, shrinking keeps that kind alone out of dozens that fired."""
 
     def plan_for(seed: int, muted: frozenset[int]) -> FaultPlan:
         rates = {"d1_failed_after_commit": 0.2, "clock_skewed": 1.0, "message_delayed": 1.0, "model_slow": 0.5}

@@ -118,7 +118,7 @@ def test_a_task_that_fails(wrangler: StandIn, api: FakeApi) -> None:
 
 @pytest.mark.parametrize(("command", "said"), [("d1", "migrations could not be applied"), ("dev", "with status 7")])
 def test_a_wrangler_that_ends(command: str, said: str, wrangler: StandIn, api: FakeApi) -> None:
-    """If wrangler ends, the command does not wait for a server."""
+    """If wrangler ends early, the command fails at once and does not wait for a server."""
     api.on("GET", "/api/async-status", problem(503, "database_unavailable"))
     wrangler.ends = command
     with pytest.raises(wrangler_dev.NotDone, match=said):

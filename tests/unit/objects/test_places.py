@@ -186,7 +186,7 @@ def test_a_place_goes_to_the_tenant_with_the_fewest_then_to_the_oldest_task(depl
 
 
 def test_several_places_at_once_are_dealt_out_in_turn(deploy):
-    """The result is the same as giving each place alone."""
+    """Several free places are given to the same tasks as if they became free one after the other."""
     made = deploy(3)
     first = made.submit(3, "a")
     kept = {tenant: made.submit(5, tenant) for tenant in ("a", "b")}

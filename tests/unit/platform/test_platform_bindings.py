@@ -126,7 +126,7 @@ def test_a_delivery_is_read_once_and_answered():
     ],
 )
 def test_a_hostile_message_is_none_of_ours(body: object):
-    """A queue may carry anything: nothing, other types, and nesting too deep to read."""
+    """Empty messages, other types, and nesting too deep to read are not taken for messages of ours."""
     message = SimpleNamespace(id="m", attempts=1, body=body)
     (read,) = delivered(wrapped(SimpleNamespace(queue=messages.QUEUE, messages=[message]))).messages
     assert messages.read(read.body) is None
