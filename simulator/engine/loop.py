@@ -83,10 +83,7 @@ class Loop(asyncio.AbstractEventLoop):
     def _set_timer(
         self, when: float, delay: float, callback: Callable[..., object], args: tuple[Any, ...], context: Context | None
     ) -> Handle:
-        """Set a timer.
-
-        In an isolate with a clock of its own it acts as JavaScript's `setTimeout` and counts by that clock.
-        """
+        """Set a timer. With a clock of its own, an isolate's timer acts as JavaScript's `setTimeout` by that clock."""
         if context is None:
             context = copy_context()
         scope = context.get(SCOPE)
@@ -267,10 +264,7 @@ class Loop(asyncio.AbstractEventLoop):
         return f"{len(names)} tasks waiting: {', '.join(names[:20])}"
 
     def close(self) -> None:
-        """End what is left: close the coroutines in order.
-
-        Bindings refuse effects to dead scopes, and warnings are off.
-        """
+        """End what is left: close coroutines in order. Bindings refuse effects to dead scopes, and warnings are off."""
         if self._closed:
             return
         assert not self._running, "close a loop after it has run"
