@@ -332,4 +332,4 @@ def test_the_table_refuses_what_is_no_key(keys: Keys, column: str, value: str | 
         "expires_at": None,
     } | {column: value}
     with pytest.raises(Exception, match=r"CHECK|malformed JSON"):
-        keys.database.rows("INSERT INTO api_keys VALUES (?, ?, ?, ?, ?, ?, ?, 0)", *row.values())
+        keys.database.rows("INSERT INTO api_keys VALUES (?, ?, ?, ?, ?, ?, ?)", *row.values())
