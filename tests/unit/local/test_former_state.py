@@ -9,8 +9,9 @@ import pytest
 
 from local import dev, key
 from local.arguments import UsageError
-from local.former_state import FORMER, refuse_former_state
+from local.former_state import refuse_former_state
 
+FORMER = "0001_tasks.sql"
 FOLDER = Path("v3/d1/miniflare-D1DatabaseObject")
 RECORD = "CREATE TABLE d1_migrations (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE)"
 SENTENCE = (
