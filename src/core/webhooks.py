@@ -60,7 +60,7 @@ class DeliveryOutcome(StrEnum):
 
 
 class DeliveryKey(NamedTuple):
-    """Names a delivery: which end of which task, and for which endpoint. Receivers detect repetitions by its id.
+    """Names a delivery by its task, the end of that task, and the endpoint. Receivers detect repetitions by its id.
 
     `ended_at` is when the task ended, in ms since the epoch. After a restore of the database a task may end again in
     the same generation, perhaps differently. Receivers do not know that end, so it needs another id.

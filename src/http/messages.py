@@ -29,7 +29,7 @@ class Request(Protocol):
     headers: Mapping[str, str]
 
     async def read(self, most: int) -> bytes:
-        """Read the body as it streams in. Raises BodyTooLarge as soon as more than `most` bytes have come."""
+        """Read the body as it streams in. Raises BodyTooLarge above `most` bytes."""
         ...
 
 

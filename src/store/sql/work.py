@@ -150,8 +150,8 @@ ON CONFLICT DO UPDATE SET fence = excluded.fence, step = excluded.step, piece = 
 """)
 
 # Counts the cut-off outputs together with their record. If the task has ended in between, the database refuses the
-# totals but keeps the outputs, and it has no other record of which were cut off. `:truncated` counts from the beginning
-# of the task.
+# totals but keeps the outputs. Then only this count says how many were cut off. `:truncated` counts from the beginning of
+# the task.
 RECORD_CUT = statement(f"UPDATE tasks SET truncated = :truncated WHERE {_KEEPS}")
 
 # Records failed calls with their totals, which the worker knows. `:failures` is a JSON list of
