@@ -150,7 +150,7 @@ ON CONFLICT DO UPDATE SET fence = excluded.fence, step = excluded.step, piece = 
 """)
 
 # Counts the cut-off outputs together with their record. If the task has ended in between, the database refuses the
-# totals but keeps the outputs. Then only this count says how many were cut off. `:truncated` counts from the beginning of
+# totals but keeps the outputs. Then only this count says how many were cut off. `:truncated` counts from the start of
 # the task.
 RECORD_CUT = statement(f"UPDATE tasks SET truncated = :truncated WHERE {_KEEPS}")
 
