@@ -61,7 +61,7 @@ class BulkRetryFields(BulkFields):
 
 
 class BulkCancelFields(BulkFields):
-    """The body of `POST /api/tasks/cancel`: which tasks that go on. A field that is null counts as absent."""
+    """The body of `POST /api/tasks/cancel`: which unfinished tasks. A field that is null counts as absent."""
 
     status: Literal["pending", "processing"] | None = Field(None, description="Only tasks of this status.")
 
@@ -73,12 +73,12 @@ class BulkCancelFields(BulkFields):
 
 @shown
 class BulkRetryPlanView(TypedDict):
-    """What a bulk retry would come to: failed tasks, and the calls that they need when nothing fails, and make at most.
+    """The plan of a bulk retry: how many failed tasks, and the least and the most calls that they would make.
 
     `maximumCalls` has MAX_ATTEMPTS calls for each output that is left, within each task's `maxModelCalls`. It leaves
-    out calls that fail for a cause of the service (429, 5xx, timeouts, no connection, a model that is away): they come
-    on top, and only `maxModelCalls` bounds them. At most 10,000 tasks are counted; then `more` is true. With `tenant=*`
-    they are those of `tenant`, and `nextCursor` leads on; it is null at the end.
+    out calls that fail for a cause of the service (429, 5xx, timeouts, no connection, a model that is away). Those are
+    additional, and only `maxModelCalls` bounds them. At most 10,000 tasks are counted; with more, `more` is true. With
+    `tenant=*` the figures are those of `tenant`, and `nextCursor` leads to the next one, null at the end.
     """
 
     tasks: Count
@@ -91,9 +91,10 @@ class BulkRetryPlanView(TypedDict):
 
 @shown
 class BulkRetryView(TypedDict):
-    """How many failed tasks were put back, at most 100. `more`: there are others, so ask again. With `tenant=*` they
-    are those of `tenant`, `limit` names the limit that it has reached, and `nextCursor` leads on; it is null at the
-    end.
+    """How many failed tasks were retried, at most 100. `more`: others are left, so ask again.
+
+    With `tenant=*` the figures are those of `tenant`. `limit` names the limit that it has reached. `nextCursor` leads
+    to the next one, null at the end.
     """
 
     retried: Count
@@ -105,8 +106,9 @@ class BulkRetryView(TypedDict):
 
 @shown
 class BulkCancelPlanView(TypedDict):
-    """How many tasks a bulk cancellation would end. At most 10,000 are counted; then `more` is true. With `tenant=*`
-    they are those of `tenant`, and `nextCursor` leads on; it is null at the end.
+    """How many tasks a bulk cancellation would end. At most 10,000 are counted; with more, `more` is true.
+
+    With `tenant=*` the figures are those of `tenant`, and `nextCursor` leads to the next one, null at the end.
     """
 
     tasks: Count
@@ -117,8 +119,9 @@ class BulkCancelPlanView(TypedDict):
 
 @shown
 class BulkCancelView(TypedDict):
-    """How many tasks were cancelled, at most 100. `more`: there are others, so ask again. With `tenant=*` they are
-    those of `tenant`, and `nextCursor` leads on; it is null at the end.
+    """How many tasks were cancelled, at most 100. `more`: others are left, so ask again.
+
+    With `tenant=*` the figures are those of `tenant`, and `nextCursor` leads to the next one, null at the end.
     """
 
     cancelled: Count

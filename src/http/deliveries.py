@@ -28,7 +28,7 @@ _Status = Literal["pending", "delivered", "gone", "exhausted"]
 
 @shown
 class AttemptView(TypedDict):
-    """One attempt. `status` is null where no answer came, `failure` where it was taken."""
+    """One attempt. `status` is null without an answer, `failure` is null if the endpoint accepted it."""
 
     at: Time
     status: int | None
@@ -38,9 +38,9 @@ class AttemptView(TypedDict):
 
 @shown
 class DeliveryView(TypedDict):
-    """A delivery: `id` is its `webhook-id`. It is `gone` if its endpoint is, `exhausted` if a day was not enough.
+    """A delivery. `id` is its `webhook-id`. `gone`: its endpoint is gone. `exhausted`: all attempts of a day failed.
 
-    `attempts` has the latest 20, of `tries` in all. `nextAttemptAt` is when it is tried again at the earliest.
+    `attempts` has the latest 20 of `tries` attempts. `nextAttemptAt` is the earliest time of the next one.
     """
 
     id: Annotated[str, Field(json_schema_extra={"pattern": f"^{DELIVERY_ID_PATTERN}$"})]
@@ -55,7 +55,7 @@ class DeliveryView(TypedDict):
 
 @shown
 class DeliveryListView(TypedDict):
-    """The deliveries of a task, an end of it after the other."""
+    """The deliveries of a task, in the order of its ends."""
 
     deliveries: list[DeliveryView]
 

@@ -9,7 +9,7 @@ TEXT = "text/plain; version=0.0.4; charset=utf-8"  # Prometheus'
 
 @shown
 class BacklogView(TypedDict):
-    """The tasks of all tenants that go on. `oldestPendingSeconds` is null if none is pending."""
+    """The unfinished tasks of all tenants. `oldestPendingSeconds` is null if none is pending."""
 
     pending: Count
     processing: Count
@@ -18,8 +18,9 @@ class BacklogView(TypedDict):
 
 @shown
 class DurationView(TypedDict):
-    """How long tasks took that nobody had put back: how many there were, the sum, and how many took no longer than each
-    of `boundsMs`. The quantiles are interpolated between bounds, and null without tasks.
+    """How long tasks took that were never retried: their count, the sum, and the count up to each of `boundsMs`.
+
+    The quantiles are interpolated between bounds, and null without tasks.
     """
 
     count: Count
@@ -31,8 +32,9 @@ class DurationView(TypedDict):
 
 @shown
 class FiveMinutesView(TypedDict):
-    """What ended in the five minutes from `at` on, and what there was to do at some time in them: null if nobody
-    looked. Bills are those of tasks that ended. `waited` is from the submission to the start, `took` to the end.
+    """What ended in the five minutes from `at` on. `backlog` is a sample of that time, null without one.
+
+    Bills are those of tasks that ended. `waited` is from the submission to the start, `took` to the end.
     """
 
     at: Time
@@ -54,8 +56,9 @@ class FiveMinutesView(TypedDict):
 
 @shown
 class HistoryView(TypedDict):
-    """The last hours, the oldest first. Five minutes of which nothing is known are left out: nothing ended, and no
-    sweep came. What ended after `until` is not there yet; null: nothing has ever been added up.
+    """The last hours, oldest first. Five minutes without data are left out: nothing ended, and no sweep came.
+
+    Tasks that ended after `until` are not included yet. It is null before the first sums.
     """
 
     hours: Count

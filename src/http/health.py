@@ -22,7 +22,7 @@ from .views import Count, Time, rfc3339, shown
 
 @shown
 class QueueCheckView(TypedDict):
-    """Which bindings the deployment has. The names are older than the camel case of the rest."""
+    """Which bindings the deployment has. These names are older than the camel case of the others."""
 
     hasAIQueue: bool
     hasAIDLQ: bool
@@ -31,8 +31,9 @@ class QueueCheckView(TypedDict):
 
 @shown
 class ServiceView(TypedDict):
-    """How the deployment processes tasks; `degraded` without queue and objects, and while the database has no room for
-    new tasks.
+    """How the deployment processes tasks.
+
+    It is `degraded` without queue and objects, and while the database has no space for new tasks.
     """
 
     status: Literal["healthy", "degraded"]
@@ -43,7 +44,7 @@ class ServiceView(TypedDict):
 
 @shown
 class AllowanceView(TypedDict):
-    """What was used of a daily allowance of the free plan."""
+    """How much of a daily allowance of the free plan was used."""
 
     used: Annotated[int | float, Field(ge=0)]
     limit: Count
@@ -51,7 +52,7 @@ class AllowanceView(TypedDict):
 
 @shown
 class DayUseView(TypedDict):
-    """What was used since midnight UTC. `rows` are those of D1; objects are Durable Objects."""
+    """What was used since midnight UTC. `rows` are those of D1. Objects are Durable Objects."""
 
     day: Annotated[str, Field(json_schema_extra={"format": "date"})]
     requests: AllowanceView
@@ -65,8 +66,9 @@ class DayUseView(TypedDict):
 
 @shown
 class VerboseServiceView(ServiceView):
-    """With `?verbose=1`. `usage` is there under `make dev --limits …`; null on a deployed Worker, which cannot know
-    what its account has used: Cloudflare shows that in the dashboard.
+    """With `?verbose=1`. `usage` is set under `make dev --limits …`, and null on a deployed Worker.
+
+    A Worker cannot know what its account has used. Cloudflare's dashboard shows it.
     """
 
     usage: DayUseView | None
@@ -74,9 +76,9 @@ class VerboseServiceView(ServiceView):
 
 @shown
 class OperatorServiceView(VerboseServiceView):
-    """With `?verbose=1`, for operators: whether the triggers come, what there is to do, how full the database is, and
-    which code and schema this is. A time may be five minutes older than the truth, and is null if the trigger never
-    came.
+    """With `?verbose=1`, for operators: when the triggers came, the backlog, the size of the database, code and schema.
+
+    A time may be up to five minutes too old. It is null if the trigger never came.
     """
 
     lastSweepAt: Time | None
@@ -90,7 +92,7 @@ class OperatorServiceView(VerboseServiceView):
 
 @shown
 class UnhealthyServiceView(TypedDict):
-    """The deployment cannot accept tasks; `detail` says what to run."""
+    """The deployment cannot accept tasks. `detail` says what to run."""
 
     status: Literal["unhealthy"]
     service: str

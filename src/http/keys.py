@@ -46,7 +46,7 @@ class NewKeyFields(Asked):
 
 @shown
 class KeyView(TypedDict):
-    """A key, without what proves it. `expiresAt` is null for one that never expires."""
+    """A key, without its secret. `expiresAt` is null for a key that never expires."""
 
     id: _Id
     label: str | None
@@ -69,7 +69,7 @@ class NewKeyView(TypedDict):
 
 @shown
 class KeyListView(TypedDict):
-    """The tenant's keys, oldest first; there are at most 100."""
+    """The tenant's keys, oldest first, at most 100."""
 
     keys: list[KeyView]
 

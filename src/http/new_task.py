@@ -15,7 +15,7 @@ from .problems import TOO_LARGE, FieldError, field_refusal, named
 
 
 class ChunkOptions(Asked):
-    """How the input is cut; sizes in Unicode code points."""
+    """How the input is cut. Sizes are in Unicode code points."""
 
     max_chars: Annotated[int, Field(ge=1, le=limits.CHUNK_CHARS_MOST), Whole] | None = Field(
         None, description="The most that a chunk holds; by default the deployment's CHUNK_MAX_CHARS."

@@ -20,9 +20,11 @@ from .views import Count, Time, maybe_rfc3339, shown
 
 @shown
 class SweptView(TypedDict):
-    """What a sweep did, in tasks. It was sent off again (`dispatched`), worked on at once because sending it off had
-    been in vain (`worked`), ended by its deadline (`expired`), ended because its workers kept dying (`failed`), or
-    erased because its retention was over (`erased`).
+    """What a sweep did, as numbers of tasks.
+
+    `dispatched`: sent to a host again. `worked`: worked on at once, because earlier dispatches were in vain. `expired`:
+    ended by their deadline. `failed`: ended because their workers kept dying. `erased`: erased because their retention
+    was over.
     """
 
     dispatched: Count
@@ -34,7 +36,7 @@ class SweptView(TypedDict):
 
 @shown
 class StorageView(TypedDict):
-    """How large the database is, and from which size on new tasks are refused (`STORAGE_MB_MOST`), both in bytes."""
+    """The size of the database, and the size from which on new tasks are refused (`STORAGE_MB_MOST`), in bytes."""
 
     bytes: Count
     most: Count
@@ -42,9 +44,7 @@ class StorageView(TypedDict):
 
 @shown
 class SchemaView(TypedDict):
-    """The newest migration that the code knows, and the newest one that wrangler has applied: null where it keeps no
-    account of them.
-    """
+    """The newest migration that the code knows, and the newest that wrangler has applied, null if it has no record."""
 
     known: str
     applied: str | None
@@ -52,10 +52,9 @@ class SchemaView(TypedDict):
 
 @shown
 class OutlookView(TypedDict):
-    """When a sweep, a queue's batch and an object's alarm last came, what there is to do, how full the database is, and
-    which code and schema this is.
+    """When the triggers last came, the backlog, the size of the database, and version and schema.
 
-    A time may be five minutes older than the truth, and is null if the trigger never came.
+    A time may be up to five minutes too old. It is null if the trigger never came.
     """
 
     lastSweepAt: Time | None

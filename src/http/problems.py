@@ -117,7 +117,7 @@ class FieldError(NamedTuple):
 
 @shown
 class FieldErrorView(TypedDict):
-    """What is wrong with one field, named by its path."""
+    """What is wrong with one field. Its path names the field."""
 
     field: Annotated[str, Field(examples=["chunk.maxChars"])]
     message: str
@@ -125,8 +125,9 @@ class FieldErrorView(TypedDict):
 
 @shown
 class ProblemView(TypedDict):
-    """Problem details (RFC 9457). `code` is stable, `requestId` that of `X-Request-Id`; `errors` is there where fields
-    are named, `limit` where a limit of the tenant is reached.
+    """Problem details (RFC 9457). `code` is stable. `requestId` is that of `X-Request-Id`.
+
+    `errors` is set if fields are wrong, `limit` if a limit of the tenant is reached.
     """
 
     type: Annotated[str, Field(json_schema_extra={"format": "uri"})]

@@ -11,7 +11,7 @@ from .views import Count, shown
 
 @shown
 class ChunkRequestView(TypedDict):
-    """How the input is cut. `maxChars` is null where no size is set."""
+    """How the input is cut. `maxChars` is null if no size is set."""
 
     maxChars: Annotated[int, Field(ge=1)] | None
     overlapChars: Count
@@ -19,8 +19,9 @@ class ChunkRequestView(TypedDict):
 
 @shown
 class RequestView(TypedDict):
-    """What a task was asked for. Where it did not say, `model` and `maxOutputTokens` are those of the deployment, as it
-    is now; null: the provider's own. `inputCharacters` are code points.
+    """The request of a task. If it names no `model` or `maxOutputTokens`, they are the deployment's present ones.
+
+    Null: the provider's own. `inputCharacters` are code points.
     """
 
     model: str
@@ -35,7 +36,7 @@ class RequestView(TypedDict):
 
 @shown
 class PlannedChunkView(TypedDict):
-    """A chunk that a task would have: the span of `input` that it covers, in code points."""
+    """A chunk that a task would have: its span of `input`, in code points."""
 
     index: Count
     start: Count
@@ -44,9 +45,10 @@ class PlannedChunkView(TypedDict):
 
 @shown
 class PlanView(TypedDict):
-    """What a submission would come to. `characters` are code points of `input`. `estimatedTokens` is a rough estimate
-    of what the chunks' calls take in, instructions included: a token for a Chinese, Japanese or Korean character, and
-    one for four others. Calls that merge come on top, and outputs.
+    """The plan of a submission. `characters` are code points of `input`.
+
+    `estimatedTokens` roughly estimates the input of the chunks' calls, with instructions: one token for a Chinese,
+    Japanese or Korean character, and one for four other characters. It leaves out merge calls and outputs.
     """
 
     request: RequestView

@@ -28,7 +28,7 @@ _ENDED_BADLY = frozenset({Status.FAILED, Status.CANCELLED})
 
 
 class RetryFields(Asked):
-    """The body of a retry, which may be left out."""
+    """The optional body of a retry."""
 
     max_model_calls: Annotated[int, Field(ge=1, le=limits.MODEL_CALLS_MOST), Whole] | None = Field(
         None,

@@ -19,8 +19,9 @@ from .waiting import LastErrorView, WaitView, estimated_finish, last_error_view,
 
 @shown
 class ProgressView(TypedDict):
-    """How many chunks there are, and how many of them are done. `truncated` counts outputs, those of merges too, that
-    were cut off (`finishReason` is `length` or `content_filter`).
+    """How many chunks the task has, and how many are done.
+
+    `truncated` counts outputs that were cut off (`finishReason` `length` or `content_filter`), also those of merges.
     """
 
     total: Annotated[int, Field(ge=1)]
@@ -38,7 +39,7 @@ class ResultView(TypedDict):
 
 @shown
 class FailureView(TypedDict):
-    """Why a task or a chunk failed; `retryable` says whether trying again can help."""
+    """Why a task or a chunk failed. `retryable` says whether trying again can help."""
 
     code: TaskCode
     message: str
@@ -47,8 +48,9 @@ class FailureView(TypedDict):
 
 @shown
 class UsageView(TypedDict):
-    """The bill. `modelCalls` counts every call that was sent, `inDoubt` those of them that got no answer: the worker
-    died, the connection was lost or cut, or `AI_TIMEOUT_SECONDS` had passed. The provider may have counted them.
+    """The bill. `modelCalls` counts every call that was sent, `inDoubt` those of them without an answer.
+
+    The worker died, the connection was lost or cut, or `AI_TIMEOUT_SECONDS` passed. The provider may have counted them.
     """
 
     modelCalls: Count
@@ -71,8 +73,10 @@ class LinksView(TypedDict):
 
 @shown
 class TaskView(TypedDict):
-    """A task. `result` is null until it has completed, and in lists. `waitingFor` is null while calls are out, or about
-    to be made, and when the task has ended. `tenant` is there if the request asks for another tenant, or for all.
+    """A task. `result` is null until it has completed, and in lists.
+
+    `waitingFor` is null while calls are out or about to start, and when the task has ended. `tenant` is set if the
+    request names another tenant, or all.
     """
 
     id: str
@@ -98,14 +102,14 @@ class TaskView(TypedDict):
 
 @shown
 class ChunkView(TypedDict):
-    """A finished chunk: the span of `input` that it covers, in code points, and what became of it.
+    """A finished chunk: its span of `input`, in code points, and its output or failure.
 
     `finishReason` is why its output ends: `stop`, `length` (it was cut off), `content_filter`, or the provider's own
-    word. It is null where the provider gave none, and for a chunk that failed. `startedAt` and `finishedAt` are when
-    the call that gave the output was sent and answered, or the group of calls in which a lane made it; null where that
-    was not kept, and for a chunk that failed. `firstStartedAt` is when the first of all its calls was sent; until
-    `startedAt` calls failed and the chunk waited to be tried again. It is null where an earlier worker made the first
-    call, too. `lane` is the number of the lane that made the call; null where the task's own worker made it.
+    word. `startedAt` and `finishedAt` are when the call that gave the output, or its group of calls in a lane, was sent
+    and answered. `firstStartedAt` is when the first of all its calls was sent. Until `startedAt`, calls failed and the
+    chunk waited. `lane` is the number of the lane that made the call, null if the task's own worker made it. Each is
+    null if it is unknown, and for a failed chunk. `firstStartedAt` is also null if an earlier worker made the first
+    call.
     """
 
     index: Count
@@ -124,7 +128,7 @@ class ChunkView(TypedDict):
 
 @shown
 class CallKeyView(TypedDict):
-    """Which output a call is for. Level 0 are the chunks, each level above merges the one below it."""
+    """Which output a call is for. Level 0 are the chunks. Each level above merges the one below it."""
 
     level: Count
     index: Count
@@ -132,9 +136,10 @@ class CallKeyView(TypedDict):
 
 @shown
 class CallsView(TypedDict):
-    """Calls without an answer. `out` are announced and may be under way: each starts soon after its announcement, or
-    not at all. `announcedAt` is when calls were last announced, null if none ever was. `inDoubt` are calls whose worker
-    died, those of the latest takeover: the bill's `inDoubt` counts the earlier ones too.
+    """Calls without an answer. `announcedAt` is when calls were last announced, null if none ever was.
+
+    `out` are announced and may be under way: each starts soon after its announcement, or not at all. `inDoubt` are
+    calls whose worker died, those of the latest takeover. The bill's `inDoubt` counts the earlier ones too.
     """
 
     announcedAt: Time | None
@@ -144,9 +149,9 @@ class CallsView(TypedDict):
 
 @shown
 class WholeTaskView(TaskView):
-    """A task that is read by its id. `input` is there with `?include=input`, and null once it is kept no longer.
+    """A task that is read by its id. `input` is set with `?include=input`, and null once it is no longer kept.
 
-    `estimatedFinishAt` is null until the pace is known. It reckons with the pace as it is, and with the end of a wait.
+    `estimatedFinishAt` is null until the pace is known. It assumes the present pace, and that a wait ends on time.
     """
 
     request: RequestView
@@ -165,9 +170,7 @@ class TaskWithChunksView(WholeTaskView):
 
 @shown
 class ChunkListView(TypedDict):
-    """The chunks finished so far, in order. A page may be shorter than `limit`, where outputs are long; `nextCursor` is
-    null when no further chunk was finished.
-    """
+    """The finished chunks in order. Long outputs shorten a page. `nextCursor` is null if no other chunk is finished."""
 
     chunks: list[ChunkView]
     nextCursor: str | None
@@ -175,9 +178,7 @@ class ChunkListView(TypedDict):
 
 @shown
 class TaskListView(TypedDict):
-    """A page of tasks, newest first; `nextCursor` is null on the last one. A page of one status may be short, or empty,
-    and not be the last: what counts is `nextCursor`.
-    """
+    """A page of tasks, newest first. `nextCursor` is null on the last one only: others may be short or empty too."""
 
     tasks: list[TaskView]
     nextCursor: str | None

@@ -20,7 +20,7 @@ from .views import Count, shown
 
 @shown
 class TenantFailureView(TypedDict):
-    """How many tasks failed with a code."""
+    """How many tasks failed with one code."""
 
     code: TaskCode
     tasks: Count
@@ -28,9 +28,10 @@ class TenantFailureView(TypedDict):
 
 @shown
 class TenantView(TypedDict):
-    """The tasks of a tenant that were created in the last `hours` and are still kept: how many stand where, why tasks
-    failed, the commonest cause first, and what their calls came to. The newest 500 are counted; `more`: there may be
-    others.
+    """The tasks of a tenant that were created in the last `hours` and are still kept.
+
+    The figures are tasks by status, failures by code (most frequent first), and the totals of their calls. The newest
+    500 are counted. `more`: there may be others.
     """
 
     tenant: str
@@ -50,7 +51,7 @@ class TenantView(TypedDict):
 
 @shown
 class TenantListView(TypedDict):
-    """Tenants that have tasks, in the order of their keys; `nextCursor` is null on the last page."""
+    """Tenants that have tasks, in the order of their keys. `nextCursor` is null on the last page."""
 
     hours: Count
     tenants: list[TenantView]

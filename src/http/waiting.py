@@ -24,10 +24,12 @@ _CALLS_OF_SILENCE = 2
 
 @shown
 class WaitView(TypedDict):
-    """Why nothing is being done for a task: it is `queued`; the provider asked for a pause (`rate_limited`), or is away
-    (`model_away`); a call failed and is tried again after a while (`backoff`); its worker died or stands still
-    (`lease`); the `database` does not keep up, or its `quota` of the day is used up. `until` is when it may go on, null
-    if nobody knows. `ahead` are tasks of the tenant that came before a queued one, where that is cheap to know.
+    """Why no work is done for a task. `until` is when it may go on, null if unknown.
+
+    `queued`: it waits for a worker. `rate_limited`: the provider asked for a pause. `model_away`: the provider is away.
+    `backoff`: a call failed and is repeated later. `lease`: its worker died or stands still. `database`: the database
+    does not keep up. `quota`: its daily allowance is used up. `ahead` counts the tenant's tasks before a queued one, if
+    known.
     """
 
     reason: Reason
@@ -37,7 +39,7 @@ class WaitView(TypedDict):
 
 @shown
 class LastErrorView(TypedDict):
-    """The last call that failed; null again when one succeeds. `calls` in a row have failed. A merge has no `chunk`."""
+    """The last failed call, null again after a success. `calls` calls in a row have failed. A merge has no `chunk`."""
 
     code: TaskCode
     message: str

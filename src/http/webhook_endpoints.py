@@ -60,7 +60,7 @@ class TrialFields(Plain):
 
 @shown
 class WebhookEndpointView(TypedDict):
-    """An endpoint. It is `disabled` once it has answered 410. `signing_secret_hint` is the secret's end."""
+    """An endpoint. It is `disabled` after it answered 410. `signing_secret_hint` is the end of the secret."""
 
     id: _Id
     object: Literal["webhook_endpoint"]
@@ -75,7 +75,7 @@ class WebhookEndpointView(TypedDict):
 
 @shown
 class SecretWebhookEndpointView(TypedDict):
-    """An endpoint whose secret was just made: `signing_secret` is shown here, and never again."""
+    """An endpoint with a new secret. `signing_secret` is shown here and never again."""
 
     id: _Id
     object: Literal["webhook_endpoint"]
@@ -91,7 +91,7 @@ class SecretWebhookEndpointView(TypedDict):
 
 @shown
 class WebhookEndpointListView(TypedDict):
-    """The tenant's endpoints, oldest first; there are at most 10."""
+    """The tenant's endpoints, oldest first, at most 10."""
 
     object: Literal["list"]
     data: list[WebhookEndpointView]
@@ -102,7 +102,7 @@ class WebhookEndpointListView(TypedDict):
 
 @shown
 class DeletedWebhookEndpointView(TypedDict):
-    """An endpoint that is gone."""
+    """A deleted endpoint."""
 
     id: _Id
     object: Literal["webhook_endpoint.deleted"]
@@ -111,7 +111,7 @@ class DeletedWebhookEndpointView(TypedDict):
 
 @shown
 class WebhookTrialView(TypedDict):
-    """What came of a test message: `status_code` is what the endpoint answered, `success` whether that is 2xx."""
+    """The result of a test message. `status_code` is the endpoint's answer, `success` whether that is 2xx."""
 
     object: Literal["webhook_endpoint.test"]
     webhook_endpoint_id: _Id

@@ -36,7 +36,7 @@ _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit
 
 @shown
 class ErrorDetailView(TypedDict):
-    """What went wrong: `code` is that of the native API's problem, `param` the field or parameter that is meant."""
+    """What went wrong. `code` is the code of the native API's problem, `param` the field or parameter at fault."""
 
     message: str
     type: str

@@ -46,13 +46,13 @@ class Message(Sent):
 
 
 class ReasoningFields(Sent):
-    """How much the model is to reason."""
+    """How much the model should reason."""
 
     effort: Effort | None = None
 
 
 class BackgroundFields(Sent):
-    """By when it is to be done: a deadline of the task, and none with `soonest`."""
+    """How soon the response is needed: a deadline of the task, none with `soonest`."""
 
     completion_window: Literal["soonest", "2h", "8h"] | None = None
 
@@ -67,8 +67,9 @@ class Twins(Sent):
 
 
 class OnceoverFields(Asked):
-    """What OpenAI's API has no words for (`extra_body` of its SDKs), as in the native API. The default of `reduce` is
-    `merge`: one answer.
+    """Options that OpenAI's API lacks (`extra_body` of its SDKs), as in the native API.
+
+    `reduce` defaults to `merge`.
     """
 
     reduce: Literal["concat", "merge"] | None = None
@@ -88,7 +89,10 @@ MetadataValue = Annotated[str, Field(max_length=limits.RESPONSE_METADATA_VALUE_C
 
 
 class NewResponseFields(Sent):
-    """The body of `POST /v1/responses`. What is not honoured here is refused by name, unless it is OpenAI's default."""
+    """The body of `POST /v1/responses`.
+
+    A field that is not honoured is refused by name, unless it has OpenAI's default.
+    """
 
     model_config = ConfigDict(json_schema_extra=_describe)
 

@@ -17,7 +17,7 @@ Nothing = Annotated[None, Field(description="Not supported, always null.")]
 
 @shown
 class OutputTextView(TypedDict):
-    """The text that came out."""
+    """The text of the output."""
 
     type: Literal["output_text"]
     text: str
@@ -27,7 +27,7 @@ class OutputTextView(TypedDict):
 
 @shown
 class OutputMessageView(TypedDict):
-    """The one message of a response that has completed. It is `incomplete` where an output was cut off."""
+    """The one message of a completed response. It is `incomplete` if an output was cut off."""
 
     id: str
     type: Literal["message"]
@@ -38,14 +38,14 @@ class OutputMessageView(TypedDict):
 
 @shown
 class IncompleteDetailsView(TypedDict):
-    """Why outputs are cut off."""
+    """Why outputs were cut off."""
 
     reason: Literal["max_output_tokens", "content_filter"]
 
 
 @shown
 class ResponseErrorView(TypedDict):
-    """Why the response failed, in OpenAI's words; ours are in `onceover.error`."""
+    """Why the response failed, in OpenAI's words. Ours are in `onceover.error`."""
 
     code: Literal["server_error", "rate_limit_exceeded"]
     message: str
@@ -61,7 +61,7 @@ class InputTokensDetailsView(TypedDict):
 
 @shown
 class OutputTokensDetailsView(TypedDict):
-    """Reasoning is counted as output, not apart."""
+    """Reasoning counts as output, and is not counted separately."""
 
     reasoning_tokens: Count
 
@@ -79,7 +79,7 @@ class TokensView(TypedDict):
 
 @shown
 class ReasoningView(TypedDict):
-    """How much the model is to reason; null: its own measure."""
+    """How much the model should reason. Null: the model decides."""
 
     effort: str | None
     summary: Nothing
@@ -94,7 +94,7 @@ class TextFormatView(TypedDict):
 
 @shown
 class TextView(TypedDict):
-    """How the text is to be."""
+    """The form of the text."""
 
     format: TextFormatView
     verbosity: Literal["medium"]
@@ -102,8 +102,9 @@ class TextView(TypedDict):
 
 @shown
 class OnceoverView(TypedDict):
-    """What OpenAI's API has no words for, as the native API shows it. The task is kept for `retentionSeconds` after its
-    end; `task` is its path in the native API.
+    """What OpenAI's API lacks, as the native API shows it. `task` is the task's path in the native API.
+
+    The task is kept for `retentionSeconds` after its end.
     """
 
     progress: ProgressView
@@ -120,7 +121,7 @@ class OnceoverView(TypedDict):
 
 @shown
 class ResponseView(TypedDict):
-    """A response. `output` is empty and `usage` null until it has ended; it has one message if it has completed."""
+    """A response. `output` is empty and `usage` null until it has ended. A completed response has one message."""
 
     id: Annotated[str, Field(examples=["resp_019a0000-0000-7000-8000-000000000000"])]
     object: Literal["response"]
@@ -167,7 +168,7 @@ class ResponseView(TypedDict):
 
 @shown
 class DeletedView(TypedDict):
-    """A response that was erased."""
+    """An erased response."""
 
     id: str
     object: Literal["response"]
@@ -176,7 +177,7 @@ class DeletedView(TypedDict):
 
 @shown
 class InputTextView(TypedDict):
-    """The text that was sent."""
+    """The input text."""
 
     type: Literal["input_text"]
     text: str
@@ -184,7 +185,7 @@ class InputTextView(TypedDict):
 
 @shown
 class InputMessageView(TypedDict):
-    """What a response works on: one message, whose one text is the input."""
+    """What a response works on: one message with one text, the input."""
 
     id: str
     type: Literal["message"]
@@ -195,7 +196,7 @@ class InputMessageView(TypedDict):
 
 @shown
 class InputListView(TypedDict):
-    """The input, as long as it is kept; empty afterwards, and behind its one item."""
+    """The input as long as it is kept. The list is empty afterwards, and after its one item."""
 
     object: Literal["list"]
     data: list[InputMessageView]
@@ -206,7 +207,7 @@ class InputListView(TypedDict):
 
 @shown
 class ListedModelView(TypedDict):
-    """A model that a response may name. `created` is 0: providers' dates are not known here."""
+    """A model that a response may name. `created` is 0, because providers' dates are unknown here."""
 
     id: str
     object: Literal["model"]
