@@ -167,8 +167,8 @@ LINGER_FRACTION = 0.2  # of the call's own duration; the whole of it where no ot
 LINGER_SECONDS_QUICK = 0.7  # at most, while calls are quick: then a stream reads within 1.25 s
 LINGER_SECONDS_MOST = 2.0
 QUICK_CALL_SECONDS = 5.0
-# A run that waits for slow calls checks its claim: LOOK_SECONDS_FIRST after its last write, then after twice the last
-# pause up to the most. At most LOOKS_MOST checks a run; on a slow database one in LOOK_LATENCIES latencies.
+# A run that waits for slow calls checks its claim: first LOOK_SECONDS_FIRST after its last write, then after twice the
+# last pause, up to the most. At most LOOKS_MOST checks a run; on a slow database one in LOOK_LATENCIES latencies.
 LOOK_SECONDS_FIRST = 5.0
 LOOK_SECONDS_MOST = 10.0  # a cancelled task frees its host within 15 s, including the end of its calls and a write
 LOOK_LATENCIES = 10.0

@@ -97,7 +97,7 @@ class Lookups:
         self._at = -math.inf
 
     def take(self, seconds: float) -> bool:
-        """Take one. False: none is left."""
+        """Take a lookup. False: none is left."""
         gained = max(0.0, seconds - self._at) * limits.LOOKUPS_A_SECOND
         self._left, self._at = min(self._left + gained, limits.LOOKUPS_AT_ONCE), seconds
         if self._left < 1:
@@ -106,7 +106,7 @@ class Lookups:
         return True
 
     def give_back(self) -> None:
-        """Give one back, because the key was found. Only refused keys use lookups up."""
+        """Give a lookup back, because its key was found. Only refused keys use lookups up."""
         self._left = min(self._left + 1, limits.LOOKUPS_AT_ONCE)
 
 

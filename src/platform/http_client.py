@@ -130,8 +130,8 @@ class Exchange:
 def _whole_within(headers: Mapping[str, str], most: int) -> bool:
     """Whether the reply's headers exclude more than `most` bytes.
 
-    The length of a compressed reply is that of its compressed form, and with chunked encoding any length may be given
-    (RFC 9112, 6.3).
+    A compressed reply states the length of its compressed form, and a chunked reply may state any length (RFC 9112,
+    6.3).
     """
     if "content-encoding" in headers or "transfer-encoding" in headers:
         return False

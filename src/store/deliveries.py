@@ -94,7 +94,7 @@ class DeliveryStore(Store):
         return [_delivery(row) for row in rows]
 
     async def delivery(self, key: DeliveryKey) -> Delivery | None:
-        """Read one delivery. It is also None if the task has ended again since: that is another message."""
+        """Read one delivery. It is also None if the task has ended again since, because that is another message."""
         (rows,) = await self._database.run(sql.DELIVERY.bind(**_named(key)))
         found = _delivery(rows[0]) if rows else None
         return found if found is not None and found.key == key else None

@@ -37,7 +37,7 @@ def note(what: Seen) -> BoundStatement:
 
 
 class SeenStore(Store):
-    """Reads and notes whether triggers come. Each method is one call to D1."""
+    """Notes when triggers came, and reads it. Each method is one call to D1."""
 
     async def take_turn(self, what: Seen, apart_seconds: float) -> int:
         """Take the turn for something that happens at most once in `apart_seconds`.

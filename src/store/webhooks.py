@@ -86,8 +86,8 @@ class WebhookStore(Store):
     async def delete(self, key: EndpointKey, *, unseen: bool = False) -> bool:
         """Delete an endpoint, and end its remaining deliveries. False: there is none.
 
-        If an answer was lost, the endpoint counts as deleted. With `unseen` its write may still land, and then changes
-        nothing.
+        If an answer was lost, the endpoint counts as deleted. `unseen`: the endpoint's own write may still land, and
+        must then change nothing.
         """
         _, *_, gone = await self._database.run(
             sql.BURY_ENDPOINT.bind(endpoint=key, grave=_grave(key), tombstone_ms=TOMBSTONE_MS, unseen=int(unseen)),
