@@ -1,11 +1,14 @@
 """The text of `docs/api.md`, made from the API's own description. `local.docs` writes it to the file."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from src.http.catalogue import document
 
 METHODS = ("post", "get", "delete")
+# A code that at least this share of the calls lists is a common error: the page explains it once.
+COMMON_SHARE = 0.6
 # Shown before the calls. A test runs the commands as they stand here; `…` stands for omitted text.
 EXAMPLE = r"""## An example
 
@@ -53,10 +56,16 @@ def _lines(described: Any) -> Iterator[str]:
     yield from described["info"]["description"].splitlines()
     yield ""
     yield from EXAMPLE.splitlines()
-    for path, item in described["paths"].items():
-        for method in METHODS:
-            if method in item:
-                yield from _call(method.upper(), path, item[method])
+    calls = [
+        (method.upper(), path, item[method])
+        for path, item in described["paths"].items()
+        for method in METHODS
+        if method in item
+    ]
+    common = common_errors([operation for _, _, operation in calls])
+    yield from _common_section(common, calls)
+    for method, path, operation in calls:
+        yield from _call(method, path, operation, common)
     yield ""
     yield "## Headers of every answer"
     yield ""
@@ -81,7 +90,58 @@ def _with_cors(header: Any) -> str:
     return str(header["description"]).removeprefix("With CORS only. ")
 
 
-def _call(method: str, path: str, operation: Any) -> Iterator[str]:
+def _codes(response: Any) -> dict[str, str]:
+    """Return the codes that a response's description lists, each with its meaning; none where it is another text."""
+    parts = str(response["description"]).split("; ")
+    return {part.split("`")[1]: part for part in parts} if all(part.startswith("`") for part in parts) else {}
+
+
+def common_errors(operations: list[Any]) -> dict[str, dict[str, str]]:
+    """Return by status the codes that most operations list, each with its meaning."""
+    listed = Counter(
+        (status, code, text)
+        for operation in operations
+        for status, response in operation["responses"].items()
+        for code, text in _codes(response).items()
+    )
+    common: dict[str, dict[str, str]] = {}
+    for (status, code, text), count in sorted(listed.items(), key=lambda item: item[0][0]):
+        if count >= COMMON_SHARE * len(operations):
+            common.setdefault(status, {})[code] = text
+    return common
+
+
+def _shared(operation: Any, common: dict[str, dict[str, str]]) -> list[str]:
+    """Return the statuses at which an operation answers every common code."""
+    responses = operation["responses"]
+    return [
+        status for status in common if status in responses and common[status].keys() <= _codes(responses[status]).keys()
+    ]
+
+
+def _own_headers(response: Any) -> list[str]:
+    """Return the headers that a response has beside those of every answer."""
+    return [f"`{name}`" for name, header in response["headers"].items() if "$ref" not in header]
+
+
+def _common_section(common: dict[str, dict[str, str]], calls: list[tuple[str, str, Any]]) -> Iterator[str]:
+    yield ""
+    yield "## Common errors"
+    yield ""
+    yield "Most calls can answer these. Each call names the statuses that it shares, and lists only its own errors."
+    yield ""
+    yield "| status | answer | headers | headers that `/v1` adds |"
+    yield "| --- | --- | --- | --- |"
+    for status, codes in common.items():
+        headers: dict[bool, set[str]] = {False: set(), True: set()}
+        for _, path, operation in calls:
+            if status in _shared(operation, common):
+                headers[path.startswith("/v1/")] |= set(_own_headers(operation["responses"][status]))
+        native, added = sorted(headers[False]), sorted(headers[True] - headers[False])
+        yield f"| {status} | {'; '.join(codes.values())} | {', '.join(native)} | {', '.join(added)} |"
+
+
+def _call(method: str, path: str, operation: Any, common: dict[str, dict[str, str]]) -> Iterator[str]:
     yield ""
     yield f"## {method} {path}"
     yield ""
@@ -99,11 +159,22 @@ def _call(method: str, path: str, operation: Any) -> Iterator[str]:
         yield ""
     yield "| status | answer | headers |"
     yield "| --- | --- | --- |"
+    shared = _shared(operation, common)
     for status, response in operation["responses"].items():
-        content = response.get("content", {}).get("application/json")
-        text = response["description"] + (f": {_type(content['schema'])}" if content else "")
-        own = [f"`{name}`" for name, header in response["headers"].items() if "$ref" not in header]
-        yield f"| {status} | {text} | {', '.join(own)} |"
+        if (text := _answer(status, response, common if status in shared else {})) is not None:
+            yield f"| {status} | {text} | {', '.join(_own_headers(response))} |"
+    if shared:
+        yield ""
+        yield f"[Common errors](#common-errors): {', '.join(shared)}."
+
+
+def _answer(status: str, response: Any, common: dict[str, dict[str, str]]) -> str | None:
+    """Return what a row says of a response: its own codes, or its text and type. None where all codes are common."""
+    codes = _codes(response)
+    if codes:
+        return "; ".join(text for code, text in codes.items() if code not in common.get(status, {})) or None
+    content = response.get("content", {}).get("application/json")
+    return str(response["description"]) + (f": {_type(content['schema'])}" if content else "")
 
 
 def _access(security: Any) -> str:

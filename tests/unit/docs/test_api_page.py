@@ -1,0 +1,59 @@
+"""docs/api.md states common errors once, and loses none of them."""
+
+import re
+from typing import Any
+
+from local.api_page import METHODS, common_errors, page
+from src.http.catalogue import document
+
+SECTION = "## Common errors\n"
+CODE = re.compile(r"`(\w+)`:")
+
+
+def operations() -> dict[str, Any]:
+    """Each call of the description, by its heading on the page."""
+    described: Any = document()
+    return {
+        f"{method.upper()} {path}": item[method]
+        for path, item in described["paths"].items()
+        for method in METHODS
+        if method in item
+    }
+
+
+def rows(section: str) -> dict[str, set[str]]:
+    """The codes of each status in a section's table of answers."""
+    return {
+        status: set(CODE.findall(text)) for status, text in re.findall(r"^\| (\d{3}) \| (.*)$", section, re.MULTILINE)
+    }
+
+
+def test_every_error_of_every_call_is_on_the_page() -> None:
+    """The call's own rows and the common errors that it names are exactly what OpenAPI lists."""
+    text = page()
+    common = rows(text.partition(SECTION)[2].partition("\n## ")[0])
+    for heading, operation in operations().items():
+        section = text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+        shown = rows(section)
+        for status in re.findall(r"\d{3}", section.partition("[Common errors](#common-errors):")[2]):
+            shown[status] = shown.get(status, set()) | common[status]
+        expected = {
+            status: set(CODE.findall(response["description"])) for status, response in operation["responses"].items()
+        }
+        assert shown == expected, heading
+
+
+def test_a_common_error_is_stated_once() -> None:
+    """No table but the common one has such a code in a row of its status."""
+    text = page()
+    for status, codes in common_errors(list(operations().values())).items():
+        for code in codes:
+            assert len(re.findall(rf"^\| {status} \|.*`{code}`:", text, re.MULTILINE)) == 1, code
+
+
+def test_a_code_that_few_calls_list_is_no_common_error() -> None:
+    """Six calls of ten make a code common, five do not."""
+    listing = {"responses": {"409": {"description": "`taken`: It is taken; `gone`: It is gone"}}}
+    half = {"responses": {"409": {"description": "`taken`: It is taken"}}}
+    none = {"responses": {"200": {"description": "All is well"}}}
+    assert common_errors([*[listing] * 5, half, *[none] * 4]) == {"409": {"taken": "`taken`: It is taken"}}
