@@ -1,6 +1,7 @@
 """`make docs`: regenerate the generated parts of `docs/`. With `--check`, only say whether they are current.
 
-Two parts are made from the code: the page of the HTTP API, and the diagram of the state machine.
+The code makes the page of the HTTP API and the diagram of the state machine. A file of claims makes the table of
+`docs/verification.md`.
 """
 
 import argparse
@@ -11,11 +12,12 @@ from pathlib import Path
 
 from src.core.states import diagram
 
-from . import api_page
+from . import api_page, claims_page
 from .node import ROOT
 
 API = Path("docs/api.md")
 STATE_MACHINE = Path("docs/design/state-machine.md")
+VERIFICATION = Path("docs/verification.md")
 
 _MERMAID = re.compile(r"^```mermaid\n.*?^```$", re.DOTALL | re.MULTILINE)
 
@@ -33,15 +35,16 @@ def with_diagram(text: str) -> str:
 
 
 def generated(root: Path) -> dict[Path, str]:
-    """Return the expected text of each document, by its path below `root`. Raises `DiagramMissing`."""
+    """Return the text that each document must have, by path. Raises `DiagramMissing`, `TableMissing`."""
     return {
         API: api_page.page(),
         STATE_MACHINE: with_diagram((root / STATE_MACHINE).read_text(encoding="utf-8")),
+        VERIFICATION: claims_page.with_table((root / VERIFICATION).read_text(encoding="utf-8"), root),
     }
 
 
 def outdated(root: Path) -> dict[Path, str]:
-    """Return the documents that differ from their expected text, with that text. Raises `DiagramMissing`."""
+    """Return the outdated documents with their new text. Raises `DiagramMissing`, `TableMissing`."""
     return {path: text for path, text in generated(root).items() if _read(root / path) != text}
 
 
@@ -56,7 +59,7 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
     options = parser.parse_args(arguments)
     try:
         documents = outdated(root)
-    except DiagramMissing as error:
+    except (DiagramMissing, claims_page.TableMissing) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     for path, text in documents.items():

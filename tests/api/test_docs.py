@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from local import docs
+from local import claims_page, docs
 from local.node import ROOT
 
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """A folder with the generated documents in it."""
-    for path in docs.generated(ROOT):
+    """A folder with the generated documents in it, and the file that one of them is made from."""
+    for path in (*docs.generated(ROOT), claims_page.CLAIMS):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text((ROOT / path).read_text(encoding="utf-8"), encoding="utf-8")
     return tmp_path
@@ -27,7 +27,7 @@ def test_every_generated_document_is_current() -> None:
     assert docs.outdated(ROOT) == {}
 
 
-@pytest.mark.parametrize("path", [docs.API, docs.STATE_MACHINE])
+@pytest.mark.parametrize("path", [docs.API, docs.STATE_MACHINE, docs.VERIFICATION])
 def test_a_document_that_is_not_current_is_told_and_mended(
     path: Path, copy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -56,3 +56,13 @@ def test_a_document_without_a_place_for_its_diagram_is_an_error(copy: Path, caps
         assert docs.main([], copy) == 1
         assert f"must have one mermaid block, and has {found}" in capsys.readouterr().err
         assert (copy / docs.STATE_MACHINE).read_text(encoding="utf-8") == spoilt
+
+
+def test_a_document_without_a_place_for_its_table_is_an_error(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is written when the table has no place, or two."""
+    text = (copy / docs.VERIFICATION).read_text(encoding="utf-8")
+    for spoilt in ("no table", text + text):
+        (copy / docs.VERIFICATION).write_text(spoilt, encoding="utf-8")
+        assert docs.main([], copy) == 1
+        assert "must have one place for the table of claims" in capsys.readouterr().err
+        assert (copy / docs.VERIFICATION).read_text(encoding="utf-8") == spoilt

@@ -1,42 +1,45 @@
 """The tiers of the suite: which tests each runs, how the campaign continues, and that the documents agree."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
+from local.claims_page import CLAIMS, claims
 from local.node import ROOT
+from simulator.campaign.ablations import BY_NAME
 from tests import campaign, quick
 
 QUICK = ("tests/unit/", "tests/property/", "tests/api/")
-TABLE = "## What holds which promise"
 MARKED = re.compile(r"pytest\.mark\.campaign\b")
 
 
-def promises() -> list[tuple[str, list[str], str]]:
-    """The rows of the table: what is tried, the files that try it, and the tier. "The same" is the row above."""
-    text = (ROOT / "docs" / "verification.md").read_text("utf-8")
-    table = text.partition(TABLE)[2].partition("\n\nThe simulation")[0]
-    found: list[tuple[str, list[str], str]] = []
-    for line in table.splitlines():
-        if not line.startswith("| ") or line.startswith(("| what ", "| ---")):
-            continue
-        *_, where, tier = (cell.strip() for cell in line.strip("| ").split(" | "))
-        paths = found[-1][1] if where.startswith("the same") else re.findall(r"`([\w/.]+)`", where)
-        found.append((line, paths, tier))
-    return found
-
-
-def test_each_promise_names_its_tier() -> None:
-    """What needs neither a runtime nor the simulator is quick. A campaign's promise is in a file with such a test."""
-    assert len(promises()) > 50
-    for line, paths, tier in promises():
-        assert paths, line
-        assert [path for path in paths if not (ROOT / path).exists()] == [], line
-        if tier == "campaign":
-            assert any(MARKED.search((ROOT / path).read_text("utf-8")) for path in paths), line
+def test_each_claim_names_its_tier() -> None:
+    """What needs neither a runtime nor the simulator is quick. A campaign's claim is in a file with such a test."""
+    found = claims(ROOT)
+    assert len(found) > 50
+    for claim in found:
+        assert claim.tests, claim
+        assert [path for path in claim.tests if not (ROOT / path).exists()] == [], claim
+        if claim.tier == "campaign":
+            assert any(MARKED.search((ROOT / path).read_text("utf-8")) for path in claim.tests), claim
         else:
-            assert tier == ("quick" if all(path.startswith(QUICK) for path in paths) else "test"), line
+            assert claim.tier == ("quick" if all(path.startswith(QUICK) for path in claim.tests) else "test"), claim
+
+
+def test_each_ablation_stands_beside_a_claim() -> None:
+    """A claim names ablations that exist, and every ablation is beside the claim that it would break."""
+    assert {name for claim in claims(ROOT) for name in claim.without} == set(BY_NAME)
+
+
+def test_the_figures_of_a_claim_are_in_its_runs() -> None:
+    """The table shows the last campaign; the file has the run with its commit, or that of the claim's schedules."""
+    records = json.loads((ROOT / CLAIMS).read_text("utf-8"))["claims"]
+    commits = {run["commit"] for record in records for run in record["runs"] if "commit" in run}
+    shown = {commit for record in records for commit in re.findall(r"\b[0-9a-f]{7}\b", record["latest"])}
+    assert len(shown) >= 10
+    assert shown <= commits
 
 
 def test_the_quick_folders_start_no_runtime() -> None:
