@@ -213,13 +213,13 @@ _PAGE = """# What a day carries, and what it costs
 
 中文版：[costs.zh-CN.md](costs.zh-CN.md).
 
-A task here has 20 chunks of 6,000 characters, and outputs of 1,000. What one takes was measured on the local runtime
-(`python -m bench.free_plan`, `python -m bench storage`, commit {commit}). This page multiplies that by Cloudflare's
-limits and prices of November 2026. `python -m bench.costs` writes it; a test keeps it current.
+A task here has 20 chunks of 6,000 characters, and outputs of 1,000. The use of one task was measured on the local
+runtime (`python -m bench.free_plan`, `python -m bench storage`, commit {commit}). This page combines it with
+Cloudflare's limits and prices of November 2026. `python -m bench.costs` writes it; a test keeps it current.
 
 The model is `workers-ai`'s default, `@cf/qwen/qwen3-30b-a3b-fp8`. Its tokens are estimated as `dryRun` does, four
-characters a token in English, one in Chinese, and 750 tokens a call that it thinks. No account has measured them.
-Another provider has limits of its own.
+characters a token in English, one in Chinese, and 750 tokens a call for its thinking. They were not measured on an
+account. Other providers have their own limits.
 
 ## The free plan
 
@@ -227,34 +227,34 @@ Another provider has limits of its own.
 | --- | --- | --- | --- | --- |
 {free}
 
-What ends first:
+The first limit:
 
 {free_first}
 
-Rows written are those of the cheapest run, whose calls take equally long: {rows[task]} for the task and
-{rows[erasure]} for its erasure. A task whose calls take 2 to 10 s writes {uneven[0]} to {uneven[1]}, and
-{rows[erasure]} for its erasure. A day then carries {uneven_tasks[0]} to {uneven_tasks[1]} such tasks: with another
-model and early erasure, rows written end first.
+Rows written come from the cheapest run, in which all calls take equally long: {rows[task]} for the task and
+{rows[erasure]} for its erasure. With calls of 2 to 10 s a task writes {uneven[0]} to {uneven[1]}, and {rows[erasure]}
+for its erasure. A day then allows {uneven_tasks[0]} to {uneven_tasks[1]} such tasks: with another model and early
+erasure, rows written are the first limit.
 
 ## The paid plan
 
-What has an end there, whatever is paid, in the order in which it ends:
+These have a limit at any price, the lowest first:
 
 | | a task | tasks a day |
 | --- | --- | --- |
 {paid}
 
-What ends first:
+The first limit:
 
 {paid_first}
 - with another model and early erasure, {paid_other}
 - with `RETENTION_DAYS` 0, without which the database is too small for 1,000,000 tasks a day, {paid_kept}
 
-- `RETENTION_DAYS` 0 ends what storage ends: a task is erased by the first sweep after its end.
-- Storage is counted up to `STORAGE_MB_MOST`, with completed tasks, whose input is emptied.
-- SQLite's own time is that of the processor that measured it. What D1 adds was not measured.
+- `RETENTION_DAYS` 0 removes the limit of storage: the first sweep after a task's end erases it.
+- Storage counts up to `STORAGE_MB_MOST`, with completed tasks without their input.
+- SQLite's own time depends on the processor that measured it. D1's additional time was not measured.
 - Consumers: four waves of calls of five seconds.
-- Rows written below are those of the cheapest run, too. Uneven calls make that line up to twice as dear.
+- The rows written below come from the cheapest run too. With uneven calls that line costs up to twice as much.
 
 ## A month of 1,000,000 tasks a day on the paid plan
 
@@ -262,7 +262,7 @@ What ends first:
 | --- | --- | --- |
 {dollars}
 
-What the model asks is more than all else together.
+The model costs more than everything else together.
 """
 
 

@@ -1,6 +1,6 @@
 """The page of costs in Chinese: the same page with translated sentences and row names.
 
-The figures are those of the English page, unchanged. A sentence without a translation is an error.
+The figures are those of the English page, since they are not touched. A sentence without a Chinese one is an error.
 """
 
 import re
@@ -9,8 +9,8 @@ import re
 _PARAGRAPHS = {
     "# What a day carries, and what it costs": "# 一天能处理多少，要花多少钱\n\nEnglish: [costs.md](costs.md)。",
     "中文版：[costs.zh-CN.md](costs.zh-CN.md).": "",
-    "A task here has 20 chunks of 6,000 characters, and outputs of 1,000. What one takes was measured on the local "
-    "runtime (`python -m bench.free_plan`, `python -m bench storage`, commit {}). This page multiplies that by "
+    "A task here has 20 chunks of 6,000 characters, and outputs of 1,000. The use of one task was measured on the "
+    "local runtime (`python -m bench.free_plan`, `python -m bench storage`, commit {}). This page combines it with "
     "Cloudflare's limits and prices of November 2026. `python -m bench.costs` writes it; a test keeps it current.": (
         "这里的任务有 20 个分片，每片 6,000 个字符，输出 1,000 个字符。单个任务的消耗在本地运行时上测得"
         "（`python -m bench.free_plan`、`python -m bench storage`，提交 {}）。"
@@ -18,38 +18,36 @@ _PARAGRAPHS = {
         "本页由 `python -m bench.costs` 生成，有测试保证它不过时。"
     ),
     "The model is `workers-ai`'s default, `@cf/qwen/qwen3-30b-a3b-fp8`. Its tokens are estimated as `dryRun` does, "
-    "four characters a token in English, one in Chinese, and 750 tokens a call that it thinks. No account has measured "
-    "them. Another provider has limits of its own.": (
+    "four characters a token in English, one in Chinese, and 750 tokens a call for its thinking. They were not "
+    "measured on an account. Other providers have their own limits.": (
         "模型是 `workers-ai` 的默认模型 `@cf/qwen/qwen3-30b-a3b-fp8`。token 数按 `dryRun` 的方法估算："
         "英文四个字符一个 token，中文一个字符一个，另加每次调用思考用的 750 个 token。"
         "没有在真实账号上测过。别的模型服务有自己的限额。"
     ),
     "## The free plan": "## 免费套餐",
-    "Rows written are those of the cheapest run, whose calls take equally long: {} for the task and {} for its "
-    "erasure. A task whose calls take 2 to 10 s writes {} to {}, and {} for its erasure. A day then carries {} to {} "
-    "such tasks: with another model and early erasure, rows written end first.": (
+    "Rows written come from the cheapest run, in which all calls take equally long: {} for the task and {} for its "
+    "erasure. With calls of 2 to 10 s a task writes {} to {}, and {} for its erasure. A day then allows {} to {} such "
+    "tasks: with another model and early erasure, rows written are the first limit.": (
         "写入行数取自开销最小的运行，即各次调用耗时相同：任务 {} 行，清除 {} 行。"
         "调用耗时在 2 到 10 s 之间时，任务写入 {} 到 {} 行，清除另计 {} 行。"
         "这样一天能处理 {} 到 {} 个任务；换用别的模型并提前清除时，最先用完的是写入行数。"
     ),
     "## The paid plan": "## 付费套餐",
-    "What ends first:": "最先用完的是：",
-    "What has an end there, whatever is paid, in the order in which it ends:": (
-        "下面这些不论付多少钱都有上限，按用完的先后排列："
-    ),
+    "The first limit:": "最先用完的是：",
+    "These have a limit at any price, the lowest first:": ("下面这些不论付多少钱都有上限，按用完的先后排列："),
     "## A month of 1,000,000 tasks a day on the paid plan": "## 付费套餐，每天 1,000,000 个任务，一个月",
-    "What the model asks is more than all else together.": "模型的费用比其余全部加起来还多。",
-    "- `RETENTION_DAYS` 0 ends what storage ends: a task is erased by the first sweep after its end.": (
+    "The model costs more than everything else together.": "模型的费用比其余全部加起来还多。",
+    "- `RETENTION_DAYS` 0 removes the limit of storage: the first sweep after a task's end erases it.": (
         "- `RETENTION_DAYS` 设为 0，存储就不再是瓶颈：任务结束后由下一次巡检清除。"
     ),
-    "- Storage is counted up to `STORAGE_MB_MOST`, with completed tasks, whose input is emptied.": (
+    "- Storage counts up to `STORAGE_MB_MOST`, with completed tasks without their input.": (
         "- 存储算到 `STORAGE_MB_MOST` 为止，按已完成的任务计算，它们的输入已经清空。"
     ),
-    "- SQLite's own time is that of the processor that measured it. What D1 adds was not measured.": (
+    "- SQLite's own time depends on the processor that measured it. D1's additional time was not measured.": (
         "- SQLite 自身的时间取决于测量所用的处理器，D1 额外增加的时间没有测过。"
     ),
     "- Consumers: four waves of calls of five seconds.": "- 消费者：四批调用，每批五秒。",
-    "- Rows written below are those of the cheapest run, too. Uneven calls make that line up to twice as dear.": (
+    "- The rows written below come from the cheapest run too. With uneven calls that line costs up to twice as much.": (
         "- 下表的写入行数同样取自开销最小的运行。调用耗时不一时，这一行的费用最多翻倍。"
     ),
 }

@@ -64,8 +64,8 @@ def test_the_readme_has_the_figures_of_the_model():
             "README.md",
             (
                 f"for {neurons[0]} such tasks in English and {neurons[1]} in Chinese",
-                f"carries {uneven} to {operations}.",
-                f"carries {calls} in English (Workers AI's rate ends first) and {stored} in Chinese (storage",
+                f"allows {uneven} to {operations}.",
+                f"allows {calls} in English (Workers AI's rate is the first limit) and {stored} in Chinese (storage",
                 f"writes {rows} rows to D1 if its calls take equally long, and {least} to {most} if they take 2 to",
             ),
         ),
