@@ -62,8 +62,8 @@ def _lines(described: Any) -> Iterator[str]:
         for method in METHODS
         if method in item
     ]
-    common = common_errors([operation for _, _, operation in calls])
-    yield from _common_section(common, calls)
+    common = shared_errors([operation for _, _, operation in calls])
+    yield from _shared_section(common, calls)
     for method, path, operation in calls:
         yield from _call(method, path, operation, common)
     yield ""
@@ -96,7 +96,7 @@ def _codes(response: Any) -> dict[str, str]:
     return {part.split("`")[1]: part for part in parts} if all(part.startswith("`") for part in parts) else {}
 
 
-def common_errors(operations: list[Any]) -> dict[str, dict[str, str]]:
+def shared_errors(operations: list[Any]) -> dict[str, dict[str, str]]:
     """Return by status the codes that most operations list, each with its meaning."""
     listed = Counter(
         (status, code, text)
@@ -124,7 +124,7 @@ def _own_headers(response: Any) -> list[str]:
     return [f"`{name}`" for name, header in response["headers"].items() if "$ref" not in header]
 
 
-def _common_section(common: dict[str, dict[str, str]], calls: list[tuple[str, str, Any]]) -> Iterator[str]:
+def _shared_section(common: dict[str, dict[str, str]], calls: list[tuple[str, str, Any]]) -> Iterator[str]:
     yield ""
     yield "## Common errors"
     yield ""

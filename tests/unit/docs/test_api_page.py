@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from local.api_page import METHODS, common_errors, page
+from local.api_page import METHODS, page, shared_errors
 from src.http.catalogue import document
 
 SECTION = "## Common errors\n"
@@ -43,17 +43,17 @@ def test_every_error_of_every_call_is_on_the_page() -> None:
         assert shown == expected, heading
 
 
-def test_a_common_error_is_stated_once() -> None:
+def test_an_error_of_most_calls_is_stated_once() -> None:
     """No table but the common one has such a code in a row of its status."""
     text = page()
-    for status, codes in common_errors(list(operations().values())).items():
+    for status, codes in shared_errors(list(operations().values())).items():
         for code in codes:
             assert len(re.findall(rf"^\| {status} \|.*`{code}`:", text, re.MULTILINE)) == 1, code
 
 
-def test_a_code_that_few_calls_list_is_no_common_error() -> None:
+def test_a_code_that_few_calls_list_stays_with_them() -> None:
     """Six calls of ten make a code common, five do not."""
     listing = {"responses": {"409": {"description": "`taken`: It is taken; `gone`: It is gone"}}}
     half = {"responses": {"409": {"description": "`taken`: It is taken"}}}
     none = {"responses": {"200": {"description": "All is well"}}}
-    assert common_errors([*[listing] * 5, half, *[none] * 4]) == {"409": {"taken": "`taken`: It is taken"}}
+    assert shared_errors([*[listing] * 5, half, *[none] * 4]) == {"409": {"taken": "`taken`: It is taken"}}
