@@ -117,7 +117,7 @@ def test_the_limits_have_the_figures_of_the_model():
         taken = [f"{measured.TASK[route][name]:.3g}" for route in ROUTES]
         carried = [tasks_a_day(route, costs.WORDS[name]) if measured.TASK[route][name] else "" for route in ROUTES]
         assert row_of("docs/limits.md", start) == [*taken, *carried]
-    text = (ROOT / "docs" / "limits.md").read_text("utf-8")
+    text = " ".join((ROOT / "docs" / "limits.md").read_text("utf-8").split())
     for start, what in (
         ("storage, kept for 30 days", "storage, {}, kept for 30 days"),
         ("storage, erased early", "storage, {}, erased early, after a day"),
