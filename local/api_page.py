@@ -9,11 +9,11 @@ from src.http.catalogue import document
 METHODS = ("post", "get", "delete")
 # A code that at least this share of the calls lists is a common error: the page explains it once.
 COMMON_SHARE = 0.6
-# Shown before the calls. A test runs the commands as they stand here; `…` stands for omitted text.
+# Shown before the calls. A test runs the commands unchanged; `…` marks omissions.
 EXAMPLE = r"""## An example
 
-Submit a text of two chunks, and wait for its end. The commands work as pasted against `make dev`; a deployment wants
-`-H "Authorization: Bearer $KEY"` as well:
+Submit a text of two chunks, and wait for its end. You can paste the commands against `make dev`; a deployment also needs
+`-H "Authorization: Bearer $KEY"`:
 
 ```sh
 TASK=$(curl -s -H 'content-type: application/json' -H 'Idempotency-Key: example-1' \
@@ -33,7 +33,7 @@ curl -s "http://127.0.0.1:8787$TASK?wait=25&include=chunks"
             "…"], "…": "…"}
 ```
 
-A refusal is a problem. This one is the answer to a text that is a number, status 422:
+A refusal is a problem. If the text is a number, the answer has the status 422:
 
 ```json
 {"type": "urn:onceover:problem:invalid_fields", "title": "Some fields have values that they cannot take", "status": 422,
@@ -51,7 +51,7 @@ def page() -> str:
 def _lines(described: Any) -> Iterator[str]:
     yield "# HTTP API"
     yield ""
-    yield "Made from `/openapi.json` by `make docs`; `make check` keeps the two the same."
+    yield "`make docs` generates this page from `/openapi.json`, and `make check` compares the two."
     yield ""
     yield from described["info"]["description"].splitlines()
     yield ""
