@@ -12,8 +12,8 @@ COMMON_SHARE = 0.6
 # Shown before the calls. A test runs the commands unchanged; `…` marks omissions.
 EXAMPLE = r"""## An example
 
-Submit a text of two chunks, and wait for its end. You can paste the commands against `make dev`; a deployment also needs
-`-H "Authorization: Bearer $KEY"`:
+Submit a text of two chunks, and wait for its end. You can paste the commands against `make dev`; a deployment also
+needs `-H "Authorization: Bearer $KEY"`:
 
 ```sh
 TASK=$(curl -s -H 'content-type: application/json' -H 'Idempotency-Key: example-1' \
