@@ -107,9 +107,12 @@ def test_the_steps_of_another_claim_are_other_writes(bench: StoreBench):
 
 
 def test_a_write_of_the_next_claim_that_is_sent_again_adds_nothing(bench: StoreBench):
-    """The write continues the segment that the previous claim has begun."""
-    settle(bench, claim := bench.claim(), progress(claim, step=5, outputs=outputs(0), completed=1))
-    bench.pass_ms(LEASE_MS + 1)
+    """The write continues the segment that the previous claim has begun, whose write had a higher number."""
+    claim = bench.claim()
+    assert bench.run(bench.store.cancel(TASK, RETENTION_MS))[0]
+    told = progress(claim, step=5, outputs=outputs(0), completed=1)
+    assert not bench.run(bench.store.step(claim, told, Finish(RETENTION_MS)))
+    assert bench.run(bench.store.retry(TASK, LEASE_MS)) is not None
     heir = bench.claim()
     told = progress(heir, step=1, outputs=outputs(1), completed=2)
     settle(bench, heir, told)
