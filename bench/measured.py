@@ -4,7 +4,7 @@
 a cron run writes, and BYTES again.
 """
 
-COMMIT = "32458ae"
+COMMIT = "b91ea6b"
 CHUNKS = 20
 RUN_SECONDS = 20.0  # four waves of calls of five seconds
 
@@ -14,10 +14,10 @@ ROWS = {"task": 14, "erasure": 4, "sums": 3}
 # Rows written by a task whose calls take 2 to 10 s: the average of many runs, and one run of `make bench` on the queue.
 ROWS_UNEVEN = (27, 30)
 # Milliseconds of an invocation, median and 95 %: with chunks of 6,000 characters, 40 tasks on each route, on a machine
-# without other work.
+# without other work. Medians of five runs.
 CPU_MS: dict[str, dict[str, tuple[float, float]]] = {
-    "queue": {"submission": (15, 26), "poll": (7, 11), "slice": (32.5, 48)},
-    "durable-object": {"submission": (18, 25), "poll": (4, 5), "slice": (35, 47)},
+    "queue": {"submission": (13, 21), "poll": (6.5, 11), "slice": (29.5, 40)},
+    "durable-object": {"submission": (14, 23), "poll": (3, 6), "slice": (30, 47)},
 }
 _OF_A_TASK = {"submission": 1, "poll": 3, "slice": 1}
 
@@ -70,4 +70,4 @@ BYTES = {"English": 13_353, "Chinese": 31_355}
 # In and out, instructions included: estimated as `dryRun` does, plus 750 tokens a call for the model's thinking.
 TOKENS = {"English": (30_200, 20_000), "Chinese": (120_200, 35_000)}
 # The processor time that SQLite takes for a task and three polls, in Chinese.
-SQLITE_MS = 4.7
+SQLITE_MS = 3.4
