@@ -72,10 +72,10 @@ def test_the_reasons_are_reasons(tmp_path: Path):
 
 def test_the_command_lists_what_it_would_judge(capsys: pytest.CaptureFixture[str]):
     """By seed, by number, by file; the same each time."""
-    arguments = ["--list", "--mutants", "5", "--seed", "3", "--only", "src/processing/ledger.py"]
+    arguments = ["--list", "--mutants", "5", "--seed", "3", "--only", "src/processing/run/ledger.py"]
     assert command.main(arguments) == 0
     first = capsys.readouterr().out
-    assert first.count("src/processing/ledger.py:") == 5
+    assert first.count("src/processing/run/ledger.py:") == 5
     assert command.main(arguments) == 0
     assert capsys.readouterr().out == first
     assert command.main(["--list", "--only", "src/nothing.py"]) == 2
@@ -86,13 +86,13 @@ def test_the_command_shows_a_mutant(
 ):
     """As a diff, with a copy of the tree that has it."""
     monkeypatch.setattr(command, "STATE", tmp_path)
-    command.main(["--list", "--mutants", "1", "--only", "src/processing/ledger.py"])
+    command.main(["--list", "--mutants", "1", "--only", "src/processing/run/ledger.py"])
     name = capsys.readouterr().out.splitlines()[1].split()[0]
     assert command.main(["--mutant", name]) == 0
     told = capsys.readouterr().out
-    assert "--- a/src/processing/ledger.py" in told
-    copy = tmp_path / f"mutant-{name}" / "src/processing/ledger.py"
-    assert copy.read_text() != (command.ROOT / "src/processing/ledger.py").read_text()
+    assert "--- a/src/processing/run/ledger.py" in told
+    copy = tmp_path / f"mutant-{name}" / "src/processing/run/ledger.py"
+    assert copy.read_text() != (command.ROOT / "src/processing/run/ledger.py").read_text()
     assert command.main(["--mutant", "00000000"]) == 2
 
 

@@ -278,11 +278,11 @@ def test_the_tree_without_a_mutant_passes(worker: Workspace):
         worker.path, [Check("tests/unit/processing/run/test_ledger.py", is_quick=True)], 60, quick=True, trace=True
     )
     assert verdict.passed, verdict
-    assert "src/processing/ledger.py::Ledger.failed" in verdict.facts["functions"]
-    assert "src/processing/run.py::Run.work" not in verdict.facts["functions"]
+    assert "src/processing/run/ledger.py::Ledger.failed" in verdict.facts["functions"]
+    assert "src/processing/run/run.py::Run.work" not in verdict.facts["functions"]
     verdict = trial.run(worker.path, [Check("simulate crafted", is_quick=True)], 120, quick=True, trace=True)
     assert verdict.passed, verdict
-    assert "src/processing/run.py::Run.work" in verdict.facts["functions"]
+    assert "src/processing/run/run.py::Run.work" in verdict.facts["functions"]
     assert len(verdict.facts["statements"]) > 20
 
 
