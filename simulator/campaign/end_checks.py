@@ -13,8 +13,8 @@ from simulator.engine.fault_kinds import MODEL_AWAY, POISONED, STORAGE
 from simulator.platform.model import AWAY_SECONDS, output_of
 from simulator.platform.world import World
 from src.core import limits
-from src.core.chunks import chunks
-from src.core.merge import merge_groups, merge_system
+from src.core.text.chunks import chunks
+from src.core.text.merge import merge_groups, merge_system
 from src.inference.protocol import ModelCall
 from src.store import rows
 from src.store.sql import views

@@ -11,8 +11,8 @@ from simulator.campaign.disturbances import CRASHES
 from simulator.campaign.row_changes import InvariantBroken
 from simulator.platform.world import World
 from src.core import limits
+from src.core.calls.retry import away_seconds
 from src.core.ids import TaskKey
-from src.core.retry import away_seconds
 from src.objects.laned_caller import lanes_for
 
 UNDISTURBED_SECONDS = 120.0  # before the model went away, since a dead worker's task is taken over later

@@ -4,8 +4,8 @@ import json
 from typing import NamedTuple
 
 from src.core import limits
+from src.core.calls.stalls import width
 from src.core.ids import TaskKey
-from src.core.stalls import width
 from src.core.states import TRANSITIONS, Status
 
 CONCURRENCY_MOST = 6

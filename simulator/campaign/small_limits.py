@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from simulator.campaign.patches import Patch, patched
-from src.core import limits, merge
+from src.core import limits
+from src.core.text import merge
 from src.processing import submission
 
 LEASE_SECONDS = 40

@@ -200,7 +200,7 @@ QUEUE_AWAY_WAIT_SECONDS_MOST = 2.0
 QUEUE_TURN_WAIT_SECONDS_MOST = 120.0  # a task that only waited for its turn to probe is given back for this long
 NEWS_MODELS_MOST = 1_000  # tenants and models in an isolate's memory, some 3 KB each
 
-# --- Failures of the service: see `core/failures.py` ------------------------------------------------------
+# --- Failures of the service: see `core/calls/failures.py` ------------------------------------------------------
 OTHERS_MOST = 10  # other chunks of the tenant whose latest calls decide about a chunk's failure
 OTHERS_LEAST = 3
 OTHERS_SECONDS = 900.0  # older calls do not count

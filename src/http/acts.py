@@ -8,11 +8,11 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from ..core import limits
-from ..core.chunks import TooManyChunks
 from ..core.errors import StoreError
 from ..core.ids import TaskKey
 from ..core.marks import Pulse
 from ..core.task import Task
+from ..core.text.chunks import TooManyChunks
 from ..processing.submission import BudgetTooSmall, Submitted, TaskRequest, TooMuchRepeated
 from ..processing.terms import OVERDUE
 from ..store.admission import Mismatched, Refused

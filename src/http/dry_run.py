@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from ..core.chunks import chunks
 from ..core.task import Source, minimum_calls
-from ..core.tokens import estimated_tokens
+from ..core.text.chunks import chunks
+from ..core.text.tokens import estimated_tokens
 from ..processing.submission import TaskRequest, check_budget
 from .messages import Reply, json_reply
 from .request_views import PlannedChunkView, PlanView, request_view

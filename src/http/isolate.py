@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from ..core import limits
+from ..core.calls.news import ModelNews
+from ..core.calls.pace import Latency
 from ..core.database_load import DatabaseLoad
 from ..core.errors import StoreError
 from ..core.keys import Key
 from ..core.marks import Marks
-from ..core.news import ModelNews
-from ..core.pace import Latency
 from ..core.settings import Settings
 from ..core.storage import Storage
 from ..inference.protocol import Health, Provider

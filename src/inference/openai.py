@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from ..core import limits
+from ..core.calls.retry_after import retry_after_seconds
 from ..core.errors import (
     ModelConnectionLost,
     ModelError,
@@ -18,7 +19,6 @@ from ..core.errors import (
     ModelReplyMalformed,
     ModelUnavailable,
 )
-from ..core.retry_after import retry_after_seconds
 from . import replies
 from .protocol import (
     Health,

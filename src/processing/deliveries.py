@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from ..core import limits, webhooks
+from ..core.calls.retry_after import retry_after_seconds
 from ..core.meter import Meter
-from ..core.retry_after import retry_after_seconds
 from ..core.settings import Settings
 from ..core.webhooks import Answer, AttemptFailure, EndpointKey
 from ..inference.protocol import HttpConnectionLost, HttpTimeout

@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from ..core import limits
-from ..core.chunks import cuts
 from ..core.errors import StoreError, StoreFull, StoreUnavailable
 from ..core.ids import TaskKey, new_task_id, task_key_of
-from ..core.merge import merge_chars
 from ..core.meter import Meter
 from ..core.settings import Settings
 from ..core.states import Status
 from ..core.storage import Storage
 from ..core.task import NewTask, Route, Source, Task, TaskOptions, Usage, Wait
+from ..core.text.chunks import cuts
+from ..core.text.merge import merge_chars
 from ..store.admission import Accepted, Conditions, Mismatched, Outcome, Refused, Replayed
 from ..store.tasks import TaskStore
 from .dispatch import Dispatcher

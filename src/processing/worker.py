@@ -9,14 +9,14 @@ from functools import partial
 from typing import NamedTuple
 
 from ..core import limits
+from ..core.calls.news import ModelNews
+from ..core.calls.pace import Latency, start_seconds
+from ..core.calls.stalls import rests
 from ..core.errors import StoreError
 from ..core.ids import TaskKey, split_task_key
 from ..core.marks import LAST_STEP, Marks
 from ..core.meter import Meter
-from ..core.news import ModelNews
-from ..core.pace import Latency, start_seconds
 from ..core.settings import Settings
-from ..core.stalls import rests
 from ..core.storage import Storage
 from ..core.task import Mark, Route
 from ..inference.protocol import Provider

@@ -4,12 +4,12 @@ import json
 from collections.abc import Container, Sequence
 
 from ..core import limits
+from ..core.calls.latest_calls import LatestCall
 from ..core.ids import TaskKey
-from ..core.latest_calls import LatestCall
 from ..core.marks import Pulse
 from ..core.states import Status
 from ..core.task import CONCAT_SEPARATOR, CONTENT_FILTER, ChunkView, Failure, Mark, Reduce, Route, Source, Task, Usage
-from ..core.window import Window
+from ..core.text.window import Window
 from . import options, segments, waiting
 from .chunk_index import ChunkIndex
 from .claims import CallKey, Claim, FailedCall, Output, Standing, Told, Tried, Unclaimed

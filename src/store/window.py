@@ -5,7 +5,7 @@ from itertools import count
 
 from ..core import limits
 from ..core.ids import TaskKey
-from ..core.window import Window
+from ..core.text.window import Window
 from . import rows
 from .database import Store
 from .sql import window as sql

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from ..core import limits
+from ..core.calls.stalls import Rests
 from ..core.ids import TaskKey
-from ..core.stalls import Rests
 from ..core.states import Status
 from ..core.task import Failure, Route, is_truncated
 from . import columns, ending, rows, segments

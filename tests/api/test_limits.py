@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from src.core import limits
-from src.core.retry import rate_limit_seconds
+from src.core.calls.retry import rate_limit_seconds
 from src.core.task import Route
 from src.http.messages import Reply
 from src.http.router import handle

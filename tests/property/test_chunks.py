@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from src.core.chunks import TooManyChunks, chunks, cuts
+from src.core.text.chunks import TooManyChunks, chunks, cuts
 
 _WORDS = ["a", "word ", "Two words. ", "中", "天地玄黄。", "「问？」", "...", "?!", "」", '"', "\x00", "-"]
 _BLANKS = ["\n", "\r\n", "\r", "\n\n", "\u2028", "\x85", "\u3000", " "]

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.core import limits
-from src.core.pace import WriteBucket
+from src.core.calls.pace import WriteBucket
 
 EVENTS = st.lists(
     st.one_of(

@@ -22,10 +22,10 @@ from hypothesis.stateful import (
 )
 
 from src.core import limits
+from src.core.calls.stalls import Rests
 from src.core.codes import TaskCode
 from src.core.ids import TaskKey, split_task_key
 from src.core.meter import Meter
-from src.core.stalls import Rests
 from src.core.states import Status
 from src.core.task import CONCAT_SEPARATOR, Failure, NewTask, Reduce, Route
 from src.store.admission import UNCONDITIONAL, Accepted, Conditions

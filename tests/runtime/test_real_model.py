@@ -16,7 +16,7 @@ import pytest
 from local import model
 from local.model_server import NAME, OUTPUT_TOKENS, chunk_chars
 from local.wrangler_dev import free_port
-from src.core.chunks import cuts
+from src.core.text.chunks import cuts
 from src.processing.submission import DEFAULT_INSTRUCTIONS
 from tests.support.client import Client, openai
 from tests.support.dev_server import ROOT, DevServer, eventually

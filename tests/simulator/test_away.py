@@ -14,8 +14,8 @@ from simulator.platform.model import Absence
 from simulator.platform.queues import QueueSettings
 from simulator.platform.world import World
 from src.core import limits
+from src.core.calls.patience import Patience
 from src.core.errors import ModelError, ModelUnavailable
-from src.core.patience import Patience
 from src.core.task import Route
 from src.inference.protocol import ModelCall, ModelReply
 from tests.simulator.test_walls import Nobody

@@ -13,10 +13,11 @@ import pytest
 from simulator.brownouts import main
 from simulator.campaign.brownouts import BrownOut, Outcome, apart, play
 from simulator.campaign.neighbours import LATE_SECONDS_MOST, Neighbours, lateness
-from src.core import failures, limits
-from src.core import news as core_news
-from src.core.news import ModelNews, News
-from src.core.patience import Patience
+from src.core import limits
+from src.core.calls import failures
+from src.core.calls import news as core_news
+from src.core.calls.news import ModelNews, News
+from src.core.calls.patience import Patience
 from src.store.work import WorkStore
 
 

@@ -9,7 +9,7 @@ from simulator.campaign.workload import LONG_CHUNKS
 from simulator.innocence import main
 from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
 from src.core import limits
-from src.core.stalls import Rests
+from src.core.calls.stalls import Rests
 from src.processing import worker
 
 RUNS = 60

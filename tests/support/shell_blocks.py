@@ -49,7 +49,7 @@ _SHORT = {
     "bench": "ARGS=--help",
     "model": "ARGS=--help",
     "test": "PYTEST_PARALLEL=",
-    "coverage": "PYTEST_ARGS=tests/unit/core/test_pace.py",
+    "coverage": "PYTEST_ARGS=tests/unit/core/calls/test_pace.py",
 }
 
 # Variables that `make test` sets and a reader's shell does not have. They would reach the make inside.

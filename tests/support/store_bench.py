@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
+from src.core.calls.stalls import Rests
 from src.core.codes import TaskCode
 from src.core.ids import TaskKey
 from src.core.meter import Meter
-from src.core.stalls import Rests
 from src.core.states import Status
 from src.core.task import DEADLINE_EXCEEDED, Failure, NewTask, Reduce, Route, TaskOptions
 from src.store.claims import CallKey, Claim, Continue, Fail, Finish, Output, Release, Unclaimed

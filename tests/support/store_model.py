@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from src.core import limits
+from src.core.calls.stalls import Rests
 from src.core.ids import TaskKey
 from src.core.limits import IDEMPOTENCY_SECONDS, START_SECONDS_MOST, SWEEP_BACKOFF_DOUBLINGS_MOST
-from src.core.stalls import Rests
 from src.core.states import Status
 from src.core.task import BUDGET_EXHAUSTED, DEADLINE_EXCEEDED, Failure, NewTask, Reduce, TaskOptions
 from src.store.admission import Accepted, Conditions, Limit, Mismatched, Outcome, Refused, Replayed

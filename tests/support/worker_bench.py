@@ -7,10 +7,10 @@ from typing import Any
 
 from simulator.engine.loop import Loop
 from src.core import limits
+from src.core.calls.pace import Latency
 from src.core.errors import CallAborted, ModelError
 from src.core.ids import TaskKey
 from src.core.meter import Meter
-from src.core.pace import Latency
 from src.core.settings import Settings
 from src.core.storage import Storage
 from src.core.task import Reduce, Route, Task

@@ -4,8 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 from simulator.platform.model import ModelServer
+from src.core.calls.news import ModelNews, News
 from src.core.errors import ModelError, ModelUnavailable
-from src.core.news import ModelNews, News
 from src.inference.protocol import ModelCall
 from src.store import rows
 from src.store.claims import Claim

@@ -6,9 +6,9 @@ from simulator.campaign.ablations import impatience as without
 from simulator.campaign.ablations.circumstances import ONE_CHUNK_FAILS, bearing_absence, beside_trouble, one_fails
 from simulator.campaign.ablations.definition import Ablation
 from simulator.engine.fault_kinds import MODEL_AWAY
-from src.core import trouble
-from src.core.news import ModelNews
-from src.core.patience import Patience
+from src.core.calls import trouble
+from src.core.calls.news import ModelNews
+from src.core.calls.patience import Patience
 from src.store import rows
 
 AWAY = {MODEL_AWAY: 0.1}

@@ -11,10 +11,10 @@ from simulator.campaign.patches import Patch
 from simulator.platform.isolate import Isolate
 from simulator.platform.shared_database import Sharing
 from src.core import limits
+from src.core.calls.stalls import Rests
 from src.core.errors import StoreUnavailable
 from src.core.ids import TaskKey
 from src.core.keys import Scope
-from src.core.stalls import Rests
 from src.http import authentication, rate_limit, router
 from src.http.messages import Reply, Request
 from src.http.problems import LIMIT_REACHED, Refusal

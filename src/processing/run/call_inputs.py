@@ -9,8 +9,8 @@ from functools import partial
 from itertools import accumulate, takewhile
 
 from ...core import limits
-from ...core.merge import merge_message, merge_system
 from ...core.task import Reduce
+from ...core.text.merge import merge_message, merge_system
 from ...inference.protocol import ModelCall
 from ...store.claims import CallKey
 from ..outcomes import ClaimLost

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from ...core.merge import merge_ends
 from ...core.task import Reduce
+from ...core.text.merge import merge_ends
 from ...store.claims import CallKey, Claim, MergeLevel
 
 

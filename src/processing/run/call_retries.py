@@ -6,9 +6,9 @@ Pure: times are seconds on the run's clock, and jitter is passed in.
 from collections.abc import Collection
 from typing import NamedTuple
 
+from ...core.calls.failures import Verdict, judge
+from ...core.calls.patience import Patience
 from ...core.errors import ModelError, ModelRefused, ModelReplyMalformed
-from ...core.failures import Verdict, judge
-from ...core.patience import Patience
 from ...core.task import Failure
 from ...store.claims import CallKey, Claim, FailedCall, Tried, chunk_number
 from ..clock import DatabaseClock

@@ -8,8 +8,8 @@ import asyncio
 import math
 
 from ...core import limits
+from ...core.calls.pace import start_seconds
 from ...core.errors import StoreError
-from ...core.pace import start_seconds
 from .. import clock
 from ..hint import Hint
 from ..outcomes import ClaimLost

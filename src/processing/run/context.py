@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ...core.news import News
-from ...core.pace import Latency
+from ...core.calls.news import News
+from ...core.calls.pace import Latency
 from ...core.settings import Settings
 from ...core.storage import Storage
 from ...core.task import Route

@@ -6,9 +6,9 @@ failure may count and no other call of its own isolate tells: once before the fa
 
 import asyncio
 
+from ...core.calls.latest_calls import LatestCall
+from ...core.calls.pace import start_seconds
 from ...core.errors import StoreError
-from ...core.latest_calls import LatestCall
-from ...core.pace import start_seconds
 from ...store.claims import Told
 from .. import clock
 from .context import RunContext

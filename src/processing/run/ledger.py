@@ -9,10 +9,10 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ...core.calls.news import News
+from ...core.calls.patience import Patience
+from ...core.calls.stalls import width
 from ...core.errors import ModelError, ModelRateLimited
-from ...core.news import News
-from ...core.patience import Patience
-from ...core.stalls import width
 from ...core.task import Failure, is_truncated
 from ...inference.protocol import ModelReply
 from ...store.claims import UNTIMED, CallKey, CallTimes, Claim, FailedCall, MergeLevel, Output, Progress, Told

@@ -10,9 +10,9 @@ from contextlib import suppress
 from functools import partial
 
 from ...core import limits
+from ...core.calls.pace import idle_seconds
+from ...core.calls.patience import Patience
 from ...core.errors import CallAborted, StoreFull, StoreUnavailable
-from ...core.pace import idle_seconds
-from ...core.patience import Patience
 from ...core.states import Status
 from ...core.task import Route
 from ...store.claims import CallKey, Continue, Ending, Fail, Finish, Release, Step

@@ -4,9 +4,9 @@ import math
 from typing import NamedTuple
 
 from ...core import limits
+from ...core.calls.pace import start_pause_seconds
+from ...core.calls.retry import rate_limit_seconds
 from ...core.errors import ModelError
-from ...core.pace import start_pause_seconds
-from ...core.retry import rate_limit_seconds
 from ...core.task import Failure, LastError, Wait
 from ...store.claims import CallKey, Claim
 from ..clock import DatabaseClock

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from ...core import limits
+from ...core.calls.pace import WriteBucket, start_seconds
 from ...core.errors import StoreFull, StoreUnavailable
-from ...core.pace import WriteBucket, start_seconds
 from .. import clock
 from .context import RunContext
 

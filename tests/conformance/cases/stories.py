@@ -5,7 +5,7 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from src.core.latest_calls import LatestCall
+from src.core.calls.latest_calls import LatestCall
 from src.core.task import Reduce
 from src.store.claims import CallKey, Continue, Fail, Finish, MergeLevel, Output, Release, Told
 from src.store.views import TooMuchAtOnce

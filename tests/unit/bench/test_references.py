@@ -16,7 +16,7 @@ from bench.references.progress import Remaining
 from bench.references.systems import Sample
 from bench.references.tables import goal_shown
 from bench.references.works import QUEUE, SEED, WORKFLOWS, WORKS, Goal, Work
-from src.core.chunks import cuts
+from src.core.text.chunks import cuts
 
 SUBMIT, INSTANT, SHORT = (next(work for work in WORKS if work.key == key) for key in ("submit", "instant", "24"))
 

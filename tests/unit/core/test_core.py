@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.core import limits
+from src.core.calls.retry import backoff_seconds, rate_limit_seconds
 from src.core.errors import ConfigurationError, ConfigurationFaults, TransitionRefused
 from src.core.ids import is_task_id, new_task_id
-from src.core.retry import backoff_seconds, rate_limit_seconds
 from src.core.settings import MODEL_OPTIONS, load
 from src.core.states import TRANSITIONS, Status, check
 

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from src.core import errors, limits
-from src.core.retry_after import retry_after_seconds
+from src.core.calls.retry_after import retry_after_seconds
 from src.inference import replies
 from src.inference.openai import DEFAULT_MODEL, OpenAIProvider
 from src.inference.protocol import (

@@ -146,7 +146,7 @@ def by_us(seen: list[list[str]]) -> list[list[str]]:
 # Imported on the first request that needs it.
 LATER = (
     "core/response_events",
-    "core/tokens",
+    "core/text/tokens",
     "core/version",
     "core/webhook_urls",
     "http/across",

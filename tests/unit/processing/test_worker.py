@@ -14,10 +14,10 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from src.core import limits
+from src.core.calls.stalls import rests
 from src.core.errors import ModelError, ModelRateLimited, ModelRefused, ModelUnavailable, StoreUnavailable
 from src.core.ids import TaskKey
 from src.core.settings import Settings
-from src.core.stalls import rests
 from src.core.states import Status
 from src.core.task import BUDGET_EXHAUSTED, DEADLINE_EXCEEDED, Reduce, Route, TaskOptions
 from src.inference.protocol import ModelCall, ModelReply

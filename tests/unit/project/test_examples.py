@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from src.core.chunks import chunks, cuts
+from src.core.text.chunks import chunks, cuts
 from src.inference.demo import analysis
 
 _EXAMPLES = Path(__file__).parents[3] / "examples"

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from src.core import limits
-from src.core.chunks import chunks, cuts
 from src.core.ids import TaskKey
 from src.core.states import Status
 from src.core.task import NewTask, Reduce, Route, TaskOptions
-from src.core.window import Window
+from src.core.text.chunks import chunks, cuts
+from src.core.text.window import Window
 from src.processing.outcomes import Ended, Released
 from src.processing.run import call_plan
 from src.processing.worker import Host

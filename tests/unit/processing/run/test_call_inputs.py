@@ -7,10 +7,10 @@ from functools import partial
 import pytest
 
 from src.core import limits
+from src.core.calls.news import News
+from src.core.calls.pace import Latency
 from src.core.ids import TaskKey
 from src.core.meter import Meter
-from src.core.news import News
-from src.core.pace import Latency
 from src.core.settings import Settings
 from src.core.storage import Storage
 from src.core.task import Reduce, Route

@@ -15,7 +15,7 @@ from src.core.errors import (
     ModelUnavailable,
 )
 from src.core.task import Failure, TaskOptions, Wait
-from src.core.window import Window
+from src.core.text.window import Window
 from src.inference.protocol import ModelReply
 from src.processing.run.ledger import Ledger
 from src.store.claims import CallKey, Claim, Tried

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.core import limits
+from src.core.calls.news import ModelNews, News
+from src.core.calls.patience import Patience
 from src.core.codes import TaskCode
 from src.core.errors import CallerLost, ModelError, ModelRateLimited, ModelReplyMalformed, ModelUnavailable
 from src.core.ids import TaskKey
-from src.core.news import ModelNews, News
-from src.core.patience import Patience
 from src.core.states import Status
 from src.core.task import Route, Wait
 from src.processing.outcomes import Ended, Released, RunOutcome

@@ -6,10 +6,10 @@ from collections import Counter
 import pytest
 
 from src.core import limits
+from src.core.calls.stalls import Rests
 from src.core.ids import TaskKey, split_task_key
 from src.core.meter import Meter
 from src.core.settings import Settings
-from src.core.stalls import Rests
 from src.core.states import Status
 from src.core.task import DEADLINE_EXCEEDED, Route
 from src.inference.demo import DemoProvider

@@ -7,7 +7,7 @@ makes a single call after a long rest. If that worker dies too, the task has kil
 
 from typing import NamedTuple
 
-from . import limits
+from .. import limits
 
 
 class Rests(NamedTuple):

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import pytest
 
 from src.core import limits
-from src.core.failures import Verdict, counts, judge, pause_seconds
-from src.core.latest_calls import LatestCall, LatestCalls, others
+from src.core.calls.failures import Verdict, counts, judge, pause_seconds
+from src.core.calls.latest_calls import LatestCall, LatestCalls, others
 
 CHUNK = 99
 NOW = 1_000.0

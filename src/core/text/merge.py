@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
-from .limits import MERGE_CHARS_LEAST
-from .task import CONCAT_SEPARATOR
+from ..limits import MERGE_CHARS_LEAST
+from ..task import CONCAT_SEPARATOR
 
 _OMITTED = " […]"
 

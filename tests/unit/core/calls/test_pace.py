@@ -3,7 +3,7 @@
 import pytest
 
 from src.core import limits
-from src.core.pace import Latency, WriteBucket, idle_seconds, start_pause_seconds, start_seconds
+from src.core.calls.pace import Latency, WriteBucket, idle_seconds, start_pause_seconds, start_seconds
 
 
 @pytest.mark.parametrize(

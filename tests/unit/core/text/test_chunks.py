@@ -2,8 +2,8 @@
 
 import pytest
 
-from src.core import chunks as splitter
-from src.core.chunks import Chunk, TooManyChunks, chunks, cuts
+from src.core.text import chunks as splitter
+from src.core.text.chunks import Chunk, TooManyChunks, chunks, cuts
 from tests.support.steps import counted
 
 _MEGABYTE = 1_000_000

@@ -8,7 +8,7 @@ brown-out: pauses stay short, and a run has as many calls out as the share that 
 import math
 from collections.abc import Iterable
 
-from . import limits
+from .. import limits
 from .failures import counts
 from .latest_calls import LatestCall
 from .news import News

@@ -7,7 +7,7 @@ other chunks. Only then does the failure count against the chunk. See decision 0
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from . import limits
+from .. import limits
 from .latest_calls import LatestCall, others
 from .retry import backoff_seconds
 

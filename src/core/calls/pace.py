@@ -4,7 +4,7 @@ A slow database must not get more requests because it is slow. So the start wind
 not start are announced again after a growing pause, and a worker's work limits its writes.
 """
 
-from . import limits
+from .. import limits
 
 
 class Latency:

@@ -1,6 +1,6 @@
 """How long to wait before a retry. `chance` is a number from 0 to 1: the caller draws the jitter."""
 
-from . import limits
+from .. import limits
 
 
 def backoff_seconds(attempts: int, chance: float) -> float:

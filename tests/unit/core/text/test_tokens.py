@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.core.chunks import Chunk, chunks, cuts
-from src.core.tokens import estimated_tokens
+from src.core.text.chunks import Chunk, chunks, cuts
+from src.core.text.tokens import estimated_tokens
 
 ALPHABET = "ab \né字龍かカ한，。😀\U00020000"
 

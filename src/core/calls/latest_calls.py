@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from . import limits
+from .. import limits
 
 
 class LatestCall(NamedTuple):

@@ -7,7 +7,7 @@ the knowledge that a model has answered. Everything here is plain numbers and ca
 import math
 from collections.abc import Iterable
 
-from . import limits
+from .. import limits
 from .latest_calls import LatestCall, LatestCalls
 from .trouble import Trouble
 

@@ -1,0 +1,1 @@
+"""The calls of a model: what a failure means, how long to wait, how fast to go. Pure."""
