@@ -14,8 +14,8 @@ from bench.prose import CHUNK_CHARS, LANGUAGES, OUTPUT_CHARS, Prose
 from src.core.ids import TaskKey, new_task_id, task_key_of
 from src.core.meter import Meter
 from src.core.task import NewTask, Route, TaskOptions
-from src.store.claims import CallKey, Claim, Continue, Finish, Output, Progress
-from src.store.database import D1Statement, Database
+from src.store.d1.database import D1Statement, Database
+from src.store.records.claims import CallKey, Claim, Continue, Finish, Output, Progress
 from src.store.tasks import TaskStore
 from tests.support.sqlite_d1 import SqliteD1
 

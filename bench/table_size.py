@@ -10,11 +10,12 @@ from functools import partial
 
 from bench.figures import Figure
 from src.core.task import TaskOptions
-from src.store import deliveries, options
-from src.store.sql import admission, ending, events, seen, storage, sweep, tallies, views, work
+from src.store import deliveries
+from src.store.d1.statement import BoundStatement, Value
+from src.store.records import options
+from src.store.sql import admission, early_erasure, ending, events, seen, sweep, tallies, views, work
 from src.store.sql import deliveries as sql_deliveries
 from src.store.sql.fragments import OPTION_PARAMETERS, OPTIONS
-from src.store.sql.statement import BoundStatement, Value
 from tests.support.sqlite_d1 import MIGRATIONS
 
 NOW_MS = 1_800_000_000_000
@@ -62,7 +63,7 @@ ACTS: dict[str, BoundStatement] = {
     "a list page of one status": views.LIST_STATUS.bind(**PAGE, status="failed", walk_most=500),
     "a submission's count of tasks in flight": admission.OUTCOME.bind(task_key=KEY, tenant="local", counted_most=100),
     "a look for what is to be erased": sweep.PAST_RETENTION.bind(most=1, chunks_most=1),
-    "a walk of the early erasure": storage.OLDEST.bind(most=40, kept_ms=0, chunks_most=5_000, walk_most=100),
+    "a walk of the early erasure": early_erasure.OLDEST.bind(most=40, kept_ms=0, chunks_most=5_000, walk_most=100),
     "a look for what has ended": tallies.FOLDABLE.bind(kept_ms="[1000]", most=100),
     "a fold": tallies.FOLD.bind(kept_ms=1000, after=NOW_MS - 1, until=NOW_MS + 5),
     "a sample of the backlog": tallies.SAMPLE.bind(most=100),

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 
 from src.core import limits
 from src.core.keys import ID_BYTES, SECRET_BYTES, digest, make, ordered
+from src.store.d1.statement import BoundStatement
 from src.store.keys import as_scopes, grave
 from src.store.sql.keys import DELETE_EXPIRED_KEYS, INSERT_KEY, INSERTED_KEY
-from src.store.sql.statement import BoundStatement
 
 from .arguments import UsageError, fail, stopped
 from .cloud import plain, told_by

@@ -18,7 +18,7 @@ PYTHON = ("src/processing", "src/objects", "src/queue")
 SQL = ("src/store", *PYTHON)
 STATEMENTS = "src/store/sql"
 # The log changes no behaviour. The compiler of statements has patterns, not statements.
-LEFT_OUT = ("src/processing/log.py", "src/store/sql/statement.py")
+LEFT_OUT = ("src/processing/log.py", "src/store/d1/statement.py")
 
 
 def all_mutants(root: Path) -> list[Mutant]:

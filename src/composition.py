@@ -31,7 +31,7 @@ from .queue.consumer import consume
 from .queue.dead_letter import bury
 from .queue.messages import DEAD_LETTERS, Batch
 from .queue.producer import Queue, QueueSender
-from .store.database import D1, Database
+from .store.d1.database import D1, Database
 from .store.keys import KeyStore
 from .store.outbox import Fresh
 from .store.tasks import TaskStore

@@ -16,7 +16,7 @@ from src.core import limits
 from src.core.text.chunks import chunks
 from src.core.text.merge import merge_groups, merge_system
 from src.inference.protocol import ModelCall
-from src.store import rows
+from src.store.records import rows
 from src.store.sql import views
 
 OF_SERVICE = frozenset({"model_unavailable", "model_timeout", "model_connection_lost"})  # why a task may have failed

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from simulator.campaign.row_changes import InvariantBroken
 from src.core.ids import TaskKey
-from src.store import segments
+from src.store.records import segments
 
 type OutputKey = tuple[TaskKey, str, str]  # with level and index, as text
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from simulator.campaign.row_changes import InvariantBroken, Row
 from src.core.tallies import MEASURES
-from src.store.sql.statement import statement
+from src.store.d1.statement import statement
 from src.store.sql.tallies import UNCOUNTED
 
 if TYPE_CHECKING:

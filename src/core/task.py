@@ -30,8 +30,8 @@ class Reduce(StrEnum):
 class TaskOptions:
     """What a client asks for a task, besides its text and the cuts.
 
-    The request, the new task, a worker's claim and the task all hold these options. `store.options` writes and reads
-    them.
+    The request, the new task, a worker's claim and the task all hold these options. `store.records.options` writes and
+    reads them.
     """
 
     reduce: Reduce = Reduce.CONCAT  # how the outputs become the result

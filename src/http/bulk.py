@@ -16,7 +16,7 @@ from ..core.keys import Scope
 from ..core.states import Status
 from ..processing.bulk import Bulk
 from ..store.admission import Refused
-from ..store.pages import Span
+from ..store.records.pages import Span
 from . import across, problems, queries
 from .acting import EVERYONE, Reach
 from .bodies import read_object

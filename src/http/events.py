@@ -8,9 +8,9 @@ from ..core import limits
 from ..core.events import ID_PATTERN, Event, Phase, Place, events, has_been, place_of, takes_chunks
 from ..core.keys import Scope
 from ..core.states import Status
-from ..store.chunk_index import ChunkIndex
-from ..store.claims import Output
 from ..store.events import Look, Opening
+from ..store.records.chunk_index import ChunkIndex
+from ..store.records.claims import Output
 from . import problems, sse
 from .acting import Reach
 from .endpoint import Answer, Endpoint, Parameter

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Mapping
 
 from ..core.states import Status
 from ..core.task import CONCAT_SEPARATOR, Reduce, Task
-from ..store.chunk_index import ChunkIndex
+from ..store.records.chunk_index import ChunkIndex
 from ..store.tasks import TaskStore
 from ..store.views import TooMuchAtOnce
 from .acts import retry_after

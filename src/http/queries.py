@@ -13,7 +13,7 @@ from uuid import UUID
 
 from ..core import limits
 from ..core.states import Status
-from ..store.pages import Span, span
+from ..store.records.pages import Span, span
 from .acting import TENANT
 from .messages import Query
 from .problems import INVALID_FIELDS, FieldError, Kind, Refusal, field_refusal, named

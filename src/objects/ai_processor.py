@@ -18,7 +18,7 @@ from ..processing.hint import Hint
 from ..processing.log import Log
 from ..processing.outcomes import Released, RunOutcome
 from ..processing.worker import Worker
-from ..store.claims import Standing, Unclaimed
+from ..store.records.claims import Standing, Unclaimed
 from .audience import Audience
 from .laned_host import Lanes
 from .naming import task_name

@@ -15,7 +15,7 @@ from ..processing import clock
 from ..processing.caller import CallOutcome, Silence, call_model
 from ..processing.log import Log
 from ..processing.worker import Worker
-from ..store.claims import Claim
+from ..store.records.claims import Claim
 from .stubs import Coordinators, CoordinatorStub
 
 

@@ -11,7 +11,7 @@ from ..processing.allowance import slice_seconds
 from ..processing.caller import ModelCaller
 from ..processing.log import Log
 from ..processing.worker import Host, Worker
-from ..store.claims import Claim
+from ..store.records.claims import Claim
 from .laned_caller import laned_caller
 from .stubs import Coordinators
 

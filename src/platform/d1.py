@@ -1,4 +1,4 @@
-"""D1's binding as the store uses it (`store.database.D1`), with few crossings: the answer crosses as one text."""
+"""D1's binding as the store uses it (`store.d1.database.D1`), with few crossings: the answer crosses as one text."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING

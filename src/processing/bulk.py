@@ -11,7 +11,7 @@ from ..core.ids import TaskKey
 from ..core.states import Status
 from ..core.task import Route
 from ..store.admission import Limit, Refused
-from ..store.pages import Span
+from ..store.records.pages import Span
 from . import clock
 from .submission import Submission
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from ..core.codes import TaskCode
 from ..core.states import Status
 from ..core.task import Failure
-from ..store.claims import Unclaimed
+from ..store.records.claims import Unclaimed
 
 
 class Ended(NamedTuple):

@@ -4,7 +4,7 @@ import math
 
 from ..core import limits
 from ..core.task import BUDGET_EXHAUSTED, DEADLINE_EXCEEDED, Failure
-from ..store.claims import Claim
+from ..store.records.claims import Claim
 
 OVERDUE = Failure(
     DEADLINE_EXCEEDED, "the task was not finished by its deadline; a retry gives it the same time again", True

@@ -20,8 +20,8 @@ from ..core.settings import Settings
 from ..core.storage import Storage
 from ..core.task import Mark, Route
 from ..inference.protocol import Provider
-from ..store.claims import Claim, Standing, Unclaimed
 from ..store.deliveries import DueDelivery
+from ..store.records.claims import Claim, Standing, Unclaimed
 from ..store.tasks import TaskStore
 from . import clock
 from .allowance import Allowance

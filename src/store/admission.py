@@ -10,10 +10,11 @@ from ..core.errors import StoreUnavailable
 from ..core.ids import TaskKey, split_task_key
 from ..core.states import Status
 from ..core.task import NewTask
-from . import columns, options
-from .database import Row
+from .d1 import columns
+from .d1.database import Row
+from .d1.statement import BoundStatement, Value, as_json
+from .records import options
 from .sql import admission as sql
-from .sql.statement import BoundStatement, Value, as_json
 from .standing import TOMBSTONE_MS, StandingStore
 
 if TYPE_CHECKING:

@@ -7,13 +7,13 @@ from ..core import limits
 from ..core.codes import TaskCode
 from ..core.ids import TaskKey
 from ..core.states import Status
-from . import columns
 from .admission import Conditions
-from .database import Row
+from .d1 import columns
+from .d1.database import Row
+from .d1.statement import Value, as_json
 from .outbox import OutboxStore
-from .pages import Span
+from .records.pages import Span
 from .sql import bulk as sql
-from .sql.statement import Value, as_json
 
 Generations = Mapping[TaskKey, int]
 

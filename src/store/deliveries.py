@@ -7,12 +7,12 @@ from typing import NamedTuple
 from ..core import limits
 from ..core.ids import TaskKey
 from ..core.webhooks import AttemptFailure, DeliveryKey, DeliveryOutcome, EndpointKey
-from . import columns
-from .database import Row, Store
+from .d1 import columns
+from .d1.database import Row, Store
+from .d1.statement import BoundStatement, Value, as_json
 from .outbox import HELD_MS, Taken, delivery_key, taken
 from .sql import deliveries as sql
 from .sql import webhooks as endpoints
-from .sql.statement import BoundStatement, Value, as_json
 
 _KEPT_MS = round(limits.DELIVERY_SECONDS_KEPT * 1000)
 

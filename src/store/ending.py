@@ -7,11 +7,11 @@ from ..core import limits
 from ..core.ids import TaskKey
 from ..core.states import Status
 from ..core.task import DEADLINE_EXCEEDED, Failure
-from . import columns
-from .database import Row
+from .d1 import columns
+from .d1.database import Row
+from .d1.statement import BoundStatement, as_json
 from .outbox import OutboxStore
 from .sql import ending as sql
-from .sql.statement import BoundStatement, as_json
 from .standing import TOMBSTONE_MS, StandingStore
 
 _START_MS_MOST = round(limits.START_SECONDS_MOST * 1000)

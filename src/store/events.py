@@ -8,14 +8,14 @@ from ..core.events import State
 from ..core.ids import TaskKey
 from ..core.marks import Pulse
 from ..core.states import Status
-from . import rows
-from .chunk_index import ChunkIndex
-from .claims import Output
-from .columns import text, whole
-from .database import Row, Store
+from .d1.columns import text, whole
+from .d1.database import Row, Store
+from .d1.statement import BoundStatement
+from .records import rows
+from .records.chunk_index import ChunkIndex
+from .records.claims import Output
 from .seen import LATE_MS
 from .sql import events as sql
-from .sql.statement import BoundStatement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 from ..core import limits
 from ..core.ids import TaskKey, split_task_key
+from .d1.statement import BoundStatement, Value
 from .sql import joining as sql
-from .sql.statement import BoundStatement, Value
 
 _VALID_MS = limits.JOINING_SECONDS_MOST * 1000
 # After the tenant's colon comes a character that no Idempotency-Key can contain.

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from ..core import limits
 from ..core.keys import Key, Scope, ordered
-from . import columns
-from .database import Row, Store
+from .d1 import columns
+from .d1.database import Row, Store
 from .sql import keys as sql
 from .standing import TOMBSTONE_MS
 

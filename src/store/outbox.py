@@ -7,10 +7,10 @@ from typing import NamedTuple
 from ..core import limits
 from ..core.ids import TaskKey
 from ..core.webhooks import DeliveryKey, EndpointKey
-from . import columns
-from .database import Database, Row, Store
+from .d1 import columns
+from .d1.database import Database, Row, Store
+from .d1.statement import BoundStatement, as_json
 from .sql import deliveries as sql
-from .sql.statement import BoundStatement, as_json
 
 HELD_MS = round(limits.DELIVERY_HELD_SECONDS * 1000)
 

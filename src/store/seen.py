@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 from ..core import limits
 from ..core.ids import TaskKey
-from . import columns
-from .database import Store
+from .d1 import columns
+from .d1.database import Store
+from .d1.statement import BoundStatement
 from .sql import seen as sql
-from .sql.statement import BoundStatement
 
 LATE_MS = round(limits.LATE_TASK_SECONDS * 1000)
 

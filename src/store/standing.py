@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 from ..core import limits
 from ..core.ids import TaskKey
-from . import columns
-from .database import Store
+from .d1 import columns
+from .d1.database import Store
 from .sql import views as sql
 
 TOMBSTONE_MS = round(limits.LATE_SECONDS_MOST * 1000)

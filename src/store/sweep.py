@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, replace
 from ..core import limits
 from ..core.ids import TaskKey
 from ..core.states import Status
-from . import columns
-from .database import Row, Store
+from .d1 import columns
+from .d1.database import Row, Store
+from .d1.statement import BoundStatement, as_json
 from .deliveries import DueDelivery, look, read_look
 from .seen import LATE_MS, Seen, note
 from .sql import sweep as sql
-from .sql.statement import BoundStatement, as_json
 
 
 @dataclass(frozen=True, slots=True)

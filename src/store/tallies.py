@@ -8,12 +8,12 @@ from ..core import limits
 from ..core.states import Status
 from ..core.tallies import MEASURES, Sums
 from ..core.task import Route
-from . import columns
-from .database import Row, Store
+from .d1 import columns
+from .d1.database import Row, Store
+from .d1.statement import as_json
 from .seen import Seen
 from .sql import seen
 from .sql import tallies as sql
-from .sql.statement import as_json
 
 
 class Fold(NamedTuple):

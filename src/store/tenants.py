@@ -6,9 +6,9 @@ from typing import NamedTuple
 from ..core.ids import task_key_of
 from ..core.states import Status
 from ..core.tenants import TENANT_TASKS_MOST
-from . import columns
-from .database import Store
-from .pages import span
+from .d1 import columns
+from .d1.database import Store
+from .records.pages import span
 from .sql import tenants as sql
 
 

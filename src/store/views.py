@@ -7,13 +7,14 @@ from ..core.ids import TaskKey
 from ..core.marks import Pulse
 from ..core.states import Status
 from ..core.task import ChunkView, Task
-from . import columns, rows
-from .chunk_index import ChunkIndex
-from .database import Store
-from .pages import Page, Span
+from .d1 import columns
+from .d1.database import Store
+from .d1.statement import as_json
+from .records import rows
+from .records.chunk_index import ChunkIndex
+from .records.pages import Page, Span
 from .seen import LATE_MS
 from .sql import views as sql
-from .sql.statement import as_json
 
 _QUEUED_MS = round(limits.AHEAD_COUNTED_SECONDS * 1000)
 

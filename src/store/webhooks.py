@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 from ..core import limits
 from ..core.webhooks import EndpointKey, Event, endpoint_key_of
-from . import columns, deliveries
-from .database import Row, Store
+from . import deliveries
+from .d1 import columns
+from .d1.database import Row, Store
+from .d1.statement import Value, as_json
 from .sql import webhooks as sql
-from .sql.statement import Value, as_json
 from .standing import TOMBSTONE_MS
 
 _OLD_SECRET_MS = round(limits.OLD_SECRET_SECONDS * 1000)

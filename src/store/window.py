@@ -6,8 +6,8 @@ from itertools import count
 from ..core import limits
 from ..core.ids import TaskKey
 from ..core.text.window import Window
-from . import rows
-from .database import Store
+from .d1.database import Store
+from .records import rows
 from .sql import window as sql
 
 

@@ -7,8 +7,12 @@ from ..core.calls.stalls import Rests
 from ..core.ids import TaskKey
 from ..core.states import Status
 from ..core.task import Failure, Route, is_truncated
-from . import columns, ending, rows, segments
-from .claims import (
+from . import ending
+from .d1 import columns
+from .d1.statement import BoundStatement, Value, as_json
+from .outbox import OutboxStore
+from .records import rows, segments
+from .records.claims import (
     START_MS,
     Claim,
     Continue,
@@ -21,11 +25,9 @@ from .claims import (
     Told,
     Unclaimed,
 )
-from .outbox import OutboxStore
 from .seen import Seen, note
 from .sql import latest_calls, tallies
 from .sql import work as sql
-from .sql.statement import BoundStatement, Value, as_json
 
 NO_RESTS = Rests()
 _TOLD_MS = round(limits.TELL_CALLS_SECONDS * 1000)

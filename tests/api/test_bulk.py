@@ -14,7 +14,7 @@ from src.core.keys import Scope
 from src.core.task import Failure, Route
 from src.http.messages import Reply
 from src.processing.terms import exhausted
-from src.store.claims import Continue, Fail
+from src.store.records.claims import Continue, Fail
 from tests.support.api_bench import ApiBench, bearer, data, key
 from tests.support.sqlite_d1 import NETWORK_LOST, When
 

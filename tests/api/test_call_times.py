@@ -8,7 +8,7 @@ from src.http.views import rfc3339
 from src.inference.protocol import Health, ModelCall, ModelReply
 from src.processing.log import Log
 from src.processing.worker import Host, Worker
-from src.store.claims import CallKey, Claim, Continue
+from src.store.records.claims import CallKey, Claim, Continue
 from tests.support.api_bench import START_MS, ApiBench, data, key
 
 CALL_SECONDS = 5

@@ -14,7 +14,7 @@ from src.core.settings import Settings
 from src.http.messages import Reply
 from src.http.router import handle
 from src.objects.audience import Audience
-from src.store.claims import Claim, Continue, Finish
+from src.store.records.claims import Claim, Continue, Finish
 from tests.support.api_bench import ApiBench, BenchRequest, bearer, data, key
 from tests.support.event_streams import Received, events_of, read_events
 from tests.support.sqlite_d1 import NETWORK_LOST

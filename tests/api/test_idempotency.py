@@ -10,7 +10,7 @@ import pytest
 from src.core import limits
 from src.http.messages import Reply
 from src.http.router import handle
-from src.store.database import D1Statement
+from src.store.d1.database import D1Statement
 from tests.support.api_bench import ApiBench, BenchRequest, bearer, data, key
 from tests.support.sqlite_d1 import NETWORK_LOST, OVERLOADED, When
 

@@ -14,7 +14,7 @@ from src.core.keys import OWN_SCOPES, Scope, digest, fingerprint, parse
 from src.http.isolate import Isolate
 from src.http.messages import Reply
 from src.http.router import handle
-from src.store.database import D1Statement
+from src.store.d1.database import D1Statement
 from tests.support.api_bench import START_MS, ApiBench, BenchRequest, bearer, data
 from tests.support.sqlite_d1 import NETWORK_LOST
 

@@ -12,8 +12,8 @@ from src.core import limits
 from src.core.codes import TaskCode
 from src.core.task import ChunkView, Failure
 from src.http.router import handle
-from src.store.chunk_index import ChunkIndex
-from src.store.claims import Continue, Fail, Finish
+from src.store.records.chunk_index import ChunkIndex
+from src.store.records.claims import Continue, Fail, Finish
 from src.store.views import TaskGone, ViewStore
 from tests.support.api_bench import ApiBench, BenchRequest, data, key
 

@@ -12,7 +12,7 @@ from src.core.task import Route
 from src.http.messages import Reply
 from src.http.router import handle
 from src.processing.terms import OVERDUE
-from src.store.claims import Release
+from src.store.records.claims import Release
 from tests.support.api_bench import START_MS, ApiBench, BenchRequest, bearer, data, key
 from tests.support.sqlite_d1 import NETWORK_LOST, When
 

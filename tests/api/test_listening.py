@@ -18,7 +18,7 @@ from src.http.messages import Reply
 from src.http.router import handle
 from src.objects.audience import Audience
 from src.processing.worker import Host, Worker
-from src.store.claims import Claim, Continue
+from src.store.records.claims import Claim, Continue
 from src.store.sql import events as events_sql
 from src.store.sql import views as views_sql
 from tests.api.test_events import PAID, Stream, numbered

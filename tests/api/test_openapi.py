@@ -17,7 +17,7 @@ from src.http.messages import Reply
 from src.http.router import configuration_problem
 from src.inference.protocol import HttpTimeout
 from src.processing.terms import exhausted
-from src.store.claims import Fail
+from src.store.records.claims import Fail
 from tests.support.api_bench import ENDPOINT, START_MS, ApiBench, BenchRequest, bearer, check_documented, data
 from tests.support.sqlite_d1 import NETWORK_LOST, ROWS_USED_UP
 

@@ -21,8 +21,8 @@ from src.core.task import Failure, Route
 from src.http.catalogue import document
 from src.http.messages import Reply
 from src.store.bulk import BulkStore, Generations
-from src.store.claims import Claim, Fail
-from src.store.pages import Span
+from src.store.records.claims import Claim, Fail
+from src.store.records.pages import Span
 from tests.support.api_bench import ENDPOINT, START_MS, ApiBench, bearer, data
 
 Json = dict[str, Any]

@@ -10,7 +10,7 @@ from src.core import limits
 from src.core.keys import Scope
 from src.http.messages import Reply
 from src.http.router import handle
-from src.store.database import D1Statement
+from src.store.d1.database import D1Statement
 from tests.support.api_bench import ApiBench, BenchRequest, bearer, check_documented, data
 
 LATE = limits.OVERLOAD_SECONDS + 1

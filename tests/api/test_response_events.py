@@ -11,7 +11,7 @@ from src.core.keys import Scope
 from src.core.settings import Settings
 from src.http.messages import CutOff
 from src.http.router import handle
-from src.store.claims import CallKey, Continue, Finish, MergeLevel, Output, Progress
+from src.store.records.claims import CallKey, Continue, Finish, MergeLevel, Output, Progress
 from tests.support.api_bench import ApiBench, BenchRequest, bearer, data
 from tests.support.event_streams import Received, read_events
 from tests.support.sqlite_d1 import NETWORK_LOST

@@ -19,7 +19,7 @@ from src.http.responses.fields import NewResponseFields, new_request
 from src.http.responses.names import task_id_of
 from src.http.responses.parameters import DEFAULTS
 from src.http.responses.shapes import ResponseStatus
-from src.store.claims import Fail, Finish
+from src.store.records.claims import Fail, Finish
 from tests.support.api_bench import ApiBench, data, key
 
 LEAST: dict[str, Any] = {"background": True, "input": "one\n\ntwo\n\nthree and four"}

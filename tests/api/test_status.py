@@ -16,7 +16,7 @@ from src.http.router import handle
 from src.http.services import BoundRoutes
 from src.inference.demo import DemoProvider
 from src.inference.protocol import Health
-from src.store.database import Database
+from src.store.d1.database import Database
 from src.store.tasks import TaskStore
 from tests.support.api_bench import QUEUES, ApiBench, BenchRequest, data
 from tests.support.sqlite_d1 import NETWORK_LOST, ROWS_USED_UP

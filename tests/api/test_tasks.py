@@ -12,7 +12,7 @@ from src.core.settings import Settings
 from src.core.task import Route
 from src.http.messages import Reply
 from src.http.router import handle
-from src.store.claims import Continue
+from src.store.records.claims import Continue
 from src.store.sql import views as sql_of
 from tests.support.api_bench import START_MS, ApiBench, BenchRequest, data, key
 from tests.support.sqlite_d1 import NETWORK_LOST

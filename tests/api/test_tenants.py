@@ -25,7 +25,7 @@ from src.core.task import DEADLINE_EXCEEDED, Failure, Route
 from src.http.messages import Reply
 from src.processing.sweep.sweep import Sweep
 from src.processing.worker import Worker
-from src.store.claims import Claim, Continue, Fail, Finish, Step
+from src.store.records.claims import Claim, Continue, Fail, Finish, Step
 from tests.support.api_bench import START_MS, ApiBench, bearer, data
 from tests.support.event_streams import read_events
 from tests.support.stored_outputs import stored_outputs

@@ -16,8 +16,8 @@ from src.core.task import BUDGET_EXHAUSTED, DEADLINE_EXCEEDED, Route
 from src.http.messages import Reply
 from src.http.router import handle
 from src.processing.terms import exhausted
-from src.store.claims import Claim, Continue, Fail, Finish, Release, Unclaimed
-from src.store.database import D1Statement, Database
+from src.store.d1.database import D1Statement, Database
+from src.store.records.claims import Claim, Continue, Fail, Finish, Release, Unclaimed
 from src.store.tasks import TaskStore
 from tests.support.api_bench import ApiBench, BenchRequest, data, key
 from tests.support.sqlite_d1 import NETWORK_LOST

@@ -17,7 +17,7 @@ from mutation.statements import Statements, load
 ROOT = Path(__file__).resolve().parents[2]
 
 SQL = """
-    from .statement import statement
+    from ..d1.statement import statement
 
     NOW = "CAST(unixepoch() AS INTEGER)"
     _MINE = "id = :task_key AND fence = :fence"
@@ -41,7 +41,8 @@ def project(tmp_path: Path) -> Path:
         path = tmp_path / name
         path.parent.mkdir(parents=True)
         path.write_text(dedent(text))
-    shutil.copy(ROOT / "src/store/sql/statement.py", tmp_path / "src/store/sql")
+    (tmp_path / "src/store/d1").mkdir()
+    shutil.copy(ROOT / "src/store/d1/statement.py", tmp_path / "src/store/d1")
     (tmp_path / "migrations").mkdir()
     (tmp_path / "migrations/1.sql").write_text("CREATE TABLE tasks (id TEXT, fence INTEGER, wake_at INTEGER) STRICT;")
     return tmp_path

@@ -46,7 +46,7 @@ TESTS = """
 """
 # Stands in for the Worker's own, with what the plugin asks of it.
 SURROUNDINGS = {
-    "src/store/sql/statement.py": "class Statement:\n    def bind(self, **values): ...\n",
+    "src/store/d1/statement.py": "class Statement:\n    def bind(self, **values): ...\n",
     "simulator/campaign/ablations/__init__.py": "",
     "simulator/campaign/ablations/substitutes.py": "def swapped(name, old, new): ...\n",
     "simulator/campaign/__init__.py": "",

@@ -22,10 +22,10 @@ from src.core.meter import Meter
 from src.core.task import Reduce
 from src.core.tenants import LOCAL
 from src.store.admission import Accepted, Conditions, Replayed
-from src.store.database import Database
+from src.store.d1.database import Database
+from src.store.d1.statement import Statement, statement
 from src.store.joining import Joining
 from src.store.sql import joining as sql
-from src.store.sql.statement import Statement, statement
 from src.store.tasks import TaskStore
 from tests.support.sqlite_d1 import NETWORK_LOST, SqliteD1
 from tests.support.store_bench import LEASE_MS, START_MS, new_task

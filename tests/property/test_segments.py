@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.core import limits
-from src.store.claims import CallKey, Output
-from src.store.segments import Piece, pieces, unpack
+from src.store.records.claims import CallKey, Output
+from src.store.records.segments import Piece, pieces, unpack
 
 # Without lone surrogates, since replies have none (`inference.replies`).
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=80)

@@ -29,9 +29,9 @@ from src.core.meter import Meter
 from src.core.states import Status
 from src.core.task import CONCAT_SEPARATOR, Failure, NewTask, Reduce, Route
 from src.store.admission import UNCONDITIONAL, Accepted, Conditions
-from src.store.claims import Claim, Continue, Fail, Finish, Release
-from src.store.database import Database
-from src.store.pages import span
+from src.store.d1.database import Database
+from src.store.records.claims import Claim, Continue, Fail, Finish, Release
+from src.store.records.pages import span
 from src.store.sweep import Due
 from src.store.tasks import TaskStore
 from tests.support.sqlite_d1 import NETWORK_LOST, OVERLOADED, SqliteD1

@@ -6,8 +6,8 @@ from simulator.campaign.patches import patched
 from simulator.campaign.restores import Writers, restored
 from simulator.campaign.row_changes import UNDER_CLAIM, InvariantBroken
 from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
+from src.store.d1.statement import statement
 from src.store.sql import fragments, work
-from src.store.sql.statement import statement
 from tests.simulator.test_walls import Nobody
 
 ROUTES = pytest.mark.parametrize("deployment", [TOP, FREE, DIRECT], ids=["queue", "objects", "direct"])

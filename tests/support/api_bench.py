@@ -56,9 +56,9 @@ from src.processing.submission import Submission
 from src.processing.sweep.on_request import SweepOnRequest
 from src.processing.sweep.sweep import Sweep
 from src.processing.worker import Worker
-from src.store.claims import CallKey, Claim, Continue, Fail, FailedCall, Finish, Output, Progress, Step, Tried
-from src.store.database import Database
+from src.store.d1.database import Database
 from src.store.keys import KeyStore, NewKey
+from src.store.records.claims import CallKey, Claim, Continue, Fail, FailedCall, Finish, Output, Progress, Step, Tried
 from src.store.tasks import TaskStore
 from src.store.webhooks import WebhookStore
 from tests.support.courier import FakeCourier

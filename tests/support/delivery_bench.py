@@ -14,7 +14,7 @@ from src.processing.deliveries import Deliverer
 from src.processing.log import Log
 from src.processing.sweep.sweep import Sweep
 from src.processing.worker import Worker
-from src.store.database import Database
+from src.store.d1.database import Database
 from src.store.deliveries import Delivery
 from src.store.outbox import Fresh
 from src.store.tasks import TaskStore

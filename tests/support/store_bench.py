@@ -10,8 +10,8 @@ from src.core.ids import TaskKey
 from src.core.meter import Meter
 from src.core.states import Status
 from src.core.task import DEADLINE_EXCEEDED, Failure, NewTask, Reduce, Route, TaskOptions
-from src.store.claims import CallKey, Claim, Continue, Fail, Finish, Output, Release, Unclaimed
-from src.store.database import Database
+from src.store.d1.database import Database
+from src.store.records.claims import CallKey, Claim, Continue, Fail, Finish, Output, Release, Unclaimed
 from src.store.tasks import TaskStore
 from src.store.work import NO_RESTS
 from tests.conformance.cases.storyteller import progress

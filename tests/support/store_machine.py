@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from src.core.task import Failure
-from src.store.claims import CallKey, Claim, FailedCall, MergeLevel, Output, Progress, Tried
+from src.store.records.claims import CallKey, Claim, FailedCall, MergeLevel, Output, Progress, Tried
 from tests.support.store_model import ModelTask
 
 

@@ -15,7 +15,7 @@ from src.core.limits import IDEMPOTENCY_SECONDS, START_SECONDS_MOST, SWEEP_BACKO
 from src.core.states import Status
 from src.core.task import BUDGET_EXHAUSTED, DEADLINE_EXCEEDED, Failure, NewTask, Reduce, TaskOptions
 from src.store.admission import Accepted, Conditions, Limit, Mismatched, Outcome, Refused, Replayed
-from src.store.claims import CallKey, Continue, Fail, FailedCall, Finish, Progress, Release, Standing, Step
+from src.store.records.claims import CallKey, Continue, Fail, FailedCall, Finish, Progress, Release, Standing, Step
 from src.store.sweep import Due
 
 EARLY_MS = 1_000

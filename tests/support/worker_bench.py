@@ -22,8 +22,8 @@ from src.processing.hint import Hint
 from src.processing.log import Log
 from src.processing.outcomes import RunOutcome
 from src.processing.worker import Host, Worker
-from src.store.claims import Claim
-from src.store.database import Database
+from src.store.d1.database import Database
+from src.store.records.claims import Claim
 from src.store.tasks import TaskStore
 from tests.support.sqlite_d1 import SqliteD1
 from tests.support.store_bench import START_MS, new_task

@@ -14,7 +14,8 @@ from simulator.campaign.ablations.definition import Ablation
 from simulator.campaign.workload import DEPLOYMENTS
 from simulator.platform.choices import FREE, TOP
 from src.processing.run import call_groups, ledger
-from src.store import segments, tasks
+from src.store import tasks
+from src.store.records import segments
 from src.store.sql.fragments import UNDER_CLAIM
 
 ABLATIONS = (

@@ -11,7 +11,8 @@ from src.processing import dispatch, worker
 from src.processing.run import ledger
 from src.processing.sweep import sweep
 from src.queue import consumer
-from src.store import rows, tasks
+from src.store import tasks
+from src.store.records import rows
 from src.store.sql.fragments import FREE_AT, NOW
 
 ABLATIONS = (

@@ -9,7 +9,7 @@ from simulator.engine.fault_kinds import MODEL_AWAY
 from src.core.calls import trouble
 from src.core.calls.news import ModelNews
 from src.core.calls.patience import Patience
-from src.store import rows
+from src.store.records import rows
 
 AWAY = {MODEL_AWAY: 0.1}
 

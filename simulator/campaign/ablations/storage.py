@@ -9,7 +9,7 @@ from src.core.errors import StoreUnavailable
 from src.core.storage import Storage
 from src.processing.run import write_pacer
 from src.processing.run.storage_guard import StorageGuard
-from src.store import storage as store
+from src.store import early_erasure as store
 from src.store.tasks import TaskStore
 
 FULL = {"d1_full": 0.03}

@@ -24,14 +24,15 @@ from src.processing import caller
 from src.processing.outcomes import Released
 from src.processing.run import call_groups, ledger
 from src.queue import messages
-from src.store import rows, segments, tasks
-from src.store.claims import Claim, Output, Progress, Step
-from src.store.database import Database
+from src.store import tasks
+from src.store.d1.database import Database
+from src.store.d1.statement import BoundStatement, statement
 from src.store.ending import Stopped
+from src.store.records import rows, segments
+from src.store.records.claims import Claim, Output, Progress, Step
 from src.store.sql import admission, deliveries, ending, joining, keys, seen, sweep, views, work
 from src.store.sql import tallies as sums
 from src.store.sql.fragments import IN_TIME, NOW, UNDER_CLAIM
-from src.store.sql.statement import BoundStatement, statement
 
 # --- statements ---------------------------------------------------------------------------------------------
 

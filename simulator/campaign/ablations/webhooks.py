@@ -8,11 +8,11 @@ from simulator.campaign.ablations import substitutes as without
 from simulator.campaign.ablations.definition import Ablation
 from simulator.campaign.shares import hooked
 from simulator.campaign.workload import Workload, draw
-from src.store.database import Database
+from src.store.d1.database import Database
+from src.store.d1.statement import BoundStatement
 from src.store.outbox import OutboxStore
 from src.store.sql import deliveries
 from src.store.sql.fragments import NOW
-from src.store.sql.statement import BoundStatement
 
 _RUN = Database.run
 _WROTE = OutboxStore._wrote

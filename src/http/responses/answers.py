@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Mapping
 
 from ...core.states import Status
 from ...core.task import Task
-from ...store.chunk_index import ChunkIndex
+from ...store.records.chunk_index import ChunkIndex
 from ..acts import retry_after
 from ..exchange import Exchange
 from ..large_answers import JSON, chunk_index, joined_outputs

@@ -15,8 +15,8 @@ from ...core.marks import Pulse
 from ...core.response_events import BEFORE_TEXT, FIRST_DELTA, Kind, ResponseEvent, Standing, response_events
 from ...core.states import Status
 from ...core.task import CONCAT_SEPARATOR, Reduce, Task, Usage, minimum_calls
-from ...store.chunk_index import ChunkIndex
 from ...store.events import Look
+from ...store.records.chunk_index import ChunkIndex
 from .. import sse
 from ..exchange import Exchange
 from ..following import Follower

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ...core import limits
 from ...core.errors import ModelError
 from ...inference.protocol import ModelCall
-from ...store.claims import CallKey
+from ...store.records.claims import CallKey
 from .. import clock
 from ..caller import CallOutcome, ModelCaller, Silence
 

@@ -12,7 +12,7 @@ from ...core import limits
 from ...core.task import Reduce
 from ...core.text.merge import merge_message, merge_system
 from ...inference.protocol import ModelCall
-from ...store.claims import CallKey
+from ...store.records.claims import CallKey
 from ..outcomes import ClaimLost
 from .call_plan import CallPlan
 from .context import RunContext

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ...core.task import Reduce
 from ...core.text.merge import merge_ends
-from ...store.claims import CallKey, Claim, MergeLevel
+from ...store.records.claims import CallKey, Claim, MergeLevel
 
 
 class CallPlan:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from ...core.errors import CallNotStarted, ModelError
 from ...core.task import is_truncated
 from ...inference.protocol import ModelReply
-from ...store.claims import CallKey, CallTimes
+from ...store.records.claims import CallKey, CallTimes
 from .. import clock
 from .call_groups import EndedCall
 from .call_inputs import CallInputs

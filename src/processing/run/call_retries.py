@@ -10,7 +10,7 @@ from ...core.calls.failures import Verdict, judge
 from ...core.calls.patience import Patience
 from ...core.errors import ModelError, ModelRefused, ModelReplyMalformed
 from ...core.task import Failure
-from ...store.claims import CallKey, Claim, FailedCall, Tried, chunk_number
+from ...store.records.claims import CallKey, Claim, FailedCall, Tried, chunk_number
 from ..clock import DatabaseClock
 
 

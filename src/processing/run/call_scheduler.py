@@ -4,7 +4,7 @@ import math
 
 from ...core import limits
 from ...core.task import Route
-from ...store.claims import CallKey
+from ...store.records.claims import CallKey
 from .call_groups import CallGroups
 from .context import RunContext
 from .ledger import Ledger

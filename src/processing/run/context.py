@@ -8,7 +8,7 @@ from ...core.calls.pace import Latency
 from ...core.settings import Settings
 from ...core.storage import Storage
 from ...core.task import Route
-from ...store.claims import Claim
+from ...store.records.claims import Claim
 from ...store.tasks import TaskStore
 from ..allowance import Allowance
 from ..caller import ModelCaller

@@ -9,7 +9,7 @@ import asyncio
 from ...core.calls.latest_calls import LatestCall
 from ...core.calls.pace import start_seconds
 from ...core.errors import StoreError
-from ...store.claims import Told
+from ...store.records.claims import Told
 from .. import clock
 from .context import RunContext
 

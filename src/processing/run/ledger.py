@@ -15,7 +15,7 @@ from ...core.calls.stalls import width
 from ...core.errors import ModelError, ModelRateLimited
 from ...core.task import Failure, is_truncated
 from ...inference.protocol import ModelReply
-from ...store.claims import UNTIMED, CallKey, CallTimes, Claim, FailedCall, MergeLevel, Output, Progress, Told
+from ...store.records.claims import UNTIMED, CallKey, CallTimes, Claim, FailedCall, MergeLevel, Output, Progress, Told
 from .call_retries import CallRetries, NextTry
 from .waits import StartBlocks, StartPauses, WaitReport
 

@@ -15,7 +15,7 @@ from ...core.calls.patience import Patience
 from ...core.errors import CallAborted, StoreFull, StoreUnavailable
 from ...core.states import Status
 from ...core.task import Route
-from ...store.claims import CallKey, Continue, Ending, Fail, Finish, Release, Step
+from ...store.records.claims import CallKey, Continue, Ending, Fail, Finish, Release, Step
 from .. import clock
 from ..outcomes import ClaimLost, Ended, Lost, Released, RunOutcome, crashed
 from ..terms import OVERDUE, exhausted

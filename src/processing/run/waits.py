@@ -8,7 +8,7 @@ from ...core.calls.pace import start_pause_seconds
 from ...core.calls.retry import rate_limit_seconds
 from ...core.errors import ModelError
 from ...core.task import Failure, LastError, Wait
-from ...store.claims import CallKey, Claim
+from ...store.records.claims import CallKey, Claim
 from ..clock import DatabaseClock
 
 

@@ -3,7 +3,7 @@
 from ...core import limits
 from ...core.errors import StoreError
 from ...core.settings import Settings
-from ...store.database import Store
+from ...store.d1.database import Store
 from ...store.tallies import TallyStore
 from ..log import Log
 

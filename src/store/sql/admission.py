@@ -5,8 +5,8 @@ distinguishes the first run of the transaction from a repetition.
 """
 
 from ...core.task import BUDGET_EXHAUSTED
+from ..d1.statement import statement
 from .fragments import IN_DOUBT, NOW, OPTION_PARAMETERS, OPTIONS, delete_parts, unended, wake
-from .statement import statement
 from .tallies import COUNTED, UNCOUNTED, add_ends, count_ends
 
 # --- With an Idempotency-Key -----------------------------------------------------------------------------

@@ -5,10 +5,10 @@ task key. So it changes nothing if it lands after another retry of a task.
 """
 
 from ...core.task import BUDGET_EXHAUSTED
+from ..d1.statement import statement
 from .admission import LEFT, PUT_BACK, SPENT
 from .ending import ON_OBJECT, START_LEFT
 from .fragments import ENDED, unended
-from .statement import statement
 from .tallies import count_ends
 
 _LISTED = "id IN (SELECT key FROM json_each(:generations))"

@@ -3,8 +3,8 @@
 `:task_key`, `:generation` and `:endpoint`, the endpoint's key, name a delivery.
 """
 
+from ..d1.statement import statement
 from .fragments import LISTED, NOW
-from .statement import statement
 
 # The event of an ended task. A task of `/v1` has `response`.
 _EVENT = """CASE WHEN response IS NULL THEN 'task.' || status

@@ -1,8 +1,8 @@
 """The SQL that ends a task without its worker: a failure from outside, a cancellation, an erasure."""
 
 from ...core.task import DEADLINE_EXCEEDED
+from ..d1.statement import statement
 from .fragments import ABANDONED, ENDED, IN_DOUBT, LISTED, NOW, STALLS, delete_parts, failed
-from .statement import statement
 from .tallies import UNCOUNTED, add_ends
 
 # --- Failures from outside -------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """The SQL of streams of events: what became of a task, and the outputs that its follower has not seen."""
 
+from ..d1.statement import statement
 from .fragments import LATE, NOW, OVERDUE, UNANSWERED, done, stored
-from .statement import statement
 
 # Reads the state of a task: one row. It also says whether a request that asks for the task must help it.
 LOOK = statement(f"""

@@ -1,7 +1,7 @@
 """Pieces of SQL that several statements share, so that each rule is written once."""
 
-from .. import options
-from .statement import Statement, statement
+from ..d1.statement import Statement, statement
+from ..records import options
 
 # The database's clock, in milliseconds since the epoch. It alone decides about leases and deadlines: an isolate's clock
 # may stand still, differ or jump.
@@ -92,7 +92,8 @@ def done(level: str) -> str:
 
 
 def stored(level: str, *, first: str = "", last: str = "") -> str:
-    """Give the segments of `:task_key` at a level, as `store.rows.outputs` reads them: a body is hexadecimal digits.
+    """Give the segments of `:task_key` at a level, as `store.records.rows.outputs` reads them: a body is hexadecimal
+    digits.
 
     With `first` and `last`, two parameters, only segments with an output of these places, maybe with others.
     """
@@ -102,7 +103,8 @@ def stored(level: str, *, first: str = "", last: str = "") -> str:
 
 
 def sizes(level: str) -> str:
-    """Give the sizes of the outputs of `:task_key` at a level, as `store.rows.sizes` reads them, without any text."""
+    """Give the sizes of the outputs of `:task_key` at a level, as `store.records.rows.sizes` reads them, without any
+    text."""
     return f"SELECT part, places, sizes FROM segments WHERE task_id = :task_key AND level = {level}"
 
 

@@ -6,8 +6,8 @@ each count of earlier sends it has the task that the send with this count would 
 equal requests with the same count come from two clients, or are two separate requests of one client.
 """
 
+from ..d1.statement import statement
 from .fragments import NOW
-from .statement import statement
 
 # The rows of equal requests, from `:first` on. A first send starts at its own row: it joins only later ones, and does
 # not read the many earlier ones. A repeated send reads all rows in its window.

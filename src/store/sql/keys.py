@@ -1,7 +1,7 @@
 """The SQL of the API keys."""
 
+from ..d1.statement import statement
 from .fragments import NOW
-from .statement import statement
 
 _KEY = "id, tenant, scopes, label, created_at, expires_at"
 

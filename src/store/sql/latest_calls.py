@@ -1,7 +1,7 @@
 """The SQL of the latest calls with one model, which isolates exchange within a tenant."""
 
+from ..d1.statement import statement
 from .fragments import NOW
-from .statement import statement
 
 # Writes the latest calls that an isolate knows. `:calls` is a JSON list of [chunk, at, succeeded]. `:id` names the
 # tenant and the model. The latest call of each chunk stays, and of all those the `:most` latest. So a write that is

@@ -1,7 +1,7 @@
 """The SQL of when the deployment's triggers were last seen, and of what replaces them when they stop."""
 
+from ..d1.statement import statement
 from .fragments import LATE, NOW, UNATTENDED, wake
-from .statement import statement
 
 # Notes that a trigger came, unless that was noted within `:apart_ms`. It runs along with a write that happens anyway.
 SEE = statement(f"""

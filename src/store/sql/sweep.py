@@ -1,7 +1,7 @@
 """The SQL of the sweep: what is due, what it dispatches, and what it erases."""
 
+from ..d1.statement import statement
 from .fragments import ABANDONED, FREE_AT, IN_TIME, JUST_SENT, LATE, LISTED, NOW, OVERDUE, STALLS, delete_parts, wake
-from .statement import statement
 from .tallies import UNCOUNTED, count_ends
 
 # Finds unfinished tasks that are due: the longest due one of each tenant, then the second of each, and so on, so that

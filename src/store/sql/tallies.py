@@ -8,8 +8,8 @@ from ...core import limits
 from ...core.codes import TaskCode
 from ...core.tallies import BILLED, BOUNDS_MS, DURATIONS, MEASURES
 from ...core.task import DEADLINE_EXCEEDED
+from ..d1.statement import statement
 from .fragments import NOW, UNDER_CLAIM
-from .statement import statement
 
 BUCKET_MS = round(limits.HISTORY_BUCKET_SECONDS * 1000)
 _KEPT_MS = round(limits.HISTORY_SECONDS * 1000)

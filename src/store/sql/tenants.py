@@ -1,7 +1,7 @@
 """The SQL over tenants: which ones have tasks, and how a tenant's tasks went."""
 
+from ..d1.statement import statement
 from .fragments import NOW
-from .statement import statement
 
 # Names up to `:most` tenants that have tasks, in the order of their keys, from the one whose keys begin at `:first`. It
 # reads one row for each.

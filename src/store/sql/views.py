@@ -1,7 +1,7 @@
 """The SQL of the API's reads. Each reads only what it shows, whatever else is stored."""
 
+from ..d1.statement import statement
 from .fragments import LATE, LISTED, LIVE, NOW, OPTIONS, OVERDUE, UNANSWERED, done, readable, sizes, stored
-from .statement import statement
 
 _VIEW = f"""id, status, route, fence, step, {OPTIONS}, total, completed, failed, truncated, attempts,
   calls_settled, calls_in_doubt, calls_minimum, json_array_length(in_flight) AS calls_in_flight,

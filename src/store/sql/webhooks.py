@@ -1,7 +1,7 @@
 """The SQL of the endpoints of webhooks. `:endpoint` is an endpoint's key, which begins with its tenant."""
 
+from ..d1.statement import statement
 from .fragments import NOW
-from .statement import statement
 
 _ENDPOINT = f"""id, name, url, event_types, secret_generation, old_secret_until > {NOW} AS old_secret_signs, failures,
   paused_until, disabled_at, created_at, updated_at"""

@@ -1,7 +1,7 @@
 """The SQL by which a run reads the part of a task's text and outputs that it works on, and no more."""
 
+from ..d1.statement import statement
 from .fragments import sizes, stored
-from .statement import statement
 
 
 def window(first: str, condition: str, *, also: str = "1") -> str:

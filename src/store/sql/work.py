@@ -1,6 +1,7 @@
 """The SQL of a worker: it takes a claim, works under it, and ends it."""
 
 from ...core.task import DEADLINE_EXCEEDED
+from ..d1.statement import statement
 from .fragments import (
     ANNOUNCED,
     ENDED,
@@ -16,7 +17,6 @@ from .fragments import (
     wake,
 )
 from .latest_calls import told
-from .statement import statement
 from .window import window
 
 # --- The claim ------------------------------------------------------------------------------------------
@@ -133,7 +133,7 @@ _MINE = f"EXISTS (SELECT 1 FROM tasks WHERE {_KEEPS})"
 # Adds a piece to the last segment of its level, or begins another one when that has `:segment_bytes`. A write that is
 # sent again, or that lands after a later one, finds its piece or a later one, and adds nothing. The outputs of a task's
 # last worker are kept, because they are paid for, even if the task was cancelled or failed by its deadline in between.
-# `:places`, `:sizes` and `:body` are those of `store.segments`.
+# `:places`, `:sizes` and `:body` are those of `store.records.segments`.
 RECORD_OUTPUTS = statement(f"""
 INSERT INTO segments (task_id, level, part, fence, step, piece, places, sizes, body)
 SELECT :task_key, :level, coalesce((

@@ -6,8 +6,8 @@ from typing import Any
 from src.core import limits
 from src.core.states import Status
 from src.store.admission import Conditions
-from src.store.claims import Continue, Fail, Finish, Release
-from src.store.pages import Span
+from src.store.records.claims import Continue, Fail, Finish, Release
+from src.store.records.pages import Span
 from tests.conformance.cases.registry import worker_case
 from tests.conformance.cases.storyteller import (
     FAILURE,

@@ -7,7 +7,7 @@ from typing import Any
 
 from src.core.calls.latest_calls import LatestCall
 from src.core.task import Reduce
-from src.store.claims import CallKey, Continue, Fail, Finish, MergeLevel, Output, Release, Told
+from src.store.records.claims import CallKey, Continue, Fail, Finish, MergeLevel, Output, Release, Told
 from src.store.views import TooMuchAtOnce
 from tests.conformance.cases.registry import worker_case
 from tests.conformance.cases.storyteller import (

@@ -10,20 +10,21 @@ from src.core.codes import TaskCode
 from src.core.ids import TaskKey, new_task_id, task_key_of
 from src.core.meter import Meter
 from src.core.task import DEADLINE_EXCEEDED, Failure, NewTask, Reduce, Route, TaskOptions
-from src.store.claims import CallKey, Claim, FailedCall, Output, Progress, Tried
-from src.store.database import Database
+from src.store.d1.database import Database
+from src.store.d1.statement import Statement
 from src.store.keys import KeyStore
+from src.store.records.claims import CallKey, Claim, FailedCall, Output, Progress, Tried
 from src.store.sql import (
     admission,
     bulk,
     deliveries,
+    early_erasure,
     ending,
     events,
     joining,
     keys,
     latest_calls,
     seen,
-    storage,
     sweep,
     tallies,
     tenants,
@@ -32,7 +33,6 @@ from src.store.sql import (
     window,
     work,
 )
-from src.store.sql.statement import Statement
 from src.store.tallies import TallyStore
 from src.store.tasks import TaskStore
 from src.store.webhooks import WebhookStore
@@ -53,7 +53,7 @@ _TIMES = {
     *("due_at", "begun_at", "ended_at", "paused_until", "disabled_at", "updated_at"),
 }
 STATEMENT_MODULES = (
-    *(admission, bulk, deliveries, ending, events, joining, keys, latest_calls, seen, storage, sweep, tallies),
+    *(admission, bulk, deliveries, ending, events, joining, keys, latest_calls, seen, early_erasure, sweep, tallies),
     *(tenants, views, webhooks, window, work),
 )
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from src.core.task import NewTask
 from src.store.admission import Accepted, Conditions, Outcome
-from src.store.claims import Continue, Finish
 from src.store.joining import Joining
+from src.store.records.claims import Continue, Finish
 from tests.conformance.cases.registry import worker_case
 from tests.conformance.cases.storyteller import (
     LEASE_MS,

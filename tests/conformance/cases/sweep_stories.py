@@ -4,7 +4,7 @@ from typing import Any
 
 from src.core.calls.stalls import Rests
 from src.core.ids import split_task_key
-from src.store.claims import Finish
+from src.store.records.claims import Finish
 from tests.conformance.cases.registry import worker_case
 from tests.conformance.cases.storyteller import FAILURE, LEASE_MS, RETENTION_MS, Story, made_key, outputs, progress
 

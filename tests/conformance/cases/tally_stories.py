@@ -4,8 +4,8 @@ from typing import Any
 
 from src.core.states import Status
 from src.store.admission import UNCONDITIONAL
-from src.store.claims import Continue, Fail, Finish
-from src.store.storage import Old
+from src.store.early_erasure import Old
+from src.store.records.claims import Continue, Fail, Finish
 from tests.conformance.cases.registry import worker_case
 from tests.conformance.cases.storyteller import (
     FAILURE,

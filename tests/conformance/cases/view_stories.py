@@ -4,7 +4,7 @@ from typing import Any
 
 from src.core.ids import split_task_key
 from src.core.states import Status
-from src.store.pages import Page, span
+from src.store.records.pages import Page, span
 from tests.conformance.cases.registry import worker_case
 from tests.conformance.cases.storyteller import Story, limited, made_key
 

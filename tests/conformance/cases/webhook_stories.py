@@ -5,9 +5,9 @@ from typing import Any
 
 from src.core.states import Status
 from src.core.webhooks import AttemptFailure, DeliveryOutcome, EndpointKey, Event, endpoint_key_of
-from src.store.claims import Fail, Finish
 from src.store.deliveries import Attempt, DueDelivery, Tried
 from src.store.outbox import Taken
+from src.store.records.claims import Fail, Finish
 from src.store.webhooks import NewEndpoint
 from tests.conformance.cases.registry import worker_case
 from tests.conformance.cases.storyteller import (

@@ -16,7 +16,7 @@ from src.core.settings import load
 from src.http.isolate import KeyCache, ModelCheck
 from src.inference.demo import DemoProvider
 from src.inference.protocol import Health
-from src.store.database import Database
+from src.store.d1.database import Database
 from src.store.keys import KeyStore, NewKey
 from tests.support.sqlite_d1 import NETWORK_LOST, SqliteD1, When
 

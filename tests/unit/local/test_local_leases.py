@@ -7,7 +7,7 @@ import pytest
 from local.node import ROOT
 from src.core.ids import TaskKey
 from src.core.states import Status
-from src.store.claims import CallKey, Claim
+from src.store.records.claims import CallKey, Claim
 from tests.support.store_bench import LEASE_MS, StoreBench, outputs
 
 STATEMENT = (ROOT / "local" / "expire_leases.sql").read_text()

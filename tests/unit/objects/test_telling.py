@@ -23,8 +23,8 @@ from src.objects.batch_coordinator import Coordinator
 from src.objects.lane import Lane
 from src.objects.sender import ObjectTeller
 from src.processing.log import Log
-from src.store.claims import Claim
 from src.store.ending import Stopped
+from src.store.records.claims import Claim
 from tests.support.worker_bench import WorkerBench
 from tests.unit.objects.test_coordinator import NOW_MS, SECONDS, Storage
 

@@ -11,7 +11,7 @@ from src.processing import clock
 from src.processing.caller import LocalCaller
 from src.processing.outcomes import Ended
 from src.processing.run.call_groups import CallGroups
-from src.store.claims import CallKey
+from src.store.records.claims import CallKey
 from tests.api.test_events import Stream
 from tests.api.test_listening import Scene
 from tests.support import api_bench, worker_bench

@@ -18,9 +18,9 @@ from src.core.webhooks import AttemptFailure, DeliveryOutcome, Event
 from src.inference.protocol import HttpConnectionLost, HttpTimeout, ModelReply
 from src.processing.sweep.sweep import Sweep
 from src.processing.terms import OVERDUE
-from src.store.claims import Claim, Fail
-from src.store.database import Database
+from src.store.d1.database import Database
 from src.store.deliveries import Attempt, Tried
+from src.store.records.claims import Claim, Fail
 from src.store.tasks import TaskStore
 from tests.conformance.cases.storyteller import progress
 from tests.support.courier import Message

@@ -23,7 +23,7 @@ from src.core.task import BUDGET_EXHAUSTED, DEADLINE_EXCEEDED, Reduce, Route, Ta
 from src.inference.protocol import ModelCall, ModelReply
 from src.processing.outcomes import Ended, Released, RunOutcome
 from src.processing.worker import Host
-from src.store.claims import Claim, Standing, Unclaimed
+from src.store.records.claims import Claim, Standing, Unclaimed
 from src.store.tasks import TaskStore
 from tests.support.sqlite_d1 import NETWORK_LOST
 from tests.support.store_bench import START_MS, new_task

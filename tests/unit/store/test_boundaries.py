@@ -10,11 +10,11 @@ from src.core.ids import TaskKey
 from src.core.meter import Meter
 from src.core.states import Status
 from src.core.task import DEADLINE_EXCEEDED, Failure
-from src.store.claims import Claim, Finish, Standing, Unclaimed
-from src.store.database import Database
+from src.store.d1.database import Database
+from src.store.d1.statement import Statement, as_json
 from src.store.keys import KeyStore
-from src.store.sql import deliveries, ending, joining, keys, seen, storage, sweep, tallies, views, webhooks, work
-from src.store.sql.statement import Statement, as_json
+from src.store.records.claims import Claim, Finish, Standing, Unclaimed
+from src.store.sql import deliveries, early_erasure, ending, joining, keys, seen, sweep, tallies, views, webhooks, work
 from tests.support.store_bench import LEASE_MS, OVERDUE, RETENTION_MS, START_MS, StoreBench, outputs
 
 TASK = TaskKey("local:t")
@@ -487,7 +487,7 @@ def test_a_task_is_erased_early_from_its_day_on(table: Table, off: int) -> None:
     table.insert(TASK)
     table.give(status="cancelled", finished_at=NOW - 10_000 + off)
     table.write("tenant_storage", tenant="local", bytes=1, counted_at=NOW)
-    (row,) = table.ask(storage.OLDEST, kept_ms=10_000, most=5, chunks_most=100, walk_most=100)
+    (row,) = table.ask(early_erasure.OLDEST, kept_ms=10_000, most=5, chunks_most=100, walk_most=100)
     assert row["id"] == (TASK if off <= 0 else None)
 
 
@@ -500,7 +500,9 @@ def test_early_erasure_is_bounded(table: Table, most: int, chunks_most: int, fou
         table.insert(name)
     table.give(status="cancelled", finished_at=NOW - 20_000)
     table.write("tenant_storage", tenant="local", bytes=1, counted_at=NOW)
-    assert len(table.ask(storage.OLDEST, kept_ms=10_000, most=most, chunks_most=chunks_most, walk_most=100)) == found
+    assert (
+        len(table.ask(early_erasure.OLDEST, kept_ms=10_000, most=most, chunks_most=chunks_most, walk_most=100)) == found
+    )
 
 
 @AROUND

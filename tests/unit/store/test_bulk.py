@@ -18,8 +18,8 @@ from src.processing.dispatch import Dispatcher, Sender
 from src.processing.log import Log
 from src.processing.submission import Submission
 from src.store.admission import Conditions, Refused
-from src.store.database import Database
-from src.store.pages import Span
+from src.store.d1.database import Database
+from src.store.records.pages import Span
 from src.store.sql import bulk as sql
 from src.store.tasks import TaskStore
 from tests.support.store_bench import LEASE_MS, RETENTION_MS, StoreBench

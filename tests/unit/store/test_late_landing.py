@@ -17,9 +17,9 @@ from src.core.task import Reduce
 from src.core.tenants import LOCAL
 from src.core.webhooks import Event, endpoint_key_of
 from src.store.admission import Accepted, Conditions, Replayed
-from src.store.claims import CallKey, Claim, Continue, Fail, Finish, Release, Step
-from src.store.database import Database
+from src.store.d1.database import Database
 from src.store.keys import KeyStore, NewKey
+from src.store.records.claims import CallKey, Claim, Continue, Fail, Finish, Release, Step
 from src.store.tasks import TaskStore
 from src.store.webhooks import NewEndpoint, WebhookStore
 from tests.conformance.cases.storyteller import outputs, progress

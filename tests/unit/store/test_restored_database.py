@@ -9,7 +9,7 @@ import pytest
 from src.core.ids import TaskKey
 from src.core.states import Status
 from src.core.webhooks import DeliveryKey
-from src.store.claims import Claim, Continue, Fail, Finish, Release, Step
+from src.store.records.claims import Claim, Continue, Fail, Finish, Release, Step
 from tests.conformance.cases.storyteller import progress
 from tests.support.store_bench import FAILURE, LEASE_MS, OVERDUE, RETENTION_MS, StoreBench, outputs
 

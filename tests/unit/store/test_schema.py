@@ -9,9 +9,9 @@ import pytest
 from src.core.ids import TaskKey
 from src.core.keys import Scope
 from src.core.meter import Meter
-from src.store.claims import CallKey, Finish
-from src.store.database import Database
+from src.store.d1.database import Database
 from src.store.keys import KeyStore
+from src.store.records.claims import CallKey, Finish
 from tests.support.store_bench import RETENTION_MS, StoreBench, outputs
 
 TASK = TaskKey("task")

@@ -12,7 +12,7 @@ from src.core.states import Status
 from src.core.task import Route
 from src.processing.heartbeats import TriggerHeartbeats
 from src.processing.worker import Host
-from src.store.claims import Claim, Finish, Release
+from src.store.records.claims import Claim, Finish, Release
 from src.store.seen import Backlog, Seen
 from tests.support.sqlite_d1 import NETWORK_LOST
 from tests.support.store_bench import LEASE_MS, RETENTION_MS, START_MS, StoreBench, outputs

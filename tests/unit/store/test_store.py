@@ -12,7 +12,9 @@ from src.core.ids import TaskKey
 from src.core.meter import Meter
 from src.core.states import TRANSITIONS, Status
 from src.core.task import CONCAT_SEPARATOR, Failure, Reduce, Route
-from src.store.claims import (
+from src.store.d1.database import Database
+from src.store.d1.statement import BoundStatement
+from src.store.records.claims import (
     CallKey,
     Claim,
     Continue,
@@ -25,9 +27,7 @@ from src.store.claims import (
     Tried,
     Unclaimed,
 )
-from src.store.database import Database
 from src.store.sql import admission, deliveries, latest_calls, seen, sweep, views, work
-from src.store.sql.statement import BoundStatement
 from src.store.tasks import TaskStore
 from tests.conformance.cases.storyteller import progress
 from tests.support.sqlite_d1 import MIGRATIONS, NETWORK_LOST, OVERLOADED, ROWS_USED_UP, SqliteD1

@@ -12,9 +12,9 @@ from src.core.states import Status
 from src.core.tallies import BOUNDS_MS, MEASURES, quantile_ms
 from src.core.task import Failure, Reduce
 from src.store.admission import UNCONDITIONAL
-from src.store.claims import Claim, Fail, Finish
+from src.store.early_erasure import Old
+from src.store.records.claims import Claim, Fail, Finish
 from src.store.sql import tallies as sql
-from src.store.storage import Old
 from src.store.tallies import TallyStore
 from tests.conformance.cases.storyteller import progress
 from tests.support.store_bench import FAILURE, OVERDUE, RETENTION_MS, StoreBench, new_task, outputs

@@ -17,7 +17,7 @@ from src.core.text.window import Window
 from src.processing.outcomes import Ended, Released
 from src.processing.run import call_plan
 from src.processing.worker import Host
-from src.store.claims import CallKey, Finish, MergeLevel
+from src.store.records.claims import CallKey, Finish, MergeLevel
 from src.store.tasks import TaskStore
 from tests.conformance.cases.storyteller import progress
 from tests.support.sqlite_d1 import SqliteD1

@@ -28,7 +28,7 @@ from src.objects.laned_caller import LanedCaller, lanes_for
 from src.processing.caller import CallOutcome, LocalCaller, ModelCaller, Silence
 from src.processing.log import Log
 from src.processing.run.call_groups import CallGroups, EndedCall
-from src.store.claims import CallKey, Claim
+from src.store.records.claims import CallKey, Claim
 from tests.unit.processing.run.test_ledger import claim
 
 ROOT = Path(__file__).resolve().parents[4]

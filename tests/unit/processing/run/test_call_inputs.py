@@ -23,7 +23,7 @@ from src.processing.run.call_plan import CallPlan
 from src.processing.run.context import RunContext
 from src.processing.run.write_pacer import WritePacer
 from src.processing.terms import Terms
-from src.store.claims import CallKey, Claim, MergeLevel
+from src.store.records.claims import CallKey, Claim, MergeLevel
 from tests.support.store_bench import LEASE_MS, StoreBench, outputs
 from tests.support.worker_bench import Script
 

@@ -18,7 +18,7 @@ from src.core.task import Failure, TaskOptions, Wait
 from src.core.text.window import Window
 from src.inference.protocol import ModelReply
 from src.processing.run.ledger import Ledger
-from src.store.claims import CallKey, Claim, Tried
+from src.store.records.claims import CallKey, Claim, Tried
 
 FIRST, SECOND, THIRD = (CallKey(0, position) for position in range(3))
 REPLY = ModelReply("fine", 7, 3)

@@ -20,7 +20,7 @@ from src.core.task import Route, Wait
 from src.processing.outcomes import Ended, Released, RunOutcome
 from src.processing.run.ledger import Ledger
 from src.processing.worker import Host
-from src.store.claims import CallKey, Tried
+from src.store.records.claims import CallKey, Tried
 from tests.support.store_bench import START_MS
 from tests.support.worker_bench import HOST, WorkerBench
 from tests.unit.processing.run.test_ledger import FIRST, REPLY, SECOND, THIRD, claim

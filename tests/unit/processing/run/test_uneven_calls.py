@@ -9,7 +9,7 @@ import pytest
 from src.core import limits
 from src.core.states import Status
 from src.processing.outcomes import Ended
-from src.store.claims import Claim
+from src.store.records.claims import Claim
 from src.store.tasks import TaskStore
 from tests.support.worker_bench import WorkerBench
 

@@ -9,7 +9,7 @@ import pytest
 
 from src.processing.sweep.early_erasure import EarlyErasure
 from src.processing.sweep.sweep_allowance import SweepAllowance
-from src.store.storage import Old
+from src.store.early_erasure import Old
 from tests.support.sqlite_d1 import NETWORK_LOST
 from tests.support.store_bench import START_MS
 from tests.support.worker_bench import WorkerBench

@@ -17,8 +17,8 @@ from src.processing.log import Log
 from src.processing.sweep.sweep import Sweep
 from src.processing.terms import OVERDUE
 from src.processing.worker import Worker
-from src.store.claims import Finish, Release, Standing, Unclaimed
-from src.store.database import Database
+from src.store.d1.database import Database
+from src.store.records.claims import Finish, Release, Standing, Unclaimed
 from src.store.sweep import Due
 from src.store.tasks import TaskStore
 from tests.support.store_bench import FAILURE, LEASE_MS, RETENTION_MS, StoreBench, outputs

@@ -12,9 +12,9 @@ from src.core import limits
 from src.core.ids import TaskKey
 from src.core.task import Route
 from src.processing.sweep.sweep import Sweep
+from src.store.d1.statement import BoundStatement
 from src.store.sql import seen
 from src.store.sql import sweep as sql
-from src.store.sql.statement import BoundStatement
 from tests.support.store_bench import START_MS
 from tests.support.worker_bench import WorkerBench
 

@@ -17,7 +17,7 @@ from itertools import groupby, pairwise
 from operator import attrgetter
 from typing import NamedTuple
 
-from ..core import limits
+from ...core import limits
 from .claims import CallKey, Output
 
 

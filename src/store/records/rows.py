@@ -3,18 +3,18 @@
 import json
 from collections.abc import Container, Sequence
 
-from ..core import limits
-from ..core.calls.latest_calls import LatestCall
-from ..core.ids import TaskKey
-from ..core.marks import Pulse
-from ..core.states import Status
-from ..core.task import CONCAT_SEPARATOR, CONTENT_FILTER, ChunkView, Failure, Mark, Reduce, Route, Source, Task, Usage
-from ..core.text.window import Window
-from . import options, segments, waiting
+from ...core import limits
+from ...core.calls.latest_calls import LatestCall
+from ...core.ids import TaskKey
+from ...core.marks import Pulse
+from ...core.states import Status
+from ...core.task import CONCAT_SEPARATOR, CONTENT_FILTER, ChunkView, Failure, Mark, Reduce, Route, Source, Task, Usage
+from ...core.text.window import Window
+from ..d1.columns import maybe_text, maybe_whole, task_code, task_key, text, whole, whole_list
+from ..d1.database import Row
+from . import options, segments, waiting_for
 from .chunk_index import ChunkIndex
 from .claims import CallKey, Claim, FailedCall, Output, Standing, Told, Tried, Unclaimed
-from .columns import maybe_text, maybe_whole, task_code, task_key, text, whole, whole_list
-from .database import Row
 from .pages import Page
 
 
@@ -112,7 +112,7 @@ def claim(key: TaskKey, holder: str, task: Row, source: Row, covered: Sequence[R
         claimed_ms=whole(task, "announced_at"),
         away_ms=maybe_whole(task, "away_ms"),
         away_waits=whole(task, "away_waits"),
-        last_error=waiting.last_error(task),
+        last_error=waiting_for.last_error(task),
         pace_ms=maybe_whole(task, "pace_ms"),
         told=told(task),
     )
@@ -207,12 +207,12 @@ def task(row: Row, result: Sequence[Row] = (), source: Sequence[Row] = ()) -> Ta
         overdue=bool(row["overdue"]),
         late=bool(row.get("late")),
         unanswered=bool(row.get("unanswered")),
-        waiting_for=waiting.waiting_for(row, status),
-        last_error=waiting.last_error(row),
+        waiting_for=waiting_for.waiting_for(row, status),
+        last_error=waiting_for.last_error(row),
         starts_by=whole(row, "announced_at") + whole(row, "start_ms") if in_flight else None,
         free_at=None if row["lease_until"] is None else max(whole(row, "lease_until"), whole(row, "rest_until")),
         pace_ms=maybe_whole(row, "pace_ms"),
-        news_at=waiting.news_at(row),
+        news_at=waiting_for.news_at(row),
         read_at=whole(row, "read_at"),
         result=None if not texts else texts if asked.reduce is Reduce.NONE else CONCAT_SEPARATOR.join(texts),
         filtered=any(output.finish_reason == CONTENT_FILTER for output in made),

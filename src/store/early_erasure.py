@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 
 from ..core import limits
 from ..core.ids import TaskKey
-from . import columns
-from .database import Row, Store
-from .sql import storage as sql
-from .sql.statement import Value, as_json
+from .d1 import columns
+from .d1.database import Row, Store
+from .d1.statement import Value, as_json
+from .sql import early_erasure as sql
 
 _KEPT_MS = round(limits.KEPT_SECONDS_LEAST * 1000)
 _COUNT_MS = round(limits.STORAGE_COUNT_SECONDS * 1000)

@@ -2,10 +2,10 @@
 
 import json
 
-from ..core.states import Status
-from ..core.task import LastError, Wait
-from .columns import maybe_text, maybe_whole, whole
-from .database import Row
+from ...core.states import Status
+from ...core.task import LastError, Wait
+from ..d1.columns import maybe_text, maybe_whole, whole
+from ..d1.database import Row
 
 # After a way back to older code an error may have been written with more than this.
 _KNOWN = frozenset(LastError._fields)

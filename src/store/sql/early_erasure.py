@@ -1,7 +1,7 @@
 """The SQL that frees space: who stores most, and which ended tasks are erased before their retention is over."""
 
+from ..d1.statement import statement
 from .fragments import LISTED, NOW, delete_parts
-from .statement import statement
 from .tallies import UNCOUNTED, count_ends
 
 # Roughly the bytes of a task: its rows, four bytes for each token of its outputs, and its input until that is emptied,

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from ..core import limits
-from ..core.ids import TaskKey
-from ..core.task import ChunkView, Failure
+from ...core import limits
+from ...core.ids import TaskKey
+from ...core.task import ChunkView, Failure
 from .claims import Output
 
 

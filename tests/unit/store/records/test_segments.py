@@ -14,8 +14,8 @@ from src.core.states import Status
 from src.core.task import DEADLINE_EXCEEDED, Reduce, Route
 from src.processing.outcomes import Ended, Released
 from src.processing.worker import Host
-from src.store.claims import CallKey, Claim, Finish, Output, Progress
-from src.store.segments import pieces, unpack
+from src.store.records.claims import CallKey, Claim, Finish, Output, Progress
+from src.store.records.segments import pieces, unpack
 from src.store.sql import work
 from tests.conformance.cases.storyteller import progress
 from tests.support.store_bench import LEASE_MS, OVERDUE, RETENTION_MS, START_MS, StoreBench, outputs

@@ -6,10 +6,10 @@ A row of `tasks` gets these columns once. A claim or a view reads them.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ..core.task import Reduce, TaskOptions
-from .columns import json_object, maybe_json_object, maybe_number, maybe_text, maybe_whole, text
-from .database import Row
-from .sql.statement import Value, as_json
+from ...core.task import Reduce, TaskOptions
+from ..d1.columns import json_object, maybe_json_object, maybe_number, maybe_text, maybe_whole, text
+from ..d1.database import Row
+from ..d1.statement import Value, as_json
 
 
 class _Column(NamedTuple):

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ..core.ids import TaskKey, first_id, task_key_of
-from ..core.task import Task
+from ...core.ids import TaskKey, first_id, task_key_of
+from ...core.task import Task
 
 _BEHIND_ALL = "~"  # sorts after every id
 

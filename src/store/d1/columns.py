@@ -7,8 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import cast
 
-from ..core.codes import TaskCode
-from ..core.ids import TaskKey
+from ...core.codes import TaskCode
+from ...core.ids import TaskKey
 from .database import Row
 
 

@@ -6,12 +6,12 @@ from enum import StrEnum
 from typing import NamedTuple
 from zlib import crc32
 
-from ..core import limits
-from ..core.calls.latest_calls import LatestCall
-from ..core.ids import TaskKey
-from ..core.states import Status
-from ..core.task import Failure, LastError, TaskOptions, Wait
-from ..core.text.window import Window
+from ...core import limits
+from ...core.calls.latest_calls import LatestCall
+from ...core.ids import TaskKey
+from ...core.states import Status
+from ...core.task import Failure, LastError, TaskOptions, Wait
+from ...core.text.window import Window
 
 START_MS = round(limits.START_SECONDS * 1000)
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from src.store.d1.statement import BoundStatement, Statement, as_json, statement
 from src.store.sql import admission, bulk, deliveries, ending, keys, sweep, views, webhooks, work
 from src.store.sql.fragments import delete_parts
-from src.store.sql.statement import BoundStatement, Statement, as_json, statement
 from tests.support.sqlite_d1 import SqliteD1
 
 PARAMETERS_MOST = 100  # platform: D1, of one statement

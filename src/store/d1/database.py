@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from ..core import limits
-from ..core.database_load import DatabaseLoad
-from ..core.errors import (
+from ...core import limits
+from ...core.database_load import DatabaseLoad
+from ...core.errors import (
     SchemaMissing,
     StoreCallsSpent,
     StoreError,
@@ -15,10 +15,10 @@ from ..core.errors import (
     StoreSilent,
     StoreUnavailable,
 )
-from ..core.meter import Meter
-from ..core.quota import is_used_up
-from ..core.storage import Storage
-from .sql.statement import BoundStatement
+from ...core.meter import Meter
+from ...core.quota import is_used_up
+from ...core.storage import Storage
+from .statement import BoundStatement
 
 Row = Mapping[str, object]
 
