@@ -9,8 +9,8 @@ from .core import limits
 from .core.meter import Meter
 from .core.settings import Settings
 from .core.task import Route
-from .http.isolate import Isolate
-from .http.services import Api, BoundRoutes, DayUse, RateLimiter
+from .http.base.isolate import Isolate
+from .http.base.services import Api, BoundRoutes, DayUse, RateLimiter
 from .inference.openai import OpenAIProvider
 from .inference.protocol import HttpClient, Provider
 from .inference.workers_ai import AiBinding, WorkersAIProvider

@@ -20,8 +20,8 @@ from simulator.platform.streams import IdentityTransformStream
 from src import entry
 from src.core import limits
 from src.core.ids import TaskKey
-from src.http.isolate import Isolate
-from src.http.messages import Reply
+from src.http.base.isolate import Isolate
+from src.http.base.messages import Reply
 from src.inference.protocol import HttpClient
 from src.inference.wire import Wire
 from src.platform.surroundings import SURROUNDINGS, Surroundings

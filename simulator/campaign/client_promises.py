@@ -18,7 +18,7 @@ from simulator.campaign.row_changes import InvariantBroken
 from simulator.campaign.tenants import tenant_of
 from src.core import limits
 from src.core.ids import TaskKey
-from src.http.messages import Reply
+from src.http.base.messages import Reply
 from src.inference.protocol import ModelCall
 from src.store.sql.admission import WITHDRAW
 

@@ -15,7 +15,7 @@ from simulator.campaign.row_changes import InvariantBroken
 from simulator.campaign.workload import TaskSpec
 from simulator.platform.world import ClientError, World
 from src.core.ids import TaskKey, split_task_key
-from src.http.messages import Reply
+from src.http.base.messages import Reply
 
 PATIENCE_SECONDS = 60  # of a client with one request
 SUBMITS_MOST = 3

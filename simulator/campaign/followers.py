@@ -17,7 +17,7 @@ from simulator.platform.binding_port import JsError
 from simulator.platform.streams import IdentityTransformStream
 from simulator.platform.world import World
 from src.core.ids import TaskKey, split_task_key
-from src.http.messages import Reply
+from src.http.base.messages import Reply
 
 FOLLOWED_SECONDS_MOST = 300.0  # while faults last
 ENDED_SECONDS_MOST = 600.0  # after the last fault, for a task that has ended

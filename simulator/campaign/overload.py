@@ -23,7 +23,7 @@ from simulator.platform.shared_database import Sharing
 from simulator.platform.world import World
 from src.core import limits
 from src.core.ids import TaskKey
-from src.http.messages import Reply
+from src.http.base.messages import Reply
 
 ROUTES = {"queue": Deployment("queue", queue=True, objects=False), "objects": FREE}
 ISOLATES = 8  # of a queue's consumers; each object has its own

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from simulator.campaign.tenants import tenant_of
 from simulator.engine.fault_kinds import RATE_LIMITER
-from src.http.messages import Reply
-from src.http.problems import LIMIT_REACHED
+from src.http.base.messages import Reply
+from src.http.base.problems import LIMIT_REACHED
 from src.store.sql.keys import FIND_KEY
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from simulator.campaign import responses, tenants
 from simulator.campaign.adapter import ClientRequest
 from simulator.campaign.followers import ENDED_SECONDS_MOST, Follower
 from simulator.campaign.row_changes import InvariantBroken
-from src.http.messages import Reply
+from src.http.base.messages import Reply
 
 _TEXT = "response.output_text.delta"
 _ENDS = ("response.completed", "response.incomplete", "response.failed")

@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Final, NamedTuple
 
-from . import tasks
-from .acting import Reach
-from .endpoint import Access, Answer, Endpoint
-from .exchange import Exchange
-from .messages import Reply
+from .base.acting import Reach
+from .base.endpoint import Access, Answer, Endpoint
+from .base.exchange import Exchange
+from .base.messages import Reply
+from .tasks.endpoints import ENDPOINTS as TASK_CALLS
 
 Parts = Mapping[str, str]
 
@@ -32,59 +32,59 @@ async def read_openapi(exchange: Exchange) -> Reply:
 
 
 def _task_calls() -> Sequence[Endpoint]:
-    return tasks.ENDPOINTS
+    return TASK_CALLS
 
 
 def _events() -> Sequence[Endpoint]:
-    from .events import ENDPOINT  # noqa: PLC0415 - here and below: see above
+    from .tasks.events import ENDPOINT  # noqa: PLC0415 - here and below: see above
 
     return (ENDPOINT,)
 
 
 def _retries() -> Sequence[Endpoint]:
-    from .retries import ENDPOINTS  # noqa: PLC0415
+    from .tasks.retries import ENDPOINTS  # noqa: PLC0415
 
     return ENDPOINTS
 
 
 def _bulk() -> Sequence[Endpoint]:
-    from .bulk import ENDPOINTS  # noqa: PLC0415
+    from .tasks.bulk import ENDPOINTS  # noqa: PLC0415
 
     return ENDPOINTS
 
 
 def _deliveries() -> Sequence[Endpoint]:
-    from .deliveries import ENDPOINTS  # noqa: PLC0415
+    from .webhooks.deliveries import ENDPOINTS  # noqa: PLC0415
 
     return ENDPOINTS
 
 
 def _tenants() -> Sequence[Endpoint]:
-    from .tenants import ENDPOINTS  # noqa: PLC0415
+    from .operate.tenants import ENDPOINTS  # noqa: PLC0415
 
     return ENDPOINTS
 
 
 def _keys() -> Sequence[Endpoint]:
-    from .keys import ENDPOINTS  # noqa: PLC0415
+    from .access.keys import ENDPOINTS  # noqa: PLC0415
 
     return ENDPOINTS
 
 
 def _sweep() -> Sequence[Endpoint]:
-    from .operation import ENDPOINTS  # noqa: PLC0415
+    from .operate.operation import ENDPOINTS  # noqa: PLC0415
 
     return ENDPOINTS
 
 
 def _observation() -> Sequence[Endpoint]:
-    from .observation import ENDPOINTS  # noqa: PLC0415
+    from .operate.observation import ENDPOINTS  # noqa: PLC0415
 
     return ENDPOINTS
 
 
 def _health() -> Sequence[Endpoint]:
-    from .health import ENDPOINTS  # noqa: PLC0415
+    from .operate.health import ENDPOINTS  # noqa: PLC0415
 
     return ENDPOINTS
 
@@ -115,7 +115,7 @@ def _responses() -> Sequence[Endpoint]:
 
 
 def _webhook_calls() -> Sequence[Endpoint]:
-    from .webhook_calls import ENDPOINTS  # noqa: PLC0415
+    from .webhooks.webhook_calls import ENDPOINTS  # noqa: PLC0415
 
     return ENDPOINTS
 

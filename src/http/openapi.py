@@ -10,10 +10,12 @@ from pydantic.json_schema import JsonSchemaMode
 
 from ..core.codes import TASK_CODES, ProblemCode, TaskCode
 from ..core.keys import Scope
-from . import acting, cors, problems, sse
-from .endpoint import Access, Answer, Endpoint, Parameter, allowed
-from .headers import MEANINGS, ON_EVERY_ANSWER, REQUEST_ID, SOMETIMES
-from .problems import PROBLEM_TYPE, Kind, ProblemView
+from .access import cors
+from .base import acting, problems
+from .base.endpoint import Access, Answer, Endpoint, Parameter, allowed
+from .base.headers import MEANINGS, ON_EVERY_ANSWER, REQUEST_ID, SOMETIMES
+from .base.problems import PROBLEM_TYPE, Kind, ProblemView
+from .follow import sse
 from .responses import errors
 
 Json = dict[str, Any]

@@ -7,14 +7,16 @@ from urllib.parse import unquote, urlsplit
 
 from ..core import limits
 from ..core.errors import ConfigurationError, StoreError, StoreSilent
-from . import catalogue, cors, queries, rate_limit
-from .acting import EVERYONE, Acting, Caller, acting_of
-from .authentication import caller_of
-from .endpoint import Endpoint, allowed
-from .exchange import Exchange
-from .headers import ON_EVERY_ANSWER
-from .messages import Reply, Request
-from .problems import (
+from . import catalogue
+from .access import cors, rate_limit
+from .access.authentication import caller_of
+from .base import queries
+from .base.acting import EVERYONE, Acting, Caller, acting_of
+from .base.endpoint import Endpoint, allowed
+from .base.exchange import Exchange
+from .base.headers import ON_EVERY_ANSWER
+from .base.messages import Reply, Request
+from .base.problems import (
     DATABASE_ERROR,
     INVALID_FIELDS,
     METHOD_NOT_ALLOWED,
@@ -26,9 +28,9 @@ from .problems import (
     overload_refusal,
     store_refusal,
 )
-from .request_ids import named, request_id
+from .base.request_ids import named, request_id
+from .base.services import Api
 from .responses import errors
-from .services import Api
 
 
 async def handle(request: Request, api: Api) -> Reply:

@@ -46,7 +46,7 @@ def _bound(env: "Env", name: str, kind: Callable[[Any], Any], *, needed: bool = 
 
 
 class LocalDayUse:
-    """Implements `http.services.DayUse` over a binding that only the local runtime has, see `local/usage.mjs`."""
+    """Implements `http.base.services.DayUse` over a binding that only the local runtime has, see `local/usage.mjs`."""
 
     def __init__(self, binding: "Fetcher") -> None:
         self._binding = binding
@@ -59,7 +59,7 @@ class LocalDayUse:
 
 
 class BoundRateLimiter:
-    """Implements `http.services.RateLimiter` over Cloudflare's rate-limiting binding."""
+    """Implements `http.base.services.RateLimiter` over Cloudflare's rate-limiting binding."""
 
     def __init__(self, binding: "RateLimit") -> None:
         self._binding = binding

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 
-from ..http.messages import BodyBroken, BodyTooLarge, CutOff, Reply
+from ..http.base.messages import BodyBroken, BodyTooLarge, CutOff, Reply
 from .crossing import Crossing, into_javascript, says_at_most
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class IncomingRequest:
-    """Implements `http.messages.Request` over the SDK's request.
+    """Implements `http.base.messages.Request` over the SDK's request.
 
     Headers cross from JavaScript together, as JSON. A body with a known length crosses at once, any other body in the
     pieces in which it arrives.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..composition import App, Runtime
 from ..core.settings import load
-from ..http.isolate import Isolate
+from ..http.base.isolate import Isolate
 from ..inference.protocol import Provider
 from ..processing.log import Log
 from .background import Background

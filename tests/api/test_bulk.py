@@ -12,7 +12,7 @@ from src.core.codes import TaskCode
 from src.core.ids import TaskKey
 from src.core.keys import Scope
 from src.core.task import Failure, Route
-from src.http.messages import Reply
+from src.http.base.messages import Reply
 from src.processing.terms import exhausted
 from src.store.records.claims import Continue, Fail
 from tests.support.api_bench import ApiBench, bearer, data, key

@@ -4,7 +4,7 @@ import asyncio
 
 from src.core.meter import Meter
 from src.core.task import Route
-from src.http.views import rfc3339
+from src.http.base.views import rfc3339
 from src.inference.protocol import Health, ModelCall, ModelReply
 from src.processing.log import Log
 from src.processing.worker import Host, Worker

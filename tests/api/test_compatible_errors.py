@@ -7,7 +7,7 @@ import pytest
 from src.core.errors import ConfigurationError
 from src.core.ids import new_task_id
 from src.core.keys import Scope
-from src.http.messages import Reply
+from src.http.base.messages import Reply
 from src.http.router import configuration_problem
 from tests.support.api_bench import START_MS, ApiBench, data
 from tests.support.sqlite_d1 import NETWORK_LOST, ROWS_USED_UP

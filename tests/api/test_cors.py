@@ -8,7 +8,7 @@ import pytest
 from local.node import ROOT
 from src.core.ids import new_task_id
 from src.core.settings import Settings
-from src.http.cors import ON_ANSWERS, ON_PREFLIGHTS
+from src.http.access.cors import ON_ANSWERS, ON_PREFLIGHTS
 from tests.support.api_bench import START_MS, ApiBench
 
 ID = new_task_id(START_MS, b"0123456789")

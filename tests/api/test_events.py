@@ -11,7 +11,7 @@ import pytest
 from src.core import limits
 from src.core.keys import Scope
 from src.core.settings import Settings
-from src.http.messages import Reply
+from src.http.base.messages import Reply
 from src.http.router import handle
 from src.objects.audience import Audience
 from src.store.records.claims import Claim, Continue, Finish

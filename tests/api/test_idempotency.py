@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from src.core import limits
-from src.http.messages import Reply
+from src.http.base.messages import Reply
 from src.http.router import handle
 from src.store.d1.database import D1Statement
 from tests.support.api_bench import ApiBench, BenchRequest, bearer, data, key

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from src.core import limits
-from src.http.messages import Reply
+from src.http.base.messages import Reply
 from tests.support.api_bench import ApiBench, bearer, data
 from tests.support.sqlite_d1 import NETWORK_LOST
 

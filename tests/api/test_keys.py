@@ -11,8 +11,8 @@ import pytest
 from src.core import limits
 from src.core.ids import new_task_id
 from src.core.keys import OWN_SCOPES, Scope, digest, fingerprint, parse
-from src.http.isolate import Isolate
-from src.http.messages import Reply
+from src.http.base.isolate import Isolate
+from src.http.base.messages import Reply
 from src.http.router import handle
 from src.store.d1.database import D1Statement
 from tests.support.api_bench import START_MS, ApiBench, BenchRequest, bearer, data

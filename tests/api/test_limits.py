@@ -9,7 +9,7 @@ import pytest
 from src.core import limits
 from src.core.calls.retry import rate_limit_seconds
 from src.core.task import Route
-from src.http.messages import Reply
+from src.http.base.messages import Reply
 from src.http.router import handle
 from src.processing.terms import OVERDUE
 from src.store.records.claims import Release

@@ -14,7 +14,7 @@ from src.core import limits
 from src.core.marks import LAST_STEP, Marks
 from src.core.states import Status
 from src.core.task import Mark, Route
-from src.http.messages import Reply
+from src.http.base.messages import Reply
 from src.http.router import handle
 from src.objects.audience import Audience
 from src.processing.worker import Host, Worker

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from src.core import limits
 from src.core.keys import Scope
-from src.http.exposition import Family, Point, write
+from src.http.operate.exposition import Family, Point, write
 from src.store.tallies import TallyStore
 from tests.support.api_bench import ApiBench, bearer, data
 

@@ -11,9 +11,9 @@ from src.core.errors import ConfigurationError
 from src.core.ids import new_task_id
 from src.core.keys import Scope
 from src.core.limits import KEYS_MOST, WEBHOOK_ENDPOINTS_MOST
-from src.http import problems
+from src.http.base import problems
+from src.http.base.messages import Reply
 from src.http.catalogue import document, endpoints
-from src.http.messages import Reply
 from src.http.router import configuration_problem
 from src.inference.protocol import HttpTimeout
 from src.processing.terms import exhausted

@@ -10,8 +10,8 @@ from src.core import limits
 from src.core.keys import Scope
 from src.core.task import Route
 from src.core.version import MIGRATION, VERSION
-from src.http.isolate import Isolate
-from src.http.messages import Reply
+from src.http.base.isolate import Isolate
+from src.http.base.messages import Reply
 from src.processing.worker import Host
 from tests.support.api_bench import ApiBench, bearer, data
 from tests.support.api_bench import key as key_of

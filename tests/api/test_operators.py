@@ -18,8 +18,8 @@ from src.core.ids import TaskKey, new_task_id, task_key_of
 from src.core.keys import OWN_SCOPES, Scope
 from src.core.states import Status
 from src.core.task import Failure, Route
+from src.http.base.messages import Reply
 from src.http.catalogue import document
-from src.http.messages import Reply
 from src.store.bulk import BulkStore, Generations
 from src.store.records.claims import Claim, Fail
 from src.store.records.pages import Span
@@ -499,7 +499,7 @@ def test_figures_by_tenant(two: Two) -> None:
 def test_figures_cost_a_bounded_number_of_rows(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only a tenant's newest tasks count, and the answer says so. Older hours are left out."""
     monkeypatch.setattr("src.store.tenants.TENANT_TASKS_MOST", 2)
-    monkeypatch.setattr("src.http.tenants.TENANT_TASKS_MOST", 2)
+    monkeypatch.setattr("src.http.operate.tenants.TENANT_TASKS_MOST", 2)
     key = two.bench.make_key(*Scope)
     (one,) = data(two.ask("readTenants", key, THEIRS))["tenants"]
     assert (one["tasks"], one["more"], one["cancelled"]) == (2, True, 0)

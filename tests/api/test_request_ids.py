@@ -5,7 +5,7 @@ import json
 import pytest
 
 from src.core.errors import ConfigurationError
-from src.http.messages import Reply
+from src.http.base.messages import Reply
 from src.http.router import configuration_problem
 from tests.support.api_bench import ApiBench, data
 from tests.support.sqlite_d1 import NETWORK_LOST

@@ -9,7 +9,7 @@ import pytest
 from src.core import limits
 from src.core.keys import Scope
 from src.core.settings import Settings
-from src.http.messages import CutOff
+from src.http.base.messages import CutOff
 from src.http.router import handle
 from src.store.records.claims import CallKey, Continue, Finish, MergeLevel, Output, Progress
 from tests.support.api_bench import ApiBench, BenchRequest, bearer, data

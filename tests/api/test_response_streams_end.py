@@ -11,7 +11,7 @@ import pytest
 from src.core import limits
 from src.core.keys import Scope
 from src.core.settings import Settings
-from src.http.messages import CutOff, Reply
+from src.http.base.messages import CutOff, Reply
 from src.http.router import handle
 from src.store.records.claims import CallKey, Continue, Finish, Output, Progress
 from tests.support.api_bench import ApiBench, BenchRequest, bearer, data

@@ -14,7 +14,7 @@ from src.core.codes import TaskCode
 from src.core.settings import Settings
 from src.core.states import Status
 from src.core.task import Failure, Reduce
-from src.http.messages import Reply
+from src.http.base.messages import Reply
 from src.http.responses.fields import NewResponseFields, new_request
 from src.http.responses.names import task_id_of
 from src.http.responses.parameters import DEFAULTS

@@ -8,8 +8,8 @@ import pytest
 from src.core import limits
 from src.core.errors import ConfigurationError
 from src.core.ids import new_task_id
-from src.http.headers import ON_EVERY_ANSWER
-from src.http.messages import Reply
+from src.http.base.headers import ON_EVERY_ANSWER
+from src.http.base.messages import Reply
 from src.http.router import configuration_problem, handle
 from src.inference.demo import DemoProvider
 from src.inference.protocol import Health

@@ -11,9 +11,9 @@ from src.core import limits
 from src.core.limits import FREE_PLAN_DAY
 from src.core.meter import Meter
 from src.core.settings import Settings
-from src.http.messages import Reply
+from src.http.base.messages import Reply
+from src.http.base.services import BoundRoutes
 from src.http.router import handle
-from src.http.services import BoundRoutes
 from src.inference.demo import DemoProvider
 from src.inference.protocol import Health
 from src.store.d1.database import Database

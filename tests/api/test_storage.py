@@ -7,7 +7,7 @@ import pytest
 from src.core import limits
 from src.core.ids import TaskKey
 from src.core.task import NewTask, Reduce
-from src.http.messages import Reply
+from src.http.base.messages import Reply
 from src.store.admission import Conditions
 from src.store.tasks import TaskStore
 from tests.support.api_bench import ApiBench, data

@@ -10,8 +10,8 @@ import pytest
 
 from src.core.settings import Settings
 from src.core.task import TaskOptions
-from src.http.new_task import NewTaskFields, new_request
-from src.http.task_views import TaskView
+from src.http.tasks.new_task import NewTaskFields, new_request
+from src.http.tasks.task_views import TaskView
 from src.store.records import options
 from tests.support import canaries
 from tests.support.api_bench import ApiBench, data, key

@@ -10,7 +10,7 @@ from src.core import limits
 from src.core.ids import new_task_id
 from src.core.settings import Settings
 from src.core.task import Route
-from src.http.messages import Reply
+from src.http.base.messages import Reply
 from src.http.router import handle
 from src.store.records.claims import Continue
 from src.store.sql import views as sql_of

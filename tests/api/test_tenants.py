@@ -22,7 +22,7 @@ from src.core.ids import new_task_id, split_task_key, task_key_of
 from src.core.meter import Meter
 from src.core.settings import Settings
 from src.core.task import DEADLINE_EXCEEDED, Failure, Route
-from src.http.messages import Reply
+from src.http.base.messages import Reply
 from src.processing.sweep.sweep import Sweep
 from src.processing.worker import Worker
 from src.store.records.claims import Claim, Continue, Fail, Finish, Step

@@ -13,7 +13,7 @@ from src.core.ids import TaskKey
 from src.core.meter import Meter
 from src.core.settings import Settings
 from src.core.task import BUDGET_EXHAUSTED, DEADLINE_EXCEEDED, Route
-from src.http.messages import Reply
+from src.http.base.messages import Reply
 from src.http.router import handle
 from src.processing.terms import exhausted
 from src.store.d1.database import D1Statement, Database

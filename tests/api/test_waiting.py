@@ -8,7 +8,7 @@ import pytest
 from src.core import limits
 from src.core.codes import TaskCode
 from src.core.task import Failure, LastError, Route, Wait
-from src.http.views import rfc3339
+from src.http.base.views import rfc3339
 from src.store.records.claims import Claim, Continue, Fail, Progress, Release
 from tests.support.api_bench import START_MS, ApiBench, data, key
 

@@ -7,7 +7,7 @@ import pytest
 
 from src.core import limits
 from src.core.keys import Scope
-from src.http import problems
+from src.http.base import problems
 from tests.support.api_bench import ENDPOINT, ApiBench, bearer, data
 from tests.support.sqlite_d1 import NETWORK_LOST
 

@@ -8,8 +8,8 @@ import pytest
 from src.core import limits
 from src.core.keys import Scope
 from src.core.settings import Settings
+from src.http.base.messages import Reply
 from src.http.catalogue import endpoints
-from src.http.messages import Reply
 from src.store.records.claims import Fail, Finish
 from tests.api.test_large_answers import FAILURE
 from tests.support.api_bench import ENDPOINT, WEBHOOK_KEY, ApiBench, bearer, data

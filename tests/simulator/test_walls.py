@@ -10,7 +10,7 @@ from simulator.campaign.adapter import Arrival, ClientRequest, Onceover
 from simulator.campaign.run import TEMPLATE
 from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
 from simulator.platform.world import World
-from src.http.messages import Reply
+from src.http.base.messages import Reply
 
 CHUNKS = 13  # three waves of six calls
 

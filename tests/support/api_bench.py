@@ -24,27 +24,19 @@ from src.core.meter import Meter
 from src.core.settings import Settings
 from src.core.task import Failure, Mark, Route, is_truncated
 from src.core.tenants import LOCAL
-from src.http import (
-    bulk,
-    deliveries,
-    dry_run,
-    figures,
-    health,
-    keys,
-    openapi,
-    operation,
-    problems,
-    task_views,
-    tenants,
-    webhook_endpoints,
-)
+from src.http import openapi
+from src.http.access import keys
+from src.http.base import problems
+from src.http.base.headers import ON_EVERY_ANSWER
+from src.http.base.isolate import Isolate
+from src.http.base.messages import BodyTooLarge, CutOff, Reply
+from src.http.base.services import Api, BoundRoutes
 from src.http.catalogue import document
-from src.http.headers import ON_EVERY_ANSWER
-from src.http.isolate import Isolate
-from src.http.messages import BodyTooLarge, CutOff, Reply
+from src.http.operate import figures, health, operation, tenants
 from src.http.responses import errors, shapes
 from src.http.router import handle
-from src.http.services import Api, BoundRoutes
+from src.http.tasks import bulk, dry_run, task_views
+from src.http.webhooks import deliveries, webhook_endpoints
 from src.inference.demo import DemoProvider
 from src.inference.protocol import Provider
 from src.objects.audience import Audience

@@ -7,7 +7,7 @@ from simulator.campaign.ablations.definition import Ablation
 from simulator.campaign.workload import DEPLOYMENTS, TaskSpec, Workload
 from simulator.engine.fault_kinds import STREAM_CUT
 from src.core import events as core
-from src.http import events
+from src.http.tasks import events
 
 CUTS = {STREAM_CUT: 0.4}
 

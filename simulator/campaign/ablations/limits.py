@@ -5,7 +5,8 @@ from simulator.campaign.ablations.circumstances import metered, some_tasks
 from simulator.campaign.ablations.definition import Ablation
 from simulator.campaign.workload import DEPLOYMENTS
 from src.core import limits
-from src.http import rate_limit, router
+from src.http import router
+from src.http.access import rate_limit
 
 ABLATIONS = (
     Ablation(

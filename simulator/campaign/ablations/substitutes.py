@@ -15,10 +15,11 @@ from src.core.calls.stalls import Rests
 from src.core.errors import StoreUnavailable
 from src.core.ids import TaskKey
 from src.core.keys import Scope
-from src.http import authentication, rate_limit, router
-from src.http.messages import Reply, Request
-from src.http.problems import LIMIT_REACHED, Refusal
-from src.http.services import Api
+from src.http import router
+from src.http.access import authentication, rate_limit
+from src.http.base.messages import Reply, Request
+from src.http.base.problems import LIMIT_REACHED, Refusal
+from src.http.base.services import Api
 from src.inference.protocol import ModelCall
 from src.processing import caller
 from src.processing.outcomes import Released

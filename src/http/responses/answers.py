@@ -6,11 +6,11 @@ from collections.abc import AsyncGenerator, Mapping
 from ...core.states import Status
 from ...core.task import Task
 from ...store.records.chunk_index import ChunkIndex
-from ..acts import retry_after
-from ..exchange import Exchange
-from ..large_answers import JSON, chunk_index, joined_outputs
-from ..messages import Reply, json_reply
-from ..services import Api
+from ..base.exchange import Exchange
+from ..base.messages import Reply, json_reply
+from ..base.services import Api
+from ..tasks.acts import retry_after
+from ..tasks.large_answers import JSON, chunk_index, joined_outputs
 from .shapes import ResponseView
 from .view import response_view
 

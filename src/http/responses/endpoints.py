@@ -4,9 +4,10 @@ from typing import Final
 
 from ...core import limits
 from ...core.keys import Scope
-from .. import problems, sse
-from ..acting import Reach
-from ..endpoint import IDEMPOTENCY_KEY, Answer, Endpoint, Parameter
+from ..base import problems
+from ..base.acting import Reach
+from ..base.endpoint import IDEMPOTENCY_KEY, Answer, Endpoint, Parameter
+from ..follow import sse
 from . import handlers, models, paging
 from .fields import NewResponseFields
 from .names import RESPONSE_PREFIX

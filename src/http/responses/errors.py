@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 from ...core.codes import ProblemCode
 from ...store.admission import Limit
-from ..messages import Reply, json_reply
-from ..problems import INVALID_FIELDS, PROBLEM_TYPE, Kind, ProblemView
-from ..views import shown
+from ..base.messages import Reply, json_reply
+from ..base.problems import INVALID_FIELDS, PROBLEM_TYPE, Kind, ProblemView
+from ..base.views import shown
 
 # A bad value is 400 here, as at OpenAI. The native API answers 422.
 BAD_VALUE_STATUS = 400

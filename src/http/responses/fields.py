@@ -10,9 +10,9 @@ from ...core import limits
 from ...core.settings import Settings
 from ...core.task import Reduce, TaskOptions
 from ...processing.submission import TaskRequest
-from ..fields import NO_CONTROLS, NO_NUL, Asked, Whole, field_errors, text_flaws
-from ..new_task import ChunkOptions, option_flaws
-from ..problems import INVALID_FIELDS, TOO_LARGE, UNSUPPORTED_PARAMETER, FieldError, field_refusal
+from ..base.fields import NO_CONTROLS, NO_NUL, Asked, Whole, field_errors, text_flaws
+from ..base.problems import INVALID_FIELDS, TOO_LARGE, UNSUPPORTED_PARAMETER, FieldError, field_refusal
+from ..tasks.new_task import ChunkOptions, option_flaws
 from . import parameters, prompt
 from .prompt import Prompt
 

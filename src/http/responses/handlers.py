@@ -9,11 +9,11 @@ from ...core.ids import TaskKey, task_key_of
 from ...core.keys import Scope
 from ...core.states import Status
 from ...core.task import Task
-from .. import acts
-from ..conditions import digest, idempotency_key
-from ..exchange import Exchange
-from ..messages import Reply, json_reply
-from ..problems import INVALID_FIELDS, NOT_FOUND, FieldError, Refusal, field_refusal, forbidden
+from ..base.exchange import Exchange
+from ..base.messages import Reply, json_reply
+from ..base.problems import INVALID_FIELDS, NOT_FOUND, FieldError, Refusal, field_refusal, forbidden
+from ..tasks import acts
+from ..tasks.conditions import digest, idempotency_key
 from . import joining, names, paging, stream
 from .answers import response_reply
 from .fields import new_request

@@ -10,7 +10,7 @@ from math import ceil
 
 from ...core import limits
 from ...store.joining import Joining
-from ..exchange import Exchange
+from ..base.exchange import Exchange
 
 _COUNT = re.compile(r"[0-9]{1,3}")
 _SECONDS = re.compile(r"[0-9]{1,7}(?:\.[0-9]{1,20})?")

@@ -1,11 +1,11 @@
 """`/v1/models`: the deployment's model, and the others that tasks may name."""
 
 from ...core import limits
-from ..endpoint import Parameter
-from ..exchange import Exchange
-from ..messages import Reply, json_reply
-from ..problems import NOT_FOUND, Refusal
-from ..services import Api
+from ..base.endpoint import Parameter
+from ..base.exchange import Exchange
+from ..base.messages import Reply, json_reply
+from ..base.problems import NOT_FOUND, Refusal
+from ..base.services import Api
 from . import paging
 from .shapes import ListedModelsView, ListedModelView
 

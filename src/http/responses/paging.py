@@ -4,9 +4,9 @@ import re
 from collections.abc import Sequence
 
 from ...core import limits
-from ..endpoint import Parameter
-from ..messages import Query
-from ..problems import FieldError, field_refusal
+from ..base.endpoint import Parameter
+from ..base.messages import Query
+from ..base.problems import FieldError, field_refusal
 
 _WHOLE = re.compile(r"[0-9]{1,6}")
 

@@ -7,7 +7,7 @@ Any other value is refused by name. The table and `fields.NewResponseFields` tog
 import json
 from collections.abc import Iterator, Mapping
 
-from ..problems import FieldError, named
+from ..base.problems import FieldError, named
 
 # The values that a field may have besides null, or the same for each field of an object.
 Passing = tuple[object, ...] | Mapping[str, tuple[object, ...]]

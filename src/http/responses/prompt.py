@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ...core.task import CONCAT_SEPARATOR
-from ..problems import INVALID_FIELDS, UNSUPPORTED_PARAMETER, FieldError, Kind, Refusal, field_refusal, named
+from ..base.problems import INVALID_FIELDS, UNSUPPORTED_PARAMETER, FieldError, Kind, Refusal, field_refusal, named
 
 _ROLES = {"user": "user", "system": "system", "developer": "system"}
 

@@ -6,9 +6,9 @@ from typing import Annotated, Literal, TypedDict
 from pydantic import Field
 
 from ...core.task import Reduce
-from ..task_views import FailureView, ProgressView, UsageView
-from ..views import Count, Time, shown
-from ..waiting import LastErrorView, WaitView
+from ..base.views import Count, Time, shown
+from ..tasks.task_views import FailureView, ProgressView, UsageView
+from ..tasks.waiting_for import LastErrorView, WaitView
 
 Anything = object
 ResponseStatus = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]

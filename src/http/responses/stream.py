@@ -17,13 +17,13 @@ from ...core.states import Status
 from ...core.task import CONCAT_SEPARATOR, Reduce, Task, Usage, minimum_calls
 from ...store.events import Look
 from ...store.records.chunk_index import ChunkIndex
-from .. import sse
-from ..exchange import Exchange
-from ..following import Follower
-from ..large_answers import chunk_index, joined_outputs
-from ..messages import CutOff, Query, Reply
-from ..problems import FieldError, Refusal, field_refusal, no_task
-from ..services import Api
+from ..base.exchange import Exchange
+from ..base.messages import CutOff, Query, Reply
+from ..base.problems import FieldError, Refusal, field_refusal, no_task
+from ..base.services import Api
+from ..follow import sse
+from ..follow.following import Follower
+from ..tasks.large_answers import chunk_index, joined_outputs
 from .names import message_id
 from .shapes import OutputMessageView, OutputTextView
 from .view import output_view, response_view, status_of

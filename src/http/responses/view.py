@@ -6,10 +6,10 @@ from typing import Literal, cast
 from ...core import task as core
 from ...core.codes import TaskCode
 from ...core.states import Status
-from ..services import Api
-from ..task_views import failure_view, progress_view, task_path, usage_view
-from ..views import maybe_rfc3339
-from ..waiting import last_error_view, wait_view, waiting_for
+from ..base.services import Api
+from ..base.views import maybe_rfc3339
+from ..tasks.task_views import failure_view, progress_view, task_path, usage_view
+from ..tasks.waiting_for import last_error_view, wait_view, waiting_for
 from .names import message_id, response_id
 from .shapes import (
     IncompleteDetailsView,

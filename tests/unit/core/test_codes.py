@@ -8,7 +8,7 @@ import pytest
 from src.core import errors
 from src.core.codes import TASK_CODES, ProblemCode, TaskCode
 from src.core.task import Failure
-from src.http import problems
+from src.http.base import problems
 from src.http.catalogue import document
 from src.processing.outcomes import crashed
 from src.processing.terms import OVERDUE, exhausted

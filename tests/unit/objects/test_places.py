@@ -14,7 +14,7 @@ from src.core.ids import TaskKey
 from src.core.settings import load
 from src.core.states import Status
 from src.core.task import Route, Task, TaskOptions
-from src.http.isolate import Isolate
+from src.http.base.isolate import Isolate
 from src.processing.submission import Submitted, TaskRequest
 from tests.support.store_bench import START_MS
 from tests.support.worker_bench import WorkerBench

@@ -15,7 +15,7 @@ from src.core.ids import TaskKey
 from src.core.settings import Settings, load
 from src.core.states import Status
 from src.core.task import Reduce, Route, Task
-from src.http.isolate import Isolate
+from src.http.base.isolate import Isolate
 from src.inference import wire
 from src.inference.protocol import Health, ModelCall, ModelReply
 from src.inference.wire import Wire

@@ -12,7 +12,7 @@ import simulator.platform.sdk  # noqa: F401 - stands in for the SDK that the cla
 from src.core import limits
 from src.core.errors import CallNotStarted, ConfigurationError
 from src.core.ids import TaskKey
-from src.http.isolate import Isolate
+from src.http.base.isolate import Isolate
 from src.inference import wire
 from src.inference.protocol import ModelCall
 from src.platform.durable_objects import AIProcessor

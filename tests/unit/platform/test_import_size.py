@@ -37,10 +37,10 @@ MOST: Mapping[str, int] = {
 # such groups.
 LATE = {
     "composition.py": {"inference.demo", "store.webhooks"},
-    "http/events.py": {"http.following"},
-    "http/exchange.py": {"http.content"},
-    "http/observation.py": {"http.history", "http.metrics"},
-    "http/tasks.py": {"http.across", "http.dry_run"},
+    "http/tasks/events.py": {"http.follow.following"},
+    "http/base/exchange.py": {"http.base.content"},
+    "http/operate/observation.py": {"http.operate.history", "http.operate.metrics"},
+    "http/tasks/endpoints.py": {"http.tasks.across", "http.tasks.dry_run"},
     "inference/openai.py": {"inference.probing"},
     "processing/deliveries.py": {"core.webhook_urls"},
 }

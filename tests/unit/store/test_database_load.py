@@ -13,7 +13,7 @@ from src.core import limits, settings
 from src.core.database_load import DatabaseLoad
 from src.core.errors import StoreError
 from src.core.meter import Meter
-from src.http.isolate import Isolate
+from src.http.base.isolate import Isolate
 from src.store.d1.database import D1Statement, Database
 from src.store.tasks import TaskStore
 from tests.support.sqlite_d1 import NETWORK_LOST, SqliteD1

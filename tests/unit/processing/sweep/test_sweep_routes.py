@@ -15,7 +15,7 @@ from src.core.meter import Meter
 from src.core.settings import Settings, load
 from src.core.task import Reduce, Route
 from src.core.tenants import LOCAL
-from src.http.isolate import Isolate
+from src.http.base.isolate import Isolate
 from src.inference.protocol import ModelCall
 from src.processing.allowance import slice_seconds
 from src.processing.direct import DirectSender

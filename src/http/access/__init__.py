@@ -1,0 +1,1 @@
+"""Who may call: keys, the limit of requests, and other origins."""

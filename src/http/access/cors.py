@@ -1,0 +1,69 @@
+"""Cross-origin requests (Fetch Standard, CORS protocol): off unless `CORS_ORIGINS` lists an exact origin.
+
+Cookies, which are credentials to a browser, are never allowed: the page itself sends the key.
+"""
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from ..base.messages import Reply, Request
+
+# How many seconds a browser may remember a preflight's answer. This is Chromium's own limit.
+_MAX_AGE = "7200"
+
+# The headers of every answer to a listed origin, and those that only a preflight's answer adds.
+ON_ANSWERS = {
+    "Vary": "`Origin`, wherever CORS is on.",
+    "Access-Control-Allow-Origin": "The request's origin, if `CORS_ORIGINS` lists it.",
+    "Access-Control-Expose-Headers": "Which headers a page of that origin may read.",
+}
+ON_PREFLIGHTS = {
+    "Access-Control-Allow-Methods": "The methods that the path takes.",
+    "Access-Control-Allow-Headers": "The headers that a request may carry.",
+    "Access-Control-Max-Age": "Seconds for which this answer may be remembered.",
+}
+
+_EXPOSED = (
+    "Location, Retry-After, Idempotency-Replayed, Allow, WWW-Authenticate, X-Request-Id, openai-poll-after-ms, "
+    "x-should-retry"
+)
+_SENDABLE = "Authorization, Content-Type, Idempotency-Key, X-Request-Id, Last-Event-ID"
+# Headers that OpenAI's SDK for JavaScript sends as well.
+_OF_SDKS = (
+    "OpenAI-Organization",
+    "OpenAI-Project",
+    "User-Agent",
+    "X-Stainless-Arch",
+    "X-Stainless-Async",
+    "X-Stainless-Custom-Poll-Interval",
+    "X-Stainless-Helper-Method",
+    "X-Stainless-Lang",
+    "X-Stainless-OS",
+    "X-Stainless-Package-Version",
+    "X-Stainless-Poll-Helper",
+    "X-Stainless-Read-Timeout",
+    "X-Stainless-Retry-Count",
+    "X-Stainless-Runtime",
+    "X-Stainless-Runtime-Version",
+    "X-Stainless-Timeout",
+)
+
+
+def shared(reply: Reply, request: Request, origins: Collection[str]) -> Reply:
+    """Add the headers that let pages of the listed origins read an answer. Without listed origins nothing is added."""
+    if not origins:
+        return reply
+    headers = {**reply.headers, "Vary": "Origin"}
+    origin = request.headers.get("origin")
+    if origin is not None and origin in origins:
+        headers["Access-Control-Allow-Origin"] = origin
+        headers["Access-Control-Expose-Headers"] = _EXPOSED
+        if _is_preflight(request) and reply.status == 204:
+            headers["Access-Control-Allow-Methods"] = reply.headers["Allow"]
+            headers["Access-Control-Allow-Headers"] = ", ".join((_SENDABLE, *_OF_SDKS))
+            headers["Access-Control-Max-Age"] = _MAX_AGE
+    return replace(reply, headers=headers)
+
+
+def _is_preflight(request: Request) -> bool:
+    return request.method == "OPTIONS" and "access-control-request-method" in request.headers

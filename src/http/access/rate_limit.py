@@ -1,0 +1,27 @@
+"""The limit of requests for each tenant, if the deployment has bound a rate limiter."""
+
+import asyncio
+
+from ...core import limits
+from ..base.problems import LIMIT_REACHED, Refusal
+from ..base.services import Api
+
+_DETAIL = "The tenant has sent as many requests as it may in this minute. Try again when it is over."
+
+
+async def check(api: Api, tenant: str) -> None:
+    """Count a request of the tenant. Raises Refusal (429) above the limit.
+
+    A limiter that fails or does not answer in time refuses nothing: it only protects the service.
+    """
+    if api.rate_limiter is None:
+        return
+    try:
+        async with asyncio.timeout(limits.RATE_LIMITER_SECONDS):
+            allowed = await api.rate_limiter.allows(tenant)
+    except Exception as error:  # noqa: BLE001 - bindings raise any type
+        api.log("rate_limiter_failed", error=type(error).__name__)
+        return
+    if not allowed:
+        again = {"Retry-After": str(limits.REQUEST_PERIOD_SECONDS)}
+        raise Refusal(LIMIT_REACHED, _DETAIL, headers=again, limit="requests")

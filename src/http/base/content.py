@@ -1,0 +1,18 @@
+"""Which parts of a task need the scope `read`: its texts, from the client and from the model."""
+
+from dataclasses import replace
+
+from ...core.task import Task
+
+
+def without_content(task: Task) -> Task:
+    """Return a task as a caller without the scope `read` may see it: its state, its terms and its bill.
+
+    It leaves out the output, and the client's texts: instructions, metadata and options of the model. Answers that need
+    another scope than `read` never contain the input.
+    """
+    options = replace(task.options, metadata={}, model_options={})
+    if options.response is not None:
+        options = replace(options, response={**options.response, "instructions": False})
+    source = None if task.source is None else task.source._replace(instructions="")
+    return replace(task, options=options, source=source, result=None)

@@ -1,0 +1,129 @@
+"""The parts of the table of the API's calls."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from enum import Enum
+from typing import Final, Literal, NamedTuple
+
+from pydantic import BaseModel
+
+from ...core import limits
+from ...core.keys import Scope
+from .acting import TENANT, Reach
+from .exchange import Exchange
+from .messages import Reply
+from .problems import Kind
+
+
+class Access(Enum):
+    """Who may make a call that needs no scope."""
+
+    PUBLIC = "anyone"
+    ANY_KEY = "whoever has a valid key"
+    OPERATOR = "whoever has a key of the operator's tenant with the scope `admin`"
+
+
+Handler = Callable[[Exchange], Awaitable[Reply]]
+_UUID: Final[Mapping[str, object]] = {"type": "string", "format": "uuid"}
+
+
+class Parameter(NamedTuple):
+    """A query parameter or a header. `schema` is JSON Schema."""
+
+    name: str
+    description: str
+    schema: Mapping[str, object]
+    place: Literal["query", "header"] = "query"
+
+
+IDEMPOTENCY_KEY = Parameter(
+    "Idempotency-Key",
+    "The client's name for this request. Within 24 hours the same key with the same body gives the same task, and "
+    "`Idempotency-Replayed: true`; with another body it is refused.",
+    {"type": "string", "pattern": f"^[!-~]{{1,{limits.IDEMPOTENCY_KEY_CHARS_MOST}}}$"},
+    "header",
+)
+
+
+_WHOSE: Final = {
+    Reach.ONE: "Whose, if not the key's own tenant's; another one needs a key with the scope `operator`.",
+    Reach.EACH: "Whose, if not the key's own tenant's; another one, or `*` for all, one after the other, needs a key "
+    "with the scope `operator`.",
+}
+
+
+HOURS = Parameter(
+    "hours",
+    "How many hours back, at most; the last two days are kept.",
+    {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": round(limits.HISTORY_SECONDS / 3600),
+        "default": limits.HISTORY_HOURS_DEFAULT,
+    },
+)
+
+
+class Answer(NamedTuple):
+    """One answer that is not a problem. Its body is one of the typed dictionaries in `models`, empty without any.
+
+    `media_type` is a text format that the answer may have instead of JSON. `leads_to` lists the calls that can be made
+    with its values: name, parameter, and where the value is in the body (JSON pointer).
+    """
+
+    status: int
+    description: str
+    models: tuple[type[object], ...] = ()
+    headers: tuple[str, ...] = ()
+    leads_to: tuple[tuple[str, str, str], ...] = ()
+    media_type: str | None = None
+
+
+# The calls that are possible with a task in an answer.
+OF_TASK: Final = tuple(
+    (name, "id", "/id") for name in ("readTask", "readChunks", "followTask", "cancelTask", "retryTask", "eraseTask")
+)
+
+
+class Endpoint(NamedTuple):
+    """One call. A path segment in braces is variable, and `id_schema` is its JSON Schema.
+
+    `access` is the scope that a key needs, or another requirement. `reach` says whose things the call is about. Unless
+    it is `OWN`, a key with the scope `operator` may name another tenant. `problems` are those besides the ones of every
+    call and of this `access`. `makes_tasks`: it is refused while the database does not keep up. `seconds_most`: it is
+    answered within this time, even if the database is slow.
+    """
+
+    method: str
+    path: str
+    name: str
+    summary: str
+    handler: Handler
+    access: Scope | Access
+    reach: Reach
+    answers: tuple[Answer, ...]
+    problems: tuple[Kind, ...]
+    parameters: tuple[Parameter, ...] = ()
+    body: type[BaseModel] | None = None
+    body_optional: bool = False
+    makes_tasks: bool = False
+    seconds_most: float | None = None
+    id_schema: Mapping[str, object] = _UUID
+
+    @property
+    def all_parameters(self) -> tuple[Parameter, ...]:
+        """The parameters that the call takes, including the one of its reach."""
+        if self.reach is Reach.OWN:
+            return self.parameters
+        schema = {"type": "string", "pattern": self.reach.value}
+        return (*self.parameters, Parameter(TENANT, _WHOSE[self.reach], schema))
+
+    @property
+    def counted(self) -> bool:
+        """Whether the call counts against the tenant's requests."""
+        return self.access is not Access.PUBLIC
+
+
+def allowed(endpoints: Iterable[Endpoint], path: str) -> str:
+    """Return the value of `Allow` for a path of the table."""
+    methods = [endpoint.method for endpoint in endpoints if endpoint.path == path]
+    return ", ".join([*methods, *(["HEAD"] if "GET" in methods else []), "OPTIONS"])

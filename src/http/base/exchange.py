@@ -1,0 +1,50 @@
+"""What a handler gets."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from ...core.ids import TaskKey, is_task_id, task_key_of
+from ...core.task import Task
+from .acting import Acting
+from .messages import Query, Request
+from .problems import no_task
+from .services import Api
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One matched request: the values of the path's variable segments, the parsed query, and whose request it is.
+
+    `check_key` checks the key again during a long answer, and raises Refusal if the key is no longer valid. Each result
+    is trusted for EVENT_KEY_SECONDS. `acting` says whose tasks are meant. `key_id` is the id of the caller's API key,
+    empty if no key is checked. `may_read`: the key has the scope `read`, whatever scope the call needs.
+    """
+
+    api: Api
+    request: Request
+    parts: Mapping[str, str]
+    query: Query
+    check_key: Callable[[], Awaitable[object]]
+    acting: Acting
+    key_id: str = ""
+    may_read: bool = True
+
+    @property
+    def tenant(self) -> str:
+        """The tenant whose things the request is about."""
+        return self.acting.tenant
+
+    @property
+    def task_key(self) -> TaskKey:
+        """The tenant's task that the path names. Raises Refusal (404) for a malformed id, without a D1 call."""
+        if not is_task_id(self.parts["id"]):
+            raise no_task()
+        return task_key_of(self.tenant, self.parts["id"])
+
+    def visible(self, task: Task) -> Task:
+        """Return a task as the caller may see it: without its texts for a key that may not read."""
+        if self.may_read:
+            return task
+        from .content import without_content  # noqa: PLC0415 - few keys may not read (docs/decisions/0033)
+
+        return without_content(task)

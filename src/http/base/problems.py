@@ -1,0 +1,243 @@
+"""Problem details (RFC 9457): every refusal that the API knows, and how it is answered."""
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Final, NamedTuple, NotRequired, TypedDict
+
+from pydantic import Field
+
+from ...core import limits
+from ...core.codes import ProblemCode
+from ...core.errors import (
+    ConfigurationError,
+    SchemaMissing,
+    StoreError,
+    StoreFull,
+    StoreQuotaExhausted,
+    StoreUnavailable,
+)
+from ...core.keys import Scope
+from ...core.quota import seconds_until_reset
+from .messages import Reply, json_reply
+from .views import shown
+
+TYPE_PREFIX = "urn:onceover:problem:"
+PROBLEM_TYPE = "application/problem+json"
+
+_ERRORS_MOST = 20
+_NAME_CHARS_MOST = 60
+_RETRY_SECONDS = "5"
+_ROOM_SECONDS = "300"
+_AGAIN = ("Retry-After",)
+
+SCHEMA_DETAIL = (
+    "The database has no tables yet. `make dev` applies the migrations locally; for a deployed Worker run "
+    "`npx wrangler d1 migrations apply DB --remote`, or `make deploy`, which does it too."
+)
+DATABASE_DETAIL = (
+    "The database (D1, binding DB) does not answer. If it stays so: start `make dev` again locally, or run "
+    "`npx wrangler d1 migrations list DB --remote` to see whether the deployed one answers."
+)
+OVERLOAD_DETAIL = (
+    "The database takes too long for its answers, so no new task is taken, and nothing was accepted. Tasks that were "
+    "accepted before go on, and can be read, cancelled and deleted."
+)
+STORAGE_DETAIL = (
+    "The database is full, or nearly so (STORAGE_MB_MOST), and nothing was accepted. Tasks that were accepted before "
+    "can be read, cancelled and deleted, and go on once there is room: delete ended tasks, shorten RETENTION_DAYS, or "
+    "give the database more room."
+)
+NO_KEY_DETAIL = (
+    "Webhooks are signed by secrets that are made from WEBHOOK_KEY, and this deployment has none. Make one with "
+    "`openssl rand -base64 32`; set it with `npx wrangler secret put WEBHOOK_KEY`, or under `make dev` as a line "
+    "`WEBHOOK_KEY=…` in `.dev.vars`."
+)
+QUOTA_DETAIL = (
+    "The day's allowance of database rows is used up (D1 on the free plan). It begins anew at midnight UTC; on the "
+    "paid plan there is no such limit."
+)
+
+
+class Kind(NamedTuple):
+    """One kind of problem. `code` is stable, `title` is always the same, and `headers` are those of its answers."""
+
+    code: ProblemCode
+    status: int
+    title: str
+    headers: tuple[str, ...] = ()
+
+
+BAD_IDEMPOTENCY_KEY = Kind(ProblemCode.BAD_IDEMPOTENCY_KEY, 400, "The Idempotency-Key is not one")
+MALFORMED_BODY = Kind(ProblemCode.MALFORMED_BODY, 400, "The body is not a JSON object")
+UNSUPPORTED_PARAMETER = Kind(ProblemCode.UNSUPPORTED_PARAMETER, 400, "A parameter is not supported here")
+UNAUTHENTICATED = Kind(ProblemCode.UNAUTHENTICATED, 401, "The request carries no valid key", ("WWW-Authenticate",))
+FORBIDDEN = Kind(ProblemCode.FORBIDDEN, 403, "The key may not do this", ("WWW-Authenticate",))
+NOT_FOUND = Kind(ProblemCode.NOT_FOUND, 404, "There is nothing here")
+METHOD_NOT_ALLOWED = Kind(ProblemCode.METHOD_NOT_ALLOWED, 405, "The path does not take this method")
+ALREADY_TERMINAL = Kind(ProblemCode.ALREADY_TERMINAL, 409, "The task has ended")
+BUDGET_SPENT = Kind(ProblemCode.BUDGET_EXHAUSTED, 409, "The task has used up its budget of model calls")
+NOT_RETRYABLE = Kind(ProblemCode.NOT_RETRYABLE, 409, "The task is neither failed nor cancelled")
+ENDPOINT_GONE = Kind(ProblemCode.ENDPOINT_GONE, 409, "The webhook endpoint is deleted or disabled")
+ENDPOINT_LIMIT = Kind(ProblemCode.ENDPOINT_LIMIT, 409, "The tenant has as many webhook endpoints as it may")
+KEY_LIMIT = Kind(ProblemCode.KEY_LIMIT, 409, "The tenant has as many keys as it may")
+TOO_LARGE = Kind(ProblemCode.TOO_LARGE, 413, "The request is too large")
+UNSUPPORTED_MEDIA_TYPE = Kind(
+    ProblemCode.UNSUPPORTED_MEDIA_TYPE, 415, "The body is not of a media type that is taken here"
+)
+IDEMPOTENCY_MISMATCH = Kind(ProblemCode.IDEMPOTENCY_MISMATCH, 422, "The Idempotency-Key stands for another request")
+INVALID_FIELDS = Kind(ProblemCode.INVALID_FIELDS, 422, "Some fields have values that they cannot take")
+LIMIT_REACHED = Kind(ProblemCode.LIMIT_REACHED, 429, "The tenant has reached one of its limits", _AGAIN)
+TOO_SOON = Kind(ProblemCode.TOO_SOON, 429, "This was done a moment ago", _AGAIN)
+INTERNAL = Kind(ProblemCode.INTERNAL, 500, "Something went wrong in the service")
+BAD_CONFIGURATION = Kind(ProblemCode.BAD_CONFIGURATION, 500, "The deployment is configured wrongly")
+NOT_CONFIGURED = Kind(ProblemCode.NOT_CONFIGURED, 503, "The deployment has no keys yet")
+NO_WEBHOOK_KEY = Kind(ProblemCode.NO_WEBHOOK_KEY, 503, "The deployment has no key for webhooks", _AGAIN)
+OVERLOADED = Kind(ProblemCode.OVERLOADED, 503, "The service has more to do than it can do now", _AGAIN)
+DATABASE_UNAVAILABLE = Kind(ProblemCode.DATABASE_UNAVAILABLE, 503, "The database is out of reach", _AGAIN)
+DATABASE_QUOTA_EXHAUSTED = Kind(
+    ProblemCode.DATABASE_QUOTA_EXHAUSTED, 503, "The database's allowance for today is used up", _AGAIN
+)
+DATABASE_ERROR = Kind(ProblemCode.DATABASE_ERROR, 503, "The database refused the operation", _AGAIN)
+UNREACHED = Kind(ProblemCode.ENDPOINT_UNREACHED, 502, "The webhook endpoint gave no answer")
+STORAGE_FULL = Kind(ProblemCode.STORAGE_FULL, 507, "The database has no room", _AGAIN)
+SCHEMA_MISSING = Kind(ProblemCode.SCHEMA_MISSING, 503, "The database has no tables yet", _AGAIN)
+
+KINDS: Final = tuple(value for value in list(globals().values()) if isinstance(value, Kind))
+
+KEY_KINDS = (UNAUTHENTICATED, NOT_CONFIGURED, OVERLOADED)
+DATABASE_KINDS = (DATABASE_UNAVAILABLE, DATABASE_QUOTA_EXHAUSTED, DATABASE_ERROR, SCHEMA_MISSING, STORAGE_FULL)
+ONE_TASK = (NOT_FOUND, *DATABASE_KINDS)  # that a call about one task may meet
+
+
+class FieldError(NamedTuple):
+    """What is wrong with one field. Its path names the field: `chunk.maxChars`."""
+
+    field: str
+    message: str
+
+
+@shown
+class FieldErrorView(TypedDict):
+    """What is wrong with one field. Its path names the field."""
+
+    field: Annotated[str, Field(examples=["chunk.maxChars"])]
+    message: str
+
+
+@shown
+class ProblemView(TypedDict):
+    """Problem details (RFC 9457). `code` is stable. `requestId` is that of `X-Request-Id`.
+
+    `errors` is set if fields are wrong, `limit` if a limit of the tenant is reached.
+    """
+
+    type: Annotated[str, Field(json_schema_extra={"format": "uri"})]
+    title: str
+    status: int
+    detail: str
+    code: ProblemCode
+    limit: NotRequired[str]
+    errors: NotRequired[list[FieldErrorView]]
+    requestId: NotRequired[str]
+
+
+class Refusal(Exception):
+    """A request that is answered with a problem. `detail` is for people and quotes no client text.
+
+    `limit` names the limit that was passed, for problems of 429.
+    """
+
+    def __init__(
+        self,
+        kind: Kind,
+        detail: str,
+        errors: Iterable[FieldError] = (),
+        headers: Mapping[str, str] | None = None,
+        limit: str | None = None,
+    ) -> None:
+        super().__init__(kind.code)
+        self.kind = kind
+        self.detail = detail
+        self.errors = tuple(errors)
+        self.headers = headers or {}
+        self.limit = limit
+
+    def reply(self) -> Reply:
+        """Make the answer."""
+        problem = ProblemView(
+            type=TYPE_PREFIX + self.kind.code,
+            title=self.kind.title,
+            status=self.kind.status,
+            detail=self.detail,
+            code=self.kind.code,
+        )
+        if self.limit is not None:
+            problem["limit"] = self.limit
+        if self.errors:
+            problem["errors"] = [FieldErrorView(field=error.field, message=error.message) for error in self.errors]
+        return json_reply(self.kind.status, problem, self.headers, PROBLEM_TYPE)
+
+
+def named(name: str) -> str:
+    """Return a client's name for a field, safe to show: shortened, and with unprintable characters escaped."""
+    bounded = name if len(name) <= _NAME_CHARS_MOST else name[:_NAME_CHARS_MOST] + "…"
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in bounded)
+
+
+def field_refusal(errors: Iterable[FieldError], kind: Kind = INVALID_FIELDS) -> Refusal:
+    """Make the refusal of a request with wrong fields. The detail names them, or the first of many."""
+    first = tuple(errors)[:_ERRORS_MOST]
+    assert first
+    return Refusal(kind, "; ".join(f"{error.field}: {error.message}" for error in first), first)
+
+
+def forbidden(scope: Scope, detail: str | None = None) -> Refusal:
+    """Make the refusal (403) of a valid key that lacks a scope."""
+    detail = detail or f"This call needs a key with the scope `{scope}`."
+    challenge = {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'}
+    return Refusal(FORBIDDEN, detail, headers=challenge)
+
+
+def no_task() -> Refusal:
+    """Make the refusal of an id that names no task: unknown, erased, or malformed."""
+    return Refusal(NOT_FOUND, "There is no task with this id.")
+
+
+def no_webhook_key() -> Refusal:
+    """Make the refusal of a request that needs a signature in a deployment without WEBHOOK_KEY."""
+    return Refusal(NO_WEBHOOK_KEY, NO_KEY_DETAIL, headers={"Retry-After": "60"})
+
+
+def store_refusal(error: StoreError, now_ms: int) -> Refusal:
+    """Make the refusal for a failure of the database."""
+    again = {"Retry-After": _RETRY_SECONDS}
+    match error:
+        case SchemaMissing():
+            return Refusal(SCHEMA_MISSING, SCHEMA_DETAIL, headers=again)
+        case StoreQuotaExhausted():
+            tomorrow = {"Retry-After": str(seconds_until_reset(now_ms))}
+            return Refusal(DATABASE_QUOTA_EXHAUSTED, QUOTA_DETAIL, headers=tomorrow)
+        case StoreFull():
+            return Refusal(STORAGE_FULL, STORAGE_DETAIL, headers={"Retry-After": _ROOM_SECONDS})
+        case StoreUnavailable():
+            return Refusal(DATABASE_UNAVAILABLE, DATABASE_DETAIL, headers=again)
+        case _:
+            detail = (
+                "The database did not carry out what the request asked for. Try again; the service's log says more."
+            )
+            return Refusal(DATABASE_ERROR, detail, headers=again)
+
+
+def overload_refusal() -> Refusal:
+    """Make the refusal of a new task while the database does not keep up."""
+    again = {"Retry-After": str(round(limits.OVERLOAD_PROBE_SECONDS))}
+    return Refusal(OVERLOADED, OVERLOAD_DETAIL, headers=again)
+
+
+def internal_refusal() -> Refusal:
+    """Make the refusal for an error of our own."""
+    return Refusal(INTERNAL, "The service made a mistake; its log says more.")
+
+
+def configuration_refusal(error: ConfigurationError) -> Refusal:
+    """Make the refusal of every request to a deployment with a bad variable. The detail names the variable."""
+    return Refusal(BAD_CONFIGURATION, f"{error}.")

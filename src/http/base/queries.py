@@ -1,0 +1,177 @@
+"""Query parameters: which ones a call takes, and their meanings. A parameter without a value counts as absent.
+
+`tenant` is the exception. Otherwise a script with an empty variable would act on its own tenant.
+"""
+
+import base64
+import re
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
+from math import ceil, floor
+from urllib.parse import parse_qsl
+from uuid import UUID
+
+from ...core import limits
+from ...core.states import Status
+from ...store.records.pages import Span, span
+from .acting import TENANT
+from .messages import Query
+from .problems import INVALID_FIELDS, FieldError, Kind, Refusal, field_refusal, named
+
+INCLUDABLE = frozenset({"chunks", "input"})
+
+# Numbers as JSON writes them (3.9027895717357715, 5e-324), and as people do: ".5", "7.".
+_DECIMAL = re.compile(r"(?:[0-9]{1,20}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,3})?")
+_TIME = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,30})?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_WHOLE = re.compile(r"[0-9]{1,6}")
+
+# The 16 bytes of a UUID of version 7 in URL-safe base64 without padding: 48 bits of time, the version (0111) and 12
+# random bits, the variant (10) and 62 random bits, and four unused bits.
+CURSOR_PATTERN = "[A-Za-z0-9_-]{8}[c-f][A-Za-z0-9_-][CGKOSWaeimquy26-][A-Za-z0-9_-]{10}[AQgw]"
+_CURSOR = re.compile(CURSOR_PATTERN)
+
+
+def parse(text: str, known: Collection[str], unknown: Kind = INVALID_FIELDS) -> Query:
+    """Parse a query string. Raises Refusal of kind `unknown` that names each unknown or repeated parameter."""
+    found: dict[str, str] = {}
+    errors = []
+    for name, value in parse_qsl(text, keep_blank_values=True):
+        if name not in known:
+            errors.append(FieldError(named(name), "is not a known query parameter"))
+        elif name in found:
+            errors.append(FieldError(name, "is given more than once"))
+        elif value or name == TENANT:
+            found[name] = value
+    if errors:
+        raise field_refusal(errors, unknown)
+    return found
+
+
+def wait_seconds(query: Query) -> float:
+    """Read `wait`, 0 if it is absent."""
+    text = query.get("wait", "0")
+    if not _DECIMAL.fullmatch(text) or float(text) > limits.WAIT_SECONDS_MOST:
+        raise _refused("wait", f"must be a number of seconds from 0 to {limits.WAIT_SECONDS_MOST}")
+    return float(text)
+
+
+def included(query: Query) -> frozenset[str]:
+    """Read `include`: what else of a task to show, separated by commas."""
+    names = frozenset(query["include"].split(",")) if "include" in query else frozenset[str]()
+    if names - INCLUDABLE:
+        raise _refused("include", "must be chunks, input, or both with a comma between them")
+    return names
+
+
+def is_verbose(query: Query) -> bool:
+    """Read `verbose`."""
+    text = query.get("verbose", "0")
+    if text not in {"0", "1"}:
+        raise _refused("verbose", "must be 0 or 1")
+    return text == "1"
+
+
+def is_dry_run(query: Query) -> bool:
+    """Read `dryRun`."""
+    text = query.get("dryRun", "false")
+    if text not in {"true", "false"}:
+        raise _refused("dryRun", "must be true or false")
+    return text == "true"
+
+
+def hours(query: Query) -> int:
+    """Read `hours`."""
+    most = round(limits.HISTORY_SECONDS / 3600)
+    text = query.get("hours", str(limits.HISTORY_HOURS_DEFAULT))
+    if not _WHOLE.fullmatch(text) or not 1 <= int(text) <= most:
+        raise _refused("hours", f"must be a whole number from 1 to {most}")
+    return int(text)
+
+
+def status_filter(query: Query) -> Status | None:
+    """Read `status`."""
+    text = query.get("status")
+    if text is not None and text not in Status:
+        raise _refused("status", f"must be one of {', '.join(Status)}")
+    return None if text is None else Status(text)
+
+
+def created_bound(query: Query, name: str) -> float | None:
+    """Read `createdAfter` or `createdBefore`: milliseconds since the epoch, or 0 for a time before it."""
+    text = query.get(name)
+    if text is None:
+        return None
+    try:
+        # RFC 3339 has a year 0, Python does not. Both 0 and 4 are long before any task.
+        known = re.sub("^0000", "0004", text.upper())
+        moment = datetime.fromisoformat(known) if _TIME.fullmatch(text) else None
+        milliseconds = None if moment is None else (moment - _EPOCH) / timedelta(milliseconds=1)
+    except (ValueError, OverflowError):
+        milliseconds = None
+    if milliseconds is None:
+        raise _refused(name, "must be a time as RFC 3339 has it, like 2026-11-05T12:00:00Z")
+    return max(0.0, milliseconds)
+
+
+def created_span(tenant: str, query: Query, before_id: str | None = None) -> Span:
+    """Read both times as a span of the tenant's tasks, before a task if one is given."""
+    after, before = created_bound(query, "createdAfter"), created_bound(query, "createdBefore")
+    return span(
+        tenant,
+        before_id=before_id,
+        from_ms=None if after is None else floor(after) + 1,
+        until_ms=None if before is None else ceil(before),
+    )
+
+
+def page_limit(query: Query) -> int:
+    """Read `limit`."""
+    text = query.get("limit", str(limits.LIST_LIMIT_DEFAULT))
+    if not _WHOLE.fullmatch(text) or not 1 <= int(text) <= limits.LIST_LIMIT_MOST:
+        raise _refused("limit", f"must be a whole number from 1 to {limits.LIST_LIMIT_MOST}")
+    return int(text)
+
+
+def chunks_limit(query: Query) -> int | None:
+    """Read `limit` of a page of chunks. None: all of them."""
+    text = query.get("limit")
+    if text is None:
+        return None
+    if not _WHOLE.fullmatch(text) or not 1 <= int(text) <= limits.CHUNKS_MOST:
+        raise _refused("limit", f"must be a whole number from 1 to {limits.CHUNKS_MOST}")
+    return int(text)
+
+
+def chunks_start(query: Query) -> int:
+    """Read `cursor` of a page of chunks: the index of its first chunk."""
+    text = query.get("cursor", "0")
+    if not _WHOLE.fullmatch(text) or int(text) > limits.CHUNKS_MOST:
+        raise _refused("cursor", "must be the nextCursor of an earlier page")
+    return int(text)
+
+
+def page_start(query: Query) -> str | None:
+    """Read `cursor`: the id after which the page starts."""
+    text = query.get("cursor")
+    if text is None:
+        return None
+    if not _CURSOR.fullmatch(text):
+        raise _refused("cursor", "must be the nextCursor of an earlier page")
+    return read_cursor(text)
+
+
+def read_cursor(text: str) -> str:
+    """Read a cursor that `cursor` has made: the id after which the page starts."""
+    return str(UUID(bytes=base64.urlsafe_b64decode(text + "==")))
+
+
+def cursor(task_id: str) -> str:
+    """Make the cursor of the page that starts after this id."""
+    return base64.urlsafe_b64encode(UUID(task_id).bytes).decode("ascii").rstrip("=")
+
+
+def _refused(name: str, message: str) -> Refusal:
+    return field_refusal([FieldError(name, message)])

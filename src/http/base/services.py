@@ -1,0 +1,86 @@
+"""What the handlers get: the parts of the application that they call."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from ...core.ids import TaskKey
+from ...core.meter import Meter
+from ...core.settings import Settings
+from ...core.task import Mark
+from ...inference.protocol import Provider
+from ...processing.deliveries import Deliverer
+from ...processing.dispatch import Dispatcher
+from ...processing.log import Log
+from ...processing.rescue import Rescue
+from ...processing.submission import Submission
+from ...processing.sweep.on_request import SweepOnRequest
+from ...store.keys import KeyStore
+from ...store.tasks import TaskStore
+from .isolate import Isolate
+
+if TYPE_CHECKING:
+    from ...store.webhooks import WebhookStore
+
+
+class BoundRoutes(NamedTuple):
+    """Which bindings the deployment has."""
+
+    queue: bool
+    dead_letter_queue: bool
+    objects: bool
+
+
+class DayUse(Protocol):
+    """The local runtime's count of what was used today, with the names of `limits.FREE_PLAN_DAY`, and `day`."""
+
+    async def read(self) -> Mapping[str, object]:
+        """Read it."""
+        ...
+
+
+class RateLimiter(Protocol):
+    """The deployment's limiter of requests."""
+
+    async def allows(self, key: str) -> bool:
+        """Count a request under this key and say whether it is within the limit. Raises whatever its binding raises."""
+        ...
+
+
+class Clock(Protocol):
+    """The isolate's time."""
+
+    def __call__(self) -> int:
+        """Return milliseconds since the epoch."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """Everything that a handler may use. `entropy` gives random bytes fit for keys.
+
+    `meter` counts what the invocation spends. `tell_object` tells a task's object under which fence the task has ended.
+    It takes at most two seconds, and raises nothing. `hear_object` waits at a task's object for a write after a mark,
+    see `Audience.hear`. It raises nothing, and gives None if there is no such object.
+    """
+
+    settings: Settings
+    store: TaskStore
+    keys: KeyStore
+    webhooks: "Callable[[], WebhookStore]"
+    deliverer: Deliverer
+    isolate: Isolate
+    submission: Submission
+    dispatcher: Dispatcher
+    rescue: Rescue
+    sweeps: SweepOnRequest
+    tell_object: Callable[[TaskKey, int], Awaitable[None]]
+    hear_object: Callable[[TaskKey, Mark, float, float], Awaitable[bool | None]]
+    provider: Provider
+    bound: BoundRoutes
+    now_ms: Clock
+    entropy: Callable[[int], bytes]
+    meter: Meter
+    log: Log
+    day_use: DayUse | None = None
+    rate_limiter: RateLimiter | None = None

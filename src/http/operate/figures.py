@@ -1,0 +1,68 @@
+"""How figures are shown: the backlog, the history, and the media type of the metrics."""
+
+from typing import TypedDict
+
+from ..base.views import Count, Time, shown
+
+TEXT = "text/plain; version=0.0.4; charset=utf-8"  # Prometheus'
+
+
+@shown
+class BacklogView(TypedDict):
+    """The unfinished tasks of all tenants. `oldestPendingSeconds` is null if none is pending."""
+
+    pending: Count
+    processing: Count
+    oldestPendingSeconds: Count | None
+
+
+@shown
+class DurationView(TypedDict):
+    """How long tasks took that were never retried: their count, the sum, and the count up to each of `boundsMs`.
+
+    The quantiles are interpolated between bounds, and null without tasks.
+    """
+
+    count: Count
+    sumMs: Count
+    upTo: list[Count]
+    p50Ms: Count | None
+    p95Ms: Count | None
+
+
+@shown
+class FiveMinutesView(TypedDict):
+    """What ended in the five minutes from `at` on. `backlog` is a sample of that time, null without one.
+
+    Bills are those of tasks that ended. `waited` is from the submission to the start, `took` to the end.
+    """
+
+    at: Time
+    completed: Count
+    failed: Count
+    cancelled: Count
+    retries: Count
+    deadLetters: Count
+    modelCalls: Count
+    inDoubt: Count
+    fruitlessCalls: Count
+    truncated: Count
+    inputTokens: Count
+    outputTokens: Count
+    waited: DurationView
+    took: DurationView
+    backlog: BacklogView | None
+
+
+@shown
+class HistoryView(TypedDict):
+    """The last hours, oldest first. Five minutes without data are left out: nothing ended, and no sweep came.
+
+    Tasks that ended after `until` are not included yet. It is null before the first sums.
+    """
+
+    hours: Count
+    bucketSeconds: Count
+    until: Time | None
+    boundsMs: list[Count]
+    buckets: list[FiveMinutesView]

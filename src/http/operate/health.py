@@ -1,0 +1,258 @@
+"""The state of the deployment: bindings, database and model. Imported with the first request that asks for it."""
+
+import asyncio
+from typing import Annotated, Final, Literal, TypedDict
+
+from pydantic import Field
+
+from ...core import limits
+from ...core.errors import StoreError
+from ..access.authentication import caller_of
+from ..base import problems, queries
+from ..base.acting import Reach
+from ..base.endpoint import Access, Answer, Endpoint, Parameter
+from ..base.exchange import Exchange
+from ..base.messages import Reply, json_reply
+from ..base.problems import DATABASE_DETAIL, DATABASE_ERROR, Refusal, store_refusal
+from ..base.services import BoundRoutes
+from ..base.views import Count, Time, rfc3339, shown
+from . import operation
+from .figures import BacklogView
+from .operation import SchemaView, StorageView
+
+
+@shown
+class QueueCheckView(TypedDict):
+    """Which bindings the deployment has. These names are older than the camel case of the others."""
+
+    hasAIQueue: bool
+    hasAIDLQ: bool
+    hasDurableObjects: bool
+
+
+@shown
+class ServiceView(TypedDict):
+    """How the deployment processes tasks.
+
+    It is `degraded` without queue and objects, and while the database has no space for new tasks.
+    """
+
+    status: Literal["healthy", "degraded"]
+    service: str
+    architecture: str
+    queueCheck: QueueCheckView
+
+
+@shown
+class AllowanceView(TypedDict):
+    """How much of a daily allowance of the free plan was used."""
+
+    used: Annotated[int | float, Field(ge=0)]
+    limit: Count
+
+
+@shown
+class DayUseView(TypedDict):
+    """What was used since midnight UTC. `rows` are those of D1. Objects are Durable Objects."""
+
+    day: Annotated[str, Field(json_schema_extra={"format": "date"})]
+    requests: AllowanceView
+    rowsRead: AllowanceView
+    rowsWritten: AllowanceView
+    queueOperations: AllowanceView
+    objectRequests: AllowanceView
+    objectRowsWritten: AllowanceView
+    objectGbSeconds: AllowanceView
+
+
+@shown
+class VerboseServiceView(ServiceView):
+    """With `?verbose=1`. `usage` is set under `make dev --limits …`, and null on a deployed Worker.
+
+    A Worker cannot know what its account has used. Cloudflare's dashboard shows it.
+    """
+
+    usage: DayUseView | None
+
+
+@shown
+class OperatorServiceView(VerboseServiceView):
+    """With `?verbose=1`, for operators: when the triggers came, the backlog, the size of the database, code and schema.
+
+    A time may be up to five minutes too old. It is null if the trigger never came.
+    """
+
+    lastSweepAt: Time | None
+    lastQueueAt: Time | None
+    lastAlarmAt: Time | None
+    backlog: BacklogView
+    storage: StorageView
+    version: str
+    schema: SchemaView
+
+
+@shown
+class UnhealthyServiceView(TypedDict):
+    """The deployment cannot accept tasks. `detail` says what to run."""
+
+    status: Literal["unhealthy"]
+    service: str
+    architecture: str
+    queueCheck: QueueCheckView
+    detail: str
+
+
+@shown
+class ModelView(TypedDict):
+    """Whether model calls would work."""
+
+    status: Literal["healthy", "degraded", "unavailable"]
+    provider: str
+    model: str
+    checkedAt: Time
+    detail: str
+
+
+async def read_service(exchange: Exchange) -> Reply:
+    """Show how tasks are processed here, and whether D1 could take them a second ago. Operators see more.
+
+    Any client may ask, and D1 still gets one check per second.
+    """
+    bound = exchange.api.bound
+    name, parts = _architecture(bound)
+    service, architecture = f"{name} Async Processing", f"Workers + D1{parts}"
+    check = QueueCheckView(hasAIQueue=bound.queue, hasAIDLQ=bound.dead_letter_queue, hasDurableObjects=bound.objects)
+    is_verbose = queries.is_verbose(exchange.query)
+    try:
+        await exchange.api.isolate.database.read(exchange.api.store.ready)
+        outlook = await operation.outlook(exchange.api) if is_verbose and await _is_operator(exchange) else None
+    except StoreError as error:
+        exchange.api.log("unhealthy", code=error.code)
+        refusal = store_refusal(error, exchange.api.now_ms())
+        unhealthy = UnhealthyServiceView(
+            status="unhealthy",
+            service=service,
+            architecture=architecture,
+            queueCheck=check,
+            # The check only needs an answer, so a refused statement counts as no answer.
+            detail=DATABASE_DETAIL if refusal.kind is DATABASE_ERROR else refusal.detail,
+        )
+        return json_reply(503, unhealthy, refusal.headers)
+    # The size came with the latest answer of the database, to any request.
+    most, now = exchange.api.settings.storage_bytes_most, asyncio.get_running_loop().time()
+    has_room = not exchange.api.isolate.storage.refuses(most, now)
+    status: Literal["healthy", "degraded"] = "healthy" if has_room and (bound.queue or bound.objects) else "degraded"
+    view = ServiceView(status=status, service=service, architecture=architecture, queueCheck=check)
+    if not is_verbose:
+        return json_reply(200, view)
+    verbose = VerboseServiceView(**view, usage=await _day_use(exchange))
+    return json_reply(200, verbose if outlook is None else OperatorServiceView(**verbose, **outlook))
+
+
+async def _is_operator(exchange: Exchange) -> bool:
+    """Whether an operator asks. A request without a key does not claim to be one. Any other key is refused.
+
+    While keys cannot be looked up, or none exist, no request is an operator's.
+    """
+    api, request = exchange.api, exchange.request
+    if api.settings.require_keys and "authorization" not in request.headers:
+        return False
+    try:
+        await caller_of(request, api, Access.OPERATOR)
+    except Refusal as refusal:
+        if refusal.kind.status == 503:
+            return False
+        raise
+    return True
+
+
+async def _day_use(exchange: Exchange) -> DayUseView | None:
+    """Say how much of the free plan's daily allowances was used today.
+
+    Only the local runtime knows. Cloudflare shows an account's use to its owner, in the dashboard and its analytics,
+    but not to its Workers.
+    """
+    meter = exchange.api.day_use
+    if meter is None:
+        return None
+    found = await meter.read()
+
+    def allowance(name: str) -> AllowanceView:
+        used = found[name]
+        assert isinstance(used, int | float)
+        return AllowanceView(used=round(used, 1), limit=limits.FREE_PLAN_DAY[name])
+
+    exchange.api.log("day_use", **found)
+    return DayUseView(
+        day=str(found["day"]),
+        requests=allowance("requests"),
+        rowsRead=allowance("rowsRead"),
+        rowsWritten=allowance("rowsWritten"),
+        queueOperations=allowance("queueOperations"),
+        objectRequests=allowance("objectRequests"),
+        objectRowsWritten=allowance("objectRowsWritten"),
+        objectGbSeconds=allowance("objectGbSeconds"),
+    )
+
+
+async def read_model(exchange: Exchange) -> Reply:
+    """Show whether model calls would work, as of a few seconds ago, without a paid call."""
+    api = exchange.api
+    checked = await api.isolate.model.read(api.provider, api.now_ms)
+    view = ModelView(
+        status=checked.health.status,
+        provider=api.provider.name,
+        model=api.settings.model or api.provider.default_model,
+        checkedAt=rfc3339(checked.at_ms),
+        detail=checked.health.detail,
+    )
+    return json_reply(200, view)
+
+
+def _architecture(bound: BoundRoutes) -> tuple[str, str]:
+    if bound.queue:
+        return "Cloudflare Queues", " + Queues"
+    if bound.objects:
+        return "Cloudflare Durable Objects", " + Durable Objects"
+    return "Direct", ""
+
+
+ENDPOINTS: Final = (
+    Endpoint(
+        method="GET",
+        path="/api/async-status",
+        name="readService",
+        summary="Read how tasks are processed here, and whether the database could take them a second ago",
+        handler=read_service,
+        access=Access.PUBLIC,
+        reach=Reach.OWN,
+        parameters=(
+            Parameter(
+                "verbose",
+                "1 shows the day's use of the free plan, too, and to operators when sweep, queue and alarms were last "
+                "seen, the backlog, and version and schema. A key is looked at only then, if one is sent.",
+                {"type": "string", "enum": ["0", "1"]},
+            ),
+        ),
+        answers=(
+            Answer(
+                200,
+                "The database answers; with `verbose=1` more",
+                (ServiceView, VerboseServiceView, OperatorServiceView),
+            ),
+            Answer(503, "The database cannot take tasks", (UnhealthyServiceView,), ("Retry-After",)),
+        ),
+        problems=(problems.UNAUTHENTICATED, problems.FORBIDDEN),
+    ),
+    Endpoint(
+        method="GET",
+        path="/api/ai-status",
+        name="readModel",
+        summary="Read whether model calls would work, without making one",
+        handler=read_model,
+        access=Access.PUBLIC,
+        reach=Reach.OWN,
+        answers=(Answer(200, "The model's state, be it good or bad", (ModelView,)),),
+        problems=(),
+    ),
+)

@@ -1,0 +1,73 @@
+"""`GET /api/history`: what ended in the last hours, in steps of five minutes, and the backlog, for plots.
+
+It reads up to four rows for each five minutes, 1,200 for a day, and before that as many as a scrape.
+"""
+
+from ...core import limits
+from ...core.states import Status
+from ...core.tallies import BOUNDS_MS, Sums, added, quantile_ms
+from ...processing.sweep.folding import Folding
+from ...store.tallies import FiveMinutes, Sample, TallyStore
+from ..base import queries
+from ..base.exchange import Exchange
+from ..base.messages import Reply, json_reply
+from ..base.views import maybe_rfc3339, rfc3339
+from .figures import BacklogView, DurationView, FiveMinutesView, HistoryView
+
+
+async def read_history(exchange: Exchange) -> Reply:
+    """Add up the tasks that have ended, and show the last hours."""
+    hours, api = queries.hours(exchange.query), exchange.api
+    await Folding(api.store, api.settings, api.log).run()
+    until, found = await api.store.beside(TallyStore).history(hours)
+    view = HistoryView(
+        hours=hours,
+        bucketSeconds=round(limits.HISTORY_BUCKET_SECONDS),
+        until=maybe_rfc3339(until),
+        boundsMs=list(BOUNDS_MS),
+        buckets=[_five_minutes(at, one) for at, one in found.items()],
+    )
+    return json_reply(200, view)
+
+
+def _five_minutes(at: int, found: FiveMinutes) -> FiveMinutesView:
+    sums = added(list(found.ended.values()))
+
+    def ended(status: Status) -> int:
+        return found.ended[status]["ended"] if status in found.ended else 0
+
+    return FiveMinutesView(
+        at=rfc3339(at),
+        completed=ended(Status.COMPLETED),
+        failed=ended(Status.FAILED),
+        cancelled=ended(Status.CANCELLED),
+        retries=sums["retries"],
+        deadLetters=sums["dead_letters"],
+        modelCalls=sums["calls"],
+        inDoubt=sums["in_doubt"],
+        fruitlessCalls=sums["fruitless"],
+        truncated=sums["truncated"],
+        inputTokens=sums["input_tokens"],
+        outputTokens=sums["output_tokens"],
+        waited=_duration(sums, "waited"),
+        took=_duration(sums, "took"),
+        backlog=None if found.sample is None else _backlog(found.sample),
+    )
+
+
+def _duration(sums: Sums, name: str) -> DurationView:
+    return DurationView(
+        count=sums[name],
+        sumMs=sums[f"{name}_ms"],
+        upTo=[sums[f"{name}_le_{bound}"] for bound in BOUNDS_MS],
+        p50Ms=quantile_ms(sums, name, 0.5),
+        p95Ms=quantile_ms(sums, name, 0.95),
+    )
+
+
+def _backlog(sample: Sample) -> BacklogView:
+    return BacklogView(
+        pending=sample.pending,
+        processing=sample.processing,
+        oldestPendingSeconds=None if sample.oldest_ms is None else sample.oldest_ms // 1000,
+    )

@@ -1,0 +1,211 @@
+"""`GET /api/metrics`: what the deployment has done and has to do, for Prometheus.
+
+Counters come from sums that only rise (`store.tallies`). A scrape first adds what has ended since the last sweep. It
+reads three rows for each such task, two for each unfinished task up to a limit, and about 30 more, however many tasks
+are stored. The metrics include the number of rows.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+
+from ...core import limits
+from ...core.settings import Settings
+from ...core.states import Status
+from ...core.tallies import BOUNDS_MS, Sums, added
+from ...core.task import Route
+from ...core.version import MIGRATION, VERSION
+from ...processing.sweep.folding import Folding
+from ...store.tallies import Standing, TallyStore
+from ..base.exchange import Exchange
+from ..base.messages import Reply
+from ..base.services import Api
+from .exposition import Family, Point, histogram, write
+from .figures import TEXT
+
+_ENDED = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
+_AT_WORK = (Status.PENDING, Status.PROCESSING)
+
+# Counters by route: name, the sum, and its meaning.
+_BY_ROUTE = (
+    ("model_calls", "calls", "Calls on the bills of tasks that have ended, failed ones and those in doubt included."),
+    ("model_calls_in_doubt", "in_doubt", "Those of them whose outcome nobody knows: whoever made them died."),
+    ("model_calls_fruitless", "fruitless", "Those of them that gave no output: failed, rate-limited, in doubt."),
+    ("outputs_truncated", "truncated", "Outputs that the model or its provider cut off."),
+    ("input_tokens", "input_tokens", "Tokens that models read, as they said."),
+    ("output_tokens", "output_tokens", "Tokens that models wrote, as they said."),
+    ("task_retries", "retries", "Ends of tasks that their clients had put back."),
+    ("dead_letters", "dead_letters", "Tasks that failed because the deliveries of their message were used up."),
+)  # fmt: skip
+_NOTHING: Sums = added(())
+
+
+async def read_metrics(exchange: Exchange) -> Reply:
+    """Add up the tasks that have ended, and write all metrics."""
+    api = exchange.api
+    settings = api.settings
+    await Folding(api.store, settings, api.log).run()
+    most, store = limits.SAMPLE_TASKS_MOST[settings.plan], api.store.beside(TallyStore)
+    families = _families(api, await store.scrape(most), most, store.rows)
+    return Reply(200, write(families), {"Content-Type": TEXT})
+
+
+def _families(api: Api, standing: Standing, most: int, rows: tuple[int, int]) -> list[Family]:
+    return [
+        *_tasks(standing, most),
+        *_sums(standing.totals),
+        *_storage(api),
+        *_quota(api.settings, standing),
+        Family(
+            "onceover_deliveries",
+            "gauge",
+            "Deliveries to webhooks that are not over: unsent, or failing and tried again. "
+            f"No more than {most} are counted.",
+            [Point({"state": state}, count) for state, count in standing.deliveries.items()],
+        ),
+        *_service(api, standing, rows),
+    ]
+
+
+def _tasks(standing: Standing, most: int) -> list[Family]:
+    going = Counter({(status, route): 0 for status in _AT_WORK for route in Route})
+    for group in standing.at_work:
+        going[group.status, group.route] += group.tasks
+    oldest_ms = max((group.oldest_ms or 0 for group in standing.at_work), default=0)
+    return [
+        Family(
+            "onceover_tasks",
+            "gauge",
+            f"Tasks that go on, by status and route. No more than {most} are counted.",
+            [Point(_labels(*which), count) for which, count in going.items()],
+        ),
+        Family(
+            "onceover_oldest_pending_seconds",
+            "gauge",
+            "Age of the oldest of these that is pending; 0 if none is.",
+            [Point({}, oldest_ms / 1000)],
+        ),
+        Family(
+            "onceover_tasks_ended_total",
+            "counter",
+            "Ends of tasks, by status and route. A task that is put back ends again. One that is erased before its end "
+            "counts as cancelled.",
+            [
+                Point(_labels(status, route), standing.totals.get((status, route), _NOTHING)["ended"])
+                for status in _ENDED
+                for route in Route
+            ],
+        ),
+    ]
+
+
+def _sums(totals: Mapping[tuple[Status, Route], Sums]) -> list[Family]:
+    routes = {route: added([sums for (_, its), sums in totals.items() if its is route]) for route in Route}
+
+    def lasting(name: str) -> list[Point]:
+        return [
+            point
+            for route, sums in routes.items()
+            for point in histogram(
+                {"route": route},
+                {bound / 1000: sums[f"{name}_le_{bound}"] for bound in BOUNDS_MS},
+                sums[name],
+                sums[f"{name}_ms"] / 1000,
+            )
+        ]
+
+    return [
+        *(
+            Family(
+                f"onceover_{name}_total",
+                "counter",
+                meaning,
+                [Point({"route": route}, sums[measure]) for route, sums in routes.items()],
+            )
+            for name, measure, meaning in _BY_ROUTE
+        ),
+        Family(
+            "onceover_task_wait_seconds",
+            "histogram",
+            "From the submission to the first start, of ended tasks that nobody had put back.",
+            lasting("waited"),
+        ),
+        Family(
+            "onceover_task_duration_seconds",
+            "histogram",
+            "From the submission to the end, of ended tasks that nobody had put back.",
+            lasting("took"),
+        ),
+    ]
+
+
+def _storage(api: Api) -> list[Family]:
+    size, most = api.isolate.storage.size, api.settings.storage_bytes_most
+    return [
+        Family("onceover_storage_bytes", "gauge", "Size of the database.", [Point({}, size)]),
+        Family("onceover_storage_limit_bytes", "gauge", "Size from which on new tasks are refused.", [Point({}, most)]),
+    ]
+
+
+def _quota(settings: Settings, standing: Standing) -> list[Family]:
+    """What tenants use of their limits. A limit that is not set shows only what is free to know."""
+    going: Counter[str] = Counter()
+    for group in standing.at_work:
+        going[group.tenant] += group.tasks
+    most, characters = limits.METRICS_TENANTS_MOST, settings.characters_a_day_most
+    in_flight = settings.tasks_in_flight_most
+    return [
+        Family(
+            "onceover_quota_tasks",
+            "gauge",
+            f"Tasks that go on, of the {most} tenants with most.",
+            [Point({"tenant": tenant}, count) for tenant, count in going.most_common(most)],
+        ),
+        Family(
+            "onceover_quota_tasks_limit",
+            "gauge",
+            "MAX_TASKS_IN_FLIGHT.",
+            [] if in_flight is None else [Point({}, in_flight)],
+        ),
+        Family(
+            "onceover_quota_characters",
+            "gauge",
+            f"Characters accepted today (UTC), of the {most} tenants with most; only where there is a limit.",
+            [Point({"tenant": tenant}, used) for tenant, used in standing.characters.items()],
+        ),
+        Family(
+            "onceover_quota_characters_limit",
+            "gauge",
+            "MAX_CHARACTERS_PER_DAY.",
+            [] if characters is None else [Point({}, characters)],
+        ),
+    ]
+
+
+def _service(api: Api, standing: Standing, rows: tuple[int, int]) -> list[Family]:
+    read, written = rows
+    return [
+        Family(
+            "onceover_last_seen_timestamp_seconds",
+            "gauge",
+            "When a sweep, a queue's batch, an object's alarm last came; up to 150 s older than the truth.",
+            [Point({"trigger": what}, at / 1000) for what, at in sorted(standing.seen.items())],
+        ),
+        Family(
+            "onceover_counted_until_timestamp_seconds",
+            "gauge",
+            "Up to when all ends are in the counters.",
+            [] if standing.until is None else [Point({}, standing.until / 1000)],
+        ),
+        Family(
+            "onceover_build_info",
+            "gauge",
+            "Always 1.",
+            [Point({"version": VERSION, "schema": MIGRATION, "provider": api.provider.name}, 1)],
+        ),
+        Family("onceover_scrape_rows_read", "gauge", "Rows of D1 that this scrape read.", [Point({}, read)]),
+        Family("onceover_scrape_rows_written", "gauge", "Rows of D1 that this scrape wrote.", [Point({}, written)]),
+    ]
+
+
+def _labels(status: Status, route: Route) -> dict[str, str]:
+    return {"status": status, "route": route}

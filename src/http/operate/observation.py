@@ -1,0 +1,51 @@
+"""The calls that show operators figures over time: metrics and history. Other modules make their answers."""
+
+from typing import Final
+
+from ..base.acting import Reach
+from ..base.endpoint import HOURS, Access, Answer, Endpoint
+from ..base.exchange import Exchange
+from ..base.messages import Reply
+from ..base.problems import DATABASE_KINDS
+from .figures import TEXT, HistoryView
+
+
+async def read_metrics(exchange: Exchange) -> Reply:
+    """Add up the tasks that have ended, and write all metrics."""
+    from .metrics import read_metrics as read  # noqa: PLC0415 - a twentieth of the whole import, for few requests
+
+    return await read(exchange)
+
+
+async def read_history(exchange: Exchange) -> Reply:
+    """Add up the tasks that have ended, and show the last hours."""
+    from .history import read_history as read  # noqa: PLC0415 - the same
+
+    return await read(exchange)
+
+
+ENDPOINTS: Final = (
+    Endpoint(
+        method="GET",
+        path="/api/metrics",
+        name="readMetrics",
+        summary="Read the deployment's metrics, as Prometheus does",
+        handler=read_metrics,
+        access=Access.OPERATOR,
+        reach=Reach.OWN,
+        answers=(Answer(200, "Prometheus' text format, 0.0.4", media_type=TEXT),),
+        problems=DATABASE_KINDS,
+    ),
+    Endpoint(
+        method="GET",
+        path="/api/history",
+        name="readHistory",
+        summary="Read what ended in the last hours, five minutes at a time, with bills, latencies and backlog",
+        handler=read_history,
+        access=Access.OPERATOR,
+        reach=Reach.OWN,
+        parameters=(HOURS,),
+        answers=(Answer(200, "The last hours", (HistoryView,)),),
+        problems=DATABASE_KINDS,
+    ),
+)

@@ -1,0 +1,118 @@
+"""What operators do and see: the handler of `/api/sweep`, and the state of the whole deployment."""
+
+from math import ceil
+from typing import Final, TypedDict
+
+from ...core.version import MIGRATION, VERSION
+from ...processing.sweep.on_request import TooSoon
+from ...store.seen import Seen
+from ...store.tallies import TallyStore
+from ..base import problems
+from ..base.acting import Reach
+from ..base.endpoint import Access, Answer, Endpoint
+from ..base.exchange import Exchange
+from ..base.messages import Reply, json_reply
+from ..base.problems import TOO_SOON, Refusal
+from ..base.services import Api
+from ..base.views import Count, Time, maybe_rfc3339, shown
+from .figures import BacklogView
+
+
+@shown
+class SweptView(TypedDict):
+    """What a sweep did, as numbers of tasks.
+
+    `dispatched`: sent to a host again. `worked`: worked on at once, because earlier dispatches were in vain. `expired`:
+    ended by their deadline. `failed`: ended because their workers kept dying. `erased`: erased because their retention
+    was over.
+    """
+
+    dispatched: Count
+    worked: Count
+    expired: Count
+    failed: Count
+    erased: Count
+
+
+@shown
+class StorageView(TypedDict):
+    """The size of the database, and the size from which on new tasks are refused (`STORAGE_MB_MOST`), in bytes."""
+
+    bytes: Count
+    most: Count
+
+
+@shown
+class SchemaView(TypedDict):
+    """The newest migration that the code knows, and the newest that wrangler has applied, null if it has no record."""
+
+    known: str
+    applied: str | None
+
+
+@shown
+class OutlookView(TypedDict):
+    """When the triggers last came, the backlog, the size of the database, and version and schema.
+
+    A time may be up to five minutes too old. It is null if the trigger never came.
+    """
+
+    lastSweepAt: Time | None
+    lastQueueAt: Time | None
+    lastAlarmAt: Time | None
+    backlog: BacklogView
+    storage: StorageView
+    version: str
+    schema: SchemaView
+
+
+async def sweep(exchange: Exchange) -> Reply:
+    """Run a sweep. When its last call has ended, say what it did."""
+    swept = await exchange.api.sweeps.ask()
+    if isinstance(swept, TooSoon):
+        again = {"Retry-After": str(ceil(swept.left_ms / 1000))}
+        raise Refusal(TOO_SOON, "A sweep was asked for a moment ago; there is one in 30 s at most.", headers=again)
+    view = SweptView(
+        dispatched=swept.dispatched,
+        worked=swept.worked,
+        expired=swept.expired,
+        failed=swept.failed,
+        erased=swept.erased,
+    )
+    return json_reply(200, view)
+
+
+async def outlook(api: Api) -> OutlookView:
+    """Read the state of the whole deployment."""
+    times, backlog = await api.store.outlook()
+    applied = await api.store.beside(TallyStore).applied_migration()
+    oldest_ms = backlog.oldest_ms
+    return OutlookView(
+        lastSweepAt=maybe_rfc3339(times.get(Seen.SWEEP)),
+        lastQueueAt=maybe_rfc3339(times.get(Seen.QUEUE)),
+        lastAlarmAt=maybe_rfc3339(times.get(Seen.ALARM)),
+        backlog=BacklogView(
+            pending=backlog.pending,
+            processing=backlog.processing,
+            oldestPendingSeconds=None if oldest_ms is None else oldest_ms // 1000,
+        ),
+        # The size came with the answer that was just read.
+        storage=StorageView(bytes=api.isolate.storage.size, most=api.settings.storage_bytes_most),
+        version=VERSION,
+        schema=SchemaView(known=MIGRATION, applied=applied),
+    )
+
+
+ENDPOINTS: Final = (
+    Endpoint(
+        method="POST",
+        path="/api/sweep",
+        name="sweep",
+        summary="Run a sweep now, and wait for it: send off what stands still, or work on it; at most one in 30 s",
+        handler=sweep,
+        access=Access.OPERATOR,
+        reach=Reach.OWN,
+        answers=(Answer(200, "What the sweep did", (SweptView,)),),
+        problems=(problems.TOO_SOON, *problems.DATABASE_KINDS),
+    ),
+)

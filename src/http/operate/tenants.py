@@ -1,0 +1,121 @@
+"""`GET /api/tenants`: how a tenant's tasks went, and what they cost, for its own keys and for operators."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final, TypedDict
+
+from ...core.codes import TaskCode
+from ...core.keys import Scope
+from ...core.states import Status
+from ...core.tenants import TENANT_TASKS_MOST
+from ...store.tenants import Ended, TenantStore
+from ..base import queries
+from ..base.acting import EVERYONE, Reach
+from ..base.endpoint import HOURS, Answer, Endpoint, Parameter
+from ..base.exchange import Exchange
+from ..base.messages import Reply, json_reply
+from ..base.problems import DATABASE_KINDS
+from ..base.views import Count, shown
+from ..tasks import across
+
+
+@shown
+class TenantFailureView(TypedDict):
+    """How many tasks failed with one code."""
+
+    code: TaskCode
+    tasks: Count
+
+
+@shown
+class TenantView(TypedDict):
+    """The tasks of a tenant that were created in the last `hours` and are still kept.
+
+    The figures are tasks by status, failures by code (most frequent first), and the totals of their calls. The newest
+    500 are counted. `more`: there may be others.
+    """
+
+    tenant: str
+    tasks: Count
+    more: bool
+    pending: Count
+    processing: Count
+    completed: Count
+    failed: Count
+    cancelled: Count
+    failures: list[TenantFailureView]
+    modelCalls: Count
+    inDoubt: Count
+    inputTokens: Count
+    outputTokens: Count
+
+
+@shown
+class TenantListView(TypedDict):
+    """Tenants that have tasks, in the order of their keys. `nextCursor` is null on the last page."""
+
+    hours: Count
+    tenants: list[TenantView]
+    nextCursor: str | None
+
+
+async def read_tenants(exchange: Exchange) -> Reply:
+    """Add up the latest tasks of one tenant, or of the next tenants of all."""
+    hours, acting = queries.hours(exchange.query), exchange.acting
+    if acting.whose is EVERYONE:
+        found = await across.visit(exchange)
+        names, behind = [acting.enter(name) for name in found.tenants], found.behind
+    else:
+        across.refuse_cursor(exchange)
+        names, behind = [acting.tenant], None
+    figures = await exchange.api.store.beside(TenantStore).figures(names, hours) if names else []
+    shown = [_view(name, ended) for name, ended in zip(names, figures, strict=True)]
+    return json_reply(200, TenantListView(hours=hours, tenants=shown, nextCursor=across.cursor(behind)))
+
+
+def _view(tenant: str, ended: Sequence[Ended]) -> TenantView:
+    by_status: Counter[Status] = Counter()
+    failures: Counter[str] = Counter()
+    for one in ended:
+        by_status[one.status] += one.tasks
+        if one.code is not None:
+            failures[one.code] += one.tasks
+    tasks = by_status.total()
+    return TenantView(
+        tenant=tenant,
+        tasks=tasks,
+        more=tasks >= TENANT_TASKS_MOST,
+        pending=by_status[Status.PENDING],
+        processing=by_status[Status.PROCESSING],
+        completed=by_status[Status.COMPLETED],
+        failed=by_status[Status.FAILED],
+        cancelled=by_status[Status.CANCELLED],
+        failures=[TenantFailureView(code=TaskCode(code), tasks=count) for code, count in failures.most_common()],
+        modelCalls=sum(one.calls for one in ended),
+        inDoubt=sum(one.in_doubt for one in ended),
+        inputTokens=sum(one.input_tokens for one in ended),
+        outputTokens=sum(one.output_tokens for one in ended),
+    )
+
+
+ENDPOINTS: Final = (
+    Endpoint(
+        method="GET",
+        path="/api/tenants",
+        name="readTenants",
+        summary="Read what became of a tenant's latest tasks: failures by code, calls and tokens",
+        handler=read_tenants,
+        access=Scope.READ,
+        reach=Reach.EACH,
+        parameters=(
+            HOURS,
+            Parameter(
+                "cursor",
+                "With `tenant=*`: the `nextCursor` of the page before.",
+                {"type": "string", "pattern": f"^{across.CURSOR_PATTERN}$"},
+            ),
+        ),
+        answers=(Answer(200, "The tenants", (TenantListView,)),),
+        problems=DATABASE_KINDS,
+    ),
+)

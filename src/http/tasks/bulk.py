@@ -1,0 +1,258 @@
+"""Many tasks at once: the bodies and handlers of `POST /api/tasks/retry` and `POST /api/tasks/cancel`."""
+
+import asyncio
+from collections.abc import Mapping
+from functools import partial
+from itertools import batched, islice
+from math import ceil
+from typing import Annotated, Final, Literal, NotRequired, TypedDict
+
+from pydantic import Field
+
+from ...core import limits
+from ...core.codes import TaskCode
+from ...core.ids import TaskKey
+from ...core.keys import Scope
+from ...core.states import Status
+from ...processing.bulk import Bulk
+from ...store.admission import Refused
+from ...store.records.pages import Span
+from ..base import problems, queries
+from ..base.acting import EVERYONE, Reach
+from ..base.bodies import read_object
+from ..base.endpoint import Answer, Endpoint, Parameter
+from ..base.exchange import Exchange
+from ..base.fields import Asked, checked
+from ..base.messages import Reply, json_reply
+from ..base.problems import DATABASE_UNAVAILABLE, FieldError, Refusal, field_refusal
+from ..base.services import Api
+from ..base.views import Count, shown
+from . import across
+from .conditions import limit_reached
+
+_Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+_TOLD_AT_ONCE = 6  # platform: connections of one invocation that may wait for their headers
+_SUBREQUESTS_KEPT = 2
+_STILL_STARTING = (
+    "The tasks are cancelled. The database is slow, and calls that were announced before may still start for a while."
+)
+
+
+class BulkFields(Asked):
+    """Which tasks. A field that is null counts as absent."""
+
+    created_after: _Moment | None = Field(None, description="Only tasks created after this time.")
+    created_before: _Moment | None = Field(None, description="Only tasks created before this time.")
+    dry_run: bool | None = Field(None, description="`true` counts, and changes nothing.")
+
+    def span(self, tenant: str) -> Span:
+        """The tenant's tasks of that time. Raises Refusal (422)."""
+        times: Mapping[str, str | None] = {"createdAfter": self.created_after, "createdBefore": self.created_before}
+        return queries.created_span(tenant, {name: time for name, time in times.items() if time is not None})
+
+
+class BulkRetryFields(BulkFields):
+    """The body of `POST /api/tasks/retry`: which failed tasks. A field that is null counts as absent."""
+
+    error_code: Annotated[TaskCode, Field(strict=False)] | None = Field(
+        None,
+        description="Only tasks that failed with this code. Not `budget_exhausted`: such a task is put back on its "
+        "own, with a larger budget.",
+    )
+
+
+class BulkCancelFields(BulkFields):
+    """The body of `POST /api/tasks/cancel`: which unfinished tasks. A field that is null counts as absent."""
+
+    status: Literal["pending", "processing"] | None = Field(None, description="Only tasks of this status.")
+
+    @property
+    def wanted(self) -> Status | None:
+        """The status, if one is given."""
+        return None if self.status is None else Status(self.status)
+
+
+@shown
+class BulkRetryPlanView(TypedDict):
+    """The plan of a bulk retry: how many failed tasks, and the least and the most calls that they would make.
+
+    `maximumCalls` has MAX_ATTEMPTS calls for each output that is left, within each task's `maxModelCalls`. It leaves
+    out calls that fail for a cause of the service (429, 5xx, timeouts, no connection, a model that is away). Those are
+    additional, and only `maxModelCalls` bounds them. At most 10,000 tasks are counted; with more, `more` is true. With
+    `tenant=*` the figures are those of `tenant`, and `nextCursor` leads to the next one, null at the end.
+    """
+
+    tasks: Count
+    minimumCalls: Count
+    maximumCalls: Count
+    more: bool
+    tenant: NotRequired[str | None]
+    nextCursor: NotRequired[str | None]
+
+
+@shown
+class BulkRetryView(TypedDict):
+    """How many failed tasks were retried, at most 100. `more`: others are left, so ask again.
+
+    With `tenant=*` the figures are those of `tenant`. `limit` names the limit that it has reached. `nextCursor` leads
+    to the next one, null at the end.
+    """
+
+    retried: Count
+    more: bool
+    limit: NotRequired[str]
+    tenant: NotRequired[str | None]
+    nextCursor: NotRequired[str | None]
+
+
+@shown
+class BulkCancelPlanView(TypedDict):
+    """How many tasks a bulk cancellation would end. At most 10,000 are counted; with more, `more` is true.
+
+    With `tenant=*` the figures are those of `tenant`, and `nextCursor` leads to the next one, null at the end.
+    """
+
+    tasks: Count
+    more: bool
+    tenant: NotRequired[str | None]
+    nextCursor: NotRequired[str | None]
+
+
+@shown
+class BulkCancelView(TypedDict):
+    """How many tasks were cancelled, at most 100. `more`: others are left, so ask again.
+
+    With `tenant=*` the figures are those of `tenant`, and `nextCursor` leads to the next one, null at the end.
+    """
+
+    cancelled: Count
+    more: bool
+    tenant: NotRequired[str | None]
+    nextCursor: NotRequired[str | None]
+
+
+async def retry(exchange: Exchange) -> Reply:
+    """Retry failed tasks, or count them."""
+    fields = checked(BulkRetryFields, await read_object(exchange.request, limits.SMALL_BODY_BYTES_MOST))
+    if fields.error_code is TaskCode.BUDGET_EXHAUSTED:
+        message = "must not be budget_exhausted: put such a task back on its own, with a larger maxModelCalls"
+        raise field_refusal([FieldError("errorCode", message)])
+    if fields.dry_run:
+        none = BulkRetryPlanView(tasks=0, minimumCalls=0, maximumCalls=0, more=False)
+        return json_reply(200, await across.act_on_each(exchange, partial(_plan_retry, exchange, fields), none))
+    nothing = BulkRetryView(retried=0, more=False)
+    return json_reply(202, await across.act_on_each(exchange, partial(_retry, exchange, fields), nothing))
+
+
+async def _plan_retry(exchange: Exchange, fields: BulkRetryFields, tenant: str) -> across.Told:
+    api = exchange.api
+    cost = await api.store.retry_cost(fields.span(tenant), fields.error_code, api.settings.max_attempts)
+    plan = BulkRetryPlanView(
+        tasks=cost.tasks,
+        minimumCalls=cost.minimum_calls,
+        maximumCalls=cost.maximum_calls,
+        more=cost.tasks >= limits.BULK_COUNT_MOST,
+    )
+    return across.Told(plan, ends=cost.tasks > 0)
+
+
+async def _retry(exchange: Exchange, fields: BulkRetryFields, tenant: str) -> across.Told:
+    done = await Bulk(exchange.api.submission).retry(tenant, fields.span(tenant), fields.error_code)
+    if not isinstance(done, Refused):
+        view = BulkRetryView(retried=done.tasks, more=done.more)
+        return across.Told(view, ends=done.tasks > 0 or done.more, again=done.tasks > 0 and done.more)
+    if exchange.acting.whose is not EVERYONE:
+        raise limit_reached(done.limit, exchange.api)
+    # The next tenant may be below its limit.
+    return across.Told(BulkRetryView(retried=0, more=True, limit=done.limit), ends=True)
+
+
+async def cancel(exchange: Exchange) -> Reply:
+    """Cancel unfinished tasks, or count them. As with a single task, no call starts after the answer."""
+    ends_at = asyncio.get_running_loop().time() + limits.CANCEL_SECONDS_MOST
+    fields = checked(BulkCancelFields, await read_object(exchange.request, limits.SMALL_BODY_BYTES_MOST))
+    if fields.dry_run:
+        none = BulkCancelPlanView(tasks=0, more=False)
+        return json_reply(200, await across.act_on_each(exchange, partial(_plan_cancel, exchange.api, fields), none))
+    nothing, act = BulkCancelView(cancelled=0, more=False), partial(_cancel, exchange.api, fields, ends_at)
+    return json_reply(202, await across.act_on_each(exchange, act, nothing))
+
+
+async def _plan_cancel(api: Api, fields: BulkCancelFields, tenant: str) -> across.Told:
+    tasks = await api.store.count_going_on(tenant, fields.span(tenant), fields.wanted)
+    return across.Told(BulkCancelPlanView(tasks=tasks, more=tasks >= limits.BULK_COUNT_MOST), ends=tasks > 0)
+
+
+async def _cancel(api: Api, fields: BulkCancelFields, ends_at: float, tenant: str) -> across.Told:
+    done = await Bulk(api.submission).cancel(tenant, fields.span(tenant), fields.wanted)
+    held = done.starting_ms / 1000
+    late = asyncio.get_running_loop().time() + held > ends_at
+    telling = _tell_objects(api, done.objects, ends_at - limits.TELL_SECONDS)
+    await asyncio.gather(asyncio.sleep(0.0 if late else held), telling)
+    if late:
+        raise Refusal(DATABASE_UNAVAILABLE, _STILL_STARTING, headers={"Retry-After": str(ceil(held))})
+    view = BulkCancelView(cancelled=done.tasks, more=done.more)
+    return across.Told(view, ends=done.tasks > 0 or done.more, again=done.more)
+
+
+async def _tell_objects(api: Api, fences: Mapping[TaskKey, int], until: float) -> None:
+    """Notify objects that their tasks have ended, as far as subrequests are left, and start none after `until`.
+
+    The other objects find it at their next check.
+    """
+    left = api.settings.subrequests - api.submission.meter.subrequests_taken - _SUBREQUESTS_KEPT
+    for batch in batched(islice(fences.items(), max(0, left)), _TOLD_AT_ONCE):
+        if asyncio.get_running_loop().time() >= until:
+            return
+        await asyncio.gather(*(api.tell_object(task_key, fence) for task_key, fence in batch))
+
+
+_CURSOR: Final = (
+    Parameter(
+        "cursor",
+        "With `tenant=*`: the `nextCursor` of the answer before.",
+        {"type": "string", "pattern": f"^{across.CURSOR_PATTERN}$"},
+    ),
+)
+_REFUSED = (
+    problems.MALFORMED_BODY,
+    problems.TOO_LARGE,
+    problems.UNSUPPORTED_MEDIA_TYPE,
+    *problems.DATABASE_KINDS,
+)
+
+ENDPOINTS = (
+    Endpoint(
+        method="POST",
+        path="/api/tasks/retry",
+        name="retryTasks",
+        summary="Let failed tasks go on from the chunks that they have, up to 100 of them; or count them",
+        handler=retry,
+        access=Scope.WRITE,
+        reach=Reach.EACH,
+        parameters=_CURSOR,
+        body=BulkRetryFields,
+        answers=(
+            Answer(200, "With `dryRun`: what it would come to", (BulkRetryPlanView,)),
+            Answer(202, "Put back", (BulkRetryView,)),
+        ),
+        problems=_REFUSED,
+    ),
+    Endpoint(
+        method="POST",
+        path="/api/tasks/cancel",
+        name="cancelTasks",
+        summary="Cancel tasks that go on, up to 100 of them: no model call of theirs starts afterwards; or count them",
+        handler=cancel,
+        seconds_most=limits.CANCEL_ANSWER_SECONDS,
+        access=Scope.WRITE,
+        reach=Reach.EACH,
+        parameters=_CURSOR,
+        body=BulkCancelFields,
+        answers=(
+            Answer(200, "With `dryRun`: how many there are", (BulkCancelPlanView,)),
+            Answer(202, "Cancelled", (BulkCancelView,)),
+        ),
+        problems=_REFUSED,
+    ),
+)

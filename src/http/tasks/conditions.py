@@ -1,0 +1,66 @@
+"""The conditions of a submission: its idempotency key, the size of its work, and the limits of its tenant.
+
+The key follows the IETF draft "The Idempotency-Key HTTP Header Field". The draft makes it a structured string in
+quotes. Most clients send it without quotes. Both forms are accepted, as different keys.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+
+from ...core import limits
+from ...core.quota import seconds_until_reset
+from ...store.admission import Limit
+from ..base.problems import BAD_IDEMPOTENCY_KEY, IDEMPOTENCY_MISMATCH, LIMIT_REACHED, FieldError, Refusal
+from ..base.services import Api
+
+_KEY = re.compile(f"[!-~]{{1,{limits.IDEMPOTENCY_KEY_CHARS_MOST}}}")
+_SETTINGS = {
+    Limit.TASKS_IN_FLIGHT: ("MAX_TASKS_IN_FLIGHT", "tasks in flight"),
+    Limit.CHARACTERS_PER_DAY: ("MAX_CHARACTERS_PER_DAY", "characters accepted a day"),
+}
+
+
+def idempotency_key(headers: Mapping[str, str]) -> str | None:
+    """Read the key, None if there is none. Raises Refusal (400) for a malformed key."""
+    key = headers.get("idempotency-key")
+    if key is not None and not _KEY.fullmatch(key):
+        most = limits.IDEMPOTENCY_KEY_CHARS_MOST
+        raise Refusal(BAD_IDEMPOTENCY_KEY, f"Idempotency-Key takes 1 to {most} visible ASCII characters.")
+    return key
+
+
+def digest(body: Mapping[str, object]) -> str:
+    """Return a digest of a request's fields. White space and the order of fields do not change it."""
+    return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def mismatch() -> Refusal:
+    """Make the refusal of a key that belongs to another request."""
+    return Refusal(IDEMPOTENCY_MISMATCH, "This Idempotency-Key came with another body before; take a new key.")
+
+
+def too_many_chunks(most: int) -> FieldError:
+    """Say that the input, cut as requested, makes more chunks than a task may have."""
+    return FieldError("chunk.maxChars", f"is too small: the input would need more than {most} chunks")
+
+
+def budget_too_small(minimum: int) -> FieldError:
+    """Say that the task could never complete within its budget."""
+    return FieldError("maxModelCalls", f"must be at least {minimum}: so many calls are needed when nothing fails")
+
+
+def too_much_repeated(mostly: str) -> FieldError:
+    """Say that the calls for the chunks would send too much, mostly "overlaps" or "instructions"."""
+    field = "chunk.overlapChars" if mostly == "overlaps" else "instructions"
+    message = f"is too long for so many chunks: their calls would send more than {limits.SENT_CHARS_MOST} characters"
+    return FieldError(field, message)
+
+
+def limit_reached(limit: Limit, api: Api) -> Refusal:
+    """Make the refusal of a task above its tenant's limit."""
+    variable, what = _SETTINGS[limit]
+    again = seconds_until_reset(api.now_ms()) if limit is Limit.CHARACTERS_PER_DAY else limits.IN_FLIGHT_RETRY_SECONDS
+    detail = f"The tenant has as many {what} as the deployment's {variable} allows."
+    return Refusal(LIMIT_REACHED, detail, headers={"Retry-After": str(again)}, limit=limit)

@@ -1,0 +1,27 @@
+"""The plan of a submission: `POST /api/tasks?dryRun=true`. It stores and sends nothing, and calls no service."""
+
+from dataclasses import replace
+
+from ...core.task import Source, minimum_calls
+from ...core.text.chunks import chunks
+from ...core.text.tokens import estimated_tokens
+from ...processing.submission import TaskRequest, check_budget
+from ..base.messages import Reply, json_reply
+from ..base.services import Api
+from .request_views import PlannedChunkView, PlanView, request_view
+
+
+def show(request: TaskRequest, api: Api) -> Reply:
+    """Show the plan of a checked request. Raises what its submission would raise."""
+    planned = chunks(request.cut(api.settings), request.overlap_chars)
+    options = replace(request.options, chunk_chars=request.max_chars(api.settings))
+    check_budget(options, minimum_calls(len(planned), options.reduce))
+    source = Source(request.system(), request.overlap_chars, len(request.text))
+    view = PlanView(
+        request=request_view(options, source, api),
+        chunks=[PlannedChunkView(index=chunk.index, start=chunk.start, end=chunk.end) for chunk in planned],
+        minimumCalls=minimum_calls(len(planned), request.options.reduce),
+        characters=len(request.text),
+        estimatedTokens=estimated_tokens(request.text, planned, request.system()),
+    )
+    return json_reply(200, view)

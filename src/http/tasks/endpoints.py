@@ -1,0 +1,272 @@
+"""`/api/tasks` and below: the calls that every isolate gets, and their entries in the table of the API."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Final
+
+from ...core import limits
+from ...core.ids import split_task_key
+from ...core.keys import Scope
+from ...core.states import Status
+from ...core.task import Task
+from ...core.tenants import TENANT_PATTERN
+from ...store.views import TaskGone, TooMuchAtOnce
+from ..base import problems, queries
+from ..base.acting import EVERYONE, Reach
+from ..base.endpoint import IDEMPOTENCY_KEY, OF_TASK, Answer, Endpoint, Parameter
+from ..base.exchange import Exchange
+from ..base.messages import Reply, json_reply
+from ..base.problems import ALREADY_TERMINAL, Refusal, no_task
+from ..base.services import Api
+from . import acts, large_answers
+from .conditions import digest, idempotency_key
+from .large_answers import accepted_reply, task_reply
+from .new_task import NewTaskFields, new_request
+from .request_views import PlanView
+from .task_views import (
+    ChunkListView,
+    TaskListView,
+    TaskView,
+    TaskWithChunksView,
+    WholeTaskView,
+    chunk_view,
+    task_view,
+    whole_task_view,
+)
+
+
+async def submit(exchange: Exchange) -> Reply:
+    """Accept a task once it is durable in D1, or find that it was accepted before under the same idempotency key.
+
+    With `dryRun` it only shows the plan.
+    """
+    api, dry = exchange.api, queries.is_dry_run(exchange.query)
+    key = idempotency_key(exchange.request.headers)
+    body = await acts.read_submission(exchange)
+    request = new_request(body, api.settings)
+    if dry:
+        from . import dry_run  # noqa: PLC0415 - seldom requested (docs/decisions/0033)
+
+        with acts.cut_flaws():
+            return dry_run.show(request, api)
+    accepted = await acts.accept(exchange, request, key, digest(body) if key is not None else "")
+    return await accepted_reply(exchange, accepted.task, acts.replayed(accepted))
+
+
+async def read(exchange: Exchange) -> Reply:
+    """Show a task, if requested after waiting for its end."""
+    api, key = exchange.api, exchange.task_key
+    seconds, included = queries.wait_seconds(exchange.query), queries.included(exchange.query)
+    task = await acts.current(api, key, seconds, reads_after=len(included))
+    if task is None:
+        raise no_task()
+    headers = {} if task.status.terminal else acts.retry_after(api, task)
+    view = whole_task_view(task, api, exchange.acting)
+    if "input" in included:
+        view["input"] = await api.store.input(key)
+    return await task_reply(api.store, 200, task, view, headers, chunks_too="chunks" in included)
+
+
+async def read_chunks(exchange: Exchange) -> Reply:
+    """Show the chunks finished so far, in order: all of them, or a page."""
+    store, key = exchange.api.store, exchange.task_key
+    limit, first = queries.chunks_limit(exchange.query), queries.chunks_start(exchange.query)
+    if limit is None and not first:
+        with suppress(TooMuchAtOnce):
+            chunks = await store.chunks(key)
+            if chunks is None:
+                raise no_task()
+            return json_reply(200, ChunkListView(chunks=[chunk_view(chunk) for chunk in chunks], nextCursor=None))
+    index = await store.chunk_index(key)
+    if index is None:
+        raise no_task()
+    if limit is None:
+        return large_answers.chunks_reply(store, index, first)
+    pages = index.pages(first, limit)
+    try:
+        shown = [] if (page := next(pages, None)) is None else await store.some_chunks(index, page)
+    except TaskGone:
+        raise no_task() from None
+    cursor = None if page is None or next(pages, None) is None else str(page.stop)
+    return json_reply(200, ChunkListView(chunks=[chunk_view(chunk) for chunk in shown], nextCursor=cursor))
+
+
+async def read_page(exchange: Exchange) -> Reply:
+    """Show a page of the tenant's tasks, newest first."""
+    if exchange.acting.whose is EVERYONE:
+        from . import across  # noqa: PLC0415 - few keys may do this (docs/decisions/0033)
+
+        return await across.read_page(exchange, page_of)
+    limit, before = queries.page_limit(exchange.query), queries.page_start(exchange.query)
+    shown, next_cursor = await page_of(exchange, exchange.tenant, before, limit)
+    return json_reply(200, TaskListView(tasks=shown, nextCursor=next_cursor))
+
+
+async def page_of(exchange: Exchange, tenant: str, before: str | None, most: int) -> tuple[list[TaskView], str | None]:
+    """Read a page of a tenant's tasks, and the cursor of the next one."""
+    status = queries.status_filter(exchange.query)
+    page = await exchange.api.store.list(queries.created_span(tenant, exchange.query, before), status=status, most=most)
+    shown = [task for task in await _all_up_to_date(exchange.api, page.tasks) if status in {None, task.status}]
+    next_cursor = None if page.last is None else queries.cursor(split_task_key(page.last)[1])
+    return [task_view(task, exchange.api, exchange.acting) for task in shown], next_cursor
+
+
+async def cancel(exchange: Exchange) -> Reply:
+    """Cancel a task. A task that is already cancelled counts as success, because the client may repeat itself."""
+    api = exchange.api
+    changed, task = await acts.ended_by_client(api, exchange.task_key, asyncio.get_running_loop().time())
+    if not changed and task.status is not Status.CANCELLED:
+        raise Refusal(ALREADY_TERMINAL, f"The task is {task.status} already.")
+    return json_reply(200, whole_task_view(exchange.visible(task), api, exchange.acting))
+
+
+async def erase(exchange: Exchange) -> Reply:
+    """Erase a task with everything that it has. If a worker works on it, that worker finds its claim gone."""
+    # Check first that it exists, to distinguish an erasure with a lost answer from an erasure of nothing.
+    if not await exchange.api.store.is_there(exchange.task_key) or not await acts.erase_task(
+        exchange.api, exchange.task_key
+    ):
+        raise no_task()
+    return Reply(204)
+
+
+async def _all_up_to_date(api: Api, tasks: Sequence[Task]) -> Iterable[Task]:
+    """Fail those of the tasks whose deadline has passed, and read them again."""
+    overdue = [task.task_key for task in tasks if task.overdue]
+    if not overdue or not await acts.expired(api, overdue):
+        return tasks
+    now = {task.task_key: task for task in await api.store.tasks(overdue)}
+    return (now.get(task.task_key, task) for task in tasks if task.task_key in now or not task.overdue)
+
+
+_WAIT = {"type": "number", "minimum": 0, "maximum": limits.WAIT_SECONDS_MOST, "default": 0}
+_MOMENT = {"type": "string", "format": "date-time"}
+# With `tenant=*` a tenant's name comes first. It is alone where the tenant's page begins.
+_CURSOR = {"type": "string", "pattern": f"^(?:{TENANT_PATTERN}:)?{queries.CURSOR_PATTERN}$|^{TENANT_PATTERN}:$"}
+_CHUNKS_CURSOR = {"type": "string", "pattern": "^(?:[0-9]{1,3}|[1-4][0-9]{3}|5000)$"}  # CHUNKS_MOST
+_CHUNKS_LIMIT = {"type": "integer", "minimum": 1, "maximum": limits.CHUNKS_MOST}
+_LIMIT = {
+    "type": "integer",
+    "minimum": 1,
+    "maximum": limits.LIST_LIMIT_MOST,
+    "default": limits.LIST_LIMIT_DEFAULT,
+}
+
+ENDPOINTS: Final = (
+    Endpoint(
+        method="POST",
+        path="/api/tasks",
+        name="submitTask",
+        summary="Submit a text; the task is durable in the database once this answers",
+        handler=submit,
+        access=Scope.WRITE,
+        reach=Reach.ONE,
+        body=NewTaskFields,
+        makes_tasks=True,
+        parameters=(
+            IDEMPOTENCY_KEY,
+            Parameter(
+                "dryRun",
+                "`true` checks the request and shows its plan, and stores nothing.",
+                {"type": "string", "enum": ["true", "false"], "default": "false"},
+            ),
+        ),
+        answers=(
+            Answer(200, "With `dryRun=true`: the plan; nothing is stored", (PlanView,)),
+            Answer(202, "Accepted", (WholeTaskView,), ("Location", "Retry-After", "Idempotency-Replayed"), OF_TASK),
+        ),
+        problems=(
+            problems.MALFORMED_BODY,
+            problems.BAD_IDEMPOTENCY_KEY,
+            problems.IDEMPOTENCY_MISMATCH,
+            problems.TOO_LARGE,
+            problems.UNSUPPORTED_MEDIA_TYPE,
+            *problems.DATABASE_KINDS,
+        ),
+    ),
+    Endpoint(
+        method="GET",
+        path="/api/tasks",
+        name="listTasks",
+        summary="List tasks, newest first, without their results; those of all tenants one tenant after the other",
+        handler=read_page,
+        access=Scope.READ,
+        reach=Reach.EACH,
+        parameters=(
+            Parameter("status", "Only tasks of this status.", {"type": "string", "enum": list(Status)}),
+            Parameter("createdAfter", "Only tasks created after this time.", _MOMENT),
+            Parameter("createdBefore", "Only tasks created before this time.", _MOMENT),
+            Parameter("limit", "How many tasks at most.", _LIMIT),
+            Parameter("cursor", "The `nextCursor` of the page before.", _CURSOR),
+        ),
+        answers=(Answer(200, "A page of tasks", (TaskListView,)),),
+        problems=problems.DATABASE_KINDS,
+    ),
+    Endpoint(
+        method="GET",
+        path="/api/tasks/{id}",
+        name="readTask",
+        summary="Read a task, with its result once it has completed",
+        handler=read,
+        access=Scope.READ,
+        reach=Reach.ONE,
+        parameters=(
+            Parameter("wait", "Seconds to hold the answer back until the task is terminal.", _WAIT),
+            Parameter(
+                "include",
+                "What else to show: the finished `chunks`, the `input` as long as it is kept, or both.",
+                {"type": "string", "enum": ["chunks", "input", "chunks,input", "input,chunks"]},
+            ),
+        ),
+        answers=(
+            Answer(
+                200,
+                "The task; with `include=chunks` its finished chunks too",
+                (WholeTaskView, TaskWithChunksView),
+                ("Retry-After",),
+                OF_TASK,
+            ),
+        ),
+        problems=problems.ONE_TASK,
+    ),
+    Endpoint(
+        method="DELETE",
+        path="/api/tasks/{id}",
+        name="eraseTask",
+        summary="Cancel a task if needed, and erase its input, chunks and result",
+        handler=erase,
+        seconds_most=limits.CANCEL_ANSWER_SECONDS,
+        access=Scope.WRITE,
+        reach=Reach.ONE,
+        answers=(Answer(204, "Erased"),),
+        problems=problems.ONE_TASK,
+    ),
+    Endpoint(
+        method="GET",
+        path="/api/tasks/{id}/chunks",
+        name="readChunks",
+        summary="Read the chunks finished so far, in order, before the task has completed too",
+        handler=read_chunks,
+        parameters=(
+            Parameter("limit", "How many chunks at most; all of them without it.", _CHUNKS_LIMIT),
+            Parameter("cursor", "The `nextCursor` of the page before.", _CHUNKS_CURSOR),
+        ),
+        access=Scope.READ,
+        reach=Reach.ONE,
+        answers=(Answer(200, "The finished chunks", (ChunkListView,)),),
+        problems=problems.ONE_TASK,
+    ),
+    Endpoint(
+        method="POST",
+        path="/api/tasks/{id}/cancel",
+        name="cancelTask",
+        summary="Cancel a task: no model call starts afterwards",
+        handler=cancel,
+        seconds_most=limits.CANCEL_ANSWER_SECONDS,
+        access=Scope.WRITE,
+        reach=Reach.ONE,
+        answers=(Answer(200, "The task, cancelled", (WholeTaskView,), leads_to=OF_TASK),),
+        problems=(problems.ALREADY_TERMINAL, *problems.ONE_TASK),
+    ),
+)

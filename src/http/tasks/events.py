@@ -1,0 +1,136 @@
+"""A task's events as they happen: the handler of `GET /api/tasks/{id}/events`, and the form of each event."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import TypedDict
+
+from ...core import limits
+from ...core.events import ID_PATTERN, Event, Phase, Place, events, has_been, place_of, takes_chunks
+from ...core.keys import Scope
+from ...core.states import Status
+from ...store.events import Look, Opening
+from ...store.records.chunk_index import ChunkIndex
+from ...store.records.claims import Output
+from ..base import problems
+from ..base.acting import Reach
+from ..base.endpoint import Answer, Endpoint, Parameter
+from ..base.exchange import Exchange
+from ..base.messages import Query, Reply, Request
+from ..base.problems import FieldError, Refusal, field_refusal, no_task
+from ..base.views import shown
+from ..follow import sse
+from .large_answers import task_text
+from .task_views import ProgressView, chunk_view, whole_task_view
+
+_HEADER = "Last-Event-ID"
+_ID = {"type": "string", "pattern": f"^{ID_PATTERN}$"}
+_ID_OR_NONE = {"type": "string", "pattern": f"^(?:{ID_PATTERN})?$"}
+_SUMMARY = "Follow a task: its status, its chunks in the order of the text, its progress and its end, as they happen"
+_ABOUT = (
+    "Server-sent events: `status` and `chunk`, each once and with an `id`; `progress`; and `end` with the task, the "
+    "last one. A stream that ends without it ends with `retry`: open it again behind the last `id`."
+)
+
+
+@shown
+class StatusEventView(TypedDict):
+    """The data of `status`: a task waits (`pending`), a worker has had it (`processing`), or it has ended."""
+
+    status: Status
+
+
+async def follow(exchange: Exchange) -> Reply:
+    """Open the stream after the event that the client names."""
+    place = _behind(exchange.request, exchange.query)
+    opening = await exchange.api.store.opening(exchange.task_key, 0 if place is None else place.chunks)
+    if opening is None:
+        raise no_task()
+    if place is not None and not has_been(place, opening.look.state, opening.ready):
+        raise _refused("is no id of an event that this task has had")
+    return Reply(200, headers=sse.HEADERS, parts=_stream(exchange, opening, place))
+
+
+async def _stream(exchange: Exchange, opening: Opening, place: Place | None) -> AsyncGenerator[str]:
+    """Write the events after a place, until the end or until the client has to come back."""
+    from ..follow.following import Follower  # noqa: PLC0415 - an isolate's start does not import streams
+
+    follower = Follower(exchange, exchange.task_key, 0 if place is None else place.chunks, opening.look)
+    told: Look | None = None
+    async with aclosing(follower.looks()) as looks:
+        async for look in looks:
+            if look is None:
+                yield sse.COMMENT
+                continue
+            outputs = {output.key.position: output for output in look.outputs}
+            for event in events(place, look.state, len(outputs), all_ready=look.all_read):
+                place = event.place
+                output = None if event.chunk is None else outputs[event.chunk]
+                yield _written(event, opening.index, output)
+            assert place is not None
+            follower.following = place.chunks if takes_chunks(place, look.state) else None
+            if told is None or _progress(told) != _progress(look):
+                told = look
+                yield sse.event("progress", _progress(look))
+            if place.phase is Phase.ENDED:
+                async for part in _end(exchange):
+                    yield part
+                return
+    yield sse.come_back(limits.EVENT_RETRY_MS)
+
+
+def _written(event: Event, index: ChunkIndex, output: Output | None) -> str:
+    if output is None:
+        assert event.status is not None
+        return sse.event("status", StatusEventView(status=event.status), event.place.id)
+    return sse.event("chunk", chunk_view(index.completed(output)), event.place.id)
+
+
+def _progress(look: Look) -> ProgressView:
+    return ProgressView(total=look.total, completed=look.completed, failed=look.failed, truncated=look.truncated)
+
+
+async def _end(exchange: Exchange) -> AsyncGenerator[str]:
+    """Write the last event: the task, as a request for it shows it. Without a task there is no end."""
+    task = await exchange.api.store.task(exchange.task_key)
+    if task is None or not task.status.terminal:  # erased or retried a moment ago
+        yield sse.come_back(limits.EVENT_RETRY_MS)
+        return
+    yield sse.opened("end")
+    async for part in task_text(exchange.api.store, task, whole_task_view(task, exchange.api, exchange.acting)):
+        yield sse.escaped(part)
+    yield sse.CLOSED
+
+
+def _behind(request: Request, query: Query) -> Place | None:
+    """Read the id after which the stream goes on. If both are sent, the header is the newer one.
+
+    Raises Refusal (422).
+    """
+    text = request.headers.get(_HEADER.lower()) or query.get("after")
+    if text is None:
+        return None
+    place = place_of(text)
+    if place is None:
+        raise _refused("must be the id of an event of this task")
+    return place
+
+
+def _refused(message: str) -> Refusal:
+    return field_refusal([FieldError(f"after, {_HEADER}", message)])
+
+
+ENDPOINT = Endpoint(
+    method="GET",
+    path="/api/tasks/{id}/events",
+    name="followTask",
+    summary=_SUMMARY,
+    handler=follow,
+    access=Scope.READ,
+    reach=Reach.ONE,
+    parameters=(
+        Parameter("after", f"The id of an event, behind which the stream goes on. `{_HEADER}` is asked first.", _ID),
+        Parameter(_HEADER, "The same: the id of the last event that came.", _ID_OR_NONE, "header"),
+    ),
+    answers=(Answer(200, _ABOUT, media_type=sse.MEDIA_TYPE),),
+    problems=(problems.NOT_FOUND, *problems.DATABASE_KINDS),
+)

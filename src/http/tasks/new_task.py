@@ -1,0 +1,135 @@
+"""The body of `POST /api/tasks`: its fields, the checks that a schema cannot express, and the request."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Annotated
+
+from pydantic import Field
+
+from ...core import limits
+from ...core.settings import Settings
+from ...core.task import Reduce, TaskOptions
+from ...processing.submission import TaskRequest
+from ..base.fields import NO_CONTROLS, NO_NUL, Asked, Whole, checked
+from ..base.problems import TOO_LARGE, FieldError, field_refusal, named
+
+
+class ChunkOptions(Asked):
+    """How the input is cut. Sizes are in Unicode code points."""
+
+    max_chars: Annotated[int, Field(ge=1, le=limits.CHUNK_CHARS_MOST), Whole] | None = Field(
+        None, description="The most that a chunk holds; by default the deployment's CHUNK_MAX_CHARS."
+    )
+    overlap_chars: Annotated[int, Field(ge=0, lt=limits.CHUNK_CHARS_MOST), Whole] | None = Field(
+        None, description="How much of the chunk before is repeated; less than maxChars, by default 0."
+    )
+
+
+class NewTaskFields(Asked):
+    """The body of `POST /api/tasks`. An optional field that is null counts as absent."""
+
+    input: Annotated[str, Field(min_length=1, json_schema_extra=NO_NUL)] = Field(
+        description="The text to analyse; at most MAX_INPUT_BYTES of UTF-8."
+    )
+    instructions: (
+        Annotated[str, Field(min_length=1, max_length=limits.INSTRUCTIONS_CHARS_MOST, json_schema_extra=NO_NUL)] | None
+    ) = Field(None, description="What to do with each part.")
+    reduce: Annotated[Reduce, Field(strict=False)] | None = Field(
+        None,
+        description="`concat` (default) joins the outputs with a blank line, `merge` makes one answer out of them "
+        "with further model calls, `none` leaves the list.",
+    )
+    chunk: ChunkOptions | None = None
+    model: (
+        Annotated[str, Field(min_length=1, max_length=limits.MODEL_CHARS_MOST, json_schema_extra=NO_CONTROLS)] | None
+    ) = Field(None, description="Overrides the deployment's model; printable characters.")
+    metadata: dict[str, object] | None = Field(
+        None, description=f"Echoed as it is; at most {limits.METADATA_BYTES_MOST} bytes as compact UTF-8 JSON."
+    )
+    deadline_seconds: Annotated[float, Field(ge=1, le=limits.DEADLINE_SECONDS_MOST)] | None = Field(
+        None,
+        description="If the task is not finished by then it fails with `deadline_exceeded`, and no model call starts "
+        "afterwards. A retry gives it the same time again.",
+    )
+    max_model_calls: Annotated[int, Field(ge=1, le=limits.MODEL_CALLS_MOST), Whole] | None = Field(
+        None,
+        description="The task never makes more model calls than this, whatever fails and however often it is retried: "
+        "it fails with `budget_exhausted` instead, and finished chunks stay readable. At least what it needs when "
+        "nothing fails. A retry may set another one.",
+    )
+
+    max_output_tokens: Annotated[int, Field(ge=1, le=limits.OUTPUT_TOKENS_MOST), Whole] | None = Field(
+        None,
+        description="The most that the model may write in each call, in tokens, sent in the spelling that the server "
+        "takes; by default the deployment's AI_MAX_OUTPUT_TOKENS.",
+    )
+    temperature: Annotated[float, Field(ge=0, le=limits.TEMPERATURE_MOST)] | None = Field(
+        None, description="By default the model's own."
+    )
+    model_options: dict[str, object] | None = Field(
+        None,
+        description="Further fields of what is sent to the provider with each call, of those that the deployment's "
+        f"AI_MODEL_OPTIONS lists; at most {limits.MODEL_OPTIONS_BYTES_MOST} bytes as compact UTF-8 JSON.",
+    )
+
+    def options(self) -> TaskOptions:
+        """Give the fields that pass through the whole service unchanged."""
+        return TaskOptions(
+            reduce=self.reduce or Reduce.CONCAT,
+            model=self.model,
+            metadata=self.metadata or {},
+            deadline_ms=None if self.deadline_seconds is None else round(self.deadline_seconds * 1000),
+            max_calls=self.max_model_calls,
+            chunk_chars=self.chunk.max_chars if self.chunk else None,
+            max_output_tokens=self.max_output_tokens,
+            temperature=self.temperature,
+            model_options=self.model_options or {},
+        )
+
+
+def new_request(body: Mapping[str, object], settings: Settings) -> TaskRequest:
+    """Check every field. Raises Refusal: 422 with each wrong field named, 413 for an input that is too large."""
+    fields = checked(NewTaskFields, body)
+    if flaws := list(_flaws(fields, settings)):
+        raise field_refusal(flaws)
+    size = len(fields.input.encode())
+    if size > settings.input_bytes:
+        message = f"has {size} bytes of UTF-8, more than the {settings.input_bytes} of MAX_INPUT_BYTES"
+        raise field_refusal([FieldError("input", message)], TOO_LARGE)
+    return TaskRequest(
+        text=fields.input,
+        instructions=fields.instructions,
+        overlap_chars=(fields.chunk.overlap_chars or 0) if fields.chunk else 0,
+        options=fields.options(),
+    )
+
+
+def _flaws(fields: NewTaskFields, settings: Settings) -> Iterator[FieldError]:
+    """Find what the schema cannot express."""
+    yield from option_flaws(fields.chunk, fields.model, fields.model_options, settings)
+    yield from _size_flaw("metadata", fields.metadata, limits.METADATA_BYTES_MOST)
+
+
+def option_flaws(
+    chunk: ChunkOptions | None, model: str | None, model_options: Mapping[str, object] | None, settings: Settings
+) -> Iterator[FieldError]:
+    """Find what the schema cannot express about fields that both APIs have."""
+    if chunk and chunk.overlap_chars is not None:
+        max_chars = chunk.max_chars if chunk.max_chars is not None else settings.chunk_chars
+        if chunk.overlap_chars >= max_chars:
+            yield FieldError("chunk.overlapChars", f"must be less than maxChars, which is {max_chars}")
+    if model is not None and not model.isprintable():
+        yield FieldError("model", "must hold printable characters only")
+    elif model is not None and settings.models and model not in settings.models:
+        yield FieldError("model", f"must be one of {', '.join(settings.models)} (AI_MODELS)")
+    yield from _size_flaw("modelOptions", model_options, limits.MODEL_OPTIONS_BYTES_MOST)
+    for name in model_options or {}:
+        if name not in settings.model_options:
+            taken = ", ".join(settings.model_options)
+            yield FieldError(f"modelOptions.{named(name)}", f"is not taken here; AI_MODEL_OPTIONS has {taken}")
+
+
+def _size_flaw(name: str, value: Mapping[str, object] | None, most: int) -> Iterator[FieldError]:
+    size = 0 if value is None else len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
+    if size > most:
+        yield FieldError(name, f"has {size} bytes as compact JSON, more than the {most} that are taken")

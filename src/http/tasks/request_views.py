@@ -1,0 +1,72 @@
+"""A task's request, and what its calls use, as the API shows them."""
+
+from typing import Annotated, TypedDict
+
+from pydantic import Field
+
+from ...core.task import Reduce, Source, TaskOptions
+from ..base.services import Api
+from ..base.views import Count, shown
+
+
+@shown
+class ChunkRequestView(TypedDict):
+    """How the input is cut. `maxChars` is null if no size is set."""
+
+    maxChars: Annotated[int, Field(ge=1)] | None
+    overlapChars: Count
+
+
+@shown
+class RequestView(TypedDict):
+    """The request of a task. If it names no `model` or `maxOutputTokens`, they are the deployment's present ones.
+
+    Null: the provider's own. `inputCharacters` are code points.
+    """
+
+    model: str
+    instructions: str
+    reduce: Reduce
+    chunk: ChunkRequestView
+    maxOutputTokens: Annotated[int, Field(ge=1)] | None
+    temperature: float | None
+    modelOptions: dict[str, object]
+    inputCharacters: Count
+
+
+@shown
+class PlannedChunkView(TypedDict):
+    """A chunk that a task would have: its span of `input`, in code points."""
+
+    index: Count
+    start: Count
+    end: Annotated[int, Field(ge=1)]
+
+
+@shown
+class PlanView(TypedDict):
+    """The plan of a submission. `characters` are code points of `input`.
+
+    `estimatedTokens` roughly estimates the input of the chunks' calls, with instructions: one token for a Chinese,
+    Japanese or Korean character, and one for four other characters. It leaves out merge calls and outputs.
+    """
+
+    request: RequestView
+    chunks: list[PlannedChunkView]
+    minimumCalls: Annotated[int, Field(ge=1)]
+    characters: Annotated[int, Field(ge=1)]
+    estimatedTokens: Annotated[int, Field(ge=1)]
+
+
+def request_view(options: TaskOptions, source: Source, api: Api) -> RequestView:
+    """Show a request."""
+    return RequestView(
+        model=options.model or api.provider.default_model,
+        instructions=source.instructions,
+        reduce=options.reduce,
+        chunk=ChunkRequestView(maxChars=options.chunk_chars, overlapChars=source.overlap),
+        maxOutputTokens=options.max_output_tokens or api.settings.max_output_tokens,
+        temperature=options.temperature,
+        modelOptions=dict(options.model_options),
+        inputCharacters=source.characters,
+    )

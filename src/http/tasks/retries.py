@@ -1,0 +1,102 @@
+"""`POST /api/tasks/{id}/retry`: its body, its handler, and why a task is not retried."""
+
+from dataclasses import replace
+from typing import Annotated, Final
+
+from pydantic import Field
+
+from ...core import limits
+from ...core.keys import Scope
+from ...core.states import Status
+from ...core.task import BUDGET_EXHAUSTED, Task, calls_left
+from ...processing.terms import OVERDUE
+from ...store.admission import Limit
+from ..base import problems
+from ..base.acting import Reach
+from ..base.bodies import read_object
+from ..base.endpoint import OF_TASK, Answer, Endpoint
+from ..base.exchange import Exchange
+from ..base.fields import Asked, Whole, checked
+from ..base.messages import Reply
+from ..base.problems import BUDGET_SPENT, NOT_RETRYABLE, FieldError, Refusal, field_refusal
+from ..base.services import Api
+from . import acts
+from .conditions import limit_reached
+from .large_answers import accepted_reply
+from .task_views import WholeTaskView
+
+_ENDED_BADLY = frozenset({Status.FAILED, Status.CANCELLED})
+
+
+class RetryFields(Asked):
+    """The optional body of a retry."""
+
+    max_model_calls: Annotated[int, Field(ge=1, le=limits.MODEL_CALLS_MOST), Whole] | None = Field(
+        None,
+        description="A new budget: the most calls of all attempts together. At least what is spent, and what is left "
+        "when nothing fails. Without it the old one stays.",
+    )
+
+
+def not_retryable(task: Task, max_calls: int | None, api: Api) -> Refusal:
+    """Say why a task was not retried."""
+    if task.status not in _ENDED_BADLY:
+        return Refusal(NOT_RETRYABLE, f"The task is {task.status}; only a failed or cancelled one can go on.")
+    spent, left = task.usage.model_calls, calls_left(task.total, task.completed, task.options.reduce)
+    old = task.options.max_calls
+    ran_out = task.failure is not None and task.failure.code == BUDGET_EXHAUSTED
+    if ran_out and (max_calls is None or (old is not None and max_calls <= old)):
+        detail = f"The task has made {spent} calls, and needs {left} more at least: give it a larger maxModelCalls."
+        return Refusal(BUDGET_SPENT, detail)
+    if max_calls is not None and max_calls < spent + left:
+        message = f"must be at least {spent + left}: {spent} calls are spent, and {left} more are needed at least"
+        return field_refusal([FieldError("maxModelCalls", message)])
+    if api.settings.tasks_in_flight_most is not None:
+        return limit_reached(Limit.TASKS_IN_FLIGHT, api)
+    return Refusal(NOT_RETRYABLE, f"The task is {task.status}, and was changed by another request just now.")
+
+
+async def retry(exchange: Exchange) -> Reply:
+    """Retry a failed or cancelled task, perhaps with another budget. It goes on from its finished chunks."""
+    body = await read_object(exchange.request, limits.SMALL_BODY_BYTES_MOST, optional=True)
+    max_calls = checked(RetryFields, body).max_model_calls
+    api, key = exchange.api, exchange.task_key
+    accepted = await api.submission.retry(key, max_calls)
+    if accepted is None:
+        task = await acts.found(api.store, key)
+        if task.overdue:  # then it has failed, but no write says so yet
+            await api.store.expire([key], OVERDUE, api.settings.retention_ms)
+            accepted = await api.submission.retry(key, max_calls)
+    if accepted is None:
+        raise not_retryable(await acts.found(api.store, key), max_calls, api)
+    api.log("retried", task=key, max_calls=max_calls)
+    route = await api.dispatcher.dispatch(key, crowded=accepted.crowded)
+    task = await acts.found(api.store, key)
+    task = replace(task, news_at=task.read_at)  # the retry is the last thing that happened
+    if route is not None and task.status is Status.PENDING:
+        task = replace(task, route=route)
+    return await accepted_reply(exchange, task)
+
+
+ENDPOINTS: Final = (
+    Endpoint(
+        method="POST",
+        path="/api/tasks/{id}/retry",
+        name="retryTask",
+        summary="Let a failed or cancelled task go on from the chunks that it has",
+        handler=retry,
+        access=Scope.WRITE,
+        reach=Reach.ONE,
+        body=RetryFields,
+        body_optional=True,
+        answers=(Answer(202, "Accepted", (WholeTaskView,), ("Location", "Retry-After"), OF_TASK),),
+        problems=(
+            problems.MALFORMED_BODY,
+            problems.NOT_RETRYABLE,
+            problems.BUDGET_SPENT,
+            problems.TOO_LARGE,
+            problems.UNSUPPORTED_MEDIA_TYPE,
+            *problems.ONE_TASK,
+        ),
+    ),
+)

@@ -1,0 +1,111 @@
+"""What an unfinished task says about itself: what it waits for, its last error, and when it may be done."""
+
+import asyncio
+from math import ceil
+from typing import Annotated, Literal, TypedDict, cast
+
+from pydantic import Field
+
+from ...core import limits
+from ...core.codes import TaskCode
+from ...core.quota import seconds_since_reset, seconds_until_reset
+from ...core.task import LastError, Task, Wait
+from ..base.services import Api
+from ..base.views import Count, Time, maybe_rfc3339, rfc3339, shown
+
+Reason = Literal["queued", "rate_limited", "model_away", "backoff", "lease", "database", "quota"]
+
+RETRY_SECONDS_LEAST, RETRY_SECONDS_MOST = 1, 30
+# A hint that is too short costs one request more. One that is too long costs the client time.
+_FRACTION_OF_ESTIMATE = 0.5
+# After a silence of so many times a call's duration, the pace means nothing any more.
+_CALLS_OF_SILENCE = 2
+
+
+@shown
+class WaitView(TypedDict):
+    """Why no work is done for a task. `until` is when it may go on, null if unknown.
+
+    `queued`: it waits for a worker. `rate_limited`: the provider asked for a pause. `model_away`: the provider is away.
+    `backoff`: a call failed and is repeated later. `lease`: its worker died or stands still. `database`: the database
+    does not keep up. `quota`: its daily allowance is used up. `ahead` counts the tenant's tasks before a queued one, if
+    known.
+    """
+
+    reason: Reason
+    until: Time | None
+    ahead: Count | None
+
+
+@shown
+class LastErrorView(TypedDict):
+    """The last failed call, null again after a success. `calls` calls in a row have failed. A merge has no `chunk`."""
+
+    code: TaskCode
+    message: str
+    at: Time
+    chunk: Count | None
+    calls: Annotated[int, Field(ge=1)]
+
+
+def waiting_for(task: Task, api: Api) -> Wait | None:
+    """Say what a task waits for, from its row and from what this isolate knows of the database."""
+    if task.status.terminal:
+        return None
+    wait = task.waiting_for
+    if wait is None:
+        longest = api.settings.timeout_seconds + limits.LANE_SLACK_SECONDS + limits.LINGER_SECONDS_MOST
+        if task.starts_by is None or task.read_at <= task.starts_by + longest * 1000:
+            return None
+        wait = Wait("lease", task.free_at)  # the calls that were out have ended, and their worker has not recorded it
+    load, now = api.isolate.load, asyncio.get_running_loop().time()
+    if load.has_used_up(now, seconds_since_reset(task.read_at)):
+        return Wait("quota", task.read_at + seconds_until_reset(task.read_at) * 1000)
+    if wait.reason in {"queued", "lease"} and load.is_behind(now):
+        return Wait("database", None)
+    return wait
+
+
+def wait_view(wait: Wait | None) -> WaitView | None:
+    """Show a wait."""
+    if wait is None:
+        return None
+    return WaitView(reason=cast("Reason", wait.reason), until=maybe_rfc3339(wait.until), ahead=wait.ahead)
+
+
+def last_error_view(error: LastError | None) -> LastErrorView | None:
+    """Show an error."""
+    if error is None:
+        return None
+    return LastErrorView(
+        code=error.code, message=error.message, at=rfc3339(error.at), chunk=error.chunk, calls=error.calls
+    )
+
+
+def estimated_finish(task: Task, wait: Wait | None) -> str | None:
+    """Show when the task ends if its pace stays the same and a known wait ends on time. None: unknown."""
+    if task.status.terminal or task.pace_ms is None or (wait is not None and wait.until is None):
+        return None
+    begins_at = task.read_at if wait is None or wait.until is None else max(task.read_at, wait.until)
+    return rfc3339(begins_at + _calls_left(task) * task.pace_ms)
+
+
+def retry_after_seconds(task: Task, wait: Wait | None, concurrency: int) -> int:
+    """Return the `Retry-After` of an unfinished task, 1 to 30 s.
+
+    It follows from the remaining work and the pace. It is as long as the time since the last event if the pace is
+    unknown, while the task waits, and when calls take far longer than before. It is never shorter than a known wait.
+    """
+    silence = max(0, task.read_at - task.news_at) / 1000
+    hint = silence
+    if wait is None and task.pace_ms is not None:
+        hint = _calls_left(task) * task.pace_ms / 1000 * _FRACTION_OF_ESTIMATE
+        if silence > _CALLS_OF_SILENCE * concurrency * task.pace_ms / 1000:
+            hint = max(hint, silence)
+    if wait is not None and wait.until is not None:
+        hint = max(hint, (wait.until - task.read_at) / 1000)
+    return min(RETRY_SECONDS_MOST, max(RETRY_SECONDS_LEAST, ceil(hint)))
+
+
+def _calls_left(task: Task) -> int:
+    return max(1, task.usage.minimum_calls - task.completed)

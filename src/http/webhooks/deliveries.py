@@ -1,0 +1,134 @@
+"""Deliveries over HTTP: the handlers of a task's deliveries and of a redelivery."""
+
+import asyncio
+from typing import Annotated, Literal, TypedDict
+
+from pydantic import Field
+
+from ...core.keys import Scope
+from ...core.webhooks import (
+    DELIVERY_ID_PATTERN,
+    ENDPOINT_ID_PATTERN,
+    AttemptFailure,
+    Event,
+    endpoint_id,
+    read_delivery_id,
+)
+from ...store.deliveries import Attempt, Delivery
+from ..base import problems
+from ..base.acting import Reach
+from ..base.endpoint import Answer, Endpoint
+from ..base.exchange import Exchange
+from ..base.messages import Reply, json_reply
+from ..base.problems import ENDPOINT_GONE, NOT_FOUND, Refusal, no_task, no_webhook_key
+from ..base.views import Count, Time, rfc3339, shown
+
+_Status = Literal["pending", "delivered", "gone", "exhausted"]
+
+
+@shown
+class AttemptView(TypedDict):
+    """One attempt. `status` is null without an answer, `failure` is null if the endpoint accepted it."""
+
+    at: Time
+    status: int | None
+    milliseconds: Count
+    failure: AttemptFailure | None
+
+
+@shown
+class DeliveryView(TypedDict):
+    """A delivery. `id` is its `webhook-id`. `gone`: its endpoint is gone. `exhausted`: all attempts of a day failed.
+
+    `attempts` has the latest 20 of `tries` attempts. `nextAttemptAt` is the earliest time of the next one.
+    """
+
+    id: Annotated[str, Field(json_schema_extra={"pattern": f"^{DELIVERY_ID_PATTERN}$"})]
+    endpoint: Annotated[str, Field(json_schema_extra={"pattern": f"^{ENDPOINT_ID_PATTERN}$"})]
+    type: Event
+    status: _Status
+    createdAt: Time
+    nextAttemptAt: Time | None
+    tries: Count
+    attempts: list[AttemptView]
+
+
+@shown
+class DeliveryListView(TypedDict):
+    """The deliveries of a task, in the order of its ends."""
+
+    deliveries: list[DeliveryView]
+
+
+async def read_deliveries(exchange: Exchange) -> Reply:
+    """Show the deliveries of a task."""
+    found = await exchange.api.store.deliveries(exchange.task_key)
+    if not found and not await exchange.api.store.is_there(exchange.task_key):
+        raise no_task()
+    return json_reply(200, DeliveryListView(deliveries=[_view(one) for one in found]))
+
+
+async def redeliver(exchange: Exchange) -> Reply:
+    """Send a delivery again, after the answer."""
+    api, key = exchange.api, read_delivery_id(exchange.tenant, exchange.parts["id"])
+    if api.settings.webhook_key is None:
+        raise no_webhook_key()
+    found = None if key is None else await api.store.delivery(key)
+    if key is None or found is None:
+        raise Refusal(NOT_FOUND, "There is no delivery with this id.")
+    asked_at = asyncio.get_running_loop().time()
+    taken = await api.store.redeliver(found)
+    if taken is not None:
+        api.log("redelivered", task=key.task_key, delivery=key.id)
+        api.deliverer.begin_one(taken, asked_at)
+    again = await api.store.delivery(key)
+    # A new fence means that the delivery was taken. If this request took it and lost the answer, the sweep sends it.
+    if taken is None and (again is None or again.fence == found.fence):
+        raise Refusal(ENDPOINT_GONE, "The endpoint of this delivery is deleted or disabled: nothing is sent to it.")
+    return json_reply(202, _view(again or found))
+
+
+def _view(one: Delivery) -> DeliveryView:
+    return DeliveryView(
+        id=one.key.id,
+        endpoint=endpoint_id(one.key.endpoint_key),
+        type=Event(one.event),
+        status="pending" if one.outcome is None else one.outcome.value,
+        createdAt=rfc3339(one.key.ended_at),
+        nextAttemptAt=None if one.outcome is not None else rfc3339(one.due_at),
+        tries=one.tries,
+        attempts=[_attempt(attempt) for attempt in one.attempts],
+    )
+
+
+def _attempt(one: Attempt) -> AttemptView:
+    return AttemptView(at=rfc3339(one.at), status=one.status, milliseconds=one.milliseconds, failure=one.failure)
+
+
+_OF_ONE = (problems.NOT_FOUND, *problems.DATABASE_KINDS)
+
+ENDPOINTS = (
+    Endpoint(
+        method="GET",
+        path="/api/tasks/{id}/deliveries",
+        name="readDeliveries",
+        summary="Read what endpoints were told of a task's ends, with each attempt",
+        handler=read_deliveries,
+        access=Scope.READ,
+        reach=Reach.ONE,
+        answers=(Answer(200, "The deliveries", (DeliveryListView,)),),
+        problems=_OF_ONE,
+    ),
+    Endpoint(
+        method="POST",
+        path="/api/deliveries/{id}/redeliver",
+        name="redeliver",
+        summary="Send a delivery again, under the same id, whatever has come of it",
+        handler=redeliver,
+        access=Scope.WRITE,
+        reach=Reach.ONE,
+        answers=(Answer(202, "It is sent", (DeliveryView,)),),
+        problems=(problems.ENDPOINT_GONE, problems.NO_WEBHOOK_KEY, *_OF_ONE),
+        id_schema={"type": "string", "pattern": f"^{DELIVERY_ID_PATTERN}$"},
+    ),
+)

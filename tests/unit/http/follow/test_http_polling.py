@@ -1,0 +1,115 @@
+"""The poll hint and the pace of `?wait=`."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from src.core import limits
+from src.core.ids import TaskKey
+from src.core.states import Status
+from src.core.task import Route, Task, TaskOptions, Usage, Wait
+from src.http.follow.polling import poll_seconds
+from src.http.tasks.waiting_for import estimated_finish, retry_after_seconds
+
+NOW_MS = 1_790_000_000_000
+
+
+def task(total: int = 60, completed: int = 0, pace_ms: int | None = None, silent: float = 0.0) -> Task:
+    """Make a task under way that has shown no progress for a while."""
+    return Task(
+        task_key=TaskKey("local:x"),
+        status=Status.PROCESSING,
+        route=Route.QUEUE,
+        options=TaskOptions(),
+        total=total,
+        completed=completed,
+        failed=0,
+        usage=Usage(model_calls=0, minimum_calls=total, in_doubt=0, input_tokens=0, output_tokens=0),
+        attempts=0,
+        failure=None,
+        created_at=0,
+        started_at=None,
+        finished_at=None,
+        expires_at=None,
+        pace_ms=pace_ms,
+        news_at=NOW_MS - round(1000 * silent),
+        read_at=NOW_MS,
+    )
+
+
+def until(seconds: float) -> Wait:
+    """Make a wait that ends so many seconds from now."""
+    return Wait("model_away", NOW_MS + round(1000 * seconds))
+
+
+@pytest.mark.parametrize(
+    ("facts", "wait", "expected"),
+    [
+        ({}, None, 1),  # no pace yet: it is worth asking at once
+        ({"silent": 3.2}, None, 4),  # and later the longer nothing is heard
+        ({"silent": 300}, None, 30),
+        ({"completed": 30, "pace_ms": 333}, None, 5),  # 30 left at 3 a second: half of 10 s
+        ({"completed": 59, "pace_ms": 1_000}, None, 1),
+        ({"completed": 60, "pace_ms": 1_000}, None, 1),  # the chunks are done, the merge is not
+        ({"completed": 1, "pace_ms": 60_000}, None, 30),
+        ({"completed": 59, "pace_ms": 1_000, "silent": 12}, None, 1),  # six at a time take 6 s each, so all is well
+        ({"completed": 59, "pace_ms": 1_000, "silent": 13}, None, 13),  # more than twice that: something hangs
+        ({"silent": 3}, until(7.5), 8),  # no sooner than the wait's end
+        ({"silent": 20}, until(7.5), 20),
+        ({"silent": 3}, until(600), 30),
+        ({"silent": 9}, Wait("queued", None), 9),
+        ({"completed": 30, "pace_ms": 333, "silent": 2}, Wait("lease", None), 2),  # a waiting task has no pace
+        ({"silent": -5}, None, 1),
+    ],
+)
+def test_retry_after(facts: dict[str, Any], wait: Wait | None, expected: int) -> None:
+    """The hint follows from the remaining work and the pace, or grows with the time without progress."""
+    assert retry_after_seconds(task(**facts), wait, concurrency=6) == expected
+
+
+@given(
+    total=st.integers(1, 5_000),
+    share=st.floats(0, 1),
+    pace_ms=st.none() | st.integers(0, 2**40),
+    silent=st.floats(-1e6, 1e9),
+    wait=st.none() | st.just(Wait("queued", None)) | st.builds(until, st.floats(-1e6, 1e9)),
+    concurrency=st.integers(1, 6),
+)
+def test_retry_after_is_bounded(
+    total: int, share: float, pace_ms: int | None, silent: float, wait: Wait | None, concurrency: int
+) -> None:
+    """For any task and clocks, the hint is a whole number of seconds from 1 to 30."""
+    asked = task(total, int(total * share), pace_ms, silent)
+    assert 1 <= retry_after_seconds(asked, wait, concurrency) <= 30
+
+
+@pytest.mark.parametrize("silent_from", [0.0, 0.9])
+def test_who_obeys_a_silent_task_asks_eight_times_in_a_minute(silent_from: float) -> None:
+    """Each hint is as long as the silence, so the pauses double."""
+    polls, at = 0, silent_from
+    while at < 60:
+        polls += 1
+        at += retry_after_seconds(task(silent=at), None, concurrency=6)
+    assert polls <= 8
+
+
+@pytest.mark.parametrize(
+    ("facts", "wait", "expected"),
+    [
+        ({}, None, None),  # no pace yet
+        ({"completed": 50, "pace_ms": 2_500}, None, "2026-09-21T14:13:45.000Z"),
+        ({"completed": 50, "pace_ms": 2_500}, until(60), "2026-09-21T14:14:45.000Z"),
+        ({"completed": 50, "pace_ms": 2_500}, Wait("lease", None), None),  # the end of the wait is unknown
+    ],
+)
+def test_the_end_is_estimated_from_the_pace(facts: dict[str, Any], wait: Wait | None, expected: str | None) -> None:
+    """The remaining calls at the recent pace, counted from the end of a wait."""
+    assert estimated_finish(task(**facts), wait) == expected
+
+
+@given(st.floats(0, limits.WAIT_SECONDS_MOST))
+def test_poll_is_never_faster_than_stated(waited: float) -> None:
+    """D1 is never asked more than twice a second."""
+    assert limits.WAIT_POLL_SECONDS <= poll_seconds(waited) <= 1
