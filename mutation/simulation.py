@@ -13,9 +13,9 @@ child.spare_ablations()
 
 from simulator.campaign import sections  # noqa: E402 - the ablations must be spared before they are imported
 from simulator.campaign.ablations import ABLATIONS  # noqa: E402
-from simulator.campaign.exhaustive import FLOWS, all_singles  # noqa: E402
-from simulator.campaign.regressions import REGRESSIONS  # noqa: E402
-from simulator.campaign.run import Result, run_seed  # noqa: E402
+from simulator.campaign.runs.exhaustive import FLOWS, all_singles  # noqa: E402
+from simulator.campaign.runs.regressions import REGRESSIONS  # noqa: E402
+from simulator.campaign.runs.run import Result, run_seed  # noqa: E402
 
 # How many seeds each part runs. The deep parts begin after the seeds of the quick ones.
 SEEDS = range(250)

@@ -13,11 +13,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from simulator.campaign import sections
-from simulator.campaign.failure import explain
-from simulator.campaign.fault_rates import AWAY, DEAD, FULL, LATE, OVERLOAD, PROFILES, WEBHOOKS
-from simulator.campaign.pool import run_seeds
-from simulator.campaign.run import run_seed
-from simulator.campaign.tally import Tally
+from simulator.campaign.runs.failure import explain
+from simulator.campaign.runs.fault_rates import AWAY, DEAD, FULL, LATE, OVERLOAD, PROFILES, WEBHOOKS
+from simulator.campaign.runs.pool import run_seeds
+from simulator.campaign.runs.run import run_seed
+from simulator.campaign.runs.tally import Tally
 from simulator.engine.fault_kinds import KINDS, FaultKind
 from simulator.options import positive
 

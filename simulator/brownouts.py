@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from simulator.campaign.brownouts import ROUTES, Outcome, brown_outs, play, written
+from simulator.campaign.load.brownouts import ROUTES, Outcome, brown_outs, play, written
 from simulator.options import positive
 
 CONSOLE = Console(highlight=False, width=120)

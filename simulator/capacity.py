@@ -10,8 +10,8 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from simulator.campaign.arrivals import Figures, Stream, carried
-from simulator.campaign.overload import ROUTES
+from simulator.campaign.load.arrivals import Figures, Stream, carried
+from simulator.campaign.load.overload import ROUTES
 from simulator.options import positive
 
 CONSOLE = Console(highlight=False, width=120)

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections import Counter
 
-from simulator.campaign.innocence import KILLS, kills_in_a_row
+from simulator.campaign.runs.innocence import KILLS, kills_in_a_row
 from simulator.options import positive
 
 

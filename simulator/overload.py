@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from simulator.campaign.overload import ROUTES, Outcome, loads, play, written
+from simulator.campaign.load.overload import ROUTES, Outcome, loads, play, written
 from simulator.options import positive
 
 CONSOLE = Console(highlight=False, width=120)

@@ -8,12 +8,12 @@ from typing import Any
 
 from simulator.campaign.ablations import ABLATIONS
 from simulator.campaign.ablations.definition import Ablation
-from simulator.campaign.brownouts import ROUTES
-from simulator.campaign.exhaustive import FLOWS, POINTS_MOST_FOR_PAIRS, all_singles, pairs
-from simulator.campaign.overload import Bystander
-from simulator.campaign.races import Kind, all_races
-from simulator.campaign.restores import restored
-from simulator.campaign.run import run_seed
+from simulator.campaign.load.brownouts import ROUTES
+from simulator.campaign.load.overload import Bystander
+from simulator.campaign.runs.exhaustive import FLOWS, POINTS_MOST_FOR_PAIRS, all_singles, pairs
+from simulator.campaign.runs.races import Kind, all_races
+from simulator.campaign.runs.restores import restored
+from simulator.campaign.runs.run import run_seed
 
 type Say = Callable[[str], None]
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from simulator.brownouts import main
-from simulator.campaign.brownouts import BrownOut, Outcome, apart, play
-from simulator.campaign.neighbours import LATE_SECONDS_MOST, Neighbours, lateness
+from simulator.campaign.load.brownouts import BrownOut, Outcome, apart, play
+from simulator.campaign.load.neighbours import LATE_SECONDS_MOST, Neighbours, lateness
 from src.core import limits
 from src.core.calls import failures
 from src.core.calls import news as core_news

@@ -11,17 +11,19 @@ from random import Random
 import pytest
 
 from simulator.__main__ import main
-from simulator.campaign import custody, end_checks, letting_go, patience, pool, sections, undelayed
+from simulator.campaign import sections
 from simulator.campaign.ablations import ABLATIONS, BY_NAME, substitutes
 from simulator.campaign.ablations.definition import Ablation
-from simulator.campaign.disturbances import CRASHES, LATE_TO_HEAR, MODEL
-from simulator.campaign.exhaustive import FLOWS, Flow, all_singles
-from simulator.campaign.failure import explain
-from simulator.campaign.fault_rates import AWAY, FULL, LATE, OVERLOAD, PROFILES, WEBHOOKS, rates
-from simulator.campaign.pool import run_block, run_seeds
-from simulator.campaign.regressions import REGRESSIONS, Regression
-from simulator.campaign.run import Result, run_seed
-from simulator.campaign.tally import Tally
+from simulator.campaign.checks import custody, end_checks, letting_go, patience, undelayed
+from simulator.campaign.checks.disturbances import CRASHES, LATE_TO_HEAR, MODEL
+from simulator.campaign.runs import pool
+from simulator.campaign.runs.exhaustive import FLOWS, Flow, all_singles
+from simulator.campaign.runs.failure import explain
+from simulator.campaign.runs.fault_rates import AWAY, FULL, LATE, OVERLOAD, PROFILES, WEBHOOKS, rates
+from simulator.campaign.runs.pool import run_block, run_seeds
+from simulator.campaign.runs.regressions import REGRESSIONS, Regression
+from simulator.campaign.runs.run import Result, run_seed
+from simulator.campaign.runs.tally import Tally
 from simulator.engine.fault_kinds import HOSTED, KINDS, RECEIVER
 from simulator.engine.fault_plan import hosted_rates
 from src.store.sql import work as sql

@@ -3,7 +3,7 @@
 import pytest
 
 from simulator import capacity
-from simulator.campaign.arrivals import Figures, Stream, carried, is_worse, play
+from simulator.campaign.load.arrivals import Figures, Stream, carried, is_worse, play
 
 
 @pytest.mark.parametrize("route", ["queue", "objects"])

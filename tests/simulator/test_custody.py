@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from simulator.campaign.client_promises import ClientPromises
-from simulator.campaign.custody import BILLS_JUDGED, RUNS_JUDGED, RUNS_JUDGED_FULL, Custody
-from simulator.campaign.row_changes import InvariantBroken
+from simulator.campaign.checks.client_promises import ClientPromises
+from simulator.campaign.checks.custody import BILLS_JUDGED, RUNS_JUDGED, RUNS_JUDGED_FULL, Custody
+from simulator.campaign.subject.row_changes import InvariantBroken
 from src.core.errors import ModelConnectionLost, ModelError, ModelTimeout, ModelUnavailable
 from src.core.ids import TaskKey
 from src.inference.protocol import ModelCall, ModelReply

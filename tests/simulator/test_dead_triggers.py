@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from simulator.campaign.fault_rates import DEAD
-from simulator.campaign.pool import run_block
-from simulator.campaign.run import Result, run_plan
-from simulator.campaign.workload import DEPLOYMENTS, LONG_CHUNKS, TaskSpec, Workload
+from simulator.campaign.clients.workload import DEPLOYMENTS, LONG_CHUNKS, TaskSpec, Workload
+from simulator.campaign.runs.fault_rates import DEAD
+from simulator.campaign.runs.pool import run_block
+from simulator.campaign.runs.run import Result, run_plan
 from simulator.engine.fault_kinds import DEAD_TRIGGERS
 from simulator.engine.fault_plan import FaultPlan
 from simulator.platform.binding_port import JsError

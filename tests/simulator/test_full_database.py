@@ -7,10 +7,10 @@ import pytest
 
 from simulator.campaign.ablations import BY_NAME
 from simulator.campaign.ablations.circumstances import HELD_BRIEFLY, TIDY
-from simulator.campaign.patches import Patch
-from simulator.campaign.run import run_seed
-from simulator.campaign.totals import Totals
-from simulator.campaign.workload import DEPLOYMENTS, TaskSpec, Workload
+from simulator.campaign.clients.workload import DEPLOYMENTS, TaskSpec, Workload
+from simulator.campaign.runs.run import run_seed
+from simulator.campaign.runs.totals import Totals
+from simulator.campaign.subject.patches import Patch
 from simulator.platform import storage_cap
 from simulator.platform.storage_cap import Cap
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from simulator.campaign.innocence import CRON_SECONDS, KILLS, kills_in_a_row, poison
-from simulator.campaign.patches import patched
-from simulator.campaign.small_limits import SMALL_LANE_CALLS, SMALL_LANE_CHUNKS
-from simulator.campaign.workload import LONG_CHUNKS
+from simulator.campaign.clients.workload import LONG_CHUNKS
+from simulator.campaign.runs.innocence import CRON_SECONDS, KILLS, kills_in_a_row, poison
+from simulator.campaign.subject.patches import patched
+from simulator.campaign.subject.small_limits import SMALL_LANE_CALLS, SMALL_LANE_CHUNKS
 from simulator.innocence import main
 from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
 from src.core import limits

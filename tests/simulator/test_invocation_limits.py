@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from simulator.campaign.adapter import Onceover
-from simulator.campaign.fault_rates import PROFILES, rates
-from simulator.campaign.run import TEMPLATE
-from simulator.campaign.scenario import Scenario
-from simulator.campaign.small_limits import small_limits, variables
-from simulator.campaign.workload import Workload, draw
+from simulator.campaign.clients.workload import Workload, draw
+from simulator.campaign.runs.fault_rates import PROFILES, rates
+from simulator.campaign.runs.run import TEMPLATE
+from simulator.campaign.runs.scenario import Scenario
+from simulator.campaign.subject.adapter import Onceover
+from simulator.campaign.subject.small_limits import small_limits, variables
 from simulator.engine.fault_plan import FaultPlan
 from simulator.platform.app import Env, ScheduledController, WorkerContext
 from simulator.platform.choices import FREE

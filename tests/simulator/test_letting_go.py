@@ -2,9 +2,9 @@
 
 import pytest
 
-from simulator.campaign import letting_go
-from simulator.campaign.run import Result, run_seed
-from simulator.campaign.workload import SLOW_VARIABLES, TaskSpec, Workload
+from simulator.campaign.checks import letting_go
+from simulator.campaign.clients.workload import SLOW_VARIABLES, TaskSpec, Workload
+from simulator.campaign.runs.run import Result, run_seed
 from simulator.platform.choices import DIRECT
 
 # A run of the sweep works on both. On the free plan the first task leaves the second one check or none.

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from simulator.campaign import overload
-from simulator.campaign.overload import Load, play
+from simulator.campaign.load import overload
+from simulator.campaign.load.overload import Load, play
 from simulator.overload import main
 from src.core import limits
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from simulator.campaign.progress import WRITES_PER_CALL, WRITES_PER_DEATH, WRITES_PER_MINUTE, Progress
-from simulator.campaign.row_changes import COLUMNS, InvariantBroken, Row
+from simulator.campaign.checks.progress import WRITES_PER_CALL, WRITES_PER_DEATH, WRITES_PER_MINUTE, Progress
+from simulator.campaign.subject.row_changes import COLUMNS, InvariantBroken, Row
 from src.core.ids import TaskKey
 
 KEY = TaskKey("local:t")

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from simulator.campaign.run import run_seed
-from simulator.campaign.workload import TaskSpec, Workload
+from simulator.campaign.clients.workload import TaskSpec, Workload
+from simulator.campaign.runs.run import run_seed
 from simulator.platform.app import Env
 from simulator.platform.binding_port import JsError
 from simulator.platform.rate_limits import SLOW_SECONDS, RateLimit

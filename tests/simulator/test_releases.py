@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from simulator.campaign import releases, run
-from simulator.campaign.patches import patched
-from simulator.campaign.releases import Added, Releases, added, column, mixed, older_isolates
-from simulator.campaign.run import RELEASES, run_seed
-from simulator.campaign.workload import TaskSpec, Workload
+from simulator.campaign.clients.workload import TaskSpec, Workload
+from simulator.campaign.runs import releases, run
+from simulator.campaign.runs.releases import Added, Releases, added, column, mixed, older_isolates
+from simulator.campaign.runs.run import RELEASES, run_seed
+from simulator.campaign.subject.patches import patched
 from simulator.engine.fault_plan import FaultPlan
 from simulator.platform.binding_port import Port
 from simulator.platform.d1 import Database, DatabaseServer, Statement

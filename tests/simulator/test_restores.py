@@ -2,9 +2,9 @@
 
 import pytest
 
-from simulator.campaign.patches import patched
-from simulator.campaign.restores import Writers, restored
-from simulator.campaign.row_changes import UNDER_CLAIM, InvariantBroken
+from simulator.campaign.runs.restores import Writers, restored
+from simulator.campaign.subject.patches import patched
+from simulator.campaign.subject.row_changes import UNDER_CLAIM, InvariantBroken
 from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
 from src.store.d1.statement import statement
 from src.store.sql import fragments, work

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from simulator.campaign.adapter import ClientRequest, Onceover
-from simulator.campaign.run import TEMPLATE
+from simulator.campaign.runs.run import TEMPLATE
+from simulator.campaign.subject.adapter import ClientRequest, Onceover
 from simulator.platform.binding_port import Reply
 from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
 from simulator.platform.d1 import DatabaseServer, Statement

@@ -2,9 +2,9 @@
 
 import pytest
 
-from simulator.campaign.fault_rates import FULL
-from simulator.campaign.letting_go import RUNS_EXCUSED, RUNS_JUDGED
-from simulator.campaign.tally import SHARES_OF_LEAST, Tally
+from simulator.campaign.checks.letting_go import RUNS_EXCUSED, RUNS_JUDGED
+from simulator.campaign.runs.fault_rates import FULL
+from simulator.campaign.runs.tally import SHARES_OF_LEAST, Tally
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from simulator.campaign.adapter import Arrival, ClientRequest, Onceover
-from simulator.campaign.run import TEMPLATE
+from simulator.campaign.runs.run import TEMPLATE
+from simulator.campaign.subject.adapter import Arrival, ClientRequest, Onceover
 from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
 from simulator.platform.world import World
 from src.http.base.messages import Reply

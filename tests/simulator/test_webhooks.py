@@ -6,10 +6,10 @@ the same.
 
 import pytest
 
-from simulator.campaign.fault_rates import WEBHOOKS
-from simulator.campaign.pool import run_block
-from simulator.campaign.run import run_seed
-from simulator.campaign.tally import Tally
+from simulator.campaign.runs.fault_rates import WEBHOOKS
+from simulator.campaign.runs.pool import run_block
+from simulator.campaign.runs.run import run_seed
+from simulator.campaign.runs.tally import Tally
 from simulator.engine.fault_kinds import RECEIVER
 
 SCHEDULES = 60

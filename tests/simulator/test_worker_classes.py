@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from simulator.campaign.adapter import Onceover
-from simulator.campaign.run import TEMPLATE, run_seed
+from simulator.campaign.runs.run import TEMPLATE, run_seed
+from simulator.campaign.subject.adapter import Onceover
 from simulator.platform.choices import TOP
 from simulator.platform.world import World
 from src import entry

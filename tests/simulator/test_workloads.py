@@ -7,10 +7,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from simulator.campaign.ablations import BY_NAME
-from simulator.campaign.fault_rates import PROFILES
-from simulator.campaign.run import Result, run_plan, run_seed
-from simulator.campaign.scenario import Scenario
-from simulator.campaign.workload import ACTIONS, DEPLOYMENTS, LONG_CHUNKS, Change, TaskSpec, Workload
+from simulator.campaign.clients.workload import ACTIONS, DEPLOYMENTS, LONG_CHUNKS, Change, TaskSpec, Workload
+from simulator.campaign.runs.fault_rates import PROFILES
+from simulator.campaign.runs.run import Result, run_plan, run_seed
+from simulator.campaign.runs.scenario import Scenario
 from simulator.engine.fault_plan import FaultPlan
 from simulator.platform.rate_limits import RateLimit
 from simulator.platform.world import World

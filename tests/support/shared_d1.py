@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from simulator.campaign.row_changes import UNDER_CLAIM
+from simulator.campaign.subject.row_changes import UNDER_CLAIM
 from src.store.sql import work
 from tests.support.loopback import Loopback, Quiet
 from tests.support.miniflare_d1 import write_hook

@@ -11,7 +11,7 @@ from simulator.campaign.ablations.circumstances import (
     some_tasks,
 )
 from simulator.campaign.ablations.definition import Ablation
-from simulator.campaign.workload import DEPLOYMENTS
+from simulator.campaign.clients.workload import DEPLOYMENTS
 from simulator.platform.choices import FREE, TOP
 from src.processing.run import call_groups, ledger
 from src.store import tasks

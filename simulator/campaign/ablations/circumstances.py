@@ -5,12 +5,11 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from simulator.campaign import end_checks
 from simulator.campaign.ablations import impatience
 from simulator.campaign.ablations import substitutes as without
-from simulator.campaign.patches import Patch
-from simulator.campaign.tenants import TENANTS
-from simulator.campaign.workload import (
+from simulator.campaign.checks import end_checks
+from simulator.campaign.clients.tenants import TENANTS
+from simulator.campaign.clients.workload import (
     DEPLOYMENTS,
     LONG_CHUNKS,
     PATIENCE,
@@ -19,6 +18,7 @@ from simulator.campaign.workload import (
     TaskSpec,
     Workload,
 )
+from simulator.campaign.subject.patches import Patch
 from simulator.platform import model, storage_cap
 from simulator.platform.choices import FREE, TOP, Deployment
 from simulator.platform.isolate import Isolate

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 
-from simulator.campaign import clients
 from simulator.campaign.ablations import substitutes as without
 from simulator.campaign.ablations.circumstances import some_tasks
 from simulator.campaign.ablations.definition import Ablation
-from simulator.campaign.patches import Patch
-from simulator.campaign.workload import Workload, polled
+from simulator.campaign.clients import clients
+from simulator.campaign.clients.workload import Workload, polled
+from simulator.campaign.subject.patches import Patch
 from simulator.engine.fault_kinds import DEAD_TRIGGERS
 from simulator.platform.choices import FREE, TOP
 from src.processing import rescue

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
-from simulator.campaign.patches import Patch, patched
-from simulator.campaign.run import Result, run_seed
-from simulator.campaign.workload import Workload
+from simulator.campaign.clients.workload import Workload
+from simulator.campaign.runs.run import Result, run_seed
+from simulator.campaign.subject.patches import Patch, patched
 
 
 @dataclass(frozen=True, slots=True)

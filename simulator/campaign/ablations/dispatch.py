@@ -3,7 +3,7 @@
 from simulator.campaign.ablations import substitutes as without
 from simulator.campaign.ablations.circumstances import long_trouble, some_tasks
 from simulator.campaign.ablations.definition import Ablation
-from simulator.campaign.workload import Change
+from simulator.campaign.clients.workload import Change
 from simulator.platform.choices import DIRECT, FREE, TOP
 from src import composition
 from src.objects import ai_processor

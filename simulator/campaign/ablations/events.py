@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from random import Random
 
 from simulator.campaign.ablations.definition import Ablation
-from simulator.campaign.workload import DEPLOYMENTS, TaskSpec, Workload
+from simulator.campaign.clients.workload import DEPLOYMENTS, TaskSpec, Workload
 from simulator.engine.fault_kinds import STREAM_CUT
 from src.core import events as core
 from src.http.tasks import events

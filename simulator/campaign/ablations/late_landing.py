@@ -3,7 +3,7 @@
 from simulator.campaign.ablations import substitutes as without
 from simulator.campaign.ablations.circumstances import erasing_soon, putting_back, some_tasks
 from simulator.campaign.ablations.definition import Ablation
-from simulator.campaign.workload import DEPLOYMENTS
+from simulator.campaign.clients.workload import DEPLOYMENTS
 from simulator.platform.choices import FREE
 
 LATE = {"d1_lands_later": 0.3}

@@ -3,7 +3,7 @@
 from simulator.campaign.ablations import substitutes as without
 from simulator.campaign.ablations.circumstances import metered, some_tasks
 from simulator.campaign.ablations.definition import Ablation
-from simulator.campaign.workload import DEPLOYMENTS
+from simulator.campaign.clients.workload import DEPLOYMENTS
 from src.core import limits
 from src.http import router
 from src.http.access import rate_limit

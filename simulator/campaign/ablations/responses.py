@@ -5,8 +5,8 @@ from random import Random
 
 from simulator.campaign.ablations import substitutes as without
 from simulator.campaign.ablations.definition import Ablation
-from simulator.campaign.shares import hooked
-from simulator.campaign.workload import DEPLOYMENTS, TaskSpec, Workload
+from simulator.campaign.clients.shares import hooked
+from simulator.campaign.clients.workload import DEPLOYMENTS, TaskSpec, Workload
 from simulator.engine.fault_kinds import STREAM_CUT
 from src.http.responses import stream
 

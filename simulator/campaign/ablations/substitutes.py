@@ -7,7 +7,7 @@ from hashlib import shake_128
 from random import Random
 from typing import Any
 
-from simulator.campaign.patches import Patch
+from simulator.campaign.subject.patches import Patch
 from simulator.platform.isolate import Isolate
 from simulator.platform.shared_database import Sharing
 from src.core import limits

@@ -5,7 +5,7 @@ from random import Random
 from simulator.campaign.ablations import substitutes as without
 from simulator.campaign.ablations.circumstances import erasing_soon, putting_back
 from simulator.campaign.ablations.definition import Ablation
-from simulator.campaign.workload import DEPLOYMENTS, TaskSpec, Workload
+from simulator.campaign.clients.workload import DEPLOYMENTS, TaskSpec, Workload
 from src.store.sql.tallies import COUNTED
 
 

@@ -5,8 +5,8 @@ from collections.abc import Awaitable
 from random import Random
 
 from simulator.campaign.ablations.definition import Ablation
-from simulator.campaign.shares import hooked
-from simulator.campaign.workload import DEPLOYMENTS, TaskSpec, Workload
+from simulator.campaign.clients.shares import hooked
+from simulator.campaign.clients.workload import DEPLOYMENTS, TaskSpec, Workload
 from simulator.platform.choices import FREE
 from src.core import limits
 from src.platform.background import Background

@@ -6,8 +6,8 @@ from typing import Any
 
 from simulator.campaign.ablations import substitutes as without
 from simulator.campaign.ablations.definition import Ablation
-from simulator.campaign.shares import hooked
-from simulator.campaign.workload import Workload, draw
+from simulator.campaign.clients.shares import hooked
+from simulator.campaign.clients.workload import Workload, draw
 from src.store.d1.database import Database
 from src.store.d1.statement import BoundStatement
 from src.store.outbox import OutboxStore

@@ -10,7 +10,7 @@ from simulator.campaign.ablations.circumstances import (
     some_tasks,
 )
 from simulator.campaign.ablations.definition import Ablation
-from simulator.campaign.workload import DEPLOYMENTS, LONG_CHUNKS
+from simulator.campaign.clients.workload import DEPLOYMENTS, LONG_CHUNKS
 from simulator.platform.choices import FREE, TOP
 from src.objects import ai_processor
 from src.processing import caller

@@ -1,0 +1,1 @@
+"""What must hold, at each write and call and at the end."""

@@ -1,0 +1,224 @@
+"""Compares what clients were told with what happens.
+
+It checks four promises: no call starts after a cancellation's 200, no accepted task is taken back, no call starts after
+a deadline, and no answer shows another tenant's task. It sees calls when they leave an isolate, and answers when they
+leave a handler. There the Worker would catch an exception, so a broken promise is raised outside the isolate.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from simulator.campaign.clients import responses
+from simulator.campaign.clients.request_limit import RequestLimit
+from simulator.campaign.clients.tenants import tenant_of
+from simulator.campaign.subject.row_changes import InvariantBroken
+from src.core import limits
+from src.core.ids import TaskKey
+from src.http.base.messages import Reply
+from src.inference.protocol import ModelCall
+from src.store.sql.admission import WITHDRAW
+
+if TYPE_CHECKING:
+    from simulator.campaign.checks.invariants import Invariants
+    from simulator.campaign.subject.adapter import Arrival
+    from simulator.platform.world import World
+
+_SUBMISSIONS = ("/api/tasks", responses.PATH)
+
+
+class ClientPromises:
+    """What the clients of one world were told. `accepted` are the keys of tasks that some client knows."""
+
+    def __init__(self, world: World, invariants: Invariants) -> None:
+        self.accepted: set[TaskKey] = set()
+        self.stopped: dict[TaskKey, str] = {}  # by task, the answer that promised that no call starts any more
+        self.told: Counter[str] = Counter()  # answers that no row shows
+        self._world = world
+        self._invariants = invariants
+        self._arrivals: Counter[str] = Counter()  # by tag
+        self._sendings: dict[str, tuple[int, float]] = {}  # by tag: the highest count, the last arrival
+        self.overtaken: set[str] = set()  # tags with a sending that arrived together with a later one, or after it
+        self._request_limit = RequestLimit(world, self._broken)
+        self._mismatched: set[str] = set()  # tags
+        self._withdrawing: set[TaskKey] = set()
+        self._taken_back: set[TaskKey] = set()
+        self._offsets: dict[TaskKey, float] = {}  # the least offset of the database's clock at a claim
+        self._offset_ms = world.database.offset_ms
+        self._jumped_at = -math.inf
+        self._serve = world.database.serve
+        world.database.serve = self._served  # type: ignore[method-assign]
+        world.model.starting = self._starting
+        world.app.watcher = self  # type: ignore[attr-defined]
+
+    def _broken(self, what: str) -> None:
+        loop = self._world.loop
+        loop.call_soon(_raise, InvariantBroken(what), context=loop.outside)
+
+    # --- the database ------------------------------------------------------------------------------------
+
+    def _served(self, statements: Any, reply: Any, latency: Any) -> None:
+        for statement in statements:
+            if statement.sql == WITHDRAW.sql:
+                self._withdrawing.add(statement.values[0])
+        self._serve(statements, reply, latency)
+
+    def look_at_clock(self) -> None:
+        """Note a forward jump of the database's clock."""
+        offset = self._world.database.offset_ms
+        if offset > self._offset_ms:
+            self._jumped_at = self._world.loop.now()
+        self._offset_ms = offset
+
+    def born(self, task_key: TaskKey, tag: str) -> None:
+        """A task was written."""
+        if tag in self._mismatched:
+            raise InvariantBroken(f"{task_key}: accepted, and its client was told that the key is another request's")
+
+    def may_be_doubled(self, tag: str, submission: str | None) -> bool:
+        """Whether an isolate may have mistaken an earlier sending for a later one, and so for another wish.
+
+        Its clock may be off, or it met the sending only later. An idempotency key prevents this. A submission with a
+        key is known by the key, which has no space in it.
+        """
+        if submission is None or " " not in submission:
+            return False
+        tallies = self._world.faults.tallies
+        return tag in self.overtaken or any(tallies[name].fired for name in ("clock_skewed", "clock_jumped"))
+
+    def taken_back(self, task_key: TaskKey) -> None:
+        """A task was deleted because its submission failed, not because a client asked."""
+        self._taken_back.add(task_key)
+        if task_key in self.accepted:
+            raise InvariantBroken(f"{task_key}: answered with 202, and taken back")
+
+    def claimed(self, task_key: TaskKey) -> None:
+        """A worker has read how much time is left. It cannot know later jumps of the database's clock."""
+        self._offsets[task_key] = min(self._offsets.get(task_key, math.inf), self._offset_ms)
+
+    def put_back(self, task_key: TaskKey) -> None:
+        """A client's retry: calls may start again, and their time begins anew."""
+        self.stopped.pop(task_key, None)
+        self._offsets.pop(task_key, None)
+
+    # --- calls -------------------------------------------------------------------------------------------
+
+    def _starting(self, call: ModelCall, sender: str) -> None:
+        self.look_at_clock()
+        tag = tag_of(call)
+        if self._invariants.is_doubled(tag):
+            return  # the call may belong to either task
+        task_key = self._invariants.born[tag][-1]
+        said = self.stopped.get(task_key)
+        # If the clock jumps between an announcement and the cancellation, the calls' time seems to be over.
+        if said is not None and self._world.loop.now() >= self._jumped_at + limits.START_SECONDS_MOST:
+            self._broken(f"{task_key}: a call started on {sender} after {said}")
+        row = self._invariants.rows.get(task_key)
+        if row is not None and row.deadline_at is not None:
+            now_ms = self._world.now_ms() + self._offsets.get(task_key, self._offset_ms)
+            # Within the millisecond of the deadline either is right: the database's clock counts whole milliseconds.
+            if now_ms > row.deadline_at:
+                self._broken(
+                    f"{task_key}: a call started on {sender} {now_ms - row.deadline_at:.0f} ms after its deadline"
+                )
+
+    # --- answers -----------------------------------------------------------------------------------------
+
+    def arrived(self, arrival: Arrival) -> None:
+        """Note when the request came and how often its task was put back: later answers may be another retry's."""
+        arrival.came_at = self._world.loop.now()
+        arrival.retries = self._invariants.retries[_task_key(arrival)]
+
+    def read(self, arrival: Arrival) -> None:
+        """Count the arrivals of a submission, and note one that stood still until the next sending arrived."""
+        tag, count = _tag(arrival), responses.count_of(arrival.headers)
+        self._arrivals[tag] += 1
+        now, (before, at) = self._world.loop.now(), self._sendings.get(tag, (0, -math.inf))
+        if count < before or (count > before and now < at + responses.PAUSE_SECONDS):
+            self.overtaken.add(tag)
+        self._sendings[tag] = max(count, before), now
+
+    def counting(self, arrival: Arrival) -> None:
+        """Note that the limiter of requests is called."""
+        self._request_limit.counting(arrival)
+
+    def answered(self, arrival: Arrival, reply: Reply) -> None:
+        """Judge an answer."""
+        if reply.status == 500:
+            self._broken(f"{arrival.method} {arrival.url} was answered with {reply.body}")
+        told = json.loads(reply.body) if reply.body else {}
+        self._check_tenant(arrival, told)
+        self.told["limited"] += self._request_limit.answered(arrival, reply, told)
+        task_key = _task_key(arrival)
+        erased = reply.status == 204 or told.get("object") == "response.deleted"
+        if arrival.method == "POST" and arrival.url.endswith(_SUBMISSIONS):
+            self._submitted(arrival, reply, told)
+        elif erased or (reply.status == 200 and arrival.url.endswith("/cancel") and told["status"] == "cancelled"):
+            self.told["erased" if erased else "cancelled"] += 1
+            if arrival.retries == self._invariants.retries[task_key]:
+                self.stopped[task_key] = f"a {reply.status} to {arrival.method}"
+
+    def _check_tenant(self, arrival: Arrival, told: dict[str, Any]) -> None:
+        tenant = tenant_of(arrival.headers)
+        if told.get("object") == "webhook_endpoint.deleted":
+            return
+        for task in [told, *told.get("tasks", ())]:
+            if "id" in task and responses.key_of(tenant, task["id"]) not in self._invariants.tags:
+                self._broken(f"{arrival.method} {arrival.url} showed {tenant} {task['id']}, which is not its own")
+
+    def _submitted(self, arrival: Arrival, reply: Reply, told: dict[str, Any]) -> None:
+        tag = _tag(arrival)
+        born = self._invariants.born.get(tag, [])
+        if reply.status in {200, 202}:
+            task_key = responses.key_of(tenant_of(arrival.headers), told["id"])
+            self.accepted.add(task_key)
+            kind = "replay" if arrival.url.endswith(_SUBMISSIONS[0]) or "idempotency-key" in arrival.headers else "join"
+            self.told[kind] += "Idempotency-Replayed" in reply.headers
+            if self._invariants.tags[task_key] != tag:
+                self._broken(f"{task_key}: the answer to {tag}, and made by {self._invariants.tags[task_key]}")
+            if task_key in self._taken_back:
+                self._broken(f"{task_key}: taken back, and answered with 202")
+        elif self._arrivals[tag] > 1:
+            return  # the task that exists may be the other arrival's
+        elif self._request_limit.refuses(told):
+            if born:
+                self._broken(f"{born[-1]}: accepted, and refused by the limit of requests")
+        elif "idempotency_mismatch" in {told.get("code"), (told.get("error") or {}).get("code")}:
+            self.told["mismatch"] += 1
+            self._mismatched.add(tag)
+            # A send of it may have landed late, once the key was free, and been taken back before the answer.
+            if born and born[-1] not in self._taken_back:
+                self._broken(f"{born[-1]}: accepted, and its client was told that the key is another request's")
+        elif (
+            reply.status == 503
+            and born
+            and born[-1] in self._invariants.rows
+            and born[-1] not in self._withdrawing
+            # An isolate that stood still finds that its time is over when it continues, the withdrawal's time included.
+            and self._world.faults.tallies["worker_frozen"].last_at < arrival.came_at
+        ):
+            self._broken(f"{born[-1]}: answered with 503, and nobody tried to take it back")
+
+
+def tag_of(call: ModelCall) -> str:
+    """The tag of the task to which a call belongs."""
+    return call.system.rpartition("\n")[2]
+
+
+def _tag(arrival: Arrival) -> str:
+    """The tag of a submission. Empty if its body was not read."""
+    tag: str = arrival.body.get("instructions", "")
+    return tag
+
+
+def _task_key(arrival: Arrival) -> TaskKey:
+    """The key of the task that a request names. An empty one if it names none."""
+    parts = arrival.url.partition("?")[0].split("/")
+    return responses.key_of(tenant_of(arrival.headers), parts[5]) if len(parts) > 5 else TaskKey("")
+
+
+def _raise(error: InvariantBroken) -> None:
+    raise error

@@ -1,0 +1,220 @@
+"""What must be true of every task once faults have stopped and everything is quiet."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from simulator.campaign.checks.disturbances import CRASHES, DOUBTFUL, LATE_TO_HEAR, MODEL
+from simulator.campaign.checks.invariants import Invariants
+from simulator.campaign.subject.row_changes import InvariantBroken, Row
+from simulator.campaign.subject.small_limits import MAX_ATTEMPTS
+from simulator.engine.fault_kinds import MODEL_AWAY, POISONED, STORAGE
+from simulator.platform.model import AWAY_SECONDS, output_of
+from simulator.platform.world import World
+from src.core import limits
+from src.core.text.chunks import chunks
+from src.core.text.merge import merge_groups, merge_system
+from src.inference.protocol import ModelCall
+from src.store.records import rows
+from src.store.sql import views
+
+OF_SERVICE = frozenset({"model_unavailable", "model_timeout", "model_connection_lost"})  # why a task may have failed
+FAILURE_ANSWERS = ("hang", "5xx", "reply lost", "malformed")
+
+
+TASKS_JUDGED = "tasks that were to bear a model that was away"
+_CHUNKS, _FAILED_CHUNKS = ("part", "body"), ("idx", "calls", "code", "message", "retryable")  # the columns
+
+type Require = Callable[[bool, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What struck in a run, as far as the checks depend on it."""
+
+    fired: frozenset[str]
+    operated: bool  # isolates died by deployments or restarts, or a client interfered
+    patience_seconds: float = 0.0  # how long tasks bear a model that is away
+
+    @property
+    def patient(self) -> bool:
+        """Whether tasks bear a model that is away."""
+        return self.patience_seconds > 0
+
+    @property
+    def bears_it(self) -> bool:
+        """Whether tasks bear each absence of the model."""
+        return self.patience_seconds > max(AWAY_SECONDS)
+
+    @property
+    def crashed(self) -> bool:
+        """Whether a worker may have died or lost its claim."""
+        return self.operated or bool(self.fired & CRASHES)
+
+    @property
+    def certain(self) -> bool:
+        """Whether the outcome of every call is known."""
+        return not self.crashed and not self.fired & (DOUBTFUL | {MODEL_AWAY})
+
+    @property
+    def smooth(self) -> bool:
+        """Whether no call can have failed."""
+        return self.certain and not self.fired & MODEL
+
+
+_LOST = """SELECT 1 FROM failures WHERE task_id = ? AND final = 1 AND code = 'model_connection_lost' AND (
+  message LIKE 'the poll that made the call%' OR message LIKE 'the lane that made the call%'
+  OR message LIKE 'whoever was to make the call%')"""
+
+
+def check_task(invariants: Invariants, world: World, row: Row, circumstances: Circumstances) -> None:
+    """Check one task against everything that was promised. Raises InvariantBroken."""
+    tag = invariants.tags[row.task_key]
+    reached = invariants.reached[tag]
+
+    def require(holds: bool, what: str) -> None:
+        if not holds:
+            raise InvariantBroken(f"{row.task_key} ({row.status} {row.error_code or ''}, fence {row.fence}): {what}")
+
+    require(row.terminal, "lost: it has not ended")
+    doubt = row.in_doubt + row.announced
+    forfeited = invariants.forfeited[row.task_key]
+    # With an idempotency key, a request can become a second task after the first is gone. The model cannot tell them
+    # apart.
+    others = invariants.sent(tag) - row.sent
+    require(
+        row.sent - doubt <= reached <= row.sent + others,
+        f"miscounted: {reached} calls reached the model, {row.sent} are billed, {doubt} of them in doubt",
+    )
+    if circumstances.certain and not forfeited:
+        require(doubt == 0, f"{doubt} calls in doubt, and nothing happened that casts doubt")
+    if row.status == "completed":
+        _check_result(invariants, world, row, require)
+        if circumstances.smooth and not forfeited and not invariants.retries[row.task_key]:
+            require(row.sent == row.minimum, f"{row.sent} calls where {row.minimum} do")
+    if row.status == "failed":
+        _check_failure(invariants, row, circumstances, require)
+    ((kept,),) = world.database.connection.execute("SELECT input FROM texts WHERE task_id = ?", (row.task_key,))
+    require(
+        kept == ("" if row.status == "completed" else invariants.inputs[row.task_key]), "its input is not as it was"
+    )
+    _check_chunks(world, row, require)
+    _check_repetitions(invariants, row, tag, doubt + others, circumstances, require)
+
+
+def _check_result(invariants: Invariants, world: World, row: Row, require: Require) -> None:
+    """Check that each output is the model's answer to the right text, and that levels and minimum fit the input."""
+    instructions, cuts, overlap, model, merge_chars = world.database.connection.execute(
+        "SELECT instructions, cuts, overlap, model, merge_chars FROM texts JOIN tasks ON id = task_id WHERE id = ?",
+        (row.task_key,),
+    ).fetchone()
+    text = invariants.inputs[row.task_key]
+    ((cut_off,),) = world.database.connection.execute("SELECT truncated FROM tasks WHERE id = ?", (row.task_key,))
+    require(bool(cut_off) == text.startswith("y"), f"{cut_off} outputs count as cut off")
+    model = model or "simulated-1"
+    users = [text[chunk.start : chunk.end] for chunk in chunks(tuple(json.loads(cuts)), overlap)]
+    system, level, minimum = instructions, 0, 0
+    while True:
+        minimum += len(users)
+        outputs = []
+        for position, user in enumerate(users):
+            output = invariants.outputs.get((row.task_key, str(level), str(position)))
+            require(output is not None, f"completed without output ({level}, {position})")
+            wanted = output_of(ModelCall(system, user, model))
+            require(str(output).partition(" #")[0] == wanted, f"output ({level}, {position}) is of another text")
+            outputs.append(str(output))
+        if row.reduce != "merge" or len(outputs) == 1:
+            break
+        users, system, level = merge_groups(outputs, merge_chars), merge_system(instructions), level + 1
+    require(row.minimum == minimum, f"minimumCalls is {row.minimum}, should be {minimum}")
+    extra = [key for key in invariants.outputs if key[0] == row.task_key and int(key[1]) > level]
+    require(not extra, f"outputs above the top level: {extra}")
+
+
+def _check_chunks(world: World, row: Row, require: Require) -> None:
+    """Check that a client sees each chunk as finished or failed, and that no chunk of a completed task has failed."""
+    execute = world.database.connection.execute
+    done, failures = (
+        [dict(zip(columns, found, strict=True)) for found in execute(query.sql, query.values)]
+        for columns, query in (
+            (_CHUNKS, views.CHUNKS.bind(task_key=row.task_key, most_chars=limits.ANSWER_CHARS_AT_ONCE)),
+            (_FAILED_CHUNKS, views.FAILED_CHUNKS.bind(task_key=row.task_key)),
+        )
+    )
+    shown = [output.key.position for output in rows.outputs(0, done)] + [failure["idx"] for failure in failures]
+    require(len(set(shown)) == len(shown), f"chunks are shown twice: {sorted(shown)}")
+    (failed,) = execute("SELECT count(*) FROM failures WHERE task_id = ? AND final = 1", (row.task_key,)).fetchone()
+    require(row.status != "completed" or not failed, f"completed, and {failed} calls failed for good")
+
+
+def _check_failure(invariants: Invariants, row: Row, circumstances: Circumstances, require: Require) -> None:
+    """Check that a failure has a cause outside the Worker."""
+    answers: Counter[str] = Counter()
+    for (_text, answer), count in invariants.answers[invariants.tags[row.task_key]].items():
+        answers[answer] += count
+    code = row.error_code
+    if code == "deadline_exceeded":
+        require(row.deadline_at is not None, "failed by a deadline that it has not")  # its time: see `check_change`
+    elif code == "budget_exhausted":
+        require(row.sent == row.max_calls, f"failed after {row.sent} of {row.max_calls} calls")
+    elif code in {"dead_lettered", "worker_crashed"}:
+        full_only = not circumstances.operated and not circumstances.fired & (CRASHES - {STORAGE})
+        require(circumstances.crashed and not full_only, "failed by a crash, and nothing crashed")
+    elif code == "model_refused":
+        require(answers["refused"] > 0, "refused by a model that refused nothing")
+    elif code == "model_rate_limited":
+        require(answers["429"] > 100, "gave up waiting too early")
+    else:
+        if circumstances.bears_it and code in OF_SERVICE:
+            _check_own_failures(invariants, row, circumstances, require)
+        unheard = circumstances.crashed or bool(circumstances.fired & {"model_unreachable", MODEL_AWAY})
+        failures = sum(answers[answer] for answer in FAILURE_ANSWERS)
+        slow = "model_slow" in circumstances.fired
+        require(failures >= MAX_ATTEMPTS or unheard or slow, f"{code} after {failures} failures")
+
+
+def _lasted_seconds(invariants: Invariants, row: Row) -> float:
+    query = "SELECT (finished_at - created_at) / 1000.0 FROM tasks WHERE id = ?"
+    (seconds,) = invariants.world.database.connection.execute(query, (row.task_key,)).fetchone()
+    return float(seconds)
+
+
+def _check_own_failures(invariants: Invariants, row: Row, circumstances: Circumstances, require: Require) -> None:
+    """Check that a task did not fail because the model was away: one call failed often enough while it was there.
+
+    One of the failures that counted may be of a call that was out when the model came back. A call whose lane is lost,
+    or that outlasts the poll which makes it, counts as well, and is in doubt. A chunk of a poisoned text fails when the
+    patience ends if no other chunk succeeds beside it.
+    """
+    if POISONED in circumstances.fired and _lasted_seconds(invariants, row) >= circumstances.patience_seconds:
+        return
+    tag = invariants.tags[row.task_key]
+    own = max((count for (of, _), count in invariants.own_failures.items() if of == tag), default=0)
+    lost = invariants.world.database.connection.execute(_LOST, (row.task_key,)).fetchone() is not None
+    if lost:
+        own += row.in_doubt
+    most = MAX_ATTEMPTS if lost else limits.FAILURES_COUNTED_MOST
+    least = most - 1 if not circumstances.crashed else 0 if circumstances.fired & LATE_TO_HEAR else 1
+    require(own >= least, f"{row.error_code}: {own} failures of a call, the model being there, and patience goes on")
+
+
+def _check_repetitions(
+    invariants: Invariants, row: Row, tag: str, spare: int, circumstances: Circumstances, require: Require
+) -> None:
+    """Check the calls for one text: no more failures than attempts and at most one answer, except for calls in doubt.
+
+    If tasks bear a model that is away, failures need not count. `_check_own_failures` limits them.
+    """
+    heard: Counter[str] = Counter()
+    failed: Counter[str] = Counter()
+    for (text, answer), count in invariants.answers[tag].items():
+        if answer == "ok":
+            heard[text] += count
+        elif answer in FAILURE_ANSWERS:
+            failed[text] += count
+    rounds = 1 + invariants.retries[row.task_key]
+    for count in failed.values() if not circumstances.patient else ():
+        require(count <= MAX_ATTEMPTS * rounds + spare, f"{count} failed calls for one text")
+    repeated = sum(count - 1 for count in heard.values() if count > 1)
+    require(repeated <= spare, f"{repeated} finished calls were made again")

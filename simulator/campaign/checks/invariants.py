@@ -1,0 +1,299 @@
+"""What must be true after each write and each model call, by independent accounts beside the database and the model.
+
+Every transaction and every model call of a world passes through here, and is compared with the state before. A broken
+invariant raises at once, at the write or call that broke it.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from simulator.campaign.checks.client_promises import ClientPromises, tag_of
+from simulator.campaign.checks.custody import Custody
+from simulator.campaign.checks.fullness import Fullness
+from simulator.campaign.checks.lateness import Lateness
+from simulator.campaign.checks.letting_go import LettingGo
+from simulator.campaign.checks.patience import Probes
+from simulator.campaign.checks.progress import Progress, worked_on
+from simulator.campaign.checks.recorded import OutputKey, Recorded
+from simulator.campaign.checks.tallied import Tallied
+from simulator.campaign.checks.tenant_limits import TenantLimits
+from simulator.campaign.subject.row_changes import COLUMNS, UNDER_CLAIM, InvariantBroken, Row, check_change
+from simulator.engine.fault_kinds import KINDS
+from simulator.platform.binding_port import Reply
+from simulator.platform.d1 import Statement
+from simulator.platform.world import World
+from src.core.ids import TaskKey
+from src.inference.protocol import ModelCall
+from src.store.sql import admission, ending, seen, work
+
+NUDGES_APART_MS = 60_000
+_OWN_FAILURES = tuple(kind.name for kind in KINDS.values() if kind.number == 15 and kind.name != "model_rate_limited")
+_REFUSED = "SELECT DISTINCT task_id FROM failures WHERE final = 1"
+_ORPHANS = tuple(
+    f"SELECT task_id FROM {table} WHERE task_id NOT IN (SELECT id FROM tasks) LIMIT 1"  # noqa: S608 - constants
+    for table in ("texts", "segments", "merges", "failures", "submissions", "webhook_deliveries")
+)
+
+
+class Invariants:
+    """What happened in one world, task by task, and whether it was allowed.
+
+    The model knows a task by its tag, which is the task's `instructions`.
+    """
+
+    def __init__(self, world: World, *, max_attempts: int, told: bool = False) -> None:
+        self.rows: dict[TaskKey, Row] = {}
+        self.gone: dict[TaskKey, Row] = {}
+        self.expired: set[TaskKey] = set()
+        self.born: dict[str, list[TaskKey]] = defaultdict(list)  # by tag: several in turn under one idempotency key
+        self.tags: dict[TaskKey, str] = {}
+        self.inputs: dict[TaskKey, str] = {}
+        self.holders: dict[str, TaskKey] = {}  # by idempotency key with its tenant
+        self.reached: Counter[str] = Counter()  # calls by tag
+        self.answers: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)  # by tag: (text, answer)
+        self.forfeited: Counter[TaskKey] = Counter()  # calls in flight when a client or a deadline ended it
+        self.retries: Counter[TaskKey] = Counter()
+        self.outputs: dict[OutputKey, str] = {}
+        self._offset_ms_most = 0.0  # the most by which the database's clock was ahead of true time
+        self._refused: set[TaskKey] = set()  # with a recorded call that failed for good
+        self.writes = 0
+        self._recorded = Recorded(world.database.connection)
+        self._max_attempts = max_attempts
+        self.world = world
+        self._connection = world.database.connection
+        self._under_claim = {getattr(work, name).sql: (name, getattr(work, name).parameters) for name in UNDER_CLAIM}
+        self._tell_failures = {work.RECORD_FAILURES.sql, admission.RETRY_FAILURES.sql}
+        self._withdraws = admission.WITHDRAW.sql
+        self.nudged: dict[TaskKey, list[int]] = defaultdict(
+            list
+        )  # when polls renewed a sending, by the database's clock
+        self._erases = {ending.ERASE[-1].sql, self._withdraws}
+        self.judged: Counter[str] = Counter()  # by checks that excuse many runs
+        self.own_failures: Counter[tuple[str, str]] = Counter()  # by tag and text, while the model was there
+        self.promises = ClientPromises(world, self)
+        self.custody = Custody(world, self)
+        self.letting_go = LettingGo(world, self.judged, told=told)
+        self.lateness = Lateness(world)
+        self.tallied = Tallied(world)
+        self.tenant_limits = TenantLimits(world.variables)
+        self.progress = Progress()
+        self.fullness = Fullness(world)
+        self.probes = Probes(world, self.judged)
+        self._tags_given = 0
+        self._execute = world.database.execute
+        self._serve = world.model.serve
+        world.database.execute = self._executed  # type: ignore[method-assign]
+        world.model.serve = self._served  # type: ignore[method-assign]
+
+    def new_tag(self) -> str:
+        """Make the name by which the model's ledger knows a request that is about to arrive."""
+        self._tags_given += 1
+        return f"T{self._tags_given}"
+
+    # --- writes -----------------------------------------------------------------------------------------
+
+    def _executed(self, statements: Sequence[Statement]) -> list[dict[str, Any]]:
+        before = self._connection.total_changes
+        now_ms = self.world.database.now_ms()
+        self.promises.look_at_clock()
+        results = self._execute(statements)
+        if self._connection.total_changes != before:
+            self.writes += 1
+            self._check_fences(statements, results)
+            self._check_nudges(statements, results, now_ms)
+            self._check_rows(statements, now_ms)
+            self._check_progress(statements, results)
+            self._check_outputs(now_ms)
+            self.tallied.landed()
+        self.lateness.landed(statements)
+        return results
+
+    def _check_fences(self, statements: Sequence[Statement], results: list[dict[str, Any]]) -> None:
+        for statement, result in zip(statements, results, strict=True):
+            if statement.sql not in self._under_claim or not result["meta"]["changes"]:
+                continue
+            name, parameters = self._under_claim[statement.sql]
+            values = dict(zip(parameters, statement.values, strict=True))
+            task_key, fence = values["task_key"], values["fence"]
+            row = self.rows.get(task_key)
+            if row is None or row.fence != fence:
+                there = "nothing" if row is None else f"fence {row.fence}"
+                raise InvariantBroken(f"{task_key}: {name} of fence {fence:.0f} was written over {there}")
+
+    def _check_progress(self, statements: Sequence[Statement], results: list[dict[str, Any]]) -> None:
+        """Count the call to D1 once for each task on which it worked."""
+        for task_key, write in worked_on(statements, results).items():
+            self.progress.wrote(task_key, self.world.loop.now(), write)
+
+    def _check_nudges(self, statements: Sequence[Statement], results: list[dict[str, Any]], now_ms: int) -> None:
+        """Check that polls send off an unclaimed task at most once a minute, however many clients poll."""
+        for statement, result in zip(statements, results, strict=True):
+            if statement.sql != seen.NUDGE.sql or not result["meta"]["changes"]:
+                continue
+            task_key = TaskKey(statement.values[seen.NUDGE.parameters.index("task_key")])
+            row, before = self.rows[task_key], self.nudged[task_key]
+            if row.lease_until is not None and row.lease_until > now_ms:
+                raise InvariantBroken(f"{task_key}: sent off although somebody holds it")
+            if before and 0 <= now_ms - before[-1] < NUDGES_APART_MS:
+                raise InvariantBroken(f"{task_key}: sent off twice within {now_ms - before[-1]} ms")
+            before.append(now_ms)
+
+    def _check_rows(self, statements: Sequence[Statement], now_ms: int) -> None:
+        found = self._connection.execute(f"SELECT {COLUMNS} FROM tasks").fetchall()  # noqa: S608 - constants
+        if any(statement.sql in self._tell_failures for statement in statements):
+            self._refused = {task_key for (task_key,) in self._connection.execute(_REFUSED)}
+        before = self.rows
+        rows: dict[TaskKey, Row] = {}
+        grown = False
+        for values in found:
+            known = before.get(values[0])
+            rows[values[0]] = known if known is not None and known == values else Row._make(values)
+        for task_key, row in rows.items():
+            was = before.get(task_key)
+            if was is None:
+                self._born(row)
+                grown = True
+            elif was is not row:
+                grown |= self._changed(was, row, now_ms)
+                self.lateness.changed(was, row, now_ms, statements)
+        if len(rows) < len(before) or before.keys() - rows.keys():
+            self._went(before.keys() - rows.keys(), statements, now_ms)
+        self.rows = rows
+        if grown:
+            self.tenant_limits.grown(rows.values())
+
+    def _changed(self, was: Row, row: Row, now_ms: int) -> bool:
+        """Judge a change of a row. True if its tenant has one more unfinished task."""
+        check_change(was, row, now_ms, self._max_attempts)
+        self.progress.changed(was, row)
+        self.tallied.changed(was, row)
+        if row.task_key in self._refused and row.sent > was.sent:
+            raise InvariantBroken(f"{row.task_key}: calls were announced after one had failed for good")
+        if row.status == "processing" and row.fence != was.fence:
+            self.promises.claimed(row.task_key)
+        if row.ended_from_outside and not was.terminal:
+            self.forfeited[row.task_key] += was.announced
+            self.letting_go.ended(row.task_key)
+        elif row.status == "pending" and was.terminal:
+            self.retries[row.task_key] += 1
+            self.promises.put_back(row.task_key)
+            return True
+        return False
+
+    def _born(self, row: Row) -> None:
+        if row.task_key in self.gone:
+            raise InvariantBroken(f"{row.task_key} is back after it was erased")
+        if (row.status, row.fence, row.sent) != ("pending", 0, 0):
+            raise InvariantBroken(f"{row.task_key} came into the world {row.status}")
+        tag, key, text = self._connection.execute(
+            "SELECT instructions, submission, input FROM texts WHERE task_id = ?", (row.task_key,)
+        ).fetchone()
+        self.inputs[row.task_key] = text
+        self.tenant_limits.accepted(row.task_key, len(text))
+        twice = tag in self.born and (key is None or self.born[tag][-1] not in self.gone)
+        self.promises.told["doubled"] += twice
+        if twice and not self.promises.may_be_doubled(tag, key):
+            raise InvariantBroken(f"{row.task_key}: request {tag} was taken twice, as {self.born[tag][-1]} before")
+        if key is not None:  # no run lasts for the day after which a key is free again
+            if self.holders.get(key, row.task_key) not in {row.task_key, *self.gone}:
+                raise InvariantBroken(f"{row.task_key}: accepted under a key that {self.holders[key]} has")
+            self.holders[key] = row.task_key
+        self.promises.born(row.task_key, tag)
+        self.born[tag].append(row.task_key)
+        self.tags[row.task_key] = tag
+
+    def _went(self, task_keys: Iterable[TaskKey], statements: Sequence[Statement], now_ms: int) -> None:
+        asked = {statement.values[0] for statement in statements if statement.sql in self._erases}
+        withdrawn = {statement.values[0] for statement in statements if statement.sql == self._withdraws}
+        for task_key in withdrawn:
+            self.tenant_limits.taken_back(task_key)
+        for task_key in task_keys:
+            row = self.gone[task_key] = self.rows[task_key]
+            self.letting_go.ended(task_key)
+            self.tallied.erased(row, withdrawn=task_key in withdrawn)
+            if task_key in withdrawn:
+                self.promises.taken_back(task_key)
+            if task_key in asked:
+                continue
+            if not row.terminal or row.wake_at > now_ms:
+                raise InvariantBroken(f"{task_key} ({row.status}) was erased, and nobody asked for it")
+            self.expired.add(task_key)
+        self.check_orphans()
+
+    def check_orphans(self) -> None:
+        """Check that nothing is left of a task whose row is gone."""
+        for query in _ORPHANS:
+            if (left := self._connection.execute(query).fetchone()) is not None:
+                raise InvariantBroken(f"{left[0]} is erased, and not all of it: {query}")
+
+    def _check_outputs(self, now_ms: int) -> None:
+        found = self._recorded.read()
+        if found is None:
+            return
+        for key, output in self.outputs.items():
+            if key[0] in self.rows and found.get(key) != output:
+                raise InvariantBroken(f"{key}: output was {output!r}, is {found.get(key)!r}")
+        for key in found.keys() - self.outputs.keys():
+            row = self.rows.get(key[0])
+            if row is None:
+                raise InvariantBroken(f"{key}: output of a task that is gone")
+        self._check_counts(found, now_ms)
+        self.outputs = found
+
+    def _check_counts(self, found: dict[OutputKey, str], now_ms: int) -> None:
+        counts = Counter(task_key for task_key, level, _ in found if level == "0")
+        # The clock may have been set back since a worker read how much time its task has left.
+        offset_ms = self.world.database.offset_ms
+        self._offset_ms_most = max(self._offset_ms_most, offset_ms)
+        workers_ms = now_ms - offset_ms + self._offset_ms_most
+        for task_key, row in self.rows.items():
+            count = counts[task_key]
+            # After its deadline a task's outputs are still recorded, but its totals only together with its end.
+            overdue = row.deadline_at is not None and row.deadline_at <= workers_ms
+            exact = not self.forfeited[task_key] and not row.ended_from_outside and not overdue
+            if count < row.completed or (exact and count != row.completed):
+                raise InvariantBroken(f"{task_key} ({row.status}): {row.completed} completed, {count} outputs")
+
+    # --- calls ------------------------------------------------------------------------------------------
+
+    def _served(self, call: ModelCall, sender: str, reply: Reply) -> None:
+        records = self.world.model.records
+        before, tag, failures = len(records), tag_of(call), self._model_failures()
+        self._serve(call, sender, reply)
+        self.own_failures[tag, call.user] += self._model_failures() > failures
+        if not self.is_doubled(tag):
+            row = self.latest(tag)
+            self.probes.called(row.task_key, self.retries[row.task_key], row.total)
+        if len(records) == before:  # the connection failed before the model saw it
+            return
+        self.reached[tag] += 1
+        self.answers[tag][call.user, records[-1].answer] += 1
+        row = self.latest(tag)
+        task_key = row.task_key
+        self.fullness.called(task_key)
+        if self.reached[tag] > self.sent(tag):
+            raise InvariantBroken(
+                f"{task_key} ({row.status}, fence {row.fence}): call {self.reached[tag]} reached the model, "
+                f"{row.sent} are on the bill"
+            )
+        if row.max_calls is not None and self.reached[tag] > row.max_calls * len(self.born[tag]):
+            raise InvariantBroken(f"{task_key}: {self.reached[tag]} calls reached the model, {row.max_calls} may")
+
+    def is_doubled(self, tag: str) -> bool:
+        """Whether a tag has more than one task: see `ClientPromises.may_be_doubled`."""
+        return sum(task_key not in self.gone for task_key in self.born[tag]) > 1
+
+    def _model_failures(self) -> int:
+        """How often the model has failed, or was slow, while it was there."""
+        tallies = self.world.faults.tallies
+        return sum(tallies[name].fired for name in _OWN_FAILURES)
+
+    def latest(self, tag: str) -> Row:
+        """The task of a tag, the newest if several had its key. If it is gone, its last state."""
+        task_key = self.born[tag][-1]
+        return self.rows.get(task_key) or self.gone[task_key]
+
+    def sent(self, tag: str) -> int:
+        """How many calls are on the bills of all tasks of a tag."""
+        return sum((self.rows.get(task_key) or self.gone[task_key]).sent for task_key in self.born[tag])

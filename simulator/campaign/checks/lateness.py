@@ -1,0 +1,56 @@
+"""A write that lands late must not undo what happened after it was requested.
+
+The database knows when each of its calls was requested. A write that lands late carries that time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from simulator.campaign.subject.row_changes import InvariantBroken, Row
+from simulator.platform.binding_port import Reply
+from simulator.platform.d1 import Statement
+from src.core.ids import TaskKey
+
+if TYPE_CHECKING:
+    from simulator.platform.world import World
+
+
+class Lateness:
+    """When the writes of one world were requested, and what was written since. Times are virtual seconds."""
+
+    def __init__(self, world: World) -> None:
+        self._loop = world.loop
+        self._asked: dict[int, tuple[float, Sequence[Statement]]] = {}  # by identity, while the call exists
+        self._claimed_at: dict[TaskKey, float] = {}
+        self._put_back_at: dict[TaskKey, float] = {}
+        self._serve = world.database.serve
+        world.database.serve = self._served  # type: ignore[method-assign]
+
+    def _served(self, statements: Sequence[Statement], reply: Reply, latency: Callable[..., object]) -> None:
+        self._asked[id(statements)] = (self._loop.now(), statements)
+        self._serve(statements, reply, latency)
+
+    def landed(self, statements: Sequence[Statement]) -> None:
+        """Forget a call: it does not land again."""
+        self._asked.pop(id(statements), None)
+
+    def changed(self, was: Row, row: Row, now_ms: int, statements: Sequence[Statement]) -> None:
+        """Judge a change of a row by the call that made it. Raises InvariantBroken."""
+        asked_at, _ = self._asked.get(id(statements), (math.inf, None))
+        task_key, time = row.task_key, self._loop.now()
+        if row.status == "processing" and row.fence != was.fence:
+            live = was.lease_until is not None and was.lease_until > now_ms
+            if live and asked_at < self._claimed_at.get(task_key, -math.inf):
+                raise InvariantBroken(
+                    f"{task_key}: claim {was.fence} was taken over by one that had been asked for before"
+                )
+            self._claimed_at[task_key] = time
+        put_back = row.status == "pending" and was.terminal
+        cancelled = row.status == "cancelled" and not was.terminal
+        if (put_back or cancelled) and asked_at < self._put_back_at.get(task_key, -math.inf):
+            raise InvariantBroken(f"{task_key}: {row.status} by a request from before it was put back")
+        if put_back:
+            self._put_back_at[task_key] = time

@@ -1,0 +1,76 @@
+"""A model that is away is asked rarely: each waiting task makes one call at a time, with pauses that double.
+
+The pauses alone give the number of calls, as long as nothing has disturbed the workers since the model went away, or
+shortly before. A worker that dies, or a slow database, costs further calls; a message that comes twice does not. The
+model itself does not disturb either: while it is away, none of its other faults strikes.
+"""
+
+from collections import Counter
+
+from simulator.campaign.checks.disturbances import CRASHES
+from simulator.campaign.subject.row_changes import InvariantBroken
+from simulator.platform.world import World
+from src.core import limits
+from src.core.calls.retry import away_seconds
+from src.core.ids import TaskKey
+from src.objects.laned_caller import lanes_for
+
+UNDISTURBED_SECONDS = 120.0  # before the model went away, since a dead worker's task is taken over later
+CALLS_JUDGED = "calls to a model that was away"
+
+
+def probes_most(seconds: float) -> int:
+    """Return how many of the shortest possible pauses fit into so many seconds. The beginning may be a brown-out."""
+    waits, passed = 1, away_seconds(1, 0.0)
+    while passed <= seconds:
+        waits += 1
+        pause = away_seconds(waits, 0.0)
+        brown = passed <= limits.BROWN_OUT_SECONDS + limits.UNCOUNTED_SECONDS_MOST
+        passed += min(pause, limits.UNCOUNTED_SECONDS_MOST) if brown else pause
+    return waits
+
+
+class Probes:
+    """Watches the calls of one world that are made while its model is away, task by task. `judged` counts them."""
+
+    def __init__(self, world: World, judged: Counter[str]) -> None:
+        self._world = world
+        self._judged = judged
+        self._patience = float(world.variables.get("MODEL_PATIENCE_SECONDS", "0"))
+        # Each lane's calls count: those already out or announced, and as many again once one of them succeeds.
+        self._out_most = 4 * int(world.variables.get("AI_CONCURRENCY", "6"))
+        self._away_since = 0.0
+        self._began: dict[tuple[TaskKey, int], float] = {}
+        self._calls: Counter[tuple[TaskKey, int]] = Counter()
+
+    def called(self, task_key: TaskKey, retries: int, chunks: int) -> None:
+        """A call has reached the model, or its host, for a task with so many chunks and so many retries.
+
+        Raises InvariantBroken.
+        """
+        now, model = self._world.loop.now(), self._world.model
+        if now >= model.away_until or not self._patience or self._is_disturbed():
+            return
+        if model.away_since != self._away_since:
+            self._away_since = model.away_since
+            self._began.clear()
+            self._calls.clear()
+        key = task_key, retries
+        self._calls[key] += 1
+        self._judged[CALLS_JUDGED] += 1
+        seconds = now - self._began.setdefault(key, now)
+        most = self._out_most * lanes_for(chunks) + probes_most(seconds)
+        if self._calls[key] > most:
+            raise InvariantBroken(
+                f"{task_key}: {self._calls[key]} calls in {seconds:.0f} s to a model that is away, {most} may be made"
+            )
+        if seconds > self._patience + limits.AWAY_SECONDS_MOST:
+            raise InvariantBroken(
+                f"{task_key}: waits for a model after {seconds:.0f} s, has patience for {self._patience}"
+            )
+
+    def _is_disturbed(self) -> bool:
+        """Whether a worker may have died or stood still since the model went away, or shortly before."""
+        since = self._world.model.away_since - UNDISTURBED_SECONDS
+        tallies = self._world.faults.tallies
+        return self._world.deployed_at >= since or any(tallies[name].last_at >= since for name in CRASHES)

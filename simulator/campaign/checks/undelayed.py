@@ -1,0 +1,149 @@
+"""No task waits for another tenant's trouble: while a run works on it, a call of it is out except for moments.
+
+Runs beside trouble are judged: calls of another tenant failed recently, and none of the run's own tenant failed. How
+long a message waits for a consumer, or a task of the direct route for cron, depends on the platform's concurrency and
+is not judged. An object must begin soon, since it serves only its own task. `campaign/load/neighbours.py` compares
+whole times.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from simulator.campaign.checks.client_promises import tag_of
+from simulator.campaign.checks.disturbances import CRASHES
+from simulator.campaign.subject.row_changes import InvariantBroken
+from simulator.engine.fault_kinds import KINDS
+from simulator.platform.binding_port import Reply
+from src.core import limits
+from src.core.ids import TaskKey, split_task_key, task_key_of
+from src.core.task import Route
+from src.inference.protocol import ModelCall
+
+if TYPE_CHECKING:
+    from simulator.campaign.checks.invariants import Invariants
+    from simulator.platform.world import World
+
+LATE_SECONDS_MOST = 2.0  # in addition to one probe
+RUNS_JUDGED = "runs beside another tenant's trouble"
+RUNS_EXCUSED = f"{RUNS_JUDGED}, excused for trouble of their own or of the platform"
+STARTS_JUDGED = "tasks that objects began beside another tenant's trouble"
+STARTS_EXCUSED = f"{STARTS_JUDGED}, or others did, excused for what they may have waited for"
+# Faults on a task's way to its host: messages, sends, alarms, triggers, and the clock by which an object sets its
+# alarm.
+_ON_THE_WAY = frozenset(kind.name for kind in KINDS.values() if kind.number in {1, 2, 4, 5, 6, 11, 13, 24})
+_MARKS = ('"event":"accepted"', '"event":"claimed"', '"event":"run_ended"', '"delay_seconds"')
+
+
+@dataclass(slots=True)
+class _Run:
+    """A run that has not ended: how many of its calls are out, since when none is, and the longest such time so far."""
+
+    since: float
+    out: int = 0
+    longest: float = 0.0
+
+    def pause(self, now: float) -> float:
+        """Return for how long it has had no call out."""
+        return 0.0 if self.out else now - self.since
+
+
+class Undelayed:
+    """The runs of one world, and when a call of each tenant last failed."""
+
+    def __init__(self, world: World, invariants: Invariants) -> None:
+        self._world = world
+        self._invariants = invariants
+        self._runs: dict[TaskKey, _Run] = {}
+        self._accepted: dict[TaskKey, float] = {}
+        self._failed: dict[str, float] = {}
+        self._probe_seconds = world.model.seconds[1]
+        self._serve = world.model.serve
+        world.model.serve = self._served  # type: ignore[method-assign]
+        app: Any = world.app  # the world accepts any app
+        others = app.hears
+
+        def hears(line: str) -> None:
+            others(line)
+            if any(mark in line for mark in _MARKS):
+                self._hears(json.loads(line))
+
+        app.hears = hears
+
+    def _hears(self, told: dict[str, Any]) -> None:
+        """Take one line of the Worker's log."""
+        task_key, now = task_key_of(told["tenant"], told["task"]), self._world.loop.now()
+        if told["event"] == "accepted":
+            self._accepted[task_key] = now
+        elif told["event"] == "dispatched":  # a run gives the task back for so long
+            self._judge(task_key, told["delay_seconds"])
+        elif told["event"] == "claimed":
+            self._runs[task_key] = _Run(now)
+            came_at = self._accepted.pop(task_key, None)
+            if came_at is not None and told["fence"] == 1:  # it may begin before the log line of its acceptance
+                self._judge_start(task_key, told["route"], now - came_at)
+        elif told["event"] == "run_ended" and (run := self._runs.pop(task_key, None)) is not None:
+            self._judge(task_key, max(run.longest, run.pause(now)))
+
+    def _served(self, call: ModelCall, sender: str, reply: Reply) -> None:
+        task_key = self._invariants.born[tag_of(call)][-1]
+        run = self._runs.get(task_key)
+        if run is not None:
+            run.longest = max(run.longest, run.pause(self._world.loop.now()))
+            run.out += 1
+
+        def ended(value: object, error: BaseException | None) -> None:
+            if run is not None:
+                run.out -= 1
+                run.since = self._world.loop.now()
+            if error is not None:
+                self._failed[split_task_key(task_key)[0]] = self._world.loop.now()
+            reply(value, error)
+
+        self._serve(call, sender, ended)
+
+    def _judge(self, task_key: TaskKey, pause: float) -> None:
+        """Judge a run by its longest time without a call, or by the delay after which its task is sent again."""
+        if not self._is_beside_trouble(task_key):
+            return
+        excused = self._is_excused(task_key)
+        self._invariants.judged[RUNS_EXCUSED if excused else RUNS_JUDGED] += 1
+        if not excused and pause > LATE_SECONDS_MOST + self._probe_seconds:
+            self._break(f"{task_key}: made no call for {pause:.1f} s, beside another tenant's trouble")
+
+    def _judge_start(self, task_key: TaskKey, route: str, waited: float) -> None:
+        """Judge how soon a task's first claim comes."""
+        if not self._is_beside_trouble(task_key):
+            return
+        waits = route != Route.DURABLE_OBJECT or "MAX_OBJECTS_AT_WORK" in self._world.variables
+        excused = waits or self._is_excused(task_key) or self._have_struck(_ON_THE_WAY)
+        self._invariants.judged[STARTS_EXCUSED if excused else STARTS_JUDGED] += 1
+        if not excused and waited > LATE_SECONDS_MOST:
+            self._break(f"{task_key}: no object began for {waited:.1f} s, beside another tenant's trouble")
+
+    def _is_beside_trouble(self, task_key: TaskKey) -> bool:
+        tenant, _ = split_task_key(task_key)
+        late = max((at for other, at in self._failed.items() if other != tenant), default=-math.inf)
+        return self._world.loop.now() - late <= limits.OTHERS_SECONDS
+
+    def _is_excused(self, task_key: TaskKey) -> bool:
+        """Whether its tenant has trouble of its own, or a fault has struck that stops workers or the database."""
+        world, (tenant, _) = self._world, split_task_key(task_key)
+        shared = world.database.line is not None
+        return self._have_struck(CRASHES) or tenant in self._failed or shared or world.deployed_at > 0
+
+    def _have_struck(self, names: Iterable[str]) -> bool:
+        return any(self._world.faults.tallies[name].fired for name in names)
+
+    def _break(self, what: str) -> None:
+        """Report a broken promise from outside, since in the isolate the Worker would catch it."""
+        loop = self._world.loop
+        loop.call_soon(_raise, InvariantBroken(what), context=loop.outside)
+
+
+def _raise(error: InvariantBroken) -> None:
+    raise error

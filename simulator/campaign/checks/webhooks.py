@@ -1,0 +1,220 @@
+"""Promises of webhooks: endpoints hear of each end that they want to hear of, and of no end that did not happen.
+
+The check has its own account of the ends. It reads the tables after each write, and sees each message that reaches a
+receiver.
+"""
+
+import asyncio
+import json
+from collections import Counter
+from random import Random
+from typing import Any, NamedTuple
+
+from simulator.campaign.clients import tenants
+from simulator.campaign.clients.clients import Clients
+from simulator.campaign.subject.adapter import ClientRequest
+from simulator.campaign.subject.receivers import Message, Receivers
+from simulator.campaign.subject.row_changes import InvariantBroken
+from simulator.platform.world import World
+from src.core import limits
+from src.core.ids import TaskKey, split_task_key
+from src.core.tenants import LOCAL
+from src.core.webhooks import DeliveryKey, DeliveryOutcome, EndpointKey, Event, endpoint_id, endpoint_key_of
+
+SENT_SECONDS_MOST = 3_600  # after the last fault nothing is left to send: the longest pause and the longest wait
+_ENDED = (
+    "SELECT id, generation, status, finished_at, response IS NOT NULL, truncated > 0 FROM tasks "
+    "WHERE finished_at IS NOT NULL"
+)
+_THERE = "SELECT 1 FROM tasks WHERE id = ?"
+_ENDPOINTS = "SELECT id, event_types, disabled_at, url FROM webhook_endpoints"
+_DELIVERIES = (
+    "SELECT task_id, generation, endpoint_id, event, state, outcome, fence, due_at, begun_at, ended_at "
+    "FROM webhook_deliveries"
+)
+
+
+class _End(NamedTuple):
+    """An end of a task, and when it happened (milliseconds since the epoch).
+
+    `response`: the task came through `/v1`.
+    """
+
+    task_key: TaskKey
+    generation: int
+    status: str
+    finished_at: int
+    response: int
+    cut_off: int
+
+    @property
+    def event(self) -> str:
+        """The event that endpoints receive for it."""
+        if not self.response:
+            return f"task.{self.status}"
+        return f"response.{'incomplete' if self.cut_off and self.status == 'completed' else self.status}"
+
+    @property
+    def told_id(self) -> str:
+        """The id by which they know the task."""
+        _, task_id = split_task_key(self.task_key)
+        return f"resp_{task_id}" if self.response else task_id
+
+
+class Webhooks:
+    """The endpoints of one world, and what they received."""
+
+    def __init__(self, world: World, clients: Clients, rng: Random) -> None:
+        self._world = world
+        self._clients = clients
+        self._rng = rng
+        self.receivers = Receivers(world)
+        self.receivers.arriving = self._arriving
+        self._connection = world.database.connection
+        self._ends: dict[tuple[TaskKey, int], _End] = {}
+        self._there_until: dict[str, float] = {}  # endpoints by URL, and when they were last seen
+        self._last: dict[str, Message] = {}  # of each delivery, by id
+        self._held: dict[tuple[str, int, str], tuple[int, int]] = {}  # fence and time of each delivery
+        self._owed: set[tuple[str, int, str]] = set()  # deliveries that must be on record as long as their task is
+        self._keys = [key for tenant in (LOCAL, *tenants.TENANTS) for key in self._install(tenant)]
+        self.taken: set[str] = set()
+        self.judged: Counter[str] = Counter()
+        world.database.observers.append(self._look)
+
+    def _install(self, tenant: str) -> list[EndpointKey]:
+        """Write a tenant's endpoints: one or two. The second one does not want all events."""
+        made = []
+        for number in range(self._rng.choice((1, 1, 2))):
+            key = endpoint_key_of(tenant, f"we_{number:024x}")
+            events = [event for event in Event if not number or self._rng.random() < 0.5] or [Event.TASK_FAILED]
+            values = (key, "x", f"https://{tenant}-{number}.example.com/", json.dumps(events), 0, 0)
+            self._connection.execute(
+                "INSERT INTO webhook_endpoints (id, name, url, event_types, created_at, updated_at) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                values,
+            )
+            made.append(key)
+        return made
+
+    async def meddle(self, *, keyed: bool) -> None:
+        """In some runs, let an operator delete an endpoint, trying until it succeeds."""
+        if self._rng.random() < 0.7:
+            return
+        await asyncio.sleep(self._rng.uniform(0, 30))
+        # Without keys every request belongs to the one tenant, `local`.
+        key = self._rng.choice([one for one in self._keys if keyed or one.startswith(f"{LOCAL}:")])
+        path = f"/v1/webhook_endpoints/{endpoint_id(key)}"
+        headers = tenants.headers(key.partition(":")[0])
+        for _ in range(3):
+            reply = await self._clients.fetch(ClientRequest("DELETE", path, headers=headers))
+            if reply is not None and reply.status in {200, 401, 404}:
+                return
+
+    # --- after each write -------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """Check that each end has its deliveries once it is in the database, and that no other delivery exists."""
+        rows = self._connection.execute(_DELIVERIES).fetchall()
+        known = {(task_key, generation, endpoint) for task_key, generation, endpoint, *_ in rows}
+        endpoints = self._connection.execute(_ENDPOINTS).fetchall()
+        self._there_until |= {url: self._world.loop.now() for *_, disabled, url in endpoints if disabled is None}
+        for values in self._connection.execute(_ENDED).fetchall():
+            end = _End(*values)
+            if (end.task_key, end.generation) in self._ends:
+                continue
+            self._ends[end.task_key, end.generation] = end
+            for endpoint, events, disabled, _ in endpoints:
+                if disabled is not None or not endpoint.startswith(f"{end.task_key.partition(':')[0]}:"):
+                    continue
+                wanted = end.event in json.loads(events)
+                if wanted != ((end.task_key, end.generation, endpoint) in known):
+                    raise InvariantBroken(f"{end.task_key}: {end.event}, and the outbox has it not as {endpoint} asks")
+        for task_key, generation, _, event, *_ in rows:
+            ended = self._ends.get((task_key, generation))
+            if ended is None or event != ended.event:
+                raise InvariantBroken(f"{task_key}: a delivery says {event} of generation {generation}: {ended}")
+        self._look_for_lost(known)
+        self._look_at_claims(rows)
+
+    def _look_for_lost(self, known: set[tuple[str, int, str]]) -> None:
+        """Check that a delivery that was once in the outbox stays on record until its task is erased."""
+        self._owed |= known
+        for key in self._owed - known:
+            if self._connection.execute(_THERE, key[:1]).fetchone() is not None:
+                raise InvariantBroken(f"{key} was in the outbox and is lost, and its task is there")
+            self._owed.discard(key)
+
+    def _look_at_claims(self, rows: list[tuple[Any, ...]]) -> None:
+        """Check that a delivery is not claimed before its time, while another sender has it or it waits."""
+        now_ms, before = self._world.database.now_ms(), self._held
+        self._held = {tuple(row[:3]): row[6:8] for row in rows}
+        for key, (fence, _) in self._held.items():
+            was, due_at = before.get(key, (fence, 0))
+            if fence > was and due_at > now_ms:
+                raise InvariantBroken(f"{key} was taken on {due_at - now_ms} ms before its time")
+
+    # --- each message -----------------------------------------------------------------------------------
+
+    def _arriving(self, message: Message) -> None:
+        told = json.loads(message.body)
+        ends = [end for end in self._ends.values() if self._is_of(message.id, end)]
+        wanted = (ends[0].event, ends[0].told_id) if ends else ()
+        if wanted != (told["type"], told["data"]["id"]) or message.id != told["id"]:
+            raise InvariantBroken(f"{message.id} tells of {told['type']}, an end that did not happen")
+        if message.at - self._there_until.get(message.url, -1e9) > limits.DELIVERY_HELD_SECONDS:
+            raise InvariantBroken(f"{message.id} was sent to an endpoint that has been gone for a minute")
+        before = self._last.get(message.id)
+        jumped = self._world.faults.tallies["clock_jumped"].fired
+        if before is not None and message.at < before.until and not jumped:
+            raise InvariantBroken(f"{message.id} was sent by two at once")
+        if not jumped:
+            self._check_held(message.id)
+        self._last[message.id] = message
+        if message.taken:
+            self.taken.add(message.id)
+
+    def _check_held(self, message_id: str) -> None:
+        """Check that a delivery's sender has claimed it, and that the claim is still valid."""
+        now_ms = self._world.database.now_ms()
+        for task_key, generation, endpoint, _, state, outcome, _, due_at, _, ended_at in self._connection.execute(
+            _DELIVERIES
+        ):
+            if DeliveryKey(task_key, generation, endpoint, ended_at).id != message_id:
+                continue
+            if outcome == "delivered" or (state and due_at <= now_ms):
+                raise InvariantBroken(f"{message_id} was sent by somebody whose time for it was over")
+
+    def _is_of(self, message_id: str, end: _End) -> bool:
+        named = (DeliveryKey(end.task_key, end.generation, key, end.finished_at) for key in self._keys)
+        return any(key.id == message_id for key in named)
+
+    # --- at the end -------------------------------------------------------------------------------------
+
+    async def all_sent(self) -> None:
+        """Once faults have stopped, wait until nothing is left to send. Raises InvariantBroken if it takes long."""
+        deadline = self._world.loop.now() + SENT_SECONDS_MOST
+        while left := [row for row in self._connection.execute(_DELIVERIES).fetchall() if row[4] != 0]:
+            if self._world.loop.now() > deadline:
+                raise InvariantBroken(f"not told {SENT_SECONDS_MOST} s after the last fault: {left[0]}")
+            await asyncio.sleep(10)
+        self.check()
+
+    def check(self) -> None:
+        """Check how each delivery ended: it was accepted, its endpoint is gone, or it failed for a day."""
+        rows = self._connection.execute(_DELIVERIES).fetchall()
+        self._look_for_lost({tuple(row[:3]) for row in rows})
+        for task_key, generation, endpoint, _, _, outcome, _, _, begun_at, ended_at in rows:
+            message_id = DeliveryKey(task_key, generation, endpoint, ended_at).id
+            self.judged[f"deliveries {outcome}"] += 1
+            if outcome not in tuple(DeliveryOutcome):
+                raise InvariantBroken(f"{message_id} has ended as {outcome}")
+            if outcome == "delivered" and message_id not in self.taken:
+                raise InvariantBroken(f"{message_id} counts as delivered, and nobody took it")
+            age_ms = self._world.database.now_ms() - begun_at
+            if outcome == "exhausted" and age_ms < 1000 * limits.DELIVERY_SECONDS_MOST:
+                raise InvariantBroken(f"{message_id} was given up before a day was over")
+            gone = self._connection.execute(
+                "SELECT 1 FROM webhook_endpoints WHERE id = ? AND disabled_at IS NULL", (endpoint,)
+            ).fetchone()
+            if outcome == "gone" and gone is not None:
+                raise InvariantBroken(f"{message_id} was given up, and its endpoint is there")

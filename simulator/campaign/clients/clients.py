@@ -1,0 +1,183 @@
+"""The clients of a run: each submits its task, asks again if no answer comes, and does what its workload says."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from simulator.campaign.clients import responses, tenants
+from simulator.campaign.clients.followers import FOLLOWED_SECONDS_MOST, Follower
+from simulator.campaign.clients.request_limit import STATUS_PATHS, is_refusal
+from simulator.campaign.clients.response_followers import ResponseFollower
+from simulator.campaign.clients.workload import TaskSpec
+from simulator.campaign.subject.adapter import ClientRequest
+from simulator.campaign.subject.row_changes import InvariantBroken
+from simulator.platform.world import ClientError, World
+from src.core.ids import TaskKey, split_task_key
+from src.http.base.messages import Reply
+
+PATIENCE_SECONDS = 60  # of a client with one request
+SUBMITS_MOST = 3
+LONG_POLL_SECONDS = 25.0
+POLLED_SECONDS_MOST = 7_200  # until a task has ended that is polled all the time
+type Sendings = Callable[[int], ClientRequest]  # by how many sendings came before
+REFUSALS_MOST = 5  # of one request by the limit of requests; then its client gives up
+
+
+class Clients:
+    """All clients of one world. `new_tag` makes the name by which the model knows the next request."""
+
+    def __init__(self, world: World, rng: Random, new_tag: Callable[[], str]) -> None:
+        self.answered: set[TaskKey] = set()  # tasks for which a client got a 202
+        self.responses: set[TaskKey] = set()  # those of them that came through `/v1`
+        self.gave_up = False  # some client, at the limit of requests
+        self.interfered = False  # some client, with a task's work
+        self.followers: list[Follower] = []
+        self._world = world
+        self._rng = rng
+        self._new_tag = new_tag
+
+    async def fetch(self, request: ClientRequest) -> Reply | None:
+        """Send a request, again after a refusal by the limit of requests. None if there is no answer."""
+        for _ in range(REFUSALS_MOST):
+            reply = await self._fetch_once(request)
+            if reply is None or not is_refusal(reply):
+                return reply
+            await asyncio.sleep(int(reply.headers["Retry-After"]))
+        self.gave_up = True
+        return reply
+
+    async def _fetch_once(self, request: ClientRequest) -> Reply | None:
+        """Send a request. None if no answer comes within a client's patience."""
+        asked = asyncio.ensure_future(self._world.fetch(request))
+        asked.add_done_callback(look_at_error)
+        done, _ = await asyncio.wait({asked}, timeout=PATIENCE_SECONDS)
+        if not done or isinstance(asked.exception(), ClientError):
+            return None
+        reply: Reply = asked.result()
+        if reply.status == 500:
+            raise InvariantBroken(f"{request.method} {request.url} was answered with {reply.body}")
+        return reply
+
+    async def play(self, spec: TaskSpec) -> None:
+        """Submit, again if no answer comes. Then do what the client does."""
+        await asyncio.sleep(spec.at)
+        request = self._sendings(spec)
+        twin = asyncio.ensure_future(self._submit(spec, request)) if spec.twin else None
+        task_key = await self._submit(spec, request)
+        if twin is not None:
+            task_key = await twin or task_key
+        if spec.other:
+            other = self._other(spec, request(0))
+            await self._submit(spec, lambda _count: other, attempts=2)
+        if task_key is None:
+            return
+        kinds = (ResponseFollower if spec.response else Follower, Follower)
+        following = [asyncio.ensure_future(self._follow(kind, task_key)) for kind in kinds[: spec.followed]]
+        started = self._world.loop.now()
+        for after, action in spec.actions:
+            await asyncio.sleep(max(0.0, started + after - self._world.loop.now()))
+            await self.act(action, task_key)
+        if spec.polled is not None:
+            await self._see_it_end(task_key, spec.polled)
+        await asyncio.gather(*following)
+
+    async def _follow(self, kind: type[Follower], task_key: TaskKey) -> None:
+        """Follow a task by its events, for a while."""
+        follower = kind(self._world, self.fetch, task_key)
+        self.followers.append(follower)
+        await follower.follow(FOLLOWED_SECONDS_MOST)
+
+    async def _see_it_end(self, task_key: TaskKey, wait_seconds: float) -> None:
+        """Poll until the task has ended or is gone. Raises InvariantBroken if it takes too long.
+
+        A client that has waited in vain for half of the time uses longer polls: if each database answer takes a second,
+        a poll of three seconds ends before it could start a merge call.
+        """
+        tenant, task_id = split_task_key(task_key)
+        began = self._world.loop.now()
+        while True:
+            held = wait_seconds if self._world.loop.now() - began < POLLED_SECONDS_MOST / 2 else LONG_POLL_SECONDS
+            path = f"/api/tasks/{task_id}?wait={held}"
+            reply = await self.fetch(ClientRequest("GET", path, headers=tenants.headers(tenant)))
+            if reply is not None and (
+                reply.status == 404 or (reply.status == 200 and json.loads(reply.body)["terminal"])
+            ):
+                return
+            if self._world.loop.now() - began > POLLED_SECONDS_MOST:
+                raise InvariantBroken(f"{task_key} has not ended, though it was polled for {POLLED_SECONDS_MOST} s")
+            await asyncio.sleep(1 if reply is None else int(reply.headers.get("Retry-After", 1)))
+
+    async def _submit(self, spec: TaskSpec, request: Sendings, attempts: int = SUBMITS_MOST) -> TaskKey | None:
+        """Submit until a final answer comes. Returns the task's key, None if there is no task."""
+        for count in range(attempts):
+            if count and spec.response:
+                await asyncio.sleep(responses.PAUSE_SECONDS)
+            reply = await self.fetch(request(count))
+            if reply is None or reply.status == 503:
+                continue
+            if reply.status != (200 if spec.response else 202):
+                return None
+            task_key = responses.key_of(spec.tenant, json.loads(reply.body)["id"])
+            self.answered.add(task_key)
+            if spec.response:
+                self.responses.add(task_key)
+            return task_key
+        return None
+
+    def _sendings(self, spec: TaskSpec) -> Sendings:
+        """The client's requests: with a key each is the same, without a key each has a tag of its own."""
+        if spec.response:
+            return responses.sendings(spec, self._new_tag)
+        headers = tenants.headers(spec.tenant)
+        if not spec.idempotent:
+            request = ClientRequest("POST", "/api/tasks", lambda: spec.body(self._new_tag()), headers)
+            return lambda _count: request
+        body = spec.body(self._new_tag())
+        keyed = ClientRequest(
+            "POST", "/api/tasks", lambda: body, headers | {"idempotency-key": f"key-{body['instructions']}"}
+        )
+        return lambda _count: keyed
+
+    def _other(self, spec: TaskSpec, request: ClientRequest) -> ClientRequest:
+        """Make another request with the same key, a different one each time."""
+        if spec.response:
+            return ClientRequest("POST", responses.PATH, lambda: responses.body(spec, self._new_tag()), request.headers)
+        return ClientRequest("POST", "/api/tasks", lambda: spec.body(self._new_tag()), request.headers)
+
+    async def act(self, action: str, task_key: TaskKey) -> Reply | None:
+        """Let a client do something to a task."""
+        tenant, task_id = split_task_key(task_key)
+        path, headers = f"/api/tasks/{task_id}", tenants.headers(tenant)
+        if action == "intrude":
+            return await self._intrude(tenant, path)
+        own = responses.path_of(task_key) if task_key in self.responses else path
+        if action in {"cancel", "retry"}:
+            self.interfered = True
+            whose = own if action == "cancel" else path  # `/v1` has no retry
+            return await self.fetch(ClientRequest("POST", f"{whose}/{action}", headers=headers))
+        if action == "delete":
+            self.interfered = True
+            return await self.fetch(ClientRequest("DELETE", own, headers=headers))
+        status = self._rng.choice(STATUS_PATHS) if action == "status" else ""
+        poll = f"{path}?wait=3" if own is path else own
+        paths = {"poll": poll, "chunks": f"{path}/chunks", "list": "/api/tasks?limit=3", "status": status}
+        return await self.fetch(ClientRequest("GET", paths[action], headers=headers))
+
+    async def _intrude(self, tenant: str, path: str) -> Reply | None:
+        """Let another tenant try something on the task, which must not exist for it."""
+        others = [other for other in tenants.TENANTS if other != tenant]
+        method, path = self._rng.choice(
+            (("GET", path), ("POST", f"{path}/cancel"), ("POST", f"{path}/retry"), ("DELETE", path))
+        )
+        reply = await self.fetch(ClientRequest(method, path, headers=tenants.headers(others[0])))
+        if reply is not None and reply.status not in {404, 503} and not is_refusal(reply):
+            raise InvariantBroken(f"{method} {path} by another tenant was answered with {reply.status}")
+        return reply
+
+
+def look_at_error(future: asyncio.Future[Any]) -> None:
+    """Retrieve the error of a future that no code may await any more, so that asyncio does not report it."""
+    if not future.cancelled():
+        future.exception()

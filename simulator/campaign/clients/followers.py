@@ -1,0 +1,123 @@
+"""Clients that follow a task by its events, and return whenever their stream is cut off.
+
+Whatever happens to task and stream, three things must be true. Chunks come in the order of the text, none twice and
+none left out. An id has one event. At the end, what came is what the API shows.
+"""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+
+from simulator.campaign.clients import tenants
+from simulator.campaign.subject.adapter import ClientRequest, StreamedReply
+from simulator.campaign.subject.row_changes import InvariantBroken
+from simulator.engine.fault_kinds import STREAM_CUT
+from simulator.platform.binding_port import JsError
+from simulator.platform.streams import IdentityTransformStream
+from simulator.platform.world import World
+from src.core.ids import TaskKey, split_task_key
+from src.http.base.messages import Reply
+
+FOLLOWED_SECONDS_MOST = 300.0  # while faults last
+ENDED_SECONDS_MOST = 600.0  # after the last fault, for a task that has ended
+SILENT_SECONDS = 20.0  # a comment comes every 15 s at most, unless the database stands still
+PAUSE_SECONDS = 1.0
+
+Fetch = Callable[[ClientRequest], Awaitable[Reply | None]]
+
+
+class Follower:
+    """One client of one task. `last` is the id of the last event that came; `outputs` are the chunks' outputs."""
+
+    def __init__(self, world: World, fetch: Fetch, task_key: TaskKey) -> None:
+        self.task_key = task_key
+        self.outputs: list[str] = []
+        self.cuts = 0
+        self.gone = False
+        self._world = world
+        self._fetch = fetch
+        self._tenant, task_id = split_task_key(task_key)
+        self._path = f"/api/tasks/{task_id}"
+        self._last = ""
+        self._seen: dict[str, str] = {}
+        self._ended = False
+
+    async def follow(self, seconds: float) -> None:
+        """Follow the task until it has ended or is gone, or for so long."""
+        until = self._world.loop.now() + seconds
+        self._ended = False
+        while not (self._ended or self.gone) and self._world.loop.now() < until:
+            reply = await self._fetch(self._request())
+            if reply is not None and reply.status == 404:
+                self.gone = True
+            elif reply is not None and reply.status in {400, 422}:
+                raise InvariantBroken(f"{self.task_key}: its stream does not go on: {reply.body}")
+            elif reply is not None and isinstance(reply, StreamedReply):
+                await self._read(reply.stream)
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    def _request(self) -> ClientRequest:
+        """Make the request for the stream, from after the last event that came."""
+        headers = tenants.headers(self._tenant) | ({"last-event-id": self._last} if self._last else {})
+        return ClientRequest("GET", f"{self._path}/events", headers=headers)
+
+    async def _read(self, stream: IdentityTransformStream) -> None:
+        """Take events until the stream ends or is cut off."""
+        text = ""
+        try:
+            async with aclosing(stream.pieces(SILENT_SECONDS)) as pieces:
+                async for piece in pieces:
+                    text += piece.decode()
+                    *whole, text = text.split("\n\n")
+                    for event in whole:
+                        self._take(event)
+                        if self._world.faults.fires(STREAM_CUT, "client"):
+                            self.cuts += 1
+                            return
+        except JsError:
+            return
+        finally:
+            stream.leave()
+
+    def _take(self, event: str) -> None:
+        lines = dict(line.partition(": ")[::2] for line in event.split("\n"))
+        if "id" in lines:
+            self._numbered(lines["event"], lines["id"], lines["data"])
+        elif lines.get("event") == "end":
+            self._ended = True
+
+    def _numbered(self, name: str, event_id: str, told: str) -> None:
+        if event_id in self._seen:
+            raise InvariantBroken(f"{self.task_key}: event {event_id} came twice, as {self._seen[event_id]} and {told}")
+        rank = [int(part) for part in event_id.split("-")]
+        if self._last and rank <= [int(part) for part in self._last.split("-")]:
+            raise InvariantBroken(f"{self.task_key}: event {event_id} came behind {self._last}")
+        self._seen[event_id], self._last = told, event_id
+        if name == "chunk":
+            chunk = json.loads(told)
+            if chunk["index"] != len(self.outputs):
+                raise InvariantBroken(f"{self.task_key}: chunk {chunk['index']} came in place of {len(self.outputs)}")
+            self.outputs.append(chunk["output"])
+
+    async def see_the_end(self) -> None:
+        """Once all is quiet, check that the end comes and that what came is what the API shows."""
+        await self.follow(ENDED_SECONDS_MOST)
+        if self.gone:
+            return
+        if not self._ended:
+            raise InvariantBroken(f"{self.task_key} has ended, and no stream says so")
+        query = ClientRequest("GET", f"{self._path}/chunks", headers=tenants.headers(self._tenant))
+        reply = await self._fetch(query)
+        if reply is None or reply.status != 200:  # an isolate stands still, or the task is erased by now
+            return
+        shown = {chunk["index"]: chunk["output"] for chunk in json.loads(reply.body)["chunks"]}
+        ready = next(index for index in range(len(shown) + 1) if shown.get(index) is None)
+        wanted = [shown[index] for index in range(ready)]
+        # Outputs that a cancelled task's worker had paid for may be recorded after clients saw its end.
+        if self.outputs != wanted[: len(self.outputs)] or (not self._was_stopped and len(self.outputs) < ready):
+            raise InvariantBroken(f"{self.task_key}: its stream told {self.outputs}, and its chunks are {wanted}")
+
+    @property
+    def _was_stopped(self) -> bool:
+        return any('"cancelled"' in told or '"failed"' in told for told in list(self._seen.values())[-1:])

@@ -1,0 +1,54 @@
+"""The operators of a run: the deployments of its workload, and trouble that only people make."""
+
+import asyncio
+from random import Random
+
+from simulator.campaign.clients.clients import Clients
+from simulator.campaign.clients.workload import ACTIONS, DEPLOYMENTS, Change, Workload
+from simulator.campaign.subject.small_limits import variables
+from simulator.platform.world import World
+
+
+class Operators:
+    """The operator who deploys in one world."""
+
+    def __init__(self, world: World, workload: Workload, rng: Random, clients: Clients) -> None:
+        self.interfered = False  # by a change of deployment
+        self._world = world
+        self._workload = workload
+        self._rng = rng
+        self._clients = clients
+
+    async def change(self, change: Change) -> None:
+        """Put another deployment in place."""
+        await asyncio.sleep(change.at)
+        self.interfered = True
+        self._world.variables = self._variables(change.concurrency)
+        if change.restart:
+            self._world.deployment = change.deployment
+            self._world.restart(lose_queue=change.lose_queue)
+        else:
+            self._world.deploy(change.deployment, lose_queue=change.lose_queue, kill=change.kill)
+
+    async def trouble(self) -> None:
+        """Offer the faults that only users and operators cause, from time to time while faults last."""
+        world, rng, clients = self._world, self._rng, self._clients
+        while world.faults.active:
+            await asyncio.sleep(rng.uniform(0.5, 6))
+            if world.faults.fires("upgraded", "operator"):
+                world.variables = self._variables(rng.choice((1, 3, 6)))
+                world.deploy(rng.choice((world.deployment, *DEPLOYMENTS)), kill=rng.random() < 0.5)
+            if clients.answered and world.faults.fires("user_raced", "client"):
+                task_key = rng.choice(sorted(clients.answered))
+                both = [clients.act(rng.choice(ACTIONS[:3]), task_key) for _ in range(rng.choice((1, 1, 2)))]
+                await asyncio.gather(*both)
+
+    def _variables(self, concurrency: int = 3) -> dict[str, str]:
+        workload = self._workload
+        chosen = variables(
+            plan=workload.plan,
+            concurrency=concurrency,
+            retention_days=workload.retention_days,
+            keyed=workload.keyed,
+        )
+        return chosen | workload.variables

@@ -1,0 +1,57 @@
+"""Clients of `/v1/responses` that behave like OpenAI's SDKs: without an answer they send again, with a count."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from simulator.campaign.clients import tenants
+from simulator.campaign.clients.workload import TaskSpec
+from simulator.campaign.subject.adapter import ClientRequest
+from src.core.ids import TaskKey, split_task_key, task_key_of
+
+PATH = "/v1/responses"
+PAUSE_SECONDS = 0.4  # the least that the SDKs wait before they send again
+_PREFIX = "resp_"
+_COUNT = "x-stainless-retry-count"
+
+
+def body(spec: TaskSpec, tag: str) -> dict[str, Any]:
+    """The request of a task in OpenAI's form."""
+    native = spec.body(tag)
+    given = {name: native.pop(name) for name in ("input", "instructions")}
+    own = native | {"reduce": "concat" if spec.reduce == "none" else spec.reduce}
+    return {"background": True, **given, "onceover": own}
+
+
+def sendings(spec: TaskSpec, new_tag: Callable[[], str]) -> Callable[[int], ClientRequest]:
+    """Return the request of each sending, by how many came before it: one wish, named by one tag.
+
+    With a key all are the same. Without one each has its count. If the network repeats a sending with the same count,
+    the repeat counts as a wish of its own.
+    """
+    wish, headers = body(spec, new_tag()), tenants.headers(spec.tenant)
+    if spec.idempotent:
+        keyed = headers | {"idempotency-key": f"key-{wish['instructions']}"}
+        return lambda _count: ClientRequest("POST", PATH, lambda: wish, keyed)
+
+    def sending(count: int) -> ClientRequest:
+        first = iter([wish])
+        counted = headers | {_COUNT: str(count)}
+        return ClientRequest("POST", PATH, lambda: next(first, None) or body(spec, new_tag()), counted)
+
+    return sending
+
+
+def count_of(headers: Mapping[str, str]) -> int:
+    """How many sendings came before this one, by its headers."""
+    return int(headers.get(_COUNT, 0))
+
+
+def path_of(task_key: TaskKey) -> str:
+    """The path of a response."""
+    _, task_id = split_task_key(task_key)
+    return f"{PATH}/{_PREFIX}{task_id}"
+
+
+def key_of(tenant: str, told_id: str) -> TaskKey:
+    """The key of a task, from the id of either API."""
+    return task_key_of(tenant, told_id.removeprefix(_PREFIX))

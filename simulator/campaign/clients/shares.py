@@ -1,0 +1,77 @@
+"""What only a share of the schedules has: endpoints of webhooks, tasks from `/v1`, one tenant in trouble.
+
+Each is drawn from a stream of its own, so that schedules without it stay the same.
+"""
+
+from dataclasses import replace
+from random import Random
+
+from simulator.campaign.clients.tenants import CROWD, TENANTS
+from simulator.campaign.clients.workload import PATIENCE, TaskSpec, Workload, draw
+
+HOOKED_SHARE = 0.12
+RESPONSES_SHARE = 0.12
+CLOCKS_AGREE_SHARE = 0.75  # of the schedules with responses
+BESIDE_SHARE = 0.06  # of those that draw their profile
+CROWD_TASKS = 200
+CROWD_SECONDS = 60.0  # in which they all come
+# By profile: the share of schedules in which the model is away and nothing else disturbs the workers.
+ALONE_SHARE = {"swarm": 0.05, "everything": 0.05, "away": 0.25}
+WEBHOOK_KEY = "simulated-key-of-32-characters-or-more"
+_LIMITS = ("MAX_TASKS_IN_FLIGHT", "MAX_CHARACTERS_PER_DAY")
+
+
+def hooked(workload: Workload) -> Workload:
+    """Give each tenant endpoints for webhooks."""
+    return replace(workload, webhooks=True, variables=workload.variables | {"WEBHOOK_KEY": WEBHOOK_KEY})
+
+
+def some_hooked(workload: Workload, rng: Random) -> Workload:
+    """Do the same in some runs."""
+    return hooked(workload) if rng.random() < HOOKED_SHARE else workload
+
+
+def undisturbed(workload: Workload) -> Workload:
+    """Have no deployments, let tasks bear a model that is away, and let faults last until it is back."""
+    variables = workload.variables | {PATIENCE: "3600"}
+    return replace(workload, changes=(), last=workload.first, variables=variables, sits_out=True)
+
+
+def beside(workload: Workload, rng: Random) -> Workload:
+    """Give one tenant tasks with a chunk that always fails, and the other one sound tasks, which come later."""
+    half = -(-len(workload.tasks) // 2)
+    tasks = [replace(spec, tenant=TENANTS[0], poisoned=True) for spec in workload.tasks[:half]]
+    later = [(spec, rng.uniform(3, 60)) for spec in workload.tasks[half:]]
+    tasks += [replace(spec, at=at, tenant=TENANTS[1], refused=False) for spec, at in later]
+    return replace(undisturbed(workload), tasks=tuple(tasks))
+
+
+def crowded(workload: Workload, rng: Random) -> Workload:
+    """Let 200 tasks of four tenants come within a minute. Most are one tenant's, and some of those are poisoned.
+
+    Slices keep their usual length. With slices of five seconds, each pause of a poisoned chunk would end its run and
+    cost the writes of another run.
+    """
+    drawn = [spec for _ in range(CROWD_TASKS // 2) for spec in draw(rng).tasks][:CROWD_TASKS]
+    tasks = []
+    for spec in drawn:
+        tenant = rng.choice((*CROWD, *CROWD[:1] * 6))
+        poisoned = tenant == CROWD[0] and rng.random() < 0.3
+        tasks.append(replace(spec, at=rng.uniform(0, CROWD_SECONDS), tenant=tenant, poisoned=poisoned))
+    return replace(workload, tasks=tuple(tasks), consumers=rng.choice((4, 10, 250)), short_slices=False)
+
+
+def responded(workload: Workload, rng: Random) -> Workload:
+    """In some runs, let clients submit tasks as OpenAI's SDKs do, and follow them.
+
+    Not if tenants have limits: below `/v1` a refusal does not say which limit it was.
+    """
+    if rng.random() >= RESPONSES_SHARE or any(name in workload.variables for name in _LIMITS):
+        return workload
+    tasks = tuple(_response(spec, rng) if rng.random() < 0.7 else spec for spec in workload.tasks)
+    return replace(workload, tasks=tasks)
+
+
+def _response(spec: TaskSpec, rng: Random) -> TaskSpec:
+    cut_off = rng.random() < 0.3
+    return replace(spec, response=True, cut_off=cut_off, followed=spec.followed or rng.choice((0, 0, 1, 1, 2)))

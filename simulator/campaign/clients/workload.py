@@ -1,0 +1,294 @@
+"""What clients and operators do in a run: drawn from a seed here, from hypothesis in the property tests."""
+
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import Any, Literal
+
+from simulator.campaign.clients.tenants import TENANTS
+from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
+from simulator.platform.rate_limits import RateLimit
+from src.core.tenants import LOCAL
+
+type Action = Literal["cancel", "retry", "delete", "poll", "chunks", "list", "intrude", "status"]
+type Reduce = Literal["concat", "merge", "none"]
+
+ACTIONS: tuple[Action, ...] = ("cancel", "retry", "delete", "poll", "chunks")
+DEPLOYMENTS = (TOP, FREE, DIRECT)
+CHUNK_CHARS = 10
+PATIENCE = "MODEL_PATIENCE_SECONDS"
+SHORT_RETENTION_DAYS = 0.008  # longer than an isolate may stand still: what it sends again must find its task
+LONG_CHUNKS = 13  # with the small limits: two lanes
+SLOW_CALL_SECONDS = 50.0  # within the timeout of workloads that have slow calls
+SLOW_VARIABLES = {"AI_TIMEOUT_SECONDS": "60", "LEASE_SECONDS": "80"}
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec:
+    """One submission: when (seconds), how long, and what its client does afterwards, in seconds after the answer.
+
+    The first chunk can be special: if `refused` the model rejects it for good, if `poisoned` the model answers 500 to
+    it while faults last, if `slow` it takes SLOW_CALL_SECONDS, and if `cut_off` its output is cut off. A `response`
+    comes by `/v1/responses`, without `reduce: none`. If `idempotent`, the client sends its request again under one key
+    until it is answered; a `twin` does the same at the same time, and `other` sends other requests under the same key.
+    If `polled`, the client finally polls until the task has ended, each time for so many seconds. `followed` clients
+    follow the task by its events.
+    """
+
+    at: float
+    chunks: int
+    reduce: Reduce = "concat"
+    overlap: int = 0
+    refused: bool = False
+    slow: bool = False
+    actions: tuple[tuple[float, Action], ...] = ()
+    deadline_seconds: float | None = None
+    max_calls: int | None = None
+    idempotent: bool = False
+    twin: bool = False
+    other: bool = False
+    tenant: str = LOCAL
+    polled: float | None = None
+    followed: int = 0
+    response: bool = False
+    cut_off: bool = False
+    poisoned: bool = False
+
+    def body(self, tag: str) -> dict[str, Any]:
+        """The request's body. All tasks have similar texts; `instructions` tells them apart."""
+        marks = (("p", self.poisoned), ("x", self.refused), ("z", self.slow), ("y", self.cut_off), ("w", True))
+        first = next(letter for letter, holds in marks if holds)
+        text = "".join(f"{'w' if at else first}{at:03d} abc. " for at in range(self.chunks))
+        options = {"maxChars": CHUNK_CHARS, "overlapChars": self.overlap}
+        body = {"input": text, "instructions": tag, "reduce": self.reduce, "chunk": options}
+        terms = {"deadlineSeconds": self.deadline_seconds, "maxModelCalls": self.max_calls}
+        return body | {name: value for name, value in terms.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A deployment or, with `restart`, a SIGKILL of everything, at a moment (seconds)."""
+
+    at: float
+    deployment: Deployment
+    restart: bool = False
+    lose_queue: bool = False
+    kill: bool = False
+    concurrency: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """Everything of a run except its schedule and its faults."""
+
+    tasks: tuple[TaskSpec, ...]
+    changes: tuple[Change, ...] = ()
+    first: Deployment = TOP
+    last: Deployment = TOP
+    plan: Literal["free", "paid"] = "paid"
+    retention_days: float = 30
+    queue_mode: Literal["production", "local"] = "production"
+    batch: int = 1
+    consumers: int = 4
+    short_slices: bool = True
+    small_parts: bool = False
+    small_windows: bool = False
+    strict_gates: bool = True
+    cron: bool = True
+    queue_fate: Literal["", "send_failed", "retries_exhausted"] = ""  # a fault of the queue that never stops
+    variables: dict[str, str] = field(default_factory=dict)
+    sits_out: bool = False  # faults do not stop while the model is away
+    rate_limit: RateLimit | None = None  # of requests, if the limiter is bound
+    webhooks: bool = False  # tenants have endpoints
+    older_isolates: float = 0.0  # the share of isolates whose code does not know the newest migration
+
+    @property
+    def patience_seconds(self) -> float:
+        """How long tasks bear a model that is away."""
+        return float(self.variables.get(PATIENCE, "0"))
+
+    @property
+    def keyed(self) -> bool:
+        """Whether requests need an API key."""
+        return any(spec.tenant != LOCAL for spec in self.tasks)
+
+
+def draw(rng: Random) -> Workload:
+    """Draw a workload."""
+    long_one = rng.random() < 0.15
+    count = rng.choice((2, 3, 4, 4, 4, 5, 6))
+    tasks = tuple(_task(rng, long=long_one and at == 0) for at in range(count))
+    changes = tuple(_change(rng) for _ in range(rng.choice((0, 0, 0, 1, 1, 2))))
+    first = rng.choice((TOP, FREE) if long_one else DEPLOYMENTS)
+    return Workload(
+        tasks=tasks,
+        changes=changes,
+        first=first,
+        last=rng.choice((first, *DEPLOYMENTS)),
+        plan="free" if rng.random() < 0.3 else "paid",
+        retention_days=SHORT_RETENTION_DAYS if rng.random() < 0.04 else 30,
+        queue_mode="local" if rng.random() < 0.25 else "production",
+        batch=rng.choice((1, 1, 3)),
+        consumers=rng.choice((1, 1, 4)),
+        short_slices=rng.random() < 0.5,
+        small_parts=rng.random() < 0.2,
+        strict_gates=rng.random() < 0.7,
+    )
+
+
+def with_terms(workload: Workload, rng: Random, *, always: bool = False) -> Workload:
+    """Draw the clients' terms, cancellations and repeats, and whether there are tenants: nothing in half of the runs.
+
+    With `always` every run has a cancellation, a deadline and a budget.
+    """
+    if not always and rng.random() < 0.5:
+        return workload
+    share = rng.choice((0.3, 0.6, 1.0))
+    tenants = rng.choice((*((LOCAL,),) * 3, TENANTS[:1], TENANTS))
+    tasks = [_with_terms(spec, rng, share, tenants) for spec in workload.tasks]
+    if always:
+        tasks[0] = replace(tasks[0], deadline_seconds=_deadline(rng))
+        tasks[1] = replace(tasks[1], max_calls=_calls(tasks[1], rng))
+        tasks[-1] = _cancelled(tasks[-1], rng)
+    return _limited(replace(workload, tasks=tuple(tasks)), rng)
+
+
+def patient(workload: Workload, rng: Random) -> Workload:
+    """In a tenth of the runs, let a call take longer than a run after an answer may. Then the sweep begins it."""
+    if rng.random() < 0.9:
+        return workload
+    return replace(workload, variables=workload.variables | {"AI_TIMEOUT_SECONDS": "28"})
+
+
+def slow(workload: Workload, rng: Random, *, always: bool = False) -> Workload:
+    """In some runs, make some calls much slower than others. Clients end most of the tasks with such calls."""
+    if not always and rng.random() >= 0.06:
+        return workload
+    tasks = tuple(_slow(spec, rng) if rng.random() < 0.7 else spec for spec in workload.tasks)
+    return replace(workload, tasks=tasks, variables=workload.variables | SLOW_VARIABLES)
+
+
+def _slow(spec: TaskSpec, rng: Random) -> TaskSpec:
+    at = rng.uniform(0, SLOW_CALL_SECONDS)
+    then: list[tuple[float, Action]] = [(at + rng.uniform(0, 10), "retry")] if rng.random() < 0.4 else []
+    ends: list[tuple[float, Action]] = [(at, rng.choice(("cancel", "cancel", "delete"))), *then]
+    return replace(spec, slow=True, actions=tuple(sorted((*spec.actions, *(ends if rng.random() < 0.8 else ())))))
+
+
+def placed(workload: Workload, rng: Random) -> Workload:
+    """In some runs, let objects work on one or two tasks at a time."""
+    if rng.random() >= 0.06:
+        return workload
+    return replace(workload, variables=workload.variables | {"MAX_OBJECTS_AT_WORK": str(rng.choice((1, 2)))})
+
+
+def bearing(workload: Workload, rng: Random, *, always: bool = False) -> Workload:
+    """Make tasks bear a model that is away in half of the runs. With `always` faults last until it is back."""
+    if not always and rng.random() < 0.5:
+        return workload
+    return replace(workload, variables=workload.variables | {PATIENCE: "3600"}, sits_out=always)
+
+
+def _limited(workload: Workload, rng: Random) -> Workload:
+    """In some runs, limit the tenants: to so many tasks at once, or to the characters of two or three tasks a day."""
+    drawn = rng.random()
+    if drawn < 0.1:
+        return replace(workload, variables=workload.variables | {"MAX_TASKS_IN_FLIGHT": str(rng.choice((1, 2, 3)))})
+    if drawn < 0.2:
+        return replace(workload, variables=workload.variables | {"MAX_CHARACTERS_PER_DAY": str(rng.choice((40, 80)))})
+    return workload
+
+
+def polled(workload: Workload, rng: Random) -> Workload:
+    """Make each client poll its task until it has ended."""
+    return replace(workload, tasks=tuple(replace(spec, polled=rng.choice((0.5, 3.0, 25.0))) for spec in workload.tasks))
+
+
+def followed(workload: Workload, rng: Random) -> Workload:
+    """In some runs, let clients follow tasks by their events."""
+    if rng.random() >= 0.1:
+        return workload
+    return replace(workload, tasks=tuple(replace(spec, followed=rng.choice((0, 1, 1, 2))) for spec in workload.tasks))
+
+
+def metered(workload: Workload, rng: Random) -> Workload:
+    """In some runs, bind the limiter of requests, mostly with two tenants, and let clients send more requests."""
+    if rng.random() >= 0.07:
+        return workload
+    tenants = rng.choice(((LOCAL,), TENANTS, TENANTS, TENANTS))
+    tasks = [
+        replace(
+            spec,
+            tenant=spec.tenant if workload.keyed else rng.choice(tenants),
+            actions=tuple(sorted((*spec.actions, *_glances(rng)))),
+        )
+        for spec in workload.tasks
+    ]
+    most, locations = rng.choice((1, 2, 3, 4, 6)), rng.choice((1, 1, 2))
+    rate_limit = RateLimit(most, locations=locations, lag_seconds=rng.choice((0, 0, 1)))
+    return replace(workload, tasks=tuple(tasks), rate_limit=rate_limit)
+
+
+def _glances(rng: Random) -> list[tuple[float, Action]]:
+    return [(rng.uniform(0, 10), rng.choice(("list", "chunks", "status"))) for _ in range(rng.choice((0, 1, 1, 3)))]
+
+
+def _with_terms(spec: TaskSpec, rng: Random, share: float, tenants: tuple[str, ...]) -> TaskSpec:
+    idempotent = rng.random() < 0.6 * share
+    asides: list[tuple[float, Action]] = []
+    if rng.random() < 0.2 * len(tenants):
+        asides.append((rng.uniform(0, 10), "list" if tenants == (LOCAL,) else rng.choice(("list", "intrude"))))
+    return replace(
+        _cancelled(spec, rng) if rng.random() < 0.3 * share else spec,
+        deadline_seconds=_deadline(rng) if rng.random() < share else None,
+        max_calls=_calls(spec, rng) if rng.random() < share else None,
+        idempotent=idempotent,
+        twin=idempotent and rng.random() < 0.5,
+        other=idempotent and rng.random() < 0.3,
+        tenant=rng.choice(tenants),
+        actions=tuple(sorted((*spec.actions, *asides))),
+    )
+
+
+def _cancelled(spec: TaskSpec, rng: Random) -> TaskSpec:
+    """Let the client cancel early, and perhaps retry."""
+    at = rng.uniform(0, 8)
+    then: list[tuple[float, Action]] = [(at + rng.uniform(0, 6), "retry")] if rng.random() < 0.5 else []
+    return replace(spec, actions=tuple(sorted((*spec.actions, (at, "cancel"), *then))))
+
+
+def _deadline(rng: Random) -> float:
+    """Draw from hardly enough for one call to always enough, seconds."""
+    return rng.choice((1.0, rng.uniform(1, 5), rng.uniform(1, 15), rng.uniform(5, 60), 600.0))
+
+
+def _calls(spec: TaskSpec, rng: Random) -> int:
+    """Draw from one call to ample."""
+    return rng.choice((1, rng.randint(1, spec.chunks), spec.chunks, spec.chunks + rng.randint(1, 3), 10 * spec.chunks))
+
+
+def _task(rng: Random, *, long: bool) -> TaskSpec:
+    actions: list[tuple[float, Action]] = []
+    if rng.random() < 0.35:
+        at = rng.uniform(0, 6)
+        for _ in range(rng.randint(1, 3)):
+            actions.append((at, rng.choice(ACTIONS)))
+            at += rng.choice((0.0, rng.uniform(0, 10)))
+    return TaskSpec(
+        at=rng.choice((0.0, rng.uniform(0, 20))),
+        chunks=rng.randint(LONG_CHUNKS, LONG_CHUNKS + 3) if long else rng.choice((1, 1, 1, 2, 2, 2, 3, 3, 4, 6)),
+        reduce=rng.choice(("concat", "merge", "none")),
+        overlap=rng.choice((0, 0, 0, 3)),
+        refused=rng.random() < 0.05,
+        actions=tuple(actions),
+    )
+
+
+def _change(rng: Random) -> Change:
+    return Change(
+        at=rng.uniform(1, 30),
+        deployment=rng.choice(DEPLOYMENTS),
+        restart=rng.random() < 0.3,
+        lose_queue=rng.random() < 0.5,
+        kill=rng.random() < 0.5,
+        concurrency=rng.choice((1, 3, 6)),
+    )

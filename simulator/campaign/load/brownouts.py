@@ -1,0 +1,278 @@
+"""A share of the calls fails for a while. Measures whether tasks survive, what they pay, and how soon they recover.
+
+Tasks come one by one, before, during and after the brown-out, so that a task always has another one to be compared
+with.
+"""
+
+import asyncio
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from simulator.campaign.load.overload import Bystander
+from simulator.campaign.runs.run import TEMPLATE
+from simulator.campaign.subject.adapter import ClientRequest, Onceover
+from simulator.platform.binding_port import Reply
+from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
+from simulator.platform.queues import QueueSettings
+from simulator.platform.world import World
+from src.inference.protocol import ModelCall
+
+ROUTES: dict[str, Deployment] = {"queue": TOP, "objects": FREE, "direct": DIRECT}
+CHUNKS = 24
+CALL_SECONDS = 1.0
+CONCURRENCY = 6
+BEGINS_AT_SECONDS = 20.0
+CRON_SECONDS = 60
+POISONED_SECONDS_MOST = 900.0  # from its end until a task with a chunk that always fails has failed
+WIDE_SECONDS_MOST = 10.0  # from its end until runs make as many calls at once as before
+CALLS_MOST = 1.5  # times the calls that the share makes necessary
+CONSUMERS = 250  # the platform's limit for a queue
+
+
+@dataclass(frozen=True, slots=True)
+class BrownOut:
+    """One experiment: this share of the calls fails for so many seconds. A task comes every `apart` seconds.
+
+    Of the tasks that come before its end, one in `poisoned_in` has a chunk that always fails; 0: none.
+    """
+
+    share: float
+    seconds: float
+    route: str = "queue"
+    poisoned_in: int = 0
+    apart: float = 15.0
+
+    @property
+    def late_most(self) -> float:
+        """How many seconds after its end a poisoned task must have failed. Its calls' own time is added."""
+        return POISONED_SECONDS_MOST + 10 * CALL_SECONDS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The result. `lost` are tasks that failed although they should complete, or the reverse.
+
+    `calls` counts the calls of sound chunks, and `needed` how many of them the share makes necessary for their outputs.
+    `late` is how many seconds after the end of the brown-out the last poisoned task failed. `wide` is how many seconds
+    passed until each run with work made as many calls at once as before: infinite if one never did.
+    """
+
+    brown_out: BrownOut
+    tasks: int
+    poisoned: int
+    lost: tuple[str, ...]
+    calls: int
+    needed: float
+    late: float
+    wide: float
+    reasons: dict[str, int] = field(default_factory=dict)
+
+    def faults(self) -> list[str]:
+        """Name what is wrong."""
+        wrong = []
+        if self.lost:
+            wrong.append(f"{len(self.lost)} tasks ended as they should not")
+        if self.calls > CALLS_MOST * self.needed:
+            wrong.append("too many calls")
+        if self.late > self.brown_out.late_most:
+            wrong.append("poisoned tasks go on")
+        if self.wide > WIDE_SECONDS_MOST:
+            wrong.append("narrow after its end")
+        return wrong
+
+    def facts(self) -> dict[str, Any]:
+        """Return the figures for JSON. An infinite time is null."""
+        return {
+            "route": self.brown_out.route,
+            "share": self.brown_out.share,
+            "seconds": self.brown_out.seconds,
+            "tasks": self.tasks,
+            "poisoned": self.poisoned,
+            "lost": len(self.lost),
+            "calls": self.calls,
+            "needed": round(self.needed),
+            "lateSeconds": round(self.late, 1) if math.isfinite(self.late) else None,
+            "wideSeconds": round(self.wide, 1) if math.isfinite(self.wide) else None,
+        }
+
+
+def apart(route: str) -> float:
+    """How many seconds lie between two tasks. On the direct route a cron run works on one task at a time.
+
+    They must not come much more rarely. A failure counts only once another call has succeeded, so with one task a
+    minute each of the ten failures would take a minute at least.
+    """
+    return 30.0 if route == "direct" else 15.0
+
+
+def brown_outs(
+    shares: Sequence[float], minutes: Sequence[float], routes: Sequence[str], poisoned_in: Sequence[int]
+) -> Iterator[BrownOut]:
+    """Yield each experiment."""
+    for route in routes:
+        for seconds in minutes:
+            for share in shares:
+                for part in poisoned_in:
+                    yield BrownOut(share, 60 * seconds, route, part, apart(route))
+
+
+def play(brown_out: BrownOut, seed: int = 0) -> Outcome:
+    """Run one experiment."""
+    app = Onceover()
+    app.watcher = Bystander()
+    world = World(
+        seed,
+        app,
+        TEMPLATE,
+        scheduling="fifo",
+        deployment=ROUTES[brown_out.route],
+        variables={
+            "CHUNK_MAX_CHARS": "10",
+            "REQUIRE_KEYS": "false",
+            "PLAN": "paid",
+            "AI_CONCURRENCY": str(CONCURRENCY),
+            "AI_TIMEOUT_SECONDS": "10",
+        },
+        queue_settings=QueueSettings(max_concurrency=CONSUMERS),
+        model_seconds=(CALL_SECONDS, CALL_SECONDS),
+        max_steps=80_000_000,
+    )
+    world.database.meter_reads = False
+    return world.run(Experiment(world, brown_out).run)
+
+
+def submission(number: int, *, poisoned: bool) -> ClientRequest:
+    """Make the request for a task. If it is `poisoned`, no call ever gets an answer for its ninth chunk."""
+    letters = ("p" if poisoned and at == 8 else "w" for at in range(CHUNKS))
+    text = "".join(f"{letter}{at:03d} abc. " for at, letter in enumerate(letters))
+    return ClientRequest("POST", "/api/tasks", lambda: {"input": text, "instructions": f"t{number}"})
+
+
+class Experiment:
+    """One brown-out in one world."""
+
+    def __init__(self, world: World, brown_out: BrownOut) -> None:
+        self._world = world
+        self._brown_out = brown_out
+        self._poisoned: set[int] = set()
+        self._submitted = 0
+        self._out: Counter[str] = Counter()  # calls that are out, by task
+        self._most_out: Counter[str] = Counter()  # the most calls that were out, since the end of the brown-out
+        self._calls = 0  # of sound chunks
+        self._outputs = Counter[bool]()  # of sound chunks, by whether they were called for during the brown-out
+        self._serve = world.model.serve
+        world.model.serve = self._served  # type: ignore[method-assign]
+        world.model.is_poison = lambda call: call.user.startswith("p")
+
+    async def run(self, world: World) -> Outcome:
+        """Let tasks come for long enough, and record how they ended."""
+        brown_out, loop, model = self._brown_out, world.loop, world.model
+        world.start_cron(CRON_SECONDS)
+        ends_at = BEGINS_AT_SECONDS + brown_out.seconds
+        coming = asyncio.create_task(self._come(ends_at))
+        await asyncio.sleep(BEGINS_AT_SECONDS - loop.now())
+        model.brown_out(brown_out.seconds, brown_out.share)
+        await asyncio.sleep(ends_at - loop.now())
+        going = self._left()
+        self._most_out = Counter(self._out)
+        wide = await self._widened(going, ends_at)
+        await coming
+        for _ in range(200):
+            if not any(row[1] is None for row in self._rows()):
+                break
+            await asyncio.sleep(10)
+        return self._outcome(ends_at, wide)
+
+    async def _come(self, ends_at: float) -> None:
+        """Let tasks come for as long as poisoned ones may last, so that each has another one to be compared with."""
+        while self._world.loop.now() < ends_at + self._brown_out.late_most + 60:
+            number = self._submitted
+            self._submitted += 1
+            one_in, lasts = self._brown_out.poisoned_in, self._world.loop.now() < ends_at
+            poisoned = one_in > 0 and lasts and number % one_in == 1
+            if poisoned:
+                self._poisoned.add(number)
+            reply = await self._world.fetch(submission(number, poisoned=poisoned))
+            assert reply.status == 202, json.loads(reply.body)
+            await asyncio.sleep(self._brown_out.apart)
+
+    async def _widened(self, going: dict[str, int], ends_at: float) -> float:
+        """Wait until each task that had not ended had as many calls out as it had chunks left, or the full concurrency.
+
+        A task that has ended since counts as recovered.
+        """
+        loop = self._world.loop
+        while loop.now() < ends_at + 10 * WIDE_SECONDS_MOST:
+            left = self._left()
+            narrow = [
+                task
+                for task, chunks in going.items()
+                if task in left and self._most_out[task] < min(chunks, left[task], CONCURRENCY)
+            ]
+            if not narrow:
+                return loop.now() - ends_at
+            await asyncio.sleep(0.25)
+        return math.inf
+
+    def _left(self) -> dict[str, int]:
+        """How many sound chunks are left of each task that has begun and does not wait for cron."""
+        rows = self._world.database.connection.execute(
+            "SELECT instructions, total - completed FROM tasks JOIN texts ON task_id = id WHERE status = 'processing'"
+            " OR (status = 'pending' AND started_at IS NOT NULL AND route <> 'direct')"
+        )
+        return {task: left - (int(task[1:]) in self._poisoned) for task, left in rows}
+
+    def _rows(self) -> list[tuple[str, int | None, str, str | None]]:
+        return self._world.database.connection.execute(
+            "SELECT instructions, finished_at, status, error_code FROM tasks JOIN texts ON task_id = id"
+        ).fetchall()
+
+    def _served(self, call: ModelCall, sender: str, reply: Reply) -> None:
+        now, task = self._world.loop.now(), call.system
+        lasts = BEGINS_AT_SECONDS <= now < BEGINS_AT_SECONDS + self._brown_out.seconds
+        sound = not self._world.model.is_poison(call)
+        self._calls += sound
+        self._out[task] += 1
+        self._most_out[task] = max(self._most_out[task], self._out[task])
+
+        def ended(value: object, error: BaseException | None) -> None:
+            self._out[task] -= 1
+            self._outputs[lasts] += sound and error is None
+            reply(value, error)
+
+        self._serve(call, sender, ended)
+
+    def _outcome(self, ends_at: float, wide: float) -> Outcome:
+        lost, late = [], 0.0
+        reasons: Counter[str] = Counter()
+        for task, finished_ms, status, code in self._rows():
+            poisoned = int(task[1:]) in self._poisoned
+            if status != ("failed" if poisoned else "completed"):
+                lost.append(task)
+            if code is not None:
+                reasons[code] += 1
+            if poisoned and finished_ms is not None:
+                began = max(ends_at, BEGINS_AT_SECONDS + int(task[1:]) * self._brown_out.apart)
+                late = max(late, (finished_ms - self._world.now_ms()) / 1000 + self._world.loop.now() - began)
+        return Outcome(
+            brown_out=self._brown_out,
+            tasks=self._submitted,
+            poisoned=len(self._poisoned),
+            lost=tuple(lost),
+            calls=self._calls,
+            needed=self._outputs[False] + self._outputs[True] / (1 - self._brown_out.share),
+            late=late,
+            wide=wide,
+            reasons=dict(reasons),
+        )
+
+
+def written(outcomes: list[Outcome], path: Path) -> None:
+    """Write the figures as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps([outcome.facts() for outcome in outcomes], indent=2) + "\n", "utf-8")

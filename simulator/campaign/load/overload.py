@@ -1,0 +1,225 @@
+"""Many workers on one database. Measures whether they finish their tasks although each waits for all the others.
+
+A database that stands still for seconds leaves a line of calls behind. Whether the line ever gets shorter depends on
+what its callers do while they wait.
+"""
+
+import asyncio
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from simulator.campaign.checks.progress import WRITES_PER_CALL, WRITES_PER_MINUTE, Progress, worked_on
+from simulator.campaign.runs.run import TEMPLATE
+from simulator.campaign.subject.adapter import Arrival, ClientRequest, Onceover
+from simulator.campaign.subject.row_changes import COLUMNS, Row
+from simulator.platform.choices import FREE, Deployment
+from simulator.platform.d1 import Statement
+from simulator.platform.queues import QueueSettings
+from simulator.platform.shared_database import Sharing
+from simulator.platform.world import World
+from src.core import limits
+from src.core.ids import TaskKey
+from src.http.base.messages import Reply
+
+ROUTES = {"queue": Deployment("queue", queue=True, objects=False), "objects": FREE}
+ISOLATES = 8  # of a queue's consumers; each object has its own
+CHUNKS = 8
+CONCURRENCY = 3
+CHUNK_CHARS = 10
+STALLS_AT_SECONDS = 1.0
+CRON_SECONDS = 60
+LOOK_SECONDS = 0.1
+MAX_ATTEMPTS = 3
+SLOWER_MOST = 1.5  # after a stall, relative to the time without one
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """One experiment: so many workers with a task each, and a stall of the database, 0 for none."""
+
+    workers: int
+    service_seconds: float
+    stall_seconds: float = 0.0
+    route: str = "queue"
+    limit_seconds: float = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The result. `seconds` is until the last task had ended, infinite if one did not end within the limit.
+
+    `batches` are all calls to D1 that were served, `writes` those that wrote under a claim, `calls` those that reached
+    the model. `spare` is the most writes of any task, at any moment, that neither calls nor time account for.
+    """
+
+    load: Load
+    completed: int
+    seconds: float
+    batches: int
+    writes: int
+    calls: int
+    spare: float
+
+    @property
+    def after_stall_seconds(self) -> float:
+        """How long the rest took after the stall."""
+        return self.seconds - (STALLS_AT_SECONDS + self.load.stall_seconds if self.load.stall_seconds else 0.0)
+
+    @property
+    def writes_allowed(self) -> float:
+        """How many writes the calls and the time account for, for all tasks together."""
+        seconds = min(self.seconds, self.load.limit_seconds)
+        return WRITES_PER_CALL * self.calls + WRITES_PER_MINUTE * self.load.workers * seconds / 60
+
+    def faults(self, calm: "Outcome") -> list[str]:
+        """Name what is wrong, compared with the same load without a stall."""
+        wrong = []
+        if self.completed < self.load.workers:
+            wrong.append("not ended")
+        elif self.after_stall_seconds > SLOWER_MOST * calm.seconds:
+            wrong.append("slow after the stall")
+        if self.calls > self.load.workers * CHUNKS:
+            wrong.append("calls made twice")
+        if self.writes > self.writes_allowed:
+            wrong.append("too many writes")
+        if self.spare > limits.WRITES_AT_FIRST:
+            wrong.append("too many writes of a task")
+        return wrong
+
+    def facts(self) -> dict[str, Any]:
+        """Return the figures for JSON. An infinite time is null."""
+        return {
+            "workers": self.load.workers,
+            "route": self.load.route,
+            "serviceSeconds": self.load.service_seconds,
+            "stallSeconds": self.load.stall_seconds,
+            "completed": self.completed,
+            "seconds": round(self.seconds, 1) if math.isfinite(self.seconds) else None,
+            "batches": self.batches,
+            "writes": self.writes,
+            "calls": self.calls,
+            "spareWrites": round(self.spare, 1),
+        }
+
+
+def loads(
+    workers: list[int], service_ms: list[int], stalls: list[int], route: str, limit_seconds: float
+) -> Iterator[tuple[Load, list[Load]]]:
+    """Yield each load without a stall, and then with each stall."""
+    for count in workers:
+        for milliseconds in service_ms:
+            calm = Load(count, milliseconds / 1000, 0.0, route, limit_seconds)
+            yield calm, [Load(count, milliseconds / 1000, stall, route, limit_seconds) for stall in stalls]
+
+
+def play(load: Load, seed: int = 0) -> Outcome:
+    """Run one experiment."""
+    world = World(
+        seed,
+        Onceover(),
+        TEMPLATE,
+        scheduling="fifo",
+        deployment=ROUTES[load.route],
+        variables={
+            "PLAN": "paid",
+            "REQUIRE_KEYS": "false",
+            "MAX_ATTEMPTS": str(MAX_ATTEMPTS),
+            "AI_CONCURRENCY": str(CONCURRENCY),
+        },
+        queue_settings=QueueSettings(max_concurrency=0),
+        slots=ISOLATES,
+        sharing=Sharing(0.0),
+        max_steps=20_000_000,
+    )
+    return world.run(Experiment(world, load).run)
+
+
+def submission(tag: str, chunks: int) -> ClientRequest:
+    """Make the request for a task of so many chunks. The model knows it by its tag."""
+    text = "".join(f"w{at:03d} abc. " for at in range(chunks))
+    body = {"input": text, "instructions": tag, "chunk": {"maxChars": CHUNK_CHARS}}
+    return ClientRequest("POST", "/api/tasks", lambda: body)
+
+
+class Bystander:
+    """A watcher that ignores requests and answers."""
+
+    def arrived(self, arrival: Arrival) -> None:
+        """Ignore it."""
+
+    def read(self, arrival: Arrival) -> None:
+        """Ignore it."""
+
+    def counting(self, arrival: Arrival) -> None:
+        """Ignore it."""
+
+    def answered(self, arrival: Arrival, reply: Reply) -> None:
+        """Ignore it."""
+
+
+class Experiment:
+    """One load in one world. It counts and judges nothing: with so many tasks, judging would take hours."""
+
+    def __init__(self, world: World, load: Load) -> None:
+        self._world = world
+        self._load = load
+        self._rows: dict[TaskKey, Row] = {}
+        self._progress = Progress(math.inf)
+        self._execute = world.database.execute
+        world.database.execute = self._executed  # type: ignore[method-assign]
+        world.database.meter_reads = False
+        world.app.watcher = Bystander()  # type: ignore[attr-defined]
+
+    async def run(self, world: World) -> Outcome:
+        """Submit all tasks while the database is quick, then start all workers."""
+        load, line = self._load, world.database.line
+        assert line is not None
+        await asyncio.gather(*(self._submit(f"T{number}") for number in range(load.workers)))
+        began, served = world.loop.now(), world.database.calls
+        line.sharing = Sharing(load.service_seconds)
+        world.start_cron(CRON_SECONDS)
+        world.queue.settings.max_concurrency = load.workers
+        world.queue.pump()
+        if load.stall_seconds:
+            world.loop.call_later(STALLS_AT_SECONDS, line.stall, load.stall_seconds, context=world.loop.outside)
+        for _ in range(round(load.limit_seconds / LOOK_SECONDS)):
+            if not self._left():
+                break
+            await asyncio.sleep(LOOK_SECONDS)
+        return Outcome(
+            load=load,
+            completed=sum(row.status == "completed" for row in self._rows.values()),
+            seconds=math.inf if self._left() else world.loop.now() - began,
+            batches=world.database.calls - served,
+            writes=self._progress.writes,
+            calls=len(world.model.records),
+            spare=self._progress.spare,
+        )
+
+    def _left(self) -> int:
+        """How many tasks have not ended."""
+        return self._load.workers - sum(row.terminal for row in self._rows.values())
+
+    def _executed(self, statements: Sequence[Statement]) -> list[dict[str, Any]]:
+        results = self._execute(statements)
+        for task_key in worked_on(statements, results):
+            query = f"SELECT {COLUMNS} FROM tasks WHERE id = ?"  # noqa: S608 - constants
+            row = Row._make(self._world.database.connection.execute(query, (task_key,)).fetchone())
+            self._progress.changed(self._rows.get(task_key, row), row)
+            self._progress.wrote(task_key, self._world.loop.now())
+            self._rows[task_key] = row
+        return results
+
+    async def _submit(self, tag: str) -> None:
+        reply = await self._world.fetch(submission(tag, CHUNKS))
+        assert reply.status == 202, json.loads(reply.body)
+
+
+def written(outcomes: list[Outcome], path: Path) -> None:
+    """Write the figures as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps([outcome.facts() for outcome in outcomes], indent=2) + "\n", "utf-8")

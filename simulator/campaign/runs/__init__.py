@@ -1,0 +1,1 @@
+"""Runs: one seed, many seeds, every crash, every order of two workers."""

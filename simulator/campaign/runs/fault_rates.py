@@ -1,0 +1,111 @@
+"""How often each fault strikes in a schedule: set by its profile, and drawn from its seed.
+
+Each fault that was added later draws from a stream of its own, so that schedules without it stay the same.
+"""
+
+from random import Random
+
+from simulator.campaign.checks.disturbances import CRASHES, MODEL
+from simulator.engine.fault_kinds import (
+    BROWN_OUT,
+    DEAD_TRIGGERS,
+    FOUND_BY_REVIEW,
+    HOSTED,
+    KINDS,
+    LATE_ANSWER,
+    MODEL_AWAY,
+    POISONED,
+    RATE_LIMITER,
+    RECEIVER,
+    STORAGE,
+    STREAM_CUT,
+)
+
+# More often than in the platform's table: a short run has too few messages to meet these otherwise.
+_OFTENER = {
+    "model_unreachable": 0.03,
+    "retries_exhausted": 0.08,
+    "consumer_exception": 0.12,
+    "poison_message": 0.06,
+    "message_reordered": 0.5,
+    "queue_dead": 0.05,
+    "cron_dead": 0.05,
+}
+PROFILES = ("calm", "harmless", "model", "swarm", "everything")
+# Each is for a campaign of its own. No seed draws these profiles.
+LATE = "late"
+OVERLOAD = "overload"
+FULL = "full"
+DEAD = "dead-triggers"
+AWAY = "away"
+WEBHOOKS = "webhooks"
+_TEN_TIMES = {LATE: "d1_lands_later", OVERLOAD: "d1_shared", FULL: STORAGE}
+
+
+def rates(profile: str, rng: Random, limiter_rng: Random, review_rng: Random) -> dict[str, float]:
+    """Return the faults' rates for a profile.
+
+    `calm`: none. `harmless`: those that cost no call. `model`: the model's. `swarm`: any, rare or frequent by the seed.
+    `everything`: all at their usual rates. `late`: as `swarm`, with late writes at ten times their usual rate.
+    `overload`: as `swarm`, with a shared database that stalls. `full`: as `swarm`, with a database that may not grow.
+    `dead-triggers`: as `swarm` or without other faults, with one, several or all kinds of triggers always failing at
+    entry. Half of the `swarm` runs have no shared database, and three quarters have none that may not grow. The rates
+    of the limiter of requests, and of faults that a review found, come from streams of their own, so that seeds without
+    them give the same runs.
+    """
+    apart = {MODEL_AWAY, STREAM_CUT, *RECEIVER, *HOSTED, BROWN_OUT, POISONED, LATE_ANSWER}
+    usual = {kind.name: kind.rate for kind in KINDS.values() if kind.name not in apart} | _OFTENER
+    if profile == "calm":
+        return {}
+    if profile == "harmless":
+        return {
+            name: min(0.5, 3 * rate) for name, rate in usual.items() if name not in CRASHES | MODEL | {"user_raced"}
+        }
+    if profile == "model":
+        return {name: 3 * usual[name] for name in MODEL - apart}
+    if profile == "everything":
+        return usual
+
+    def stream(name: str) -> Random:
+        return limiter_rng if name in RATE_LIMITER else review_rng if name in FOUND_BY_REVIEW else rng
+
+    earlier = [name for name in usual if name not in {*DEAD_TRIGGERS, STORAGE}]
+    drawn = {name: min(0.5, usual[name] * stream(name).choice((0, 0.3, 1, 3))) for name in earlier}
+    drawn[STORAGE] = usual[STORAGE] * Random(f"{sorted(drawn.items())}/{STORAGE}").choice((0, 0, 0, 1))
+    if review_rng.random() < 0.5:
+        drawn["d1_shared"] = 0.0
+    drawn |= {name: usual[name] * review_rng.choice((0, 0.3, 1, 3)) for name in DEAD_TRIGGERS}
+    if profile == DEAD:
+        dead = review_rng.choice(
+            (*((name,) for name in DEAD_TRIGGERS), DEAD_TRIGGERS[:2], DEAD_TRIGGERS, DEAD_TRIGGERS)
+        )
+        return review_rng.choice(({}, drawn)) | dict.fromkeys(dead, 1.0)
+    return drawn | {name: 10 * usual[name] for own, name in _TEN_TIMES.items() if own == profile}
+
+
+def away_rate(profile: str, rng: Random) -> float:
+    """How often the model goes away for all callers: never in half of the runs, and ten times as often in `away`."""
+    usual = KINDS[MODEL_AWAY].rate
+    if profile == AWAY:
+        return 10 * usual
+    return 0.0 if profile in {"calm", "harmless"} else usual * rng.choice((0, 0, 0, 1, 3, 3))
+
+
+def brown_rates(profile: str, rng: Random) -> dict[str, float]:
+    """How often a share of the calls fails for a while, and how many texts always fail: neither in half of the runs."""
+    if profile in {"calm", "harmless"}:
+        return {}
+    return {name: KINDS[name].rate * rng.choice((0, 0, 0, 1, 3, 3)) for name in (BROWN_OUT, POISONED)}
+
+
+def late_answer_rate(profile: str, rng: Random) -> float:
+    """How often D1 answers long after the effect: never in half of the runs."""
+    usual = KINDS[LATE_ANSWER].rate
+    if profile == LATE:
+        return 10 * usual
+    return 0.0 if profile in {"calm", "harmless", "model"} else usual * rng.choice((0, 0, 0, 1, 3, 3))
+
+
+def receiver_rates(rng: Random) -> dict[str, float]:
+    """How often receivers of webhooks misbehave: each kind never, as usual, or often."""
+    return {name: KINDS[name].rate * rng.choice((0, 1, 1, 3)) for name in RECEIVER}

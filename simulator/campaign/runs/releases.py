@@ -1,0 +1,161 @@
+"""Two releases of the code on one database: some isolates do not know the newest migration yet.
+
+Such code neither writes nor reads what that migration adds. Each added column and table has a shadow here, and an older
+isolate's statements name the shadow instead. The shadow is set back to its default with each write. So what an older
+isolate writes there is lost, and what it reads is the default. A row that it inserts has the default in the column
+itself, and one that it updates keeps its value there.
+
+The first migration is no addition: until there is a second one, all isolates are alike.
+"""
+
+import re
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from simulator.campaign.clients.workload import Workload
+from simulator.campaign.subject.patches import Patch
+from simulator.platform.binding_port import Port
+from simulator.platform.d1 import DatabaseServer, Statement
+from simulator.platform.sqlite_database import Template, open_database
+
+_SHADOW = "__unknown"
+_TOKENS = re.compile(r"'(?:[^']|'')*'|\w+")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column that the newest migration adds; `definition` is its type with NOT NULL, if it has that."""
+
+    table: str
+    name: str
+    definition: str
+    default: str
+    elsewhere: frozenset[str] = frozenset()  # other tables with a column of this name
+
+    def is_in(self, words: frozenset[str]) -> bool:
+        """Whether a statement of these words means this column by its name. Fails where nobody could tell."""
+        if not {self.table, self.name} <= words:
+            return False
+        others = self.elsewhere & words
+        assert not others, (
+            f"a statement names {self.name}, of {self.table} or of {others}: give the column another name"
+        )
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What the newest migration adds to tables that were there, and the tables that it adds, with their SQL."""
+
+    columns: tuple[Column, ...] = ()
+    tables: tuple[tuple[str, str], ...] = ()
+
+    def shadows(self) -> str:
+        """Write the script that makes the shadows."""
+        columns = [
+            f"ALTER TABLE {one.table} ADD COLUMN {one.name}{_SHADOW} {one.definition} DEFAULT {one.default};"
+            for one in self.columns
+        ]
+        return "\n".join([*columns, *(f"{self.renamed(sql)};" for _, sql in self.tables)])
+
+    def renamed(self, sql: str) -> str:
+        """Give a statement as an older isolate has it: with shadows in place of what it does not know."""
+        words = frozenset(_TOKENS.findall(sql))
+        unknown = {one.name for one in self.columns if one.is_in(words)} | {name for name, _ in self.tables}
+        return _TOKENS.sub(lambda word: word[0] + _SHADOW if word[0] in unknown else word[0], sql)
+
+    def resets(self) -> list[str]:
+        """Write the statements that set the shadows back."""
+        columns = [
+            f"UPDATE {one.table} SET {one.name}{_SHADOW} = {one.default} "  # noqa: S608 - from the schema
+            f"WHERE {one.name}{_SHADOW} IS NOT {one.default}"
+            for one in self.columns
+        ]
+        return [*columns, *(f"DELETE FROM {name}{_SHADOW}" for name, _ in self.tables)]  # noqa: S608 - likewise
+
+
+def added(before: Sequence[str], newest: str) -> Added:
+    """Find what a migration adds to the schema of those before it."""
+    with closing(open_database()) as then, closing(open_database()) as now:
+        for script in before:
+            then.executescript(script)
+        for script in (*before, newest):
+            now.executescript(script)
+        known, found = _tables(then), _tables(now)
+        return Added(
+            tuple(
+                column(now, table, name)
+                for table in known
+                for name in _columns(now, table)
+                if name not in _columns(then, table)
+            ),
+            tuple((table, sql) for table, sql in found.items() if table not in known),
+        )
+
+
+def column(connection: sqlite3.Connection, table: str, name: str) -> Column:
+    """Read a column from the schema."""
+    kind, is_needed, default = connection.execute(
+        'SELECT type, "notnull", dflt_value FROM pragma_table_xinfo(?) WHERE name = ?', (table, name)
+    ).fetchone()
+    others = frozenset(one for one in _tables(connection) if one != table and name in _columns(connection, one))
+    return Column(table, name, f"{kind}{' NOT NULL' if is_needed else ''}", default or "NULL", others)
+
+
+def _tables(connection: sqlite3.Connection) -> dict[str, str]:
+    return dict(
+        connection.execute(
+            "SELECT name, sql FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY rowid"
+        )
+    )
+
+
+def _columns(connection: sqlite3.Connection, table: str) -> list[str]:
+    return [name for (name,) in connection.execute("SELECT name FROM pragma_table_xinfo(?)", (table,))]
+
+
+@dataclass(frozen=True, slots=True)
+class Releases:
+    """The schema of the newest release, with shadows for the isolates of the one before."""
+
+    template: Template
+    newest: Added
+
+    @classmethod
+    def of_migrations(cls, folder: Path) -> "Releases":
+        """Those of all `*.sql` in a folder, in the order of their names."""
+        scripts = [path.read_text("utf-8") for path in sorted(folder.glob("*.sql"))]
+        newest = added(scripts[:-1], scripts[-1]) if len(scripts) > 1 else Added()
+        return cls(Template([*scripts, newest.shadows()]), newest)
+
+
+def mixed(workload: Workload, rng: Random) -> Workload:
+    """In every third run, some or all isolates run the release before."""
+    return replace(workload, older_isolates=rng.choice((0.0, 0.0, 0.0, 0.0, 0.5, 1.0)))
+
+
+def older_isolates(seed: int, share: float, newest: Added) -> list[Patch]:
+    """Hide the newest migration from this share of a run's isolates. The seed alone decides which ones."""
+    if not share or newest == Added():
+        return []
+    plain, resets = DatabaseServer._execute_one, newest.resets()
+
+    def execute_one(server: DatabaseServer, statement: Statement) -> dict[str, Any]:
+        port = statement._database._port
+        assert isinstance(port, Port), "it has an isolate"
+        if Random(f"{seed}/{port.isolate.name}").random() >= share:
+            return plain(server, statement)
+        theirs = newest.renamed(statement.sql)
+        if theirs == statement.sql:
+            return plain(server, statement)
+        result = plain(server, Statement(statement._database, theirs, statement.values))
+        for reset in resets if result["meta"]["changes"] else ():
+            server.connection.execute(reset)
+        return result | {"columns": [name.removesuffix(_SHADOW) for name in result["columns"]]}
+
+    return [(DatabaseServer, "_execute_one", execute_one)]

@@ -1,0 +1,157 @@
+"""The database is set back in time under live workers, as D1's Time Travel does: no two workers' writes mix.
+
+What the database has forgotten is lost, so most promises of other schedules are not checked here. Two are: of what the
+database remembers, only one claim writes under one fence; and each task that it remembers completes.
+"""
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Sequence
+from contextlib import suppress
+from random import Random
+from typing import Any
+
+from simulator.campaign.runs.run import TEMPLATE
+from simulator.campaign.runs.scenario import CRON_SECONDS
+from simulator.campaign.subject.adapter import ClientRequest, Onceover, Watcher
+from simulator.campaign.subject.patches import patched
+from simulator.campaign.subject.row_changes import UNDER_CLAIM, InvariantBroken
+from simulator.platform.choices import Deployment
+from simulator.platform.d1 import Statement
+from simulator.platform.queues import QueueSettings
+from simulator.platform.world import ClientError, World
+from src.core.ids import TaskKey
+from src.store.sql import work
+
+TASKS, CHUNKS = 4, 12
+END_SECONDS_MOST = 7_200
+VARIABLES = {
+    "CHUNK_MAX_CHARS": "10",
+    "REQUIRE_KEYS": "false",
+    "PLAN": "paid",
+    "AI_TIMEOUT_SECONDS": "20",
+    "LEASE_SECONDS": "30",
+    "AI_CONCURRENCY": "2",
+}
+
+FAULTS = {
+    "duplicate_delivery": 0.1,
+    "message_lost": 0.05,
+    "send_failed": 0.05,
+    "crash_before": 0.005,
+    "crash_after": 0.005,
+    "worker_frozen": 0.01,
+    "d1_failed_after_commit": 0.02,
+    "d1_lands_later": 0.02,
+    "d1_answers_late": 0.05,
+}
+
+type Claims = dict[tuple[TaskKey, int], str]  # by task and fence: the claim that has written under it
+
+
+class Writers:
+    """Who writes under which claim, as the database remembers it. `twins` are claims with the fence of a forgotten one.
+
+    `refused` are writes of forgotten claims that changed nothing.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._known: Claims = {}
+        self._forgotten: Claims = {}
+        self.twins = self.refused = 0
+        self._under_claim = {getattr(work, name).sql: getattr(work, name).parameters for name in UNDER_CLAIM}
+        self._execute = world.database.execute
+        world.database.execute = self._executed  # type: ignore[method-assign]
+
+    def snapshot(self) -> tuple[bytes, Claims]:
+        """Return the present state of the database, and who has written in it."""
+        return self._world.database.connection.serialize(), dict(self._known)
+
+    def restore(self, snapshot: tuple[bytes, Claims]) -> None:
+        """Set the database back to a snapshot. Its clock runs on."""
+        content, known = snapshot
+        self._forgotten |= {claim: holder for claim, holder in self._known.items() if known.get(claim) != holder}
+        self._known = dict(known)
+        with sqlite3.connect(":memory:") as taken:
+            taken.deserialize(content)
+            taken.backup(self._world.database.connection)
+        taken.close()
+
+    def _executed(self, statements: Sequence[Statement]) -> list[dict[str, Any]]:
+        results = self._execute(statements)
+        for statement, result in zip(statements, results, strict=True):
+            if statement.sql == work.CLAIM.sql and result["results"]:
+                named = dict(zip(work.CLAIM.parameters, statement.values, strict=True))
+                claim = named["task_key"], int(result["results"][0][0])  # RETURNING fence
+                self.twins += self._forgotten.get(claim, named["holder"]) != named["holder"]
+                self._write(claim, named["holder"])
+            elif statement.sql in self._under_claim:
+                named = dict(zip(self._under_claim[statement.sql], statement.values, strict=True))
+                claim = named["task_key"], int(named["fence"])
+                if result["meta"]["changes"]:
+                    self._write(claim, named["holder"])
+                else:
+                    self.refused += self._forgotten.get(claim) == named["holder"]
+        return results
+
+    def _write(self, claim: tuple[TaskKey, int], holder: str) -> None:
+        if self._known.setdefault(claim, holder) != holder:
+            raise InvariantBroken(f"{claim[0]}: two claims write under fence {claim[1]}")
+
+
+def restored(seed: int, deployment: Deployment, watcher: Watcher, *, faults: bool = False) -> Writers:
+    """Set the database back by up to a minute, twice, while tasks are worked on. Raises InvariantBroken.
+
+    With `faults`, workers die and stand still, and the database loses answers. Then a task must end, but need not
+    complete.
+    """
+    rng, app = Random(f"restore/{seed}"), Onceover()
+    app.watcher = watcher
+    world = World(
+        seed,
+        app,
+        TEMPLATE,
+        faults=FAULTS if faults else "none",
+        deployment=deployment,
+        variables=VARIABLES,
+        model_seconds=(4.0, 18.0),
+        slots=4,
+        queue_settings=QueueSettings(max_concurrency=50),
+        max_steps=20_000_000,
+    )
+    writers = Writers(world)
+    texts = ["".join(f"w{at:03d} {number:03d}. " for at in range(CHUNKS)) for number in range(TASKS)]
+
+    async def scenario(world: World) -> None:
+        world.start_cron(CRON_SECONDS)
+        for text in texts:
+            with suppress(ClientError):  # its answer is lost, but the task may be there
+                await world.fetch(_submission(text))
+        for after in (0.3, 20.0):
+            await asyncio.sleep(rng.uniform(0.0, after))
+            before = writers.snapshot()
+            await asyncio.sleep(rng.uniform(5.0, 60.0))
+            writers.restore(before)
+            world.tick()  # a task whose lease is over, or that was sent off long ago, is due
+        world.faults.stop()
+        await _all_ended(world, "status IN ('pending', 'processing')" if faults else "status <> 'completed'")
+
+    with patched([(logging.getLogger("onceover"), "disabled", True)]):  # tracebacks of errors that the Worker catches
+        world.run(scenario)
+    return writers
+
+
+def _submission(text: str) -> ClientRequest:
+    return ClientRequest("POST", "/api/tasks", lambda: {"input": text})
+
+
+async def _all_ended(world: World, going_on: str) -> None:
+    """Wait until no task is `going_on`."""
+    deadline = world.loop.now() + END_SECONDS_MOST
+    query = f"SELECT id, status FROM tasks WHERE {going_on}"  # noqa: S608 - constants
+    while left := world.database.connection.execute(query).fetchall():
+        if world.loop.now() > deadline:
+            raise InvariantBroken(f"{left[0][0]} is {left[0][1]} {END_SECONDS_MOST} s after the database was set back")
+        await asyncio.sleep(5)

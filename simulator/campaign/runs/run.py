@@ -1,0 +1,223 @@
+"""One seed, one run: its workload, its faults, its schedule and its results."""
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+
+from simulator.campaign.checks.disturbances import HARMLESS
+from simulator.campaign.clients.shares import (
+    ALONE_SHARE,
+    BESIDE_SHARE,
+    CLOCKS_AGREE_SHARE,
+    beside,
+    crowded,
+    hooked,
+    responded,
+    some_hooked,
+    undisturbed,
+)
+from simulator.campaign.clients.workload import (
+    Workload,
+    bearing,
+    draw,
+    followed,
+    metered,
+    patient,
+    placed,
+    polled,
+    slow,
+    with_terms,
+)
+from simulator.campaign.runs.fault_rates import (
+    AWAY,
+    DEAD,
+    LATE,
+    WEBHOOKS,
+    away_rate,
+    brown_rates,
+    late_answer_rate,
+    rates,
+    receiver_rates,
+)
+from simulator.campaign.runs.releases import Releases, mixed, older_isolates
+from simulator.campaign.runs.scenario import Scenario
+from simulator.campaign.runs.totals import Totals
+from simulator.campaign.subject.adapter import Onceover
+from simulator.campaign.subject.patches import patched
+from simulator.campaign.subject.row_changes import InvariantBroken
+from simulator.campaign.subject.small_limits import small_limits, variables
+from simulator.engine.errors import SimulationError
+from simulator.engine.fault_kinds import KINDS, LATE_ANSWER, MODEL_AWAY, STREAM_CUT
+from simulator.engine.fault_plan import FaultPlan, hosted_rates
+from simulator.platform.choices import Scheduling
+from simulator.platform.queues import QueueSettings
+from simulator.platform.world import World
+
+RELEASES = Releases.of_migrations(Path(__file__).parents[3] / "migrations")
+TEMPLATE = RELEASES.template
+_HOOKED_SOMETIMES = ("swarm", "everything", LATE)
+_PROFILE_OF_TEN = ("calm", "harmless", "model", *("swarm",) * 6, "everything")
+_SCHEDULINGS: tuple[Scheduling, ...] = ("random", "random", "priorities", "fifo")
+
+
+@dataclass(slots=True)
+class Result(Totals):
+    """What a run did. `failure` is None if no invariant was broken."""
+
+    seed: int
+    profile: str
+    failure: str | None = None
+    digest: str = ""
+    timeline: str = ""
+
+
+def is_alone(profile: str, rng: Random) -> bool:
+    """Whether the model is away while nothing else disturbs the run. Then the calls to it can be counted."""
+    return rng.random() < ALONE_SHARE.get(profile, 0.0)
+
+
+def _with_clocks(rng: Random) -> dict[str, float]:
+    """Make the isolates' clocks agree in most runs: clocks that differ may turn one wish into two tasks."""
+    return dict.fromkeys(("clock_skewed", "clock_jumped"), 0.0) if rng.random() < CLOCKS_AGREE_SHARE else {}
+
+
+def _ordinary(seed: int, rng: Random, limiter_rng: Random, profile: str, *, terms: bool, crowd: bool) -> Workload:
+    """Draw what schedules of all profiles have, each part from a generator of its own."""
+    drawn = draw(rng)
+    if crowd:
+        drawn = crowded(drawn, Random(f"{seed}/crowd"))
+    drawn = with_terms(drawn, Random(f"{seed}/bounds"), always=terms)
+    drawn = patient(drawn, Random(f"{seed}/patience"))
+    drawn = metered(drawn, limiter_rng)
+    drawn = placed(drawn, Random(f"{seed}/places"))
+    drawn = slow(drawn, Random(f"{seed}/slow calls"))
+    if profile == DEAD:
+        drawn = polled(drawn, Random(f"{seed}/polled"))
+    drawn = mixed(drawn, Random(f"{seed}/releases"))
+    drawn = replace(drawn, small_windows=Random(f"{seed}/windows").random() < 0.3)
+    return followed(drawn, Random(f"{seed}/followed"))
+
+
+def run_seed(
+    seed: int,
+    *,
+    profile: str | None = None,
+    fault_rates: dict[str, float] | None = None,
+    workload: Workload | None = None,
+    terms: bool = False,
+    crowd: bool = False,
+    muted: frozenset[int] = frozenset(),
+    keep_timeline: bool = False,
+) -> Result:
+    """Run one seed. What is not given is drawn from it. `terms`: see `workload.with_terms`; `crowd`: `crowded`."""
+    rng = Random(f"{seed}/workload")
+    any_profile = profile is None and fault_rates is None
+    profile = profile or rng.choice(_PROFILE_OF_TEN)
+    limiter_rng = Random(f"{seed}/rate limiter/workload")
+    drawn = _ordinary(seed, rng, limiter_rng, profile, terms=terms, crowd=crowd)
+    away_rng = Random(f"{seed}/model away")
+    drawn = bearing(drawn, away_rng, always=profile == AWAY)
+    hook_rng = Random(f"{seed}/webhooks")
+    if profile == WEBHOOKS:
+        drawn = hooked(drawn)
+    elif profile in _HOOKED_SOMETIMES and fault_rates is None:
+        drawn = some_hooked(drawn, Random(f"{seed}/endpoints in some"))
+    alone = fault_rates is None and is_alone(profile, Random(f"{seed}/model away alone"))
+    if alone:
+        drawn = undisturbed(drawn)
+    neighbour_rng = Random(f"{seed}/neighbours")
+    has_neighbour = any_profile and neighbour_rng.random() < BESIDE_SHARE
+    if has_neighbour:
+        drawn = beside(drawn, neighbour_rng)
+    response_rng = Random(f"{seed}/responses")
+    if fault_rates is None:
+        drawn = responded(drawn, response_rng)
+    chosen = workload or drawn
+    scheduling = rng.choice(_SCHEDULINGS)
+    fault_rng = Random(f"{seed}/faults")
+    plan = FaultPlan(
+        fault_rng,
+        rates(profile, fault_rng, limiter_rng, Random(f"{seed}/found by review"))
+        | {MODEL_AWAY: away_rate(profile, away_rng), STREAM_CUT: 0.0 if profile == "calm" else KINDS[STREAM_CUT].rate}
+        | hosted_rates(Random(f"{seed}/hosted"))
+        | brown_rates(profile, Random(f"{seed}/brown-outs"))
+        | {LATE_ANSWER: late_answer_rate(profile, Random(f"{seed}/late answers"))}
+        | (receiver_rates(hook_rng) if chosen.webhooks else {})
+        | (_with_clocks(response_rng) if any(spec.response for spec in chosen.tasks) else {})
+        if fault_rates is None
+        else fault_rates,
+        muted=muted,
+        keep_timeline=keep_timeline,
+    )
+    if alone:
+        plan.keep(HARMLESS, {MODEL_AWAY: 10 * KINDS[MODEL_AWAY].rate})
+    if has_neighbour:
+        plan.keep(HARMLESS, {})
+    result = Result(seed, profile if fault_rates is None else "targeted")
+    return run_plan(result, chosen, plan, rng, scheduling=scheduling)
+
+
+def run_plan(
+    result: Result,
+    workload: Workload,
+    plan: FaultPlan,
+    rng: Random,
+    *,
+    scheduling: Scheduling = "fifo",
+    latency_seconds: float = 0.008,
+    crashes: bool = False,
+    scenario_class: type[Scenario] = Scenario,
+) -> Result:
+    """Run a workload under a fault plan and fill in the result."""
+    with (
+        small_limits(
+            short_slices=workload.short_slices,
+            small_parts=workload.small_parts,
+            small_windows=workload.small_windows,
+        ),
+        patched(older_isolates(result.seed, workload.older_isolates, RELEASES.newest)),
+    ):
+        world = World(
+            result.seed,
+            Onceover(),
+            RELEASES.template,
+            faults=plan,
+            scheduling=scheduling,
+            deployment=workload.first,
+            variables=variables(plan=workload.plan, retention_days=workload.retention_days, keyed=workload.keyed)
+            | workload.variables,
+            queue_settings=QueueSettings(
+                max_batch_size=workload.batch, mode=workload.queue_mode, max_concurrency=workload.consumers
+            ),
+            strict_gates=workload.strict_gates,
+            latency_seconds=latency_seconds,
+            rate_limit=workload.rate_limit,
+        )
+        scenario = scenario_class(world, workload, rng, crashes=crashes)
+        try:
+            world.run(scenario.run)
+        except (InvariantBroken, SimulationError, AssertionError) as error:
+            result.failure = f"{type(error).__name__}: {error}"
+    return _filled(result, world, scenario)
+
+
+def _filled(result: Result, world: World, scenario: Scenario) -> Result:
+    invariants = scenario.invariants
+    result.digest = world.trace_digest
+    result.accepted = len(invariants.tags)
+    result.statuses = Counter(row.status for row in invariants.rows.values())
+    result.statuses["erased"] = len(invariants.gone)
+    result.calls = sum(invariants.reached.values())
+    result.in_doubt = sum(row.in_doubt for row in invariants.rows.values())
+    result.virtual_seconds = world.loop.now()
+    result.steps = world.loop.steps
+    result.writes = invariants.writes
+    result.reasons = Counter(row.error_code for row in invariants.rows.values() if row.error_code)
+    result.told = invariants.promises.told
+    result.fired = Counter({name: tally.fired for name, tally in world.faults.tallies.items() if tally.fired})
+    hooks = scenario.webhooks
+    result.judged = +(invariants.judged + (Counter() if hooks is None else hooks.judged))
+    result.judging = Counter(result.judged.keys())
+    result.timeline = world.faults.report()
+    return result

@@ -1,0 +1,173 @@
+"""Plays a workload against a world: clients, operators, cron. Then faults stop, and everything must become quiet."""
+
+import asyncio
+import math
+from random import Random
+
+from simulator.campaign.checks.end_checks import TASKS_JUDGED, Circumstances, check_task
+from simulator.campaign.checks.invariants import Invariants
+from simulator.campaign.checks.undelayed import Undelayed
+from simulator.campaign.checks.webhooks import Webhooks
+from simulator.campaign.clients import tenants
+from simulator.campaign.clients.clients import Clients, look_at_error
+from simulator.campaign.clients.operators import Operators
+from simulator.campaign.clients.workload import SHORT_RETENTION_DAYS, SLOW_CALL_SECONDS, Workload
+from simulator.campaign.subject.row_changes import InvariantBroken
+from simulator.campaign.subject.small_limits import MAX_ATTEMPTS
+from simulator.engine.fault_kinds import HOSTED, MODEL_AWAY, POISONED, RATE_LIMITER
+from simulator.engine.fault_plan import PersistentFault
+from simulator.platform.choices import TOP
+from simulator.platform.world import World
+
+CRON_SECONDS = 30
+TERMINAL_SECONDS_MOST = 1_500  # until every task has ended after the last fault; a rest may take ten minutes of it
+TASKS_AT_ONCE = 40  # more than these wait for each other: on the free plan a sweep works on two a run
+OVERDUE_SECONDS_MOST = 4 * CRON_SECONDS  # after the last fault, from a deadline until the sweep has ended the task
+QUIET_SECONDS_MOST = 1_500  # after that, until nothing runs, waits or is stored in an object
+LOOK_SECONDS = CRON_SECONDS - 1  # checks in step with cron might meet its run each time
+
+
+class Scenario:
+    """One run of a workload, and its checks. `crashes` are planned ones, which the plan does not count."""
+
+    def __init__(self, world: World, workload: Workload, rng: Random, *, crashes: bool = False) -> None:
+        self.world = world
+        self.workload = workload
+        self.invariants = Invariants(world, max_attempts=MAX_ATTEMPTS, told=not workload.changes)
+        self.undelayed = Undelayed(world, self.invariants)
+        self.clients = Clients(world, rng, self.invariants.new_tag)
+        self.operators = Operators(world, workload, rng, self.clients)
+        self._interfered = crashes
+        self._rng = rng
+        world.model.number_outputs = True
+        world.model.timeout_seconds = 20
+        world.model.refuses = lambda call: call.user.startswith("x")
+        world.model.cuts_off = lambda call: call.user.startswith("y")
+        world.model.slow = lambda call: SLOW_CALL_SECONDS if call.user.startswith("z") else 0.0
+        world.model.is_poison = lambda call: call.user.startswith("p") and self._poison_strikes()
+        world.database.meter_reads = False
+        if workload.keyed:
+            tenants.install(world.database.connection, world.now_ms())
+        self.webhooks = Webhooks(world, self.clients, Random(f"{world.seed}/endpoints")) if workload.webhooks else None
+        if self.webhooks is not None:
+            setattr(world.app, "receivers", self.webhooks.receivers)  # noqa: B010 - the world knows any app
+        if workload.queue_fate:
+            world.queue.faults = PersistentFault(world.faults, workload.queue_fate)  # type: ignore[assignment]
+
+    def _poison_strikes(self) -> bool:
+        return self.world.faults.active and self.world.faults.strike(POISONED, "model")
+
+    async def run(self, world: World) -> None:
+        """Play the whole scenario. Raises InvariantBroken or NotQuiet."""
+        if self.workload.cron:
+            world.start_cron(CRON_SECONDS)
+        parts = [self.clients.play(spec) for spec in self.workload.tasks]
+        parts += [self.operators.change(change) for change in self.workload.changes]
+        parts += [self.webhooks.meddle(keyed=self.workload.keyed)] if self.webhooks is not None else []
+        trouble = asyncio.ensure_future(self.operators.trouble())
+        trouble.add_done_callback(look_at_error)
+        await asyncio.gather(*parts)
+        await asyncio.sleep(self._rng.uniform(1, 20))
+        if self.workload.sits_out:
+            await asyncio.sleep(max(0.0, world.model.away_until - world.loop.now()))
+        world.model.away_until = world.model.brown_until = -math.inf
+        world.faults.stop()
+        if world.deployment is not self.workload.last:
+            self._interfered = True
+            world.deploy(self.workload.last)
+        await trouble
+        await self.all_ended()
+        await self._all_sent()
+        await self.invariants.letting_go.all_free()
+        for follower in self.clients.followers:
+            await follower.see_the_end()
+        await self.all_ended()  # a request that had stood still may have brought another task
+        self.check()
+        if world.deployment is not TOP:
+            world.deploy(TOP)  # objects that slept through a deployment without them must clean up, too
+        while True:
+            await world.quiet(QUIET_SECONDS_MOST, look_every=LOOK_SECONDS)
+            if all(row.terminal for row in self.invariants.rows.values()):
+                break
+            await self.all_ended()  # a request that had stood still brought another task
+        await self._all_sent()
+        self.check()
+        if self.workload.cron and self.workload.retention_days <= SHORT_RETENTION_DAYS:
+            await asyncio.sleep(self.workload.retention_days * 86_400 + 10 * CRON_SECONDS)
+            if self.invariants.rows:
+                raise InvariantBroken(f"{len(self.invariants.rows)} tasks are kept beyond their retention")
+        self._check_nothing_is_left()
+
+    async def all_ended(self) -> None:
+        """Wait until every task has ended. Raises InvariantBroken if it takes too long."""
+        began = self.world.loop.now()
+        # If the queue never works again, only the sweep is left, which comes less and less often. And where objects can
+        # take only a few tasks at once, tasks wait for each other.
+        slowly = self.workload.queue_fate or "MAX_OBJECTS_AT_WORK" in self.workload.variables
+        patience = TERMINAL_SECONDS_MOST * (2 if slowly else 1) * max(1, len(self.workload.tasks) // TASKS_AT_ONCE)
+        deadline = began + patience
+        while not all(row.terminal for row in self.invariants.rows.values()):
+            if self.world.loop.now() > deadline:
+                left = [f"{row.task_key} is {row.status}" for row in self.invariants.rows.values() if not row.terminal]
+                raise InvariantBroken(f"lost, {patience} s after the last fault: {', '.join(left)}")
+            self._check_overdue(self.world.loop.now() - began)
+            await asyncio.sleep(2)
+
+    async def _all_sent(self) -> None:
+        if self.webhooks is not None:
+            await self.webhooks.all_sent()
+
+    def _check_overdue(self, quiet_seconds: float) -> None:
+        """A task ends soon after its deadline, unless all isolates that could end it stand still."""
+        if not self.workload.cron or "worker_frozen" in self.circumstances().fired:
+            return
+        now_ms = self.world.database.now_ms()
+        for row in self.invariants.rows.values():
+            if not row.terminal and row.deadline_at is not None:
+                seconds = min(quiet_seconds, (now_ms - row.deadline_at) / 1000)
+                if seconds > OVERDUE_SECONDS_MOST:
+                    raise InvariantBroken(f"{row.task_key} is {row.status}, {seconds:.0f} s after its deadline")
+
+    # --- the checks -----------------------------------------------------------------------------------------------
+
+    def circumstances(self) -> Circumstances:
+        """What struck so far."""
+        fired = {name for name, tally in self.world.faults.tallies.items() if tally.fired} - HOSTED
+        operated = self._interfered or self.clients.interfered or self.operators.interfered
+        return Circumstances(frozenset(fired), operated, self.workload.patience_seconds)
+
+    def check(self) -> None:
+        """Check every task, and all of them together, against what was promised."""
+        invariants = self.invariants
+        circumstances = self.circumstances()
+        for row in invariants.rows.values():
+            check_task(invariants, self.world, row, circumstances)
+        limited = invariants.tenant_limits.limited or self.clients.gave_up
+        if (
+            not circumstances.fired - RATE_LIMITER
+            and not limited
+            and len(self.clients.answered) < len(self.workload.tasks)
+        ):
+            raise InvariantBroken("a submission was not accepted, and nothing stood in its way")
+        for task_key in self.clients.answered - invariants.rows.keys() - invariants.gone.keys():
+            raise InvariantBroken(f"{task_key} was accepted and never was in the database")
+        for task_key in invariants.gone:
+            if invariants.reached[invariants.tags[task_key]] > invariants.sent(invariants.tags[task_key]):
+                raise InvariantBroken(f"{task_key}: erased, and called for beyond what was announced")
+        if MODEL_AWAY in circumstances.fired and circumstances.bears_it:
+            invariants.judged[TASKS_JUDGED] = len(invariants.rows)
+        invariants.tallied.check(invariants.rows, invariants.gone)
+        if len(invariants.rows) + len(invariants.gone) != len(invariants.tags):
+            raise InvariantBroken("counts by state do not add up to what was accepted")
+
+    def _check_nothing_is_left(self) -> None:
+        self.invariants.check_orphans()
+        for cell in self.world.servers.object_cells():
+            # Once the platform has dropped an object's alarm, no code of ours runs in it until it is called.
+            if not cell.data.is_empty() and not cell.alarm.dropped:
+                raise InvariantBroken(f"{cell.namespace.class_name}/{cell.name} holds storage or an alarm")
+        if dropped := self.world.network.never_awaited:
+            raise InvariantBroken(f"an object's waitUntil was given a coroutine, which never runs: {dropped[0]}")
+        mistakes: list[str] = getattr(self.world.app, "mistakes")  # noqa: B009 - the app is ours, the world knows any
+        if mistakes:
+            raise InvariantBroken(f"the Worker met an error that nothing outside it explains: {mistakes[0]}")

@@ -1,0 +1,101 @@
+"""Results of many runs, added up."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from simulator.campaign.checks import letting_go
+from simulator.campaign.checks.custody import RUNS_JUDGED_FULL
+from simulator.campaign.checks.end_checks import TASKS_JUDGED
+from simulator.campaign.checks.patience import CALLS_JUDGED
+from simulator.campaign.runs.fault_rates import AWAY, FULL, WEBHOOKS
+from simulator.campaign.runs.run import Result
+from simulator.campaign.runs.totals import Totals
+from simulator.engine.fault_kinds import KINDS
+
+# Checks that excuse runs, each with the name of its excused runs. Of all runs that it met, a check must judge this
+# share at least. The rule applies to campaigns that met at least so many.
+_SHARES_LEAST = {letting_go.RUNS_JUDGED: (letting_go.RUNS_EXCUSED, 1 / 3)}
+SHARES_OF_LEAST = 100
+_MUST_JUDGE = {
+    AWAY: (CALLS_JUDGED, TASKS_JUDGED),
+    FULL: (RUNS_JUDGED_FULL,),
+    WEBHOOKS: ("deliveries delivered",),
+}
+RULE_OF_THREE = 3  # 0 failures of N: at most 3/N, at 95 % (Hanley and Lippman-Hand, JAMA 1983)
+
+
+@dataclass(slots=True)
+class Tally(Totals):
+    """The results of some runs together. `failures` are (seed, what broke)."""
+
+    schedules: int = 0
+    profiles: Counter[str] = field(default_factory=Counter)
+    failures: list[tuple[int, str]] = field(default_factory=list)
+
+    def count(self, result: Result) -> None:
+        """Add one run."""
+        self.add(result)
+        self.schedules += 1
+        self.profiles[result.profile] += 1
+        if result.failure is not None:
+            self.failures.append((result.seed, result.failure))
+
+    def merge(self, other: "Tally") -> None:
+        """Add the runs of another tally."""
+        self.add(other)
+        self.schedules += other.schedules
+        self.profiles.update(other.profiles)
+        self.failures += other.failures
+
+    def fired_by_number(self) -> dict[int, int]:
+        """Fired faults by their number in the design's list of faults to survive."""
+        counts = dict.fromkeys(sorted({kind.number for kind in KINDS.values()}), 0)
+        for name, count in self.fired.items():
+            counts[KINDS[name].number] += count
+        return counts
+
+    def bound(self) -> float:
+        """Upper bound of the failure rate of a schedule, at 95 %, if none of them failed."""
+        return min(1.0, RULE_OF_THREE / max(1, self.schedules))
+
+    def verdict(self) -> str:
+        """One line: how many failed, of how many, and what that says."""
+        if self.failures:
+            return f"{len(self.failures)} of {self.schedules:,} schedules broke an invariant"
+        return (
+            f"0 of {self.schedules:,} schedules broke an invariant (at 95 %: fewer than {self.bound():.2g} of all do)"
+        )
+
+    def idle(self, profile: str | None) -> tuple[str, ...]:
+        """Name the purposes of a special campaign that it never judged, and the checks that excused too many runs."""
+        return (
+            *(name for name in _MUST_JUDGE.get(profile or "", ()) if not self.judged[name]),
+            *(name for name, (excused, share) in _SHARES_LEAST.items() if self._judges_less(name, excused, share)),
+        )
+
+    def _judges_less(self, name: str, excused: str, share: float) -> bool:
+        met = self.judged[name] + self.judged[excused]
+        return met >= SHARES_OF_LEAST and self.judged[name] < share * met
+
+    def facts(self) -> dict[str, Any]:
+        """Return all figures, for a program."""
+        return {
+            "schedules": self.schedules,
+            "tasksAccepted": self.accepted,
+            "statuses": dict(sorted(self.statuses.items())),
+            "failed": dict(sorted(self.reasons.items())),
+            "answered": dict(sorted(self.told.items())),
+            "profiles": dict(sorted(self.profiles.items())),
+            "modelCalls": self.calls,
+            "inDoubt": self.in_doubt,
+            "virtualSeconds": round(self.virtual_seconds),
+            "steps": self.steps,
+            "d1Writes": self.writes,
+            "judged": dict(sorted(self.judged.items())),
+            "schedulesThatJudged": dict(sorted(self.judging.items())),
+            "faultsFired": dict(sorted(self.fired.items())),
+            "faultsFiredByNumber": self.fired_by_number(),
+            "failures": self.failures[:20],
+            "failureRateBound95": None if self.failures else self.bound(),
+        }

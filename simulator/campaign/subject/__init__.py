@@ -1,0 +1,1 @@
+"""The Worker under trial: plugged into the platform, watched, and changed for the length of a run."""

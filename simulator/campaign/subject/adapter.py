@@ -1,0 +1,290 @@
+"""Plugs the Worker that `src/entry.py` exports into the simulated platform, and watches it."""
+
+import asyncio
+import copy
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from simulator.campaign.subject.receivers import Receivers, SimulatedCourier
+from simulator.engine.scope import SCOPE
+from simulator.platform.app import Env, ScheduledController, WorkerContext
+from simulator.platform.binding_port import Pending
+from simulator.platform.d1 import Database, Statement
+from simulator.platform.isolate import Invocation
+from simulator.platform.object_instance import ObjectContext
+from simulator.platform.queues import Batch
+from simulator.platform.sdk import JsRequest, Request
+from simulator.platform.streams import IdentityTransformStream
+from src import entry
+from src.core import limits
+from src.core.ids import TaskKey
+from src.http.base.isolate import Isolate
+from src.http.base.messages import Reply
+from src.inference.protocol import HttpClient
+from src.inference.wire import Wire
+from src.platform.surroundings import SURROUNDINGS, Surroundings
+from src.processing.deliveries import Courier
+
+# Events that carry the type of an error which only the Worker's last handler caught.
+MISTAKES = (
+    '"event":"run_failed"',
+    '"event":"slice_failed"',
+    '"event":"unexpected"',
+    '"event":"database_error"',
+    '"event":"delivery_failed"',
+)
+# These errors are the database's or the binding's. With hundreds of tasks a full database refuses claims, too.
+FORGIVEN = ("StoreUnavailable", "StoreSilent", "StoreFull", "JsError")
+
+
+class SimulatedRuntime:
+    """`composition.Runtime` over the simulated platform. The app hears each log line and collects mistakes."""
+
+    http: HttpClient
+    courier: Courier
+
+    def __init__(self, env: Env, app: "Onceover") -> None:
+        platform = env.platform
+        self.now_ms = platform.now_ms
+        self.entropy = platform.entropy
+        self.chance = platform.random.random
+        self.courier = SimulatedCourier(env, lambda: app.receivers)
+        self._log = platform.log
+        self._app = app
+
+    def write(self, line: str) -> None:
+        """Take one line of log."""
+        self._log(line)
+        self._app.hears(line)
+        if any(mark in line for mark in MISTAKES) and json.loads(line)["error"] not in FORGIVEN:
+            self._app.mistakes.append(line)
+
+
+class ClientRequest:
+    """An HTTP request. `body` is called each time the request arrives, so that repeated requests can differ."""
+
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        body: Callable[[], dict[str, Any]] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.headers = headers or {}
+        self.method = method
+        self.url = f"http://onceover{path}"
+        self.body = body
+
+
+@dataclass(frozen=True, slots=True)
+class StreamedReply(Reply):
+    """An answer that comes in parts. Its client reads it from `stream`."""
+
+    stream: IdentityTransformStream = field(default_factory=IdentityTransformStream)
+
+
+class Arrival:
+    """A request as it arrived once, with the part of its body that was read.
+
+    `retries` and `came_at`: see `ClientPromises.arrived`. If the limiter of requests is bound, `asked_at` is when it
+    was asked (seconds), `allowed` is what it answered in time, and `sent` is what went to D1 so far, as the statements
+    of each call.
+    """
+
+    retries = 0
+    came_at = 0.0
+    asked_at: float | None = None
+    allowed: bool | None = None
+
+    def __init__(self, request: ClientRequest, watcher: "Watcher") -> None:
+        self.method, self.url, self.headers = request.method, request.url, request.headers
+        self.body: dict[str, Any] = {}
+        self.sent: list[list[str]] = []
+        self._make_body = request.body
+        self._watcher = watcher
+
+    @property
+    def calls(self) -> int:
+        """How many D1 calls its invocation has made."""
+        invocation = SCOPE.get()
+        assert isinstance(invocation, Invocation)
+        return invocation.calls
+
+    def request(self) -> Request:
+        """The request that the Worker receives."""
+        pieces = None if self._make_body is None else self._pieces(self._make_body)
+        return Request(JsRequest(self.method, self.url, self.headers, pieces))
+
+    def _pieces(self, make_body: Callable[[], dict[str, Any]]) -> Iterator[bytes]:
+        raw = json.dumps(make_body()).encode()
+        yield raw  # in one piece
+        # Code that reads on has not refused the body for its size.
+        self.body = json.loads(raw)
+        self._watcher.read(self)
+
+
+class Watcher(Protocol):
+    """Sees each request when it arrives, and each answer when the Worker gives it, even if it is lost later."""
+
+    def arrived(self, arrival: Arrival) -> None:
+        """Note a request."""
+        ...
+
+    def read(self, arrival: Arrival) -> None:
+        """Note that its body was read."""
+        ...
+
+    def counting(self, arrival: Arrival) -> None:
+        """Note that the limiter of requests is called."""
+        ...
+
+    def answered(self, arrival: Arrival, reply: Reply) -> None:
+        """Judge an answer."""
+        ...
+
+
+class WatchedRateLimiter:
+    """The binding `RATE_LIMITER`, for one request."""
+
+    def __init__(self, binding: Any, arrival: Arrival, watcher: Watcher) -> None:
+        self._binding = binding
+        self._arrival = arrival
+        self._watcher = watcher
+
+    async def limit(self, options: dict[str, str]) -> Mapping[str, bool]:
+        """Count the request."""
+        self._watcher.counting(self._arrival)
+        outcome: Mapping[str, bool] = await self._binding.limit(options)
+        self._arrival.allowed = outcome["success"]
+        return outcome
+
+
+class WatchedDatabase(Database):
+    """The binding `DB`, for one request."""
+
+    def __init__(self, database: Database, arrival: Arrival) -> None:
+        super().__init__(database._server, database._port)
+        self._sent = arrival.sent
+
+    def send(self, label: str, statements: list[Statement], shape: Callable[[Any], Any]) -> Pending:
+        """Send statements as one call."""
+        self._sent.append([statement.sql for statement in statements])
+        return super().send(label, statements, shape)
+
+
+class WatchedCoordinators:
+    """The binding `BATCH_COORDINATOR` for a task's host, and the stub of its coordinator."""
+
+    def __init__(self, coordinators: Any, app: "Onceover") -> None:
+        self._coordinators = coordinators
+        self._app = app
+
+    def getByName(self, name: str) -> "WatchedCoordinators":  # noqa: N802 - the platform's name
+        """Return the stub of the coordinator of that name."""
+        return WatchedCoordinators(self._coordinators.getByName(name), self._app)
+
+    async def reach(self) -> Any:
+        """Ask the coordinator for a sign of life."""
+        return await self._coordinators.reach()
+
+    async def infer(self, task_key: TaskKey, fence: int, lanes: int, calls: list[Wire], seconds: float) -> Any:
+        """Let a lane make calls."""
+        loop = asyncio.get_running_loop()
+        patient_until = loop.time() + seconds + limits.LANE_SLACK_SECONDS
+        answers = await self._coordinators.infer(task_key, fence, lanes, calls, seconds)
+        if loop.time() < patient_until:
+            self._app.lane_answered(task_key, [answer["output"] for answer in answers if "output" in answer])
+        return answers
+
+    async def abort(self, task_key: TaskKey, fence: int) -> Any:
+        """Make lanes end their calls."""
+        return await self._coordinators.abort(task_key, fence)
+
+    async def close(self, fence: int) -> Any:
+        """Make the coordinator forget everything."""
+        return await self._coordinators.close(fence)
+
+
+class Onceover:
+    """The app. `mistakes` has the log lines of errors that only a bug explains. `hears` takes each log line.
+
+    `lane_answered` takes the outputs that lanes have made for a task and returned in time.
+    """
+
+    watcher: Watcher
+    receivers: Receivers | None = None
+
+    def __init__(self) -> None:
+        self.mistakes: list[str] = []
+        self.hears: Callable[[str], None] = lambda _line: None
+        self.lane_answered: Callable[[TaskKey, list[str]], None] = lambda _task_key, _outputs: None
+
+    def make_isolate(self, env: Env) -> "WorkerIsolate":
+        """The Worker's handlers in a new isolate."""
+        return WorkerIsolate(env, self)
+
+    def make_object(self, class_name: str, ctx: ObjectContext, env: Env) -> Any:
+        """An instance of one of the two Durable Object classes, found in the same way as the runtime finds them."""
+        SURROUNDINGS.set(self.surroundings(env))
+        return getattr(entry, class_name)(ctx, _with_watched_lanes(env, self))
+
+    def surroundings(self, env: Env) -> Surroundings:
+        """What one isolate provides to the Worker's code in it."""
+        return Surroundings(runtime=SimulatedRuntime(env, self), memory=Isolate(), provider=env.platform.provider)
+
+
+class WorkerIsolate:
+    """The Worker's handlers in one isolate. As on the platform, each invocation has an instance of its own."""
+
+    def __init__(self, env: Env, app: Onceover) -> None:
+        self._env = env
+        self._app = app
+        self._surroundings = app.surroundings(env)
+
+    async def fetch(self, request: ClientRequest, ctx: WorkerContext) -> Reply:
+        """Answer one HTTP request."""
+        watcher = self._app.watcher
+        arrival = Arrival(request, watcher)
+        watcher.arrived(arrival)
+        response = await self._worker(_watched(self._env, arrival, watcher), ctx).fetch(arrival.request())
+        if isinstance(response.body, IdentityTransformStream):
+            streamed = StreamedReply(response.status, headers=response.headers, stream=response.body)
+            watcher.answered(arrival, streamed)
+            return streamed
+        reply = Reply(response.status, await response.text(), response.headers)
+        watcher.answered(arrival, reply)
+        return reply
+
+    async def queue(self, batch: Batch, ctx: WorkerContext) -> None:
+        """Handle the messages of one batch."""
+        await self._worker(_with_watched_lanes(self._env, self._app), ctx).queue(batch)
+
+    async def scheduled(self, controller: ScheduledController, ctx: WorkerContext) -> None:
+        """Handle a cron trigger."""
+        await self._worker(self._env, ctx).scheduled(controller)
+
+    def _worker(self, env: Env, ctx: WorkerContext) -> Any:  # stand-ins of the SDK do not have its types
+        SURROUNDINGS.set(self._surroundings)
+        return entry.Default(ctx, env)
+
+
+def _with_watched_lanes(env: Env, app: Onceover) -> Env:
+    """The isolate's `env`, with watched lanes, for hosts of tasks with lanes: an object, or the queue's consumer."""
+    if not env.has("BATCH_COORDINATOR"):
+        return env
+    seen = copy.copy(env)
+    vars(seen).update(BATCH_COORDINATOR=WatchedCoordinators(env.BATCH_COORDINATOR, app))
+    return seen
+
+
+def _watched(env: Env, arrival: Arrival, watcher: Watcher) -> Env:
+    """The isolate's `env` for one request. If there is a limiter, the limiter and the database are watched."""
+    if not env.has("RATE_LIMITER"):
+        return env
+    seen = copy.copy(env)
+    vars(seen).update(
+        RATE_LIMITER=WatchedRateLimiter(env.RATE_LIMITER, arrival, watcher), DB=WatchedDatabase(env.DB, arrival)
+    )
+    return seen

@@ -1,0 +1,76 @@
+"""Small limits for the Worker, so that a short run meets what otherwise takes hours or hundreds of chunks."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from simulator.campaign.subject.patches import Patch, patched
+from src.core import limits
+from src.core.text import merge
+from src.processing import submission
+
+LEASE_SECONDS = 40
+TIMEOUT_SECONDS = 15
+MAX_ATTEMPTS = 3
+SMALL_LANE_CHUNKS = 6
+SMALL_LANE_CALLS = 3
+
+# Short slices cause continuations and releases. The longer ones are more than any task here takes.
+_SLICES = {"QUEUE_SLICE_SECONDS": 5.0, "DIRECT_SLICE_SECONDS": 4.0, "OBJECT_SLICE_SECONDS": 5.0}
+# Pieces of one or two outputs, and segments of a few pieces.
+_PARTS = {"PIECE_BYTES_MOST": 60, "SEGMENT_BYTES": 120}
+# Windows of about two chunks, and merges that keep one or two outputs: runs read on between calls.
+_WINDOWS = {"WINDOW_CHARS_MOST": 20, "OUTPUTS_KEPT_CHARS": 60, "MERGE_CALLS_READ": 2}
+_ALWAYS: dict[str, Any] = {
+    "LANE_CHUNKS": SMALL_LANE_CHUNKS,
+    "LANES_FROM_CHUNKS": 2 * SMALL_LANE_CHUNKS,
+    "LANE_CALLS": SMALL_LANE_CALLS,
+    "COORDINATOR_IDLE_SECONDS": 240.0,
+    "SWEEP_BACKOFF_DOUBLINGS_MOST": 2,
+    "SWEEP_SLICE_SECONDS": 30.0,
+    "RATE_LIMIT_SECONDS_MOST": 240.0,
+    "STAND_IN_SECONDS": 5.0,  # so that a slow call outlasts a poll
+    "STORE_SECONDS": 12.0,  # well below the lease, as in production
+    "DELIVERY_WAITS_SECONDS": (5.0, 10.0, 30.0, 60.0),
+    "BREAKER_SECONDS_MOST": 120.0,
+}
+
+
+@contextmanager
+def small_limits(*, short_slices: bool, small_parts: bool, small_windows: bool) -> Iterator[None]:
+    """Set the small limits during one run.
+
+    Tracebacks of errors that the Worker catches are not shown: they would flood a campaign's output, and
+    `adapter.MISTAKES` picks out those that matter.
+    """
+    chosen = (
+        _ALWAYS
+        | (_SLICES if short_slices else {})
+        | (_PARTS if small_parts else {})
+        | (_WINDOWS if small_windows else {})
+    )
+    patches: list[Patch] = [(limits, name, value) for name, value in chosen.items()]
+    patches.append((merge, "MERGE_CHARS_LEAST", 70))  # three outputs a merge call, so merges have several levels
+    patches.append((submission, "check_budget", lambda options, minimum: None))  # older code accepted any budget
+    patches.append((logging.getLogger("onceover"), "disabled", True))
+    with patched(patches):
+        yield
+
+
+def variables(
+    *, plan: str = "paid", concurrency: int = 3, retention_days: float = 30, keyed: bool = False
+) -> dict[str, str]:
+    """The deployment's variables."""
+    return {
+        "LEASE_SECONDS": str(LEASE_SECONDS),
+        "AI_TIMEOUT_SECONDS": str(TIMEOUT_SECONDS),
+        "MAX_ATTEMPTS": str(MAX_ATTEMPTS),
+        "MODEL_PATIENCE_SECONDS": "0",
+        "AI_CONCURRENCY": str(concurrency),
+        "CHUNK_MAX_CHARS": "10",
+        "RETENTION_DAYS": str(retention_days),
+        "PLAN": plan,
+        "AI_PROVIDER": "workers-ai",  # never asked, since the world has its own model
+        "REQUIRE_KEYS": str(keyed).lower(),
+    }
