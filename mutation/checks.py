@@ -13,7 +13,7 @@ QUICK_SECONDS_MOST = 60.0
 # These check texts, files or commands, not behaviour, or are parts of the simulation anyway.
 NOT_RUN = {
     "tests/conformance/test_conformance.py": "starts the real workerd",
-    "tests/simulator/test_campaign.py": "the parts of the simulation do the same, and more",
+    "tests/simulator/campaign/test_campaign.py": "the parts of the simulation do the same, and more",
     "tests/simulator/test_readme.py": "runs what a document says",
     "tests/api/test_docs.py": "compares generated documents",
     "tests/unit/docs/test_contributing.py": "runs what a document says",

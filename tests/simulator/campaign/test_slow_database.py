@@ -14,7 +14,7 @@ from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
 from simulator.platform.d1 import DatabaseServer, Statement
 from simulator.platform.world import World
 from src.core import limits
-from tests.simulator.test_walls import Nobody
+from tests.simulator.campaign.test_walls import Nobody
 
 OPTIONS = {"CHUNK_MAX_CHARS": "10", "REQUIRE_KEYS": "false", "PLAN": "paid", "AI_TIMEOUT_SECONDS": "20"}
 

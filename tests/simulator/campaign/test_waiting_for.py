@@ -15,7 +15,7 @@ from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
 from simulator.platform.queues import QueueSettings
 from simulator.platform.world import EPOCH_MS, World
 from src.core.errors import ModelError, ModelRateLimited, ModelReplyMalformed, ModelTimeout
-from tests.simulator.test_walls import Nobody
+from tests.simulator.campaign.test_walls import Nobody
 
 type Decide = Callable[[float], tuple[str, ModelError | None, float]]
 Told = list[tuple[float, dict[str, Any]]]

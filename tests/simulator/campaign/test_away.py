@@ -18,7 +18,7 @@ from src.core.calls.patience import Patience
 from src.core.errors import ModelError, ModelUnavailable
 from src.core.task import Route
 from src.inference.protocol import ModelCall, ModelReply
-from tests.simulator.test_walls import Nobody
+from tests.simulator.campaign.test_walls import Nobody
 
 CHUNKS = 20
 CALL_SECONDS = 1.0

@@ -43,7 +43,7 @@ def test_a_seed_is_a_run_in_any_process():
     def digest(hash_seed: str) -> str:
         command = [sys.executable, "-m", "tests.simulator.sample_worker", "100", "10"]
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
-        root = Path(__file__).parents[2]
+        root = Path(__file__).parents[3]
         return subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True, check=True).stdout
 
     first, second = digest("0"), digest("4242")

@@ -8,7 +8,7 @@ from simulator.campaign.subject.row_changes import UNDER_CLAIM, InvariantBroken
 from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
 from src.store.d1.statement import statement
 from src.store.sql import fragments, work
-from tests.simulator.test_walls import Nobody
+from tests.simulator.campaign.test_walls import Nobody
 
 ROUTES = pytest.mark.parametrize("deployment", [TOP, FREE, DIRECT], ids=["queue", "objects", "direct"])
 SCHEDULES = 12

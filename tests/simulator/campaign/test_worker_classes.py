@@ -15,7 +15,7 @@ from simulator.platform.world import World
 from src import entry
 from src.platform.surroundings import SURROUNDINGS
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 EXPORTED = {"Default", "AIProcessor", "BatchCoordinator"}
 SEEDS_MOST = 100
 
