@@ -162,7 +162,7 @@ def _slices(server: DevServer, route: str, start: int) -> int:
 
 
 def use(lines: Iterable[Json]) -> dict[str, float]:
-    """Add up lines as `local/usage.mjs` does."""
+    """Add up lines as `local/runtime/usage.mjs` does."""
     spent: dict[str, float] = dict.fromkeys(FREE_PLAN_DAY, 0)
     for line in lines:
         if "object_ms" in line:

@@ -6,13 +6,13 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from .account import live_version, needs
 from .arguments import Parser, UsageError, fail, refuse_unknown, stopped
-from .cloud import Failed, need, report, run
-from .deploy import Shape, deploy
-from .deploy_check import WEB, doctor, doctor_command, trial_offer
 from .node import ROOT, NodeMissing, wrangler
-from .secret_values import set_secrets
+from .remote.account import live_version, needs
+from .remote.cloud import Failed, need, report, run
+from .remote.deploy import Shape, deploy
+from .remote.deploy_check import WEB, doctor, doctor_command, trial_offer
+from .remote.secret_values import set_secrets
 
 _TOTAL = re.compile(r"Total Upload: .*gzip: ([\d.]+) KiB")
 _ENVIRONMENT = {"WRANGLER_SEND_METRICS": "false"}

@@ -15,10 +15,10 @@ from contextlib import suppress
 from types import FrameType
 
 from .arguments import DevOptions, UsageError, fail, parse
-from .former_state import refuse_former_state
 from .lock import sole_use
 from .node import ROOT, NodeMissing, find_node
 from .orphans import adopt_orphans, end_children
+from .remote.former_state import refuse_former_state
 from .residue import clear_residue
 
 _STOP_SECONDS = 5
@@ -53,7 +53,7 @@ def _request(options: DevOptions) -> bytes:
 
 def serve(options: DevOptions, lock: int) -> int:
     """Run the host until it ends or a signal stops it. It inherits `lock`. Returns the exit status."""
-    command = [str(find_node()), "--disable-warning=ExperimentalWarning", str(ROOT / "local" / "host.mjs")]
+    command = [str(find_node()), "--disable-warning=ExperimentalWarning", str(ROOT / "local" / "runtime" / "host.mjs")]
     clear_residue(options.persist_to)  # left by the last runtime, if it was killed
     adopt_orphans()
     reading, writing = os.pipe()

@@ -19,11 +19,11 @@ from src.store.keys import as_scopes, grave
 from src.store.sql.keys import DELETE_EXPIRED_KEYS, INSERT_KEY, INSERTED_KEY
 
 from .arguments import UsageError, fail, stopped
-from .cloud import plain, told_by
-from .fixes import fix_for
-from .former_state import refuse_former_state
 from .key_arguments import KeyOptions, parse
 from .node import ROOT, NodeMissing, wrangler
+from .remote.cloud import plain, told_by
+from .remote.fixes import fix_for
+from .remote.former_state import refuse_former_state
 
 _ENVIRONMENT = {"WRANGLER_SEND_METRICS": "false", "NO_COLOR": "1"}
 _SAID_MOST = 2_000

@@ -29,7 +29,7 @@ DIGESTS = {
 }
 
 _PACKAGE = ROOT / "node_modules" / "pyodide"
-_STANDING_CLOCK = ROOT / "local" / "standing_clock.js"
+_STANDING_CLOCK = ROOT / "local" / "runtime" / "standing_clock.js"
 
 _IMPORTS = """
 import {

@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from .account import Needs, needs
 from .arguments import Parser, UsageError, fail
-from .deploy_check import get, status_fault
 from .node import ROOT, NodeMissing, wrangler
+from .remote.account import Needs, needs
+from .remote.deploy_check import get, status_fault
 
 # The first start downloads the bundle and imports the Worker without a snapshot.
 READY_SECONDS_MOST = 300.0

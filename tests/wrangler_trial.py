@@ -13,12 +13,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from local import key
-from local.account import needs
-from local.cloud import Failed, run
-from local.deploy import Shape, deploy
-from local.deploy_check import Reply, Web
 from local.deployment import main as command
 from local.node import ROOT
+from local.remote.account import needs
+from local.remote.cloud import Failed, run
+from local.remote.deploy import Shape, deploy
+from local.remote.deploy_check import Reply, Web
 from tests.support.cloudflare_api import ACCOUNT, ApiError, CloudflareApi
 from tests.support.deployed import BINDINGS, QUEUES
 

@@ -1,12 +1,12 @@
-// Serves one reference as local/host.mjs serves onceover: the same Miniflare, queue broker and storage location.
+// Serves one reference as local/runtime/host.mjs serves onceover: the same Miniflare, queue broker and storage location.
 // Arguments: the reference's name, the folder for its state, the model's base URL.
 import fs from "node:fs";
 import path from "node:path";
 import { convertV4MiniflareOptions, Log, LogLevel, Miniflare } from "miniflare";
-import { migrate } from "../../local/front_database.mjs";
-import { readMigrations } from "../../local/migrations.mjs";
-import { printRuntimeOutput, say } from "../../local/output.mjs";
-import { deliverInParallel } from "../../local/queue.mjs";
+import { migrate } from "../../local/runtime/front_database.mjs";
+import { readMigrations } from "../../local/runtime/migrations.mjs";
+import { printRuntimeOutput, say } from "../../local/runtime/output.mjs";
+import { deliverInParallel } from "../../local/runtime/queue.mjs";
 
 const here = import.meta.dirname;
 const [name, persistTo, baseUrl] = process.argv.slice(2);

@@ -46,7 +46,8 @@ def _bound(env: "Env", name: str, kind: Callable[[Any], Any], *, needed: bool = 
 
 
 class LocalDayUse:
-    """Implements `http.base.services.DayUse` over a binding that only the local runtime has, see `local/usage.mjs`."""
+    """Implements `http.base.services.DayUse` over a binding that only the local runtime has, see
+    `local/runtime/usage.mjs`."""
 
     def __init__(self, binding: "Fetcher") -> None:
         self._binding = binding

@@ -16,7 +16,7 @@ from local.node import find_node
 from tests.support.dev_server import ROOT
 from tests.support.terminal import Terminal
 
-MODULE = ROOT / "local" / "output.mjs"
+MODULE = ROOT / "local" / "runtime" / "output.mjs"
 EVENT = {
     "event": "claimed",
     "request": "r1",

@@ -17,7 +17,7 @@ from tests.support.wired_worker import write_wired_worker
 
 pytestmark = pytest.mark.runtime
 SMALL = {"maxChars": 40}
-CONSUMERS = 10  # of the local queue, see local/queue.mjs: if they are all busy, the next messages stay in it
+CONSUMERS = 10  # of the local queue, see local/runtime/queue.mjs: if they are all busy, the next messages stay in it
 
 
 @pytest.fixture(scope="module")

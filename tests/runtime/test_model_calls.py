@@ -15,8 +15,8 @@ from tests.support.model_server import ModelServer
 
 pytestmark = pytest.mark.runtime
 SMALL = {"maxChars": 40}
-# The local clock may be late by a turn where Cloudflare's is not (local/standing_clock.js). So timed events may come
-# early by this much.
+# The local clock may be late by a turn where Cloudflare's is not (local/runtime/standing_clock.js). So timed events may
+# come early by this much.
 LATE_CLOCK_SECONDS = 0.25 if os.environ["ONCEOVER_LOCAL_CLOCK"] == "standing" else 0.0
 # What CPython, Pyodide and workerd print about a task or promise that was never awaited.
 LEFTOVER = re.compile(

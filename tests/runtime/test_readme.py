@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from local.former_state import FILES
+from local.remote.former_state import FILES
 from tests.support import shell_blocks
 from tests.support.client import Client
 from tests.support.databases import d1_file
@@ -129,7 +129,7 @@ def test_the_commands_of_a_document_run(name: str, server: DevServer, state: Pat
 
 
 def test_the_local_database_lies_where_a_former_one_is_looked_for(server: DevServer, state: Path):
-    """The runtime keeps the file where `local/former_state.py` looks."""
+    """The runtime keeps the file where `local/remote/former_state.py` looks."""
     assert server.url
     assert d1_file(state) in state.glob(FILES)
 

@@ -14,7 +14,7 @@ import pytest
 
 from local.node import ROOT, wrangler
 
-SOURCES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md")), ROOT / "local" / "fixes.toml"]
+SOURCES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md")), ROOT / "local" / "remote" / "fixes.toml"]
 # Stands for an omitted word of a command.
 LEFT_OUT = "…"
 # Arguments, which are no words of a command: our own names, and words in capitals.

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from local.cloud import Answer
 from local.node import ROOT
+from local.remote.cloud import Answer
 
 type When = Literal["before", "half", "after"]
 

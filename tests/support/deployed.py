@@ -3,9 +3,9 @@
 from collections import Counter
 from typing import Any
 
-from local.account import Needs
-from local.deploy_check import Reply, Web
 from local.node import ROOT
+from local.remote.account import Needs
+from local.remote.deploy_check import Reply, Web
 from tests.support.cloud_account import CloudAccount
 
 MIGRATIONS = sorted(path.name for path in (ROOT / "migrations").glob("*.sql"))

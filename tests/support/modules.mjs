@@ -2,7 +2,7 @@
 // Usage: node tests/support/modules.mjs PROJECT
 import { createHash } from "node:crypto";
 import path from "node:path";
-import { readSettings, workerOptions } from "../../local/settings.mjs";
+import { readSettings, workerOptions } from "../../local/runtime/settings.mjs";
 
 const project = process.argv[2];
 const settings = readSettings({ project, root: project, env: null, variables: {}, limits: "off" });

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from local import deploy_check
+from local.remote import deploy_check
 from onceover_cli.doctor.deployment import OF_THE_DEPLOYMENT
 from tests.support.fake_api import FakeApi
 from tests.unit.cli.test_cli_commands import Runs, conforms, run

@@ -10,7 +10,7 @@ README = ROOT / "README.md"
 WITH_COMMANDS = {str(path.relative_to(ROOT)): path for path in documents()}
 CHINESE = {str(path.relative_to(ROOT)): path for path in [*ROOT.glob("*.zh-CN.md"), *ROOT.glob("docs/**/*.zh-CN.md")]}
 ALL = {**WITH_COMMANDS, **CHINESE, "CHANGELOG.md": ROOT / "CHANGELOG.md"}
-METER = ROOT / "local" / "limits.js"
+METER = ROOT / "local" / "runtime" / "limits.js"
 # Sources of names in capitals: code, configuration, the tools' own files.
 NAMES = [
     path

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from local.fixes import FIXES, RUN_AGAIN
 from local.node import ROOT
+from local.remote.fixes import FIXES, RUN_AGAIN
 from src.core import codes
 
 DOCS = ROOT / "docs"

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from local.account import Needs, needs
 from local.arguments import UsageError
-from local.cloud import Failed
-from local.deploy import Shape, deploy
-from local.deploy_check import GOOD_IN_A_ROW, Reply, verify
-from local.fixes import FIXES, fix_for
 from local.node import ROOT
+from local.remote.account import Needs, needs
+from local.remote.cloud import Failed
+from local.remote.deploy import Shape, deploy
+from local.remote.deploy_check import GOOD_IN_A_ROW, Reply, verify
+from local.remote.fixes import FIXES, fix_for
 from tests.support.cloud_account import ID, CloudAccount, Killed, Refused, When
 from tests.support.deployed import MIGRATIONS, QUEUES, Internet, ready, wrong
 

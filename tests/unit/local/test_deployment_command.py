@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from local import deployment, key, secret_values
-from local.account import needs
+from local import deployment, key
 from local.arguments import UsageError
-from local.cloud import Failed
-from local.deploy import Shape, deploy
-from local.fixes import FIXES
 from local.node import ROOT
+from local.remote import secret_values
+from local.remote.account import needs
+from local.remote.cloud import Failed
+from local.remote.deploy import Shape, deploy
+from local.remote.fixes import FIXES
 from onceover_cli.doctor.trial import CALLS_MOST as TRIAL_CALLS_MOST
 from src.core.keys import parse
 from tests.support.cloud_account import CloudAccount

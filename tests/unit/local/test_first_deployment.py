@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from local import deployment
-from local.account import needs
-from local.cloud import Failed
-from local.deploy import Shape, deploy
-from local.deploy_check import Reply, Web, doctor_command
-from local.fixes import FIXES
 from local.node import ROOT
+from local.remote.account import needs
+from local.remote.cloud import Failed
+from local.remote.deploy import Shape, deploy
+from local.remote.deploy_check import Reply, Web, doctor_command
+from local.remote.fixes import FIXES
 from tests.support.cloud_account import CloudAccount
 
 NOT_FOUND = Reply(404, {}, "error code: 1042")

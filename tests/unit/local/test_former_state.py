@@ -9,7 +9,7 @@ import pytest
 
 from local import dev, key
 from local.arguments import UsageError
-from local.former_state import refuse_former_state
+from local.remote.former_state import refuse_former_state
 
 FORMER = "0001_tasks.sql"
 FOLDER = Path("v3/d1/miniflare-D1DatabaseObject")

@@ -10,7 +10,7 @@ from src.core.states import Status
 from src.store.records.claims import CallKey, Claim
 from tests.support.store_bench import LEASE_MS, StoreBench, outputs
 
-STATEMENT = (ROOT / "local" / "expire_leases.sql").read_text()
+STATEMENT = (ROOT / "local" / "runtime" / "expire_leases.sql").read_text()
 TASK = TaskKey("task")
 
 

@@ -132,7 +132,7 @@ def test_the_packages_of_npm_for_tests_are_marked_so() -> None:
     assert left_out == set(json.loads((ROOT / "package.json").read_text("utf-8"))["devDependencies"])
     used = {
         name
-        for file in (ROOT / "local").glob("*.mjs")
+        for file in (ROOT / "local").rglob("*.mjs")
         for name in re.findall(r"""(?:from|import\()\s*["']([@a-z0-9/_-]+)["']""", file.read_text("utf-8"))
     }
     assert used

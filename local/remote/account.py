@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .arguments import UsageError, environments
+from ..arguments import UsageError, environments
 from .cloud import Answer, Cloud, Failed, need
 from .fixes import FIXES, fix_for
 

@@ -7,8 +7,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from ..arguments import UsageError
 from .account import Needs, parsed
-from .arguments import UsageError
 from .cloud import Cloud, need
 
 # It records the first migration of before. Now the first one has another name.

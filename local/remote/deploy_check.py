@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..node import ROOT
 from .account import Needs
-from .node import ROOT
 
 # A new workers.dev name gets its certificate after about a minute. A new version is everywhere within seconds.
 SECONDS_MOST = 150.0

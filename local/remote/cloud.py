@@ -7,8 +7,8 @@ import sys
 from dataclasses import dataclass
 from typing import Protocol
 
+from ..node import ROOT, wrangler
 from .fixes import Fix, fix_for
-from .node import ROOT, wrangler
 
 _ENVIRONMENT = {"WRANGLER_SEND_METRICS": "false", "NO_COLOR": "1", "FORCE_COLOR": "0"}
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")

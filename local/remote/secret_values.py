@@ -15,10 +15,10 @@ from pathlib import Path
 from src.core.errors import ConfigurationFaults
 from src.core.settings import Reading, load
 
+from ..arguments import Parser, UsageError, refuse_unknown
+from ..dev_vars import SecretsFile, assignments
 from .account import Needs
-from .arguments import Parser, UsageError, refuse_unknown
 from .cloud import Cloud, Failed, need
-from .dev_vars import SecretsFile, assignments
 from .fixes import fix_for
 
 # Variables of the Worker that no file may contain. Other names belong in `vars` of wrangler.toml.

@@ -1,5 +1,5 @@
 
-// ---- The hosted clock (local/standing_clock.js), behind Emscripten's JavaScript in the bundle with the standing clock ----
+// ---- The hosted clock (local/runtime/standing_clock.js), behind Emscripten's JavaScript in the bundle with the standing clock ----
 //
 // Cloudflare's clock is set when control enters the isolate, stands still until it leaves, and never goes beyond the next
 // timeout, so that a timer's callback sees exactly the millisecond that it was set for (cloudflare/workerd,
