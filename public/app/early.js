@@ -1,10 +1,10 @@
 // Runs before the page, as soon as its few imports are there: asks for the first view, its words and its first data, so
 // that none of them waits for another.
-import { askAhead } from "./api.js";
-import { learn } from "./i18n.js";
-import { apply } from "./prefs.js";
-import { listPath, parse, taskPath } from "./route.js";
-import { isView, read } from "./views.js";
+import { askAhead } from "./base/api.js";
+import { learn } from "./base/i18n.js";
+import { apply } from "./base/prefs.js";
+import { listPath, parse, taskPath } from "./base/route.js";
+import { isView, read } from "./base/views.js";
 
 apply();
 const { view, id, query } = parse(window.location.hash);

@@ -1,12 +1,12 @@
 // The page: its frame, and which view is in it.
 import "./early.js";
-import { html, render, useEffect, useState } from "./dom.js";
-import { onRefusal } from "./api.js";
-import { learn, speak, t } from "./i18n.js";
-import { Announcer, Lazy } from "./parts.js";
-import { choose, onChoice, prefs } from "./prefs.js";
-import { href, parse } from "./route.js";
-import { isView } from "./views.js";
+import { html, render, useEffect, useState } from "./base/dom.js";
+import { onRefusal } from "./base/api.js";
+import { learn, speak, t } from "./base/i18n.js";
+import { Announcer, Lazy } from "./base/parts.js";
+import { choose, onChoice, prefs } from "./base/prefs.js";
+import { href, parse } from "./base/route.js";
+import { isView } from "./base/views.js";
 
 const THEMES = ["auto", "light", "dark"];
 

@@ -23,6 +23,6 @@ export const found = (name) => ready.get(name);
 /** Reads the component of this name, with its words. */
 export async function read(name) {
   const [words, component, ...files] = FILES[name];
-  const [own] = await Promise.all([...files.map((file) => import(`./${file}.js`)), learn(words)]);
+  const [own] = await Promise.all([...files.map((file) => import(`../views/${file}.js`)), learn(words)]);
   ready.set(name, own[component]);
 }

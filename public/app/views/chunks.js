@@ -1,5 +1,5 @@
 // What is known of a task's chunks: when each was made and how it ended, without its text. So 5,000 of them are small.
-import { call } from "./api.js";
+import { call } from "../base/api.js";
 
 const PAGE = 250; // chunks a request; long outputs make the server's pages shorter
 const BACKOFFS = ["backoff", "rate_limited", "model_away"]; // reasons for which a call that failed waits

@@ -1,10 +1,10 @@
 // Many tasks at once: first what it would come to, then the doing, over the same tasks and no newer ones.
-import { html, useEffect, useMemo, useState } from "./dom.js";
-import { call, now } from "./api.js";
+import { html, useEffect, useMemo, useState } from "../base/dom.js";
+import { call, now } from "../base/api.js";
 import { RETRIED_BY_CODE } from "./codes.js";
-import { absolute, count, t } from "./i18n.js";
-import { announce, Dialog, Trouble } from "./parts.js";
-import { whose } from "./prefs.js";
+import { absolute, count, t } from "../base/i18n.js";
+import { announce, Dialog, Trouble } from "../base/parts.js";
+import { whose } from "../base/prefs.js";
 
 export function Bulk({ kind, after, before, onClose }) {
   const [choice, setChoice] = useState("");

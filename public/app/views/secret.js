@@ -1,7 +1,7 @@
 // A secret that is shown this once.
-import { html } from "./dom.js";
-import { t } from "./i18n.js";
-import { Copy, Dialog } from "./parts.js";
+import { html } from "../base/dom.js";
+import { t } from "../base/i18n.js";
+import { Copy, Dialog } from "../base/parts.js";
 
 export const Secret = ({ title, text, onClose }) => html`<${Dialog} title=${title} onClose=${onClose}>
   <p>${t("secret.once")}</p>

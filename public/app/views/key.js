@@ -1,8 +1,8 @@
 // Asks for an API key. It is kept for this tab alone.
-import { html, useState } from "./dom.js";
-import { t } from "./i18n.js";
-import { Dialog, Notice } from "./parts.js";
-import { choose, prefs } from "./prefs.js";
+import { html, useState } from "../base/dom.js";
+import { t } from "../base/i18n.js";
+import { Dialog, Notice } from "../base/parts.js";
+import { choose, prefs } from "../base/prefs.js";
 
 export function KeyDialog({ why, onClose }) {
   const [text, setText] = useState("");

@@ -1,14 +1,14 @@
 // One task: where it stands, what it costs and waits for, its chunks over time, and what came of it.
-import { html, useMemo, useRef, useState } from "./dom.js";
+import { html, useMemo, useRef, useState } from "../base/dom.js";
 import { Actions } from "./actions.js";
-import { call } from "./api.js";
+import { call } from "../base/api.js";
 import { ChunkTable } from "./chunks.js";
 import { Chunk } from "./chunk.js";
 import { Deliveries } from "./deliveries.js";
-import { absolute, count, span, t, whole } from "./i18n.js";
-import { announce, Bar, Chip, chunksOf, Copy, Facts, Freshness, nameOf, Notice, Save, Time, Trouble, Waiting, Words } from "./parts.js";
-import { useRefresh } from "./refresh.js";
-import { href, replace, taskPath } from "./route.js";
+import { absolute, count, span, t, whole } from "../base/i18n.js";
+import { announce, Bar, Chip, chunksOf, Copy, Facts, Freshness, nameOf, Notice, Save, Time, Trouble, Waiting, Words } from "../base/parts.js";
+import { useRefresh } from "../base/refresh.js";
+import { href, replace, taskPath } from "../base/route.js";
 import { Waterfall } from "./waterfall.js";
 
 const SECONDS_MOST = 3; // between two looks at a task of which there is news

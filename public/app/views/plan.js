@@ -1,7 +1,7 @@
 // What a submission would come to, drawn over its text: nothing of it is paid for, or stored.
-import { html, useMemo, useState } from "./dom.js";
-import { count, t, whole } from "./i18n.js";
-import { Facts, Notice, shorten } from "./parts.js";
+import { html, useMemo, useState } from "../base/dom.js";
+import { count, t, whole } from "../base/i18n.js";
+import { Facts, Notice, shorten } from "../base/parts.js";
 import { CodePoints } from "./text.js";
 
 const AT_ONCE = 12; // chunks whose text is shown

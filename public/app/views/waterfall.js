@@ -1,9 +1,9 @@
 // A task's chunks over time. Only the rows in view are in the page, so thousands cost no more than a screenful.
-import { html, useLayoutEffect, useMemo, useRef, useState } from "./dom.js";
-import { now } from "./api.js";
+import { html, useLayoutEffect, useMemo, useRef, useState } from "../base/dom.js";
+import { now } from "../base/api.js";
 import { doubtedChunks, stateOf } from "./chunks.js";
-import { absolute, clock, count, fineClock, span, t } from "./i18n.js";
-import { useNow } from "./refresh.js";
+import { absolute, clock, count, fineClock, span, t } from "../base/i18n.js";
+import { useNow } from "../base/refresh.js";
 
 const ROW = 24; // pixels; the style sheet has the same
 const HEIGHT_MOST = 480;

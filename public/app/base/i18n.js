@@ -19,7 +19,7 @@ function form(kind, options = {}) {
 /** Reads the words of a part of the page: `list` or `views`. */
 export async function learn(part, language = prefs().language) {
   learned.add(part);
-  const { default: words } = await import(`../words/${language}/${part}.js`);
+  const { default: words } = await import(`../../words/${language}/${part}.js`);
   Object.assign(known[language], words);
 }
 

@@ -1,9 +1,9 @@
 // What can be done with a task, each after a question that says what it means.
-import { html, useState } from "./dom.js";
-import { call } from "./api.js";
-import { count, t } from "./i18n.js";
-import { announce, Confirm } from "./parts.js";
-import { go } from "./route.js";
+import { html, useState } from "../base/dom.js";
+import { call } from "../base/api.js";
+import { count, t } from "../base/i18n.js";
+import { announce, Confirm } from "../base/parts.js";
+import { go } from "../base/route.js";
 
 export function Actions({ task, again }) {
   const [asking, setAsking] = useState("");

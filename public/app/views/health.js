@@ -1,11 +1,11 @@
 // How the deployment is: service, model, triggers, backlog, database, the day's allowances, and the last hours.
-import { html } from "./dom.js";
-import { call, callAnyway, now } from "./api.js";
-import { bytes, count, percent, span, t, whole } from "./i18n.js";
-import { Bar, Facts, Freshness, Notice, Time, Trouble } from "./parts.js";
+import { html } from "../base/dom.js";
+import { call, callAnyway, now } from "../base/api.js";
+import { bytes, count, percent, span, t, whole } from "../base/i18n.js";
+import { Bar, Facts, Freshness, Notice, Time, Trouble } from "../base/parts.js";
 import { evenly, Plot } from "./plots.js";
-import { useRefresh } from "./refresh.js";
-import { go } from "./route.js";
+import { useRefresh } from "../base/refresh.js";
+import { go } from "../base/route.js";
 
 const HOURS = [1, 6, 24, 48];
 const ROWS_AN_HOUR = 100; // four rows for each five minutes, and as much again for what is added up before

@@ -1,9 +1,9 @@
 // One chunk: its part of the text beside its output.
-import { html, useEffect, useState } from "./dom.js";
-import { call } from "./api.js";
+import { html, useEffect, useState } from "../base/dom.js";
+import { call } from "../base/api.js";
 import { isCut, readChunk } from "./chunks.js";
-import { count, span, t, whole } from "./i18n.js";
-import { Copy, Facts, Notice, Time, Trouble, Words } from "./parts.js";
+import { count, span, t, whole } from "../base/i18n.js";
+import { Copy, Facts, Notice, Time, Trouble, Words } from "../base/parts.js";
 import { CodePoints } from "./text.js";
 
 export function Chunk({ task, index, meta, source }) {

@@ -1,9 +1,9 @@
 // Whose tasks the page is about: for a key with the scope `operator`, which may look after other tenants' tasks.
-import { html, useEffect, useState } from "./dom.js";
-import { call } from "./api.js";
-import { count, t } from "./i18n.js";
-import { Dialog, Own, Trouble } from "./parts.js";
-import { choose, prefs } from "./prefs.js";
+import { html, useEffect, useState } from "../base/dom.js";
+import { call } from "../base/api.js";
+import { count, t } from "../base/i18n.js";
+import { Dialog, Own, Trouble } from "../base/parts.js";
+import { choose, prefs } from "../base/prefs.js";
 
 const path = (cursor) => `/api/tenants?tenant=*${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`;
 

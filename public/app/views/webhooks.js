@@ -1,9 +1,9 @@
 // The tenant's webhook endpoints: list, make, rotate, test, delete. Hidden where the deployment has none.
-import { html, useState } from "./dom.js";
-import { call } from "./api.js";
-import { t } from "./i18n.js";
-import { announce, Confirm, Freshness, Notice, Time, Trouble } from "./parts.js";
-import { useRefresh } from "./refresh.js";
+import { html, useState } from "../base/dom.js";
+import { call } from "../base/api.js";
+import { t } from "../base/i18n.js";
+import { announce, Confirm, Freshness, Notice, Time, Trouble } from "../base/parts.js";
+import { useRefresh } from "../base/refresh.js";
 import { Secret } from "./secret.js";
 
 const PATH = "/v1/webhook_endpoints";

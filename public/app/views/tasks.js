@@ -1,10 +1,10 @@
 // The list of tasks, newest first, with its filters in the address.
-import { html, useState } from "./dom.js";
-import { call } from "./api.js";
-import { t, whole } from "./i18n.js";
-import { announce, Bar, Chip, chunksOf, Freshness, Lazy, nameOf, Time, Trouble, Waiting } from "./parts.js";
-import { useRefresh } from "./refresh.js";
-import { go, href, listPath, moment } from "./route.js";
+import { html, useState } from "../base/dom.js";
+import { call } from "../base/api.js";
+import { t, whole } from "../base/i18n.js";
+import { announce, Bar, Chip, chunksOf, Freshness, Lazy, nameOf, Time, Trouble, Waiting } from "../base/parts.js";
+import { useRefresh } from "../base/refresh.js";
+import { go, href, listPath, moment } from "../base/route.js";
 
 // What a page of one status reads at most on the server, which walks over 500 tasks and counts each of them three times.
 const ROWS_OF_A_FILTER = 1500;

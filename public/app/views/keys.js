@@ -1,9 +1,9 @@
 // The tenant's API keys: list, make, revoke.
-import { html, useState } from "./dom.js";
-import { call, now } from "./api.js";
-import { t } from "./i18n.js";
-import { announce, Confirm, Freshness, Time, Trouble } from "./parts.js";
-import { useRefresh } from "./refresh.js";
+import { html, useState } from "../base/dom.js";
+import { call, now } from "../base/api.js";
+import { t } from "../base/i18n.js";
+import { announce, Confirm, Freshness, Time, Trouble } from "../base/parts.js";
+import { useRefresh } from "../base/refresh.js";
 import { Secret } from "./secret.js";
 
 const SCOPES = ["read", "write", "admin"];

@@ -1,9 +1,9 @@
 // What endpoints were told of a task, where the deployment has webhooks.
-import { html, useRef, useState } from "./dom.js";
-import { call, now } from "./api.js";
-import { count, t, whole } from "./i18n.js";
-import { announce, Freshness, Time, Trouble } from "./parts.js";
-import { useRefresh } from "./refresh.js";
+import { html, useRef, useState } from "../base/dom.js";
+import { call, now } from "../base/api.js";
+import { count, t, whole } from "../base/i18n.js";
+import { announce, Freshness, Time, Trouble } from "../base/parts.js";
+import { useRefresh } from "../base/refresh.js";
 
 const SOON_MS = 20_000; // for so long after something was sent its answer is looked for
 const SOON_SECONDS = 2;

@@ -1,6 +1,6 @@
 // Plots of the last hours: lines, or columns that stand on each other. Where nothing is known there is a gap.
-import { html, useState } from "./dom.js";
-import { hour, t } from "./i18n.js";
+import { html, useState } from "../base/dom.js";
+import { hour, t } from "../base/i18n.js";
 
 const [WIDTH, HEIGHT, EDGE] = [600, 120, 6]; // EDGE: so that no line is cut in half
 

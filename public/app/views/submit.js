@@ -1,11 +1,11 @@
 // A new task: its text, what is asked for it, what that would come to, and then the task itself.
-import { html, useEffect, useRef, useState } from "./dom.js";
-import { call } from "./api.js";
-import { bytes, count, t } from "./i18n.js";
-import { announce, Trouble } from "./parts.js";
+import { html, useEffect, useRef, useState } from "../base/dom.js";
+import { call } from "../base/api.js";
+import { bytes, count, t } from "../base/i18n.js";
+import { announce, Trouble } from "../base/parts.js";
 import { Plan } from "./plan.js";
-import { draft } from "./prefs.js";
-import { go } from "./route.js";
+import { draft } from "../base/prefs.js";
+import { go } from "../base/route.js";
 
 const EMPTY = { input: "", instructions: "", reduce: "concat" };
 const NUMBERS = ["maxChars", "overlapChars", "maxOutputTokens", "temperature", "deadlineSeconds", "maxModelCalls"];

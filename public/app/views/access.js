@@ -1,8 +1,8 @@
 // Keys and webhooks of the tenant, for keys with the scope `admin`.
-import { html } from "./dom.js";
-import { t } from "./i18n.js";
-import { Notice } from "./parts.js";
-import { prefs } from "./prefs.js";
+import { html } from "../base/dom.js";
+import { t } from "../base/i18n.js";
+import { Notice } from "../base/parts.js";
+import { prefs } from "../base/prefs.js";
 import { Keys } from "./keys.js";
 import { Webhooks } from "./webhooks.js";
 
