@@ -13,7 +13,8 @@ from src.core.errors import ConfigurationError
 from src.core.keys import NOBODY, Key, Scope, digest, fingerprint, is_key_id, make, ordered, parse, proves
 from src.core.meter import Meter
 from src.core.settings import load
-from src.http.base.isolate import KeyCache, ModelCheck
+from src.http.base.checks import ModelCheck
+from src.http.base.known_keys import KeyCache
 from src.inference.demo import DemoProvider
 from src.inference.protocol import Health
 from src.store.d1.database import Database
