@@ -9,8 +9,8 @@ from ...store.records.chunk_index import ChunkIndex
 from ..base.exchange import Exchange
 from ..base.messages import Reply, json_reply
 from ..base.services import Api
-from ..tasks.acts import retry_after
 from ..tasks.large_answers import JSON, chunk_index, joined_outputs
+from ..tasks.waiting_for import retry_after
 from .shapes import ResponseView
 from .view import response_view
 

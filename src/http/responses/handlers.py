@@ -12,7 +12,8 @@ from ...core.task import Task
 from ..base.exchange import Exchange
 from ..base.messages import Reply, json_reply
 from ..base.problems import INVALID_FIELDS, NOT_FOUND, FieldError, Refusal, field_refusal, forbidden
-from ..tasks import acts
+from ..follow import wait
+from ..tasks import acceptance, withdrawal
 from ..tasks.conditions import digest, idempotency_key
 from . import joining, names, paging, stream
 from .answers import response_reply
@@ -27,7 +28,7 @@ async def create(exchange: Exchange) -> Reply:
     """Accept a response once its task is durable in D1, or find that it was accepted before."""
     api, headers = exchange.api, exchange.request.headers
     key = idempotency_key(headers)
-    body = await acts.read_submission(exchange)
+    body = await acceptance.read_submission(exchange)
     request = new_request(body, api.settings, api.provider.default_model)
     if body.get("stream") and not exchange.may_read:
         raise forbidden(Scope.READ)
@@ -35,12 +36,12 @@ async def create(exchange: Exchange) -> Reply:
     # A key identifies a request. Without one, the headers of an SDK that repeats it by itself do.
     joins = None if key is not None else joining.joining(exchange, name)
     with _named_here():
-        accepted = await acts.accept(exchange, request, key, name, joins)
+        accepted = await acceptance.accept(exchange, request, key, name, joins)
     if body.get("stream"):
         # A new task is known without a read, so no failure of the database can refuse what was accepted.
         streamed = await (stream.stream_reply if accepted.replayed else stream.new_stream)(exchange, accepted.task)
-        return replace(streamed, headers={**streamed.headers, **acts.replayed(accepted)})
-    headers = acts.replayed(accepted)
+        return replace(streamed, headers={**streamed.headers, **acceptance.replayed(accepted)})
+    headers = acceptance.replayed(accepted)
     return await response_reply(exchange, 200, accepted.task, headers)
 
 
@@ -62,7 +63,7 @@ async def cancel(exchange: Exchange) -> Reply:
     task = check(await exchange.api.store.task(key))
     # A cancelled task too: announced calls may still start, and the answer promises that none will.
     if task.status not in {Status.COMPLETED, Status.FAILED}:
-        _, task = await acts.ended_by_client(exchange.api, key, began)
+        _, task = await withdrawal.ended_by_client(exchange.api, key, began)
     return await response_reply(exchange, 200, check(task))
 
 
@@ -70,7 +71,7 @@ async def erase(exchange: Exchange) -> Reply:
     """Erase a response with everything that its task has."""
     key = task_key(exchange)
     task = check(await exchange.api.store.task(key))
-    if not await acts.erase_task(exchange.api, key):
+    if not await withdrawal.erase_task(exchange.api, key):
         raise no_response()
     return json_reply(200, DeletedView(id=names.response_id(task.id), object="response", deleted=True))
 
@@ -91,7 +92,7 @@ async def read_input(exchange: Exchange) -> Reply:
 
 async def found(exchange: Exchange) -> Task:
     """Read the response that the path names, as it is now. Raises Refusal (404)."""
-    return check(await acts.current(exchange.api, task_key(exchange)))
+    return check(await wait.current(exchange.api, task_key(exchange)))
 
 
 def task_key(exchange: Exchange) -> TaskKey:

@@ -19,9 +19,11 @@ from ..base.exchange import Exchange
 from ..base.messages import Reply, json_reply
 from ..base.problems import ALREADY_TERMINAL, Refusal, no_task
 from ..base.services import Api
-from . import acts, large_answers
+from ..follow import wait
+from . import acceptance, large_answers, waiting_for, withdrawal
+from .acceptance import accepted_reply
 from .conditions import digest, idempotency_key
-from .large_answers import accepted_reply, task_reply
+from .large_answers import task_reply
 from .new_task import NewTaskFields, new_request
 from .request_views import PlanView
 from .task_views import (
@@ -43,25 +45,25 @@ async def submit(exchange: Exchange) -> Reply:
     """
     api, dry = exchange.api, queries.is_dry_run(exchange.query)
     key = idempotency_key(exchange.request.headers)
-    body = await acts.read_submission(exchange)
+    body = await acceptance.read_submission(exchange)
     request = new_request(body, api.settings)
     if dry:
         from . import dry_run  # noqa: PLC0415 - seldom requested (docs/decisions/0033)
 
-        with acts.cut_flaws():
+        with acceptance.cut_flaws():
             return dry_run.show(request, api)
-    accepted = await acts.accept(exchange, request, key, digest(body) if key is not None else "")
-    return await accepted_reply(exchange, accepted.task, acts.replayed(accepted))
+    accepted = await acceptance.accept(exchange, request, key, digest(body) if key is not None else "")
+    return await accepted_reply(exchange, accepted.task, acceptance.replayed(accepted))
 
 
 async def read(exchange: Exchange) -> Reply:
     """Show a task, if requested after waiting for its end."""
     api, key = exchange.api, exchange.task_key
     seconds, included = queries.wait_seconds(exchange.query), queries.included(exchange.query)
-    task = await acts.current(api, key, seconds, reads_after=len(included))
+    task = await wait.current(api, key, seconds, reads_after=len(included))
     if task is None:
         raise no_task()
-    headers = {} if task.status.terminal else acts.retry_after(api, task)
+    headers = {} if task.status.terminal else waiting_for.retry_after(api, task)
     view = whole_task_view(task, api, exchange.acting)
     if "input" in included:
         view["input"] = await api.store.input(key)
@@ -115,7 +117,7 @@ async def page_of(exchange: Exchange, tenant: str, before: str | None, most: int
 async def cancel(exchange: Exchange) -> Reply:
     """Cancel a task. A task that is already cancelled counts as success, because the client may repeat itself."""
     api = exchange.api
-    changed, task = await acts.ended_by_client(api, exchange.task_key, asyncio.get_running_loop().time())
+    changed, task = await withdrawal.ended_by_client(api, exchange.task_key, asyncio.get_running_loop().time())
     if not changed and task.status is not Status.CANCELLED:
         raise Refusal(ALREADY_TERMINAL, f"The task is {task.status} already.")
     return json_reply(200, whole_task_view(exchange.visible(task), api, exchange.acting))
@@ -124,7 +126,7 @@ async def cancel(exchange: Exchange) -> Reply:
 async def erase(exchange: Exchange) -> Reply:
     """Erase a task with everything that it has. If a worker works on it, that worker finds its claim gone."""
     # Check first that it exists, to distinguish an erasure with a lost answer from an erasure of nothing.
-    if not await exchange.api.store.is_there(exchange.task_key) or not await acts.erase_task(
+    if not await exchange.api.store.is_there(exchange.task_key) or not await withdrawal.erase_task(
         exchange.api, exchange.task_key
     ):
         raise no_task()
@@ -134,7 +136,7 @@ async def erase(exchange: Exchange) -> Reply:
 async def _all_up_to_date(api: Api, tasks: Sequence[Task]) -> Iterable[Task]:
     """Fail those of the tasks whose deadline has passed, and read them again."""
     overdue = [task.task_key for task in tasks if task.overdue]
-    if not overdue or not await acts.expired(api, overdue):
+    if not overdue or not await wait.expired(api, overdue):
         return tasks
     now = {task.task_key: task for task in await api.store.tasks(overdue)}
     return (now.get(task.task_key, task) for task in tasks if task.task_key in now or not task.overdue)

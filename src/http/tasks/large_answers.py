@@ -11,11 +11,9 @@ from ...core.task import CONCAT_SEPARATOR, Reduce, Task
 from ...store.records.chunk_index import ChunkIndex
 from ...store.tasks import TaskStore
 from ...store.views import TooMuchAtOnce
-from ..base.exchange import Exchange
 from ..base.messages import Reply, json_reply
 from ..base.problems import no_task
-from .acts import retry_after
-from .task_views import WholeTaskView, chunk_view, task_path, whole_task_view, with_chunks
+from .task_views import WholeTaskView, chunk_view, with_chunks
 
 JSON = {"Content-Type": "application/json"}
 
@@ -127,14 +125,3 @@ async def joined_outputs(store: TaskStore, task: Task, index: ChunkIndex) -> Asy
 
 def _text(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
-
-
-async def accepted_reply(exchange: Exchange, task: Task, headers: Mapping[str, str] | None = None) -> Reply:
-    """Say that a task was accepted, and where it is. A repeated request may find it completed."""
-    api = exchange.api
-    later = {} if task.status.terminal else retry_after(api, task)
-    headers = {"Location": f"{task_path(task.id)}{exchange.acting.query(task.task_key)}", **later, **(headers or {})}
-    view = whole_task_view(exchange.visible(task), api, exchange.acting)
-    if not exchange.may_read:  # a large result is read separately, and left out too
-        return json_reply(202, view, headers)
-    return await task_reply(api.store, 202, task, view, headers)

@@ -20,9 +20,9 @@ from ..base.fields import Asked, Whole, checked
 from ..base.messages import Reply
 from ..base.problems import BUDGET_SPENT, NOT_RETRYABLE, FieldError, Refusal, field_refusal
 from ..base.services import Api
-from . import acts
+from ..follow import wait
+from .acceptance import accepted_reply
 from .conditions import limit_reached
-from .large_answers import accepted_reply
 from .task_views import WholeTaskView
 
 _ENDED_BADLY = frozenset({Status.FAILED, Status.CANCELLED})
@@ -63,15 +63,15 @@ async def retry(exchange: Exchange) -> Reply:
     api, key = exchange.api, exchange.task_key
     accepted = await api.submission.retry(key, max_calls)
     if accepted is None:
-        task = await acts.found(api.store, key)
+        task = await wait.found(api.store, key)
         if task.overdue:  # then it has failed, but no write says so yet
             await api.store.expire([key], OVERDUE, api.settings.retention_ms)
             accepted = await api.submission.retry(key, max_calls)
     if accepted is None:
-        raise not_retryable(await acts.found(api.store, key), max_calls, api)
+        raise not_retryable(await wait.found(api.store, key), max_calls, api)
     api.log("retried", task=key, max_calls=max_calls)
     route = await api.dispatcher.dispatch(key, crowded=accepted.crowded)
-    task = await acts.found(api.store, key)
+    task = await wait.found(api.store, key)
     task = replace(task, news_at=task.read_at)  # the retry is the last thing that happened
     if route is not None and task.status is Status.PENDING:
         task = replace(task, route=route)

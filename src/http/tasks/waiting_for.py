@@ -109,3 +109,8 @@ def retry_after_seconds(task: Task, wait: Wait | None, concurrency: int) -> int:
 
 def _calls_left(task: Task) -> int:
     return max(1, task.usage.minimum_calls - task.completed)
+
+
+def retry_after(api: Api, task: Task) -> dict[str, str]:
+    """Say when to ask again for an unfinished task."""
+    return {"Retry-After": str(retry_after_seconds(task, waiting_for(task, api), api.settings.concurrency))}

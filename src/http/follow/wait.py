@@ -1,0 +1,95 @@
+"""`?wait=`: a task as it is when it has ended, or when the wait is over."""
+
+import asyncio
+import math
+from collections.abc import Sequence
+
+from ...core import limits
+from ...core.errors import StoreError
+from ...core.ids import TaskKey
+from ...core.marks import Pulse
+from ...core.task import Task
+from ...processing.terms import OVERDUE
+from ...store.tasks import TaskStore
+from ..base.problems import no_task
+from ..base.services import Api
+from .listening import Listener
+from .polling import poll_seconds, reads_left, sparing_seconds
+
+_NO_TIME_SECONDS = 0.001  # a rest of a wait this short counts as over
+
+
+async def found(store: TaskStore, task_key: TaskKey) -> Task:
+    """Read a task. Raises Refusal (404)."""
+    task = await store.task(task_key)
+    if task is None:
+        raise no_task()
+    return task
+
+
+async def current(api: Api, key: TaskKey, seconds: float = 0.0, *, reads_after: int = 0) -> Task | None:
+    """Read the task when it has ended, or after `seconds`. In between it reads only the status, at a bounded rate.
+
+    A host nearby that works on the task tells when it has ended, so reads are rare. On the free plan each read is of
+    the whole task, which saves the read after the status.
+    """
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    task = await _up_to_date(api, key)
+    if task is not None and (task.late or task.unanswered):
+        try:
+            await api.rescue.help(task, seconds - (loop.time() - began))
+        except StoreError as error:  # the task has been read, so the client sees it even without help
+            api.log("help_failed", task=key, code=error.code)
+        else:
+            task = await _up_to_date(api, key)
+    return await _ended(api, task, seconds, began, reads_after) if task is not None and seconds > 0 else task
+
+
+async def _ended(api: Api, task: Task, seconds: float, began: float, reads_after: int) -> Task | None:
+    """Wait until a task has ended, for `seconds` since `began`, and read it then."""
+    clock, key, free = asyncio.get_running_loop().time, task.task_key, api.settings.plan == "free"
+    found: Task | None = task
+    listener, seen, reads, ends_at = Listener(api, key), pulse_of(task), reads_left(task, reads_after), began + seconds
+    while found is not None and not found.status.terminal and (left := ends_at - clock()) > _NO_TIME_SECONDS:
+        pause = sparing_seconds(left, reads) if free else poll_seconds(seconds - left)
+        # The last read must not follow the read before it sooner than other reads do.
+        short = left if left < pause + limits.WAIT_POLL_SECONDS else pause
+        is_near_end = left < limits.WAIT_TOLD_SECONDS + limits.WAIT_POLL_SECONDS
+        told = await listener.rest(seen, short, left if free or is_near_end else limits.WAIT_TOLD_SECONDS, math.inf)
+        reads -= 1
+        is_over = ends_at - clock() <= _NO_TIME_SECONDS
+        if not (free or told or is_over) and (pulse := await api.store.going_on(key)) is not None:
+            seen = pulse
+            continue
+        found = await _up_to_date(api, key)
+        if found is None or (free and reads < 1):
+            break
+        seen = pulse_of(found)
+    return found
+
+
+def pulse_of(task: Task) -> Pulse:
+    """Say how far a task had got when it was read."""
+    return Pulse(task.mark, task.status, task.route)
+
+
+async def _up_to_date(api: Api, key: TaskKey) -> Task | None:
+    """Read the task. If its deadline has passed, fail it first."""
+    task = await api.store.task(key)
+    if task is None or not task.overdue or not await expired(api, [key]):
+        return task
+    return await api.store.task(key)
+
+
+async def expired(api: Api, overdue: Sequence[TaskKey]) -> bool:
+    """Fail overdue tasks.
+
+    If the database takes no write, they are shown as they are, and the sweep fails them later.
+    """
+    try:
+        await api.store.expire(overdue, OVERDUE, api.settings.retention_ms)
+    except StoreError as error:
+        api.log("expiry_failed", tasks=len(overdue), code=error.code)
+        return False
+    return True

@@ -1,0 +1,79 @@
+"""How a submission is accepted, on both faces, and the 202 that says so."""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from ...core import limits
+from ...core.task import Task
+from ...core.text.chunks import TooManyChunks
+from ...processing.submission import BudgetTooSmall, Submitted, TaskRequest, TooMuchRepeated
+from ...store.admission import Mismatched, Refused
+from ..base.bodies import read_object
+from ..base.exchange import Exchange
+from ..base.messages import Reply, json_reply
+from ..base.problems import field_refusal, overload_refusal
+from .conditions import budget_too_small, limit_reached, mismatch, too_many_chunks, too_much_repeated
+from .large_answers import task_reply
+from .task_views import task_path, whole_task_view
+from .waiting_for import retry_after
+
+if TYPE_CHECKING:
+    from ...store.joining import Joining
+
+
+async def read_submission(exchange: Exchange) -> dict[str, object]:
+    """Read the body of a submission, up to the size that its input allows."""
+    most = exchange.api.settings.input_bytes * limits.BODY_ESCAPE_FACTOR + limits.BODY_OVERHEAD_BYTES
+    return await read_object(exchange.request, most)
+
+
+async def accept(
+    exchange: Exchange, request: TaskRequest, key: str | None, body_digest: str, joining: "Joining | None" = None
+) -> Submitted:
+    """Submit a checked request. Raises Refusal with the reason if it is not accepted."""
+    api, load, clock = exchange.api, exchange.api.isolate.load, asyncio.get_running_loop().time
+    try:
+        if not load.admits(clock()):
+            raise overload_refusal()
+        with cut_flaws():
+            outcome = await api.submission.submit(exchange.tenant, request, key, body_digest, joining)
+    finally:
+        load.unprobed(clock())  # a request that was refused without a call to D1 was no probe
+    match outcome:
+        case Submitted():
+            return outcome
+        case Mismatched():
+            raise mismatch()
+        case Refused(limit):
+            raise limit_reached(limit, api)
+
+
+@contextmanager
+def cut_flaws() -> Iterator[None]:
+    """Name the field that keeps the input from being cut as requested, or within the budget."""
+    try:
+        yield
+    except TooManyChunks as error:
+        raise field_refusal([too_many_chunks(error.most)]) from None
+    except BudgetTooSmall as error:
+        raise field_refusal([budget_too_small(error.minimum)]) from None
+    except TooMuchRepeated as error:
+        raise field_refusal([too_much_repeated(error.mostly)]) from None
+
+
+def replayed(accepted: Submitted) -> dict[str, str]:
+    """Say that an earlier request made the task."""
+    return {"Idempotency-Replayed": "true"} if accepted.replayed else {}
+
+
+async def accepted_reply(exchange: Exchange, task: Task, headers: Mapping[str, str] | None = None) -> Reply:
+    """Say that a task was accepted, and where it is. A repeated request may find it completed."""
+    api = exchange.api
+    later = {} if task.status.terminal else retry_after(api, task)
+    headers = {"Location": f"{task_path(task.id)}{exchange.acting.query(task.task_key)}", **later, **(headers or {})}
+    view = whole_task_view(exchange.visible(task), api, exchange.acting)
+    if not exchange.may_read:  # a large result is read separately, and left out too
+        return json_reply(202, view, headers)
+    return await task_reply(api.store, 202, task, view, headers)

@@ -1,0 +1,51 @@
+"""A task ended or erased at the client's wish: none of its calls starts after the answer."""
+
+import asyncio
+from math import ceil
+
+from ...core import limits
+from ...core.ids import TaskKey
+from ...core.task import Task
+from ..base.problems import DATABASE_UNAVAILABLE, Refusal
+from ..base.services import Api
+from ..follow.wait import found
+
+_STILL_STARTING = (
+    "The task is cancelled. The database is slow, and calls that were announced before may still start for a while: "
+    "cancel the task again after that, and the answer says that none will."
+)
+
+
+async def ended_by_client(api: Api, key: TaskKey, began: float) -> tuple[bool, Task]:
+    """Cancel an unfinished task, and say whether that changed it. Returns when no call of it can start any more.
+
+    `began` is when the request came, by the loop's clock. Raises Refusal: 404, or 503 if it takes too long.
+    """
+    changed, starting_ms, fence = await api.store.cancel(key, api.settings.retention_ms)
+    if changed:
+        api.isolate.marks.ended(key)
+        api.log("cancelled", task=key)
+    # No new calls are announced. Announced ones may still start, and the answer promises that none will.
+    held = starting_ms / 1000
+    late = asyncio.get_running_loop().time() - began + held > limits.CANCEL_SECONDS_MOST
+    await _let_go(api, key, 0.0 if late else held, fence)
+    if late:
+        again = {"Retry-After": str(ceil(held))}
+        raise Refusal(DATABASE_UNAVAILABLE, _STILL_STARTING, headers=again)
+    return changed, await found(api.store, key)
+
+
+async def erase_task(api: Api, key: TaskKey) -> bool:
+    """Erase a task that existed a moment ago. False: it does not exist any more."""
+    gone, starting_ms, fence = await api.store.erase(key)
+    if gone:
+        api.isolate.marks.ended(key)
+        api.log("erased", task=key)
+        await _let_go(api, key, starting_ms / 1000, fence)
+    return gone
+
+
+async def _let_go(api: Api, key: TaskKey, held_seconds: float, object_fence: int | None) -> None:
+    """Wait until no announced call can start any more, and notify the object that works on the task of its end."""
+    told = [] if object_fence is None else [api.tell_object(key, object_fence)]
+    await asyncio.gather(asyncio.sleep(held_seconds), *told)
