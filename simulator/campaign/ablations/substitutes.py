@@ -14,12 +14,6 @@ from src.core import limits
 from src.core.calls.stalls import Rests
 from src.core.errors import StoreUnavailable
 from src.core.ids import TaskKey
-from src.core.keys import Scope
-from src.http import router
-from src.http.access import authentication, rate_limit
-from src.http.base.messages import Reply, Request
-from src.http.base.problems import LIMIT_REACHED, Refusal
-from src.http.base.services import Api
 from src.inference.protocol import ModelCall
 from src.processing import caller
 from src.processing.outcomes import Released
@@ -87,8 +81,6 @@ _drop = call_groups.CallGroups.drop
 _cancel = tasks.TaskStore.cancel
 _erase = tasks.TaskStore.erase
 _freeze = Isolate.freeze
-_check = rate_limit.check
-_answer = router._answer
 
 
 async def run_by_isolates_clock(self: Any, *statements: BoundStatement) -> Any:
@@ -259,28 +251,6 @@ def calls_without_end(self: Any, sent: int) -> float:
 
 async def withdraw_nothing(*_args: Any) -> None:
     pass
-
-
-async def check_all_as_one(api: Api, _tenant: str) -> None:
-    await _check(api, "all")
-
-
-async def answer_and_check(request: Request, api: Api) -> Reply:
-    reply = await _answer(request, replace(api, rate_limiter=None))
-    if "/api/tasks" in request.url:
-        await _check(api, (await authentication.caller_of(request, api, Scope.READ)).tenant)
-    return reply
-
-
-async def check_or_refuse(api: Api, tenant: str) -> None:
-    assert api.rate_limiter is not None
-    try:
-        allowed = await api.rate_limiter.allows(tenant)
-    except Exception:  # noqa: BLE001 - as in the original
-        allowed = False
-    if not allowed:
-        again = {"Retry-After": str(limits.REQUEST_PERIOD_SECONDS)}
-        raise Refusal(LIMIT_REACHED, "", headers=again, limit="requests")
 
 
 def incremental() -> tuple[Patch, ...]:
