@@ -1,0 +1,22 @@
+"""What an isolate remembers from one invocation to the next, whichever trigger begins it."""
+
+from .core.calls.news import ModelNews
+from .core.calls.pace import Latency
+from .core.database_load import DatabaseLoad
+from .core.marks import Marks
+from .core.settings import Settings
+from .core.storage import Storage
+from .processing.heartbeats import TriggerHeartbeats
+
+
+class Memory:
+    """The memory of one isolate. Losing it costs calls, never correctness."""
+
+    def __init__(self) -> None:
+        self.settings: Settings | None = None  # None until they have been read
+        self.load = DatabaseLoad()
+        self.latency = Latency()
+        self.heartbeats = TriggerHeartbeats()
+        self.storage = Storage()
+        self.news = ModelNews()
+        self.marks = Marks()
