@@ -100,7 +100,7 @@ def test_the_policy_is_strict(server: DevServer) -> None:
     assert (rules["require-trusted-types-for"], rules["trusted-types"]) == ("'script'", "'none'")
     assert "unsafe" not in page.headers["content-security-policy"]
     assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=", page.text)
-    sources = "".join(path.read_text() for path in (PUBLIC / "app").glob("*.js"))
+    sources = "".join(path.read_text() for path in (PUBLIC / "app").rglob("*.js"))
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", sources)
     assert not re.search(r"https?://\w", sources + page.text)
 

@@ -1,5 +1,6 @@
 """The dashboard's texts: the same names in both languages, with none missing or left over."""
 
+import os
 import re
 from pathlib import Path
 
@@ -16,7 +17,7 @@ _NAMED = re.compile(r'"([\w.-]+)"')
 _FAMILY = re.compile(r"\b(?:t|count)\(\s*`([\w.-]*)\$\{[^}]*\}(\w*)`")
 _EXPLAINED = re.compile(r"const name = `([\w.]+)\$")
 _VIEW = re.compile(r'^ {2}\w+: \["(\w+)", "\w+", "([^\]]+)"\],$', re.MULTILINE)
-_IMPORT = re.compile(r'^(?:import|export) (?:[^;]*? from )?"\./([\w-]+\.js)";$', re.MULTILINE)
+_IMPORT = re.compile(r'^(?:import|export) (?:[^;]*? from )?"(\.{1,2}/(?!\.\./)[\w/-]+\.js)";$', re.MULTILINE)
 
 
 def words(language: str, part: str) -> dict[str, str]:
@@ -35,14 +36,14 @@ def reached(*names: str) -> dict[str, str]:
         name = left.pop()
         if name not in found:
             found[name] = (APP / name).read_text()
-            left += _IMPORT.findall(found[name])
+            left += [os.path.normpath(f"{name}/../{one}") for one in _IMPORT.findall(found[name])]
     return found
 
 
 def views(part: str) -> list[list[str]]:
     """The modules of each view and dialog with texts in this part, its own first."""
-    found = _VIEW.findall((APP / "views.js").read_text())
-    return [[f"{file}.js" for file in files.split('", "')] for own, files in found if own == part]
+    found = _VIEW.findall((APP / "base" / "views.js").read_text())
+    return [[f"views/{file}.js" for file in files.split('", "')] for own, files in found if own == part]
 
 
 def sources(*parts: str) -> str:
@@ -94,10 +95,10 @@ def test_a_view_names_all_files_that_it_needs() -> None:
         for own, *others in views(part):
             assert sorted({own, *others}) == sorted(set(reached(own)) - set(page)), own
     needed = set(page) | {file for part in PARTS for files in views(part) for file in files}
-    assert {path.name for path in APP.glob("*.js")} == needed
+    assert {path.relative_to(APP).as_posix() for path in APP.rglob("*.js")} == needed
 
 
 def test_a_bulk_retry_offers_the_codes_that_the_api_takes() -> None:
     """The codes are all of tasks, except the one that a bulk retry refuses."""
-    offered = _NAMED.findall((APP / "codes.js").read_text().partition("=")[2])
+    offered = _NAMED.findall((APP / "views" / "codes.js").read_text().partition("=")[2])
     assert offered == [code.value for code in TaskCode if code is not TaskCode.BUDGET_EXHAUSTED]
