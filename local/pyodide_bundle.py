@@ -25,7 +25,7 @@ MOVING, STANDING = "moving", "standing"
 # sources.
 DIGESTS = {
     MOVING: "5882b5aa83b0c9ca6f4d11a93e72e4dc69e7f3495fca01affd85771d1f3a17e4",
-    STANDING: "e7b08bf9741dc11841ecae065bf03f06c42f8ab21e0a865b5b2d17fc05898679",
+    STANDING: "5b34cbcbcf7acecde14453a8cbf964290e4bbc8c1cf16682253e09ba9e8beb4c",
 }
 
 _PACKAGE = ROOT / "node_modules" / "pyodide"
