@@ -14,7 +14,7 @@ class TableMissing(Exception):
     """The document has no place for the table, or more than one; the message is one line for the user."""
 
 
-class Claim(NamedTuple):
+class TestedClaim(NamedTuple):
     """A claim and how it is tested. The runs of past campaigns are in the file alone."""
 
     claim: str
@@ -25,10 +25,10 @@ class Claim(NamedTuple):
     latest: str  # the figures of the last campaign; empty where it has none
 
 
-def claims(root: Path) -> list[Claim]:
+def claims(root: Path) -> list[TestedClaim]:
     """Return the claims of the file below `root`, in its order."""
     found = json.loads((root / CLAIMS).read_text(encoding="utf-8"))["claims"]
-    return [Claim(*(claim[field] for field in Claim._fields)) for claim in found]
+    return [TestedClaim(*(claim[field] for field in TestedClaim._fields)) for claim in found]
 
 
 def with_table(text: str, root: Path) -> str:
@@ -40,7 +40,7 @@ def with_table(text: str, root: Path) -> str:
     return "\n".join((f"{before}{BEGIN}\n", *_lines(claims(root)), f"\n{END}{after}"))
 
 
-def _lines(found: list[Claim]) -> Iterator[str]:
+def _lines(found: list[TestedClaim]) -> Iterator[str]:
     yield "| claim | cases | tests | tier | ablations that the tests notice | last campaign |"
     yield "| --- | --- | --- | --- | --- | --- |"
     for claim in found:

@@ -28,7 +28,7 @@ _VERY_CLOSE = 0.85
 
 
 @dataclass(frozen=True, slots=True)
-class Host:
+class LocalConfiguration:
     """What the host has read: the Worker's variables, those of --var, bindings, and where state lies.
 
     `unreadable` says why the file of secrets could not be read, if so.
@@ -51,7 +51,7 @@ class Findings:
     banner: list[str]
 
 
-def examine(host: Host, file: SecretsFile | None) -> Findings:
+def examine(host: LocalConfiguration, file: SecretsFile | None) -> Findings:
     """Judge all variables at once."""
     reading = Reading(host.variables.get)
     banner = []
@@ -67,7 +67,7 @@ def examine(host: Host, file: SecretsFile | None) -> Findings:
     return Findings(faults, list(_warnings(reading.asked, host, file)), banner)
 
 
-def _source(name: str, host: Host, file: SecretsFile | None) -> str:
+def _source(name: str, host: LocalConfiguration, file: SecretsFile | None) -> str:
     """Say where a variable's value comes from. Empty if it is not set."""
     if name in host.flags:
         return " (--var)"
@@ -76,7 +76,7 @@ def _source(name: str, host: Host, file: SecretsFile | None) -> str:
     return " (wrangler.toml)" if name in host.variables else ""
 
 
-def _warnings(known: set[str], host: Host, file: SecretsFile | None) -> Iterator[str]:
+def _warnings(known: set[str], host: LocalConfiguration, file: SecretsFile | None) -> Iterator[str]:
     """Name variables that are set but never read."""
     for name in host.variables:
         if name in known or name.startswith(_OF_TOOLS):
@@ -96,7 +96,7 @@ def _warnings(known: set[str], host: Host, file: SecretsFile | None) -> Iterator
                 yield f"the provider demo does not use {what}; did you mean AI_PROVIDER:openai?"
 
 
-def _banner(settings: Settings, host: Host) -> list[str]:
+def _banner(settings: Settings, host: LocalConfiguration) -> list[str]:
     """Say what will run: one line for each setting that people often get wrong."""
     keys = "on, each request needs one: `make key`" if settings.require_keys else "off, everybody is the tenant local"
     most = (
@@ -137,7 +137,7 @@ def main() -> int:
     """Read what the host sends, and answer with the findings."""
     told: dict[str, Any] = json.load(sys.stdin)
     env = told.pop("env")
-    found = examine(Host(**told), find(Path(), env))
+    found = examine(LocalConfiguration(**told), find(Path(), env))
     json.dump({"faults": found.faults, "warnings": found.warnings, "banner": found.banner}, sys.stdout)
     return 0
 

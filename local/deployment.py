@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from .arguments import Parser, UsageError, fail, refuse_unknown, stopped
 from .node import ROOT, NodeMissing, wrangler
 from .remote.account import live_version, needs
-from .remote.cloud import Failed, need, report, run
+from .remote.cloud import StepFailed, need, report, run
 from .remote.deploy import Shape, deploy
 from .remote.deploy_check import WEB, doctor, doctor_command, trial_offer
 from .remote.secret_values import set_secrets
@@ -117,7 +117,7 @@ def main(arguments: Sequence[str]) -> int:
         env, rest = rest[0].removeprefix("--env="), rest[1:]
     try:
         return _COMMANDS[name](env, rest)
-    except Failed as failed:
+    except StepFailed as failed:
         report(failed)
         return 1
     except (KeyboardInterrupt, EOFError):

@@ -17,7 +17,7 @@ from simulator.campaign.runs.failure import explain
 from simulator.campaign.runs.fault_rates import AWAY, DEAD, FULL, LATE, OVERLOAD, PROFILES, WEBHOOKS
 from simulator.campaign.runs.pool import run_seeds
 from simulator.campaign.runs.run import run_seed
-from simulator.campaign.runs.tally import Tally
+from simulator.campaign.runs.tally import CampaignTally
 from simulator.engine.fault_kinds import KINDS, FaultKind
 from simulator.options import positive
 
@@ -72,7 +72,7 @@ def _kinds() -> list[FaultKind]:
     return sorted(KINDS.values(), key=lambda kind: kind.number)
 
 
-def _seeds(options: argparse.Namespace) -> tuple[Tally, float, float]:
+def _seeds(options: argparse.Namespace) -> tuple[CampaignTally, float, float]:
     started = time.perf_counter()
     columns = (
         TextColumn("{task.description}"),
@@ -84,7 +84,7 @@ def _seeds(options: argparse.Namespace) -> tuple[Tally, float, float]:
     with Progress(*columns, console=CONSOLE) as bar:
         job = bar.add_task("simulating", total=options.seeds, accepted=0, failed=0)
 
-        def progress(total: Tally, done: int) -> None:
+        def progress(total: CampaignTally, done: int) -> None:
             bar.update(job, advance=done, accepted=total.accepted, failed=len(total.failures))
 
         tally, processor = run_seeds(
@@ -99,7 +99,7 @@ def _seeds(options: argparse.Namespace) -> tuple[Tally, float, float]:
     return tally, time.perf_counter() - started, processor
 
 
-def summary(tally: Tally, seconds: float, processor: float, workers: int) -> Table:
+def summary(tally: CampaignTally, seconds: float, processor: float, workers: int) -> Table:
     """One table with the injected faults, the runs and the verdict."""
     table = Table(title="Faults injected", title_justify="left", show_footer=False)
     table.add_column("no.", justify="right")

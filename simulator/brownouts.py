@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from simulator.campaign.load.brownouts import ROUTES, Outcome, brown_outs, play, written
+from simulator.campaign.load.brownouts import ROUTES, BrownOutResult, brown_outs, play, written
 from simulator.options import positive
 
 CONSOLE = Console(highlight=False, width=120)
@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the brown-outs that the command line asks for. The exit status is 1 if one of them misses a demand."""
     options = _parser().parse_args(arguments)
     table = _table()
-    outcomes: list[Outcome] = []
+    outcomes: list[BrownOutResult] = []
     missed = 0
     shares = [percent / 100 for percent in options.percent]
     for brown_out in brown_outs(shares, options.minutes, options.route, options.poisoned_in):
@@ -69,7 +69,7 @@ def _table() -> Table:
     return table
 
 
-def _cells(outcome: Outcome) -> tuple[str, ...]:
+def _cells(outcome: BrownOutResult) -> tuple[str, ...]:
     brown_out = outcome.brown_out
     return (
         brown_out.route,

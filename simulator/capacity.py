@@ -10,7 +10,7 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from simulator.campaign.load.arrivals import Figures, Stream, carried
+from simulator.campaign.load.arrivals import ArrivalRate, Figures, carried
 from simulator.campaign.load.overload import ROUTES
 from simulator.options import positive
 
@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
         CONSOLE.print(f"{milliseconds} ms a call …")
         seconds = milliseconds / 1000
         first = IDLE / (options.chunks * seconds)
-        stream = Stream(first, seconds, options.chunks, options.route, options.seconds)
+        stream = ArrivalRate(first, seconds, options.chunks, options.route, options.seconds)
         for figures in carried(stream, options.seed):
             table.add_row(*_cells(figures))
     CONSOLE.print(table)

@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from simulator.campaign.load.overload import ROUTES, Outcome, loads, play, written
+from simulator.campaign.load.overload import ROUTES, LoadResult, loads, play, written
 from simulator.options import positive
 
 CONSOLE = Console(highlight=False, width=120)
@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the loads that the command line asks for. The exit status is 1 if one of them misses a demand."""
     options = _parser().parse_args(arguments)
     table = _table()
-    outcomes: list[Outcome] = []
+    outcomes: list[LoadResult] = []
     missed = 0
     for load, stalled in loads(
         options.workers, options.service_ms, options.stalls, options.route, options.limit_seconds
@@ -79,7 +79,7 @@ def _table() -> Table:
     return table
 
 
-def _cells(outcome: Outcome, calm: Outcome) -> tuple[str, ...]:
+def _cells(outcome: LoadResult, calm: LoadResult) -> tuple[str, ...]:
     load = outcome.load
     ratio = outcome.after_stall_seconds / calm.seconds if math.isfinite(outcome.seconds) else math.inf
     return (

@@ -9,7 +9,7 @@ from .core import limits
 from .core.meter import Meter
 from .core.settings import Settings
 from .core.task import Route
-from .http.base.isolate import Isolate
+from .http.base.isolate import RequestMemory
 from .http.base.services import Api, BoundRoutes, DayUse, RateLimiter
 from .inference.openai import OpenAIProvider
 from .inference.protocol import HttpClient, Provider
@@ -93,7 +93,7 @@ class App:
         settings: Settings,
         runtime: Runtime,
         wait_until: WaitUntil,
-        isolate: Isolate,
+        isolate: RequestMemory,
         provider: Provider | None = None,
     ) -> None:
         self._bindings = bindings

@@ -5,7 +5,7 @@ from .core.calls.pace import Latency
 from .core.database_load import DatabaseLoad
 from .core.marks import Marks
 from .core.settings import Settings
-from .core.storage import Storage
+from .core.storage import StorageUse
 from .processing.heartbeats import TriggerHeartbeats
 
 
@@ -17,6 +17,6 @@ class Memory:
         self.load = DatabaseLoad()
         self.latency = Latency()
         self.heartbeats = TriggerHeartbeats()
-        self.storage = Storage()
+        self.storage = StorageUse()
         self.news = ModelNews()
         self.marks = Marks()

@@ -16,9 +16,9 @@ from local import key
 from local.deployment import main as command
 from local.node import ROOT
 from local.remote.account import needs
-from local.remote.cloud import Failed, run
+from local.remote.cloud import StepFailed, run
 from local.remote.deploy import Shape, deploy
-from local.remote.deploy_check import Reply, Web
+from local.remote.deploy_check import DeploymentReply, Web
 from tests.support.cloudflare_api import ACCOUNT, ApiError, CloudflareApi
 from tests.support.deployed import BINDINGS, QUEUES
 
@@ -33,17 +33,17 @@ def environment(api: CloudflareApi, home: Path) -> dict[str, str]:
 def web(api: CloudflareApi) -> Web:
     """Answer as the last uploaded Worker would."""
 
-    def get(url: str) -> Reply:
+    def get(url: str) -> DeploymentReply:
         assert url.startswith("https://onceover.example.workers.dev/api/"), url
         if url.endswith("/ai-status"):
-            return Reply(200, {"status": "healthy"}, "")
+            return DeploymentReply(200, {"status": "healthy"}, "")
         names = {bound["name"] for bound in api.worker["metadata"]["bindings"]}
         check = {
             "hasAIQueue": "AI_QUEUE" in names,
             "hasAIDLQ": "AI_DLQ" in names,
             "hasDurableObjects": "AI_PROCESSOR" in names,
         }
-        return Reply(200, {"status": "healthy", "queueCheck": check}, "")
+        return DeploymentReply(200, {"status": "healthy", "queueCheck": check}, "")
 
     return Web(get, time.monotonic, time.sleep)
 
@@ -80,7 +80,7 @@ def refused(api: CloudflareApi, part: str, error: ApiError) -> str | None:
     api.refuse = {part: error}
     try:
         deploy(run, web(api), needs(ROOT, ""), Shape(), lambda _: None)
-    except Failed as failed:
+    except StepFailed as failed:
         return failed.fix.id
     finally:
         api.refuse = {}

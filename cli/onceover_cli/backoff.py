@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from .errors import Refused, Unreachable
+from .errors import ServerRefused, Unreachable
 
 FIRST_SECONDS: Final = 0.5
 MOST_SECONDS: Final = 15.0
@@ -36,12 +36,12 @@ class Backoff:
         """Note an answer: the next failure begins anew."""
         self._failed_at, self._failures = None, 0
 
-    def pause(self, error: Unreachable | Refused) -> float:
+    def pause(self, error: Unreachable | ServerRefused) -> float:
         """Return the seconds to wait before the next attempt. Raises `error` once the patience is used up."""
         now = self._clock()
         if self._failed_at is None:
             self._failed_at = now
-        asked = error.retry_seconds if isinstance(error, Refused) else None
+        asked = error.retry_seconds if isinstance(error, ServerRefused) else None
         # The random half spreads out clients that lost the same server at one moment. It is not for cryptography.
         own: float = min(MOST_SECONDS, FIRST_SECONDS * 2**self._failures) * (0.5 + random.random() / 2)  # noqa: S311
         seconds = max(own, asked or 0.0)

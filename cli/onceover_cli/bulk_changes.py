@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from .connection import Api
-from .errors import CommandError, Refused, Unreachable
+from .connection import ApiClient
+from .errors import CommandError, ServerRefused, Unreachable
 from .shapes import Json, many
 
 ALL_TENANTS: Final = "*"
@@ -13,7 +13,7 @@ _SUMS: Final = ("tasks", "minimumCalls", "maximumCalls")
 
 
 @dataclass(frozen=True, slots=True)
-class Bulk:
+class ChangeKind:
     """One kind of change of many tasks: its path, the field that counts the changed tasks, and its wording."""
 
     path: str
@@ -22,16 +22,18 @@ class Bulk:
     others: str
 
 
-RETRY: Final = Bulk(
+RETRY: Final = ChangeKind(
     "/api/tasks/retry",
     "retried",
     "put back",
     "There are more failed tasks, some of which may have failed again: onceover list --status failed",
 )
-CANCEL: Final = Bulk("/api/tasks/cancel", "cancelled", "cancelled", "There are more tasks that go on: onceover list")
+CANCEL: Final = ChangeKind(
+    "/api/tasks/cancel", "cancelled", "cancelled", "There are more tasks that go on: onceover list"
+)
 
 
-def plan(api: Api, bulk: Bulk, filters: Json) -> Json:
+def plan(api: ApiClient, bulk: ChangeKind, filters: Json) -> Json:
     """Ask what a change would do, without doing it. For all tenants the answer has sums and a plan for each tenant."""
     if api.tenant != ALL_TENANTS:
         return api.ask("POST", bulk.path, body={**filters, "dryRun": True})
@@ -40,7 +42,7 @@ def plan(api: Api, bulk: Bulk, filters: Json) -> Json:
     return {**sums, "more": any(one["more"] for one in found), "tenants": found}
 
 
-def _plans(api: Api, bulk: Bulk, filters: Json) -> Iterator[Json]:
+def _plans(api: ApiClient, bulk: ChangeKind, filters: Json) -> Iterator[Json]:
     """Yield the plan of each tenant that the change would touch."""
     cursor: str | None = ""
     while cursor is not None:
@@ -58,7 +60,7 @@ def described(found: Json) -> str:
     return f"{tasks}, {found['minimumCalls']} to {found['maximumCalls']} model calls\n"
 
 
-def carry_out(api: Api, bulk: Bulk, filters: Json) -> tuple[Json, CommandError | None]:
+def carry_out(api: ApiClient, bulk: ChangeKind, filters: Json) -> tuple[Json, CommandError | None]:
     """Change all tasks that match. Return the error that stopped it, if any. Raises what the first request raises."""
     if api.tenant != ALL_TENANTS:
         found = plan(api, bulk, filters)
@@ -69,11 +71,11 @@ def carry_out(api: Api, bulk: Bulk, filters: Json) -> tuple[Json, CommandError |
         with api.acting_for(one["tenant"]):
             try:
                 changed, stopped = _rounds(api, bulk, filters, one["tasks"])
-            except (Refused, Unreachable) as error:
+            except (ServerRefused, Unreachable) as error:
                 changed, stopped = {bulk.counts: 0, "more": True}, error
         done.append({"tenant": one["tenant"], **changed})
         # A tenant that has reached a limit of its own must not stop the change for the other tenants.
-        if isinstance(stopped, Refused) and stopped.status == 429:
+        if isinstance(stopped, ServerRefused) and stopped.status == 429:
             continue
         if stopped is not None:
             break
@@ -81,7 +83,7 @@ def carry_out(api: Api, bulk: Bulk, filters: Json) -> tuple[Json, CommandError |
     return {bulk.counts: count, "more": more, "tenants": done}, stopped
 
 
-def _rounds(api: Api, bulk: Bulk, filters: Json, most: int) -> tuple[Json, CommandError | None]:
+def _rounds(api: ApiClient, bulk: ChangeKind, filters: Json, most: int) -> tuple[Json, CommandError | None]:
     """Change all matching tasks of a tenant. Return the error that stopped it. Raises what the first request raises.
 
     A task that fails again at once matches the next request again. Without `most` this loop, and its cost, would last
@@ -91,7 +93,7 @@ def _rounds(api: Api, bulk: Bulk, filters: Json, most: int) -> tuple[Json, Comma
     while count < most and (is_first or more):
         try:
             page = api.ask("POST", bulk.path, body=filters)
-        except (Refused, Unreachable) as error:
+        except (ServerRefused, Unreachable) as error:
             if is_first:
                 raise
             return {bulk.counts: count, "more": more}, error

@@ -12,7 +12,7 @@ from urllib.request import proxy_bypass
 import httpx2
 
 from . import __version__
-from .errors import CommandError, Refused, Unreachable
+from .errors import CommandError, ServerRefused, Unreachable
 from .shapes import Json
 
 DEFAULT_URL = "http://127.0.0.1:8787"
@@ -25,7 +25,7 @@ EVENT_SILENCE_SECONDS = 45.0
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Address:
     """A deployment's URL without a final slash, and the key to send there."""
 
     url: str
@@ -42,7 +42,7 @@ class Place:
         return not self.is_local and urlsplit(self.url).scheme != "https"
 
 
-def place(url: str | None, key: str | None) -> Place:
+def place(url: str | None, key: str | None) -> Address:
     """Check the address and the key. Raises `CommandError`."""
     text = (url or DEFAULT_URL).strip().rstrip("/")
     try:
@@ -58,17 +58,17 @@ def place(url: str | None, key: str | None) -> Place:
     secret = (key or "").strip() or None
     if secret is not None and not (secret.isascii() and secret.isprintable() and " " not in secret):
         raise CommandError("ONCEOVER_KEY holds no key: a key is like oo_0123456789abcdef_…, without spaces")
-    return Place(text, secret)
+    return Address(text, secret)
 
 
-class Api:
+class ApiClient:
     """A client of one deployment. Use it as a context manager. `transport` is for tests.
 
     `tenant` names the tenant whose tasks are meant, if it is not the key's own. Every request sends it.
     """
 
     def __init__(
-        self, where: Place, transport: httpx2.BaseTransport | None = None, *, tenant: str | None = None
+        self, where: Address, transport: httpx2.BaseTransport | None = None, *, tenant: str | None = None
     ) -> None:
         self.where = where
         self.tenant = tenant
@@ -120,7 +120,7 @@ class Api:
         body: Json | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Json:
-        """Send a request and return its JSON, empty for 204. Raises `Unreachable` and `Refused`."""
+        """Send a request and return its JSON, empty for 204. Raises `Unreachable` and `ServerRefused`."""
         with self._errors():
             response = self._http.request(method, path, params=self._named(params), json=body, headers=headers)
         return _read(response)
@@ -165,7 +165,7 @@ class Api:
             raise CommandError(f"{self.where.url} is no URL: {error}") from None
 
 
-def proxy_variable(where: Place) -> str | None:
+def proxy_variable(where: Address) -> str | None:
     """Return the variable that names the proxy, or None without a proxy. Its value may contain a password."""
     parts = urlsplit(where.url)
     if where.is_local or proxy_bypass(parts.hostname or ""):
@@ -174,13 +174,13 @@ def proxy_variable(where: Place) -> str | None:
     return next((name for low in names for name in (low, low.upper()) if os.environ.get(name)), None)
 
 
-def _through(where: Place) -> str:
+def _through(where: Address) -> str:
     name = proxy_variable(where)
     return "" if name is None else f"; the request went through the proxy that {name} names"
 
 
 def _read(response: httpx2.Response) -> Json:
-    """Return the JSON of a good answer. Raises `Refused` for any other."""
+    """Return the JSON of a good answer. Raises `ServerRefused` for any other."""
     content: object = {}
     if response.content:
         try:
@@ -189,7 +189,7 @@ def _read(response: httpx2.Response) -> Json:
             content = None
     if response.is_success and isinstance(content, dict):
         return content
-    raise Refused(response.status_code, _problem(content), _retry_seconds(response))
+    raise ServerRefused(response.status_code, _problem(content), _retry_seconds(response))
 
 
 def _problem(content: object) -> Json:

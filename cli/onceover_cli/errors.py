@@ -17,7 +17,7 @@ class Unreachable(CommandError):
         self.is_lost = is_lost
 
 
-class Refused(CommandError):
+class ServerRefused(CommandError):
     """The server refused.
 
     `code` is the problem's code, or empty if the answer is not onceover's. `retry_seconds` is its `Retry-After`.

@@ -7,8 +7,8 @@ from typing import Final, Protocol
 import httpx2
 
 from .backoff import Backoff
-from .connection import Api
-from .errors import CommandError, Refused, Unreachable
+from .connection import ApiClient
+from .errors import CommandError, ServerRefused, Unreachable
 from .shapes import Json, is_terminal
 
 PATIENCE_SECONDS: Final = 600.0
@@ -46,7 +46,7 @@ class Following:
 
     def __init__(
         self,
-        api: Api,
+        api: ApiClient,
         task_id: str,
         viewer: Viewer,
         *,
@@ -82,12 +82,12 @@ class Following:
                 self._backoff.wait(closed.retry_seconds)
             except Unreachable as error:
                 self._stay(error)
-            except Refused as error:
+            except ServerRefused as error:
                 if not error.may_pass:
                     raise
                 self._stay(error)
 
-    def _stay(self, error: Unreachable | Refused) -> None:
+    def _stay(self, error: Unreachable | ServerRefused) -> None:
         """Wait for a server that is away. Say so once."""
         if not self._backoff.is_away:
             self._viewer.note(f"{error}; the task is safe there, trying again …")
@@ -112,7 +112,7 @@ class Following:
                         retry = event.retry / 1000
                     if event.data and (task := self._take(event)) is not None:
                         return task
-        except Refused as error:
+        except ServerRefused as error:
             # The path answers 404 for a missing task too. The poll then reports that in the API's words.
             if error.status in {404, 405, 406, 501}:
                 raise _NoEvents from None

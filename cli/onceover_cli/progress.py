@@ -36,7 +36,7 @@ class _Pace(ProgressColumn):
         return Text(rate + left)
 
 
-class TaskView:
+class TaskDisplay:
     """Shows one task. Use it as a context manager.
 
     `streams`: outputs go to standard output as they come. This fits a result that concatenates them.

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from .backoff import Backoff
-from .connection import Api
-from .errors import CommandError, Refused, Unreachable
+from .connection import ApiClient
+from .errors import CommandError, ServerRefused, Unreachable
 from .shapes import Json
 
 STDIN: Final = "-"
@@ -126,16 +126,16 @@ def fresh_key() -> str:
     return f"onceover-cli-{uuid.uuid4().hex}"
 
 
-def submit(api: Api, body: Json, key: str, say: Callable[[str], None], backoff: Backoff | None = None) -> Json:
+def submit(api: ApiClient, body: Json, key: str, say: Callable[[str], None], backoff: Backoff | None = None) -> Json:
     """Submit a task. After a lost answer the request is repeated with the same key. Raises `CommandError`."""
     pauses = backoff or Backoff(LOST_ANSWER_SECONDS)
     was_lost = False
     while True:
         try:
             return api.ask("POST", "/api/tasks", body=body, headers={"Idempotency-Key": key})
-        except (Unreachable, Refused) as error:
+        except (Unreachable, ServerRefused) as error:
             was_lost = was_lost or (isinstance(error, Unreachable) and error.is_lost)
-            can_pass = error.may_pass if isinstance(error, Refused) else was_lost
+            can_pass = error.may_pass if isinstance(error, ServerRefused) else was_lost
             if not can_pass:
                 raise
             try:
@@ -148,6 +148,6 @@ def submit(api: Api, body: Json, key: str, say: Callable[[str], None], backoff: 
             pauses.wait(seconds_left)
 
 
-def plan(api: Api, body: Json) -> Json:
+def plan(api: ApiClient, body: Json) -> Json:
     """Ask what a submission would do. Nothing is stored."""
     return api.ask("POST", "/api/tasks", params={"dryRun": "true"}, body=body)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from .backoff import Backoff
-from .connection import Api
-from .errors import CommandError, Refused, Unreachable
+from .connection import ApiClient
+from .errors import CommandError, ServerRefused, Unreachable
 from .shapes import Json
 
 PATIENCE_SECONDS: Final = 600.0
@@ -21,7 +21,7 @@ _TASKS: Final = "/api/tasks"
 class Tenant:
     """Requests for one tenant. They are repeated while the server is away or limits the client."""
 
-    api: Api
+    api: ApiClient
     say: Callable[[str], None]
     backoff: Backoff = field(default_factory=lambda: Backoff(PATIENCE_SECONDS))
 
@@ -34,11 +34,11 @@ class Tenant:
         while True:
             try:
                 answer = self.api.ask(method, path, params=params, body=body)
-            except (Refused, Unreachable) as error:
-                if isinstance(error, Refused) and error.status == 404:
+            except (ServerRefused, Unreachable) as error:
+                if isinstance(error, ServerRefused) and error.status == 404:
                     return {} if may_be_done and method == "DELETE" else None
                 may_be_done |= error.is_lost if isinstance(error, Unreachable) else error.status >= 500
-                if isinstance(error, Refused) and not error.may_pass:
+                if isinstance(error, ServerRefused) and not error.may_pass:
                     raise
                 if not self.backoff.is_away:
                     self.say(f"{error}; trying again …")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..arguments import UsageError, environments
-from .cloud import Answer, Cloud, Failed, need
+from .cloud import Cloud, CommandResult, StepFailed, need
 from .fixes import FIXES, fix_for
 
 
@@ -41,7 +41,7 @@ class Needs:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class AccountState:
     """What the account has. `version` is the running version, None without a Worker."""
 
     account: str
@@ -73,17 +73,17 @@ def needs(root: Path, env: str) -> Needs:
     )
 
 
-def look(cloud: Cloud, wanted: Needs) -> Found:
-    """Ask the account what it has. Changes nothing. Raises `Failed`."""
+def look(cloud: Cloud, wanted: Needs) -> AccountState:
+    """Ask the account what it has. Changes nothing. Raises `StepFailed`."""
     account = _account(cloud, wanted)
     databases = parsed(need(cloud("d1", "list", "--json", wanted.flag), "Listing the databases"))
     version = live_version(cloud, wanted)
     missing = tuple(name for name in wanted.queues if not _has_queue(cloud, name, wanted))
-    return Found(account, version, any(one.get("name") == wanted.database for one in databases), missing)
+    return AccountState(account, version, any(one.get("name") == wanted.database for one in databases), missing)
 
 
 def live_version(cloud: Cloud, wanted: Needs) -> str | None:
-    """Return the id of the running version, None if the account has no such Worker. Raises `Failed`."""
+    """Return the id of the running version, None if the account has no such Worker. Raises `StepFailed`."""
     answer = cloud("deployments", "list", "--json", wanted.flag)
     if answer.status != 0 and fix_for(answer.said).id == "no-worker":
         return None
@@ -105,7 +105,7 @@ def _is_log_public() -> bool:
 
 
 def _account(cloud: Cloud, wanted: Needs) -> str:
-    """Return the name and id of the account; in a workflow the id alone. Raises `Failed`.
+    """Return the name and id of the account; in a workflow the id alone. Raises `StepFailed`.
 
     A token may allow deployments but not the listing of accounts. If an account is named, that is no error.
     """
@@ -119,22 +119,22 @@ def _account(cloud: Cloud, wanted: Needs) -> str:
     named = {one["id"]: one["id"] if _is_log_public() else f"{one['name']} ({one['id']})" for one in accounts}
     if wanted.account is not None:
         if named and wanted.account not in named:
-            raise Failed(
+            raise StepFailed(
                 f"the login has no access to the account {wanted.account}, but to {', '.join(named.values())}",
                 FIXES["wrong-account"],
             )
         return named.get(wanted.account, wanted.account)
     if len(named) > 1:
-        raise Failed(f"the login has several accounts: {', '.join(named.values())}", FIXES["several-accounts"])
+        raise StepFailed(f"the login has several accounts: {', '.join(named.values())}", FIXES["several-accounts"])
     if not named:
-        raise Failed("the login has no account", FIXES["wrong-account"])
+        raise StepFailed("the login has no account", FIXES["wrong-account"])
     return next(iter(named.values()))
 
 
-def parsed(answer: Answer) -> list[dict[str, Any]]:
-    """Return the list that wrangler printed as JSON. Raises `Failed`."""
+def parsed(answer: CommandResult) -> list[dict[str, Any]]:
+    """Return the list that wrangler printed as JSON. Raises `StepFailed`."""
     try:
         found: list[dict[str, Any]] = json.loads(answer.out[answer.out.index("[") :])
     except ValueError:
-        raise Failed(f"wrangler printed no list:\n{answer.said.strip()[-500:]}", fix_for(answer.said)) from None
+        raise StepFailed(f"wrangler printed no list:\n{answer.said.strip()[-500:]}", fix_for(answer.said)) from None
     return found

@@ -21,7 +21,7 @@ _SAID_MOST = 2_000
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CommandResult:
     """The result of a wrangler call: its exit status, its standard output, and all its output."""
 
     status: int
@@ -32,11 +32,11 @@ class Answer:
 class Cloud(Protocol):
     """Runs wrangler. Tests use a stand-in here, which keeps an account's state."""
 
-    def __call__(self, *arguments: str, told: str | None = None, is_shown: bool = False) -> Answer:
+    def __call__(self, *arguments: str, told: str | None = None, is_shown: bool = False) -> CommandResult:
         """Run one command. `told` goes to its standard input; `is_shown` prints its output while it runs."""
 
 
-class Failed(Exception):
+class StepFailed(Exception):
     """A step cannot be done. `fix` says what the user can do."""
 
     def __init__(self, what: str, fix: Fix) -> None:
@@ -44,7 +44,7 @@ class Failed(Exception):
         self.fix = fix
 
 
-def run(*arguments: str, told: str | None = None, is_shown: bool = False) -> Answer:
+def run(*arguments: str, told: str | None = None, is_shown: bool = False) -> CommandResult:
     """Run the wrangler that npm installed. It never runs interactively, so it asks nothing and rewrites no file.
 
     Raises `NodeMissing`.
@@ -62,14 +62,14 @@ def run(*arguments: str, told: str | None = None, is_shown: bool = False) -> Ans
     ) as process:
         if not is_shown:
             out, errors = process.communicate(told)
-            return Answer(process.returncode, plain(out), plain(f"{out}\n{errors}"))
+            return CommandResult(process.returncode, plain(out), plain(f"{out}\n{errors}"))
         lines = []
         for line in process.stdout or ():
             lines.append(plain(line))
             if line.strip() and not _UNSEEN.search(lines[-1]):
                 print(f"    {lines[-1].rstrip()}", flush=True)
         said = "".join(lines)
-        return Answer(process.wait(), said, said)
+        return CommandResult(process.wait(), said, said)
 
 
 def plain(text: str) -> str:
@@ -83,14 +83,14 @@ def told_by(said: str) -> str:
     return re.sub(r"\n{2,}", "\n", "\n".join(lines)).strip()[-_SAID_MOST:]
 
 
-def need(answer: Answer, doing: str) -> Answer:
-    """Return the answer of a successful call. Raises `Failed`, with the fix, for one that failed."""
+def need(answer: CommandResult, doing: str) -> CommandResult:
+    """Return the answer of a successful call. Raises `StepFailed`, with the fix, for one that failed."""
     if answer.status == 0:
         return answer
-    raise Failed(f"{doing} failed. wrangler said:\n{told_by(answer.said)}", fix_for(answer.said))
+    raise StepFailed(f"{doing} failed. wrangler said:\n{told_by(answer.said)}", fix_for(answer.said))
 
 
-def report(failed: Failed) -> None:
+def report(failed: StepFailed) -> None:
     """Print what failed and what to do, in the same form as docs/troubleshooting.md."""
     sys.stdout.flush()
     print(f"error: {failed}", file=sys.stderr)

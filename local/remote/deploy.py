@@ -8,8 +8,8 @@ import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from .account import Found, Needs, look
-from .cloud import Answer, Cloud, Failed, need
+from .account import AccountState, Needs, look
+from .cloud import Cloud, CommandResult, StepFailed, need
 from .deploy_check import Web, startup, verify
 from .fixes import FIXES
 from .former_state import refuse_former_database
@@ -40,7 +40,7 @@ def _say(line: str) -> None:
     print(line, flush=True)
 
 
-def steps(wanted: Needs, found: Found) -> Iterator[Step]:
+def steps(wanted: Needs, found: AccountState) -> Iterator[Step]:
     """Plan the steps in order. The Worker comes last, when everything that it needs is there."""
     if not found.has_database:
         yield Step(
@@ -62,13 +62,13 @@ def shown(command: tuple[str, ...]) -> str:
 def deploy(cloud: Cloud, web: Web, wanted: Needs, shape: Shape, say: Callable[[str], None] = _say) -> str | None:
     """Do all steps. Returns the deployment's URL; None if it has none or nothing was done.
 
-    Raises `Failed`, and `UsageError` for a database from before the first migration.
+    Raises `StepFailed`, and `UsageError` for a database from before the first migration.
     """
     say("Looking what the account has …")
     found = look(cloud, wanted)
     _describe(wanted, found, say)
     if found.version is not None and not found.has_database and not shape.replace:
-        raise Failed(
+        raise StepFailed(
             f"the account has a Worker named {wanted.worker} and no database named {wanted.database}: that "
             "Worker may be another project's, and deploying would replace it",
             FIXES["name-taken"],
@@ -77,7 +77,7 @@ def deploy(cloud: Cloud, web: Web, wanted: Needs, shape: Shape, say: Callable[[s
         refuse_former_database(cloud, wanted)
     plan = list(steps(wanted, found))
     total = len(plan) + 1
-    answer = Answer(0, "", "")
+    answer = CommandResult(0, "", "")
     for number, step in enumerate(plan, 1):
         say(f"[{number}/{total}] {step.label}: {shown(step.command)}")
         if shape.dry_run:
@@ -92,7 +92,7 @@ def deploy(cloud: Cloud, web: Web, wanted: Needs, shape: Shape, say: Callable[[s
     return _verified(web, wanted, found, answer, say)
 
 
-def _describe(wanted: Needs, found: Found, say: Callable[[str], None]) -> None:
+def _describe(wanted: Needs, found: AccountState, say: Callable[[str], None]) -> None:
     say(f"    account   {found.account}")
     runs = "not there yet" if found.version is None else f"version {found.version} runs"
     say(f"    worker    {wanted.worker}, {runs}")
@@ -109,7 +109,9 @@ def _tried(cloud: Cloud, wanted: Needs, say: Callable[[str], None]) -> None:
     say("The upload can be built. Nothing was changed: this was a dry run.")
 
 
-def _verified(web: Web, wanted: Needs, found: Found, answer: Answer, say: Callable[[str], None]) -> str | None:
+def _verified(
+    web: Web, wanted: Needs, found: AccountState, answer: CommandResult, say: Callable[[str], None]
+) -> str | None:
     version = _VERSION.search(answer.said)
     say(f"    version {version[1] if version else 'unknown'} is deployed")
     for line in startup(answer.said):
@@ -124,6 +126,6 @@ def _verified(web: Web, wanted: Needs, found: Found, answer: Answer, say: Callab
     fault = verify(web, address, wanted, say)
     if fault is not None:
         fix = FIXES["first-not-verified" if found.version is None else "not-verified"]
-        raise Failed(f"the deployment at {address} does not answer as it should: {fault}", fix)
+        raise StepFailed(f"the deployment at {address} does not answer as it should: {fault}", fix)
     say(f"Deployed: {address}")
     return address

@@ -30,7 +30,7 @@ _STARTUP = re.compile(r"^Worker Startup Time: (\d+) ms", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class DeploymentReply:
     """The result of a request: status 0 if no answer came; `body` if it is a JSON object."""
 
     status: int
@@ -42,12 +42,12 @@ class Reply:
 class Web:
     """Access to the web. Tests have one of their own."""
 
-    get: Callable[[str], Reply]
+    get: Callable[[str], DeploymentReply]
     now: Callable[[], float]
     pause: Callable[[float], None]
 
 
-def get(url: str) -> Reply:
+def get(url: str) -> DeploymentReply:
     """Send one GET request, over http or https only."""
     request = urllib.request.Request(url, headers={"User-Agent": "onceover-deploy"})  # noqa: S310 - wrangler printed it
     try:
@@ -56,19 +56,19 @@ def get(url: str) -> Reply:
     except urllib.error.HTTPError as error:
         status, content = error.code, error.read()
     except OSError as error:
-        return Reply(0, {}, str(error))
+        return DeploymentReply(0, {}, str(error))
     text = content.decode("utf-8", "replace")
     try:
         body = json.loads(text)
     except ValueError:
         body = {}
-    return Reply(status, body if isinstance(body, dict) else {}, text[:300])
+    return DeploymentReply(status, body if isinstance(body, dict) else {}, text[:300])
 
 
 WEB = Web(get, time.monotonic, time.sleep)
 
 
-def status_fault(reply: Reply, wanted: Needs) -> str | None:
+def status_fault(reply: DeploymentReply, wanted: Needs) -> str | None:
     """Return what is wrong with an answer of `/api/async-status`, or None."""
     if reply.status == 0:
         return f"no answer: {reply.text}"

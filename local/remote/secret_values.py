@@ -18,7 +18,7 @@ from src.core.settings import Reading, load
 from ..arguments import Parser, UsageError, refuse_unknown
 from ..dev_vars import SecretsFile, assignments
 from .account import Needs
-from .cloud import Cloud, Failed, need
+from .cloud import Cloud, StepFailed, need
 from .fixes import fix_for
 
 # Variables of the Worker that no file may contain. Other names belong in `vars` of wrangler.toml.
@@ -96,20 +96,20 @@ def from_terminal(present: set[str]) -> dict[str, str]:
 
 
 def put(cloud: Cloud, wanted: Needs, values: Mapping[str, str]) -> None:
-    """Set secrets, one call each. Repeating is safe: the same name gets the same value. Raises `Failed`."""
+    """Set secrets, one call each. Repeating is safe: the same name gets the same value. Raises `StepFailed`."""
     for number, (name, value) in enumerate(values.items(), 1):
         print(f"[{number}/{len(values)}] Setting {name}: npx wrangler secret put {name} {wanted.flag}", flush=True)
         answer = cloud("secret", "put", name, wanted.flag, told=value)
         if answer.status != 0:
             # wrangler never repeats a value, but its output is cleaned of it all the same.
-            raise Failed(
+            raise StepFailed(
                 f"Setting {name} failed. wrangler said:\n{answer.said.replace(value, '…').strip()}",
                 fix_for(answer.said),
             )
 
 
 def set_secrets(cloud: Cloud, wanted: Needs, arguments: Sequence[str]) -> int:
-    """Check which secrets exist, get values, set them. Raises `Failed`, `UsageError`."""
+    """Check which secrets exist, get values, set them. Raises `StepFailed`, `UsageError`."""
     asked = options(arguments)
     if not (asked.file or asked.generate or asked.rotate or sys.stdin.isatty()):
         raise UsageError('there is no terminal to ask; pass `ARGS="--file FILE"`, or `--file -` for standard input')

@@ -44,7 +44,7 @@ def hosted_rates(rng: Random) -> dict[str, float]:
     }
 
 
-class Tally:
+class FaultCount:
     """How often one kind was offered, and how often it fired. `last_at` is when it last fired, by the plan's clock."""
 
     __slots__ = ("fired", "last_at", "offered", "rate")
@@ -77,7 +77,7 @@ class FaultPlan:
         assert not unknown, f"no such fault kinds: {sorted(unknown)}"
         self.rng = rng
         self.active = True
-        self.tallies = {name: Tally(rates.get(name, 0.0)) for name in KINDS}
+        self.tallies = {name: FaultCount(rates.get(name, 0.0)) for name in KINDS}
         self.fired_in_order: list[str] = []
         self.points = 0
         self.point_labels: list[str] | None = None

@@ -23,7 +23,7 @@ from simulator.engine.errors import Deadlock, Livelock, StepsExceeded
 from simulator.engine.policies import Policy, choose_first
 from simulator.engine.scope import SCOPE, Gate, Handle
 from simulator.engine.trace import Trace
-from simulator.engine.turns import HANDLES_MOST, SUSPECTS, StandingClock, Timer, Turns, named
+from simulator.engine.turns import HANDLES_MOST, SUSPECTS, StandingClock, StandingTimer, Turns, named
 
 
 class Loop(asyncio.AbstractEventLoop):
@@ -92,7 +92,7 @@ class Loop(asyncio.AbstractEventLoop):
             return self._push(when, Handle(callback, args, context, self._next(), True))
         if (due_ms := clock.due_ms(delay)) is None:
             return self.call_soon(callback, *args, context=context)
-        timer = Timer(callback, args, context, self._next(), True)
+        timer = StandingTimer(callback, args, context, self._next(), True)
         timer.due_ms = due_ms
         return self._push(due_ms / 1000, timer)
 

@@ -26,7 +26,7 @@ class Gate:
         self.waiting: list[Handle] = []
 
 
-class Scope:
+class InvocationScope:
     """What the loop knows about an invocation: whether it is dead, and the gate before it."""
 
     __slots__ = ("dead", "gate", "priority")
@@ -37,7 +37,7 @@ class Scope:
         self.priority = 0.0
 
 
-SCOPE: ContextVar[Scope | None] = ContextVar("scope", default=None)
+SCOPE: ContextVar[InvocationScope | None] = ContextVar("scope", default=None)
 
 
 class Handle:

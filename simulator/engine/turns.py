@@ -22,7 +22,7 @@ SUSPECTS = 100  # handles that the report names when a turn does not end
 _ROUNDING = 1e-6  # of a millisecond, so that a double just below a whole number counts as that number
 
 
-class Timer(Handle):
+class StandingTimer(Handle):
     """A timer set by an isolate with a standing clock. Its callback finds the clock at `due_ms`."""
 
     __slots__ = ("due_ms",)
@@ -51,7 +51,7 @@ class StandingClock:
 
     def begin_turn(self, first: Handle, now_seconds: float) -> None:
         """Set the clock for a turn that begins with this handle. A late timer does not show how late it is."""
-        at = first.due_ms if type(first) is Timer else int(now_seconds * 1000 + _ROUNDING)
+        at = first.due_ms if type(first) is StandingTimer else int(now_seconds * 1000 + _ROUNDING)
         self.ms = max(self.ms, at)
 
     def seconds(self) -> float:

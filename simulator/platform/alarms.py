@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from simulator.platform.binding_port import entry_failure
 from simulator.platform.invocation_limits import HANDLER_SECONDS_MOST
-from simulator.platform.isolate import Outcome
+from simulator.platform.isolate import InvocationEnd
 
 if TYPE_CHECKING:
     from simulator.platform.objects import Cell
@@ -85,7 +85,7 @@ class Alarm:
     def _run(self) -> None:
         cell = self._cell
         if cell.network.faults.fires("alarm_dead", cell.name):
-            self._after(Outcome("raised", error=entry_failure()))
+            self._after(InvocationEnd("raised", error=entry_failure()))
             return
         self.running += 1
         info = {"retryCount": self._failures + self._deaths, "isRetry": self._failures + self._deaths > 0}
@@ -94,15 +94,15 @@ class Alarm:
             HANDLER_SECONDS_MOST, instance.isolate.kill, context=cell.network.loop.outside
         )
 
-        def done(outcome: Outcome) -> None:
+        def done(outcome: InvocationEnd) -> None:
             handle.cancel()
             self.running -= 1
             unsaved = outcome.kind == "returned" and not instance.current
-            self._after(Outcome("died") if unsaved else outcome)
+            self._after(InvocationEnd("died") if unsaved else outcome)
 
         instance.call("alarm", "alarm", (info,), done)
 
-    def _after(self, outcome: Outcome) -> None:
+    def _after(self, outcome: InvocationEnd) -> None:
         cell, faults = self._cell, self._cell.network.faults
         if cell.data.alarm_ms is not None:
             return  # the handler or other code has set it anew, and the commit has scheduled it

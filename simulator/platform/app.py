@@ -1,6 +1,6 @@
 """The interface between `src/` and this platform: what a simulated Worker must provide, and what it receives.
 
-An adapter implements `App`. The world calls `make_isolate(env)` once for each isolate and keeps the handlers. It calls
+An adapter implements `DeployedWorker`. The world calls `make_isolate(env)` once for each isolate and keeps the handlers. It calls
 `make_object(class_name, ctx, env)` for each instance of a Durable Object, which has an isolate and an `env` of its own.
 Nothing that the adapter builds may be shared between two `env`s: each stands for a process.
 
@@ -22,7 +22,7 @@ from simulator.engine.scope import SCOPE
 from simulator.platform.isolate import Invocation, Isolate
 from simulator.platform.model import ModelProvider
 from simulator.platform.object_instance import ObjectContext
-from simulator.platform.queues import Batch
+from simulator.platform.queues import DeliveredBatch
 
 
 class Platform:
@@ -91,7 +91,7 @@ class Handlers(Protocol):
         """Answer a request. The adapter and its clients agree on the types of both."""
         ...
 
-    async def queue(self, batch: Batch, ctx: WorkerContext) -> None:
+    async def queue(self, batch: DeliveredBatch, ctx: WorkerContext) -> None:
         """Consume a batch of either queue. `batch.queue` says which."""
         ...
 
@@ -100,7 +100,7 @@ class Handlers(Protocol):
         ...
 
 
-class App(Protocol):
+class DeployedWorker(Protocol):
     """The Worker."""
 
     def make_isolate(self, env: Env) -> Handlers:

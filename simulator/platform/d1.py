@@ -56,7 +56,7 @@ class DatabaseServer:
         """Hand the connection back for the next run."""
         self._template.release(self.connection)
 
-    def serve(self, statements: "Sequence[Statement]", reply: Reply, latency: Callable[..., object]) -> None:
+    def serve(self, statements: "Sequence[PreparedStatement]", reply: Reply, latency: Callable[..., object]) -> None:
         """Carry out one call, with D1's faults. `latency` runs a function later."""
         faults = self.faults
         if faults.fires("clock_jumped", "d1", 0.3):
@@ -69,14 +69,16 @@ class DatabaseServer:
             return
         self._served(statements, reply, latency)
 
-    def _served(self, statements: "Sequence[Statement]", reply: Reply, latency: Callable[..., object]) -> None:
+    def _served(self, statements: "Sequence[PreparedStatement]", reply: Reply, latency: Callable[..., object]) -> None:
         faults = self.faults
         if faults.fires("d1_slow", "d1"):
             latency(faults.between(0.5, 20), self._carry_out, statements, reply, latency)
             return
         self._carry_out(statements, reply, latency)
 
-    def _carry_out(self, statements: "Sequence[Statement]", reply: Reply, latency: Callable[..., object]) -> None:
+    def _carry_out(
+        self, statements: "Sequence[PreparedStatement]", reply: Reply, latency: Callable[..., object]
+    ) -> None:
         faults = self.faults
         try:
             writes = any(self.analysis(statement).writes for statement in statements)
@@ -114,14 +116,14 @@ class DatabaseServer:
         else:
             reply(results, None)
 
-    def _land(self, statements: "Sequence[Statement]") -> None:
+    def _land(self, statements: "Sequence[PreparedStatement]") -> None:
         """Carry out a call whose caller gets no answer."""
         with suppress(JsError):
             self.execute(statements)
             for observe in self.observers:
                 observe()
 
-    def analysis(self, statement: "Statement") -> Analysis:
+    def analysis(self, statement: "PreparedStatement") -> Analysis:
         """Return the statement's costs. They are computed once for each text and template."""
         known: Analysis | None = self._template.analyses.get(statement.sql)
         if known is None:
@@ -145,7 +147,7 @@ class DatabaseServer:
             self._template.analyses[statement.sql] = known
         return known
 
-    def execute(self, statements: "Sequence[Statement]") -> list[dict[str, Any]]:
+    def execute(self, statements: "Sequence[PreparedStatement]") -> list[dict[str, Any]]:
         """Run the statements as one transaction and return their results. On `JsError` nothing was done."""
         connection = self.connection
         self.calls += 1
@@ -168,7 +170,7 @@ class DatabaseServer:
             connection.execute("COMMIT")
         return results
 
-    def _execute_one(self, statement: "Statement") -> dict[str, Any]:
+    def _execute_one(self, statement: "PreparedStatement") -> dict[str, Any]:
         analysis = self.analysis(statement)
         connection = self.connection
         before = connection.total_changes
@@ -219,19 +221,19 @@ class DatabaseServer:
         return written
 
 
-class Statement:
+class PreparedStatement:
     """A prepared statement in the Worker. `bind` returns a new one."""
 
     __slots__ = ("_database", "sql", "values")
 
-    def __init__(self, database: "Database", sql: str, values: tuple[Any, ...] = ()) -> None:
+    def __init__(self, database: "D1Binding", sql: str, values: tuple[Any, ...] = ()) -> None:
         self._database = database
         self.sql = sql
         self.values = values
 
-    def bind(self, *values: Any) -> "Statement":
+    def bind(self, *values: Any) -> "PreparedStatement":
         """Set the parameters. None is NULL. Raises `JsError` for a type that D1 refuses."""
-        return Statement(self._database, self.sql, bound(values))
+        return PreparedStatement(self._database, self.sql, bound(values))
 
     def run(self) -> Pending:
         """Send it. The reply has `results`, `meta` and `success`."""
@@ -249,22 +251,22 @@ class Statement:
         return self._database.send("d1.raw", [self], lambda results: sql_values.raw_rows(results, named=named))
 
 
-class Database:
+class D1Binding:
     """The binding `DB` in one isolate."""
 
     def __init__(self, server: DatabaseServer, port: Port | DirectPort) -> None:
         self._server = server
         self._port = port
 
-    def prepare(self, sql: str) -> Statement:
+    def prepare(self, sql: str) -> PreparedStatement:
         """Prepare one statement. Nothing is sent yet."""
-        return Statement(self, sql)
+        return PreparedStatement(self, sql)
 
-    def batch(self, statements: Sequence[Statement]) -> Pending:
+    def batch(self, statements: Sequence[PreparedStatement]) -> Pending:
         """Run the statements as one transaction: all or nothing."""
         return self.send("d1.batch", list(statements), lambda results: [_result(one) for one in results])
 
-    def send(self, label: str, statements: list[Statement], shape: Callable[[Any], Any]) -> Pending:
+    def send(self, label: str, statements: list[PreparedStatement], shape: Callable[[Any], Any]) -> Pending:
         """Send statements as one call. `shape` turns the results into the method's return value."""
         port, server = self._port, self._server
 

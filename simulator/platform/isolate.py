@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from simulator.engine.loop import Loop
-from simulator.engine.scope import SCOPE, Gate, Scope
+from simulator.engine.scope import SCOPE, Gate, InvocationScope
 from simulator.engine.turns import StandingClock
 from simulator.platform.invocation_limits import Use
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class InvocationEnd:
     """How an invocation ended: `value` if it returned, `error` if it raised."""
 
     kind: Literal["returned", "raised", "died"]
@@ -25,7 +25,7 @@ class Outcome:
     error: BaseException | None = None
 
 
-class Invocation(Scope):
+class Invocation(InvocationScope):
     """One call of a handler in an isolate, with what it gave to `waitUntil`."""
 
     __slots__ = ("calls", "context", "isolate", "label", "outcome", "task", "use", "waiting")
@@ -36,7 +36,7 @@ class Invocation(Scope):
         self.label = label
         self.context = Context()
         self.context.run(SCOPE.set, self)
-        self.outcome: asyncio.Future[Outcome] = isolate.loop.create_future()
+        self.outcome: asyncio.Future[InvocationEnd] = isolate.loop.create_future()
         self.waiting: list[asyncio.Task[Any]] = []
         self.task: asyncio.Task[Any] | None = None
         self.calls = 0
@@ -45,7 +45,7 @@ class Invocation(Scope):
     def kill(self) -> None:
         """Stop this invocation for good, together with what it gave to `waitUntil`."""
         self.dead = True
-        self._resolve(Outcome("died"))
+        self._resolve(InvocationEnd("died"))
         self.isolate.forget(self)
 
     def wait_until(self, awaitable: Awaitable[Any]) -> None:
@@ -74,14 +74,14 @@ class Invocation(Scope):
         if self.dead:
             return
         if task.cancelled():
-            self._resolve(Outcome("raised", error=asyncio.CancelledError()))
+            self._resolve(InvocationEnd("raised", error=asyncio.CancelledError()))
         elif (error := task.exception()) is not None:
-            self._resolve(Outcome("raised", error=error))
+            self._resolve(InvocationEnd("raised", error=error))
         else:
-            self._resolve(Outcome("returned", task.result()))
+            self._resolve(InvocationEnd("returned", task.result()))
         self._settle()
 
-    def _resolve(self, outcome: Outcome) -> None:
+    def _resolve(self, outcome: InvocationEnd) -> None:
         if not self.outcome.done():
             self.outcome.set_result(outcome)
 

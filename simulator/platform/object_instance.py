@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from simulator.engine.scope import SCOPE
 from simulator.platform.binding_port import IsolateGone, JsError, Pending
-from simulator.platform.isolate import Isolate, Outcome
-from simulator.platform.object_storage import Storage
+from simulator.platform.isolate import InvocationEnd, Isolate
+from simulator.platform.object_storage import InstanceStorage
 
 if TYPE_CHECKING:
     from simulator.platform.objects import Cell
@@ -81,7 +81,7 @@ class Instance:
         self.blocked = 0
         self.backlog: list[Callable[[], None]] = []
         self.busy = 0
-        self.storage: Storage = Storage(cell.data, self._operate, self._touch)
+        self.storage: InstanceStorage = InstanceStorage(cell.data, self._operate, self._touch)
         self.object: Any = None
         self._idle_since = 0.0
         self._owns_writes = False
@@ -186,7 +186,7 @@ class Instance:
 
         return asyncio.ensure_future(section())
 
-    def call(self, label: str, method: str, args: tuple[Any, ...], done: Callable[[Outcome], None]) -> None:
+    def call(self, label: str, method: str, args: tuple[Any, ...], done: Callable[[InvocationEnd], None]) -> None:
         """Call a method of the object in an invocation of its own. `done` learns how it ended, in every case."""
         self.busy += 1
 
@@ -212,7 +212,7 @@ class Instance:
         if self.cell.instance is self:
             self.cell.instance = None
 
-    def _ended(self, outcome: Outcome, done: Callable[[Outcome], None]) -> None:
+    def _ended(self, outcome: InvocationEnd, done: Callable[[InvocationEnd], None]) -> None:
         self.busy -= 1
         if not self.isolate.dead and self.current:
             self._flush()

@@ -132,7 +132,7 @@ class SqlCursor:
         return next(iter(self))
 
 
-class Sql:
+class SqlStorage:
     """`ctx.storage.sql`: synchronous."""
 
     def __init__(self, data: ObjectData, touch: Callable[[], None]) -> None:
@@ -173,7 +173,7 @@ def _statements(query: str) -> list[str]:
     return parts
 
 
-class Storage:
+class InstanceStorage:
     """`ctx.storage` in one instance. `operate(label, writes, effect)` runs an effect with the gates and faults."""
 
     def __init__(
@@ -185,7 +185,7 @@ class Storage:
         self._data = data
         self._operate = operate
         self._touch = touch
-        self.sql = Sql(data, touch)
+        self.sql = SqlStorage(data, touch)
 
     def get(self, key: str | list[str]) -> Coroutine[Any, Any, Any]:
         """The value of a key, or None. For a list of keys, a dict of those that exist."""

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from simulator.platform.alarms import Alarm
 from simulator.platform.binding_port import CONNECTION_LOST, JsError, Network, Port, Reply, entry_failure
-from simulator.platform.isolate import Invocation, Isolate, Outcome
+from simulator.platform.isolate import Invocation, InvocationEnd, Isolate
 from simulator.platform.object_instance import Instance, ObjectContext, ObjectId
 from simulator.platform.object_storage import ObjectData
 from simulator.platform.structured_clone import clone
@@ -100,16 +100,16 @@ class NamespaceBinding:
         """The id from which `toString` made this text."""
         return ObjectId(self._namespace.class_name, None, text)
 
-    def get(self, object_id: ObjectId) -> "Stub":
+    def get(self, object_id: ObjectId) -> "InstanceStub":
         """A stub. Nothing is sent yet."""
-        return Stub(self._namespace.cell(object_id), self._port)
+        return InstanceStub(self._namespace.cell(object_id), self._port)
 
-    def getByName(self, name: str) -> "Stub":  # noqa: N802 - the platform's name
+    def getByName(self, name: str) -> "InstanceStub":  # noqa: N802 - the platform's name
         """A stub of the object of that name."""
         return self.get(self.idFromName(name))
 
 
-class Stub:
+class InstanceStub:
     """Any attribute is a remote method."""
 
     def __init__(self, cell: Cell, port: Port) -> None:
@@ -141,7 +141,7 @@ def _serve(cell: Cell, method: str, args: tuple[Any, ...], reply: Reply) -> None
         reply(None, entry_failure())
         return
 
-    def done(outcome: Outcome) -> None:
+    def done(outcome: InvocationEnd) -> None:
         if outcome.kind == "died" or faults.fires("rpc_failed_after", cell.name):
             reply(None, JsError(CONNECTION_LOST))
         elif outcome.kind == "raised":

@@ -14,7 +14,7 @@ BATCH_BYTES_MOST = 256_000
 _NAMES = {"queue.send": "Queue send", "queue.sendBatch": "Queue sendBatch"}
 
 
-class Queue:
+class QueueBinding:
     """A producer binding in one isolate."""
 
     def __init__(self, server: QueueServer, port: Port) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from simulator.platform.binding_port import Network
 from simulator.platform.invocation_limits import HANDLER_SECONDS_MOST
-from simulator.platform.isolate import Invocation, Outcome
+from simulator.platform.isolate import Invocation, InvocationEnd
 
 
 @dataclass(slots=True, eq=False)
@@ -29,7 +29,7 @@ class Stored:
 
 
 @dataclass(slots=True, eq=False)
-class Message:
+class DeliveredMessage:
     """One delivery of a message, as the consumer sees it. The first of ack and retry counts."""
 
     id: str
@@ -52,11 +52,11 @@ class Message:
 
 
 @dataclass(slots=True, eq=False)
-class Batch:
+class DeliveredBatch:
     """The argument with which a consumer is called."""
 
     queue: str
-    messages: list[Message]
+    messages: list[DeliveredMessage]
 
     def ackAll(self) -> None:  # noqa: N802 - the platform's name
         """Ack each message that was neither acked nor retried."""
@@ -95,7 +95,7 @@ class QueueCounts:
 
 @dataclass(slots=True)
 class _Flight:
-    batch: Batch
+    batch: DeliveredBatch
     stored: list[Stored]
     deadline: Any = field(default=None)
 
@@ -112,7 +112,7 @@ class QueueServer:
         self.faults = network.faults
         self.settings = settings or QueueSettings()
         self.dead_letter: QueueServer | None = None
-        self.deliver: Callable[[Batch], Invocation | None] = lambda _batch: None
+        self.deliver: Callable[[DeliveredBatch], Invocation | None] = lambda _batch: None
         self.counts = QueueCounts()
         self.ready: list[Stored] = []
         self.delayed = 0
@@ -157,7 +157,7 @@ class QueueServer:
         while self.ready and self.in_flight < settings.max_concurrency:
             stored = [self._take() for _ in range(min(len(self.ready), settings.max_batch_size))]
             messages = [
-                Message(
+                DeliveredMessage(
                     one.id,
                     datetime.fromtimestamp(one.sent_ms / 1000, UTC),
                     one.attempts + 1,
@@ -165,7 +165,7 @@ class QueueServer:
                 )
                 for one in stored
             ]
-            batch = Batch(self.name, messages)
+            batch = DeliveredBatch(self.name, messages)
             invocation = self.deliver(batch)
             if invocation is None:
                 self.ready[:0] = stored
@@ -211,7 +211,7 @@ class QueueServer:
             lambda future: self._finish(flight, future.result(), generation), context=loop.outside
         )
 
-    def _finish(self, flight: _Flight, outcome: Outcome, generation: int) -> None:
+    def _finish(self, flight: _Flight, outcome: InvocationEnd, generation: int) -> None:
         flight.deadline.cancel()
         if generation != self._generation:
             return
@@ -223,7 +223,7 @@ class QueueServer:
             self._settle(stored, message, kind)
         self.pump()
 
-    def _settle(self, stored: Stored, message: Message, kind: str) -> None:
+    def _settle(self, stored: Stored, message: DeliveredMessage, kind: str) -> None:
         forgets = kind == "died" or (kind == "raised" and self.settings.mode == "local")
         fate = None if forgets else message.fate
         if fate == "ack" or (fate is None and kind == "returned"):

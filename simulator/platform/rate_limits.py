@@ -38,9 +38,11 @@ class RateLimitServer:
             _Location(rng.uniform(0, settings.period_seconds), Counter()) for _ in range(settings.locations)
         ]
 
-    def bind(self, port: Port) -> "RateLimiter":
+    def bind(self, port: Port) -> "RateLimitBinding":
         """Make the binding of a new isolate, in some location."""
-        return RateLimiter(self, port, _Cache(self.settings, self._rng.choice(self._locations), self._network.loop))
+        return RateLimitBinding(
+            self, port, _Cache(self.settings, self._rng.choice(self._locations), self._network.loop)
+        )
 
     def serve(self, cache: "_Cache", key: str, sender: str, reply: Reply) -> None:
         """Count a request. This may fail, hang, take long, or let a request beyond the limit pass."""
@@ -56,7 +58,7 @@ class RateLimitServer:
                 reply(outcome, None)
 
 
-class RateLimiter:
+class RateLimitBinding:
     """The binding in one isolate."""
 
     def __init__(self, server: RateLimitServer, port: Port, cache: "_Cache") -> None:

@@ -37,7 +37,7 @@ class DurableObject(Entrypoint):
     """The base class of objects."""
 
 
-class Part:
+class StreamPart:
     """What a read of a stream returns. It is its own `value`."""
 
     def __init__(self, piece: bytes | None) -> None:
@@ -51,19 +51,19 @@ class Part:
         return self._piece
 
 
-class Stream:
+class BodyStream:
     """A body that arrives in pieces, and its reader. A piece is made when it is read."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
 
-    def getReader(self) -> "Stream":  # noqa: N802 - the platform's name
+    def getReader(self) -> "BodyStream":  # noqa: N802 - the platform's name
         """Return the reader."""
         return self
 
-    async def read(self) -> Part:
+    async def read(self) -> StreamPart:
         """Wait for a piece, or the end."""
-        return Part(next(self._pieces, None))
+        return StreamPart(next(self._pieces, None))
 
     async def cancel(self) -> None:
         """Stop reading."""
@@ -94,14 +94,14 @@ class JsRequest:
         self.method = method
         self.url = url
         self.headers = [(name.lower(), value) for name, value in headers.items()]
-        self.body = None if pieces is None else Stream(pieces)
+        self.body = None if pieces is None else BodyStream(pieces)
 
-    async def arrayBuffer(self) -> Part:  # noqa: N802 - the platform's name
+    async def arrayBuffer(self) -> StreamPart:  # noqa: N802 - the platform's name
         """Read the whole body."""
-        return Part(b"" if self.body is None else await self.body.whole())
+        return StreamPart(b"" if self.body is None else await self.body.whole())
 
 
-class Request:
+class SdkRequest:
     """The SDK's request, around JavaScript's."""
 
     def __init__(self, js_object: JsRequest) -> None:

@@ -6,12 +6,12 @@ from typing import Any
 
 from simulator.platform.binding_port import Network, Port
 from simulator.platform.choices import Deployment
-from simulator.platform.d1 import Database, DatabaseServer
+from simulator.platform.d1 import D1Binding, DatabaseServer
 from simulator.platform.isolate import Invocation
 from simulator.platform.model import ModelServer
 from simulator.platform.objects import Cell, NamespaceBinding, ObjectHost, ObjectNamespace
-from simulator.platform.queue_producer import Queue
-from simulator.platform.queues import Batch, QueueServer, QueueSettings
+from simulator.platform.queue_producer import QueueBinding
+from simulator.platform.queues import DeliveredBatch, QueueServer, QueueSettings
 from simulator.platform.rate_limits import RateLimit, RateLimitServer
 from simulator.platform.shared_database import Line, Sharing
 from simulator.platform.sqlite_database import Template
@@ -55,9 +55,9 @@ class Servers:
 
     def bindings(self, deployment: Deployment, port: Port) -> dict[str, Any]:
         """Return what a deployment binds, for the isolate of that port."""
-        bindings: dict[str, Any] = {"DB": Database(self.database, port)}
+        bindings: dict[str, Any] = {"DB": D1Binding(self.database, port)}
         if deployment.queue:
-            bindings |= {"AI_QUEUE": Queue(self.queue, port), "AI_DLQ": Queue(self.dlq, port)}
+            bindings |= {"AI_QUEUE": QueueBinding(self.queue, port), "AI_DLQ": QueueBinding(self.dlq, port)}
         if deployment.objects:
             bindings |= {
                 "AI_PROCESSOR": NamespaceBinding(self.namespaces["AIProcessor"], port),
@@ -67,7 +67,7 @@ class Servers:
             bindings["RATE_LIMITER"] = self.rate_limiter.bind(port)
         return bindings
 
-    def consume_with(self, deliver: Callable[[Batch], Invocation | None]) -> None:
+    def consume_with(self, deliver: Callable[[DeliveredBatch], Invocation | None]) -> None:
         """Set the function that delivers batches of both queues."""
         self.queue.deliver = self.dlq.deliver = deliver
 

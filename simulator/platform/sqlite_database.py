@@ -24,7 +24,7 @@ _DATES = ("unixepoch", "datetime", "date", "time", "julianday", "strftime")
 _SUBSECOND = ("subsec", "subsecond")
 
 
-class Clock:
+class SettableClock:
     """Milliseconds since the epoch by the database. It can be replaced while a connection is in use."""
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class Clock:
 class Connection(sqlite3.Connection):
     """An in-memory database whose SQL functions read `clock`. Its last reference closes it, on any thread."""
 
-    clock: Clock
+    clock: SettableClock
     schema_version: int
     leftovers: list[tuple[str, list[tuple[Any, ...]]]]
 
@@ -48,7 +48,7 @@ def open_database() -> Connection:
     connection = sqlite3.connect(
         ":memory:", isolation_level=None, cached_statements=512, check_same_thread=False, factory=Connection
     )
-    connection.clock = clock = Clock()
+    connection.clock = clock = SettableClock()
     for limit, value in LIMITS.items():
         connection.setlimit(limit, value)
     connection.execute("PRAGMA foreign_keys = ON")
@@ -60,7 +60,7 @@ def open_database() -> Connection:
     return connection
 
 
-def _unixepoch(clock: Clock) -> Callable[..., Any]:
+def _unixepoch(clock: SettableClock) -> Callable[..., Any]:
     general = _dated("unixepoch", clock)
 
     def unixepoch(*args: Any) -> Any:
@@ -74,7 +74,7 @@ def _unixepoch(clock: Clock) -> Callable[..., Any]:
 _plain = sqlite3.connect(":memory:", check_same_thread=False, factory=Connection)
 
 
-def _dated(name: str, clock: Clock) -> Callable[..., Any]:
+def _dated(name: str, clock: SettableClock) -> Callable[..., Any]:
     """SQLite's own function `name`, with 'now' and a missing time replaced by the clock's time."""
     at = 1 if name == "strftime" else 0
 

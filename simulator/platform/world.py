@@ -18,14 +18,14 @@ from typing import Any
 from simulator.engine.errors import SimulationError
 from simulator.engine.loop import Loop
 from simulator.engine.turns import Turns
-from simulator.platform.app import App, Env, Handlers, Platform, ScheduledController, WorkerContext
+from simulator.platform.app import DeployedWorker, Env, Handlers, Platform, ScheduledController, WorkerContext
 from simulator.platform.binding_port import Network, Port, entry_failure
 from simulator.platform.choices import TOP, Deployment, Faults, Scheduling, make_plan, make_policy
 from simulator.platform.invocation_limits import HANDLER_SECONDS_MOST, WAIT_UNTIL_SECONDS_MOST, InvocationLimits, Plan
-from simulator.platform.isolate import Invocation, Isolate, Outcome
+from simulator.platform.isolate import Invocation, InvocationEnd, Isolate
 from simulator.platform.model import ModelProvider
 from simulator.platform.object_instance import ObjectContext
-from simulator.platform.queues import Batch, QueueSettings
+from simulator.platform.queues import DeliveredBatch, QueueSettings
 from simulator.platform.rate_limits import RateLimit
 from simulator.platform.servers import Servers
 from simulator.platform.shared_database import Sharing
@@ -71,7 +71,7 @@ class World:
     def __init__(
         self,
         seed: int | str,
-        app: App,
+        app: DeployedWorker,
         template: Template,
         *,
         faults: Faults = "none",
@@ -173,7 +173,7 @@ class World:
         if faults.fires("client_repeated", "client"):
             self._start("fetch", lambda handlers, ctx: handlers.fetch(request, ctx))
         invocation = self._start("fetch", lambda handlers, ctx: handlers.fetch(request, ctx))
-        outcome: Outcome = await invocation.outcome
+        outcome: InvocationEnd = await invocation.outcome
         if outcome.kind == "raised":
             raise ClientError(f"the Worker threw {type(outcome.error).__name__}: {outcome.error}")
         if outcome.kind == "died" or faults.fires("client_reply_lost", "client"):
@@ -275,7 +275,7 @@ class World:
         platform = Platform(isolate, self._rng(isolate.name), ModelProvider(self.model, port))
         return Env(self.servers.bindings(self.deployment, port), self.variables, platform)
 
-    def _consume(self, batch: Batch) -> Invocation | None:
+    def _consume(self, batch: DeliveredBatch) -> Invocation | None:
         if not self.deployment.queue:
             return None
         return self._start("queue", lambda handlers, ctx: handlers.queue(batch, ctx))

@@ -29,7 +29,7 @@ class Phase(IntEnum):
     ENDED = 2
 
 
-class Place(NamedTuple):
+class EventPlace(NamedTuple):
     """What a client saw last: `chunks` in text order, and the status of `phase` in `generation`."""
 
     generation: int
@@ -50,24 +50,24 @@ class State(NamedTuple):
     started: bool
 
 
-class Event(NamedTuple):
+class TaskEvent(NamedTuple):
     """One event: a new status, or an output for the chunk of this index. `place` is the place right after the event."""
 
-    place: Place
+    place: EventPlace
     status: Status | None = None
     chunk: int | None = None
 
 
-def place_of(text: str) -> Place | None:
+def place_of(text: str) -> EventPlace | None:
     """Read an `id`. None: the text cannot be one."""
     if not _ID.fullmatch(text):
         return None
     generation, number = map(int, text.split("-"))
     chunks, phase = divmod(number, len(Phase))
-    return Place(generation, Phase(phase), chunks)
+    return EventPlace(generation, Phase(phase), chunks)
 
 
-def has_been(place: Place, state: State, ready: int) -> bool:
+def has_been(place: EventPlace, state: State, ready: int) -> bool:
     """Whether a task in this state can have given this place. Its first `ready` chunks have outputs."""
     if place.generation > state.generation or place.chunks > ready:
         return False
@@ -76,14 +76,14 @@ def has_been(place: Place, state: State, ready: int) -> bool:
     return state.status.terminal if place.phase is Phase.ENDED else state.started
 
 
-def takes_chunks(place: Place | None, state: State) -> bool:
+def takes_chunks(place: EventPlace | None, state: State) -> bool:
     """Whether chunks may follow at this place: only after the `processing` status and before the end."""
     if place is not None and place.generation == state.generation and place.phase is not Phase.PENDING:
         return place.phase is Phase.PROCESSING
     return _has_begun(state)
 
 
-def events(place: Place | None, state: State, ready: int, *, all_ready: bool) -> Iterator[Event]:
+def events(place: EventPlace | None, state: State, ready: int, *, all_ready: bool) -> Iterator[TaskEvent]:
     """Give the events after a place, None for the beginning. The last one leads to the task's state.
 
     `ready` chunks after the place are at hand. Unless they are `all_ready` there may be more, and the end waits for
@@ -91,18 +91,18 @@ def events(place: Place | None, state: State, ready: int, *, all_ready: bool) ->
     """
     chunks = 0 if place is None else place.chunks
     if place is None or place.generation < state.generation:
-        place = Place(state.generation, Phase.PENDING, chunks)
-        yield Event(place, status=Status.PENDING)
+        place = EventPlace(state.generation, Phase.PENDING, chunks)
+        yield TaskEvent(place, status=Status.PENDING)
     if place.phase is Phase.PENDING and _has_begun(state):
-        place = Place(state.generation, Phase.PROCESSING, chunks)
-        yield Event(place, status=Status.PROCESSING)
+        place = EventPlace(state.generation, Phase.PROCESSING, chunks)
+        yield TaskEvent(place, status=Status.PROCESSING)
     if place.phase is Phase.PROCESSING:
         for chunk in range(chunks, chunks + ready):
-            place = Place(state.generation, Phase.PROCESSING, chunk + 1)
-            yield Event(place, chunk=chunk)
+            place = EventPlace(state.generation, Phase.PROCESSING, chunk + 1)
+            yield TaskEvent(place, chunk=chunk)
     ends = state.status.terminal and (all_ready or place.phase is Phase.PENDING)  # no worker has had this generation
     if ends and place.phase is not Phase.ENDED:
-        yield Event(Place(state.generation, Phase.ENDED, place.chunks), status=state.status)
+        yield TaskEvent(EventPlace(state.generation, Phase.ENDED, place.chunks), status=state.status)
 
 
 def _has_begun(state: State) -> bool:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from .states import Status
 
 
-class Kind(StrEnum):
+class ResponseEventKind(StrEnum):
     """What an event is, in OpenAI's words. The name of the last event depends on how the response ended."""
 
     CREATED = "response.created"
@@ -27,9 +27,9 @@ class Kind(StrEnum):
     END = "end"
 
 
-_TEXT_BEGINS = (Kind.ITEM_ADDED, Kind.PART_ADDED)
-_TEXT_ENDS = (Kind.TEXT_DONE, Kind.PART_DONE, Kind.ITEM_DONE)
-BEFORE_TEXT = (Kind.CREATED, Kind.QUEUED, Kind.IN_PROGRESS, *_TEXT_BEGINS)
+_TEXT_BEGINS = (ResponseEventKind.ITEM_ADDED, ResponseEventKind.PART_ADDED)
+_TEXT_ENDS = (ResponseEventKind.TEXT_DONE, ResponseEventKind.PART_DONE, ResponseEventKind.ITEM_DONE)
+BEFORE_TEXT = (ResponseEventKind.CREATED, ResponseEventKind.QUEUED, ResponseEventKind.IN_PROGRESS, *_TEXT_BEGINS)
 _BEFORE_TEXT = 3  # created, queued, in progress
 FIRST_DELTA = _BEFORE_TEXT + len(_TEXT_BEGINS)
 
@@ -38,11 +38,11 @@ class ResponseEvent(NamedTuple):
     """An event and its number. `delta` counts the deltas from 0."""
 
     number: int
-    kind: Kind
+    kind: ResponseEventKind
     delta: int | None = None
 
 
-class Standing(NamedTuple):
+class ResponseProgress(NamedTuple):
     """How far a response has got. `started`: a worker has had its task. `deltas`: how many pieces its text has.
 
     Each piece is the output of a chunk, up to the first chunk without one. A merge has one piece, its result, once the
@@ -65,20 +65,22 @@ class Standing(NamedTuple):
         return begins + (len(_TEXT_ENDS) if self.status is Status.COMPLETED else 0) + 1
 
 
-def response_events(standing: Standing, first: int) -> Iterator[ResponseEvent]:
+def response_events(standing: ResponseProgress, first: int) -> Iterator[ResponseEvent]:
     """Give the events from number `first` on. A failed or cancelled response has no events for the end of its text."""
     for number in range(first, standing.length):
         yield _event(standing, number)
 
 
-def _event(standing: Standing, number: int) -> ResponseEvent:
+def _event(standing: ResponseProgress, number: int) -> ResponseEvent:
     if standing.status.terminal and standing.all_known and number == standing.length - 1:
-        return ResponseEvent(number, Kind.END)
+        return ResponseEvent(number, ResponseEventKind.END)
     if number < _BEFORE_TEXT:
-        return ResponseEvent(number, (Kind.CREATED, Kind.QUEUED, Kind.IN_PROGRESS)[number])
+        return ResponseEvent(
+            number, (ResponseEventKind.CREATED, ResponseEventKind.QUEUED, ResponseEventKind.IN_PROGRESS)[number]
+        )
     if number < FIRST_DELTA:
         return ResponseEvent(number, _TEXT_BEGINS[number - _BEFORE_TEXT])
     delta = number - FIRST_DELTA
     if delta < standing.deltas:
-        return ResponseEvent(number, Kind.DELTA, delta)
+        return ResponseEvent(number, ResponseEventKind.DELTA, delta)
     return ResponseEvent(number, _TEXT_ENDS[delta - standing.deltas])

@@ -13,7 +13,7 @@ from . import limits
 MB = 1_000_000
 
 
-class Storage:
+class StorageUse:
     """What one isolate knows. `size` is in bytes, 0 before the first reply. Times are seconds of a steady clock."""
 
     def __init__(self) -> None:

@@ -185,7 +185,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChunkView:
+class FinishedChunk:
     """A finished chunk: `completed` with its output, or `failed` with its failure.
 
     None means unknown or not kept, unless a comment says otherwise.

@@ -164,7 +164,7 @@ def told_id(event: str, task_key: TaskKey) -> str:
 # --- What an answer means ----------------------------------------------------------------------------------
 
 
-class Answer(NamedTuple):
+class ReceiverAnswer(NamedTuple):
     """The result of an attempt: a status or none, and how many seconds the receiver asks us to wait."""
 
     status: int | None
@@ -172,21 +172,21 @@ class Answer(NamedTuple):
     retry_after: float | None = None
 
 
-def answer_of(status: int, retry_after: float | None = None) -> Answer:
+def answer_of(status: int, retry_after: float | None = None) -> ReceiverAnswer:
     """Read an answer. Only 2xx means that the endpoint accepted the delivery. A redirect is not followed."""
     if 200 <= status < 300:
-        return Answer(status, None)
+        return ReceiverAnswer(status, None)
     if status == 410:
-        return Answer(status, AttemptFailure.GONE)
+        return ReceiverAnswer(status, AttemptFailure.GONE)
     if 300 <= status < 400:
-        return Answer(status, AttemptFailure.REDIRECT)
+        return ReceiverAnswer(status, AttemptFailure.REDIRECT)
     if status == 429:
-        return Answer(status, AttemptFailure.RATE_LIMITED, retry_after)
+        return ReceiverAnswer(status, AttemptFailure.RATE_LIMITED, retry_after)
     kind = AttemptFailure.CLIENT_ERROR if 400 <= status < 500 else AttemptFailure.SERVER_ERROR
-    return Answer(status, kind, retry_after)
+    return ReceiverAnswer(status, kind, retry_after)
 
 
-def outcome_of(answer: Answer, age_ms: int) -> DeliveryOutcome | None:
+def outcome_of(answer: ReceiverAnswer, age_ms: int) -> DeliveryOutcome | None:
     """Say how a delivery ends with this answer, `age_ms` after it began. None: it is tried again."""
     if answer.failure is None:
         return DeliveryOutcome.DELIVERED

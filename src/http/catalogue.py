@@ -19,7 +19,7 @@ from .tasks.endpoints import ENDPOINTS as TASK_CALLS
 Parts = Mapping[str, str]
 
 
-class Group(NamedTuple):
+class PathGroup(NamedTuple):
     """All calls of these paths, which come from one module. A segment in braces is variable."""
 
     paths: tuple[str, ...]
@@ -121,28 +121,28 @@ def _webhook_calls() -> Sequence[Endpoint]:
 
 
 GROUPS: Final = (
-    Group(
+    PathGroup(
         ("/api/tasks", "/api/tasks/{id}", "/api/tasks/{id}/chunks", "/api/tasks/{id}/cancel"),
         _task_calls,
     ),
-    Group(("/api/tasks/{id}/events",), _events),
-    Group(("/api/tasks/{id}/retry",), _retries),
-    Group(("/api/tasks/retry", "/api/tasks/cancel"), _bulk),
-    Group(("/api/tasks/{id}/deliveries", "/api/deliveries/{id}/redeliver"), _deliveries),
-    Group(("/api/tenants",), _tenants),
-    Group(("/api/keys", "/api/keys/{id}"), _keys),
-    Group(("/api/sweep",), _sweep),
-    Group(("/api/metrics", "/api/history"), _observation),
-    Group(("/api/async-status", "/api/ai-status"), _health),
-    Group(("/openapi.json",), _description),
-    Group(
+    PathGroup(("/api/tasks/{id}/events",), _events),
+    PathGroup(("/api/tasks/{id}/retry",), _retries),
+    PathGroup(("/api/tasks/retry", "/api/tasks/cancel"), _bulk),
+    PathGroup(("/api/tasks/{id}/deliveries", "/api/deliveries/{id}/redeliver"), _deliveries),
+    PathGroup(("/api/tenants",), _tenants),
+    PathGroup(("/api/keys", "/api/keys/{id}"), _keys),
+    PathGroup(("/api/sweep",), _sweep),
+    PathGroup(("/api/metrics", "/api/history"), _observation),
+    PathGroup(("/api/async-status", "/api/ai-status"), _health),
+    PathGroup(("/openapi.json",), _description),
+    PathGroup(
         (
             *("/v1/responses", "/v1/responses/{id}", "/v1/responses/{id}/cancel", "/v1/responses/{id}/input_items"),
             *("/v1/models", "/v1/models/{id}"),
         ),
         _responses,
     ),
-    Group(
+    PathGroup(
         (
             *("/v1/webhook_endpoints", "/v1/webhook_endpoints/{id}"),
             *("/v1/webhook_endpoints/{id}/rotate_secret", "/v1/webhook_endpoints/{id}/test"),

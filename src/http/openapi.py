@@ -14,7 +14,7 @@ from .access import cors
 from .base import acting, problems
 from .base.endpoint import Access, Answer, Endpoint, Parameter, allowed
 from .base.headers import MEANINGS, ON_EVERY_ANSWER, REQUEST_ID, SOMETIMES
-from .base.problems import PROBLEM_TYPE, Kind, ProblemView
+from .base.problems import PROBLEM_TYPE, ProblemKind, ProblemView
 from .follow import sse
 from .responses import errors
 
@@ -37,7 +37,7 @@ method 405 (`method_not_allowed`) with `Allow`. Problems are `application/proble
 one is its `code`. Below `/v1`, which speaks OpenAI's Responses API in background mode, they have the shape of OpenAI's
 errors, with the same codes.
 
-A deployment answers whoever sends a valid key, `Authorization: Bearer oo_<id>_<secret>`; the key decides whose tasks
+A deployment answers requests with a valid key, `Authorization: Bearer oo_<id>_<secret>`; the key decides whose tasks
 are meant, and its scopes what may be done. A refused key is answered before anything else of the request is looked at.
 There are four scopes, and none implies another. `read` reads tasks, events, deliveries and responses. `write` submits,
 cancels, retries, erases and sends deliveries again. `admin` makes and revokes keys, and registers webhook endpoints;
@@ -142,7 +142,7 @@ def _security(access: Scope | Access) -> list[Json]:
     return [{_SCHEME: [scope.value] if isinstance(scope, Scope) else []}]
 
 
-def _access_problems(access: Scope | Access) -> tuple[Kind, ...]:
+def _access_problems(access: Scope | Access) -> tuple[ProblemKind, ...]:
     if access is Access.PUBLIC:
         return ()
     forbidden = () if access is Access.ANY_KEY else (problems.FORBIDDEN,)
@@ -196,8 +196,8 @@ def _answer(answer: Answer) -> Json:
     return described
 
 
-def _problems(kinds: Iterable[Kind]) -> Json:
-    by_status: dict[int, list[Kind]] = {}
+def _problems(kinds: Iterable[ProblemKind]) -> Json:
+    by_status: dict[int, list[ProblemKind]] = {}
     for kind in dict.fromkeys(kinds):
         by_status.setdefault(kind.status, []).append(kind)
     return {
@@ -210,13 +210,13 @@ def _problems(kinds: Iterable[Kind]) -> Json:
     }
 
 
-def _refusals(endpoint: Endpoint, kinds: Iterable[Kind]) -> Json:
+def _refusals(endpoint: Endpoint, kinds: Iterable[ProblemKind]) -> Json:
     return _errors(kinds) if errors.is_compatible(endpoint.path) else _problems(kinds)
 
 
-def _errors(kinds: Iterable[Kind]) -> Json:
+def _errors(kinds: Iterable[ProblemKind]) -> Json:
     """Describe problems as they are answered below `/v1`."""
-    by_status: dict[int, list[Kind]] = {}
+    by_status: dict[int, list[ProblemKind]] = {}
     for kind in dict.fromkeys(kinds):
         by_status.setdefault(errors.status_of(kind.code, kind.status), []).append(kind)
     return {
@@ -229,12 +229,12 @@ def _errors(kinds: Iterable[Kind]) -> Json:
     }
 
 
-def _error_schema(kinds: Sequence[Kind]) -> Json:
+def _error_schema(kinds: Sequence[ProblemKind]) -> Json:
     code = {"properties": {"code": {"enum": [kind.code for kind in kinds]}}}
     return {"allOf": [_reference(errors.ErrorView), {"properties": {"error": code}}]}
 
 
-def _problem_schema(kinds: Sequence[Kind]) -> Json:
+def _problem_schema(kinds: Sequence[ProblemKind]) -> Json:
     narrowed = {"properties": {"code": {"enum": [kind.code for kind in kinds]}}}
     return {"allOf": [_reference(ProblemView), narrowed]}
 

@@ -18,17 +18,17 @@ from ..processing.hint import Hint
 from ..processing.log import Log
 from ..processing.outcomes import Released, RunOutcome
 from ..processing.worker import Worker
-from ..store.records.claims import Standing, Unclaimed
+from ..store.records.claims import ClaimRefusal, Unclaimed
 from .audience import Audience
 from .laned_host import Lanes
 from .naming import task_name
-from .stubs import Coordinators, Storage
+from .stubs import Coordinators, ObjectStorage
 
 TASK = "task"
 FAILURES = "failures"
 
 
-class TaskStorage(Storage, Protocol):
+class TaskStorage(ObjectStorage, Protocol):
     """The storage of a task's object: the task's key, and how often it failed."""
 
     async def get(self, key: str) -> object:
@@ -166,7 +166,7 @@ def _delay_seconds(outcome: RunOutcome) -> float | None:
     match outcome:
         case Released(delay_seconds):
             return delay_seconds
-        case Unclaimed(Standing.EARLY, left_ms):
+        case Unclaimed(ClaimRefusal.EARLY, left_ms):
             return left_ms / 1000
         case _:  # ended, lost, or held by a worker of another route: the sweep notices if that worker dies
             return None

@@ -14,7 +14,7 @@ from ..core.ids import TaskKey
 from ..inference.wire import Wire, from_lane
 from ..processing.log import Log
 from .naming import lane_name
-from .stubs import Processors, Storage
+from .stubs import ObjectStorage, Processors
 
 SCHEMA_VERSION = 1
 _SCHEMA = (
@@ -34,7 +34,7 @@ class Cursor(Protocol):
         ...
 
 
-class Sql(Protocol):
+class ObjectSql(Protocol):
     """An object's own SQLite. It is synchronous."""
 
     def exec(self, query: str, *values: int) -> Cursor:
@@ -42,10 +42,10 @@ class Sql(Protocol):
         ...
 
 
-class LaneBook(Storage, Protocol):
+class LaneBook(ObjectStorage, Protocol):
     """The storage of a coordinator: its lanes, in SQLite."""
 
-    sql: Sql
+    sql: ObjectSql
 
 
 class Coordinator:

@@ -82,7 +82,7 @@ class LanedCaller:
         asked.add_done_callback(self._asked.discard)
         answered, _ = await asyncio.wait([asked], timeout=seconds + self.slack_seconds)
         if not answered:  # the lane reports its calls' timeouts itself: its silence does not mean a timeout
-            return [Silence("whoever was to make the call gave no answer")] * len(calls)
+            return [Silence("the lane gave no answer")] * len(calls)
         return asked.result()
 
     async def abort(self) -> None:

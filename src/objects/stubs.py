@@ -65,7 +65,7 @@ type Processors = Namespace[ProcessorStub]
 type Coordinators = Namespace[CoordinatorStub]
 
 
-class Storage(Protocol):
+class ObjectStorage(Protocol):
     """The part of an object's storage that each class uses. Alarms are milliseconds since the epoch."""
 
     async def setAlarm(self, at_ms: int) -> None:  # noqa: N802 - the platform's name

@@ -18,11 +18,11 @@ class BoundD1:
         self._binding = binding
         self._crossing = Crossing()
 
-    def prepare(self, sql: str) -> "Statement":
+    def prepare(self, sql: str) -> "BindingStatement":
         """Prepare one statement."""
-        return Statement(sql)
+        return BindingStatement(sql)
 
-    async def batch(self, statements: "list[Statement]") -> list[Mapping[str, object]]:
+    async def batch(self, statements: "list[BindingStatement]") -> list[Mapping[str, object]]:
         """Run the statements as one transaction. Raises D1's errors as JsException."""
         from pyodide.ffi import to_js
 
@@ -32,7 +32,7 @@ class BoundD1:
         return found
 
 
-class Statement:
+class BindingStatement:
     """A statement and its parameters. They cross to JavaScript when it is sent."""
 
     __slots__ = ("_sql", "_values")
@@ -41,9 +41,9 @@ class Statement:
         self._sql = sql
         self._values = values
 
-    def bind(self, *values: Value) -> "Statement":
+    def bind(self, *values: Value) -> "BindingStatement":
         """Return the statement with its parameters set. None is NULL."""
-        return Statement(self._sql, values)
+        return BindingStatement(self._sql, values)
 
     def made(self, prepare: "Callable[[str], js.D1PreparedStatement]") -> "js.D1PreparedStatement":
         """Make JavaScript's statement."""

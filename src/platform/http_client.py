@@ -46,14 +46,14 @@ class FetchClient:
             options["body"] = body
         try:
             async with asyncio.timeout(timeout_seconds):
-                return await Exchange(self._crossing).run(url, options, max_reply_bytes)
+                return await HttpExchange(self._crossing).run(url, options, max_reply_bytes)
         except TimeoutError:
             raise HttpTimeout("no whole reply in time") from None
         except JsException:
             raise HttpConnectionLost("the connection was refused or lost") from None
 
 
-class Exchange:
+class HttpExchange:
     """A request and its reply, with the controller that aborts both, and the promise that is awaited."""
 
     def __init__(self, crossing: Crossing, network: "js.Network | None" = None) -> None:

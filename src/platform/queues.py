@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..queue.messages import Batch, Message
+from ..queue.messages import Batch, QueueMessage
 from .crossing import into_javascript, unwrapped
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class IncomingBatch:
     """Implements `queue.messages.Batch`."""
 
     queue: str
-    messages: Sequence[Message]
+    messages: Sequence[QueueMessage]
 
     def __init__(self, batch: "js.MessageBatch") -> None:
         self.queue = str(batch.queue)

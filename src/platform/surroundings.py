@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..composition import App, Runtime
 from ..core.settings import load
-from ..http.base.isolate import Isolate
+from ..http.base.isolate import RequestMemory
 from ..inference.protocol import Provider
 from ..processing.log import Log
 from .background import Background
@@ -26,7 +26,7 @@ class Surroundings:
     """
 
     runtime: Runtime
-    memory: Isolate
+    memory: RequestMemory
     provider: Provider | None = None
 
     def app(self, env: "Env", context: "ExecutionContext") -> App:
@@ -48,7 +48,7 @@ class Surroundings:
         return Background(context, Log(self.runtime.write))
 
 
-_OF_THE_INTERPRETER = Surroundings(runtime=WorkersRuntime(), memory=Isolate())
+_OF_THE_INTERPRETER = Surroundings(runtime=WorkersRuntime(), memory=RequestMemory())
 
 # On Workers each isolate has its own interpreter, and this variable is never set: the Worker and its objects share one
 # memory when they share an isolate. The simulation has many isolates in one interpreter. It sets each isolate's own

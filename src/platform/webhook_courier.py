@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..inference.protocol import HttpConnectionLost, HttpTimeout
 from .crossing import Crossing
-from .http_client import Exchange
+from .http_client import HttpExchange
 
 if TYPE_CHECKING:
     from js import Network
@@ -30,7 +30,7 @@ class FetchCourier:
         options: dict[str, object] = {"method": "POST", "headers": dict(headers), "redirect": "manual", "body": body}
         try:
             async with asyncio.timeout(timeout_seconds):
-                return await Exchange(Crossing(), self._network).status_of(url, options)
+                return await HttpExchange(Crossing(), self._network).status_of(url, options)
         except TimeoutError:
             raise HttpTimeout(f"no answer within {timeout_seconds:g} s") from None
         except JsException:

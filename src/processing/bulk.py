@@ -10,7 +10,7 @@ from ..core.codes import TaskCode
 from ..core.ids import TaskKey
 from ..core.states import Status
 from ..core.task import Route
-from ..store.admission import Limit, Refused
+from ..store.admission import Limit, LimitReached
 from ..store.records.pages import Span
 from . import clock
 from .submission import Submission
@@ -33,7 +33,7 @@ class BulkResult(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Bulk:
+class BulkChange:
     """Puts failed tasks back and cancels tasks that go on, BULK_TASKS_MOST in one request.
 
     Of the tasks that it puts back it sends off as many as the invocation's allowance and BULK_SEND_SECONDS let it. The
@@ -42,7 +42,7 @@ class Bulk:
 
     submission: Submission
 
-    async def retry(self, tenant: str, span: Span, code: TaskCode | None) -> BulkResult | Refused:
+    async def retry(self, tenant: str, span: Span, code: TaskCode | None) -> BulkResult | LimitReached:
         """Put failed tasks of the span back, the oldest first, as many as the tenant's limit allows.
 
         Refused: it allows none. Raises StoreError; then those that were put back stay so, and the sweep has them.
@@ -54,7 +54,7 @@ class Bulk:
         lease_ms = self.submission.settings.lease_ms
         done = await store.retry_all(tenant, wanted, lease_ms, on) if wanted else []
         if found.generations and free <= 0:
-            return Refused(Limit.TASKS_IN_FLIGHT)
+            return LimitReached(Limit.TASKS_IN_FLIGHT)
         more = len(found.generations) > len(done)  # other requests may have changed some by now, or taken what was free
         self._log_each("retried", done)
         self.submission.log("retried_in_bulk", tenant=tenant, code=code, tasks=len(done), more=more)

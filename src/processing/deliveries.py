@@ -14,9 +14,9 @@ from ..core import limits, webhooks
 from ..core.calls.retry_after import retry_after_seconds
 from ..core.meter import Meter
 from ..core.settings import Settings
-from ..core.webhooks import Answer, AttemptFailure, EndpointKey
+from ..core.webhooks import AttemptFailure, EndpointKey, ReceiverAnswer
 from ..inference.protocol import HttpConnectionLost, HttpTimeout
-from ..store.deliveries import Attempt, DueDelivery, Tried
+from ..store.deliveries import Attempt, AttemptResult, DueDelivery
 from ..store.outbox import Fresh, Taken
 from ..store.tasks import TaskStore
 from . import clock
@@ -45,7 +45,7 @@ class Courier(Protocol):
 class SendResult(NamedTuple):
     """What came of one attempt."""
 
-    answer: Answer
+    answer: ReceiverAnswer
     milliseconds: int
 
 
@@ -110,12 +110,12 @@ class Deliverer:
         with self.meter.reserved(len(part), 0):  # the attempts themselves
             return [(one, asked_at) for one in await self.store.take(part)]
 
-    async def _record(self, tried: Sequence[Tried]) -> None:
+    async def _record(self, tried: Sequence[AttemptResult]) -> None:
         if tried:
             await self.store.record(tried)
             self.log("deliveries_recorded", deliveries=len(tried), **self.meter.facts())
 
-    async def _try(self, taken: Taken, held_at: float) -> Tried | None:
+    async def _try(self, taken: Taken, held_at: float) -> AttemptResult | None:
         """Make an attempt. None: it is too late for one, since another invocation may have taken the delivery on."""
         waited = clock.now() - held_at
         if waited + limits.DELIVERY_SECONDS > limits.DELIVERY_HELD_SECONDS:
@@ -131,7 +131,7 @@ class Deliverer:
         log = self.log.bind(task=taken.key.task_key, delivery=taken.key.id, event_type=taken.event)
         log("delivery_tried", status=answer.status, failure=answer.failure, ms=sent.milliseconds, outcome=outcome)
         attempt = Attempt(at, answer.status, sent.milliseconds, answer.failure)
-        return Tried(taken, attempt, outcome, 0 if outcome else delay, round(asked * 1000))
+        return AttemptResult(taken, attempt, outcome, 0 if outcome else delay, round(asked * 1000))
 
     def _secrets(self, endpoint_key: EndpointKey, taken: Taken) -> tuple[str, ...]:
         return self.secrets(endpoint_key, taken.secret_generation, old_too=taken.old_secret_signs)
@@ -148,7 +148,7 @@ class Deliverer:
         from ..core import webhook_urls  # noqa: PLC0415 - most isolates send nothing
 
         if webhook_urls.refusal(url, loopback=self.settings.webhook_loopback) is not None:
-            return SendResult(Answer(None, AttemptFailure.URL_REFUSED), 0)
+            return SendResult(ReceiverAnswer(None, AttemptFailure.URL_REFUSED), 0)
         began_at = clock.now()
         self.meter.spend()
         try:
@@ -160,7 +160,7 @@ class Deliverer:
             )
             answer = webhooks.answer_of(status, retry_after_seconds(found))
         except HttpTimeout:
-            answer = Answer(None, AttemptFailure.TIMEOUT)
+            answer = ReceiverAnswer(None, AttemptFailure.TIMEOUT)
         except HttpConnectionLost:
-            answer = Answer(None, AttemptFailure.CONNECTION)
+            answer = ReceiverAnswer(None, AttemptFailure.CONNECTION)
         return SendResult(answer, round((clock.now() - began_at) * 1000))

@@ -12,11 +12,11 @@ from ..core.ids import TaskKey, new_task_id, task_key_of
 from ..core.meter import Meter
 from ..core.settings import Settings
 from ..core.states import Status
-from ..core.storage import Storage
+from ..core.storage import StorageUse
 from ..core.task import NewTask, Route, Source, Task, TaskOptions, Usage, Wait
 from ..core.text.chunks import cuts
 from ..core.text.merge import merge_chars
-from ..store.admission import Accepted, Conditions, Mismatched, Outcome, Refused, Replayed
+from ..store.admission import Accepted, Conditions, LimitReached, Mismatched, Outcome, Replayed
 from ..store.tasks import TaskStore
 from .dispatch import Dispatcher
 from .log import Log
@@ -97,7 +97,7 @@ class Submission:
     now_ms: Callable[[], int]  # the isolate's time
     entropy: Callable[[int], bytes]  # so many random bytes
     meter: Meter  # what the invocation has spent
-    storage: Storage  # how large the database is, as the isolate knows it
+    storage: StorageUse  # how large the database is, as the isolate knows it
     log: Log
     after_answer: Callable[[Awaitable[None]], None]  # does work that the answer need not wait for
 
@@ -108,7 +108,7 @@ class Submission:
         idempotency_key: str | None = None,
         digest: str = "",
         joining: "Joining | None" = None,
-    ) -> Submitted | Mismatched | Refused:
+    ) -> Submitted | Mismatched | LimitReached:
         """Write the task, or say why not. Raises StoreError with nothing accepted, or what cut raises.
 
         Once the task is written it counts as accepted. It is dispatched behind the answer, whatever becomes of that:

@@ -17,11 +17,11 @@ from ..core.ids import TaskKey, split_task_key
 from ..core.marks import LAST_STEP, Marks
 from ..core.meter import Meter
 from ..core.settings import Settings
-from ..core.storage import Storage
+from ..core.storage import StorageUse
 from ..core.task import Mark, Route
 from ..inference.protocol import Provider
 from ..store.deliveries import DueDelivery
-from ..store.records.claims import Claim, Standing, Unclaimed
+from ..store.records.claims import Claim, ClaimRefusal, Unclaimed
 from ..store.tasks import TaskStore
 from . import clock
 from .allowance import Allowance
@@ -63,7 +63,7 @@ class Worker:
     nonce: Callable[[], str]  # fresh names, one a claim
     log: Log
     latency: Latency = field(default_factory=Latency)  # of the database, as the isolate knows it
-    storage: Storage = field(default_factory=Storage)  # how large the database is, as the isolate knows it
+    storage: StorageUse = field(default_factory=StorageUse)  # how large the database is, as the isolate knows it
     heartbeats: TriggerHeartbeats = field(default_factory=TriggerHeartbeats)  # that the isolate has written lately
     news: ModelNews = field(default_factory=ModelNews)  # of its models, as the isolate knows them
     marks: Marks = field(default_factory=Marks)  # up to which write each of the isolate's workers is
@@ -82,7 +82,7 @@ class Worker:
         claim = await self._claim(task_key, host, may_start, announce, chunks)
         if isinstance(claim, Unclaimed):
             self.log("unclaimed", task=task_key, route=host.route, standing=claim.standing, left_ms=claim.left_ms)
-            if claim.standing is Standing.OVERDUE:
+            if claim.standing is ClaimRefusal.OVERDUE:
                 await self.store.expire([task_key], OVERDUE, self.settings.retention_ms)
                 self.begin_deliveries()
             return claim

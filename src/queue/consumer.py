@@ -15,7 +15,7 @@ from ..processing.log import Log
 from ..processing.outcomes import Released
 from ..processing.worker import Host, Worker
 from . import messages
-from .messages import Batch, Message
+from .messages import Batch, QueueMessage
 
 type LeaveTask = Callable[[TaskKey], Awaitable[None]]
 
@@ -31,7 +31,7 @@ async def consume(batch: Batch, worker: Worker, dispatcher: Dispatcher, host: Ho
 
 
 async def _consume(
-    message: Message, worker: Worker, dispatcher: Dispatcher, host: Host, leave: LeaveTask, log: Log
+    message: QueueMessage, worker: Worker, dispatcher: Dispatcher, host: Host, leave: LeaveTask, log: Log
 ) -> None:
     task_key = messages.read(message.body)
     if task_key is None:
@@ -77,7 +77,7 @@ def put_off(batch: Batch, error: ConfigurationError, log: Log) -> None:
         _put_off(message)
 
 
-def _put_off(message: Message) -> None:
+def _put_off(message: QueueMessage) -> None:
     """Ask for the message again later. The last delivery is left to the sweep instead of the dead letters."""
     if message.attempts >= limits.QUEUE_DELIVERIES:
         message.ack()

@@ -9,7 +9,7 @@ QUEUE = "ai-processing-queue"
 DEAD_LETTERS = "ai-processing-dlq"
 
 
-class Message(Protocol):
+class QueueMessage(Protocol):
     """A delivery. `attempts` starts at 1. Only the first of ack and retry counts."""
 
     id: str
@@ -29,7 +29,7 @@ class Batch(Protocol):
     """The deliveries of one invocation."""
 
     queue: str
-    messages: Sequence[Message]
+    messages: Sequence[QueueMessage]
 
 
 def write(task_key: TaskKey) -> dict[str, str]:

@@ -74,13 +74,13 @@ class Mismatched:
     """Another request has taken the idempotency key."""
 
 
-class Refused(NamedTuple):
+class LimitReached(NamedTuple):
     """A limit of the tenant is reached. Nothing was written."""
 
     limit: Limit
 
 
-Outcome = Accepted | Replayed | Mismatched | Refused
+Outcome = Accepted | Replayed | Mismatched | LimitReached
 
 
 class AdmissionStore(StandingStore):
@@ -234,7 +234,7 @@ def _outcome(new: NewTask, on: Conditions, results: Sequence[Sequence[Row]]) -> 
     if held is not None:
         return held
     full = on.tasks_in_flight_most is not None and columns.whole(facts, "unended") >= on.tasks_in_flight_most
-    return Refused(Limit.TASKS_IN_FLIGHT if full else Limit.CHARACTERS_PER_DAY)
+    return LimitReached(Limit.TASKS_IN_FLIGHT if full else Limit.CHARACTERS_PER_DAY)
 
 
 def _held(holders: Sequence[Row], digest: str) -> Replayed | Mismatched | None:

@@ -18,7 +18,7 @@ from .sql import bulk as sql
 Generations = Mapping[TaskKey, int]
 
 
-class Failed(NamedTuple):
+class FailedTasks(NamedTuple):
     """Failed tasks with their generations. `unended` counts the tenant's unfinished tasks, as far as needed."""
 
     generations: Generations
@@ -47,7 +47,7 @@ class Cancelled(NamedTuple):
 class BulkStore(OutboxStore):
     """Acts on many tasks. Each write names the generation of each task, as it was read."""
 
-    async def failed(self, tenant: str, span: Span, code: TaskCode | None, most: int, on: Conditions) -> Failed:
+    async def failed(self, tenant: str, span: Span, code: TaskCode | None, most: int, on: Conditions) -> FailedTasks:
         """Find up to `most` failed tasks, oldest first, except those whose budget ran out."""
         (found,) = await self._database.run(
             sql.FAILED.bind(
@@ -59,7 +59,7 @@ class BulkStore(OutboxStore):
                 counted_most=max(on.tasks_in_flight_most or 0, on.queue_share or 0),
             )
         )
-        return Failed(_generations(found), columns.whole(found[0], "unended") if found else 0)
+        return FailedTasks(_generations(found), columns.whole(found[0], "unended") if found else 0)
 
     async def retry_cost(self, span: Span, code: TaskCode | None, attempts: int) -> Cost:
         """Count those tasks, up to BULK_COUNT_MOST, and their calls with `attempts` for each output."""

@@ -34,7 +34,7 @@ class Attempt(NamedTuple):
     failure: AttemptFailure | None
 
 
-class Tried(NamedTuple):
+class AttemptResult(NamedTuple):
     """The result of an attempt, to be recorded. Without an `outcome` the next attempt follows after `delay_ms`.
 
     `asked_ms` is how long the endpoint asks us to wait.
@@ -76,7 +76,7 @@ class DeliveryStore(Store):
         found = await self._database.run(*batch, sends=1) if batch else []
         return [taken(row) for rows in found for row in rows]
 
-    async def record(self, tried: Sequence[Tried]) -> None:
+    async def record(self, tried: Sequence[AttemptResult]) -> None:
         """Record attempts, and what they mean for their endpoints.
 
         An attempt under an older fence changes no delivery.
@@ -124,7 +124,7 @@ def end_all_of(endpoint: EndpointKey) -> tuple[BoundStatement, ...]:
     )
 
 
-def _record(one: Tried) -> list[BoundStatement]:
+def _record(one: AttemptResult) -> list[BoundStatement]:
     attempt, endpoint = one.attempt, one.taken.key.endpoint_key
     recorded = sql.RECORD_ATTEMPT.bind(
         **_named(one.taken.key),

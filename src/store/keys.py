@@ -23,7 +23,7 @@ class NewKey(NamedTuple):
     valid_ms: int | None
 
 
-class Found(NamedTuple):
+class KeyLookup(NamedTuple):
     """The result of a lookup: the key and its digest, or None for both, and whether any key exists at all."""
 
     key: Key | None
@@ -34,13 +34,13 @@ class Found(NamedTuple):
 class KeyStore(Store):
     """Reads and writes keys. Each method is one call to D1."""
 
-    async def find(self, key_id: str) -> Found:
+    async def find(self, key_id: str) -> KeyLookup:
         """Look up a key that has not expired by the database's clock."""
         ((row,),) = await self._database.run(sql.FIND_KEY.bind(key_id=key_id))
         any_key = bool(row["any_key"])
         if row["id"] is None:
-            return Found(None, None, any_key)
-        return Found(_key(row), columns.text(row, "digest"), any_key)
+            return KeyLookup(None, None, any_key)
+        return KeyLookup(_key(row), columns.text(row, "digest"), any_key)
 
     async def insert(self, new: NewKey) -> Key | None:
         """Write a key. None: the tenant already has `limits.KEYS_MOST` keys that have not expired."""

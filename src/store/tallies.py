@@ -32,7 +32,7 @@ class Foldable(NamedTuple):
     sampled: bool
 
 
-class Group(NamedTuple):
+class UnfinishedGroup(NamedTuple):
     """Unfinished tasks of a tenant in one status on one route. `oldest_ms` is the age of the oldest pending one."""
 
     tenant: str
@@ -50,11 +50,11 @@ class Sample(NamedTuple):
     oldest_ms: int | None
 
 
-class Standing(NamedTuple):
+class Scrape(NamedTuple):
     """What a scrape reads. All tasks that ended up to `until` (ms since the epoch) are in `totals`."""
 
     totals: Mapping[tuple[Status, Route], Sums]
-    at_work: Sequence[Group]
+    at_work: Sequence[UnfinishedGroup]
     characters: Mapping[str, int]
     seen: Mapping[Seen, int]
     deliveries: Mapping[str, int]
@@ -105,7 +105,7 @@ class TallyStore(Store):
         if batch:
             await self._database.run(*batch)
 
-    async def scrape(self, most: int) -> Standing:
+    async def scrape(self, most: int) -> Scrape:
         """Read everything that metrics show. It counts the first `most` unfinished tasks."""
         totals, (until,), at_work, characters, times, (deliveries,) = await self._database.run(
             sql.TOTALS.bind(),
@@ -115,10 +115,10 @@ class TallyStore(Store):
             seen.SEEN.bind(),
             sql.OPEN_DELIVERIES.bind(most=most),
         )
-        return Standing(
+        return Scrape(
             totals={(_status(row), Route(columns.text(row, "route"))): _sums(row) for row in totals},
             at_work=[
-                Group(
+                UnfinishedGroup(
                     tenant=columns.text(row, "tenant"),
                     status=_status(row),
                     route=Route(columns.text(row, "route")),

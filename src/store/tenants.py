@@ -12,7 +12,7 @@ from .records.pages import span
 from .sql import tenants as sql
 
 
-class Ended(NamedTuple):
+class EndedTasks(NamedTuple):
     """Tasks of a tenant in one status, with one error code if they failed, and the totals of their calls."""
 
     status: Status
@@ -32,7 +32,7 @@ class TenantStore(Store):
         (found,) = await self._database.run(sql.TENANTS.bind(first=first and task_key_of(first, ""), most=most))
         return [columns.text(row, "tenant") for row in found]
 
-    async def figures(self, tenants: Sequence[str], hours: int) -> Sequence[Sequence[Ended]]:
+    async def figures(self, tenants: Sequence[str], hours: int) -> Sequence[Sequence[EndedTasks]]:
         """Add up each tenant's newest tasks that were created within `hours`, at most TENANT_TASKS_MOST."""
         spans = [span(tenant, before_id=None, from_ms=None, until_ms=None) for tenant in tenants]
         found = await self._database.run(
@@ -48,7 +48,7 @@ class TenantStore(Store):
         )
         return [
             [
-                Ended(
+                EndedTasks(
                     status=Status(columns.text(row, "status")),
                     code=columns.maybe_text(row, "error_code"),
                     tasks=columns.whole(row, "tasks"),

@@ -6,7 +6,7 @@ from ..core import limits
 from ..core.ids import TaskKey
 from ..core.marks import Pulse
 from ..core.states import Status
-from ..core.task import ChunkView, Task
+from ..core.task import FinishedChunk, Task
 from .d1 import columns
 from .d1.database import Store
 from .d1.statement import as_json
@@ -68,7 +68,7 @@ class ViewStore(Store):
         pulse = rows.pulse(found[0])
         return None if pulse.status.terminal else pulse
 
-    async def chunks(self, task_key: TaskKey) -> list[ChunkView] | None:
+    async def chunks(self, task_key: TaskKey) -> list[FinishedChunk] | None:
         """Read the finished chunks in order. None: the task does not exist.
 
         Raises TooMuchAtOnce if they have more than ANSWER_CHARS_AT_ONCE.
@@ -95,7 +95,7 @@ class ViewStore(Store):
         )
         return rows.chunk_index(task_key, places[0], found, failed) if places else None
 
-    async def some_chunks(self, index: ChunkIndex, places: range) -> list[ChunkView]:
+    async def some_chunks(self, index: ChunkIndex, places: range) -> list[FinishedChunk]:
         """Read the finished chunks of these places, as they were when the index was read.
 
         Raises TaskGone if some of their outputs are gone.

@@ -25,7 +25,7 @@ class NewEndpoint(NamedTuple):
     events: tuple[Event, ...]
 
 
-class Endpoint(NamedTuple):
+class WebhookEndpoint(NamedTuple):
     """An endpoint as stored. Times are ms since the epoch. `old_secret_signs`: the previous secret signs too."""
 
     key: EndpointKey
@@ -44,7 +44,7 @@ class Endpoint(NamedTuple):
 class WebhookStore(Store):
     """Reads and writes endpoints. Each method is one call to D1."""
 
-    async def insert(self, new: NewEndpoint) -> Endpoint | None:
+    async def insert(self, new: NewEndpoint) -> WebhookEndpoint | None:
         """Write an endpoint. None: the tenant already has WEBHOOK_ENDPOINTS_MOST."""
         tenant = new.key.partition(":")[0]
         _, found = await self._database.run(
@@ -61,17 +61,17 @@ class WebhookStore(Store):
         )
         return _endpoint(found[0]) if found else None
 
-    async def find(self, key: EndpointKey) -> Endpoint | None:
+    async def find(self, key: EndpointKey) -> WebhookEndpoint | None:
         """Read one endpoint."""
         (found,) = await self._database.run(sql.ENDPOINT.bind(endpoint=key))
         return _endpoint(found[0]) if found else None
 
-    async def list(self, tenant: str) -> Sequence[Endpoint]:
+    async def list(self, tenant: str) -> Sequence[WebhookEndpoint]:
         """Read the tenant's endpoints, oldest first."""
         (found,) = await self._database.run(sql.LIST_ENDPOINTS.bind(**_of(tenant)))
         return [_endpoint(row) for row in found]
 
-    async def rotate(self, endpoint: Endpoint, *, keep_old: bool) -> Endpoint | None:
+    async def rotate(self, endpoint: WebhookEndpoint, *, keep_old: bool) -> WebhookEndpoint | None:
         """Begin a new secret. With `keep_old` the previous one also signs for another day.
 
         If another request did so in between, the endpoint has that request's secret. None: the endpoint is gone.
@@ -107,8 +107,8 @@ def _grave(key: EndpointKey) -> str:
     return f"webhook/{key}"
 
 
-def _endpoint(row: Row) -> Endpoint:
-    return Endpoint(
+def _endpoint(row: Row) -> WebhookEndpoint:
+    return WebhookEndpoint(
         key=EndpointKey(columns.text(row, "id")),
         name=columns.text(row, "name"),
         url=columns.text(row, "url"),

@@ -19,10 +19,10 @@ from .records.claims import (
     Fail,
     FailedCall,
     Finish,
+    LatestCallsReport,
     Progress,
     Release,
     Step,
-    Told,
     Unclaimed,
 )
 from .seen import Seen, note
@@ -103,7 +103,7 @@ class WorkStore(OutboxStore):
         *,
         sends: int = limits.STORE_SENDS,
         model: str = "",
-        heard: Callable[[Told], None] | None = None,
+        heard: Callable[[LatestCallsReport], None] | None = None,
     ) -> bool:
         """Record progress and continue or end the claim, in one transaction. False: the claim is lost.
 
@@ -134,7 +134,7 @@ class WorkStore(OutboxStore):
                 heard(told)
         return bool(landed)
 
-    async def told(self, task_key: TaskKey, model: str) -> Told | None:
+    async def told(self, task_key: TaskKey, model: str) -> LatestCallsReport | None:
         """Return what isolates wrote about the latest calls of a task's tenant with a model. It is sent only once."""
         (found,) = await self._database.run(latest_calls.HEAR.bind(id=latest_calls_id(task_key, model)), sends=1)
         return rows.told(found[0]) if found else None
@@ -206,7 +206,7 @@ def latest_calls_id(task_key: TaskKey, model: str) -> str:
     return task_key[: task_key.find(":") + 1] + model
 
 
-def _tell(told_id: str, told: Told) -> BoundStatement:
+def _tell(told_id: str, told: LatestCallsReport) -> BoundStatement:
     calls = as_json([[call.chunk, round(call.at), int(call.succeeded)] for call in told.calls])
     return latest_calls.TELL.bind(id=told_id, calls=calls, failed_ms=told.failed_ms, most=limits.LATEST_CALLS_KEPT)
 

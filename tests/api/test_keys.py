@@ -11,7 +11,7 @@ import pytest
 from src.core import limits
 from src.core.ids import new_task_id
 from src.core.keys import OWN_SCOPES, Scope, digest, fingerprint, parse
-from src.http.base.isolate import Isolate
+from src.http.base.isolate import RequestMemory
 from src.http.base.messages import Reply
 from src.http.router import handle
 from src.store.d1.database import D1Statement
@@ -253,7 +253,7 @@ def test_expiry(keyed: ApiBench) -> None:
 def test_a_revoked_key_is_refused(keyed: ApiBench) -> None:
     """The isolate that revoked a key refuses it at once. Another isolate does so within a minute after its lookup."""
     admin, key = keyed.make_key(Scope.ADMIN), keyed.make_key(Scope.READ)
-    first, second = keyed.api, replace(keyed.api, isolate=Isolate())
+    first, second = keyed.api, replace(keyed.api, isolate=RequestMemory())
     for keyed.api in (first, second):
         assert ask(keyed, key).status == 200
     keyed.api = first

@@ -10,7 +10,7 @@ import pytest
 
 from src.core import limits
 from src.core.codes import TaskCode
-from src.core.task import ChunkView, Failure
+from src.core.task import Failure, FinishedChunk
 from src.http.router import handle
 from src.store.records.chunk_index import ChunkIndex
 from src.store.records.claims import Continue, Fail, Finish
@@ -167,7 +167,7 @@ def test_no_page_of_a_task_that_is_erased_meanwhile(bench: ApiBench, monkeypatch
     record(bench, path, {index: f"output {index}" for index in range(5)})
     read = ViewStore.some_chunks
 
-    async def late(store: ViewStore, index: ChunkIndex, places: range) -> list[ChunkView]:
+    async def late(store: ViewStore, index: ChunkIndex, places: range) -> list[FinishedChunk]:
         await bench.store.erase(index.task_key)
         return await read(store, index, places)
 

@@ -395,7 +395,7 @@ def test_each_described_answer_is_given(bench: ApiBench, method: str, path: str,
 
 def test_every_problem_is_described() -> None:
     """The description has each kind of problem, except the two of unknown paths and methods."""
-    kinds = {value.code: value.status for value in vars(problems).values() if isinstance(value, problems.Kind)}
+    kinds = {value.code: value.status for value in vars(problems).values() if isinstance(value, problems.ProblemKind)}
     found = {(code, status) for _, path, status, code in described() if code and not path.startswith("/v1/")}
     only_below = {("unsupported_parameter", 400), ("endpoint_limit", 409), ("endpoint_unreached", 502)}
     assert found == set(kinds.items()) - {("method_not_allowed", 405)} - only_below

@@ -10,7 +10,7 @@ from src.core import limits
 from src.core.keys import Scope
 from src.core.task import Route
 from src.core.version import MIGRATION, VERSION
-from src.http.base.isolate import Isolate
+from src.http.base.isolate import RequestMemory
 from src.http.base.messages import Reply
 from src.processing.worker import Host
 from tests.support.api_bench import ApiBench, bearer, data
@@ -251,7 +251,7 @@ def test_of_two_isolates_one_sweeps(looking: ApiBench) -> None:
     looking.settle()
     looking.pass_seconds(LEASE_SECONDS)
     looking.log_lines.clear()
-    other = replace(looking.api, isolate=Isolate())
+    other = replace(looking.api, isolate=RequestMemory())
     other = replace(other, sweeps=replace(other.sweeps, heartbeats=other.isolate.heartbeats))
     for api in (looking.api, other):
         looking.api = api

@@ -8,7 +8,7 @@ from typing import Any
 from simulator.platform.app import Env, ScheduledController, WorkerContext
 from simulator.platform.choices import TOP
 from simulator.platform.object_instance import ObjectContext
-from simulator.platform.queues import Batch, QueueSettings
+from simulator.platform.queues import DeliveredBatch, QueueSettings
 from simulator.platform.rate_limits import RateLimit
 from simulator.platform.sqlite_database import Template
 from simulator.platform.world import World
@@ -152,7 +152,7 @@ class _Handlers:
     async def fetch(self, request: str, ctx: WorkerContext) -> str:
         return await worker.run(self._env, request)
 
-    async def queue(self, batch: Batch, ctx: WorkerContext) -> None:
+    async def queue(self, batch: DeliveredBatch, ctx: WorkerContext) -> None:
         await worker.consume(self._env, batch)
 
     async def scheduled(self, controller: ScheduledController, ctx: WorkerContext) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.core.events import Event, Phase, Place, State, events, has_been, place_of, takes_chunks
+from src.core.events import EventPlace, Phase, State, TaskEvent, events, has_been, place_of, takes_chunks
 from src.core.states import TRANSITIONS, Status
 
 CHUNKS = 5
@@ -49,9 +49,9 @@ def rows_of(history: Sequence[tuple[str, int]]) -> list[Row]:
     return rows
 
 
-def look(place: Place | None, row: Row, at_once: int) -> list[Event]:
+def look(place: EventPlace | None, row: Row, at_once: int) -> list[TaskEvent]:
     """Return the events that a stream finds if each read takes so many outputs, with as many reads as needed."""
-    found: list[Event] = []
+    found: list[TaskEvent] = []
     while True:
         seen = 0 if place is None else place.chunks
         outputs = min(at_once, row.ready - seen) if takes_chunks(place, row.state) else 0
@@ -62,9 +62,9 @@ def look(place: Place | None, row: Row, at_once: int) -> list[Event]:
             return found
 
 
-def follow(rows: Sequence[Row], at_once: int = 16, cuts: frozenset[int] = frozenset()) -> list[Event]:
+def follow(rows: Sequence[Row], at_once: int = 16, cuts: frozenset[int] = frozenset()) -> list[TaskEvent]:
     """Follow a task through all its states. The stream is cut after these events, and the rest is lost."""
-    received: list[Event] = []
+    received: list[TaskEvent] = []
     for row in rows:
         place = received[-1].place if received else None
         for event in look(place, row, at_once):
@@ -118,7 +118,7 @@ def test_an_ended_task_tells_its_end_last(history: list[tuple[str, int]]):
 def test_every_id_is_known_again(history: list[tuple[str, int]]):
     """An id leads back to its place, and later states of the task accept it."""
     rows = rows_of(history)
-    received: list[Event] = []
+    received: list[TaskEvent] = []
     for row in rows:
         received += look(received[-1].place if received else None, row, 16)
         for event in received:

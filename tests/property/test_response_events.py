@@ -5,42 +5,43 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.core.response_events import FIRST_DELTA, Kind, ResponseEvent, Standing, response_events
+from src.core.response_events import FIRST_DELTA, ResponseEvent, ResponseEventKind, ResponseProgress, response_events
 from src.core.states import Status
 
 ENDS = st.sampled_from([Status.COMPLETED, Status.FAILED, Status.CANCELLED])
 
 
 @st.composite
-def lives(draw: st.DrawFn) -> list[Standing]:
+def lives(draw: st.DrawFn) -> list[ResponseProgress]:
     """The successive states of a response, from its submission to its end."""
     end, deltas = draw(ENDS), draw(st.integers(0, 6))
     started = bool(deltas) or end is Status.COMPLETED or draw(st.booleans())
-    life = [Standing(Status.PENDING, False, 0)]
+    life = [ResponseProgress(Status.PENDING, False, 0)]
     if started:
-        life += [Standing(Status.PROCESSING, True, known) for known in range(deltas + 1)]
+        life += [ResponseProgress(Status.PROCESSING, True, known) for known in range(deltas + 1)]
     deltas = max(deltas, 1) if end is Status.COMPLETED else deltas
     # The end may be visible before all of the text.
     life += [
-        Standing(end, started, known, all_known=False) for known in draw(st.sets(st.integers(life[-1].deltas, deltas)))
+        ResponseProgress(end, started, known, all_known=False)
+        for known in draw(st.sets(st.integers(life[-1].deltas, deltas)))
     ]
-    return [*sorted(life, key=lambda one: (one.status.terminal, one.deltas)), Standing(end, started, deltas)]
+    return [*sorted(life, key=lambda one: (one.status.terminal, one.deltas)), ResponseProgress(end, started, deltas)]
 
 
-def whole(standing: Standing) -> list[ResponseEvent]:
+def whole(standing: ResponseProgress) -> list[ResponseEvent]:
     """All existing events."""
     return list(response_events(standing, 0))
 
 
 @given(lives())
-def test_what_was_told_stays_as_it_was(life: list[Standing]):
+def test_what_was_told_stays_as_it_was(life: list[ResponseProgress]):
     """The events of each state begin with those of the previous one, number for number."""
     for earlier, later in pairwise(life):
         assert whole(later)[: earlier.length] == whole(earlier)
 
 
 @given(lives(), st.lists(st.integers(0, 3), max_size=12))
-def test_a_stream_that_is_cut_anywhere_has_each_event_once(life: list[Standing], taken: list[int]):
+def test_a_stream_that_is_cut_anywhere_has_each_event_once(life: list[ResponseProgress], taken: list[int]):
     """Whatever was read in each state, continuing after it gives the whole list."""
     received: list[ResponseEvent] = []
     for standing, most in zip(life, taken, strict=False):
@@ -51,18 +52,22 @@ def test_a_stream_that_is_cut_anywhere_has_each_event_once(life: list[Standing],
 
 
 @given(lives())
-def test_the_list_is_openai_s(life: list[Standing]):
+def test_the_list_is_openai_s(life: list[ResponseProgress]):
     """The events have OpenAI's order, and a response's text is done only if it has completed."""
     end, kinds = life[-1], [event.kind for event in whole(life[-1])]
-    assert kinds[:2] == [Kind.CREATED, Kind.QUEUED]
-    assert kinds.count(Kind.DELTA) == end.deltas
-    assert [event.delta for event in whole(end) if event.kind is Kind.DELTA] == list(range(end.deltas))
-    assert kinds[-1] is Kind.END
-    assert kinds.count(Kind.END) == 1
-    done = [Kind.TEXT_DONE, Kind.PART_DONE, Kind.ITEM_DONE]
+    assert kinds[:2] == [ResponseEventKind.CREATED, ResponseEventKind.QUEUED]
+    assert kinds.count(ResponseEventKind.DELTA) == end.deltas
+    assert [event.delta for event in whole(end) if event.kind is ResponseEventKind.DELTA] == list(range(end.deltas))
+    assert kinds[-1] is ResponseEventKind.END
+    assert kinds.count(ResponseEventKind.END) == 1
+    done = [ResponseEventKind.TEXT_DONE, ResponseEventKind.PART_DONE, ResponseEventKind.ITEM_DONE]
     if end.status is Status.COMPLETED:
         assert kinds[-4:-1] == done
     else:
         assert not set(done) & set(kinds)
     if end.deltas:
-        assert kinds[2:FIRST_DELTA] == [Kind.IN_PROGRESS, Kind.ITEM_ADDED, Kind.PART_ADDED]
+        assert kinds[2:FIRST_DELTA] == [
+            ResponseEventKind.IN_PROGRESS,
+            ResponseEventKind.ITEM_ADDED,
+            ResponseEventKind.PART_ADDED,
+        ]

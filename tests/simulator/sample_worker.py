@@ -13,7 +13,7 @@ from typing import Any
 from simulator.platform.app import Env, ScheduledController, WorkerContext
 from simulator.platform.choices import DIRECT, FREE, TOP
 from simulator.platform.object_instance import ObjectContext
-from simulator.platform.queues import Batch
+from simulator.platform.queues import DeliveredBatch
 from simulator.platform.sqlite_database import Template
 from simulator.platform.world import ClientError, World
 from src.core.errors import ModelError
@@ -54,7 +54,7 @@ class Worker:
             ctx.waitUntil(self.work(request))
         return request
 
-    async def queue(self, batch: Batch, ctx: WorkerContext) -> None:
+    async def queue(self, batch: DeliveredBatch, ctx: WorkerContext) -> None:
         for message in batch.messages:
             if isinstance(message.body, dict) and "job" in message.body:
                 await self.work(message.body["job"])

@@ -28,7 +28,7 @@ from src.http import openapi
 from src.http.access import keys
 from src.http.base import problems
 from src.http.base.headers import ON_EVERY_ANSWER
-from src.http.base.isolate import Isolate
+from src.http.base.isolate import RequestMemory
 from src.http.base.messages import BodyTooLarge, CutOff, Reply
 from src.http.base.services import Api, BoundRoutes
 from src.http.catalogue import document
@@ -50,7 +50,18 @@ from src.processing.sweep.sweep import Sweep
 from src.processing.worker import Worker
 from src.store.d1.database import Database
 from src.store.keys import KeyStore, NewKey
-from src.store.records.claims import CallKey, Claim, Continue, Fail, FailedCall, Finish, Output, Progress, Step, Tried
+from src.store.records.claims import (
+    CallKey,
+    CallTries,
+    Claim,
+    Continue,
+    Fail,
+    FailedCall,
+    Finish,
+    Output,
+    Progress,
+    Step,
+)
 from src.store.tasks import TaskStore
 from src.store.webhooks import WebhookStore
 from tests.support.courier import FakeCourier
@@ -124,7 +135,7 @@ class ApiBench:
         self.settings = replace(
             settings or Settings(provider="demo", chunk_chars=10, webhook_key=WEBHOOK_KEY), require_keys=keys
         )
-        isolate = Isolate()
+        isolate = RequestMemory()
         self.meter = Meter()  # of all that the API asks the database for
         database = Database(self.database, self.meter, load=isolate.load, storage=isolate.storage)
         self.store = TaskStore(database)
@@ -276,7 +287,7 @@ class ApiBench:
 
     def restart(self) -> None:
         """Continue in a new isolate, over the same database."""
-        self.api = replace(self.api, isolate=Isolate())
+        self.api = replace(self.api, isolate=RequestMemory())
 
     def submit(self, text: str = "one\n\ntwo\n\nthree and four", **fields: object) -> dict[str, Any]:
         """Submit a task and return it. By default it has three chunks."""
@@ -312,7 +323,7 @@ class ApiBench:
         told: dict[str, Any] = {
             "step": self._step,
             "outputs": [Output(CallKey(0, index), text, 1, reason) for index, text in outputs.items()],
-            "failures": [FailedCall(at, Tried(3, 4), True, failed)] if failed else [],
+            "failures": [FailedCall(at, CallTries(3, 4), True, failed)] if failed else [],
             "calls_settled": len(outputs) + (4 if failed else 0),
             "calls_in_doubt": 0,
             "calls_minimum": claim.total,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from local.node import ROOT
-from local.remote.cloud import Answer
+from local.remote.cloud import CommandResult
 
 type When = Literal["before", "half", "after"]
 
@@ -73,7 +73,7 @@ class CloudAccount:
         self.state["refuse"].append([command, text, times])
         self.save()
 
-    def __call__(self, *arguments: str, told: str | None = None, is_shown: bool = False) -> Answer:
+    def __call__(self, *arguments: str, told: str | None = None, is_shown: bool = False) -> CommandResult:
         """Run one command of wrangler."""
         self.calls += 1
         words = [word for word in arguments if not word.startswith("-")]
@@ -85,10 +85,10 @@ class CloudAccount:
             self._kill("after")
         except Refused as refused:
             self._kill("after")
-            return Answer(1, "", f"✘ [ERROR] {refused.text}\n")
+            return CommandResult(1, "", f"✘ [ERROR] {refused.text}\n")
         finally:
             self.save()
-        return Answer(0, out, out)
+        return CommandResult(0, out, out)
 
     def _kill(self, when: When) -> None:
         if self.die == (self.calls, when):

@@ -5,7 +5,7 @@ from typing import Any
 
 from local.node import ROOT
 from local.remote.account import Needs
-from local.remote.deploy_check import Reply, Web
+from local.remote.deploy_check import DeploymentReply, Web
 from tests.support.cloud_account import CloudAccount
 
 MIGRATIONS = sorted(path.name for path in (ROOT / "migrations").glob("*.sql"))
@@ -44,10 +44,10 @@ def wrong(state: dict[str, Any], env: str) -> list[str]:
 class Internet:
     """Serves what the account's Worker would answer. `first` are earlier replies."""
 
-    def __init__(self, account: CloudAccount, first: list[Reply] | None = None) -> None:
+    def __init__(self, account: CloudAccount, first: list[DeploymentReply] | None = None) -> None:
         self.account = account
         self.first = list(first or [])
-        self.model = Reply(200, {"status": "healthy", "provider": "workers-ai", "model": "m"}, "")
+        self.model = DeploymentReply(200, {"status": "healthy", "provider": "workers-ai", "model": "m"}, "")
         self.seconds = 0.0
         self.asked: list[str] = []
 
@@ -59,7 +59,7 @@ class Internet:
     def _pause(self, seconds: float) -> None:
         self.seconds += seconds
 
-    def _get(self, url: str) -> Reply:
+    def _get(self, url: str) -> DeploymentReply:
         self.asked.append(url)
         if self.first:
             return self.first.pop(0)
@@ -72,11 +72,11 @@ class Internet:
             "hasAIDLQ": "queue AI_DLQ" in bindings,
             "hasDurableObjects": "object AI_PROCESSOR" in bindings,
         }
-        return Reply(200, {"status": "healthy", "queueCheck": check}, "")
+        return DeploymentReply(200, {"status": "healthy", "queueCheck": check}, "")
 
 
-def ready(env: str, wanted: Needs) -> Reply:
+def ready(env: str, wanted: Needs) -> DeploymentReply:
     """The answer of a Worker with other bindings than `wanted`: an older version that still serves."""
-    return Reply(
+    return DeploymentReply(
         200, {"status": "healthy", "queueCheck": {name: not value for name, value in wanted.queue_check.items()}}, env
     )

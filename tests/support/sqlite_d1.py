@@ -10,7 +10,7 @@ from typing import Any, Literal, cast
 
 from simulator.engine.fault_plan import FaultPlan
 from simulator.platform.binding_port import DirectPort, JsError
-from simulator.platform.d1 import Database, DatabaseServer, Statement
+from simulator.platform.d1 import D1Binding, DatabaseServer, PreparedStatement
 from simulator.platform.sqlite_database import Template
 from src.store.d1.database import D1Statement
 
@@ -43,7 +43,7 @@ class SqliteD1:
         self._faults: list[tuple[str, When | None]] = []
         self._late: list[list[D1Statement]] = []
         server = DatabaseServer(_TEMPLATES[migrated], FaultPlan(Random(0)), self.now_ms)
-        self._binding = Database(server, DirectPort())
+        self._binding = D1Binding(server, DirectPort())
         self._connection = server.connection
         self.cap = server.cap  # how large the database may be
 
@@ -78,7 +78,7 @@ class SqliteD1:
     async def land(self, most: int | None = None) -> None:
         """Carry out delayed batches in order: all, or the first `most`."""
         for _ in range(len(self._late) if most is None else most):
-            await self._binding.batch(cast(list[Statement], self._late.pop(0)))
+            await self._binding.batch(cast(list[PreparedStatement], self._late.pop(0)))
 
     def rows(self, sql: str, *values: str | int | float | None) -> list[dict[str, Any]]:
         """Read the database without the binding."""
@@ -108,7 +108,7 @@ class SqliteD1:
         if when in {"before", "later"}:
             raise RuntimeError(message)
         try:
-            results: list[Mapping[str, object]] = await self._binding.batch(cast(list[Statement], statements))
+            results: list[Mapping[str, object]] = await self._binding.batch(cast(list[PreparedStatement], statements))
         except JsError as error:
             raise RuntimeError(error.message) from error
         if when == "after":

@@ -14,8 +14,8 @@ from src.core.ids import TaskKey
 from src.core.limits import IDEMPOTENCY_SECONDS, START_SECONDS_MOST, SWEEP_BACKOFF_DOUBLINGS_MOST
 from src.core.states import Status
 from src.core.task import BUDGET_EXHAUSTED, DEADLINE_EXCEEDED, Failure, NewTask, Reduce, TaskOptions
-from src.store.admission import Accepted, Conditions, Limit, Mismatched, Outcome, Refused, Replayed
-from src.store.records.claims import CallKey, Continue, Fail, FailedCall, Finish, Progress, Release, Standing, Step
+from src.store.admission import Accepted, Conditions, Limit, LimitReached, Mismatched, Outcome, Replayed
+from src.store.records.claims import CallKey, ClaimRefusal, Continue, Fail, FailedCall, Finish, Progress, Release, Step
 from src.store.sweep import Due
 
 EARLY_MS = 1_000
@@ -111,19 +111,19 @@ class ModelTask:
         """The number of claims in a row without a finished call. The present claim counts only if it has ended."""
         return self.stalls + (self.stalled_since is not None)
 
-    def refusal(self, now: int, holder: str, host: str) -> tuple[Standing, int] | None:
+    def refusal(self, now: int, holder: str, host: str) -> tuple[ClaimRefusal, int] | None:
         """Why it cannot be claimed. Its own host must wait for the rest but not for the lease."""
         if self.status.terminal:
-            return Standing.TERMINAL, 0
+            return ClaimRefusal.TERMINAL, 0
         if self.is_overdue(now):
-            return Standing.OVERDUE, 0
+            return ClaimRefusal.OVERDUE, 0
         if self.status is Status.PENDING:
-            return (Standing.EARLY, self.not_before - now) if self.not_before > now + EARLY_MS else None
+            return (ClaimRefusal.EARLY, self.not_before - now) if self.not_before > now + EARLY_MS else None
         if self.holder == holder:
             return None
         if host != "" and self.host == host:
-            return (Standing.EARLY, self.rest_until - now) if self.rest_until > now else None
-        return (Standing.HELD, self.free_at() - now) if self.is_held(now) else None
+            return (ClaimRefusal.EARLY, self.rest_until - now) if self.rest_until > now else None
+        return (ClaimRefusal.HELD, self.free_at() - now) if self.is_held(now) else None
 
     def stall(self, now: int, rests: Rests) -> None:
         """Begin a claim: count the previous one, and set how long the task rests if this one also finishes no call."""
@@ -244,7 +244,7 @@ class StoreModel:
             return Replayed(holder.task_key) if holder.digest == on.digest else Mismatched()
         if name is not None:
             del self.submissions[name]
-        return Refused(Limit.TASKS_IN_FLIGHT if full else Limit.CHARACTERS_PER_DAY)
+        return LimitReached(Limit.TASKS_IN_FLIGHT if full else Limit.CHARACTERS_PER_DAY)
 
     def _take_key(self, now: int, name: str, task_key: TaskKey, digest: str) -> Submission:
         """Take a key that is free or has expired. Otherwise note that another client heard of its task."""
@@ -294,14 +294,14 @@ class StoreModel:
         announce: int,
         start_ms: int,
         rests: Rests,
-    ) -> ModelTask | tuple[Standing, int]:
+    ) -> ModelTask | tuple[ClaimRefusal, int]:
         """Claim a task that is due, whose lease ran out, or that is the worker's own.
 
         The task's first claim announces calls.
         """
         task = self.tasks.get(task_key)
         if task is None:
-            return Standing.MISSING, 0
+            return ClaimRefusal.MISSING, 0
         if (refused := task.refusal(now, holder, host)) is not None:
             return refused
         if task.holder != holder or task.status is not Status.PROCESSING:

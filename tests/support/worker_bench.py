@@ -12,7 +12,7 @@ from src.core.errors import CallAborted, ModelError
 from src.core.ids import TaskKey
 from src.core.meter import Meter
 from src.core.settings import Settings
-from src.core.storage import Storage
+from src.core.storage import StorageUse
 from src.core.task import Reduce, Route, Task
 from src.inference import wire
 from src.inference.protocol import Health, ModelCall, ModelReply
@@ -106,7 +106,7 @@ class WorkerBench:
         self.settings = Settings(plan="paid", **settings)
         self.lines: list[dict[str, Any]] = []
         self.latency = Latency()  # all workers are in one isolate
-        self.storage = Storage()
+        self.storage = StorageUse()
         self._nonces = 0
 
     def insert(self, chunks: int, reduce: Reduce = Reduce.CONCAT, **terms: int) -> None:

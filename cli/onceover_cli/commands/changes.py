@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from .. import bulk_changes, terminal
-from ..bulk_changes import CANCEL, RETRY, Bulk
-from ..connection import Api
-from ..errors import CommandError, Refused, Unreachable
+from ..bulk_changes import CANCEL, RETRY, ChangeKind
+from ..connection import ApiClient
+from ..errors import CommandError, ServerRefused, Unreachable
 from ..exits import Exit
 from ..progress import last_line
 from ..shapes import Json, many
@@ -59,7 +59,7 @@ def cancel(
     _end(refused, len(wanted) - len(done) - len(refused))
 
 
-def _cancel_one(api: Api, task_id: str, output: Form) -> None:
+def _cancel_one(api: ApiClient, task_id: str, output: Form) -> None:
     task = api.ask("POST", f"/api/tasks/{task_id}/cancel")
     if output is Form.JSON:
         terminal.write_json(task)
@@ -108,7 +108,7 @@ def retry(
     _end(refused, len(wanted) - len(done) - len(refused))
 
 
-def _many(api: Api, bulk: Bulk, filters: Json, output: Form, *, is_dry: bool) -> None:
+def _many(api: ApiClient, bulk: ChangeKind, filters: Json, output: Form, *, is_dry: bool) -> None:
     """Change all tasks that the filters match, or with a dry run say what would change."""
     if is_dry:
         found = bulk_changes.plan(api, bulk, filters)
@@ -171,7 +171,7 @@ def _each(task_ids: list[str], change: Callable[[str], Json]) -> tuple[list[Json
     for one in task_ids:
         try:
             done.append(change(one))
-        except Refused as error:
+        except ServerRefused as error:
             refused.append({"id": one, "code": error.code, "message": str(error)})
             if error.status in {401, 403}:
                 break

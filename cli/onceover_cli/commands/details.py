@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import typer
 
 from .. import terminal
-from ..connection import Api
+from ..connection import ApiClient
 from ..shapes import Json
 from .flags import Form, Key, Output, TaskId, Tenant, Url, connect, examples
 
@@ -26,7 +26,7 @@ _ADDED: Final = {
 }
 
 
-def chunk_pages(api: Api, task_id: str, most: int | None = None) -> Iterator[Json]:
+def chunk_pages(api: ApiClient, task_id: str, most: int | None = None) -> Iterator[Json]:
     """Yield the finished chunks page by page, in the order of the text."""
     query = {"limit": str(_PAGE if most is None else min(most, _PAGE))}
     left = most

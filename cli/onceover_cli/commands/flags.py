@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .. import terminal
-from ..connection import Api, place
+from ..connection import ApiClient, place
 from ..errors import CommandError
 from ..submission import seconds
 
@@ -98,7 +98,7 @@ def connect(
     *,
     target: str | None = None,
     tenant: str | None = None,
-) -> Api:
+) -> ApiClient:
     """Return a client of the deployment: `target` if the command names one, otherwise the flags' deployment.
 
     A flag after the command wins over one before it, and either wins over the variable. Raises `CommandError`.
@@ -111,7 +111,7 @@ def connect(
         terminal.say("onceover: --key can be seen by everybody on this machine; ONCEOVER_KEY cannot")
     if where.key is not None and where.is_open:
         terminal.say(f"onceover: the key goes to {where.url} in the clear; use https")
-    return Api(where, tenant=tenant)
+    return ApiClient(where, tenant=tenant)
 
 
 def _nearest(context: typer.Context, name: str, own: str | None) -> str | None:

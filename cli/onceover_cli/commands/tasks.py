@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .. import terminal
-from ..connection import Api
+from ..connection import ApiClient
 from ..errors import CommandError
 from ..exits import Exit, exit_of
 from ..progress import last_line
@@ -20,7 +20,7 @@ _PAGE_MOST = 100
 _NAME_CHARS = 60
 
 
-class Status(StrEnum):
+class StatusFilter(StrEnum):
     """The states of a task."""
 
     PENDING = "pending"
@@ -117,7 +117,7 @@ def _refuse(task: Json) -> None:
 
 def list_tasks(
     context: typer.Context,
-    status: Annotated[Status | None, typer.Option("--status", help="Only tasks of this status.")] = None,
+    status: Annotated[StatusFilter | None, typer.Option("--status", help="Only tasks of this status.")] = None,
     limit: Annotated[int, typer.Option("-n", "--limit", min=1, help="How many at most.")] = 20,
     since: Since = None,
     created_after: CreatedAfter = None,
@@ -164,7 +164,7 @@ def name_of(task: Json) -> str:
     return " ".join(found.split())[:_NAME_CHARS] if isinstance(found, str) else ""
 
 
-def pages(api: Api, query: dict[str, str], limit: int) -> Json:
+def pages(api: ApiClient, query: dict[str, str], limit: int) -> Json:
     """Read as many tasks as are wanted. With a status filter an empty page need not be the last one."""
     found: list[Json] = []
     cursor: str | None = None

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .. import tenants, terminal
-from ..connection import Api
+from ..connection import ApiClient
 from ..errors import CommandError
 from ..exits import Exit
 from ..shapes import Json, many
@@ -167,7 +167,7 @@ def _one(name: str) -> str:
     return name
 
 
-def _ask(api: Api, name: str, going_on: int) -> None:
+def _ask(api: ApiClient, name: str, going_on: int) -> None:
     """Ask whether to erase all tasks of a tenant. Raises `CommandError` without a terminal to ask on."""
     if not sys.stdin.isatty():
         raise CommandError(f"this erases all tasks of {name} at {api.where.url}: say --yes")

@@ -14,8 +14,8 @@ from rich.live import Live
 from rich.text import Text
 
 from .. import terminal
-from ..connection import Api
-from ..errors import Refused, Unreachable
+from ..connection import ApiClient
+from ..errors import ServerRefused, Unreachable
 from ..shapes import Json
 from ..submission import seconds
 from .flags import Form, Key, Output, Url, connect, examples
@@ -43,7 +43,7 @@ def top(
             while True:
                 try:
                     _write(snapshot(api, span, datetime.now(UTC)), output)
-                except (Unreachable, Refused) as error:
+                except (Unreachable, ServerRefused) as error:
                     _pass(error)
                     terminal.say(f"onceover: {error}; trying again")
                 time.sleep(pause)
@@ -64,22 +64,22 @@ def _write(found: Json, output: Form) -> None:
         terminal.write(_text(found) + "\n")
 
 
-def _pass(error: Unreachable | Refused) -> None:
+def _pass(error: Unreachable | ServerRefused) -> None:
     """Raise an error that would occur again at every later snapshot."""
-    if isinstance(error, Refused) and not error.may_pass:
+    if isinstance(error, ServerRefused) and not error.may_pass:
         raise error
 
 
-def _screen(api: Api, span: timedelta) -> str:
+def _screen(api: ApiClient, span: timedelta) -> str:
     """Return the text to show. If the server is away, the text says so, and the next snapshot tries again."""
     try:
         return _text(snapshot(api, span, datetime.now(UTC)))
-    except (Unreachable, Refused) as error:
+    except (Unreachable, ServerRefused) as error:
         _pass(error)
         return f"{api.where.url}: {error}; trying again"
 
 
-def snapshot(api: Api, span: timedelta, now: datetime) -> Json:
+def snapshot(api: ApiClient, span: timedelta, now: datetime) -> Json:
     """Read the current figures. Figures of tasks cover the tenant's latest 200 tasks within the window."""
     status = api.get("/api/async-status", {"verbose": "1"})
     after = (now - span).strftime("%Y-%m-%dT%H:%M:%S.000Z")

@@ -6,18 +6,18 @@ from typing import Annotated
 import typer
 
 from .. import submission, terminal
-from ..connection import DEFAULT_URL, Api
-from ..errors import CommandError, Refused
+from ..connection import DEFAULT_URL, ApiClient
+from ..errors import CommandError, ServerRefused
 from ..exits import Exit, exit_of
 from ..following import Following
 from ..interruption import Interrupts, explained
-from ..progress import TaskView, last_line
+from ..progress import TaskDisplay, last_line
 from ..shapes import Json, is_terminal, many
 from ..submission import Wanted
 from .flags import Form, Key, Output, Patience, Quiet, TaskId, Tenant, Url, connect, examples
 
 
-class Reduce(StrEnum):
+class ReduceChoice(StrEnum):
     """How the outputs of the chunks become one result."""
 
     CONCAT = "concat"
@@ -34,7 +34,7 @@ Instructions = Annotated[
     typer.Option("-i", "--instructions", help="What to do with each part; @FILE reads it.", rich_help_panel=_WANTED),
 ]
 ReduceFlag = Annotated[
-    Reduce | None, typer.Option("--reduce", help="What becomes of the parts' outputs.", rich_help_panel=_WANTED)
+    ReduceChoice | None, typer.Option("--reduce", help="What becomes of the parts' outputs.", rich_help_panel=_WANTED)
 ]
 ChunkChars = Annotated[
     int | None, typer.Option("--chunk-chars", min=1, help="Characters of a part at most.", rich_help_panel=_WANTED)
@@ -180,7 +180,7 @@ def _wanted(context: typer.Context) -> Wanted:
     )
 
 
-def _submit(api: Api, body: Json, key: str | None, *, is_quiet: bool) -> Json:
+def _submit(api: ApiClient, body: Json, key: str | None, *, is_quiet: bool) -> Json:
     """Submit. Ctrl-C waits for the answer, because only the answer has the id of the task that will cost money."""
     own = key or submission.fresh_key()
     interrupts = Interrupts()
@@ -199,14 +199,14 @@ def _submit(api: Api, body: Json, key: str | None, *, is_quiet: bool) -> Json:
     return task
 
 
-def _follow(api: Api, task: Json, output: Form, *, is_quiet: bool, patience_seconds: float) -> Exit:
+def _follow(api: ApiClient, task: Json, output: Form, *, is_quiet: bool, patience_seconds: float) -> Exit:
     """Follow a task and show it. Returns the exit status."""
     # Only a concatenated result begins with the outputs of its chunks. A merged result is a different text.
     streams = output is Form.TEXT and (task.get("request") or {}).get("reduce") != "merge"
     task_id = str(task["id"])
     second = f"leaving at once. The task runs on; watch it: onceover watch {task_id}{_where(api)}"
     try:
-        with explained(second), TaskView(streams=streams, is_quiet=is_quiet) as view:
+        with explained(second), TaskDisplay(streams=streams, is_quiet=is_quiet) as view:
             view.progress(task)
             if not is_terminal(task):
                 following = Following(api, task_id, view, wants_chunks=streams, patience_seconds=patience_seconds)
@@ -222,7 +222,7 @@ def _follow(api: Api, task: Json, output: Form, *, is_quiet: bool, patience_seco
         return _unread(api, task_id, is_quiet=is_quiet)
     except CommandError as error:
         # A caller who may not see the task, or finds none, gets no hint about its state.
-        if not (isinstance(error, Refused) and error.status in {401, 403, 404}):
+        if not (isinstance(error, ServerRefused) and error.status in {401, 403, 404}):
             terminal.say(f"The task runs on without this command. Watch it: onceover watch {task_id}{_where(api)}")
         raise
     if output is Form.JSON:
@@ -232,7 +232,7 @@ def _follow(api: Api, task: Json, output: Form, *, is_quiet: bool, patience_seco
     return exit_of(task)
 
 
-def _unread(api: Api, task_id: str, *, is_quiet: bool) -> Exit:
+def _unread(api: ApiClient, task_id: str, *, is_quiet: bool) -> Exit:
     """Leave a task after the reader of its output has gone. Report its end if it has ended or ends very soon.
 
     A closed pipe is no error, but a failed task still is one.
@@ -250,13 +250,13 @@ def _unread(api: Api, task_id: str, *, is_quiet: bool) -> Exit:
     return Exit.COMPLETED
 
 
-def _where(api: Api) -> str:
+def _where(api: ApiClient) -> str:
     """Return the flags that select the same deployment and tenant."""
     url = "" if api.where.url == DEFAULT_URL else f" --url {api.where.url}"
     return url if api.tenant is None else f"{url} --tenant {api.tenant}"
 
 
-def _say_goodbye(api: Api, task_id: str) -> None:
+def _say_goodbye(api: ApiClient, task_id: str) -> None:
     where = _where(api)
     terminal.say(f"\nThe task runs on; what it calls is billed. Stop it: onceover cancel {task_id}{where}")
     terminal.say(f"Watch it: onceover watch {task_id}{where}")

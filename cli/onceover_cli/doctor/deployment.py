@@ -5,8 +5,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from ..connection import Api
-from ..errors import Refused, Unreachable
+from ..connection import ApiClient
+from ..errors import ServerRefused, Unreachable
 from ..shapes import Json
 from .failures import failures
 from .findings import Check, Level, fault, ok, skipped, warning
@@ -48,7 +48,7 @@ def as_deployed(check: Check) -> Check:
     return replace(check, level=Level.WARNING) if is_excused else check
 
 
-def examine(api: Api, env: str | None, now: datetime) -> Iterator[Check]:
+def examine(api: ApiClient, env: str | None, now: datetime) -> Iterator[Check]:
     """Check a deployment. `env` is the environment that it should be. With None it is the one that it reports."""
     status, blocking = _service(api)
     yield from blocking
@@ -65,7 +65,7 @@ def examine(api: Api, env: str | None, now: datetime) -> Iterator[Check]:
     yield from failures(api, served)
 
 
-def _service(api: Api) -> tuple[Json | None, list[Check]]:
+def _service(api: ApiClient) -> tuple[Json | None, list[Check]]:
     """Read the status. Without it no other check is possible."""
     where = api.where.url
     try:
@@ -73,7 +73,7 @@ def _service(api: Api) -> tuple[Json | None, list[Check]]:
     except Unreachable as error:
         fix = "make dev" if api.where.is_local else "npx wrangler deployments list, then make deploy"
         return None, [fault("reach", str(error), fix)]
-    except Refused as error:
+    except ServerRefused as error:
         if error.code == "bad_configuration":
             fix = "correct wrangler.toml (or `npx wrangler secret put NAME` for a secret), then make deploy"
             local = "correct .dev.vars or --var, then make dev"
@@ -91,7 +91,7 @@ def _service(api: Api) -> tuple[Json | None, list[Check]]:
     return status, [ok("reach", f"{where} answers"), ok("database", "the database answers, and has its tables")]
 
 
-def _database(api: Api, error: Refused) -> Check:
+def _database(api: ApiClient, error: ServerRefused) -> Check:
     detail = str(error.problem.get("detail", ""))
     if "no tables" in detail:
         fix = (
@@ -158,12 +158,12 @@ def _words(status: Json, meant: Face | None, found: tuple[bool, ...], room_fix: 
     return ok("async-status", said)
 
 
-def _dashboard(api: Api) -> Iterator[Check]:
+def _dashboard(api: ApiClient) -> Iterator[Check]:
     """Check that the dashboard is there. Tasks do not depend on it."""
     try:
         api.get("/")
         status = 0  # JSON, so it is no page
-    except Refused as error:
+    except ServerRefused as error:
         status = error.status
     except Unreachable:
         return  # another check reports what keeps requests from being answered
@@ -174,13 +174,13 @@ def _dashboard(api: Api) -> Iterator[Check]:
         yield warning("dashboard", f"there is no dashboard at {api.where.url}/", fix)
 
 
-def _access(api: Api) -> Iterator[Check]:
+def _access(api: ApiClient) -> Iterator[Check]:
     """Check whether the key is valid, and whether requests without a key are refused."""
     if api.where.key is not None and api.where.is_open:
         yield fault("transport", f"the key goes to {api.where.url} in the clear", "use the https URL")
     try:
         api.get("/api/tasks", {"limit": "1"})
-    except Refused as error:
+    except ServerRefused as error:
         yield _refusal(api, error)
     except Unreachable as error:
         yield fault("tasks", str(error), "npx wrangler tail")
@@ -192,7 +192,7 @@ def _access(api: Api) -> Iterator[Check]:
             yield ok("keys", "no key is needed on this machine" if api.where.key is None else "the key is good")
 
 
-def _refusal(api: Api, error: Refused) -> Check:
+def _refusal(api: ApiClient, error: ServerRefused) -> Check:
     """Say why tasks cannot be read."""
     make = "make key" if api.where.is_local else "make key ARGS=--remote"
     if error.code == "not_configured":
@@ -210,11 +210,11 @@ def _refusal(api: Api, error: Refused) -> Check:
     return fault("tasks", str(error), "npx wrangler tail")
 
 
-def _outlook(api: Api) -> Json:
+def _outlook(api: ApiClient) -> Json:
     """Read the operators' view, or the public view if that one is refused."""
     try:
         return api.get("/api/async-status", {"verbose": "1"})
-    except (Unreachable, Refused):
+    except (Unreachable, ServerRefused):
         return {}
 
 

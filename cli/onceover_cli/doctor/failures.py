@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from ..connection import Api
-from ..errors import Refused, Unreachable
+from ..connection import ApiClient
+from ..errors import ServerRefused, Unreachable
 from ..shapes import Json, many
 from .findings import Check, fault, ok, warning
 
@@ -28,7 +28,7 @@ class _Cut(Exception):
         self.before = before
 
 
-def failures(api: Api, now: datetime, clock: Callable[[], float] = time.monotonic) -> Iterator[Check]:
+def failures(api: ApiClient, now: datetime, clock: Callable[[], float] = time.monotonic) -> Iterator[Check]:
     """Check the tasks that failed in the last day, dead letters first."""
     codes: Counter[str] = Counter()
     cut: _Cut | None = None
@@ -37,7 +37,7 @@ def failures(api: Api, now: datetime, clock: Callable[[], float] = time.monotoni
             codes[str(task["error"]["code"])] += 1
     except _Cut as found:
         cut = found
-    except (Refused, Unreachable):
+    except (ServerRefused, Unreachable):
         return  # another check reports what keeps tasks from being read
     yield from _judged(codes, is_whole=cut is None)
     if cut is not None:
@@ -47,7 +47,7 @@ def failures(api: Api, now: datetime, clock: Callable[[], float] = time.monotoni
         )
 
 
-def _failed(api: Api, now: datetime, clock: Callable[[], float]) -> Iterator[Json]:
+def _failed(api: ApiClient, now: datetime, clock: Callable[[], float]) -> Iterator[Json]:
     """Yield the tasks that failed within the last day. Raises `_Cut`, and what the first page raises.
 
     An empty page need not be the last one: a page skips a limited number of tasks that have not failed.
@@ -59,7 +59,7 @@ def _failed(api: Api, now: datetime, clock: Callable[[], float]) -> Iterator[Jso
     while True:
         try:
             page = api.get("/api/tasks", query)
-        except (Refused, Unreachable) as error:
+        except (ServerRefused, Unreachable) as error:
             if is_first:
                 raise
             raise _Cut(str(error), before) from None

@@ -5,22 +5,22 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
-from ..connection import Api
-from ..errors import Refused, Unreachable
+from ..connection import ApiClient
+from ..errors import ServerRefused, Unreachable
 from .findings import Check, fault, ok, warning
 
 # Deadlines, retention and the life of keys are minutes at least, so a smaller difference does no harm.
 _APART_MOST: Final = timedelta(minutes=5)
 
 
-def model(api: Api, now: datetime) -> tuple[Iterable[Check], datetime]:
+def model(api: ApiClient, now: datetime) -> tuple[Iterable[Check], datetime]:
     """Check whether model calls would work. Also return the time by which to judge the server's times.
 
     It is `now`, unless the two clocks differ.
     """
     try:
         found = api.get("/api/ai-status")
-    except (Unreachable, Refused) as error:
+    except (Unreachable, ServerRefused) as error:
         return [fault("ai-status", str(error), "npx wrangler tail")], now
     said = f"{found['status']}: {found['provider']} {found['model']}, {found['detail']}"
     try:
@@ -31,7 +31,7 @@ def model(api: Api, now: datetime) -> tuple[Iterable[Check], datetime]:
     return [_status(api, found, said), *differing], served if differing else now
 
 
-def _status(api: Api, found: dict[str, str], said: str) -> Check:
+def _status(api: ApiClient, found: dict[str, str], said: str) -> Check:
     if found["status"] == "healthy":
         if found["provider"] == "demo" and not api.where.is_local:
             return warning(

@@ -3,8 +3,8 @@
 import time
 from collections.abc import Callable
 
-from ..connection import Api
-from ..errors import Refused, Unreachable
+from ..connection import ApiClient
+from ..errors import ServerRefused, Unreachable
 from ..shapes import many
 from ..submission import fresh_key
 from .findings import Check, fault, ok
@@ -17,7 +17,7 @@ _HELD_SECONDS = "10"
 CALLS_MOST = 3
 
 
-def trial(api: Api, clock: Callable[[], float] = time.monotonic) -> Check:
+def trial(api: ApiClient, clock: Callable[[], float] = time.monotonic) -> Check:
     """Do a task of one model call, and say how long it took."""
     began = clock()
     body = {
@@ -33,7 +33,7 @@ def trial(api: Api, clock: Callable[[], float] = time.monotonic) -> Check:
         while not task["terminal"] and clock() - began < _SECONDS_MOST + 30:
             task = api.get(path, {"wait": _HELD_SECONDS})
         api.ask("DELETE", path)
-    except (Unreachable, Refused) as error:
+    except (Unreachable, ServerRefused) as error:
         return fault("task", f"the trial could not be done: {error}", tail)
     took = f"{clock() - began:.1f} s"
     if task["status"] == "completed":

@@ -17,12 +17,12 @@ def _from_the_beginning(_request: object, _query: object) -> None:
 
 
 def _end_at_once(
-    place: core.Place | None,
+    place: core.EventPlace | None,
     state: core.State,
     ready: int,
     *,
     all_ready: bool,
-) -> Iterator[core.Event]:
+) -> Iterator[core.TaskEvent]:
     """Tell the end with the first look that finds it."""
     return core.events(place, state, ready, all_ready=True)
 

@@ -6,7 +6,7 @@ from typing import Any
 from simulator.campaign.ablations.circumstances import HELD_BRIEFLY, TIDY, waiting_long
 from simulator.campaign.ablations.definition import Ablation
 from src.core.errors import StoreUnavailable
-from src.core.storage import Storage
+from src.core.storage import StorageUse
 from src.processing.run import write_pacer
 from src.processing.run.storage_guard import StorageGuard
 from src.store import early_erasure as store
@@ -35,7 +35,7 @@ ABLATIONS = (
     Ablation(
         "room_before_calls",
         "where the database is nearly full, a call starts only once room was found for its output",
-        ((Storage, "is_tight", _never_tight),),
+        ((StorageUse, "is_tight", _never_tight),),
         FULL,
         partial(waiting_long, seconds=1_200),
         TIDY,

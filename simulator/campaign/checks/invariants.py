@@ -14,14 +14,14 @@ from simulator.campaign.checks.fullness import Fullness
 from simulator.campaign.checks.lateness import Lateness
 from simulator.campaign.checks.letting_go import LettingGo
 from simulator.campaign.checks.patience import Probes
-from simulator.campaign.checks.progress import Progress, worked_on
+from simulator.campaign.checks.progress import WriteBudget, worked_on
 from simulator.campaign.checks.recorded import OutputKey, Recorded
 from simulator.campaign.checks.tallied import Tallied
 from simulator.campaign.checks.tenant_limits import TenantLimits
 from simulator.campaign.subject.row_changes import COLUMNS, UNDER_CLAIM, InvariantBroken, Row, check_change
 from simulator.engine.fault_kinds import KINDS
 from simulator.platform.binding_port import Reply
-from simulator.platform.d1 import Statement
+from simulator.platform.d1 import PreparedStatement
 from simulator.platform.world import World
 from src.core.ids import TaskKey
 from src.inference.protocol import ModelCall
@@ -77,7 +77,7 @@ class Invariants:
         self.lateness = Lateness(world)
         self.tallied = Tallied(world)
         self.tenant_limits = TenantLimits(world.variables)
-        self.progress = Progress()
+        self.progress = WriteBudget()
         self.fullness = Fullness(world)
         self.probes = Probes(world, self.judged)
         self._tags_given = 0
@@ -93,7 +93,7 @@ class Invariants:
 
     # --- writes -----------------------------------------------------------------------------------------
 
-    def _executed(self, statements: Sequence[Statement]) -> list[dict[str, Any]]:
+    def _executed(self, statements: Sequence[PreparedStatement]) -> list[dict[str, Any]]:
         before = self._connection.total_changes
         now_ms = self.world.database.now_ms()
         self.promises.look_at_clock()
@@ -109,7 +109,7 @@ class Invariants:
         self.lateness.landed(statements)
         return results
 
-    def _check_fences(self, statements: Sequence[Statement], results: list[dict[str, Any]]) -> None:
+    def _check_fences(self, statements: Sequence[PreparedStatement], results: list[dict[str, Any]]) -> None:
         for statement, result in zip(statements, results, strict=True):
             if statement.sql not in self._under_claim or not result["meta"]["changes"]:
                 continue
@@ -121,12 +121,14 @@ class Invariants:
                 there = "nothing" if row is None else f"fence {row.fence}"
                 raise InvariantBroken(f"{task_key}: {name} of fence {fence:.0f} was written over {there}")
 
-    def _check_progress(self, statements: Sequence[Statement], results: list[dict[str, Any]]) -> None:
+    def _check_progress(self, statements: Sequence[PreparedStatement], results: list[dict[str, Any]]) -> None:
         """Count the call to D1 once for each task on which it worked."""
         for task_key, write in worked_on(statements, results).items():
             self.progress.wrote(task_key, self.world.loop.now(), write)
 
-    def _check_nudges(self, statements: Sequence[Statement], results: list[dict[str, Any]], now_ms: int) -> None:
+    def _check_nudges(
+        self, statements: Sequence[PreparedStatement], results: list[dict[str, Any]], now_ms: int
+    ) -> None:
         """Check that polls send off an unclaimed task at most once a minute, however many clients poll."""
         for statement, result in zip(statements, results, strict=True):
             if statement.sql != seen.NUDGE.sql or not result["meta"]["changes"]:
@@ -139,7 +141,7 @@ class Invariants:
                 raise InvariantBroken(f"{task_key}: sent off twice within {now_ms - before[-1]} ms")
             before.append(now_ms)
 
-    def _check_rows(self, statements: Sequence[Statement], now_ms: int) -> None:
+    def _check_rows(self, statements: Sequence[PreparedStatement], now_ms: int) -> None:
         found = self._connection.execute(f"SELECT {COLUMNS} FROM tasks").fetchall()  # noqa: S608 - constants
         if any(statement.sql in self._tell_failures for statement in statements):
             self._refused = {task_key for (task_key,) in self._connection.execute(_REFUSED)}
@@ -203,7 +205,7 @@ class Invariants:
         self.born[tag].append(row.task_key)
         self.tags[row.task_key] = tag
 
-    def _went(self, task_keys: Iterable[TaskKey], statements: Sequence[Statement], now_ms: int) -> None:
+    def _went(self, task_keys: Iterable[TaskKey], statements: Sequence[PreparedStatement], now_ms: int) -> None:
         asked = {statement.values[0] for statement in statements if statement.sql in self._erases}
         withdrawn = {statement.values[0] for statement in statements if statement.sql == self._withdraws}
         for task_key in withdrawn:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from simulator.campaign.subject.row_changes import InvariantBroken, Row
 from simulator.platform.binding_port import Reply
-from simulator.platform.d1 import Statement
+from simulator.platform.d1 import PreparedStatement
 from src.core.ids import TaskKey
 
 if TYPE_CHECKING:
@@ -23,21 +23,21 @@ class Lateness:
 
     def __init__(self, world: World) -> None:
         self._loop = world.loop
-        self._asked: dict[int, tuple[float, Sequence[Statement]]] = {}  # by identity, while the call exists
+        self._asked: dict[int, tuple[float, Sequence[PreparedStatement]]] = {}  # by identity, while the call exists
         self._claimed_at: dict[TaskKey, float] = {}
         self._put_back_at: dict[TaskKey, float] = {}
         self._serve = world.database.serve
         world.database.serve = self._served  # type: ignore[method-assign]
 
-    def _served(self, statements: Sequence[Statement], reply: Reply, latency: Callable[..., object]) -> None:
+    def _served(self, statements: Sequence[PreparedStatement], reply: Reply, latency: Callable[..., object]) -> None:
         self._asked[id(statements)] = (self._loop.now(), statements)
         self._serve(statements, reply, latency)
 
-    def landed(self, statements: Sequence[Statement]) -> None:
+    def landed(self, statements: Sequence[PreparedStatement]) -> None:
         """Forget a call: it does not land again."""
         self._asked.pop(id(statements), None)
 
-    def changed(self, was: Row, row: Row, now_ms: int, statements: Sequence[Statement]) -> None:
+    def changed(self, was: Row, row: Row, now_ms: int, statements: Sequence[PreparedStatement]) -> None:
         """Judge a change of a row by the call that made it. Raises InvariantBroken."""
         asked_at, _ = self._asked.get(id(statements), (math.inf, None))
         task_key, time = row.task_key, self._loop.now()

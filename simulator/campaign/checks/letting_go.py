@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from simulator.campaign.checks.disturbances import CRASHES, MODEL
 from simulator.campaign.subject.row_changes import InvariantBroken
 from simulator.engine.fault_kinds import MODEL_AWAY
-from simulator.engine.scope import SCOPE, Scope
+from simulator.engine.scope import SCOPE, InvocationScope
 from src.core.ids import TaskKey, task_key_of
 from src.core.task import Route
 
@@ -54,7 +54,7 @@ class LettingGo:
         self._told = told
         self._half_lease = float(world.variables.get("LEASE_SECONDS", "60")) / 2
         self._call_seconds = float(world.variables.get("AI_TIMEOUT_SECONDS", "120"))
-        self._runs: dict[tuple[Scope | None, TaskKey, int], _Run] = {}
+        self._runs: dict[tuple[InvocationScope | None, TaskKey, int], _Run] = {}
         app: Any = world.app  # the world accepts any app
         others = app.hears
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from simulator.campaign.subject.row_changes import UNDER_CLAIM, InvariantBroken, Row
-from simulator.platform.d1 import Statement
+from simulator.platform.d1 import PreparedStatement
 from src.core.ids import TaskKey
 from src.store.sql import work
 
@@ -21,7 +21,7 @@ WRITES_SPARE = 16  # claims and their ends, in a run with all faults
 _BY_WORKERS = (*UNDER_CLAIM, "CLAIM")
 
 
-def worked_on(statements: Sequence[Statement], results: Sequence[dict[str, Any]]) -> dict[TaskKey, str]:
+def worked_on(statements: Sequence[PreparedStatement], results: Sequence[dict[str, Any]]) -> dict[TaskKey, str]:
     """Return the tasks on which a worker wrote with one call to D1, each with what identifies the write.
 
     A claim is identified by its holder, and a write under it by fence and step. A twin is the same write once more: its
@@ -46,7 +46,7 @@ class _Account:
     known: dict[str, int] = field(default_factory=dict)  # how often each write has landed
 
 
-class Progress:
+class WriteBudget:
     """Counts the writes under each task's claims, as D1 calls, against its calls that ended and the time.
 
     Over any period there may be at most `WRITES_PER_CALL` a call, `WRITES_PER_MINUTE` a minute, and `spare_most`. Each

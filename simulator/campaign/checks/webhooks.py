@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from simulator.campaign.clients import tenants
 from simulator.campaign.clients.clients import Clients
 from simulator.campaign.subject.adapter import ClientRequest
-from simulator.campaign.subject.receivers import Message, Receivers
+from simulator.campaign.subject.receivers import ReceivedMessage, Receivers
 from simulator.campaign.subject.row_changes import InvariantBroken
 from simulator.platform.world import World
 from src.core import limits
@@ -73,7 +73,7 @@ class Webhooks:
         self._connection = world.database.connection
         self._ends: dict[tuple[TaskKey, int], _End] = {}
         self._there_until: dict[str, float] = {}  # endpoints by URL, and when they were last seen
-        self._last: dict[str, Message] = {}  # of each delivery, by id
+        self._last: dict[str, ReceivedMessage] = {}  # of each delivery, by id
         self._held: dict[tuple[str, int, str], tuple[int, int]] = {}  # fence and time of each delivery
         self._owed: set[tuple[str, int, str]] = set()  # deliveries that must be on record as long as their task is
         self._keys = [key for tenant in (LOCAL, *tenants.TENANTS) for key in self._install(tenant)]
@@ -155,7 +155,7 @@ class Webhooks:
 
     # --- each message -----------------------------------------------------------------------------------
 
-    def _arriving(self, message: Message) -> None:
+    def _arriving(self, message: ReceivedMessage) -> None:
         told = json.loads(message.body)
         ends = [end for end in self._ends.values() if self._is_of(message.id, end)]
         wanted = (ends[0].event, ends[0].told_id) if ends else ()

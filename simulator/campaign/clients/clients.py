@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 from simulator.campaign.clients import responses, tenants
-from simulator.campaign.clients.followers import FOLLOWED_SECONDS_MOST, Follower
+from simulator.campaign.clients.followers import FOLLOWED_SECONDS_MOST, StreamClient
 from simulator.campaign.clients.request_limit import STATUS_PATHS, is_refusal
 from simulator.campaign.clients.response_followers import ResponseFollower
 from simulator.campaign.clients.workload import TaskSpec
@@ -33,7 +33,7 @@ class Clients:
         self.responses: set[TaskKey] = set()  # those of them that came through `/v1`
         self.gave_up = False  # some client, at the limit of requests
         self.interfered = False  # some client, with a task's work
-        self.followers: list[Follower] = []
+        self.followers: list[StreamClient] = []
         self._world = world
         self._rng = rng
         self._new_tag = new_tag
@@ -73,7 +73,7 @@ class Clients:
             await self._submit(spec, lambda _count: other, attempts=2)
         if task_key is None:
             return
-        kinds = (ResponseFollower if spec.response else Follower, Follower)
+        kinds = (ResponseFollower if spec.response else StreamClient, StreamClient)
         following = [asyncio.ensure_future(self._follow(kind, task_key)) for kind in kinds[: spec.followed]]
         started = self._world.loop.now()
         for after, action in spec.actions:
@@ -83,7 +83,7 @@ class Clients:
             await self._see_it_end(task_key, spec.polled)
         await asyncio.gather(*following)
 
-    async def _follow(self, kind: type[Follower], task_key: TaskKey) -> None:
+    async def _follow(self, kind: type[StreamClient], task_key: TaskKey) -> None:
         """Follow a task by its events, for a while."""
         follower = kind(self._world, self.fetch, task_key)
         self.followers.append(follower)

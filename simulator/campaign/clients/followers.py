@@ -27,7 +27,7 @@ PAUSE_SECONDS = 1.0
 Fetch = Callable[[ClientRequest], Awaitable[Reply | None]]
 
 
-class Follower:
+class StreamClient:
     """One client of one task. `last` is the id of the last event that came; `outputs` are the chunks' outputs."""
 
     def __init__(self, world: World, fetch: Fetch, task_key: TaskKey) -> None:

@@ -7,7 +7,7 @@ together are the final text and the text that the API shows. The stream reports 
 import json
 
 from simulator.campaign.clients import responses, tenants
-from simulator.campaign.clients.followers import ENDED_SECONDS_MOST, Follower
+from simulator.campaign.clients.followers import ENDED_SECONDS_MOST, StreamClient
 from simulator.campaign.subject.adapter import ClientRequest
 from simulator.campaign.subject.row_changes import InvariantBroken
 from src.http.base.messages import Reply
@@ -17,7 +17,7 @@ _ENDS = ("response.completed", "response.incomplete", "response.failed")
 _WITH_TEXT = _ENDS[:2]
 
 
-class ResponseFollower(Follower):
+class ResponseFollower(StreamClient):
     """One client of one response. `text` is the text that it received."""
 
     text = ""

@@ -27,7 +27,7 @@ LATE_SECONDS = 600.0  # how long the last tasks may take
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
+class ArrivalRate:
     """So many tasks a second for `seconds`, of `chunks` chunks, on a database that takes `service_seconds` a call."""
 
     rate: float
@@ -45,7 +45,7 @@ class Figures:
     included.
     """
 
-    stream: Stream
+    stream: ArrivalRate
     tasks: int
     refused: int
     unfinished: int
@@ -55,7 +55,7 @@ class Figures:
     calls: float
 
 
-def play(stream: Stream, seed: int = 0) -> Figures:
+def play(stream: ArrivalRate, seed: int = 0) -> Figures:
     """Run one stream of tasks."""
     world = World(
         seed,
@@ -75,7 +75,7 @@ def play(stream: Stream, seed: int = 0) -> Figures:
     return world.run(Arrivals(world, stream).run)
 
 
-def carried(stream: Stream, seed: int, *, slower: float = 2.0, steps: int = 3) -> list[Figures]:
+def carried(stream: ArrivalRate, seed: int, *, slower: float = 2.0, steps: int = 3) -> list[Figures]:
     """Find the rate at which a task takes `slower` times as long as alone, or is refused.
 
     The rate doubles, from one that leaves the database idle, until it is too high. Then `steps` rates are tried, each
@@ -107,7 +107,7 @@ def is_worse(figures: Figures, alone: Figures, slower: float) -> bool:
 class Arrivals:
     """One stream in one world."""
 
-    def __init__(self, world: World, stream: Stream) -> None:
+    def __init__(self, world: World, stream: ArrivalRate) -> None:
         self._world = world
         self._stream = stream
         self._rng = Random(f"{stream.rate}/{stream.service_seconds}")

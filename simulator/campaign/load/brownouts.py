@@ -54,7 +54,7 @@ class BrownOut:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class BrownOutResult:
     """The result. `lost` are tasks that failed although they should complete, or the reverse.
 
     `calls` counts the calls of sound chunks, and `needed` how many of them the share makes necessary for their outputs.
@@ -121,7 +121,7 @@ def brown_outs(
                     yield BrownOut(share, 60 * seconds, route, part, apart(route))
 
 
-def play(brown_out: BrownOut, seed: int = 0) -> Outcome:
+def play(brown_out: BrownOut, seed: int = 0) -> BrownOutResult:
     """Run one experiment."""
     app = Onceover()
     app.watcher = Bystander()
@@ -143,7 +143,7 @@ def play(brown_out: BrownOut, seed: int = 0) -> Outcome:
         max_steps=80_000_000,
     )
     world.database.meter_reads = False
-    return world.run(Experiment(world, brown_out).run)
+    return world.run(BrownOutTrial(world, brown_out).run)
 
 
 def submission(number: int, *, poisoned: bool) -> ClientRequest:
@@ -153,7 +153,7 @@ def submission(number: int, *, poisoned: bool) -> ClientRequest:
     return ClientRequest("POST", "/api/tasks", lambda: {"input": text, "instructions": f"t{number}"})
 
 
-class Experiment:
+class BrownOutTrial:
     """One brown-out in one world."""
 
     def __init__(self, world: World, brown_out: BrownOut) -> None:
@@ -169,7 +169,7 @@ class Experiment:
         world.model.serve = self._served  # type: ignore[method-assign]
         world.model.is_poison = lambda call: call.user.startswith("p")
 
-    async def run(self, world: World) -> Outcome:
+    async def run(self, world: World) -> BrownOutResult:
         """Let tasks come for long enough, and record how they ended."""
         brown_out, loop, model = self._brown_out, world.loop, world.model
         world.start_cron(CRON_SECONDS)
@@ -247,7 +247,7 @@ class Experiment:
 
         self._serve(call, sender, ended)
 
-    def _outcome(self, ends_at: float, wide: float) -> Outcome:
+    def _outcome(self, ends_at: float, wide: float) -> BrownOutResult:
         lost, late = [], 0.0
         reasons: Counter[str] = Counter()
         for task, finished_ms, status, code in self._rows():
@@ -259,7 +259,7 @@ class Experiment:
             if poisoned and finished_ms is not None:
                 began = max(ends_at, BEGINS_AT_SECONDS + int(task[1:]) * self._brown_out.apart)
                 late = max(late, (finished_ms - self._world.now_ms()) / 1000 + self._world.loop.now() - began)
-        return Outcome(
+        return BrownOutResult(
             brown_out=self._brown_out,
             tasks=self._submitted,
             poisoned=len(self._poisoned),
@@ -272,7 +272,7 @@ class Experiment:
         )
 
 
-def written(outcomes: list[Outcome], path: Path) -> None:
+def written(outcomes: list[BrownOutResult], path: Path) -> None:
     """Write the figures as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps([outcome.facts() for outcome in outcomes], indent=2) + "\n", "utf-8")

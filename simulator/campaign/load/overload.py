@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from simulator.campaign.checks.progress import WRITES_PER_CALL, WRITES_PER_MINUTE, Progress, worked_on
+from simulator.campaign.checks.progress import WRITES_PER_CALL, WRITES_PER_MINUTE, WriteBudget, worked_on
 from simulator.campaign.runs.run import TEMPLATE
 from simulator.campaign.subject.adapter import Arrival, ClientRequest, Onceover
 from simulator.campaign.subject.row_changes import COLUMNS, Row
 from simulator.platform.choices import FREE, Deployment
-from simulator.platform.d1 import Statement
+from simulator.platform.d1 import PreparedStatement
 from simulator.platform.queues import QueueSettings
 from simulator.platform.shared_database import Sharing
 from simulator.platform.world import World
@@ -49,7 +49,7 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class LoadResult:
     """The result. `seconds` is until the last task had ended, infinite if one did not end within the limit.
 
     `batches` are all calls to D1 that were served, `writes` those that wrote under a claim, `calls` those that reached
@@ -75,7 +75,7 @@ class Outcome:
         seconds = min(self.seconds, self.load.limit_seconds)
         return WRITES_PER_CALL * self.calls + WRITES_PER_MINUTE * self.load.workers * seconds / 60
 
-    def faults(self, calm: "Outcome") -> list[str]:
+    def faults(self, calm: "LoadResult") -> list[str]:
         """Name what is wrong, compared with the same load without a stall."""
         wrong = []
         if self.completed < self.load.workers:
@@ -116,7 +116,7 @@ def loads(
             yield calm, [Load(count, milliseconds / 1000, stall, route, limit_seconds) for stall in stalls]
 
 
-def play(load: Load, seed: int = 0) -> Outcome:
+def play(load: Load, seed: int = 0) -> LoadResult:
     """Run one experiment."""
     world = World(
         seed,
@@ -135,7 +135,7 @@ def play(load: Load, seed: int = 0) -> Outcome:
         sharing=Sharing(0.0),
         max_steps=20_000_000,
     )
-    return world.run(Experiment(world, load).run)
+    return world.run(LoadTrial(world, load).run)
 
 
 def submission(tag: str, chunks: int) -> ClientRequest:
@@ -161,20 +161,20 @@ class Bystander:
         """Ignore it."""
 
 
-class Experiment:
+class LoadTrial:
     """One load in one world. It counts and judges nothing: with so many tasks, judging would take hours."""
 
     def __init__(self, world: World, load: Load) -> None:
         self._world = world
         self._load = load
         self._rows: dict[TaskKey, Row] = {}
-        self._progress = Progress(math.inf)
+        self._progress = WriteBudget(math.inf)
         self._execute = world.database.execute
         world.database.execute = self._executed  # type: ignore[method-assign]
         world.database.meter_reads = False
         world.app.watcher = Bystander()  # type: ignore[attr-defined]
 
-    async def run(self, world: World) -> Outcome:
+    async def run(self, world: World) -> LoadResult:
         """Submit all tasks while the database is quick, then start all workers."""
         load, line = self._load, world.database.line
         assert line is not None
@@ -190,7 +190,7 @@ class Experiment:
             if not self._left():
                 break
             await asyncio.sleep(LOOK_SECONDS)
-        return Outcome(
+        return LoadResult(
             load=load,
             completed=sum(row.status == "completed" for row in self._rows.values()),
             seconds=math.inf if self._left() else world.loop.now() - began,
@@ -204,7 +204,7 @@ class Experiment:
         """How many tasks have not ended."""
         return self._load.workers - sum(row.terminal for row in self._rows.values())
 
-    def _executed(self, statements: Sequence[Statement]) -> list[dict[str, Any]]:
+    def _executed(self, statements: Sequence[PreparedStatement]) -> list[dict[str, Any]]:
         results = self._execute(statements)
         for task_key in worked_on(statements, results):
             query = f"SELECT {COLUMNS} FROM tasks WHERE id = ?"  # noqa: S608 - constants
@@ -219,7 +219,7 @@ class Experiment:
         assert reply.status == 202, json.loads(reply.body)
 
 
-def written(outcomes: list[Outcome], path: Path) -> None:
+def written(outcomes: list[LoadResult], path: Path) -> None:
     """Write the figures as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps([outcome.facts() for outcome in outcomes], indent=2) + "\n", "utf-8")

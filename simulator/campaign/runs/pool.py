@@ -6,17 +6,17 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 
 from simulator.campaign.runs.run import run_seed
-from simulator.campaign.runs.tally import Tally
+from simulator.campaign.runs.tally import CampaignTally
 
 BLOCK = 50
 
 
 def run_block(
     first: int, count: int, profile: str | None, terms: bool = False, crowd: bool = False
-) -> tuple[Tally, float]:
+) -> tuple[CampaignTally, float]:
     """Run some seeds in a row. Returns their tally and their processor time in seconds."""
     started = time.process_time()
-    tally = Tally()
+    tally = CampaignTally()
     for seed in range(first, first + count):
         tally.count(run_seed(seed, profile=profile, terms=terms, crowd=crowd))
     return tally, time.process_time() - started
@@ -30,10 +30,10 @@ def run_seeds(
     profile: str | None = None,
     terms: bool = False,
     crowd: bool = False,
-    progress: Callable[[Tally, int], None] = lambda tally, done: None,
-) -> tuple[Tally, float]:
+    progress: Callable[[CampaignTally, int], None] = lambda tally, done: None,
+) -> tuple[CampaignTally, float]:
     """Run seeds. Returns the tally of all and the processor seconds. `progress` is called after each block."""
-    total, seconds = Tally(), 0.0
+    total, seconds = CampaignTally(), 0.0
     for tally, spent in _blocks(first, count, workers, (profile, terms, crowd)):
         total.merge(tally)
         seconds += spent
@@ -41,7 +41,9 @@ def run_seeds(
     return total, seconds
 
 
-def _blocks(first: int, count: int, workers: int, kind: tuple[str | None, bool, bool]) -> Iterator[tuple[Tally, float]]:
+def _blocks(
+    first: int, count: int, workers: int, kind: tuple[str | None, bool, bool]
+) -> Iterator[tuple[CampaignTally, float]]:
     jobs = [(start, min(BLOCK, first + count - start), *kind) for start in range(first, first + count, BLOCK)]
     if workers <= 1:
         for job in jobs:

@@ -23,7 +23,7 @@ type Kind = Literal["duplicate", "take_over", "cancel"]
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RaceResult:
     """The result of one schedule: the highest fence, the calls made, how the task ended."""
 
     fence: int
@@ -31,7 +31,7 @@ class Outcome:
     status: str
 
 
-def race(policy: Scripted, kind: Kind, chunks: int) -> Outcome:
+def race(policy: Scripted, kind: Kind, chunks: int) -> RaceResult:
     """Run one schedule of two workers. Raises InvariantBroken.
 
     `duplicate`: two deliveries at once. `take_over`: the first worker's lease ends and the second comes at the very
@@ -52,13 +52,13 @@ def race(policy: Scripted, kind: Kind, chunks: int) -> Outcome:
         )
         scenario = Scenario(world, Workload(tasks=(spec,)), Random("race"), crashes=True)
 
-        async def main(world: World) -> Outcome:
+        async def main(world: World) -> RaceResult:
             return await _two_workers(world, scenario, spec, kind, policy)
 
         return world.run(main)
 
 
-async def _two_workers(world: World, scenario: Scenario, spec: TaskSpec, kind: Kind, policy: Scripted) -> Outcome:
+async def _two_workers(world: World, scenario: Scenario, spec: TaskSpec, kind: Kind, policy: Scripted) -> RaceResult:
     await scenario.clients.play(spec)
     (task_key,) = scenario.clients.answered
     world.faults.stop()
@@ -84,10 +84,10 @@ async def _two_workers(world: World, scenario: Scenario, spec: TaskSpec, kind: K
     calls = scenario.invariants.reached[scenario.invariants.tags[task_key]]
     if kind == "duplicate" and (row.fence, calls) != (1, row.minimum):
         raise InvariantBroken(f"{calls} calls and fence {row.fence} under a duplicate delivery")
-    return Outcome(row.fence, calls, row.status)
+    return RaceResult(row.fence, calls, row.status)
 
 
-def all_races(kind: Kind, chunks: int, deviations_most: int) -> Iterator[Outcome]:
+def all_races(kind: Kind, chunks: int, deviations_most: int) -> Iterator[RaceResult]:
     """Run every schedule with at most so many deviations."""
     for _, outcome in explore(lambda policy: race(policy, kind, chunks), deviations_most=deviations_most):
         yield outcome

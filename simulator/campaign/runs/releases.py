@@ -20,7 +20,7 @@ from typing import Any
 from simulator.campaign.clients.workload import Workload
 from simulator.campaign.subject.patches import Patch
 from simulator.platform.binding_port import Port
-from simulator.platform.d1 import DatabaseServer, Statement
+from simulator.platform.d1 import DatabaseServer, PreparedStatement
 from simulator.platform.sqlite_database import Template, open_database
 
 _SHADOW = "__unknown"
@@ -145,7 +145,7 @@ def older_isolates(seed: int, share: float, newest: Added) -> list[Patch]:
         return []
     plain, resets = DatabaseServer._execute_one, newest.resets()
 
-    def execute_one(server: DatabaseServer, statement: Statement) -> dict[str, Any]:
+    def execute_one(server: DatabaseServer, statement: PreparedStatement) -> dict[str, Any]:
         port = statement._database._port
         assert isinstance(port, Port), "it has an isolate"
         if Random(f"{seed}/{port.isolate.name}").random() >= share:
@@ -153,7 +153,7 @@ def older_isolates(seed: int, share: float, newest: Added) -> list[Patch]:
         theirs = newest.renamed(statement.sql)
         if theirs == statement.sql:
             return plain(server, statement)
-        result = plain(server, Statement(statement._database, theirs, statement.values))
+        result = plain(server, PreparedStatement(statement._database, theirs, statement.values))
         for reset in resets if result["meta"]["changes"] else ():
             server.connection.execute(reset)
         return result | {"columns": [name.removesuffix(_SHADOW) for name in result["columns"]]}

@@ -18,7 +18,7 @@ from simulator.campaign.subject.adapter import ClientRequest, Onceover, Watcher
 from simulator.campaign.subject.patches import patched
 from simulator.campaign.subject.row_changes import UNDER_CLAIM, InvariantBroken
 from simulator.platform.choices import Deployment
-from simulator.platform.d1 import Statement
+from simulator.platform.d1 import PreparedStatement
 from simulator.platform.queues import QueueSettings
 from simulator.platform.world import ClientError, World
 from src.core.ids import TaskKey
@@ -79,7 +79,7 @@ class Writers:
             taken.backup(self._world.database.connection)
         taken.close()
 
-    def _executed(self, statements: Sequence[Statement]) -> list[dict[str, Any]]:
+    def _executed(self, statements: Sequence[PreparedStatement]) -> list[dict[str, Any]]:
         results = self._execute(statements)
         for statement, result in zip(statements, results, strict=True):
             if statement.sql == work.CLAIM.sql and result["results"]:

@@ -26,7 +26,7 @@ RULE_OF_THREE = 3  # 0 failures of N: at most 3/N, at 95 % (Hanley and Lippman-H
 
 
 @dataclass(slots=True)
-class Tally(Totals):
+class CampaignTally(Totals):
     """The results of some runs together. `failures` are (seed, what broke)."""
 
     schedules: int = 0
@@ -41,7 +41,7 @@ class Tally(Totals):
         if result.failure is not None:
             self.failures.append((result.seed, result.failure))
 
-    def merge(self, other: "Tally") -> None:
+    def merge(self, other: "CampaignTally") -> None:
         """Add the runs of another tally."""
         self.add(other)
         self.schedules += other.schedules

@@ -11,16 +11,16 @@ from simulator.campaign.subject.receivers import Receivers, SimulatedCourier
 from simulator.engine.scope import SCOPE
 from simulator.platform.app import Env, ScheduledController, WorkerContext
 from simulator.platform.binding_port import Pending
-from simulator.platform.d1 import Database, Statement
+from simulator.platform.d1 import D1Binding, PreparedStatement
 from simulator.platform.isolate import Invocation
 from simulator.platform.object_instance import ObjectContext
-from simulator.platform.queues import Batch
-from simulator.platform.sdk import JsRequest, Request
+from simulator.platform.queues import DeliveredBatch
+from simulator.platform.sdk import JsRequest, SdkRequest
 from simulator.platform.streams import IdentityTransformStream
 from src import entry
 from src.core import limits
 from src.core.ids import TaskKey
-from src.http.base.isolate import Isolate
+from src.http.base.isolate import RequestMemory
 from src.http.base.messages import Reply
 from src.inference.protocol import HttpClient
 from src.inference.wire import Wire
@@ -112,10 +112,10 @@ class Arrival:
         assert isinstance(invocation, Invocation)
         return invocation.calls
 
-    def request(self) -> Request:
+    def request(self) -> SdkRequest:
         """The request that the Worker receives."""
         pieces = None if self._make_body is None else self._pieces(self._make_body)
-        return Request(JsRequest(self.method, self.url, self.headers, pieces))
+        return SdkRequest(JsRequest(self.method, self.url, self.headers, pieces))
 
     def _pieces(self, make_body: Callable[[], dict[str, Any]]) -> Iterator[bytes]:
         raw = json.dumps(make_body()).encode()
@@ -161,14 +161,14 @@ class WatchedRateLimiter:
         return outcome
 
 
-class WatchedDatabase(Database):
+class WatchedDatabase(D1Binding):
     """The binding `DB`, for one request."""
 
-    def __init__(self, database: Database, arrival: Arrival) -> None:
+    def __init__(self, database: D1Binding, arrival: Arrival) -> None:
         super().__init__(database._server, database._port)
         self._sent = arrival.sent
 
-    def send(self, label: str, statements: list[Statement], shape: Callable[[Any], Any]) -> Pending:
+    def send(self, label: str, statements: list[PreparedStatement], shape: Callable[[Any], Any]) -> Pending:
         """Send statements as one call."""
         self._sent.append([statement.sql for statement in statements])
         return super().send(label, statements, shape)
@@ -232,7 +232,7 @@ class Onceover:
 
     def surroundings(self, env: Env) -> Surroundings:
         """What one isolate provides to the Worker's code in it."""
-        return Surroundings(runtime=SimulatedRuntime(env, self), memory=Isolate(), provider=env.platform.provider)
+        return Surroundings(runtime=SimulatedRuntime(env, self), memory=RequestMemory(), provider=env.platform.provider)
 
 
 class WorkerIsolate:
@@ -257,7 +257,7 @@ class WorkerIsolate:
         watcher.answered(arrival, reply)
         return reply
 
-    async def queue(self, batch: Batch, ctx: WorkerContext) -> None:
+    async def queue(self, batch: DeliveredBatch, ctx: WorkerContext) -> None:
         """Handle the messages of one batch."""
         await self._worker(_with_watched_lanes(self._env, self._app), ctx).queue(batch)
 

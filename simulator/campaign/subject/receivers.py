@@ -17,7 +17,7 @@ PATIENCE_SECONDS = 15.0  # of any sender
 
 
 @dataclass(slots=True)
-class Message:
+class ReceivedMessage:
     """A message that reached a receiver: its time, id and URL, its subject, and whether it was accepted.
 
     `until` is when its sender had the answer, or had given up.
@@ -37,8 +37,8 @@ class Receivers:
     def __init__(self, world: "World") -> None:
         self._world = world
         self._gone: set[str] = set()
-        self.messages: list[Message] = []
-        self.arriving: Callable[[Message], None] = lambda _message: None
+        self.messages: list[ReceivedMessage] = []
+        self.arriving: Callable[[ReceivedMessage], None] = lambda _message: None
 
     def serve(self, url: str, message_id: str, body: str, sender: str, reply: Reply) -> None:
         """Take one message in and answer it after a while. The value is a status and its headers."""
@@ -51,7 +51,7 @@ class Receivers:
         if status is None and error is None:
             seconds, error = 4 * PATIENCE_SECONDS, HttpTimeout("nobody waits for this")
         now = loop.now()
-        message = Message(now, message_id, url, body, taken, now + min(seconds, PATIENCE_SECONDS))
+        message = ReceivedMessage(now, message_id, url, body, taken, now + min(seconds, PATIENCE_SECONDS))
         faults.record("receiver", str(status or error), message_id)
         self.arriving(message)
         self.messages.append(message)

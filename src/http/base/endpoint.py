@@ -11,15 +11,15 @@ from ...core.keys import Scope
 from .acting import TENANT, Reach
 from .exchange import Exchange
 from .messages import Reply
-from .problems import Kind
+from .problems import ProblemKind
 
 
 class Access(Enum):
     """Who may make a call that needs no scope."""
 
     PUBLIC = "anyone"
-    ANY_KEY = "whoever has a valid key"
-    OPERATOR = "whoever has a key of the operator's tenant with the scope `admin`"
+    ANY_KEY = "any valid key"
+    OPERATOR = "a key of the operator's tenant with the scope `admin`"
 
 
 Handler = Callable[[Exchange], Awaitable[Reply]]
@@ -101,7 +101,7 @@ class Endpoint(NamedTuple):
     access: Scope | Access
     reach: Reach
     answers: tuple[Answer, ...]
-    problems: tuple[Kind, ...]
+    problems: tuple[ProblemKind, ...]
     parameters: tuple[Parameter, ...] = ()
     body: type[BaseModel] | None = None
     body_optional: bool = False

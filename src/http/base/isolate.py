@@ -5,7 +5,7 @@ from .checks import DatabaseCheck, ModelCheck
 from .known_keys import KeyCache, Lookups, RefusedTexts
 
 
-class Isolate(Memory):
+class RequestMemory(Memory):
     """The memory of an isolate that answers requests, too."""
 
     def __init__(self) -> None:

@@ -57,7 +57,7 @@ QUOTA_DETAIL = (
 )
 
 
-class Kind(NamedTuple):
+class ProblemKind(NamedTuple):
     """One kind of problem. `code` is stable, `title` is always the same, and `headers` are those of its answers."""
 
     code: ProblemCode
@@ -66,42 +66,46 @@ class Kind(NamedTuple):
     headers: tuple[str, ...] = ()
 
 
-BAD_IDEMPOTENCY_KEY = Kind(ProblemCode.BAD_IDEMPOTENCY_KEY, 400, "The Idempotency-Key is not one")
-MALFORMED_BODY = Kind(ProblemCode.MALFORMED_BODY, 400, "The body is not a JSON object")
-UNSUPPORTED_PARAMETER = Kind(ProblemCode.UNSUPPORTED_PARAMETER, 400, "A parameter is not supported here")
-UNAUTHENTICATED = Kind(ProblemCode.UNAUTHENTICATED, 401, "The request carries no valid key", ("WWW-Authenticate",))
-FORBIDDEN = Kind(ProblemCode.FORBIDDEN, 403, "The key may not do this", ("WWW-Authenticate",))
-NOT_FOUND = Kind(ProblemCode.NOT_FOUND, 404, "There is nothing here")
-METHOD_NOT_ALLOWED = Kind(ProblemCode.METHOD_NOT_ALLOWED, 405, "The path does not take this method")
-ALREADY_TERMINAL = Kind(ProblemCode.ALREADY_TERMINAL, 409, "The task has ended")
-BUDGET_SPENT = Kind(ProblemCode.BUDGET_EXHAUSTED, 409, "The task has used up its budget of model calls")
-NOT_RETRYABLE = Kind(ProblemCode.NOT_RETRYABLE, 409, "The task is neither failed nor cancelled")
-ENDPOINT_GONE = Kind(ProblemCode.ENDPOINT_GONE, 409, "The webhook endpoint is deleted or disabled")
-ENDPOINT_LIMIT = Kind(ProblemCode.ENDPOINT_LIMIT, 409, "The tenant has as many webhook endpoints as it may")
-KEY_LIMIT = Kind(ProblemCode.KEY_LIMIT, 409, "The tenant has as many keys as it may")
-TOO_LARGE = Kind(ProblemCode.TOO_LARGE, 413, "The request is too large")
-UNSUPPORTED_MEDIA_TYPE = Kind(
+BAD_IDEMPOTENCY_KEY = ProblemKind(ProblemCode.BAD_IDEMPOTENCY_KEY, 400, "The Idempotency-Key is not one")
+MALFORMED_BODY = ProblemKind(ProblemCode.MALFORMED_BODY, 400, "The body is not a JSON object")
+UNSUPPORTED_PARAMETER = ProblemKind(ProblemCode.UNSUPPORTED_PARAMETER, 400, "A parameter is not supported here")
+UNAUTHENTICATED = ProblemKind(
+    ProblemCode.UNAUTHENTICATED, 401, "The request carries no valid key", ("WWW-Authenticate",)
+)
+FORBIDDEN = ProblemKind(ProblemCode.FORBIDDEN, 403, "The key may not do this", ("WWW-Authenticate",))
+NOT_FOUND = ProblemKind(ProblemCode.NOT_FOUND, 404, "There is nothing here")
+METHOD_NOT_ALLOWED = ProblemKind(ProblemCode.METHOD_NOT_ALLOWED, 405, "The path does not take this method")
+ALREADY_TERMINAL = ProblemKind(ProblemCode.ALREADY_TERMINAL, 409, "The task has ended")
+BUDGET_SPENT = ProblemKind(ProblemCode.BUDGET_EXHAUSTED, 409, "The task has used up its budget of model calls")
+NOT_RETRYABLE = ProblemKind(ProblemCode.NOT_RETRYABLE, 409, "The task is neither failed nor cancelled")
+ENDPOINT_GONE = ProblemKind(ProblemCode.ENDPOINT_GONE, 409, "The webhook endpoint is deleted or disabled")
+ENDPOINT_LIMIT = ProblemKind(ProblemCode.ENDPOINT_LIMIT, 409, "The tenant has as many webhook endpoints as it may")
+KEY_LIMIT = ProblemKind(ProblemCode.KEY_LIMIT, 409, "The tenant has as many keys as it may")
+TOO_LARGE = ProblemKind(ProblemCode.TOO_LARGE, 413, "The request is too large")
+UNSUPPORTED_MEDIA_TYPE = ProblemKind(
     ProblemCode.UNSUPPORTED_MEDIA_TYPE, 415, "The body is not of a media type that is taken here"
 )
-IDEMPOTENCY_MISMATCH = Kind(ProblemCode.IDEMPOTENCY_MISMATCH, 422, "The Idempotency-Key stands for another request")
-INVALID_FIELDS = Kind(ProblemCode.INVALID_FIELDS, 422, "Some fields have values that they cannot take")
-LIMIT_REACHED = Kind(ProblemCode.LIMIT_REACHED, 429, "The tenant has reached one of its limits", _AGAIN)
-TOO_SOON = Kind(ProblemCode.TOO_SOON, 429, "This was done a moment ago", _AGAIN)
-INTERNAL = Kind(ProblemCode.INTERNAL, 500, "Something went wrong in the service")
-BAD_CONFIGURATION = Kind(ProblemCode.BAD_CONFIGURATION, 500, "The deployment is configured wrongly")
-NOT_CONFIGURED = Kind(ProblemCode.NOT_CONFIGURED, 503, "The deployment has no keys yet")
-NO_WEBHOOK_KEY = Kind(ProblemCode.NO_WEBHOOK_KEY, 503, "The deployment has no key for webhooks", _AGAIN)
-OVERLOADED = Kind(ProblemCode.OVERLOADED, 503, "The service has more to do than it can do now", _AGAIN)
-DATABASE_UNAVAILABLE = Kind(ProblemCode.DATABASE_UNAVAILABLE, 503, "The database is out of reach", _AGAIN)
-DATABASE_QUOTA_EXHAUSTED = Kind(
+IDEMPOTENCY_MISMATCH = ProblemKind(
+    ProblemCode.IDEMPOTENCY_MISMATCH, 422, "The Idempotency-Key stands for another request"
+)
+INVALID_FIELDS = ProblemKind(ProblemCode.INVALID_FIELDS, 422, "Some fields have values that they cannot take")
+LIMIT_REACHED = ProblemKind(ProblemCode.LIMIT_REACHED, 429, "The tenant has reached one of its limits", _AGAIN)
+TOO_SOON = ProblemKind(ProblemCode.TOO_SOON, 429, "This was done a moment ago", _AGAIN)
+INTERNAL = ProblemKind(ProblemCode.INTERNAL, 500, "Something went wrong in the service")
+BAD_CONFIGURATION = ProblemKind(ProblemCode.BAD_CONFIGURATION, 500, "The deployment is configured wrongly")
+NOT_CONFIGURED = ProblemKind(ProblemCode.NOT_CONFIGURED, 503, "The deployment has no keys yet")
+NO_WEBHOOK_KEY = ProblemKind(ProblemCode.NO_WEBHOOK_KEY, 503, "The deployment has no key for webhooks", _AGAIN)
+OVERLOADED = ProblemKind(ProblemCode.OVERLOADED, 503, "The service has more to do than it can do now", _AGAIN)
+DATABASE_UNAVAILABLE = ProblemKind(ProblemCode.DATABASE_UNAVAILABLE, 503, "The database is out of reach", _AGAIN)
+DATABASE_QUOTA_EXHAUSTED = ProblemKind(
     ProblemCode.DATABASE_QUOTA_EXHAUSTED, 503, "The database's allowance for today is used up", _AGAIN
 )
-DATABASE_ERROR = Kind(ProblemCode.DATABASE_ERROR, 503, "The database refused the operation", _AGAIN)
-UNREACHED = Kind(ProblemCode.ENDPOINT_UNREACHED, 502, "The webhook endpoint gave no answer")
-STORAGE_FULL = Kind(ProblemCode.STORAGE_FULL, 507, "The database has no room", _AGAIN)
-SCHEMA_MISSING = Kind(ProblemCode.SCHEMA_MISSING, 503, "The database has no tables yet", _AGAIN)
+DATABASE_ERROR = ProblemKind(ProblemCode.DATABASE_ERROR, 503, "The database refused the operation", _AGAIN)
+UNREACHED = ProblemKind(ProblemCode.ENDPOINT_UNREACHED, 502, "The webhook endpoint gave no answer")
+STORAGE_FULL = ProblemKind(ProblemCode.STORAGE_FULL, 507, "The database has no room", _AGAIN)
+SCHEMA_MISSING = ProblemKind(ProblemCode.SCHEMA_MISSING, 503, "The database has no tables yet", _AGAIN)
 
-KINDS: Final = tuple(value for value in list(globals().values()) if isinstance(value, Kind))
+KINDS: Final = tuple(value for value in list(globals().values()) if isinstance(value, ProblemKind))
 
 KEY_KINDS = (UNAUTHENTICATED, NOT_CONFIGURED, OVERLOADED)
 DATABASE_KINDS = (DATABASE_UNAVAILABLE, DATABASE_QUOTA_EXHAUSTED, DATABASE_ERROR, SCHEMA_MISSING, STORAGE_FULL)
@@ -148,7 +152,7 @@ class Refusal(Exception):
 
     def __init__(
         self,
-        kind: Kind,
+        kind: ProblemKind,
         detail: str,
         errors: Iterable[FieldError] = (),
         headers: Mapping[str, str] | None = None,
@@ -183,7 +187,7 @@ def named(name: str) -> str:
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in bounded)
 
 
-def field_refusal(errors: Iterable[FieldError], kind: Kind = INVALID_FIELDS) -> Refusal:
+def field_refusal(errors: Iterable[FieldError], kind: ProblemKind = INVALID_FIELDS) -> Refusal:
     """Make the refusal of a request with wrong fields. The detail names them, or the first of many."""
     first = tuple(errors)[:_ERRORS_MOST]
     assert first

@@ -16,7 +16,7 @@ from ...core.states import Status
 from ...store.records.pages import Span, span
 from .acting import TENANT
 from .messages import Query
-from .problems import INVALID_FIELDS, FieldError, Kind, Refusal, field_refusal, named
+from .problems import INVALID_FIELDS, FieldError, ProblemKind, Refusal, field_refusal, named
 
 INCLUDABLE = frozenset({"chunks", "input"})
 
@@ -34,7 +34,7 @@ CURSOR_PATTERN = "[A-Za-z0-9_-]{8}[c-f][A-Za-z0-9_-][CGKOSWaeimquy26-][A-Za-z0-9
 _CURSOR = re.compile(CURSOR_PATTERN)
 
 
-def parse(text: str, known: Collection[str], unknown: Kind = INVALID_FIELDS) -> Query:
+def parse(text: str, known: Collection[str], unknown: ProblemKind = INVALID_FIELDS) -> Query:
     """Parse a query string. Raises Refusal of kind `unknown` that names each unknown or repeated parameter."""
     found: dict[str, str] = {}
     errors = []

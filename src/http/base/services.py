@@ -17,7 +17,7 @@ from ...processing.submission import Submission
 from ...processing.sweep.on_request import SweepOnRequest
 from ...store.keys import KeyStore
 from ...store.tasks import TaskStore
-from .isolate import Isolate
+from .isolate import RequestMemory
 
 if TYPE_CHECKING:
     from ...store.webhooks import WebhookStore
@@ -69,7 +69,7 @@ class Api:
     keys: KeyStore
     webhooks: "Callable[[], WebhookStore]"
     deliverer: Deliverer
-    isolate: Isolate
+    isolate: RequestMemory
     submission: Submission
     dispatcher: Dispatcher
     rescue: Rescue

@@ -15,7 +15,7 @@ from ...core.tallies import BOUNDS_MS, Sums, added
 from ...core.task import Route
 from ...core.version import MIGRATION, VERSION
 from ...processing.sweep.folding import Folding
-from ...store.tallies import Standing, TallyStore
+from ...store.tallies import Scrape, TallyStore
 from ..base.exchange import Exchange
 from ..base.messages import Reply
 from ..base.services import Api
@@ -28,7 +28,7 @@ _AT_WORK = (Status.PENDING, Status.PROCESSING)
 # Counters by route: name, the sum, and its meaning.
 _BY_ROUTE = (
     ("model_calls", "calls", "Calls on the bills of tasks that have ended, failed ones and those in doubt included."),
-    ("model_calls_in_doubt", "in_doubt", "Those of them whose outcome nobody knows: whoever made them died."),
+    ("model_calls_in_doubt", "in_doubt", "Model calls of these with an unknown outcome: their worker died."),
     ("model_calls_fruitless", "fruitless", "Those of them that gave no output: failed, rate-limited, in doubt."),
     ("outputs_truncated", "truncated", "Outputs that the model or its provider cut off."),
     ("input_tokens", "input_tokens", "Tokens that models read, as they said."),
@@ -49,7 +49,7 @@ async def read_metrics(exchange: Exchange) -> Reply:
     return Reply(200, write(families), {"Content-Type": TEXT})
 
 
-def _families(api: Api, standing: Standing, most: int, rows: tuple[int, int]) -> list[Family]:
+def _families(api: Api, standing: Scrape, most: int, rows: tuple[int, int]) -> list[Family]:
     return [
         *_tasks(standing, most),
         *_sums(standing.totals),
@@ -66,7 +66,7 @@ def _families(api: Api, standing: Standing, most: int, rows: tuple[int, int]) ->
     ]
 
 
-def _tasks(standing: Standing, most: int) -> list[Family]:
+def _tasks(standing: Scrape, most: int) -> list[Family]:
     going = Counter({(status, route): 0 for status in _AT_WORK for route in Route})
     for group in standing.at_work:
         going[group.status, group.route] += group.tasks
@@ -126,13 +126,13 @@ def _sums(totals: Mapping[tuple[Status, Route], Sums]) -> list[Family]:
         Family(
             "onceover_task_wait_seconds",
             "histogram",
-            "From the submission to the first start, of ended tasks that nobody had put back.",
+            "From the submission to the first start, of ended tasks that were never retried.",
             lasting("waited"),
         ),
         Family(
             "onceover_task_duration_seconds",
             "histogram",
-            "From the submission to the end, of ended tasks that nobody had put back.",
+            "From the submission to the end, of ended tasks that were never retried.",
             lasting("took"),
         ),
     ]
@@ -146,7 +146,7 @@ def _storage(api: Api) -> list[Family]:
     ]
 
 
-def _quota(settings: Settings, standing: Standing) -> list[Family]:
+def _quota(settings: Settings, standing: Scrape) -> list[Family]:
     """What tenants use of their limits. A limit that is not set shows only what is free to know."""
     going: Counter[str] = Counter()
     for group in standing.at_work:
@@ -181,7 +181,7 @@ def _quota(settings: Settings, standing: Standing) -> list[Family]:
     ]
 
 
-def _service(api: Api, standing: Standing, rows: tuple[int, int]) -> list[Family]:
+def _service(api: Api, standing: Scrape, rows: tuple[int, int]) -> list[Family]:
     read, written = rows
     return [
         Family(

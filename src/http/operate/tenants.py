@@ -8,7 +8,7 @@ from ...core.codes import TaskCode
 from ...core.keys import Scope
 from ...core.states import Status
 from ...core.tenants import TENANT_TASKS_MOST
-from ...store.tenants import Ended, TenantStore
+from ...store.tenants import EndedTasks, TenantStore
 from ..base import queries
 from ..base.acting import EVERYONE, Reach
 from ..base.endpoint import HOURS, Answer, Endpoint, Parameter
@@ -73,7 +73,7 @@ async def read_tenants(exchange: Exchange) -> Reply:
     return json_reply(200, TenantListView(hours=hours, tenants=shown, nextCursor=across.cursor(behind)))
 
 
-def _view(tenant: str, ended: Sequence[Ended]) -> TenantView:
+def _view(tenant: str, ended: Sequence[EndedTasks]) -> TenantView:
     by_status: Counter[Status] = Counter()
     failures: Counter[str] = Counter()
     for one in ended:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from ...core.codes import ProblemCode
 from ...store.admission import Limit
 from ..base.messages import Reply, json_reply
-from ..base.problems import INVALID_FIELDS, PROBLEM_TYPE, Kind, ProblemView
+from ..base.problems import INVALID_FIELDS, PROBLEM_TYPE, ProblemKind, ProblemView
 from ..base.views import shown
 
 # A bad value is 400 here, as at OpenAI. The native API answers 422.
@@ -65,7 +65,7 @@ def status_of(code: ProblemCode, status: int) -> int:
     return BAD_VALUE_STATUS if code == INVALID_FIELDS.code else status
 
 
-def headers_of(kind: Kind) -> tuple[str, ...]:
+def headers_of(kind: ProblemKind) -> tuple[str, ...]:
     """Give the headers that a problem of this kind may have below `/v1`."""
     status = status_of(kind.code, kind.status)
     return (

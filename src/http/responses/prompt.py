@@ -4,7 +4,15 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ...core.task import CONCAT_SEPARATOR
-from ..base.problems import INVALID_FIELDS, UNSUPPORTED_PARAMETER, FieldError, Kind, Refusal, field_refusal, named
+from ..base.problems import (
+    INVALID_FIELDS,
+    UNSUPPORTED_PARAMETER,
+    FieldError,
+    ProblemKind,
+    Refusal,
+    field_refusal,
+    named,
+)
 
 _ROLES = {"user": "user", "system": "system", "developer": "system"}
 
@@ -77,5 +85,5 @@ def _only(item: Mapping[str, object], known: set[str], path: str) -> None:
             raise _refusal(f"{path}.{named(name)}", "is not supported here", UNSUPPORTED_PARAMETER)
 
 
-def _refusal(field: str, message: str, kind: Kind = INVALID_FIELDS) -> Refusal:
+def _refusal(field: str, message: str, kind: ProblemKind = INVALID_FIELDS) -> Refusal:
     return field_refusal([FieldError(field, message)], kind)

@@ -12,7 +12,14 @@ from dataclasses import dataclass, replace
 from ...core import limits
 from ...core.events import State
 from ...core.marks import Pulse
-from ...core.response_events import BEFORE_TEXT, FIRST_DELTA, Kind, ResponseEvent, Standing, response_events
+from ...core.response_events import (
+    BEFORE_TEXT,
+    FIRST_DELTA,
+    ResponseEvent,
+    ResponseEventKind,
+    ResponseProgress,
+    response_events,
+)
 from ...core.states import Status
 from ...core.task import CONCAT_SEPARATOR, Reduce, Task, Usage, minimum_calls
 from ...store.events import Look
@@ -98,11 +105,11 @@ async def new_stream(exchange: Exchange, task: Task) -> Reply:
     return Reply(200, headers=sse.HEADERS, parts=_parts(exchange, task, follower, 0))
 
 
-def _standing(look: Look, ready: int, *, merged: bool) -> Standing:
+def _standing(look: Look, ready: int, *, merged: bool) -> ResponseProgress:
     """Say which events exist. `ready` pieces of the text are known."""
     if merged:
         ready = 1 if look.state.status is Status.COMPLETED else 0
-    return Standing(look.state.status, look.state.started, ready, merged or look.all_read)
+    return ResponseProgress(look.state.status, look.state.started, ready, merged or look.all_read)
 
 
 async def _parts(exchange: Exchange, task: Task, follower: Follower, first: int) -> AsyncGenerator[str]:
@@ -219,33 +226,33 @@ class Writer:
         async for part in joined_outputs(self.api.store, self.task, self.large):
             yield part
 
-    def _data(self, kind: Kind, delta: str | None) -> tuple[str, dict[str, object]]:
+    def _data(self, kind: ResponseEventKind, delta: str | None) -> tuple[str, dict[str, object]]:
         """Return an event's name and its data."""
         at = {"output_index": 0}
         of_part: dict[str, object] = {"item_id": message_id(self.task.id), **at, "content_index": 0}
         held: dict[str, object]
         match kind:
-            case Kind.CREATED | Kind.QUEUED | Kind.IN_PROGRESS:
-                status = Status.PROCESSING if kind is Kind.IN_PROGRESS else Status.PENDING
+            case ResponseEventKind.CREATED | ResponseEventKind.QUEUED | ResponseEventKind.IN_PROGRESS:
+                status = Status.PROCESSING if kind is ResponseEventKind.IN_PROGRESS else Status.PENDING
                 held = {"response": response_view(_at_first(self.task, status), self.api)}
-            case Kind.ITEM_ADDED:
+            case ResponseEventKind.ITEM_ADDED:
                 begun = {"type": "message", "status": "in_progress", "role": "assistant", "content": []}
                 held = {**at, "item": {"id": message_id(self.task.id), **begun}}
-            case Kind.PART_ADDED:
+            case ResponseEventKind.PART_ADDED:
                 held = {**of_part, "part": _part("")}
-            case Kind.DELTA:
+            case ResponseEventKind.DELTA:
                 held = {**of_part, "delta": _HERE if delta is None else delta, "logprobs": []}
-            case Kind.TEXT_DONE:
+            case ResponseEventKind.TEXT_DONE:
                 held = {**of_part, "text": _HERE, "logprobs": []}
-            case Kind.PART_DONE:
+            case ResponseEventKind.PART_DONE:
                 held = {**of_part, "part": _part(_HERE)}
-            case Kind.ITEM_DONE:
+            case ResponseEventKind.ITEM_DONE:
                 held = {**at, "item": _with_text(output_view(self.task))[0]}
-            case Kind.END:
+            case ResponseEventKind.END:
                 view = response_view(self.task, self.api)
                 held = {"response": {**view, "output": _with_text(view["output"])}}
         # A cancelled response ends like a failed one: OpenAI has no event for it.
-        name = _ENDS.get(status_of(self.task), "response.failed") if kind is Kind.END else kind.value
+        name = _ENDS.get(status_of(self.task), "response.failed") if kind is ResponseEventKind.END else kind.value
         return name, held
 
 

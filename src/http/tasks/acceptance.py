@@ -9,7 +9,7 @@ from ...core import limits
 from ...core.task import Task
 from ...core.text.chunks import TooManyChunks
 from ...processing.submission import BudgetTooSmall, Submitted, TaskRequest, TooMuchRepeated
-from ...store.admission import Mismatched, Refused
+from ...store.admission import LimitReached, Mismatched
 from ..base.bodies import read_object
 from ..base.exchange import Exchange
 from ..base.messages import Reply, json_reply
@@ -46,7 +46,7 @@ async def accept(
             return outcome
         case Mismatched():
             raise mismatch()
-        case Refused(limit):
+        case LimitReached(limit):
             raise limit_reached(limit, api)
 
 

@@ -36,7 +36,7 @@ class Visit(NamedTuple):
         return self.tenants[index + 1] if index + 1 < len(self.tenants) else self.behind
 
 
-class Told(NamedTuple):
+class ActResult(NamedTuple):
     """The result of an act on one tenant. `ends`: the answer is about this tenant. `again`: more is left to do here."""
 
     view: Mapping[str, object]
@@ -85,7 +85,7 @@ async def read_page(exchange: Exchange, page_of: PageOf) -> Reply:
 
 
 async def act_on_each(
-    exchange: Exchange, act: Callable[[str], Awaitable[Told]], nothing: Mapping[str, object]
+    exchange: Exchange, act: Callable[[str], Awaitable[ActResult]], nothing: Mapping[str, object]
 ) -> Mapping[str, object]:
     """Act on the tenant that the request names. With `*`, act on the next one with something to do.
 

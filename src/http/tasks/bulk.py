@@ -14,8 +14,8 @@ from ...core.codes import TaskCode
 from ...core.ids import TaskKey
 from ...core.keys import Scope
 from ...core.states import Status
-from ...processing.bulk import Bulk
-from ...store.admission import Refused
+from ...processing.bulk import BulkChange
+from ...store.admission import LimitReached
 from ...store.records.pages import Span
 from ..base import problems, queries
 from ..base.acting import EVERYONE, Reach
@@ -144,7 +144,7 @@ async def retry(exchange: Exchange) -> Reply:
     return json_reply(202, await across.act_on_each(exchange, partial(_retry, exchange, fields), nothing))
 
 
-async def _plan_retry(exchange: Exchange, fields: BulkRetryFields, tenant: str) -> across.Told:
+async def _plan_retry(exchange: Exchange, fields: BulkRetryFields, tenant: str) -> across.ActResult:
     api = exchange.api
     cost = await api.store.retry_cost(fields.span(tenant), fields.error_code, api.settings.max_attempts)
     plan = BulkRetryPlanView(
@@ -153,18 +153,18 @@ async def _plan_retry(exchange: Exchange, fields: BulkRetryFields, tenant: str) 
         maximumCalls=cost.maximum_calls,
         more=cost.tasks >= limits.BULK_COUNT_MOST,
     )
-    return across.Told(plan, ends=cost.tasks > 0)
+    return across.ActResult(plan, ends=cost.tasks > 0)
 
 
-async def _retry(exchange: Exchange, fields: BulkRetryFields, tenant: str) -> across.Told:
-    done = await Bulk(exchange.api.submission).retry(tenant, fields.span(tenant), fields.error_code)
-    if not isinstance(done, Refused):
+async def _retry(exchange: Exchange, fields: BulkRetryFields, tenant: str) -> across.ActResult:
+    done = await BulkChange(exchange.api.submission).retry(tenant, fields.span(tenant), fields.error_code)
+    if not isinstance(done, LimitReached):
         view = BulkRetryView(retried=done.tasks, more=done.more)
-        return across.Told(view, ends=done.tasks > 0 or done.more, again=done.tasks > 0 and done.more)
+        return across.ActResult(view, ends=done.tasks > 0 or done.more, again=done.tasks > 0 and done.more)
     if exchange.acting.whose is not EVERYONE:
         raise limit_reached(done.limit, exchange.api)
     # The next tenant may be below its limit.
-    return across.Told(BulkRetryView(retried=0, more=True, limit=done.limit), ends=True)
+    return across.ActResult(BulkRetryView(retried=0, more=True, limit=done.limit), ends=True)
 
 
 async def cancel(exchange: Exchange) -> Reply:
@@ -178,13 +178,13 @@ async def cancel(exchange: Exchange) -> Reply:
     return json_reply(202, await across.act_on_each(exchange, act, nothing))
 
 
-async def _plan_cancel(api: Api, fields: BulkCancelFields, tenant: str) -> across.Told:
+async def _plan_cancel(api: Api, fields: BulkCancelFields, tenant: str) -> across.ActResult:
     tasks = await api.store.count_going_on(tenant, fields.span(tenant), fields.wanted)
-    return across.Told(BulkCancelPlanView(tasks=tasks, more=tasks >= limits.BULK_COUNT_MOST), ends=tasks > 0)
+    return across.ActResult(BulkCancelPlanView(tasks=tasks, more=tasks >= limits.BULK_COUNT_MOST), ends=tasks > 0)
 
 
-async def _cancel(api: Api, fields: BulkCancelFields, ends_at: float, tenant: str) -> across.Told:
-    done = await Bulk(api.submission).cancel(tenant, fields.span(tenant), fields.wanted)
+async def _cancel(api: Api, fields: BulkCancelFields, ends_at: float, tenant: str) -> across.ActResult:
+    done = await BulkChange(api.submission).cancel(tenant, fields.span(tenant), fields.wanted)
     held = done.starting_ms / 1000
     late = asyncio.get_running_loop().time() + held > ends_at
     telling = _tell_objects(api, done.objects, ends_at - limits.TELL_SECONDS)
@@ -192,7 +192,7 @@ async def _cancel(api: Api, fields: BulkCancelFields, ends_at: float, tenant: st
     if late:
         raise Refusal(DATABASE_UNAVAILABLE, _STILL_STARTING, headers={"Retry-After": str(ceil(held))})
     view = BulkCancelView(cancelled=done.tasks, more=done.more)
-    return across.Told(view, ends=done.tasks > 0 or done.more, again=done.more)
+    return across.ActResult(view, ends=done.tasks > 0 or done.more, again=done.more)
 
 
 async def _tell_objects(api: Api, fences: Mapping[TaskKey, int], until: float) -> None:

@@ -5,7 +5,7 @@ from contextlib import aclosing
 from typing import TypedDict
 
 from ...core import limits
-from ...core.events import ID_PATTERN, Event, Phase, Place, events, has_been, place_of, takes_chunks
+from ...core.events import ID_PATTERN, EventPlace, Phase, TaskEvent, events, has_been, place_of, takes_chunks
 from ...core.keys import Scope
 from ...core.states import Status
 from ...store.events import Look, Opening
@@ -50,7 +50,7 @@ async def follow(exchange: Exchange) -> Reply:
     return Reply(200, headers=sse.HEADERS, parts=_stream(exchange, opening, place))
 
 
-async def _stream(exchange: Exchange, opening: Opening, place: Place | None) -> AsyncGenerator[str]:
+async def _stream(exchange: Exchange, opening: Opening, place: EventPlace | None) -> AsyncGenerator[str]:
     """Write the events after a place, until the end or until the client has to come back."""
     from ..follow.following import Follower  # noqa: PLC0415 - an isolate's start does not import streams
 
@@ -78,7 +78,7 @@ async def _stream(exchange: Exchange, opening: Opening, place: Place | None) -> 
     yield sse.come_back(limits.EVENT_RETRY_MS)
 
 
-def _written(event: Event, index: ChunkIndex, output: Output | None) -> str:
+def _written(event: TaskEvent, index: ChunkIndex, output: Output | None) -> str:
     if output is None:
         assert event.status is not None
         return sse.event("status", StatusEventView(status=event.status), event.place.id)
@@ -101,7 +101,7 @@ async def _end(exchange: Exchange) -> AsyncGenerator[str]:
     yield sse.CLOSED
 
 
-def _behind(request: Request, query: Query) -> Place | None:
+def _behind(request: Request, query: Query) -> EventPlace | None:
     """Read the id after which the stream goes on. If both are sent, the header is the newer one.
 
     Raises Refusal (422).

@@ -236,12 +236,12 @@ def whole_task_view(task: core.Task, api: Api, acting: Acting) -> WholeTaskView:
     return cast("WholeTaskView", {**task_view(task, api, acting), **also})
 
 
-def with_chunks(view: WholeTaskView, chunks: Sequence[core.ChunkView]) -> TaskWithChunksView:
+def with_chunks(view: WholeTaskView, chunks: Sequence[core.FinishedChunk]) -> TaskWithChunksView:
     """Add a task's finished chunks."""
     return cast("TaskWithChunksView", {**view, "chunks": [chunk_view(chunk) for chunk in chunks]})
 
 
-def chunk_view(chunk: core.ChunkView) -> ChunkView:
+def chunk_view(chunk: core.FinishedChunk) -> ChunkView:
     """Show a finished chunk."""
     return ChunkView(
         index=chunk.index,

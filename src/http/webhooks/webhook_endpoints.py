@@ -17,8 +17,8 @@ from ...core.webhooks import (
     is_endpoint_id,
     new_endpoint_id,
 )
-from ...store.webhooks import Endpoint as StoredEndpoint
 from ...store.webhooks import NewEndpoint
+from ...store.webhooks import WebhookEndpoint as StoredEndpoint
 from ..base import queries
 from ..base.bodies import read_object
 from ..base.exchange import Exchange

@@ -10,7 +10,7 @@ from ...core.calls.failures import Verdict, judge
 from ...core.calls.patience import Patience
 from ...core.errors import ModelError, ModelRefused, ModelReplyMalformed
 from ...core.task import Failure
-from ...store.records.claims import CallKey, Claim, FailedCall, Tried, chunk_number
+from ...store.records.claims import CallKey, CallTries, Claim, FailedCall, chunk_number
 from ..clock import DatabaseClock
 
 
@@ -88,9 +88,9 @@ class CallRetries:
             self._held.hold(failed._replace(held=None), started_at, failed_at, 0.5)
         self.asked()  # the claim brings what other isolates have told since
 
-    def tried(self, key: CallKey) -> Tried:
+    def tried(self, key: CallKey) -> CallTries:
         """Return how often a call was tried."""
-        return self._tried.get(key, Tried())
+        return self._tried.get(key, CallTries())
 
     def was_tried(self, key: CallKey) -> bool:
         """Whether a call for this output has failed, or is in doubt, under this claim or an earlier one."""
@@ -123,7 +123,7 @@ class CallRetries:
         verdict = self._verdict(key, calls, of_service=of_service, own=own, chance=chance)
         final = not error.retryable or isinstance(error, ModelRefused) or verdict.final
         final = final or (of_service and patience.over(now))
-        self._tried[key] = tried = Tried(verdict.attempts, calls, verdict.counted)
+        self._tried[key] = tried = CallTries(verdict.attempts, calls, verdict.counted)
         failed = FailedCall(key, tried, final, failure)
         if own:
             self._held.drop(key)
@@ -146,7 +146,7 @@ class CallRetries:
             if self._patience.counts(self._number(key), held.started_at, now):
                 calls = held.failed.tried.calls
                 verdict = self._verdict(key, calls, of_service=True, own=True, chance=held.chance)
-                self._tried[key] = tried = Tried(verdict.attempts, calls, verdict.counted)
+                self._tried[key] = tried = CallTries(verdict.attempts, calls, verdict.counted)
                 failed = FailedCall(key, tried, verdict.final, held.failed.failure)
                 counted.append(NextTry(failed, held.failed_at + verdict.wait, rests=True))
         return counted

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ...core.calls.news import News
 from ...core.calls.pace import Latency
 from ...core.settings import Settings
-from ...core.storage import Storage
+from ...core.storage import StorageUse
 from ...core.task import Route
 from ...store.records.claims import Claim
 from ...store.tasks import TaskStore
@@ -32,7 +32,7 @@ class RunContext:
     terms: Terms  # the task's deadline and budget
     allowance: Allowance  # what the invocation may still spend
     latency: Latency  # of the database, as the isolate knows it
-    storage: Storage  # how large the database is, as the isolate knows it
+    storage: StorageUse  # how large the database is, as the isolate knows it
     news: News  # of the model, as the isolate knows it
     asked_at: float  # when the claim was sent to the database
     granted_at: float  # when its answer was there

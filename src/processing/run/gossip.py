@@ -9,7 +9,7 @@ import asyncio
 from ...core.calls.latest_calls import LatestCall
 from ...core.calls.pace import start_seconds
 from ...core.errors import StoreError
-from ...store.records.claims import Told
+from ...store.records.claims import LatestCallsReport
 from .. import clock
 from .context import RunContext
 
@@ -24,20 +24,20 @@ class Gossip:
         if context.claim.told is not None:
             self.receive(context.claim.told)
 
-    def to_send(self, groups_out: int) -> Told | None:
+    def to_send(self, groups_out: int) -> LatestCallsReport | None:
         """Give what the next write is to tell, if some calls fail of late: what no run of this isolate has told."""
         news, now = self._news, clock.now()
         if not (news.untold and news.is_mixed(now) and self._context.allowance.allows_read(groups_out)):
             return None
         ms = self._database_clock.ms
         calls = tuple(call._replace(at=ms(call.at)) for call in news.calls)
-        return Told(calls, ms(news.trouble.failure_at))
+        return LatestCallsReport(calls, ms(news.trouble.failure_at))
 
     def sent(self) -> None:
         """Note that the write has landed."""
         self._news.untold = False
 
-    def receive(self, told: Told) -> None:
+    def receive(self, told: LatestCallsReport) -> None:
         """Take in what other isolates have told."""
         moment = self._database_clock.moment
         calls = [LatestCall(call.chunk, moment(call.at), call.succeeded) for call in told.calls]

@@ -15,7 +15,17 @@ from ...core.calls.stalls import width
 from ...core.errors import ModelError, ModelRateLimited
 from ...core.task import Failure, is_truncated
 from ...inference.protocol import ModelReply
-from ...store.records.claims import UNTIMED, CallKey, CallTimes, Claim, FailedCall, MergeLevel, Output, Progress, Told
+from ...store.records.claims import (
+    UNTIMED,
+    CallKey,
+    CallTimes,
+    Claim,
+    FailedCall,
+    LatestCallsReport,
+    MergeLevel,
+    Output,
+    Progress,
+)
 from .call_retries import CallRetries, NextTry
 from .waits import StartBlocks, StartPauses, WaitReport
 
@@ -329,7 +339,7 @@ class Ledger:
         minimum_calls: int,
         now: float = 0.0,
         merges: Sequence[MergeLevel] = (),
-        told: Told | None = None,
+        told: LatestCallsReport | None = None,
     ) -> Progress:
         """Say all that is new, and announce the calls about to start: the write after the last one that was saved.
 

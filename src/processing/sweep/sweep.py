@@ -94,7 +94,7 @@ class Sweep:
                     return
                 page = await self._page(erase_most)
                 due = self._resending.put_aside(page)
-                # A page of which all are put aside would come again.
+                # If the whole page is put aside, the next page would be the same.
                 more, erase_most = page.looked_at == limits.SWEEP_PAGE_TASKS and not due.empty, 0
                 due, placed = due.behind(placed), []
             part, due = self._resending.split(due)

@@ -17,7 +17,7 @@ from ...core.errors import (
 )
 from ...core.meter import Meter
 from ...core.quota import is_used_up
-from ...core.storage import Storage
+from ...core.storage import StorageUse
 from .statement import BoundStatement
 
 Row = Mapping[str, object]
@@ -82,13 +82,13 @@ class Database:
         *,
         seconds: float = limits.STORE_SECONDS,
         load: DatabaseLoad | None = None,
-        storage: Storage | None = None,
+        storage: StorageUse | None = None,
     ) -> None:
         self._binding = binding
         self._meter = meter
         self._seconds = seconds
         self._load = load or DatabaseLoad()
-        self.storage = storage or Storage()
+        self.storage = storage or StorageUse()
         self.sends = 0  # sends of the transaction that returned last
 
     @property

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from ...core import limits
 from ...core.ids import TaskKey
-from ...core.task import ChunkView, Failure
+from ...core.task import Failure, FinishedChunk
 from .claims import Output
 
 
@@ -39,11 +39,11 @@ class ChunkIndex(NamedTuple):
         if page:
             yield range(page[0], page[-1] + 1)
 
-    def completed(self, output: Output) -> ChunkView:
+    def completed(self, output: Output) -> FinishedChunk:
         """Return the view of a chunk that has this output."""
         index = output.key.position
         start, end = self._span(index)
-        return ChunkView(
+        return FinishedChunk(
             index=index,
             start=start,
             end=end,
@@ -57,11 +57,11 @@ class ChunkIndex(NamedTuple):
             lane=output.lane,
         )
 
-    def failed_for_good(self, index: int) -> ChunkView:
+    def failed_for_good(self, index: int) -> FinishedChunk:
         """Return the view of a chunk that has failed."""
         start, end = self._span(index)
         calls, failure = self.failed[index]
-        return ChunkView(index=index, start=start, end=end, output=None, attempts=calls, failure=failure)
+        return FinishedChunk(index=index, start=start, end=end, output=None, attempts=calls, failure=failure)
 
     def _span(self, index: int) -> tuple[int, int]:
         return max(0, self.cuts[index - 1] - self.overlap) if index else 0, self.cuts[index]

@@ -31,7 +31,7 @@ def chunk_number(task_key: TaskKey, key: CallKey) -> int:
     return crc32(f"{task_key}/{key.level}/{key.position}".encode())
 
 
-class Tried(NamedTuple):
+class CallTries(NamedTuple):
     """Calls made so far for an output that does not exist yet.
 
     `attempts` count against MAX_ATTEMPTS. `counted` are failures for a cause of the service that are the chunk's own.
@@ -41,12 +41,12 @@ class Tried(NamedTuple):
     calls: int = 0
     counted: int = 0
 
-    def after(self, attempts: int) -> "Tried":
+    def after(self, attempts: int) -> "CallTries":
         """Return the same with one call more, which counts as `attempts`."""
         return self._replace(attempts=self.attempts + attempts, calls=self.calls + 1)
 
 
-class Told(NamedTuple):
+class LatestCallsReport(NamedTuple):
     """What isolates exchange about a tenant's latest calls with one model: the calls, and when one last failed.
 
     Times are milliseconds since the epoch, by the database's clock.
@@ -63,7 +63,7 @@ class FailedCall(NamedTuple):
     """
 
     key: CallKey
-    tried: Tried
+    tried: CallTries
     final: bool
     failure: Failure
     rests_until: int | None = None
@@ -97,7 +97,7 @@ class Claim:
     output_tokens: int
     truncated: int = 0
     outputs: frozenset[CallKey]
-    tried: dict[CallKey, Tried]  # calls for outputs that do not exist yet
+    tried: dict[CallKey, CallTries]  # calls for outputs that do not exist yet
     # calls that failed for good, if their worker could not end the task: no call starts under such a claim
     refused: dict[CallKey, Failure]
     resting: dict[CallKey, int] = field(default_factory=dict)  # calls that wait, and for how many ms
@@ -110,10 +110,10 @@ class Claim:
     away_waits: int = 0  # probes in a row that failed
     last_error: LastError | None = None
     pace_ms: int | None = None  # the time from one finished call to the next; None until known
-    told: Told | None = None  # calls of other isolates; None if none has failed lately
+    told: LatestCallsReport | None = None  # calls of other isolates; None if none has failed lately
 
 
-class Standing(StrEnum):
+class ClaimRefusal(StrEnum):
     """Why a claim was not granted."""
 
     MISSING = "missing"
@@ -126,7 +126,7 @@ class Standing(StrEnum):
 class Unclaimed(NamedTuple):
     """A claim that was not granted. `left_ms` is the time until the lease ends or the task is due."""
 
-    standing: Standing
+    standing: ClaimRefusal
     left_ms: int = 0
 
 
@@ -199,7 +199,7 @@ class Progress:
     wait: Wait | None = None  # what the run waits for if no call is out
     pace_ms: int | None = None
     truncated: int = 0
-    told: Told | None = None  # calls for other isolates
+    told: LatestCallsReport | None = None  # calls for other isolates
 
 
 class Release(NamedTuple):

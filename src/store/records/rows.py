@@ -8,13 +8,24 @@ from ...core.calls.latest_calls import LatestCall
 from ...core.ids import TaskKey
 from ...core.marks import Pulse
 from ...core.states import Status
-from ...core.task import CONCAT_SEPARATOR, CONTENT_FILTER, ChunkView, Failure, Mark, Reduce, Route, Source, Task, Usage
+from ...core.task import (
+    CONCAT_SEPARATOR,
+    CONTENT_FILTER,
+    Failure,
+    FinishedChunk,
+    Mark,
+    Reduce,
+    Route,
+    Source,
+    Task,
+    Usage,
+)
 from ...core.text.window import Window
 from ..d1.columns import maybe_text, maybe_whole, task_code, task_key, text, whole, whole_list
 from ..d1.database import Row
 from . import options, segments, waiting_for
 from .chunk_index import ChunkIndex
-from .claims import CallKey, Claim, FailedCall, Output, Standing, Told, Tried, Unclaimed
+from .claims import CallKey, CallTries, Claim, ClaimRefusal, FailedCall, LatestCallsReport, Output, Unclaimed
 from .pages import Page
 
 
@@ -118,17 +129,17 @@ def claim(key: TaskKey, holder: str, task: Row, source: Row, covered: Sequence[R
     )
 
 
-def told(row: Row) -> Told | None:
+def told(row: Row) -> LatestCallsReport | None:
     """Read the latest calls that isolates have written."""
     found = maybe_text(row, "told")
     if found is None:
         return None
     failed_ms, calls = json.loads(found)
-    return Told(tuple(LatestCall(chunk, at, bool(succeeded)) for chunk, at, succeeded in calls), failed_ms)
+    return LatestCallsReport(tuple(LatestCall(chunk, at, bool(succeeded)) for chunk, at, succeeded in calls), failed_ms)
 
 
-def _tried(row: Row) -> Tried:
-    return Tried(whole(row, "attempts"), whole(row, "calls"), whole(row, "counted"))
+def _tried(row: Row) -> CallTries:
+    return CallTries(whole(row, "attempts"), whole(row, "calls"), whole(row, "counted"))
 
 
 def _held(row: Row) -> FailedCall:
@@ -139,18 +150,18 @@ def _held(row: Row) -> FailedCall:
 def unclaimed(rows: Sequence[Row]) -> Unclaimed:
     """Say from the STANDING row why the claim was not granted."""
     if not rows:
-        return Unclaimed(Standing.MISSING)
+        return Unclaimed(ClaimRefusal.MISSING)
     status = Status(text(rows[0], "status"))
     if status.terminal:
-        return Unclaimed(Standing.TERMINAL)
+        return Unclaimed(ClaimRefusal.TERMINAL)
     if rows[0]["overdue"]:
-        return Unclaimed(Standing.OVERDUE)
+        return Unclaimed(ClaimRefusal.OVERDUE)
     if status is Status.PROCESSING:
         # The host itself would have taken over its own task, except during the rest.
         if predecessor(rows) is None and rows[0]["own_fence"] is not None:
-            return Unclaimed(Standing.EARLY, max(0, whole(rows[0], "rest_left")))
-        return Unclaimed(Standing.HELD, max(0, whole(rows[0], "lease_left"), whole(rows[0], "rest_left")))
-    return Unclaimed(Standing.EARLY, max(0, whole(rows[0], "wait_left")))
+            return Unclaimed(ClaimRefusal.EARLY, max(0, whole(rows[0], "rest_left")))
+        return Unclaimed(ClaimRefusal.HELD, max(0, whole(rows[0], "lease_left"), whole(rows[0], "rest_left")))
+    return Unclaimed(ClaimRefusal.EARLY, max(0, whole(rows[0], "wait_left")))
 
 
 def predecessor(rows: Sequence[Row]) -> int | None:
@@ -239,7 +250,7 @@ def chunk_index(key: TaskKey, places: Row, found: Sequence[Row], failed: Sequenc
     )
 
 
-def chunk_views(index: ChunkIndex, done: Sequence[Output], places: range) -> list[ChunkView]:
+def chunk_views(index: ChunkIndex, done: Sequence[Output], places: range) -> list[FinishedChunk]:
     """Build the finished chunks of these places, in order.
 
     `done` are outputs of chunks that did not fail in the index.

@@ -3,7 +3,7 @@
 from typing import Any
 
 from src.core.keys import Key, Scope, ordered
-from src.store.keys import Found, NewKey
+from src.store.keys import KeyLookup, NewKey
 from tests.conformance.cases.registry import worker_case
 from tests.conformance.cases.storyteller import Story, limited
 
@@ -34,7 +34,7 @@ def _facts(key: Key | None) -> Any:
     return key and [key.id, key.tenant, ordered(key.scopes), key.label, key.expires_at is not None]
 
 
-def _found(found: Found) -> Any:
+def _found(found: KeyLookup) -> Any:
     return [_facts(found.key), found.digest, found.any_key]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from src.core.calls.latest_calls import LatestCall
 from src.core.task import Reduce
-from src.store.records.claims import CallKey, Continue, Fail, Finish, MergeLevel, Output, Release, Told
+from src.store.records.claims import CallKey, Continue, Fail, Finish, LatestCallsReport, MergeLevel, Output, Release
 from src.store.views import TooMuchAtOnce
 from tests.conformance.cases.registry import worker_case
 from tests.conformance.cases.storyteller import (
@@ -60,8 +60,8 @@ async def what_isolates_tell_each_other_of_a_model(env: Any) -> Any:
     store = story.store
     await story.insert()
     claim = await story.claim("one")
-    told = Told((LatestCall(2, 200, False), LatestCall(1, 100, True)), 200)
-    later = Told((LatestCall(3, 300, True), LatestCall(2, 250, True), LatestCall(1, 50, False)), 190)
+    told = LatestCallsReport((LatestCall(2, 200, False), LatestCall(1, 100, True)), 200)
+    later = LatestCallsReport((LatestCall(3, 300, True), LatestCall(2, 250, True), LatestCall(1, 50, False)), 190)
     for each in (told, later, told):  # the last one lands late
         assert await store.step(claim, progress(claim, told=each), Continue(LEASE_MS), model="m")
         story.outcomes.append(await store.told(TASK, "m"))

@@ -13,7 +13,7 @@ from src.core.task import DEADLINE_EXCEEDED, Failure, NewTask, Reduce, Route, Ta
 from src.store.d1.database import Database
 from src.store.d1.statement import Statement
 from src.store.keys import KeyStore
-from src.store.records.claims import CallKey, Claim, FailedCall, Output, Progress, Tried
+from src.store.records.claims import CallKey, CallTries, Claim, FailedCall, Output, Progress
 from src.store.sql import (
     admission,
     bulk,
@@ -229,4 +229,4 @@ def outputs(*positions: int, level: int = 0) -> list[Output]:
 
 def failures(*positions: int, final: bool = False) -> list[FailedCall]:
     """Chunks whose second call has failed. One failure of each counts."""
-    return [FailedCall(CallKey(0, position), Tried(1, 2), final, FAILURE) for position in positions]
+    return [FailedCall(CallKey(0, position), CallTries(1, 2), final, FAILURE) for position in positions]

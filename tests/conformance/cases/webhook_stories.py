@@ -5,7 +5,7 @@ from typing import Any
 
 from src.core.states import Status
 from src.core.webhooks import AttemptFailure, DeliveryOutcome, EndpointKey, Event, endpoint_key_of
-from src.store.deliveries import Attempt, DueDelivery, Tried
+from src.store.deliveries import Attempt, AttemptResult, DueDelivery
 from src.store.outbox import Taken
 from src.store.records.claims import Fail, Finish
 from src.store.webhooks import NewEndpoint
@@ -63,8 +63,8 @@ def _timeless(due: Sequence[DueDelivery]) -> list[DueDelivery]:
     return [one._replace(key=one.key._replace(ended_at=0)) for one in due]
 
 
-def _tried(taken: Taken, failure: AttemptFailure | None, outcome: DeliveryOutcome | None = None) -> Tried:
-    return Tried(taken, Attempt(BEGAN_AT, 200 if failure is None else 500, 12, failure), outcome, 60_000, 5)
+def _tried(taken: Taken, failure: AttemptFailure | None, outcome: DeliveryOutcome | None = None) -> AttemptResult:
+    return AttemptResult(taken, Attempt(BEGAN_AT, 200 if failure is None else 500, 12, failure), outcome, 60_000, 5)
 
 
 @worker_case

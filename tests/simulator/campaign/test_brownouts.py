@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from simulator.brownouts import main
-from simulator.campaign.load.brownouts import BrownOut, Outcome, apart, play
+from simulator.campaign.load.brownouts import BrownOut, BrownOutResult, apart, play
 from simulator.campaign.load.neighbours import LATE_SECONDS_MOST, Neighbours, lateness
 from src.core import limits
 from src.core.calls import failures
@@ -137,7 +137,7 @@ def test_patience_runs_on_while_others_succeed():
 def test_what_is_asked_of_a_brown_out():
     """Wrong ends, too many calls, unfinished poisoned tasks and runs with too few calls at once are each reported."""
     brown_out = BrownOut(0.5, 60)
-    good = Outcome(brown_out=brown_out, tasks=9, poisoned=1, lost=(), calls=150, needed=100, late=910, wide=10)
+    good = BrownOutResult(brown_out=brown_out, tasks=9, poisoned=1, lost=(), calls=150, needed=100, late=910, wide=10)
     assert good.faults() == []
     assert replace(good, lost=("t1",)).faults() == ["1 tasks ended as they should not"]
     assert replace(good, calls=151).faults() == ["too many calls"]

@@ -23,7 +23,7 @@ from simulator.campaign.runs.fault_rates import AWAY, FULL, LATE, OVERLOAD, PROF
 from simulator.campaign.runs.pool import run_block, run_seeds
 from simulator.campaign.runs.regressions import REGRESSIONS, Regression
 from simulator.campaign.runs.run import Result, run_seed
-from simulator.campaign.runs.tally import Tally
+from simulator.campaign.runs.tally import CampaignTally
 from simulator.engine.fault_kinds import HOSTED, KINDS, RECEIVER
 from simulator.engine.fault_plan import hosted_rates
 from src.store.sql import work as sql
@@ -52,11 +52,11 @@ HANDLERS = {"fetch", "queue", "scheduled", "alarm", "rpc.start", "rpc.infer", "r
 
 
 @pytest.fixture(scope="module")
-def seeds() -> Tally:
+def seeds() -> CampaignTally:
     return run_block(0, SCHEDULES, None)[0]
 
 
-def test_no_schedule_breaks_an_invariant(seeds: Tally):
+def test_no_schedule_breaks_an_invariant(seeds: CampaignTally):
     """2,000 seeded schedules: nothing is lost, doubled, written behind a newer fence, miscounted or left behind."""
     assert seeds.failures == []
     assert seeds.schedules == SCHEDULES
@@ -64,7 +64,7 @@ def test_no_schedule_breaks_an_invariant(seeds: Tally):
     assert set(seeds.profiles) == set(PROFILES)
 
 
-def test_every_kind_of_fault_fired(seeds: Tally):
+def test_every_kind_of_fault_fired(seeds: CampaignTally):
     """Each of the faults 1 to 30, 32 and 33 of the design's list struck at least 50 times, and no kind is idle."""
     fired = seeds.fired_by_number()
     assert set(fired) == {*range(1, 31), 32, 33}
@@ -73,26 +73,26 @@ def test_every_kind_of_fault_fired(seeds: Tally):
     assert {name for name in RECEIVER if not seeds.fired[name]} <= {"receiver_gone"}
 
 
-def test_checks_that_excuse_much_have_judged(seeds: Tally):
+def test_checks_that_excuse_much_have_judged(seeds: CampaignTally):
     """Each check that faults may excuse judges at least a stated share of the schedules."""
     assert {name: seeds.judging[name] for name in JUDGED_LEAST if seeds.judging[name] < JUDGED_LEAST[name]} == {}
     assert seeds.idle(None) == ()
     assert seeds.judged[letting_go.RUNS_EXCUSED] > 0
 
 
-def test_responses_are_submitted_and_joined(seeds: Tally):
+def test_responses_are_submitted_and_joined(seeds: CampaignTally):
     """Clients of `/v1` send again, and join their earlier sendings."""
     assert seeds.told["join"] >= 30
     assert seeds.told["doubled"] <= seeds.told["join"] / 10
 
 
-def test_the_schedules_reach_every_end(seeds: Tally):
+def test_the_schedules_reach_every_end(seeds: CampaignTally):
     """Tasks end in every possible way, so each invariant meets cases."""
     assert all(seeds.statuses[name] > 100 for name in ("completed", "failed", "cancelled", "erased"))
     assert seeds.in_doubt > 1_000
 
 
-def test_the_schedules_reach_the_limit_of_requests(seeds: Tally):
+def test_the_schedules_reach_the_limit_of_requests(seeds: CampaignTally):
     """The limiter refuses requests often, and clients that obey are served nevertheless."""
     assert seeds.told["limited"] > 300
 
@@ -219,7 +219,7 @@ def test_half_of_the_schedules_have_the_hosted_clock():
     assert {one["promises_alone"] for one in drawn} == {1.0}
 
 
-def test_the_hosted_runtime_excuses_nothing(seeds: Tally):
+def test_the_hosted_runtime_excuses_nothing(seeds: CampaignTally):
     """No check treats the hosted runtime's behaviour as a disturbance."""
     assert not HOSTED & (CRASHES | MODEL | LATE_TO_HEAR)
     assert all(seeds.fired[name] >= FIRED_LEAST for name in HOSTED)
@@ -243,7 +243,7 @@ def test_a_campaign_that_judges_nothing_fails(profile: str, monkeypatch: pytest.
     assert main(["--faults", "calm", "--seeds", "3", "--workers", "1"]) == 0
 
 
-def test_the_figures_are_json(seeds: Tally):
+def test_the_figures_are_json(seeds: CampaignTally):
     """The campaign's figures go into documents: they survive JSON, and 0 failures come with their bound."""
     facts = json.loads(json.dumps(seeds.facts()))
     assert facts["failureRateBound95"] == pytest.approx(3 / SCHEDULES)

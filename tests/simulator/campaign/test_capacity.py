@@ -3,13 +3,13 @@
 import pytest
 
 from simulator import capacity
-from simulator.campaign.load.arrivals import Figures, Stream, carried, is_worse, play
+from simulator.campaign.load.arrivals import ArrivalRate, Figures, carried, is_worse, play
 
 
 @pytest.mark.parametrize("route", ["queue", "objects"])
 def test_a_stream_of_tasks_leaves_the_database_idle(route: str):
     """With a task every three seconds none is refused, and each costs the calls named in the capacity plan."""
-    figures = play(Stream(0.3, 0.01, route=route, seconds=30))
+    figures = play(ArrivalRate(0.3, 0.01, route=route, seconds=30))
     assert figures.tasks > 3
     assert (figures.refused, figures.unfinished) == (0, 0)
     assert 0 < figures.busy < 0.2
@@ -20,11 +20,11 @@ def test_a_stream_of_tasks_leaves_the_database_idle(route: str):
 
 def test_the_rate_is_found_at_which_a_task_takes_twice_as_long():
     """The last figures are of a rate that is carried. Twice that rate is not."""
-    alone, most = carried(Stream(0.2, 0.05, chunks=6, seconds=20), 0, steps=1)
+    alone, most = carried(ArrivalRate(0.2, 0.05, chunks=6, seconds=20), 0, steps=1)
     assert most.stream.rate > alone.stream.rate
     assert not is_worse(most, alone, 2.0)
     assert most.busy > 0.5
-    assert is_worse(play(Stream(2 * most.stream.rate, 0.05, chunks=6, seconds=20)), alone, 2.0)
+    assert is_worse(play(ArrivalRate(2 * most.stream.rate, 0.05, chunks=6, seconds=20)), alone, 2.0)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_what_counts_as_worse(refused: int, unfinished: int, task: float, worse:
     """Worse means a refusal, a task that does not end, or more than twice the time."""
 
     def figures(refused: int, unfinished: int, task: float) -> Figures:
-        stream = Stream(1, 0.01)
+        stream = ArrivalRate(1, 0.01)
         return Figures(
             stream=stream, tasks=9, refused=refused, unfinished=unfinished, submit=0, task=task, busy=0, calls=0
         )

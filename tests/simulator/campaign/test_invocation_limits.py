@@ -17,7 +17,7 @@ from simulator.engine.fault_plan import FaultPlan
 from simulator.platform.app import Env, ScheduledController, WorkerContext
 from simulator.platform.choices import FREE
 from simulator.platform.invocation_limits import TOO_MANY_STATEMENTS, TOO_MANY_SUBREQUESTS, InvocationLimits, Use
-from simulator.platform.queues import Batch, QueueSettings
+from simulator.platform.queues import DeliveredBatch, QueueSettings
 from simulator.platform.world import ClientError, World
 
 SEEDS = 300
@@ -44,7 +44,7 @@ class Greedy:
             await self._env.DB.batch([self._env.DB.prepare("SELECT 1")] * statements)
         return "done"
 
-    async def queue(self, batch: Batch, ctx: WorkerContext) -> None:
+    async def queue(self, batch: DeliveredBatch, ctx: WorkerContext) -> None:
         raise AssertionError("the test only fetches")
 
     async def scheduled(self, controller: ScheduledController, ctx: WorkerContext) -> None:

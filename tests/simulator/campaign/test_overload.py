@@ -48,15 +48,15 @@ def test_a_database_that_is_quick_enough_costs_nothing():
 def test_what_is_asked_of_a_load():
     """Unfinished tasks, a lasting line, and too many writes, of all tasks or of one, are each reported."""
     load = Load(10, 0.01, 5.0)
-    calm = overload.Outcome(load=Load(10, 0.01), completed=10, seconds=10, batches=90, writes=90, calls=80, spare=1)
-    good = overload.Outcome(load=load, completed=10, seconds=21, batches=90, writes=90, calls=80, spare=1)
+    calm = overload.LoadResult(load=Load(10, 0.01), completed=10, seconds=10, batches=90, writes=90, calls=80, spare=1)
+    good = overload.LoadResult(load=load, completed=10, seconds=21, batches=90, writes=90, calls=80, spare=1)
     assert good.faults(calm) == []
-    slow = overload.Outcome(load=load, completed=10, seconds=21.1, batches=170, writes=170, calls=80, spare=1)
+    slow = overload.LoadResult(load=load, completed=10, seconds=21.1, batches=170, writes=170, calls=80, spare=1)
     assert slow.faults(calm) == ["slow after the stall", "too many writes"]
     busy = replace(good, spare=limits.WRITES_AT_FIRST + 0.1)
     assert busy.faults(calm) == ["too many writes of a task"]
     assert replace(good, spare=limits.WRITES_AT_FIRST).faults(calm) == []
-    stuck = overload.Outcome(load=load, completed=9, seconds=float("inf"), batches=90, writes=90, calls=80, spare=1)
+    stuck = overload.LoadResult(load=load, completed=9, seconds=float("inf"), batches=90, writes=90, calls=80, spare=1)
     assert stuck.faults(calm) == ["not ended"]
 
 

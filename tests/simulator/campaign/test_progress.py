@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from simulator.campaign.checks.progress import WRITES_PER_CALL, WRITES_PER_DEATH, WRITES_PER_MINUTE, Progress
+from simulator.campaign.checks.progress import WRITES_PER_CALL, WRITES_PER_DEATH, WRITES_PER_MINUTE, WriteBudget
 from simulator.campaign.subject.row_changes import COLUMNS, InvariantBroken, Row
 from src.core.ids import TaskKey
 
@@ -21,7 +21,7 @@ def row(**columns: Any) -> Row:
 
 def test_writes_without_calls_or_time_are_noticed():
     """A number of writes is free, for a claim, its end and repeats. The next one is too many."""
-    progress = Progress(SPARE)
+    progress = WriteBudget(SPARE)
     for second in range(SPARE):
         progress.wrote(KEY, second / 4)
     with pytest.raises(InvariantBroken, match="no progress: 6 writes under its claims in 1 s, and 0 calls ended"):
@@ -30,7 +30,7 @@ def test_writes_without_calls_or_time_are_noticed():
 
 def test_time_and_calls_account_for_writes():
     """Two writes a minute are always allowed, and so are two a call. A little more is not."""
-    calm, busy = Progress(SPARE), Progress(SPARE)
+    calm, busy = WriteBudget(SPARE), WriteBudget(SPARE)
     for number in range(1, 100):
         calm.wrote(KEY, number * 60 / WRITES_PER_MINUTE)
         busy.changed(row(settled=number - 1), row(settled=number))
@@ -38,7 +38,7 @@ def test_time_and_calls_account_for_writes():
             busy.wrote(KEY, number / 100)
     assert calm.spare <= 1
     assert busy.spare <= WRITES_PER_CALL
-    hasty = Progress()
+    hasty = WriteBudget()
     for number in range(1, 50):
         hasty.wrote(KEY, number * 50 / WRITES_PER_MINUTE)
     assert hasty.spare == pytest.approx(1 + 48 / 6)
@@ -46,7 +46,7 @@ def test_time_and_calls_account_for_writes():
 
 def test_what_was_done_long_ago_accounts_for_nothing():
     """Neither many calls at first nor a long pause makes up for a storm of writes afterwards."""
-    progress = Progress(SPARE)
+    progress = WriteBudget(SPARE)
     progress.changed(row(), row(settled=1_000))
     progress.wrote(KEY, 1)
     progress.wrote(KEY, 100_000)
@@ -58,7 +58,7 @@ def test_what_was_done_long_ago_accounts_for_nothing():
 
 def test_calls_that_a_claim_casts_doubt_on_have_not_ended():
     """A worker that took over has written off the previous worker's calls, so nothing was done."""
-    progress = Progress()
+    progress = WriteBudget()
     for fence in range(SPARE):
         progress.changed(
             row(status="pending", fence=fence, in_doubt=6 * fence), row(fence=fence + 1, in_doubt=6 * fence + 6)
@@ -69,7 +69,7 @@ def test_calls_that_a_claim_casts_doubt_on_have_not_ended():
 
 def test_a_worker_that_took_over_from_a_dead_one_may_write_again():
     """A claim over a dead worker's, and one announcement, are free, for as many deaths as a task survives."""
-    progress = Progress()
+    progress = WriteBudget()
     for fence in range(10):
         progress.changed(row(fence=fence), row(fence=fence + 1))
         for _ in range(WRITES_PER_DEATH):
@@ -79,7 +79,7 @@ def test_a_worker_that_took_over_from_a_dead_one_may_write_again():
 
 def test_a_client_that_puts_its_task_back_begins_anew():
     """A retry is the client's, so earlier writes do not count."""
-    progress = Progress(SPARE)
+    progress = WriteBudget(SPARE)
     for number in range(4 * SPARE):
         if number % SPARE == 0:
             progress.changed(row(status="failed"), row(status="pending", fence=2))
@@ -88,7 +88,7 @@ def test_a_client_that_puts_its_task_back_begins_anew():
 
 def test_the_first_twin_of_a_write_is_left_out():
     """A lost answer is the database's doing, so its write may come once more. Further repeats count."""
-    progress = Progress(SPARE)
+    progress = WriteBudget(SPARE)
     for step in range(SPARE):
         progress.wrote(KEY, 0, f"w/1/{step}")
         progress.wrote(KEY, 0, f"w/1/{step}")

@@ -14,7 +14,7 @@ from simulator.campaign.runs.run import RELEASES, run_seed
 from simulator.campaign.subject.patches import patched
 from simulator.engine.fault_plan import FaultPlan
 from simulator.platform.binding_port import Port
-from simulator.platform.d1 import Database, DatabaseServer, Statement
+from simulator.platform.d1 import D1Binding, DatabaseServer, PreparedStatement
 from simulator.platform.sqlite_database import Template, open_database
 from tests.support.sqlite_d1 import MIGRATIONS
 
@@ -52,7 +52,7 @@ def server() -> DatabaseServer:
 def ask(server: DatabaseServer, sql: str, *values: Any, share: float = 1.0) -> list[dict[str, Any]]:
     """Run a statement in an isolate that is older, or with no share of them, is not."""
     with patched(older_isolates(1, share, added([FIRST], SECOND))):
-        (result,) = server.execute([Statement(Database(server, PlainPort()), sql, values)])
+        (result,) = server.execute([PreparedStatement(D1Binding(server, PlainPort()), sql, values)])
     return [dict(zip(result["columns"], row, strict=True)) for row in result["results"]]
 
 

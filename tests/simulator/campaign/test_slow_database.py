@@ -11,7 +11,7 @@ from simulator.campaign.runs.run import TEMPLATE
 from simulator.campaign.subject.adapter import ClientRequest, Onceover
 from simulator.platform.binding_port import Reply
 from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
-from simulator.platform.d1 import DatabaseServer, Statement
+from simulator.platform.d1 import DatabaseServer, PreparedStatement
 from simulator.platform.world import World
 from src.core import limits
 from tests.simulator.campaign.test_walls import Nobody
@@ -33,7 +33,7 @@ def slow_down(server: DatabaseServer, seconds: float, seen: Seen) -> None:
     """Make each call to the database take so long until it is carried out."""
     carry_out = server.serve
 
-    def serve(statements: Sequence[Statement], reply: Reply, latency: Callable[..., object]) -> None:
+    def serve(statements: Sequence[PreparedStatement], reply: Reply, latency: Callable[..., object]) -> None:
         seen.batches += 1
         latency(seconds, carry_out, statements, reply, latency)
 

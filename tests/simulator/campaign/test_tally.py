@@ -4,7 +4,7 @@ import pytest
 
 from simulator.campaign.checks.letting_go import RUNS_EXCUSED, RUNS_JUDGED
 from simulator.campaign.runs.fault_rates import FULL
-from simulator.campaign.runs.tally import SHARES_OF_LEAST, Tally
+from simulator.campaign.runs.tally import SHARES_OF_LEAST, CampaignTally
 
 
 @pytest.mark.parametrize(
@@ -13,11 +13,11 @@ from simulator.campaign.runs.tally import SHARES_OF_LEAST, Tally
 )
 def test_a_check_that_excuses_most_runs_is_named(judged: int, excused: int, idle: bool):
     """A check must judge at least a third of the runs that it met, once it has met enough."""
-    tally = Tally()
+    tally = CampaignTally()
     tally.judged.update({RUNS_JUDGED: judged, RUNS_EXCUSED: excused})
     assert (RUNS_JUDGED in tally.idle(None)) == idle
 
 
 def test_a_campaign_of_its_own_names_what_it_has_not_judged():
     """A special campaign names the purpose that it never judged, whatever else it judged."""
-    assert len(Tally().idle(FULL)) == 1
+    assert len(CampaignTally().idle(FULL)) == 1

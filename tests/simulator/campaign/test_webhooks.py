@@ -9,18 +9,18 @@ import pytest
 from simulator.campaign.runs.fault_rates import WEBHOOKS
 from simulator.campaign.runs.pool import run_block
 from simulator.campaign.runs.run import run_seed
-from simulator.campaign.runs.tally import Tally
+from simulator.campaign.runs.tally import CampaignTally
 from simulator.engine.fault_kinds import RECEIVER
 
 SCHEDULES = 60
 
 
 @pytest.fixture(scope="module")
-def seeds() -> Tally:
+def seeds() -> CampaignTally:
     return run_block(0, SCHEDULES, WEBHOOKS)[0]
 
 
-def test_each_end_is_told_and_nothing_else(seeds: Tally):
+def test_each_end_is_told_and_nothing_else(seeds: CampaignTally):
     """No end is lost, no false end is sent, and nothing goes to a deleted endpoint.
 
     No delivery is sent by two senders at once, or by one whose time for it is over.
@@ -30,7 +30,7 @@ def test_each_end_is_told_and_nothing_else(seeds: Tally):
     assert seeds.accepted >= 3 * SCHEDULES
 
 
-def test_receivers_misbehave(seeds: Tally):
+def test_receivers_misbehave(seeds: CampaignTally):
     """Receivers misbehave in each way, except the rarest, which occurs in some seed."""
     assert {name for name in RECEIVER if not seeds.fired[name]} <= {"receiver_gone"}
     assert sum(seeds.fired[name] for name in RECEIVER) >= SCHEDULES / 2

@@ -9,7 +9,7 @@ import pytest
 
 from simulator.engine.fault_plan import FaultPlan
 from simulator.platform.binding_port import DirectPort, JsError
-from simulator.platform.d1 import Database, DatabaseServer
+from simulator.platform.d1 import D1Binding, DatabaseServer
 from simulator.platform.sql_values import NO_TRANSACTIONS
 from simulator.platform.sqlite_database import Template
 from simulator.platform.world import World
@@ -30,10 +30,10 @@ CONSTRAINT = "SQLITE_CONSTRAINT (extended: SQLITE_CONSTRAINT"
 NOW_MS = 1_790_000_000_123
 
 
-def use(work: Callable[[Database], Awaitable[Any]], rates: dict[str, float] | None = None) -> Any:
+def use(work: Callable[[D1Binding], Awaitable[Any]], rates: dict[str, float] | None = None) -> Any:
     """Run `work(db)` against a fresh database without a network, and return its result."""
     server = DatabaseServer(TEMPLATE, FaultPlan(Random(1), rates), lambda: NOW_MS)
-    coroutine = work(Database(server, DirectPort()))
+    coroutine = work(D1Binding(server, DirectPort()))
     try:
         coroutine.send(None)  # type: ignore[attr-defined]
     except StopIteration as end:
@@ -46,7 +46,7 @@ def use(work: Callable[[Database], Awaitable[Any]], rates: dict[str, float] | No
 def refusal(sql: str, *values: Any, rates: dict[str, float] | None = None) -> str:
     """The message of the error for a statement."""
 
-    async def work(db: Database) -> str:
+    async def work(db: D1Binding) -> str:
         with pytest.raises(JsError) as caught:
             await db.prepare(sql).bind(*values).run()
         return caught.value.message
@@ -57,7 +57,7 @@ def refusal(sql: str, *values: Any, rates: dict[str, float] | None = None) -> st
 def test_results_have_the_shape_of_the_sdk():
     """`run`/`all` return results and meta, `first` a row, a column or None, `raw` lists."""
 
-    async def work(db: Database) -> None:
+    async def work(db: D1Binding) -> None:
         insert = db.prepare("INSERT INTO t VALUES (?, ?, ?) RETURNING id, note")
         written = await insert.bind("a", 1, None).run()
         assert written["success"] is True
@@ -78,7 +78,7 @@ def test_results_have_the_shape_of_the_sdk():
 def test_numbers_bind_as_doubles():
     """As with JavaScript's numbers, the type is real, a STRICT integer column accepts it, and 5.0 comes back as 5."""
 
-    async def work(db: Database) -> None:
+    async def work(db: D1Binding) -> None:
         row = (
             await db.prepare("SELECT typeof(?1) AS kind, ?1 AS value, ?1 / 2 AS half, ?2 AS flag").bind(5, True).first()
         )
@@ -93,7 +93,7 @@ def test_numbers_bind_as_doubles():
 def test_values_that_do_not_cross_are_refused():
     """A big integer and an object raise D1_TYPE_ERROR at `bind`. A lone surrogate becomes U+FFFD, a blob a list."""
 
-    async def work(db: Database) -> None:
+    async def work(db: D1Binding) -> None:
         statement = db.prepare("SELECT ? AS v")
         for value in (2**60, object()):
             with pytest.raises(JsError, match="D1_TYPE_ERROR"):
@@ -130,7 +130,7 @@ def test_errors_are_worded_like_d1(sql: str, values: tuple[Any, ...], message: s
 def test_a_batch_is_one_transaction():
     """If a statement of a batch fails, none takes effect. If all succeed, all do."""
 
-    async def work(db: Database) -> None:
+    async def work(db: D1Binding) -> None:
         insert = db.prepare("INSERT INTO t VALUES (?, 1, NULL)")
         with pytest.raises(JsError, match=r"UNIQUE constraint failed: t\.id"):
             await db.batch([insert.bind("a"), insert.bind("b"), insert.bind("a")])
@@ -144,7 +144,7 @@ def test_a_batch_is_one_transaction():
 def test_sql_sees_the_database_clock():
     """Every way to read the time gives the virtual clock, to the millisecond. Fixed dates are untouched."""
 
-    async def work(db: Database) -> None:
+    async def work(db: D1Binding) -> None:
         row = await db.prepare(
             "SELECT unixepoch('subsec') AS a, unixepoch() AS b, unixepoch('now') AS c, datetime('now') AS d,"
             " current_timestamp AS e, strftime('%Y', 'now') AS f, date('now', '-1 day') AS g,"
@@ -171,7 +171,7 @@ def test_rows_written_count_tables_and_indexes():
     A text key with rowids is an index.
     """
 
-    async def work(db: Database) -> None:
+    async def work(db: D1Binding) -> None:
         async def written(sql: str) -> int:
             return int((await db.prepare(sql).run())["meta"]["rows_written"])
 
@@ -188,7 +188,7 @@ def test_rows_written_count_tables_and_indexes():
 def test_rows_read_count_scans():
     """A search reads what it finds, a scan the whole table."""
 
-    async def work(db: Database) -> None:
+    async def work(db: D1Binding) -> None:
         for name in "abcdef":
             await db.prepare("INSERT INTO t VALUES (?, 1, NULL)").bind(name).run()
         search = await db.prepare("SELECT * FROM t WHERE id = 'a'").run()
@@ -203,7 +203,7 @@ def test_rows_read_count_scans():
 def test_a_lost_connection_leaves_the_write_in_doubt(fault: str, landed: int):
     """The error is the same with the write done or not. The kind of fault decides."""
 
-    async def work(db: Database) -> int:
+    async def work(db: D1Binding) -> int:
         with pytest.raises(JsError, match="Network connection lost"):
             await db.prepare("INSERT INTO t VALUES ('a', 1, NULL)").run()
         return len(db._server.connection.execute("SELECT * FROM t").fetchall())
@@ -220,12 +220,12 @@ def test_overload_is_refused_before_anything_is_done():
 def test_a_used_database_comes_back_as_new():
     """In the next simulation the rows are gone, the template's own rows are back, and the connection is the same."""
 
-    async def dirty(db: Database) -> int:
+    async def dirty(db: D1Binding) -> int:
         await db.prepare("INSERT INTO t VALUES ('a', 1, NULL)").run()
         await db.prepare("DELETE FROM loose").run()
         return id(db._server.connection)
 
-    async def look(db: Database) -> tuple[Any, ...]:
+    async def look(db: D1Binding) -> tuple[Any, ...]:
         seen = await db.prepare("SELECT (SELECT count(*) FROM t) AS n, v FROM loose").first()
         return id(db._server.connection), seen
 

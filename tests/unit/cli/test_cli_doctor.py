@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from onceover_cli.connection import Api, place
+from onceover_cli.connection import ApiClient, place
 from onceover_cli.doctor import account, deployment, folder
 from onceover_cli.doctor.account import Said
 from onceover_cli.doctor.failures import failures
@@ -599,7 +599,7 @@ BROKEN_DEPLOYMENTS: dict[str, tuple[Callable[[Deployment], None], str, Level, st
 
 def examined(one: Deployment, env: str | None = None, key: str | None = "oo_key") -> list[Check]:
     """Check it as an operator."""
-    with FakeApi() as fake, Api(place(one.serve(fake).url, key)) as api:
+    with FakeApi() as fake, ApiClient(place(one.serve(fake).url, key)) as api:
         return list(deployment.examine(api, env, NOW))
 
 
@@ -683,7 +683,7 @@ def test_a_look_that_was_cut_off_says_so():
     seconds = iter([0.0, 10.0, 99.0])
     one = Deployment()
     one.passed, one.failed = 9, [failed("model_refused")]
-    with FakeApi() as fake, Api(place(one.serve(fake).url, "oo_key")) as api:
+    with FakeApi() as fake, ApiClient(place(one.serve(fake).url, "oo_key")) as api:
         (check,) = failures(api, NOW, seconds.__next__)
         assert (check.level, "too many tasks" in check.evidence) == (Level.WARNING, True)
         assert len(fake.requests("GET", "/api/tasks")) == 2
@@ -707,7 +707,7 @@ def test_a_demo_task_shows_whether_tasks_are_done():
     for ends, level in ((task(), Level.OK), (failed("model_refused"), Level.FAULT)):
         with FakeApi().on("POST", "/api/tasks", task("pending")).on("GET", path, task("processing"), ends) as fake:
             fake.on("DELETE", path, Answer(204))
-            with Api(place(fake.url, None)) as api:
+            with ApiClient(place(fake.url, None)) as api:
                 assert trial(api).level is level
             assert len(fake.requests("DELETE", path)) == 1
 
@@ -727,7 +727,7 @@ def test_a_trial_that_the_model_refuses_names_the_variable(message: str, fix: st
     ends = task("failed", error={"code": "model_refused", "message": message, "retryable": False})
     path = f"/api/tasks/{TASK_ID}"
     fake = FakeApi().on("POST", "/api/tasks", ends).on("DELETE", path, Answer(204))
-    with fake, Api(place(fake.url, None)) as api:
+    with fake, ApiClient(place(fake.url, None)) as api:
         check = trial(api)
     assert fix in check.fix
     assert message in check.evidence
@@ -741,7 +741,7 @@ def test_a_trial_that_waits_says_what_for():
     path = f"/api/tasks/{TASK_ID}"
     with FakeApi().on("POST", "/api/tasks", waiting).on("GET", path, waiting) as fake:
         fake.on("DELETE", path, Answer(204))
-        with Api(place(fake.url, None)) as api:
+        with ApiClient(place(fake.url, None)) as api:
             check = trial(api, iter([0.0, 1.0, 999.0, 999.0]).__next__)
     assert "was still processing after 999.0 s: model_unavailable, the provider answered 503" in check.evidence
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from onceover_cli.backoff import Backoff
-from onceover_cli.connection import Api, Place
-from onceover_cli.errors import Refused, Unreachable
+from onceover_cli.connection import Address, ApiClient
+from onceover_cli.errors import ServerRefused, Unreachable
 from onceover_cli.following import Following
 from tests.support.fake_api import LOST, TASK_ID, Answer, Asked, FakeApi, chunk, event, problem, task
 
@@ -49,7 +49,7 @@ class Clock:
 def follow(fake: FakeApi, patience: float = 600.0) -> tuple[dict[str, Any], Listener, Clock]:
     """Follow the task to its end."""
     listener, clock = Listener(), Clock()
-    with Api(Place(fake.url)) as api:
+    with ApiClient(Address(fake.url)) as api:
         return Following(api, TASK_ID, listener, backoff=clock.backoff(patience)).to_the_end(), listener, clock
 
 
@@ -131,7 +131,10 @@ def test_a_pause_that_the_server_asks_for_is_kept():
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refusal_ends_the_following(status: int):
     """A revoked key will not become valid again."""
-    with FakeApi().on("GET", f"{PATH}/events", problem(status, "unauthenticated")) as fake, pytest.raises(Refused):
+    with (
+        FakeApi().on("GET", f"{PATH}/events", problem(status, "unauthenticated")) as fake,
+        pytest.raises(ServerRefused),
+    ):
         follow(fake)
 
 
@@ -187,7 +190,7 @@ def test_something_that_eats_the_events_leads_to_polls():
 
 def test_a_task_that_is_not_there_is_said_so():
     """A 404 for events may mean two things. The poll shows which."""
-    with FakeApi() as fake, pytest.raises(Refused, match="There is nothing here"):
+    with FakeApi() as fake, pytest.raises(ServerRefused, match="There is nothing here"):
         follow(fake)
 
 

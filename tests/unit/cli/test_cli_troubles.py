@@ -11,7 +11,7 @@ import pytest
 
 from onceover_cli import terminal
 from onceover_cli.connection import place, proxy_variable
-from onceover_cli.errors import Refused
+from onceover_cli.errors import ServerRefused
 from onceover_cli.interruption import Interrupts, explained
 from tests.support.fake_api import LOST, TASK_ID, FakeApi, Reply, problem, task
 from tests.unit.cli.test_cli_commands import PATH, Runs, fake, run, serve_everything
@@ -175,7 +175,7 @@ def test_an_interrupt_that_is_ignored_stays_ignored() -> None:
 )
 def test_what_may_pass_by_itself(status: int, code: str, passes: bool) -> None:
     """Errors that need a repair first are not retried again and again."""
-    assert Refused(status, {"code": code}).may_pass is passes
+    assert ServerRefused(status, {"code": code}).may_pass is passes
 
 
 @pytest.mark.parametrize("refusal", [problem(401, "unauthenticated"), problem(403, "forbidden"), problem(404, "gone")])

@@ -10,7 +10,7 @@ from standardwebhooks.webhooks import Webhook
 
 from src.core import limits, webhooks
 from src.core.ids import TaskKey
-from src.core.webhooks import Answer, AttemptFailure, DeliveryKey, DeliveryOutcome, EndpointKey
+from src.core.webhooks import AttemptFailure, DeliveryKey, DeliveryOutcome, EndpointKey, ReceiverAnswer
 
 KEY = "k" * 32
 ENDPOINT = EndpointKey("local:we_" + "0a" * 12)
@@ -117,7 +117,7 @@ def test_when_a_delivery_ends():
     assert webhooks.outcome_of(webhooks.answer_of(410), 0) is DeliveryOutcome.GONE
     assert webhooks.outcome_of(failed, day - 1) is None
     assert webhooks.outcome_of(failed, day) is DeliveryOutcome.EXHAUSTED
-    assert webhooks.outcome_of(Answer(None, AttemptFailure.TIMEOUT), 0) is None
+    assert webhooks.outcome_of(ReceiverAnswer(None, AttemptFailure.TIMEOUT), 0) is None
 
 
 @pytest.mark.parametrize("chance", [0.0, 0.5, 1.0])

@@ -11,9 +11,9 @@ import pytest
 from local.arguments import UsageError
 from local.node import ROOT
 from local.remote.account import Needs, needs
-from local.remote.cloud import Failed
+from local.remote.cloud import StepFailed
 from local.remote.deploy import Shape, deploy
-from local.remote.deploy_check import GOOD_IN_A_ROW, Reply, verify
+from local.remote.deploy_check import GOOD_IN_A_ROW, DeploymentReply, verify
 from local.remote.fixes import FIXES, fix_for
 from tests.support.cloud_account import ID, CloudAccount, Killed, Refused, When
 from tests.support.deployed import MIGRATIONS, QUEUES, Internet, ready, wrong
@@ -160,7 +160,7 @@ def test_every_refusal_has_its_fix(command: str, said: str, fix: str, tmp_path: 
     """wrangler's message is shown with the fix. Once the cause is gone, the same command succeeds."""
     account = CloudAccount(tmp_path / "account.json")
     account.refuse(command, said)
-    with pytest.raises(Failed) as failed:
+    with pytest.raises(StepFailed) as failed:
         run(account, "")
     assert failed.value.fix is FIXES[fix]
     assert said.splitlines()[0][:60] in str(failed.value)
@@ -183,7 +183,7 @@ def test_an_account_without_queues_deploys_without(env: str, tmp_path: Path) -> 
     """The fix of `queues-plan` works: other environments need no queue, after the top level failed halfway."""
     account = CloudAccount(tmp_path / "account.json")
     account.refuse("queues", "Queues are unavailable on the free plan. [code: 100129]")
-    with pytest.raises(Failed):
+    with pytest.raises(StepFailed):
         run(account, "")
     calls = len(account.state["calls"])
     run(account, env)
@@ -211,7 +211,7 @@ def test_another_workers_queue(tmp_path: Path) -> None:
     """If another Worker consumes a queue, the deployment ends with the command that removes that consumer."""
     account = CloudAccount(tmp_path / "account.json")
     account.state["queues"] = {QUEUES[0]: ["shop"], QUEUES[1]: []}
-    with pytest.raises(Failed) as failed:
+    with pytest.raises(StepFailed) as failed:
         run(account, "")
     assert failed.value.fix is FIXES["queue-taken"]
     account.state["queues"][QUEUES[0]] = []
@@ -223,7 +223,7 @@ def test_a_name_that_is_taken(tmp_path: Path) -> None:
     """A Worker of this name without this database belongs to others, unless the user says otherwise."""
     account = CloudAccount(tmp_path / "account.json")
     account.state["workers"] = {"onceover": {**worker("free"), "objects": []}}
-    with pytest.raises(Failed) as failed:
+    with pytest.raises(StepFailed) as failed:
         run(account, "free")
     assert failed.value.fix is FIXES["name-taken"]
     assert account.state["workers"]["onceover"]["versions"] == ["version-1"]
@@ -253,7 +253,7 @@ def test_which_account(
     if fix is None:
         assert ID in run(account, "")
         return
-    with pytest.raises(Failed) as failed:
+    with pytest.raises(StepFailed) as failed:
         run(account, "")
     assert failed.value.fix is FIXES[fix]
     assert len(account.state["calls"]) == 1
@@ -272,7 +272,7 @@ def test_a_public_log_has_no_names(variable: str | None, tmp_path: Path, monkeyp
     assert ID in said
     assert ("me@example.com" in said) is (variable is None)
     account.state["accounts"].append({"name": "you@example.com's Account", "id": "b" * 32})
-    with pytest.raises(Failed) as failed:
+    with pytest.raises(StepFailed) as failed:
         run(account, "free")
     assert ("you@example.com" in str(failed.value)) is (variable is None)
 
@@ -281,7 +281,7 @@ def test_a_token_that_may_not_list_accounts(tmp_path: Path, monkeypatch: pytest.
     """A token that may not list accounts can deploy once the account is named."""
     account = CloudAccount(tmp_path / "account.json")
     account.refuse("whoami", "Unauthorized to access requested resource [code: 9109]")
-    with pytest.raises(Failed) as failed:
+    with pytest.raises(StepFailed) as failed:
         run(account, "")
     assert failed.value.fix is FIXES["no-permission"]
     monkeypatch.setenv("CLOUDFLARE_ACCOUNT_ID", ID)
@@ -334,18 +334,18 @@ def test_a_start_up_time_that_is_not_named(tmp_path: Path) -> None:
     assert "start-up" not in run(account, "")
 
 
-NO_CERTIFICATE = Reply(0, {}, "SSL: SSLV3_ALERT_HANDSHAKE_FAILURE")
-NOT_FOUND = Reply(404, {}, "error code: 1042")
-NO_SCHEMA = Reply(503, {"status": "unhealthy", "detail": "run `make deploy`"}, "")
-BAD_VARIABLES = Reply(500, {"code": "bad_configuration", "detail": "AI_BASE_URL is missing"}, "")
+NO_CERTIFICATE = DeploymentReply(0, {}, "SSL: SSLV3_ALERT_HANDSHAKE_FAILURE")
+NOT_FOUND = DeploymentReply(404, {}, "error code: 1042")
+NO_SCHEMA = DeploymentReply(503, {"status": "unhealthy", "detail": "run `make deploy`"}, "")
+BAD_VARIABLES = DeploymentReply(500, {"code": "bad_configuration", "detail": "AI_BASE_URL is missing"}, "")
 
 
-def older(wanted: Needs) -> Reply:
+def older(wanted: Needs) -> DeploymentReply:
     return ready("older", wanted)
 
 
 @pytest.mark.parametrize("first", [lambda _: NO_CERTIFICATE, lambda _: NOT_FOUND, lambda _: NO_SCHEMA, older])
-def test_a_new_address_is_waited_for(first: Callable[[Needs], Reply], tmp_path: Path) -> None:
+def test_a_new_address_is_waited_for(first: Callable[[Needs], DeploymentReply], tmp_path: Path) -> None:
     """A missing certificate, an edge that does not know the name yet, or an older version fails no deployment."""
     account = CloudAccount(tmp_path / "account.json")
     internet = Internet(account, [first(needs(ROOT, "free"))] * 3)
@@ -358,10 +358,10 @@ def test_an_older_version_does_not_pass_for_the_new_one(tmp_path: Path) -> None:
     """A good answer between bad ones comes from the old version. Only good answers in a row count."""
     account = CloudAccount(tmp_path / "account.json")
     wanted = needs(ROOT, "free")
-    good = Reply(200, {"status": "healthy", "queueCheck": dict(wanted.queue_check)}, "")
+    good = DeploymentReply(200, {"status": "healthy", "queueCheck": dict(wanted.queue_check)}, "")
     run(account, "free", internet=Internet(account, [good, good, NOT_FOUND, good, NO_SCHEMA]))
     unsettled = Internet(account, [*[good] * (GOOD_IN_A_ROW - 1), BAD_VARIABLES] * 50)
-    with pytest.raises(Failed) as failed:
+    with pytest.raises(StepFailed) as failed:
         run(account, "free", internet=unsettled)
     assert failed.value.fix is FIXES["not-verified"]
     assert verify(Internet(account, [good, BAD_VARIABLES]).web, "https://x.test", wanted, print, 1) is None
@@ -378,12 +378,12 @@ def test_a_warning_is_no_cause() -> None:
 @pytest.mark.parametrize(
     ("reply", "shown"), [(NO_SCHEMA, "make deploy"), (BAD_VARIABLES, "AI_BASE_URL"), (NOT_FOUND, "1042")]
 )
-def test_a_deployment_that_never_answers_fails(reply: Reply, shown: str, tmp_path: Path) -> None:
+def test_a_deployment_that_never_answers_fails(reply: DeploymentReply, shown: str, tmp_path: Path) -> None:
     """After two and a half minutes it says what is wrong. The way back was printed before."""
     account = CloudAccount(tmp_path / "account.json")
     account.state.update(json.loads(json.dumps(deployed("free"))))
     lines: list[str] = []
-    with pytest.raises(Failed) as failed:
+    with pytest.raises(StepFailed) as failed:
         deploy(account, Internet(account, [reply] * 99).web, needs(ROOT, "free"), Shape(), lines.append)
     assert failed.value.fix is FIXES["not-verified"]
     assert shown in str(failed.value)
@@ -394,7 +394,7 @@ def test_a_model_that_does_not_answer_is_a_warning(tmp_path: Path) -> None:
     """Tasks are accepted and wait, so the deployment stays. It says how to set the key."""
     account = CloudAccount(tmp_path / "account.json")
     internet = Internet(account)
-    internet.model = Reply(200, {"status": "unavailable", "detail": "401 from the provider"}, "")
+    internet.model = DeploymentReply(200, {"status": "unavailable", "detail": "401 from the provider"}, "")
     said = run(account, "", internet=internet)
     assert "warning: " in said
     assert "401 from the provider" in said

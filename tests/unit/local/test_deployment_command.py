@@ -13,7 +13,7 @@ from local.arguments import UsageError
 from local.node import ROOT
 from local.remote import secret_values
 from local.remote.account import needs
-from local.remote.cloud import Failed
+from local.remote.cloud import StepFailed
 from local.remote.deploy import Shape, deploy
 from local.remote.fixes import FIXES
 from onceover_cli.doctor.trial import CALLS_MOST as TRIAL_CALLS_MOST
@@ -382,5 +382,5 @@ def test_an_unknown_environment(target: str, operator: Operator, capsys: pytest.
 def test_an_answer_that_is_no_list_is_a_failure(operator: Operator) -> None:
     """If wrangler prints something other than JSON, that does not count as an account without databases."""
     operator.patch.setattr(operator.account, "_d1_list", lambda *_: "nothing\n", raising=False)
-    with pytest.raises(Failed):
+    with pytest.raises(StepFailed):
         deploy(operator.account, operator.internet.web, needs(ROOT, ""), Shape())

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from local.configuration import Host, examine
+from local.configuration import LocalConfiguration, examine
 from local.dev_vars import SecretsFile, find
 
 
@@ -41,9 +41,11 @@ def test_the_file_is_the_one_that_wrangler_reads(tmp_path: Path) -> None:
     assert other.name == ".dev.vars"
 
 
-def host(**variables: object) -> Host:
+def host(**variables: object) -> LocalConfiguration:
     """What a host would send."""
-    return Host(variables=variables, flags={}, bindings=["DB", "AI_QUEUE"], limits="off", persist_to="/state")
+    return LocalConfiguration(
+        variables=variables, flags={}, bindings=["DB", "AI_QUEUE"], limits="off", persist_to="/state"
+    )
 
 
 def test_a_shared_file_may_hold_variables_of_others() -> None:

@@ -8,13 +8,13 @@ import pytest
 from local import deployment
 from local.node import ROOT
 from local.remote.account import needs
-from local.remote.cloud import Failed
+from local.remote.cloud import StepFailed
 from local.remote.deploy import Shape, deploy
-from local.remote.deploy_check import Reply, Web, doctor_command
+from local.remote.deploy_check import DeploymentReply, Web, doctor_command
 from local.remote.fixes import FIXES
 from tests.support.cloud_account import CloudAccount
 
-NOT_FOUND = Reply(404, {}, "error code: 1042")
+NOT_FOUND = DeploymentReply(404, {}, "error code: 1042")
 
 
 def nowhere() -> Web:
@@ -29,7 +29,7 @@ def test_a_first_deployment_that_does_not_answer_names_no_version_before(env: st
     account = CloudAccount(tmp_path / "account.json")
     for fix, back in (("first-not-verified", 0), ("not-verified", 1)):
         lines: list[str] = []
-        with pytest.raises(Failed) as failed:
+        with pytest.raises(StepFailed) as failed:
             deploy(account, nowhere(), needs(ROOT, env), Shape(), lines.append)
         assert failed.value.fix is FIXES[fix]
         assert sum("back to the one before: npx wrangler rollback" in line for line in lines) == back

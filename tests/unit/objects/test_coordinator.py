@@ -12,7 +12,7 @@ from simulator.engine.loop import Loop
 from src.core import limits
 from src.core.ids import TaskKey
 from src.inference.wire import Wire
-from src.objects.batch_coordinator import Coordinator, Sql
+from src.objects.batch_coordinator import Coordinator, ObjectSql
 from src.processing.log import Log
 
 SECONDS = 30.0  # of each call
@@ -25,7 +25,7 @@ class Storage:
     """An object's storage. `alarms` are those that were set."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        self.sql: Sql = self
+        self.sql: ObjectSql = self
         self.alarms: list[int] = []
         self.cleared = 0
         self._connection = connection

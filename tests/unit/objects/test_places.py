@@ -14,7 +14,7 @@ from src.core.ids import TaskKey
 from src.core.settings import load
 from src.core.states import Status
 from src.core.task import Route, Task, TaskOptions
-from src.http.base.isolate import Isolate
+from src.http.base.isolate import RequestMemory
 from src.processing.submission import Submitted, TaskRequest
 from tests.support.store_bench import START_MS
 from tests.support.worker_bench import WorkerBench
@@ -62,7 +62,9 @@ class Deployment:
             write=self.bench.lines.append,
             now_ms=lambda: START_MS + round(self.bench.loop.time() * 1000),
         )
-        return App(self._bindings, load(self._variables.get), runtime, self.waited.append, Isolate(), self.bench.model)
+        return App(
+            self._bindings, load(self._variables.get), runtime, self.waited.append, RequestMemory(), self.bench.model
+        )
 
     def _random(self, size: int) -> bytes:
         self._entropy += 1

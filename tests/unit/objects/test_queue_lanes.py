@@ -15,7 +15,7 @@ from src.core.ids import TaskKey
 from src.core.settings import Settings, load
 from src.core.states import Status
 from src.core.task import Reduce, Route, Task
-from src.http.base.isolate import Isolate
+from src.http.base.isolate import RequestMemory
 from src.inference import wire
 from src.inference.protocol import Health, ModelCall, ModelReply
 from src.inference.wire import Wire
@@ -145,7 +145,7 @@ class QueueBench:
             now_ms=lambda: START_MS + round(self.bench.loop.time() * 1000),
         )
         provider: Any = Provider(self.coordinators)
-        return App(self._bindings, load(self._variables.get), runtime, lambda run: None, Isolate(), provider)
+        return App(self._bindings, load(self._variables.get), runtime, lambda run: None, RequestMemory(), provider)
 
     def consume(self, meanwhile: Callable[[], Any] | None = None, after: float = 3.0) -> App:
         """Let the message be consumed. `meanwhile` happens some seconds later."""

@@ -12,7 +12,7 @@ import simulator.platform.sdk  # noqa: F401 - stands in for the SDK that the cla
 from src.core import limits
 from src.core.errors import CallNotStarted, ConfigurationError
 from src.core.ids import TaskKey
-from src.http.base.isolate import Isolate
+from src.http.base.isolate import RequestMemory
 from src.inference import wire
 from src.inference.protocol import ModelCall
 from src.platform.durable_objects import AIProcessor
@@ -76,7 +76,7 @@ class Deployment:
         self.storage = Storage()
         self.ctx: Any = SimpleNamespace(waitUntil=None, storage=self.storage)
         runtime: Any = SimpleNamespace(write=self.lines.append, now_ms=lambda: 0, http=None, courier=None)
-        SURROUNDINGS.set(Surroundings(runtime=runtime, memory=Isolate()))
+        SURROUNDINGS.set(Surroundings(runtime=runtime, memory=RequestMemory()))
 
     def events(self) -> list[dict[str, Any]]:
         """Return the logged events, which name the variable and never its value."""

@@ -114,7 +114,7 @@ def test_what_is_imported_late_is_seldom_needed():
 
 
 @pytest.mark.parametrize("group", catalogue.GROUPS, ids=lambda group: group.paths[0])
-def test_a_group_has_the_calls_of_its_paths(group: catalogue.Group):
+def test_a_group_has_the_calls_of_its_paths(group: catalogue.PathGroup):
     """A group has all calls of its paths and no others: a path that the table forgets would not exist in the API."""
     assert {endpoint.path for endpoint in group.load()} == set(group.paths)
 

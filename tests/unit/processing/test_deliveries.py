@@ -19,7 +19,7 @@ from src.inference.protocol import HttpConnectionLost, HttpTimeout, ModelReply
 from src.processing.sweep.sweep import Sweep
 from src.processing.terms import OVERDUE
 from src.store.d1.database import Database
-from src.store.deliveries import Attempt, Tried
+from src.store.deliveries import Attempt, AttemptResult
 from src.store.records.claims import Claim, Fail
 from src.store.tasks import TaskStore
 from tests.conformance.cases.storyteller import progress
@@ -271,7 +271,7 @@ def test_a_record_under_an_older_fence_changes_nothing(bench: DeliveryBench):
     bench.sweep(0)
     assert _outcomes(bench) == [DeliveryOutcome.DELIVERED]
     (before,) = bench.rows()
-    late = Tried(first, Attempt(1, 500, 1, AttemptFailure.SERVER_ERROR), None, 1000)
+    late = AttemptResult(first, Attempt(1, 500, 1, AttemptFailure.SERVER_ERROR), None, 1000)
     bench.do(stale.record([late]))
     assert bench.rows() == [before]
 

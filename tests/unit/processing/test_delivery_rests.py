@@ -11,8 +11,8 @@ from src.core.ids import TaskKey
 from src.core.webhooks import AttemptFailure, EndpointKey
 from src.processing.sweep.sweep import Sweep
 from src.processing.worker import Worker
-from src.store.deliveries import Attempt, DueDelivery, Tried
-from src.store.webhooks import Endpoint
+from src.store.deliveries import Attempt, AttemptResult, DueDelivery
+from src.store.webhooks import WebhookEndpoint
 from tests.support.delivery_bench import TASK, URL, DeliveryBench, task_key
 from tests.support.worker_bench import HOST
 
@@ -29,8 +29,8 @@ def bench() -> Iterator[DeliveryBench]:
     made.close()
 
 
-def _endpoint(bench: DeliveryBench, key: EndpointKey) -> Endpoint:
-    found: Endpoint = bench.do(bench.endpoints.find(key))
+def _endpoint(bench: DeliveryBench, key: EndpointKey) -> WebhookEndpoint:
+    found: WebhookEndpoint = bench.do(bench.endpoints.find(key))
     return found
 
 
@@ -79,7 +79,7 @@ def _tried(bench: DeliveryBench, began_at: int, failure: AttemptFailure | None, 
     """Record an attempt that began then."""
     (row,) = bench.deliveries()
     taken = bench.do(bench.store.redeliver(row))
-    bench.do(bench.store.record([Tried(taken, Attempt(began_at, None, 1, failure), None, 1_000, asked_ms)]))
+    bench.do(bench.store.record([AttemptResult(taken, Attempt(began_at, None, 1, failure), None, 1_000, asked_ms)]))
 
 
 def test_what_began_before_a_pause_does_not_change_it(bench: DeliveryBench):

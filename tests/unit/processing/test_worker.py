@@ -23,7 +23,7 @@ from src.core.task import BUDGET_EXHAUSTED, DEADLINE_EXCEEDED, Reduce, Route, Ta
 from src.inference.protocol import ModelCall, ModelReply
 from src.processing.outcomes import Ended, Released, RunOutcome
 from src.processing.worker import Host
-from src.store.records.claims import Claim, Standing, Unclaimed
+from src.store.records.claims import Claim, ClaimRefusal, Unclaimed
 from src.store.tasks import TaskStore
 from tests.support.sqlite_d1 import NETWORK_LOST
 from tests.support.store_bench import START_MS, new_task
@@ -185,7 +185,7 @@ def test_a_short_rate_limit_is_sat_out_and_a_long_one_given_back(make):
     other.insert(2)
     other.model.act = lambda call, number: ModelRateLimited("429", 600) if number <= 2 else None
     assert other.run() == Released(600)
-    assert other.run() == Unclaimed(Standing.EARLY, 600_000)
+    assert other.run() == Unclaimed(ClaimRefusal.EARLY, 600_000)
     assert len(other.model.calls) == 2
     other.do(asyncio.sleep(600))
     assert other.run() == Ended(Status.COMPLETED)
@@ -219,7 +219,7 @@ def test_a_poison_task_ends(make):
         assert bench.loop.time() == pytest.approx(starts, abs=2)
         assert len([at for at, _ in bench.model.calls if at >= starts]) == width
     bench.do(asyncio.sleep(179))
-    assert bench.run() == Unclaimed(Standing.HELD, 500)
+    assert bench.run() == Unclaimed(ClaimRefusal.HELD, 500)
     bench.do(asyncio.sleep(1))
     assert bench.loop.time() > limits.STALL_SECONDS_LEAST
     assert bench.run() == Ended(Status.FAILED)
@@ -288,7 +288,7 @@ def test_an_unexpected_error_gives_the_task_back_and_counts_towards_the_end(make
         with pytest.raises(ValueError, match="a bug"):
             bench.run()
         assert bench.task().status is Status.PENDING
-        assert rest_seconds == 0 or bench.run() == Unclaimed(Standing.EARLY, rest_seconds * 1000)
+        assert rest_seconds == 0 or bench.run() == Unclaimed(ClaimRefusal.EARLY, rest_seconds * 1000)
         bench.do(asyncio.sleep(rest_seconds + 1))
     assert bench.loop.time() > limits.STALL_SECONDS_LEAST
     assert bench.run() == Ended(Status.FAILED)
@@ -459,7 +459,7 @@ def test_a_claim_outlasts_its_calls_whatever_the_lease(make):
     bench.database.batch = slow
     second, first = second_message(bench, HOST, 121.85)
     assert isinstance(second, Unclaimed)
-    assert (second.standing, first) == (Standing.HELD, Ended(Status.COMPLETED))
+    assert (second.standing, first) == (ClaimRefusal.HELD, Ended(Status.COMPLETED))
     usage = bench.task().usage
     assert (usage.model_calls, usage.in_doubt) == (len(bench.model.calls), 5)  # those that timed out
 
@@ -471,7 +471,7 @@ def test_a_claim_outlasts_the_way_to_its_lanes(make):
     bench.model.seconds = lambda number: 1e6
     second, first = second_message(bench, bench.laned_host(), 124.9)
     assert isinstance(second, Unclaimed)
-    assert second.standing is Standing.HELD
+    assert second.standing is ClaimRefusal.HELD
     assert isinstance(first, Released)
     assert (len(bench.model.calls), bench.task().usage.in_doubt) == (12, 12)
 
@@ -603,7 +603,7 @@ def test_a_worker_that_comes_too_late_fails_the_task(make):
     bench = make()
     bench.insert(2, deadline_ms=1_000)
     bench.do(asyncio.sleep(1))
-    assert bench.run() == Unclaimed(Standing.OVERDUE)
+    assert bench.run() == Unclaimed(ClaimRefusal.OVERDUE)
     assert (bench.task().status, code(bench), bench.model.calls) == (Status.FAILED, DEADLINE_EXCEEDED, [])
 
 

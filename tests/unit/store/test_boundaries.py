@@ -13,7 +13,7 @@ from src.core.task import DEADLINE_EXCEEDED, Failure
 from src.store.d1.database import Database
 from src.store.d1.statement import Statement, as_json
 from src.store.keys import KeyStore
-from src.store.records.claims import Claim, Finish, Standing, Unclaimed
+from src.store.records.claims import Claim, ClaimRefusal, Finish, Unclaimed
 from src.store.sql import deliveries, early_erasure, ending, joining, keys, seen, sweep, tallies, views, webhooks, work
 from tests.support.store_bench import LEASE_MS, OVERDUE, RETENTION_MS, START_MS, StoreBench, outputs
 
@@ -91,7 +91,7 @@ def test_a_deadline_is_over_at_its_time(table: Table, off: int) -> None:
     in_time = off > 0
     assert isinstance(found, Claim) == in_time
     if isinstance(found, Unclaimed):
-        assert found.standing is Standing.OVERDUE
+        assert found.standing is ClaimRefusal.OVERDUE
     assert table.row(TASK)["status"] == ("processing" if in_time else "pending")
     assert bool(table.ask(views.STATUS, task_key=TASK)[0]["overdue"]) != in_time
     assert bool(table.run(table.store.expire([TASK], OVERDUE, RETENTION_MS))) != in_time
@@ -134,7 +134,7 @@ def test_a_continuation_may_come_early_by_as_much_as_is_allowed(table: Table, of
     found = table.try_claim(TASK)
     assert isinstance(found, Claim) == (off <= 0)
     if isinstance(found, Unclaimed):
-        assert (found.standing, found.left_ms) == (Standing.EARLY, EARLY_MS + off)
+        assert (found.standing, found.left_ms) == (ClaimRefusal.EARLY, EARLY_MS + off)
 
 
 @pytest.mark.parametrize(("wake_off", "moved"), [(-1, False), (0, False), (1, True)])

@@ -11,13 +11,13 @@ from src.core.ids import TaskKey
 from src.core.meter import Meter
 from src.core.settings import Settings
 from src.core.states import Status
-from src.core.storage import Storage
+from src.core.storage import StorageUse
 from src.core.task import Route
-from src.processing.bulk import Bulk, BulkResult
+from src.processing.bulk import BulkChange, BulkResult
 from src.processing.dispatch import Dispatcher, Sender
 from src.processing.log import Log
 from src.processing.submission import Submission
-from src.store.admission import Conditions, Refused
+from src.store.admission import Conditions, LimitReached
 from src.store.d1.database import Database
 from src.store.records.pages import Span
 from src.store.sql import bulk as sql
@@ -42,7 +42,7 @@ class CountedSender:
         self.sent.append(task_key)
 
 
-def bulk(bench: StoreBench, sender: Sender, settings: Settings = FREE) -> Bulk:
+def bulk(bench: StoreBench, sender: Sender, settings: Settings = FREE) -> BulkChange:
     """Make the state of an invocation that has spent nothing yet."""
     meter, lines = Meter(), list[str]()
     log = Log(lines.append)
@@ -54,11 +54,11 @@ def bulk(bench: StoreBench, sender: Sender, settings: Settings = FREE) -> Bulk:
         now_ms=lambda: bench.time_ms,
         entropy=bytes,
         meter=meter,
-        storage=Storage(),
+        storage=StorageUse(),
         log=log,
         after_answer=lambda sending: None,
     )
-    return Bulk(submission)
+    return BulkChange(submission)
 
 
 def keys(status: Status, bench: StoreBench, count: int) -> list[TaskKey]:
@@ -175,7 +175,7 @@ def test_a_retry_takes_the_last_room() -> None:
     bench.insert("t:9")
     made = bulk(bench, CountedSender(), replace(FREE, tasks_in_flight_most=2))
     assert bench.run(made.retry("t", ALL, None)) == BulkResult(1, more=True)
-    assert isinstance(bench.run(made.retry("t", ALL, None)), Refused)
+    assert isinstance(bench.run(made.retry("t", ALL, None)), LimitReached)
     assert statuses(bench) == ["pending", "failed", "pending"]
 
 
@@ -186,7 +186,7 @@ def test_where_nothing_has_failed_no_limit_refuses() -> None:
     made = bulk(bench, CountedSender(), replace(FREE, tasks_in_flight_most=2))
     assert bench.run(made.retry("t", ALL, None)) == BulkResult(0, more=False)
     bench.in_status(Status.FAILED, TaskKey("t:9"))
-    assert isinstance(bench.run(made.retry("t", ALL, None)), Refused)
+    assert isinstance(bench.run(made.retry("t", ALL, None)), LimitReached)
 
 
 # --- Late writes -----------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from src.core import limits, settings
 from src.core.database_load import DatabaseLoad
 from src.core.errors import StoreError
 from src.core.meter import Meter
-from src.http.base.isolate import Isolate
+from src.http.base.isolate import RequestMemory
 from src.store.d1.database import D1Statement, Database
 from src.store.tasks import TaskStore
 from tests.support.sqlite_d1 import NETWORK_LOST, SqliteD1
@@ -235,7 +235,7 @@ def test_a_call_that_is_taken_back_is_no_answer(loop: Loop) -> None:
 @pytest.mark.parametrize("part", ["the API", "a worker"])
 def test_all_of_an_isolate_time_their_calls(loop: Loop, part: str) -> None:
     """Calls of requests and of workers count alike, for later requests."""
-    binding, isolate = SqliteD1(), Isolate()
+    binding, isolate = SqliteD1(), RequestMemory()
     batch = binding.batch
 
     async def slow(statements: list[D1Statement]) -> list[Mapping[str, object]]:

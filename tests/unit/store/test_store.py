@@ -16,15 +16,15 @@ from src.store.d1.database import Database
 from src.store.d1.statement import BoundStatement
 from src.store.records.claims import (
     CallKey,
+    CallTries,
     Claim,
+    ClaimRefusal,
     Continue,
     Fail,
     FailedCall,
     Finish,
     Progress,
     Release,
-    Standing,
-    Tried,
     Unclaimed,
 )
 from src.store.sql import admission, deliveries, latest_calls, seen, sweep, views, work
@@ -131,9 +131,9 @@ def test_a_live_lease_is_respected_and_a_dead_one_taken_over(bench: StoreBench):
     """Under a live lease no other worker gets the task. Afterwards one does, with a higher fence."""
     bench.insert()
     first = bench.claim()
-    assert bench.try_claim() == Unclaimed(Standing.HELD, LEASE_MS)
+    assert bench.try_claim() == Unclaimed(ClaimRefusal.HELD, LEASE_MS)
     bench.pass_ms(LEASE_MS - 1)
-    assert bench.try_claim() == Unclaimed(Standing.HELD, 1)
+    assert bench.try_claim() == Unclaimed(ClaimRefusal.HELD, 1)
     bench.pass_ms(1)
     second = bench.claim()
     assert (first.fence, second.fence, second.attempts, second.stalls) == (1, 2, 2, 1)
@@ -146,7 +146,7 @@ def test_progress_renews_the_lease(bench: StoreBench):
     bench.pass_ms(LEASE_MS - 1)
     assert bench.step(claim)
     bench.pass_ms(LEASE_MS - 1)
-    assert bench.try_claim() == Unclaimed(Standing.HELD, 1)
+    assert bench.try_claim() == Unclaimed(ClaimRefusal.HELD, 1)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_nothing_of_a_zombie_survives(bench: StoreBench, step):
     zombie = bench.claim()
     bench.pass_ms(LEASE_MS + 1)
     heir = bench.claim()
-    failed = FailedCall(CallKey(0, 1), Tried(1, 1), True, Failure(TaskCode.MODEL_TIMEOUT, "late", True))
+    failed = FailedCall(CallKey(0, 1), CallTries(1, 1), True, Failure(TaskCode.MODEL_TIMEOUT, "late", True))
     before = bench.row("task")
     late = {"outputs": outputs(0, 1, tag="late"), "failures": [failed], "completed": 2, "calls_settled": 99}
     assert not bench.step(zombie, step, **late)
@@ -186,12 +186,12 @@ def test_a_failure_for_good_outlasts_its_worker(bench: StoreBench):
     """The next claim finds final failures apart from those to be tried again, without any that have an output."""
     bench.insert(chunks=3)
     claim = bench.claim()
-    failed = [FailedCall(CallKey(0, at), Tried(2, 3), at != 1, FAILURE) for at in range(3)]
+    failed = [FailedCall(CallKey(0, at), CallTries(2, 3), at != 1, FAILURE) for at in range(3)]
     assert bench.step(claim, failures=failed, failed=2)
     assert bench.step(claim, outputs=outputs(2), completed=1, failed=1)
     bench.pass_ms(LEASE_MS)
     heir = bench.claim()
-    assert (heir.refused, heir.tried) == ({CallKey(0, 0): FAILURE}, {CallKey(0, 1): Tried(2, 3)})
+    assert (heir.refused, heir.tried) == ({CallKey(0, 0): FAILURE}, {CallKey(0, 1): CallTries(2, 3)})
     chunks = bench.run(bench.store.chunks(TaskKey("task")))
     assert chunks is not None
     assert [(chunk.index, chunk.failure) for chunk in chunks] == [(0, FAILURE), (2, None)]
@@ -271,9 +271,9 @@ def test_a_released_task_is_not_taken_before_its_time(bench: StoreBench):
     """A delay is kept, except for the second by which a message may come early."""
     bench.insert()
     assert bench.step(bench.claim(), Release(5000, 15000))
-    assert bench.try_claim() == Unclaimed(Standing.EARLY, 5000)
+    assert bench.try_claim() == Unclaimed(ClaimRefusal.EARLY, 5000)
     bench.pass_ms(3999)
-    assert bench.try_claim() == Unclaimed(Standing.EARLY, 1001)
+    assert bench.try_claim() == Unclaimed(ClaimRefusal.EARLY, 1001)
     bench.pass_ms(1)
     assert bench.claim().fence == 2
 
@@ -322,9 +322,9 @@ def test_calls_that_were_out_at_the_end_are_on_the_budget(bench: StoreBench, max
 def test_missing_and_terminal_tasks_give_no_claim(bench: StoreBench):
     """The worker learns why: there is no such task, or it has ended."""
     bench.insert("other")
-    assert bench.try_claim("nobody") == Unclaimed(Standing.MISSING)
+    assert bench.try_claim("nobody") == Unclaimed(ClaimRefusal.MISSING)
     bench.in_status(Status.COMPLETED)
-    assert bench.try_claim() == Unclaimed(Standing.TERMINAL)
+    assert bench.try_claim() == Unclaimed(ClaimRefusal.TERMINAL)
 
 
 def test_a_cancelled_tasks_worker_settles_its_bill_and_keeps_its_outputs(bench: StoreBench):
@@ -497,7 +497,7 @@ def test_erase_leaves_nothing(bench: StoreBench):
     """Erasing removes every row of the task, and a late worker restores none."""
     bench.insert()
     claim = bench.claim()
-    failed = FailedCall(CallKey(0, 1), Tried(1, 1), False, FAILURE)
+    failed = FailedCall(CallKey(0, 1), CallTries(1, 1), False, FAILURE)
     bench.step(claim, outputs=outputs(0), failures=[failed], completed=1)
     assert bench.run(bench.store.erase(TaskKey("task"))) == (True, round(limits.START_SECONDS * 1000), None)
     assert bench.run(bench.store.erase(TaskKey("task"))) == (False, 0, None)

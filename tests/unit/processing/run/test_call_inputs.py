@@ -12,7 +12,7 @@ from src.core.calls.pace import Latency
 from src.core.ids import TaskKey
 from src.core.meter import Meter
 from src.core.settings import Settings
-from src.core.storage import Storage
+from src.core.storage import StorageUse
 from src.core.task import Reduce, Route
 from src.processing.allowance import Allowance
 from src.processing.caller import LocalCaller
@@ -50,7 +50,7 @@ def made(claim: Claim, bench: StoreBench) -> CallInputs:
         terms=Terms(claim, 0.0, 0.0),
         allowance=Allowance(600.0, 900, 900, Meter(), 0.0),
         latency=Latency(),
-        storage=Storage(),
+        storage=StorageUse(),
         news=News(),
         asked_at=0.0,
         granted_at=0.0,

@@ -11,7 +11,7 @@ import pytest
 
 from src.core import limits
 from src.core.states import Status
-from src.core.storage import MB, Storage
+from src.core.storage import MB, StorageUse
 from src.processing.outcomes import Ended, Released
 from tests.support.worker_bench import WorkerBench
 
@@ -199,7 +199,7 @@ def test_a_claim_that_finds_no_room_leaves_the_task_as_it_was(bench: WorkerBench
 @pytest.mark.parametrize(("full", "size", "tight"), [(False, 99, False), (False, 100, True), (True, 1, True)])
 def test_what_makes_a_database_tight(full: bool, size: int, tight: bool):
     """A database is tight by its size, or after a write that found no space, until a write finds some."""
-    storage = Storage()
+    storage = StorageUse()
     storage.measured(size, 1.0)
     if full:
         storage.found_full(1.0)
@@ -212,7 +212,7 @@ def test_what_makes_a_database_tight(full: bool, size: int, tight: bool):
 
 def test_new_tasks_find_no_room_until_one_does_or_a_call():
     """A later success of a task or a call ends the refusals."""
-    storage = Storage()
+    storage = StorageUse()
     for finds in (storage.took_task, storage.found_room):
         storage.found_full(1.0)
         assert storage.refuses(100, 2.0)

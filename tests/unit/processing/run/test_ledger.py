@@ -18,7 +18,7 @@ from src.core.task import Failure, TaskOptions, Wait
 from src.core.text.window import Window
 from src.inference.protocol import ModelReply
 from src.processing.run.ledger import Ledger
-from src.store.records.claims import CallKey, Claim, Tried
+from src.store.records.claims import CallKey, CallTries, Claim
 
 FIRST, SECOND, THIRD = (CallKey(0, position) for position in range(3))
 REPLY = ModelReply("fine", 7, 3)
@@ -96,12 +96,12 @@ def test_a_transient_failure_waits_and_then_ends_the_task_when_its_attempts_are_
     assert (ledger.failure.code, ledger.failure.retryable) == ("model_unavailable", True)
     told = ledger.progress([], 3)
     assert told.failed == 1
-    assert [(item.final, item.tried) for item in told.failures] == [(True, Tried(3, 3))]
+    assert [(item.final, item.tried) for item in told.failures] == [(True, CallTries(3, 3))]
 
 
 def test_attempts_of_an_earlier_claim_count():
     """A crash or a release does not restore a chunk's attempts."""
-    ledger = Ledger(claim(tried={FIRST: Tried(2, 2)}), 3)
+    ledger = Ledger(claim(tried={FIRST: CallTries(2, 2)}), 3)
     started(ledger, FIRST)
     ledger.failed(FIRST, ModelUnavailable("500"), 0, 0)
     assert ledger.failure is not None
@@ -144,7 +144,7 @@ def test_a_rate_limit_pauses_all_starts_and_costs_no_attempt():
     assert sorted(ledger.startable(12, 9)) == [FIRST, SECOND, THIRD]
     told = ledger.progress([], 3)
     assert (told.rate_waits, told.calls_settled) == (1, 2)
-    assert [item.tried for item in told.failures] == [Tried(0, 1), Tried(0, 1)]
+    assert [item.tried for item in told.failures] == [CallTries(0, 1), CallTries(0, 1)]
 
 
 @pytest.mark.parametrize(("now", "waits"), [(11.999, True), (12.0, False), (12.001, False)])

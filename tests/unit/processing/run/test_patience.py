@@ -20,7 +20,7 @@ from src.core.task import Route, Wait
 from src.processing.outcomes import Ended, Released, RunOutcome
 from src.processing.run.ledger import Ledger
 from src.processing.worker import Host
-from src.store.records.claims import CallKey, Tried
+from src.store.records.claims import CallKey, CallTries
 from tests.support.store_bench import START_MS
 from tests.support.worker_bench import HOST, WorkerBench
 from tests.unit.processing.run.test_ledger import FIRST, REPLY, SECOND, THIRD, claim
@@ -184,7 +184,7 @@ def test_a_chunk_that_alone_fails_ends_after_ten_failures():
     assert pauses.pop(0) == 1  # at first there are too few others to judge
     assert pauses == [4, 8, 16, 32, 64, 128, 160, 160, 160]
     told = ledger.progress([], 99, now)
-    assert [(item.key, item.tried, item.final) for item in told.failures] == [(FIRST, Tried(0, 11, 10), True)]
+    assert [(item.key, item.tried, item.final) for item in told.failures] == [(FIRST, CallTries(0, 11, 10), True)]
 
 
 def test_a_failure_counts_once_another_call_succeeds_after_it():
@@ -200,7 +200,7 @@ def test_a_failure_counts_once_another_call_succeeds_after_it():
     (other, *_) = [key for key in ledger.startable(1, 9) if key != FIRST]
     ledger.start([other], 1)
     ledger.failed(FIRST, ModelUnavailable("500"), 2, 1.0)
-    assert [item.tried for item in ledger.progress([], 99, 2).failures] == [Tried(0, 1, 1)]
+    assert [item.tried for item in ledger.progress([], 99, 2).failures] == [CallTries(0, 1, 1)]
     assert FIRST not in ledger.startable(5.9, 99)
     assert FIRST in ledger.startable(6, 99)
 

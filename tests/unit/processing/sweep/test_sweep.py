@@ -18,7 +18,7 @@ from src.processing.sweep.sweep import Sweep
 from src.processing.terms import OVERDUE
 from src.processing.worker import Worker
 from src.store.d1.database import Database
-from src.store.records.claims import Finish, Release, Standing, Unclaimed
+from src.store.records.claims import ClaimRefusal, Finish, Release, Unclaimed
 from src.store.sweep import Due
 from src.store.tasks import TaskStore
 from tests.support.store_bench import FAILURE, LEASE_MS, RETENTION_MS, StoreBench, outputs
@@ -124,7 +124,7 @@ def test_a_task_that_kills_every_worker_is_given_up(bench: StoreBench):
         assert bench.run(bench.store.give_up([TaskKey("task")], 3, FAILURE, RETENTION_MS)) == []
         bench.pass_ms(rest_ms - 1)
         assert sweep() == []
-        assert bench.try_claim() == Unclaimed(Standing.HELD, 1)
+        assert bench.try_claim() == Unclaimed(ClaimRefusal.HELD, 1)
         assert bench.row("task")["wake_at"] == bench.time_ms + 1
         bench.pass_ms(1)
     assert sweep() == ["task"]

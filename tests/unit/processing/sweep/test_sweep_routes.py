@@ -15,7 +15,7 @@ from src.core.meter import Meter
 from src.core.settings import Settings, load
 from src.core.task import Reduce, Route
 from src.core.tenants import LOCAL
-from src.http.base.isolate import Isolate
+from src.http.base.isolate import RequestMemory
 from src.inference.protocol import ModelCall
 from src.processing.allowance import slice_seconds
 from src.processing.direct import DirectSender
@@ -306,7 +306,7 @@ def test_a_continuation_that_no_route_takes_is_the_next_sweeps():
     refusing: Any = Refusing()
     bindings = Bindings(database=bench.database, queue=refusing, processors=refusing)
     variables = {"PLAN": "free", "AI_TIMEOUT_SECONDS": "2"}
-    app = App(bindings, load(variables.get), runtime, waited.append, Isolate(), bench.model)
+    app = App(bindings, load(variables.get), runtime, waited.append, RequestMemory(), bench.model)
     message = Message(key)
 
     async def deliver() -> None:

@@ -1,0 +1,55 @@
+"""One name for each thing, and sentences without riddles: what a stranger's reading depends on."""
+
+import re
+import subprocess
+from collections import defaultdict
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+# Words that mark a sentence which few readers restate rightly. They are not forbidden, so there is a most.
+_RIDDLES = re.compile(
+    r"\b(?:nobody|whoever|of which|for whom|(?:is|are) told|comes to|ha(?:s|ve) come|h[oe]lds? to|meanwhile|thereby"
+    r"|at that|so that is)\b",
+    re.IGNORECASE,
+)
+RIDDLES_MOST = {"src": 12, "simulator": 30, "cli": 12, "local": 8, "docs": 5}
+_SENTENCES = {".py", ".md", ".js", ".mjs", ".sql", ".toml"}
+_EXPORTED = re.compile(r"^export (?:default )?(?:async )?(?:class|function\*?|const|let) (\w+)", re.MULTILINE)
+_CLASS = re.compile(r"^class ([A-Za-z]\w*)", re.MULTILINE)
+
+
+def files_of(*folders: str) -> list[str]:
+    """Return the files of these folders that belong to the repository, but not what others have written."""
+    listed = subprocess.run(["git", "ls-files", *folders], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [name for name in listed.splitlines() if "/vendor/" not in name and (ROOT / name).is_file()]
+
+
+def twins(names: list[str], pattern: re.Pattern[str]) -> dict[str, list[str]]:
+    """Return what several of these files define under one name, and which files do."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        for defined in pattern.findall((ROOT / name).read_text("utf-8")):
+            found[defined].append(name)
+    assert len(found) > 50
+    return {defined: where for defined, where in found.items() if len(where) > 1}
+
+
+def test_no_two_classes_have_one_name() -> None:
+    """A class name stands for one thing, from the Worker to the simulator."""
+    names = [name for name in files_of("src", "cli", "local", "ops", "simulator") if name.endswith(".py")]
+    assert twins(names, _CLASS) == {}
+
+
+def test_no_two_modules_of_the_page_export_one_name() -> None:
+    """An exported name of the dashboard stands for one thing."""
+    assert twins([name for name in files_of("public/app") if name.endswith(".js")], _EXPORTED) == {}
+
+
+def test_riddles_stay_few() -> None:
+    """Comments, docstrings, messages and documents have few words that mark a riddle."""
+    for folder, most in RIDDLES_MOST.items():
+        names = [name for name in files_of(folder) if Path(name).suffix in _SENTENCES and ".zh-CN." not in name]
+        found = [
+            f"{name}: {word[0]}" for name in names for word in _RIDDLES.finditer((ROOT / name).read_text("utf-8"))
+        ]
+        assert len(found) <= most, found
