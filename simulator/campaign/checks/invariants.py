@@ -28,6 +28,7 @@ from src.inference.protocol import ModelCall
 from src.store.sql import admission, ending, seen, work
 
 NUDGES_APART_MS = 60_000
+Results = list[dict[str, Any]]
 _OWN_FAILURES = tuple(kind.name for kind in KINDS.values() if kind.number == 15 and kind.name != "model_rate_limited")
 _REFUSED = "SELECT DISTINCT task_id FROM failures WHERE final = 1"
 _ORPHANS = tuple(
@@ -109,7 +110,7 @@ class Invariants:
         self.lateness.landed(statements)
         return results
 
-    def _check_fences(self, statements: Sequence[PreparedStatement], results: list[dict[str, Any]]) -> None:
+    def _check_fences(self, statements: Sequence[PreparedStatement], results: Results) -> None:
         for statement, result in zip(statements, results, strict=True):
             if statement.sql not in self._under_claim or not result["meta"]["changes"]:
                 continue
@@ -121,14 +122,12 @@ class Invariants:
                 there = "nothing" if row is None else f"fence {row.fence}"
                 raise InvariantBroken(f"{task_key}: {name} of fence {fence:.0f} was written over {there}")
 
-    def _check_progress(self, statements: Sequence[PreparedStatement], results: list[dict[str, Any]]) -> None:
+    def _check_progress(self, statements: Sequence[PreparedStatement], results: Results) -> None:
         """Count the call to D1 once for each task on which it worked."""
         for task_key, write in worked_on(statements, results).items():
             self.progress.wrote(task_key, self.world.loop.now(), write)
 
-    def _check_nudges(
-        self, statements: Sequence[PreparedStatement], results: list[dict[str, Any]], now_ms: int
-    ) -> None:
+    def _check_nudges(self, statements: Sequence[PreparedStatement], results: Results, now_ms: int) -> None:
         """Check that polls send off an unclaimed task at most once a minute, however many clients poll."""
         for statement, result in zip(statements, results, strict=True):
             if statement.sql != seen.NUDGE.sql or not result["meta"]["changes"]:
