@@ -36,7 +36,7 @@ WORKER = """
         return 1
 """
 TESTS = """
-    from src.processing.run.run import more
+    from src.processing.run import more
 
     def test_more():
         assert more(1, 3) == 3
