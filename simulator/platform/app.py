@@ -1,8 +1,8 @@
 """The interface between `src/` and this platform: what a simulated Worker must provide, and what it receives.
 
 An adapter implements `DeployedWorker`. The world calls `make_isolate(env)` once for each isolate and keeps the
-handlers. It calls `make_object(class_name, ctx, env)` for each instance of a Durable Object, which has an isolate and an
-`env` of its own.
+handlers. It calls `make_object(class_name, ctx, env)` for each instance of a Durable Object, which has an isolate and
+an `env` of its own.
 Nothing that the adapter builds may be shared between two `env`s: each stands for a process.
 
 `env` has the bindings of the present deployment under their names (`DB`; `AI_QUEUE`, `AI_DLQ`; `AI_PROCESSOR`,

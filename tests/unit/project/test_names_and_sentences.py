@@ -49,7 +49,5 @@ def test_riddles_stay_few() -> None:
     """Comments, docstrings, messages and documents have few words that mark a riddle."""
     for folder, most in RIDDLES_MOST.items():
         names = [name for name in files_of(folder) if Path(name).suffix in _SENTENCES and ".zh-CN." not in name]
-        found = [
-            f"{name}: {word[0]}" for name in names for word in _RIDDLES.finditer((ROOT / name).read_text("utf-8"))
-        ]
+        found = [f"{name}: {word[0]}" for name in names for word in _RIDDLES.finditer((ROOT / name).read_text("utf-8"))]
         assert len(found) <= most, found
