@@ -658,7 +658,7 @@ def test_whoever_is_no_operator_is_told_so():
 
 def test_a_deployment_that_is_open_to_everybody_is_a_fault(monkeypatch: pytest.MonkeyPatch):
     """Only on this machine no key is needed. A key never goes unencrypted over the network."""
-    monkeypatch.setattr("onceover_cli.connection.Place.is_local", False)
+    monkeypatch.setattr("onceover_cli.connection.Address.is_local", False)
     without = complaints(examined(Deployment(), key=None))
     assert [(check.id, "REQUIRE_KEYS is false" in check.evidence) for check in without] == [
         ("ai-status", False),
