@@ -163,7 +163,7 @@ class Default(Default):  # the glue goes by the class's own name
 SHORT_LIMITS = """
 
 from src.core import limits as _limits
-from src.store import database as _database
+from src.store.d1 import database as _database
 
 _limits.STORE_SECONDS_OF_REQUEST = 3.0
 _limits.QUEUE_RETRY_SECONDS = 1
