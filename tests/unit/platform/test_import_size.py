@@ -25,7 +25,7 @@ SRC = Path(__file__).resolve().parents[3] / "src"
 # The bounds: the present counts plus a little. `syntax` is the compiled code in nodes of the syntax tree, because
 # bytecode differs between versions of Python.
 MOST: Mapping[str, int] = {
-    "modules": 176,
+    "modules": 178,
     "syntax": 67_500,
     "dataclasses": 34,
     "named_tuples": 85,
