@@ -60,7 +60,7 @@ class Outcome:
         return max(map(len, self.samples.values()), default=0)
 
     def keep_whole(self) -> None:
-        """Drop runs in which a system was measured less often than required."""
+        """Drop a run, for all systems, if one system has fewer samples in it than required."""
         measured = [self.samples.get(system, []) for system in self.work.systems]
         whole = [
             number

@@ -14,8 +14,8 @@ _ENVIRONMENT = {"WRANGLER_SEND_METRICS": "false", "NO_COLOR": "1", "FORCE_COLOR"
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 # Useless parts of wrangler's errors: its banner, its log file, offers that do not fit a deployment.
 _NOISE = re.compile(r"^(?: ⛅️ wrangler|─+$|🪵|Resource location:|\s*To continue without logging in)", re.ASCII)
-# These tables are hidden while it runs, too: the 325 modules of the upload, and all migrations after each one. Tables
-# with one column, and failed migrations, are shown.
+# While wrangler runs, two of its tables are hidden, too: the 325 modules of the upload, and all migrations after each
+# one. A table with one column is still printed, and so is the row of a failed migration.
 _UNSEEN = re.compile(rf"{_NOISE.pattern}|^[┌├└]|^🌀 (?:Executing|To execute)|^│(?!.*❌).*│.*│$")
 _SAID_MOST = 2_000
 

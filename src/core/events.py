@@ -43,7 +43,10 @@ class EventPlace(NamedTuple):
 
 
 class State(NamedTuple):
-    """What a task's row says about its events. `started`: a worker has had the task, in this generation or before."""
+    """The part of a task's row that its events follow from.
+
+    `started`: a worker has had the task, in this generation or before.
+    """
 
     generation: int
     status: Status

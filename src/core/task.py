@@ -140,7 +140,7 @@ UNTOUCHED = Mark(0, 0)  # of a task that no worker has had
 class Task:
     """One task.
 
-    Calls are given as level and position.
+    A field that names calls has the level and the position of each.
     """
 
     task_key: TaskKey  # tenant and id

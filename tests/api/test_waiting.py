@@ -92,7 +92,7 @@ def test_a_run_that_ended_in_an_error_rests(bench: ApiBench, route: Route):
 
 @each_route
 def test_a_task_for_whose_outputs_there_is_no_room_waits_for_the_database(bench: ApiBench, route: Route):
-    """A full database only accepts a note that the task was given back. The note has the reason, too."""
+    """If the database has no space for outputs, the worker only records that it gave the task back, and why."""
     task = bench.submit()
     taken = claim(bench, task["id"], route)
     bench.work(taken, {}, Continue(MINUTE_MS), wait=Wait("backoff", START_MS + 500))

@@ -141,6 +141,6 @@ def test_a_foreign_host_gets_no_file(server: DevServer) -> None:
 
 
 def test_it_is_small_and_adds_nothing_to_the_worker() -> None:
-    """All files together are small, licences included. Nothing in the Worker's own folder knows of them."""
+    """All files of the dashboard together are small. Nothing in the Worker's own folder knows of them."""
     assert sum((PUBLIC / name[1:]).stat().st_size for name in FILES) < BYTES_MOST
     assert not [path for path in (ROOT / "src").rglob("*.py") if "public/" in path.read_text()]

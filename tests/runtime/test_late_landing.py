@@ -104,7 +104,7 @@ def live_through_it(environment: Sequence[str], folder: Path) -> None:
         work = list(submissions(SEED, TASKS))
         refused: set[str] = set()
         accepted = [submit(client, number, *one, refused) for number, one in enumerate(work)]
-        # Once more, like a client that lost the answers.
+        # Submit the same tasks again, like a client that lost the answers.
         assert [submit(client, number, *one, set()) for number, one in enumerate(work)] == accepted
         eventually(lambda: left(client) == 0, seconds=240, pause=0.5)
         trouble.on = False

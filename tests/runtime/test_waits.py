@@ -43,7 +43,7 @@ def client(route: str, model: ModelServer, tmp_path_factory: pytest.TempPathFact
 
 
 def wait_for_each(client: Client) -> None:
-    """Send requests with `?wait=`. Each is answered, and its task completes."""
+    """Send requests with `?wait=`. Each request is answered, and its task completes."""
     for seconds, count in WAITS:
         task = client.submit(paragraphs(count), chunk={"maxChars": 40})
         client.task(task["id"], wait=seconds)

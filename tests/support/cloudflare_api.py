@@ -1,6 +1,7 @@
 """The part of Cloudflare's API that wrangler 4.164 uses to deploy onceover, with an account in memory.
 
-CLOUDFLARE_API_BASE_URL leads the real wrangler to it. It answers unknown requests with 404 and keeps them in `strange`.
+With CLOUDFLARE_API_BASE_URL the real wrangler sends its requests to this server. The server answers unknown requests
+with 404 and keeps them in `strange`.
 """
 
 import json

@@ -440,7 +440,7 @@ class StoreModel:
     ) -> Accepted | None:
         """Put back a failed or cancelled task, within the tenant's limit. Its outputs stay; its deadline begins anew.
 
-        After a lost answer, a pending task counts as put back.
+        `resent`: the answer to the first send was lost, so a task that is pending counts as put back.
         """
         task, tenant = self.tasks.get(task_key), task_key.partition(":")[0]
         most, unended = on.tasks_in_flight_most, self._unended(tenant)

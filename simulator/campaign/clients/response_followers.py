@@ -1,7 +1,8 @@
-"""Clients that follow a response of `/v1` by its events. After a cut they continue behind the last event.
+"""Clients that follow a response of `/v1` by its events.
 
-Three things must be true. Numbers follow each other, no event comes twice and none is left out. The pieces of text
-together are the final text and the text that the API shows. The stream reports the end once.
+A client whose stream is cut off opens a new one behind the last event that it received. Three things must be true.
+Numbers follow each other, no event comes twice and none is left out. The pieces of text together are the final text and
+the text that the API shows. The stream reports the end once.
 """
 
 import json

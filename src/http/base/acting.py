@@ -1,8 +1,8 @@
-"""Whose tasks a request is about. Only this module turns a key and `?tenant=` into the tenant that is acted on.
+"""The tenant whose tasks a request reads or changes.
 
-The table of the API says how far each call reaches. Its handler gets only the tenant that is meant, so that no call
-leaves its key's tenant by mistake. The refusal of another tenant follows from key and query alone, so it is the same
-whether that tenant exists or not.
+Only this module turns a key and `?tenant=` into the tenant that is acted on. The table of the API says how far each
+call reaches. Its handler gets only the tenant that is meant, so that no call leaves its key's tenant by mistake. The
+refusal of another tenant follows from key and query alone, so it is the same whether that tenant exists or not.
 """
 
 from collections.abc import Callable

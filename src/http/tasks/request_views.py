@@ -11,7 +11,7 @@ from ..base.views import Count, shown
 
 @shown
 class ChunkRequestView(TypedDict):
-    """How the input is cut. `maxChars` is null if no size is set."""
+    """How the input is cut. `maxChars` is null if the task has no limit on a chunk's size."""
 
     maxChars: Annotated[int, Field(ge=1)] | None
     overlapChars: Count

@@ -106,10 +106,10 @@ class ChunkView(TypedDict):
 
     `finishReason` is why its output ends: `stop`, `length` (it was cut off), `content_filter`, or the provider's own
     word. `startedAt` and `finishedAt` are when the call that gave the output, or its group of calls in a lane, was sent
-    and answered. `firstStartedAt` is when the first of all its calls was sent. Until `startedAt`, calls failed and the
-    chunk waited. `lane` is the number of the lane that made the call, null if the task's own worker made it. Each is
-    null if it is unknown, and for a failed chunk. `firstStartedAt` is also null if an earlier worker made the first
-    call.
+    and answered. `firstStartedAt` is when the first of all its calls was sent. Between `firstStartedAt` and `startedAt`
+    earlier calls failed, and the chunk waited for the next one. `lane` is the number of the lane that made the call,
+    null if the task's own worker made it. Each is null if it is unknown, and for a failed chunk. `firstStartedAt` is
+    also null if an earlier worker made the first call.
     """
 
     index: Count

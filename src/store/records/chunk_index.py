@@ -1,4 +1,4 @@
-"""Which chunks of a task are finished, without their outputs, for a reader that reads them by pages. Pure."""
+"""The index of a task's finished chunks. A reader uses it to read their outputs page by page. Pure."""
 
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple

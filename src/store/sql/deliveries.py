@@ -28,8 +28,9 @@ _TAKEN = f"""RETURNING task_id, generation, endpoint_id, event, ended_at, begun_
 # each statement that ends tasks, in its transaction. Without a subscribed endpoint it writes nothing. An endpoint hears
 # about tasks that ended after its creation, and in the minute before, in case the database's clock stepped back: one
 # message too many is better than one too few. An end that did not happen leaves no delivery. A repeated end finds the
-# delivery of the first time. A caller that gets a row may send it, alone for `:held_ms`. A delivery for a resting
-# endpoint, or for one that rested and was not probed since, waits for the sweep, which probes with one delivery.
+# delivery of the first time. A caller that gets a row may send it, alone for `:held_ms`. An endpoint that has failed
+# too often is paused. After the pause the sweep tries it with one delivery. Until that attempt succeeds, all its other
+# deliveries wait for the sweep, too.
 OUTBOX = statement(f"""
 INSERT INTO webhook_deliveries (state, task_id, generation, endpoint_id, event, ended_at, begun_at, due_at)
 SELECT 1 + (paused_until > {NOW} OR failures >= :breaker), ended.id, generation, endpoints.id, event, finished_at,

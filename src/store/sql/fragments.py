@@ -60,9 +60,9 @@ ANNOUNCED = f"""announced_at = {NOW},
 # No worker has the task. The name of its last claim stays, for what that claim still has to write: see UNDER_CLAIM.
 UNHELD = "host = NULL, lease_until = NULL"
 
-# Ends the task, unless it had ended before. The sweep erases it when its retention is over: `:retention_ms`, or the
-# task's own if shorter. `wake_at` is exactly that long after the end. The end is later than all folded ends (see
-# `sql.tallies`).
+# Assigns the end of a task. If the same write is sent again, the time of the first end stays. The sweep erases the task
+# when its retention is over: `:retention_ms`, or the task's own if shorter. `wake_at` is exactly that long after the
+# end. The end is later than all folded ends (see `sql.tallies`).
 _ENDED_AT = f"""coalesce(finished_at, max(created_at, {NOW}, coalesce((SELECT max(until) + 1 FROM folds), 0)))"""
 ENDED = f"""{UNHELD}, finished_at = {_ENDED_AT},
   wake_at = {_ENDED_AT} + min(:retention_ms, coalesce(retention_ms, :retention_ms))"""

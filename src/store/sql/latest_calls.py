@@ -3,9 +3,9 @@
 from ..d1.statement import statement
 from .fragments import NOW
 
-# Writes the latest calls that an isolate knows. `:calls` is a JSON list of [chunk, at, succeeded]. `:id` names the
-# tenant and the model. The latest call of each chunk stays, and of all those the `:most` latest. So a write that is
-# sent again or lands late undoes nothing.
+# Adds the latest calls that one isolate knows to the row that all isolates read. `:calls` is a JSON list of [chunk, at,
+# succeeded]. `:id` names the tenant and the model. The latest call of each chunk stays, and of all those the `:most`
+# latest. So a write that is sent again or lands late undoes nothing.
 _MERGED = """(
     SELECT json_group_array(json(call)) FROM (
       SELECT value AS call, row_number() OVER (PARTITION BY value ->> 0 ORDER BY value ->> 1 DESC) AS nth

@@ -48,7 +48,7 @@ RETURNING dispatches
 """)
 
 # Makes the sweep dispatch a task that NUDGE took and no route accepted. The task counts as not dispatched, but the next
-# NUDGE is still a minute away. If this lands twice or late, the sweep only looks too early.
+# NUDGE is still a minute away. If this write lands twice or late, the sweep only looks at the task too early.
 UNSENT = statement(f"""
 UPDATE tasks SET dispatches = 0, wake_at = {NOW} WHERE id = :task_key AND dispatches > 0 AND {UNATTENDED}
 """)

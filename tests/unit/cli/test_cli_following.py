@@ -139,7 +139,7 @@ def test_a_refusal_ends_the_following(status: int):
 
 
 def test_without_events_the_task_is_polled():
-    """A server without events is polled: chunks in the order of the text, each once, those after a gap later."""
+    """The client polls a server that offers no events. It prints each chunk once, after all chunks that precede it."""
     pages: dict[str | None, list[dict[str, Any]]] = {
         None: [
             {"chunks": [chunk(0, "zero"), chunk(2, "two")], "nextCursor": "3"},

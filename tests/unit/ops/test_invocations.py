@@ -13,7 +13,7 @@ ENVIRON = {"CLOUDFLARE_ACCOUNT_ID": "a" * 32, "CLOUDFLARE_API_TOKEN": "secret"}
 
 
 def groups(*counts: tuple[str, int]) -> dict[str, Any]:
-    """Return the answer of the analytics, in the shape of Cloudflare's tutorial."""
+    """Return an answer of Cloudflare's analytics, in the form that their tutorial shows."""
     found = [{"sum": {"requests": count}, "dimensions": {"status": status}} for status, count in counts]
     return {"data": {"viewer": {"accounts": [{"workersInvocationsAdaptive": found}]}}, "errors": None}
 

@@ -139,7 +139,7 @@ class JsObject:
         self.names: list[str] = []
 
     def getByName(self, name: str) -> "JsObject":  # noqa: N802 - the platform's name
-        """Note the name that is called."""
+        """Record the name of the object that the caller wants, and return this object."""
         self.names.append(name)
         return self
 

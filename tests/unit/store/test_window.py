@@ -98,7 +98,10 @@ def to_the_end(bench: WorkerBench) -> int:
 def test_a_window_has_the_text_of_its_chunks(
     bench: StoreBench, monkeypatch: pytest.MonkeyPatch, overlap: int, most_chars: int
 ):
-    """From any beginning, each chunk's text is that of the input: offsets count code points, overlaps included."""
+    """A window may begin at any chunk.
+
+    Each chunk's text is the slice of the input between its offsets, which count code points.
+    """
     monkeypatch.setattr(limits, "WINDOW_CHARS_MOST", most_chars)
     new = task_of("Ein Satz. 文字很多。\n\n𝒳𝒴 e\u0301 ok 👩‍👩‍👧 " * 6, 10, overlap)
     bench.run(bench.store.insert(new, LEASE_MS))

@@ -119,7 +119,10 @@ def test_what_a_task_counts_for(bench: WorkerBench, status: str, keep_input: boo
 
 
 def test_only_those_that_store_most_are_counted(bench: WorkerBench):
-    """Many tenants cost no row each: those that store less than fifty others lose nothing before the next count."""
+    """A count writes a row for each of the fifty tenants that store most.
+
+    Other tenants lose nothing before the next count.
+    """
     for number in range(60):
         fill(bench, f"tenant-{number:02}", 1 + number)
     bench.do(bench.worker().store.count_storage(keep_input=False))
