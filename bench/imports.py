@@ -75,7 +75,7 @@ class Watch:
                 self.look()
 
     def look(self) -> None:
-        """Note the processor time of each workerd of the server so far."""
+        """Record the processor time of each workerd of the server so far."""
         for process in self._server.group_members():
             with suppress(OSError):
                 command = Path(f"/proc/{process}/cmdline").read_bytes()

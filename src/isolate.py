@@ -1,4 +1,4 @@
-"""What an isolate remembers from one invocation to the next, whichever trigger begins it."""
+"""The state that an isolate keeps between invocations, whichever trigger begins them."""
 
 from .core.calls.news import ModelNews
 from .core.calls.pace import Latency

@@ -18,7 +18,7 @@ class Remaining:
         self._spent = 0.0
 
     def finished(self, seconds: float) -> None:
-        """Note that the next step is done, and how long it took."""
+        """Record that the next step is done, and how long it took."""
         kind, guess = self._steps[self._done]
         self._took.setdefault(kind, []).append(seconds)
         self._guessed += guess

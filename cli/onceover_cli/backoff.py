@@ -33,7 +33,7 @@ class Backoff:
         return self._failures > 0
 
     def succeed(self) -> None:
-        """Note an answer: the next failure begins anew."""
+        """Record an answer: the next failure begins anew."""
         self._failed_at, self._failures = None, 0
 
     def pause(self, error: Unreachable | ServerRefused) -> float:

@@ -16,7 +16,7 @@ class Trace:
         self._hash = blake2b(digest_size=16)
 
     def advance(self, now_seconds: float) -> None:
-        """Note that the clock moved. If many numbers have collected, fold them into the hash."""
+        """Record that the clock moved. If many numbers have collected, fold them into the hash."""
         self.steps.append(-int(now_seconds * 1e9))
         if len(self.steps) > _FLUSH_AT:
             self._fold()

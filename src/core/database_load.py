@@ -23,13 +23,13 @@ class DatabaseLoad:
         self._used_up_at: float | None = None  # when D1 last refused a write because the day's rows were used up
 
     def began(self, now: float) -> int:
-        """Note a call that is about to be made, and return its number."""
+        """Record a call that is about to be made, and return its number."""
         self._calls += 1
         self._out[self._calls] = now
         return self._calls
 
     def ended(self, number: int, now: float, *, answered: bool) -> None:
-        """Note the end of a call. A call that its caller gave up early says nothing about the database."""
+        """Record the end of a call. A call that its caller gave up early says nothing about the database."""
         began = self._out.pop(number, None)
         if began is None:
             return
@@ -61,11 +61,11 @@ class DatabaseLoad:
         return now < self._probe_at
 
     def refused_for_the_day(self, now: float) -> None:
-        """Note that the database refused a call because the day's allowance is used up."""
+        """Record that the database refused a call because the day's allowance is used up."""
         self._used_up_at = now
 
     def wrote(self) -> None:
-        """Note a write that succeeded: the allowance is not used up."""
+        """Record a write that succeeded: the allowance is not used up."""
         self._used_up_at = None
 
     def has_used_up(self, now: float, seconds_of_day: float) -> bool:

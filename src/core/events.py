@@ -1,8 +1,8 @@
-"""Which events a task has for its followers, and how they are numbered. Both follow from the task's state. Pure.
+"""The events that a task has for its followers, and their numbers. Events and numbers follow from the task's state.
 
-A place says how much a client has seen: which generation, up to which status, and how many chunks in text order. An
-event's name is the place right after it. So a client can open a stream again after any event: on another isolate, after
-a retry of the task, or after its end. The stream goes on with the same events under the same names.
+Pure. A place says how much a client has seen: which generation, up to which status, and how many chunks in text order.
+An event's name is the place right after it. So a client can open a stream again after any event: on another isolate,
+after a retry of the task, or after its end. The stream goes on with the same events under the same names.
 
 A generation has its events in this order: `pending`, `processing`, the chunks, and the final status. A chunk is sent
 once all chunks before it were sent, so a chunk after a failed one waits for a retry. Chunks that an earlier generation
@@ -30,7 +30,7 @@ class Phase(IntEnum):
 
 
 class EventPlace(NamedTuple):
-    """What a client saw last: `chunks` in text order, and the status of `phase` in `generation`."""
+    """The last thing that a client saw: `chunks` in text order, and the status of `phase` in `generation`."""
 
     generation: int
     phase: Phase

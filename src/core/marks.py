@@ -1,7 +1,8 @@
-"""How far tasks have got, as an isolate knows from the workers in it. These are plain numbers that requests may share.
+"""The progress of tasks, as an isolate knows it from the workers in it.
 
-A request must not await what belongs to another request, so a waiting request checks here now and then. An entry is a
-hint: it is lost with the isolate, and it may describe a claim that is over. Only the database knows the task's state.
+It is kept as plain numbers, which requests may share. A request must not await what belongs to another request, so a
+waiting request checks here now and then. An entry is a hint: it is lost with the isolate, and it may describe a claim
+that is over. Only the database knows the task's state.
 """
 
 from typing import NamedTuple
@@ -15,7 +16,7 @@ LAST_STEP = 2**53 - 1  # after every write of a claim; the largest whole number 
 
 
 class Pulse(NamedTuple):
-    """What one read of a task found: its last write, its status and its route."""
+    """The result of one read of a task: its last write, its status and its route."""
 
     mark: Mark
     status: Status
@@ -23,7 +24,7 @@ class Pulse(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What an isolate knows about a task.
+    """An isolate's knowledge about a task.
 
     `ended`: the task ended with this mark. Until `until`, by a clock that does not jump, a worker of the isolate works
     on the task, unless that worker has died.
@@ -41,15 +42,15 @@ class Marks:
         self._known: dict[TaskKey, Known] = {}
 
     def wrote(self, task_key: TaskKey, mark: Mark, until: float) -> None:
-        """Note a write that has landed. Its worker goes on, at most until its lease ends."""
+        """Record a write that has landed. Its worker goes on, at most until its lease ends."""
         self._note(task_key, Known(mark, ended=False, until=until))
 
     def left(self, task_key: TaskKey, fence: int, *, ended: bool) -> None:
-        """Note that a worker is done with its claim. `ended`: its task has ended."""
+        """Record that a worker is done with its claim. `ended`: its task has ended."""
         self._note(task_key, Known(Mark(fence, LAST_STEP), ended=ended, until=0.0))
 
     def ended(self, task_key: TaskKey) -> None:
-        """Note that a client ended or erased a task that a worker of this isolate has had."""
+        """Record that a client ended or erased a task that a worker of this isolate has had."""
         known = self._known.get(task_key)
         if known is not None:
             self.left(task_key, known.mark.fence, ended=True)

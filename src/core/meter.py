@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 
 class Meter:
-    """What one invocation has used.
+    """The use of one invocation so far.
 
     `subrequests` counts each call to D1, a model, a queue or an object. `statements` counts the statements of all calls
     to D1. `rows_read` and `rows_written` are D1's own counts, index entries included. `subrequests_taken` and

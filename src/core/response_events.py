@@ -1,4 +1,4 @@
-"""Which events a response of `/v1` has, and how they are numbered. Both follow from its task's state. Pure.
+"""The events that a response of `/v1` has, and their numbers. Events and numbers follow from its task's state. Pure.
 
 A task's list of events only grows at its end. So a stream that is opened again after any number goes on with the same
 events under the same numbers. One exception: a retry through the native API removes the final event, and the next
@@ -13,7 +13,7 @@ from .states import Status
 
 
 class ResponseEventKind(StrEnum):
-    """What an event is, in OpenAI's words. The name of the last event depends on how the response ended."""
+    """The kind of an event, in OpenAI's words. The name of the last event depends on how the response ended."""
 
     CREATED = "response.created"
     QUEUED = "response.queued"

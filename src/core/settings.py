@@ -98,8 +98,8 @@ class Settings:
         """How long a claim lasts without renewal, in ms: LEASE_SECONDS, but at least as long as one call may take.
 
         A call may start `start_seconds` late, take AI_TIMEOUT_SECONDS, need `way_seconds` to its caller and back, and
-        linger at its end. Only then is it recorded and the claim renewed. A shorter claim would let others take over a
-        live worker's task.
+        linger at its end. After that, the worker records the call and renews the claim. A shorter claim would let
+        others take over a live worker's task.
         """
         longest = start_seconds + self.timeout_seconds + way_seconds + limits.LINGER_SECONDS_MOST
         return round(max(self.lease_seconds, longest) * 1000)
@@ -124,7 +124,7 @@ class Reading:
         return self._variables(name)
 
     def refuse(self, name: str, takes: str) -> None:
-        """Note a fault and go on, so that all faults are found. Only the first fault of a variable counts."""
+        """Record a fault and go on, so that all faults are found. Only the first fault of a variable counts."""
         if not self.refused(name):
             self.faults.append(ConfigurationError(name, takes))
 

@@ -1,9 +1,9 @@
 """How large the database is, as far as an isolate knows. Each reply of D1 reports the size, so this costs nothing.
 
-From STORAGE_MB_MOST on the database is *tight*. Then new tasks are refused, and a worker announces calls only in a
-transaction that has just found space for their outputs. A write that finds no space makes the database tight at any
-size, until such a transaction has found space. An isolate whose workers announce nothing would never learn that. So the
-status forgets such a write after STORAGE_REST_SECONDS, or earlier when a new task has found space.
+From STORAGE_MB_MOST on the database is *tight*. While it is tight, new tasks are refused, and a worker announces calls
+only in a transaction that has just found space for their outputs. A write that finds no space makes the database tight
+at any size, until such a transaction has found space. An isolate whose workers announce nothing would never learn that.
+So the status forgets such a write after STORAGE_REST_SECONDS, or earlier when a new task has found space.
 """
 
 import math
@@ -14,7 +14,10 @@ MB = 1_000_000
 
 
 class StorageUse:
-    """What one isolate knows. `size` is in bytes, 0 before the first reply. Times are seconds of a steady clock."""
+    """The state of the database's space, as one isolate knows it. `size` is in bytes, 0 before the first reply.
+
+    Times are seconds of a steady clock.
+    """
 
     def __init__(self) -> None:
         self.size = 0
@@ -23,22 +26,22 @@ class StorageUse:
         self._refused_at = -math.inf
 
     def measured(self, size: int, now: float) -> None:
-        """Note the size that a reply reported."""
+        """Record the size that a reply reported."""
         self.size = size
         self.measured_at = now
 
     def found_full(self, now: float) -> None:
-        """Note that a write found no space."""
+        """Record that a write found no space."""
         self._found_full = True
         self._refused_at = now
 
     def found_room(self) -> None:
-        """Note that a transaction found space for the outputs of calls."""
+        """Record that a transaction found space for the outputs of calls."""
         self._found_full = False
         self.took_task()
 
     def took_task(self) -> None:
-        """Note that a new task found space. This does not prove that the outputs of its calls will."""
+        """Record that a new task found space. Its calls' outputs may still find none."""
         self._refused_at = -math.inf
 
     def is_over(self, most: int) -> bool:

@@ -19,7 +19,7 @@ class Route(StrEnum):
 
 
 class Reduce(StrEnum):
-    """What the task makes of its chunks' outputs."""
+    """The way in which a task combines its chunks' outputs."""
 
     CONCAT = "concat"
     MERGE = "merge"
@@ -28,7 +28,7 @@ class Reduce(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskOptions:
-    """What a client asks for a task, besides its text and the cuts.
+    """The options that a client asks for a task. Its text and the cuts are kept elsewhere.
 
     The request, the new task, a worker's claim and the task all hold these options. `store.records.options` writes and
     reads them.
@@ -119,7 +119,7 @@ class Usage(NamedTuple):
 
 
 class Source(NamedTuple):
-    """What a task works on, without the text itself: the instructions for each chunk, and lengths in code points."""
+    """A task's input, described without its text: the instructions for each chunk, and lengths in code points."""
 
     instructions: str
     overlap: int
@@ -206,7 +206,7 @@ class FinishedChunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewTask:
-    """What `submit` writes. `cuts` are the chunks' end offsets, so that a later splitter changes nothing."""
+    """A task as `submit` writes it. `cuts` are the chunks' end offsets, so that a later splitter changes nothing."""
 
     task_key: TaskKey
     route: Route
@@ -220,5 +220,5 @@ class NewTask:
 
     @property
     def minimum_calls(self) -> int:
-        """What the task needs without failures, as far as known before it runs."""
+        """The number of calls that the task needs without failures, as far as known before it runs."""
         return minimum_calls(len(self.cuts), self.options.reduce)

@@ -71,10 +71,10 @@ def terms(text: str) -> list[str]:
 
 
 def key_terms(counts: Counter[str], most: int) -> list[tuple[str, int]]:
-    """Return up to `most` terms with their counts, most frequent first. Of equal terms the earlier one is first.
+    """Return up to `most` terms with their counts, most frequent first.
 
-    A term that occurs once counts only if no term occurs twice. Of a Chinese triple and its pairs only one kind stays:
-    the triple, if its pairs seldom occur without it.
+    If two terms have equal counts, the earlier one is first. A term that occurs once counts only if no term occurs
+    twice. A Chinese triple stays if its pairs seldom occur without it, and the pairs go. Otherwise the pairs stay.
     """
     ranked = counts.most_common()
     repeated = [(term, count) for term, count in ranked if count > 1] or ranked

@@ -1,4 +1,4 @@
-"""What the project needs of a model provider, and what a provider needs of the network."""
+"""The interface that the project needs of a model provider, and the one that a provider needs of the network."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -35,7 +35,7 @@ class ModelReply(NamedTuple):
 
 
 class Health(NamedTuple):
-    """What `GET /api/ai-status` reports. `detail` is for people and contains no secret."""
+    """The contents of the answer to `GET /api/ai-status`. `detail` is for people and contains no secret."""
 
     status: Literal["healthy", "degraded", "unavailable"]
     detail: str

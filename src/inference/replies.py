@@ -1,4 +1,4 @@
-"""What all providers share: a call's messages, usable output, plausible counts, and causes that may be shown.
+"""The code that all providers share: a call's messages, usable output, plausible counts, and causes that may be shown.
 
 A model's reply is hostile input, and so is an error message: both may have any shape and size, and may repeat what was
 sent.

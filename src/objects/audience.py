@@ -15,7 +15,7 @@ from ..processing.clock import seconds_until
 class Audience:
     """The callers at one object. Events of one object may share futures; two requests may not.
 
-    `at_work` says whether a slice of the object works or is about to. Only then are callers held, so they do not keep
+    `at_work` says whether a slice of the object works or is about to. If not, no caller is held, so callers do not keep
     the object awake longer.
     """
 
@@ -26,7 +26,7 @@ class Audience:
         self._waiting: set[asyncio.Future[None]] = set()
 
     def tell(self, mark: Mark, ended: bool) -> None:
-        """Note that this write has landed. `ended`: the task ended with it. An older write is ignored."""
+        """Record that this write has landed. `ended`: the task ended with it. An older write is ignored."""
         if mark >= self._mark:
             self._mark, self._ended = mark, ended
             self.look_up()

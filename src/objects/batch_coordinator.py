@@ -102,7 +102,7 @@ class Coordinator:
     async def close(self, fence: int) -> None:
         """Forget everything: the task has ended, or this claim's worker is done with it.
 
-        A later claim may already be at work, after a retry or on another route. Then its lanes are kept.
+        A later claim may already be at work, after a retry or on another route. If one is, its lanes are kept.
         """
         if fence >= self._fence:
             await self._forget()

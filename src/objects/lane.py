@@ -1,4 +1,4 @@
-"""What a lane does: it makes groups of calls and reports their outcomes. It remembers only the calls that are out."""
+"""A lane makes groups of calls and reports their outcomes. It remembers only the calls that are out."""
 
 import asyncio
 

@@ -17,7 +17,10 @@ from .stubs import Coordinators
 
 
 class Lanes:
-    """The lanes of a host's tasks. `coordinators` is None where no objects are bound. Then no task has lanes."""
+    """The lanes of a host's tasks. `coordinators` is None where no objects are bound.
+
+    Without objects no task has lanes.
+    """
 
     def __init__(self, coordinators: Coordinators | None, log: Log) -> None:
         self._coordinators = coordinators

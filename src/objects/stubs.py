@@ -1,6 +1,6 @@
-"""Durable Objects as others see them: the namespaces, the RPC methods, and an object's storage.
+"""Protocols of Durable Objects: the namespaces, the RPC methods, and an object's storage.
 
-The classes are those of `entry`. These protocols have the parts that are used.
+The classes themselves are in `entry`. A protocol declares only the parts that the project uses.
 """
 
 from typing import Protocol

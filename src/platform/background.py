@@ -15,8 +15,8 @@ class Background:
     """Implements `composition.WaitUntil` over a Worker's context or an object's.
 
     A Worker's context is patched to take coroutines. An object's context is JavaScript's own and never runs a
-    coroutine. Both take a JavaScript promise, which Python resolves at the end of the work. So JavaScript holds no
-    Python object, and there is no proxy to destroy.
+    coroutine. Both kinds of context take a JavaScript promise, which Python resolves at the end of the work. So
+    JavaScript holds no Python object, and there is no proxy to destroy.
     """
 
     def __init__(self, context: "ExecutionContext", log: Log) -> None:

@@ -33,7 +33,7 @@ class BoundD1:
 
 
 class BindingStatement:
-    """A statement and its parameters. They cross to JavaScript when it is sent."""
+    """A statement and its parameters. Both cross to JavaScript when the statement is sent."""
 
     __slots__ = ("_sql", "_values")
 

@@ -18,7 +18,7 @@ CallLater = Callable[..., "asyncio.Handle"]
 
 
 class Adaptation:
-    """What was changed in the event loop of this interpreter.
+    """The change that was made to the event loop of this interpreter.
 
     `replaced` is the original method, None if the loop is unchanged. `lacks` names what the loop needs for the change
     and does not have.

@@ -1,6 +1,6 @@
 """Durable Objects' bindings as `objects` sees them: namespaces and stubs, and an object's storage.
 
-Numbers and texts cross as they are, lists and dictionaries as JSON. They contain no other types.
+Numbers and texts cross as they are, lists and dictionaries as JSON. Calls between objects pass no other types.
 """
 
 from collections.abc import Awaitable, Callable, Mapping

@@ -1,4 +1,4 @@
-"""What an isolate provides for its invocations."""
+"""The services that an isolate provides for its invocations."""
 
 from contextvars import ContextVar
 from dataclasses import dataclass

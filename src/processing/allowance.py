@@ -1,4 +1,4 @@
-"""What one invocation may still spend: time, subrequests (model calls, D1 calls, sends alike), and D1 statements."""
+"""The rest of one invocation's allowance: time, subrequests (model calls, D1 calls, sends alike), and D1 statements."""
 
 from ..core import limits
 from ..core.meter import Meter
@@ -36,14 +36,14 @@ class Allowance:
         return self._ends_at + limits.START_SECONDS
 
     def spend(self, subrequests: int) -> None:
-        """Note subrequests that go out."""
+        """Record subrequests that go out."""
         self._meter.spend(subrequests)
 
     def affordable_calls(self, now: float, wanted: int, groups_out: int, group_size: int) -> int:
         """Return how many of the wanted calls may start, each of them sure to be recorded at its end.
 
-        They go out in groups of up to `group_size`, and `groups_out` are out. Each is one subrequest, and may need a
-        write of its own.
+        Calls go out in groups of up to `group_size`, and `groups_out` groups are out. Each group is one subrequest, and
+        may need a write of its own.
         """
         if now >= self._ends_at:
             return 0

@@ -24,7 +24,7 @@ _NONE: Final[Mapping[TaskKey, int]] = {}
 
 
 class BulkResult(NamedTuple):
-    """What one request did."""
+    """The result of one bulk request."""
 
     tasks: int  # to so many
     more: bool  # there are others

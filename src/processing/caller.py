@@ -38,7 +38,7 @@ class ModelCaller(Protocol):
 
     @property
     def slack_seconds(self) -> float:
-        """What a group may take beyond its calls' own time."""
+        """The seconds that a group may take beyond its calls' own time."""
         ...
 
     async def call(self, calls: Sequence[ModelCall], seconds: float, starts_by: float) -> Sequence[CallOutcome]:

@@ -43,7 +43,7 @@ class Courier(Protocol):
 
 
 class SendResult(NamedTuple):
-    """What came of one attempt."""
+    """The result of one attempt."""
 
     answer: ReceiverAnswer
     milliseconds: int

@@ -1,4 +1,4 @@
-"""Which triggers an isolate has written to the database as alive lately, so that not every claim has to write it."""
+"""The triggers that an isolate has lately recorded in the database as alive, so that not every claim has to do it."""
 
 from ..core import limits
 from ..core.task import Route

@@ -1,10 +1,10 @@
-"""How a host tells its run that something has happened to the task, so that the run need not wait to find out."""
+"""Tells a run that something has happened to its task, so that the run need not poll to find out."""
 
 import asyncio
 
 
 class Hint:
-    """What a host knows of its task: that it ended under a claim, or only that something has happened."""
+    """A host's knowledge of its task: that it ended under a claim, or only that something has happened."""
 
     def __init__(self) -> None:
         self._given: int | None = None

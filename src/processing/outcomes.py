@@ -1,4 +1,4 @@
-"""How a run of the task actor ends, as its host sees it."""
+"""The ways in which a run of the task actor ends, as its host sees them."""
 
 from dataclasses import dataclass
 from typing import NamedTuple

@@ -40,7 +40,10 @@ class Terms:
         return min(announcing_at + seconds, self._deadline_earliest)
 
     def rest_ms(self, now: float) -> int:
-        """How long the task rests after an unexpected error, as after a death. A continuation may come a bit early."""
+        """Return how long the task rests after an unexpected error: as long as after a worker's death.
+
+        A continuation may come a bit early.
+        """
         left = self._rests_until - now
         return round(1000 * (left + limits.EARLY_SECONDS_ALLOWED)) if left > 0 else 0
 

@@ -1,4 +1,4 @@
-"""How tasks come in: new ones, under an idempotency key and within their tenant's limits, and retried ones."""
+"""Writes new tasks, under an idempotency key and within their tenant's limits, and retries tasks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -26,7 +26,7 @@ class FailedTasks(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """How many tasks a bulk retry would retry, and the least and the most calls that they would make."""
+    """The cost of a bulk retry: its number of tasks, and the least and the most calls that these would make."""
 
     tasks: int
     minimum_calls: int

@@ -60,7 +60,7 @@ class Delivery(NamedTuple):
 
 
 class DeliveryStore(Store):
-    """What a sender of deliveries reads and writes. Each method is one call to D1."""
+    """The reads and writes of a sender of deliveries. Each method is one call to D1."""
 
     async def sort(self) -> None:
         """End deliveries that are over, and move those aside that wait for a resting endpoint."""

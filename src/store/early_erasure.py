@@ -19,8 +19,8 @@ class Old:
     """Ended tasks that may be erased. None ended after `ended_by`, by the database's time.
 
     `uncounted`: the sums may lack some of them. The walk over the tasks of `tenant` that found them began at
-    `walked_from`, and the next one begins at `walked_to`. That is after this walk, unless this walk left tasks that may
-    be erased.
+    `walked_from`, and the next one begins at `walked_to`. The next walk begins where this one ended, unless this one
+    left tasks that may be erased.
     """
 
     ended_by: int
@@ -37,7 +37,7 @@ class Old:
 
 
 class StorageStore(Store):
-    """What the sweep reads and writes when the database is nearly at its limit. Each method is one call to D1."""
+    """The reads and writes of the sweep when the database is nearly at its limit. Each method is one call to D1."""
 
     async def oldest_of_largest(self, most: int) -> Old | None:
         """Find up to `most` ended tasks of the tenant that stores most, oldest first. None: there is no recent count.

@@ -1,4 +1,4 @@
-"""How tasks end without their worker: they fail from outside, or a client cancels or erases them."""
+"""Ends tasks without their worker: fails them from outside, or cancels or erases them for a client."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

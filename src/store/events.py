@@ -1,4 +1,4 @@
-"""What a stream of events reads about its task. One read is one call to D1 with two statements."""
+"""The reads of a stream of events. One read is one call to D1 with two statements."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What the start of a stream reads: where the chunks lie, and how many have an output before the first gap.
+    """The first read of a stream: where the chunks lie, and how many have an output before the first gap.
 
     `index` lists no finished chunks. `look` is the first read.
     """

@@ -1,4 +1,4 @@
-"""The API keys in D1. Their SQL is in `sql.keys`."""
+"""Reads and writes API keys in D1. The SQL is in `sql.keys`."""
 
 import json
 from collections.abc import Sequence

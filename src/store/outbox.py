@@ -66,7 +66,7 @@ class OutboxStore(Store):
         return asyncio.get_running_loop().time()
 
     def _wrote(self, found: Sequence[Row], asked_at: float) -> None:
-        """Note the deliveries of the outbox. The sweep sends those of resting endpoints."""
+        """Record the deliveries that the outbox wrote. The sweep sends the deliveries of paused endpoints."""
         self.fresh.taken.extend((taken(row), asked_at) for row in found if columns.whole(row, "state") == 1)
 
 

@@ -1,4 +1,4 @@
-"""What was last seen of the deployment's triggers, and the dispatch of late tasks that requests ask for."""
+"""Records when each trigger of the deployment was last alive, and dispatches late tasks when a request asks for it."""
 
 from enum import StrEnum
 from typing import NamedTuple
@@ -14,7 +14,7 @@ LATE_MS = round(limits.LATE_TASK_SECONDS * 1000)
 
 
 class Seen(StrEnum):
-    """What is noted: a sweep of any origin, a queue's batch, an object's alarm, a request that began a sweep."""
+    """A trigger that is recorded: a sweep, a queue's batch, an object's alarm, a request that began a sweep."""
 
     SWEEP = "sweep"
     QUEUE = "queue"

@@ -1,4 +1,4 @@
-"""What a write from outside a claim names, so that it applies to one moment of a task and changes nothing later."""
+"""A write from outside a claim names a moment of its task, so that it changes nothing if it lands later."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ TOMBSTONE_MS = round(limits.LATE_SECONDS_MOST * 1000)
 
 
 class Moment(NamedTuple):
-    """How often a task was claimed (`fence`) and retried by its client (`generation`)."""
+    """A moment of a task: how often it was claimed (`fence`) and retried by its client (`generation`)."""
 
     fence: int
     generation: int

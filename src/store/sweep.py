@@ -16,7 +16,7 @@ from .sql import sweep as sql
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """What the sweep found: tasks by what they need. `now_ms` is the database's time, if it found any.
+    """The tasks that the sweep found, by what they need. `now_ms` is the database's time, if it found any.
 
     `live` tasks have a worker, or rest. `stalls` has those whose worker is gone, with the number of claims in a row
     that ended without a finished call. `unanswered` tasks were dispatched again and not claimed. `uncounted`: the sums
@@ -71,7 +71,7 @@ class Due:
 
 
 class SweepStore(Store):
-    """What the sweep reads and writes. Each method is one call to D1."""
+    """The reads and writes of the sweep. Each method is one call to D1."""
 
     async def due(
         self,
@@ -196,7 +196,7 @@ def _apart_ms(delay_ms: int) -> int:
 
 
 def _walk_most(places: int) -> int:
-    """How many of a tenant's tasks are read for a slot: those that have one may come first."""
+    """Return how many of a tenant's tasks are read to fill slots: tasks that already have one may come first."""
     return places + limits.PLACES_WALK_MOST
 
 

@@ -25,7 +25,7 @@ class Fold(NamedTuple):
 
 
 class Foldable(NamedTuple):
-    """What a fold has to do. `more`: tasks are left for another fold. `sampled`: these five minutes have a sample."""
+    """The work of a fold. `more`: tasks are left for another fold. `sampled`: these five minutes have a sample."""
 
     folds: Sequence[Fold]
     more: bool
@@ -51,7 +51,7 @@ class Sample(NamedTuple):
 
 
 class Scrape(NamedTuple):
-    """What a scrape reads. All tasks that ended up to `until` (ms since the epoch) are in `totals`."""
+    """The figures that a scrape reads. All tasks that ended up to `until` (ms since the epoch) are in `totals`."""
 
     totals: Mapping[tuple[Status, Route], Sums]
     at_work: Sequence[UnfinishedGroup]
@@ -63,7 +63,7 @@ class Scrape(NamedTuple):
 
 @dataclass(slots=True)
 class FiveMinutes:
-    """What ended in five minutes, by status, and the backlog at some time in them, if it was sampled."""
+    """The ends within five minutes, by status, and the backlog at some moment in them, if it was sampled."""
 
     ended: dict[Status, Sums] = field(default_factory=dict)
     sample: Sample | None = None

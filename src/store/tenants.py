@@ -25,7 +25,7 @@ class EndedTasks(NamedTuple):
 
 
 class TenantStore(Store):
-    """Reads that name tenants. Each is one call to D1."""
+    """Reads that name tenants. Each read is one call to D1."""
 
     async def tenants(self, first: str, most: int) -> Sequence[str]:
         """Name up to `most` tenants that have tasks, from `first` on ('' for the very first), in the order of keys."""

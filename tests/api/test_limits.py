@@ -69,7 +69,7 @@ def characters(bench: ApiBench, tenant: str = "local") -> int:
 
 
 def statements(bench: ApiBench) -> list[str]:
-    """Note each statement from now on."""
+    """Record each statement from now on."""
     noted: list[str] = []
     prepare = bench.database.prepare
 

@@ -104,7 +104,7 @@ class BenchSender:
         self.refuses = False
 
     async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
-        """Note the task."""
+        """Record the task."""
         if self.refuses:
             raise RuntimeError("Queue sends are disabled")
         assert delay_seconds == 0

@@ -210,7 +210,7 @@ class CloudflareApi(Loopback):
         return {"id": "d"}
 
     def _take(self, body: bytes) -> str:
-        """Note the bindings of an upload, and number it."""
+        """Record the bindings of an upload, and number it."""
         found = re.search(rb'name="metadata"\r\n(?:[^\r\n]+\r\n)*\r\n(.*?)\r\n--', body, re.DOTALL)
         assert found is not None
         metadata = json.loads(found[1])

@@ -67,7 +67,7 @@ class ClientPromises:
         self._serve(statements, reply, latency)
 
     def look_at_clock(self) -> None:
-        """Note a forward jump of the database's clock."""
+        """Record a forward jump of the database's clock."""
         offset = self._world.database.offset_ms
         if offset > self._offset_ms:
             self._jumped_at = self._world.loop.now()
@@ -128,7 +128,7 @@ class ClientPromises:
     # --- answers -----------------------------------------------------------------------------------------
 
     def arrived(self, arrival: Arrival) -> None:
-        """Note when the request came and how often its task was put back: later answers may be another retry's."""
+        """Record when the request came and how often its task was put back: later answers may be another retry's."""
         arrival.came_at = self._world.loop.now()
         arrival.retries = self._invariants.retries[_task_key(arrival)]
 
@@ -142,7 +142,7 @@ class ClientPromises:
         self._sendings[tag] = max(count, before), now
 
     def counting(self, arrival: Arrival) -> None:
-        """Note that the limiter of requests is called."""
+        """Record that the limiter of requests is called."""
         self._request_limit.counting(arrival)
 
     def answered(self, arrival: Arrival, reply: Reply) -> None:

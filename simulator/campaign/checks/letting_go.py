@@ -65,7 +65,7 @@ class LettingGo:
         app.hears = hears
 
     def ended(self, task_key: TaskKey) -> None:
-        """Note that the task has just been cancelled or erased, or has failed by its deadline."""
+        """Record that the task has just been cancelled or erased, or has failed by its deadline."""
         for (_, of, _), run in self._runs.items():
             if of == task_key and run.ended_at is None:
                 run.ended_at = self._world.loop.now()

@@ -62,7 +62,7 @@ class WriteBudget:
         self._accounts: dict[TaskKey, _Account] = defaultdict(_Account)
 
     def changed(self, was: Row, row: Row) -> None:
-        """Note the calls that a write records as ended, and a client's retry, which begins the task anew."""
+        """Record the calls that a write records as ended, and a client's retry, which begins the task anew."""
         account = self._accounts[row.task_key]
         if was.terminal and not row.terminal:
             account.spare = 0.0

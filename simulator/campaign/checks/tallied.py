@@ -32,11 +32,11 @@ class Tallied:
         self._sums: tuple[int, ...] = (0,) * len(MEASURES)
 
     def changed(self, was: Row, row: Row) -> None:
-        """Note an end."""
+        """Record an end."""
         self._ends[row.status] += row.terminal and not was.terminal
 
     def erased(self, row: Row, *, withdrawn: bool) -> None:
-        """Note the erasure of a task. It ends a task that had begun and is withdrawn before its end."""
+        """Record the erasure of a task. It ends a task that had begun and is withdrawn before its end."""
         unbegun = withdrawn and row.started_at is None
         self._ends["cancelled"] += not row.terminal and not unbegun
         self._taken_back[row.status] += row.terminal and unbegun

@@ -51,7 +51,7 @@ class RequestLimit:
         return told.get("limit") == "requests" or (self._settings is not None and _is_of_requests(told))
 
     def counting(self, arrival: Arrival) -> None:
-        """Note that the limiter is called."""
+        """Record that the limiter is called."""
         arrival.asked_at = self._world.loop.now()
         self._asked[tenant_of(arrival.headers)].append(arrival.asked_at)
 

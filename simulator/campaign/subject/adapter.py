@@ -129,15 +129,15 @@ class Watcher(Protocol):
     """Sees each request when it arrives, and each answer when the Worker gives it, even if it is lost later."""
 
     def arrived(self, arrival: Arrival) -> None:
-        """Note a request."""
+        """Record a request."""
         ...
 
     def read(self, arrival: Arrival) -> None:
-        """Note that its body was read."""
+        """Record that its body was read."""
         ...
 
     def counting(self, arrival: Arrival) -> None:
-        """Note that the limiter of requests is called."""
+        """Record that the limiter of requests is called."""
         ...
 
     def answered(self, arrival: Arrival, reply: Reply) -> None:

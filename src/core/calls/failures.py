@@ -1,7 +1,7 @@
 """The rule of failures: whether a failed call is its chunk's fault or the service's, and what follows. Pure.
 
 The service is in trouble when other chunks fail too. The chunk is at fault when the same model answers the tenant's
-other chunks. Only then does the failure count against the chunk. See decision 0042.
+other chunks. A failure counts against the chunk only if the chunk is at fault. See decision 0042.
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from .retry import backoff_seconds
 
 
 class Verdict(NamedTuple):
-    """What a failed call means for its chunk.
+    """The consequence of a failed call for its chunk.
 
     `attempts` and `counted` are the chunk's totals, this call included. `final`: the chunk gets no further call. `wait`
     is how many seconds the next call waits. A model that is away may add to that.

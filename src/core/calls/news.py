@@ -1,4 +1,4 @@
-"""What an isolate has learnt about its models from the calls of all its tasks. Pure: the caller reads a steady clock.
+"""The state of an isolate's models, as the calls of all its tasks show it. Pure: the caller reads a steady clock.
 
 Failures are kept for each tenant and model, so one tenant's failures never make another tenant wait. All tenants share
 the knowledge that a model has answered. Everything here is plain numbers and cannot be awaited.
@@ -27,7 +27,7 @@ class Answers:
 
 
 class News:
-    """What is known about one model for one tenant. `answers` are those that the model gave to all tenants."""
+    """The state of one model for one tenant. `answers` are the answers that the model gave to all tenants."""
 
     def __init__(self, answers: Answers | None = None) -> None:
         self.trouble = Trouble()
@@ -83,7 +83,7 @@ class News:
         return now - self.trouble.success_at <= limits.BROWN_OUT_SECONDS
 
     def is_mixed(self, now: float) -> bool:
-        """Whether recent calls both failed and succeeded. Then isolates exchange them through the database.
+        """Whether recent calls both failed and succeeded. If so, isolates exchange these calls through the database.
 
         While all calls fail there is nothing to exchange: each task finds out by itself.
         """
@@ -117,7 +117,7 @@ class News:
 
 
 class ModelNews:
-    """What an isolate has learnt about its models, by tenant and model.
+    """The state of an isolate's models, by tenant and model.
 
     Beyond NEWS_MODELS_MOST the oldest entry goes.
     """

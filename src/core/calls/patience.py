@@ -1,8 +1,8 @@
 """How long a task waits for a model that is away, and which task probes it. Pure: the caller reads a steady clock.
 
-A model is away when a task's latest calls have failed for a cause of the service, and none has succeeded since. Then
-one call at a time probes whether it is back. While some of its tenant's other calls succeed, the model is in a
-brown-out: pauses stay short, and a run has as many calls out as the share that succeeds allows.
+A model is away when a task's latest calls have failed for a cause of the service, and none has succeeded since. While
+it is away, one call at a time probes whether it is back. While some of its tenant's other calls succeed, the model is
+in a brown-out: pauses stay short, and a run has as many calls out as the share that succeeds allows.
 """
 
 import math
@@ -94,14 +94,14 @@ class Patience:
         self._news.told(calls, failure_at, now)
 
     def started(self, now: float) -> None:
-        """Note that calls start."""
+        """Record that calls start."""
         if self.narrow(now):
             self._news.trouble.probed(now)
 
     def narrow(self, now: float) -> bool:
         """Whether only one call at a time may start.
 
-        That is so when the model is away for this task, or away for others before this task's own calls show anything.
+        It is true when the model is away for this task, or away for others before this task's own calls show anything.
         """
         self._hear()
         return self._own.away or self._new_to_it(now)

@@ -57,6 +57,6 @@ class Trouble:
         self.open_at = max(self.asked_until, now + away_seconds(self.waits, chance))
 
     def probed(self, now: float) -> None:
-        """Note a call that probes the model. No other call probes for as long as its next pause may last."""
+        """Record a call that probes the model. No other call probes for as long as its next pause may last."""
         self.probed_at = now
         self.open_at = max(self.open_at, now + away_seconds(self.waits + 1, 1.0))

@@ -1,1 +1,1 @@
-"""How a text is cut into chunks, how many tokens it has, and how outputs are merged. Pure."""
+"""Cuts a text into chunks, counts its tokens, and plans how outputs are merged. Pure."""

@@ -66,9 +66,9 @@ def cuts(text: str, max_chars: int, overlap_chars: int = 0, *, most: int | None 
 
     A chunk has at most `max_chars` code points. Its first `overlap_chars` repeat the end of the chunk before. It ends
     at the best kind of boundary that fits: before a heading (Markdown or chapter-like line), after a blank line, a
-    line, a sentence, or white space. Of that kind, the last boundary wins that fills at least a quarter of the chunk.
-    If no kind reaches the quarter, the best kind counts wherever it stands. Without any boundary the cut falls between
-    code points.
+    line, a sentence, or white space. If several boundaries of the best kind fit, the last one that fills at least a
+    quarter of the chunk wins. If no kind reaches the quarter, the best kind counts wherever it stands. Without any
+    boundary the cut falls between code points.
 
     Raises `TooManyChunks` when the text needs more than `most` chunks, and stops cutting as soon as it knows. Raises
     `ValueError` for an empty text or for impossible sizes.

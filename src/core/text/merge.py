@@ -1,4 +1,4 @@
-"""How outputs become the calls of a merge level. Pure. Each level has at most half as many calls as the one below."""
+"""Groups outputs into the calls of a merge level. Pure. Each level has at most half as many calls as the one below."""
 
 from collections.abc import Sequence
 from itertools import accumulate, pairwise

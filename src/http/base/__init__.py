@@ -1,1 +1,1 @@
-"""What every call is made of: requests and answers, problems, parameters, and what a handler is given."""
+"""The parts of every call of the API: requests and answers, problems, parameters, and the services for handlers."""

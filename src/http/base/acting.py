@@ -34,7 +34,7 @@ class Caller(NamedTuple):
 
 
 class Reach(Enum):
-    """Whose things a call is about. The values are the schemas of its parameter `tenant`."""
+    """The tenants that a call may reach. The values are the schemas of its parameter `tenant`."""
 
     OWN = None
     ONE = f"^{TENANT_PATTERN}$"

@@ -69,8 +69,8 @@ class DatabaseCheck:
         """Make a check, or return or raise StoreError as the last finished check did.
 
         With a fast database the answer is a second old, and otherwise at most STORE_SECONDS_OF_REQUEST. Requests that
-        find no answer wait for one by the clock. Then they check themselves, because the request of the last check may
-        have died.
+        find no answer wait for one by the clock. If none comes, they check themselves, because the request of the last
+        check may have died.
         """
         clock = asyncio.get_running_loop().time
         while (now := clock()) - self._began_at < limits.DATABASE_CHECK_SECONDS:

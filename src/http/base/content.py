@@ -1,4 +1,4 @@
-"""Which parts of a task need the scope `read`: its texts, from the client and from the model."""
+"""The parts of a task that need the scope `read`: its texts, from the client and from the model."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What a handler gets."""
+"""The arguments of a handler."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass

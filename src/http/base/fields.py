@@ -42,7 +42,7 @@ class Asked(BaseModel):
 
 
 class Plain(BaseModel):
-    """The same for requests with field names as at OpenAI, with underscores."""
+    """The base of request models whose fields have OpenAI's names, with underscores."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
 

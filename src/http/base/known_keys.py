@@ -1,4 +1,4 @@
-"""What an isolate knows of keys: which ones D1 vouched for, which it refused, and how many it may look up."""
+"""An isolate's knowledge of keys: which ones D1 confirmed, which it refused, and how many the isolate may look up."""
 
 import math
 from typing import NamedTuple

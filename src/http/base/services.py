@@ -1,4 +1,4 @@
-"""What the handlers get: the parts of the application that they call."""
+"""The parts of the application that handlers call."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class BoundRoutes(NamedTuple):
-    """Which bindings the deployment has."""
+    """The bindings that the deployment has."""
 
     queue: bool
     dead_letter_queue: bool

@@ -1,1 +1,1 @@
-"""What operators see and do: health, metrics, history, tenants, sweeps."""
+"""The calls for operators: health, metrics, history, tenants, sweeps."""

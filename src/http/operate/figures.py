@@ -18,7 +18,7 @@ class BacklogView(TypedDict):
 
 @shown
 class DurationView(TypedDict):
-    """How long tasks took that were never retried: their count, the sum, and the count up to each of `boundsMs`.
+    """The durations of tasks that were never retried: their count, their sum, and the count up to each of `boundsMs`.
 
     The quantiles are interpolated between bounds, and null without tasks.
     """
@@ -32,7 +32,7 @@ class DurationView(TypedDict):
 
 @shown
 class FiveMinutesView(TypedDict):
-    """What ended in the five minutes from `at` on. `backlog` is a sample of that time, null without one.
+    """The tasks that ended in the five minutes from `at` on. `backlog` is a sample of that time, null without one.
 
     Bills are those of tasks that ended. `waited` is from the submission to the start, `took` to the end.
     """

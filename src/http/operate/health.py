@@ -23,7 +23,7 @@ from .operation import SchemaView, StorageView
 
 @shown
 class QueueCheckView(TypedDict):
-    """Which bindings the deployment has. These names are older than the camel case of the others."""
+    """The bindings that the deployment has. The names of these fields are older than the camel case of other fields."""
 
     hasAIQueue: bool
     hasAIDLQ: bool
@@ -53,7 +53,7 @@ class AllowanceView(TypedDict):
 
 @shown
 class DayUseView(TypedDict):
-    """What was used since midnight UTC. `rows` are those of D1. Objects are Durable Objects."""
+    """The use of each daily allowance since midnight UTC. `rows` are rows of D1. Objects are Durable Objects."""
 
     day: Annotated[str, Field(json_schema_extra={"format": "date"})]
     requests: AllowanceView

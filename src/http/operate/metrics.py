@@ -147,7 +147,7 @@ def _storage(api: Api) -> list[Family]:
 
 
 def _quota(settings: Settings, standing: Scrape) -> list[Family]:
-    """What tenants use of their limits. A limit that is not set shows only what is free to know."""
+    """Show how much of their limits tenants use. A limit that is not set shows only what is free to know."""
     going: Counter[str] = Counter()
     for group in standing.at_work:
         going[group.tenant] += group.tasks

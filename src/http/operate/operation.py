@@ -1,4 +1,4 @@
-"""What operators do and see: the handler of `/api/sweep`, and the state of the whole deployment."""
+"""The handler of `/api/sweep`, and the views of the whole deployment's state."""
 
 from math import ceil
 from typing import Final, TypedDict
@@ -20,7 +20,7 @@ from .figures import BacklogView
 
 @shown
 class SweptView(TypedDict):
-    """What a sweep did, as numbers of tasks.
+    """The result of a sweep, as numbers of tasks.
 
     `dispatched`: sent to a host again. `worked`: worked on at once, because earlier dispatches were in vain. `expired`:
     ended by their deadline. `failed`: ended because their workers kept dying. `erased`: erased because their retention

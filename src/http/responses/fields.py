@@ -58,7 +58,10 @@ class BackgroundFields(Sent):
 
 
 class Twins(Sent):
-    """Options of the model that also have a field of their own. Both may be given if they are the same."""
+    """Options of the model that also have a field of their own.
+
+    A request may give both fields if their values are the same.
+    """
 
     model_config = ConfigDict(extra="ignore")
 

@@ -102,7 +102,7 @@ class TextView(TypedDict):
 
 @shown
 class OnceoverView(TypedDict):
-    """What OpenAI's API lacks, as the native API shows it. `task` is the task's path in the native API.
+    """The fields that OpenAI's API lacks, as the native API shows them. `task` is the task's path in the native API.
 
     The task is kept for `retentionSeconds` after its end.
     """
@@ -185,7 +185,7 @@ class InputTextView(TypedDict):
 
 @shown
 class InputMessageView(TypedDict):
-    """What a response works on: one message with one text, the input."""
+    """The input of a response: one message with one text."""
 
     id: str
     type: Literal["message"]

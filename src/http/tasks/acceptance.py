@@ -1,4 +1,4 @@
-"""How a submission is accepted, on both faces, and the 202 that says so."""
+"""Accepts a submission of the native API or of `/v1`, and makes the 202 that says so."""
 
 import asyncio
 from collections.abc import Iterator, Mapping

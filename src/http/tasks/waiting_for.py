@@ -1,4 +1,4 @@
-"""What an unfinished task says about itself: what it waits for, its last error, and when it may be done."""
+"""The views of an unfinished task's state: what it waits for, its last error, and when it may be done."""
 
 import asyncio
 from math import ceil

@@ -1,4 +1,7 @@
-"""The calls of webhook endpoints, as entries of the API's table. They are imported with the first request for one."""
+"""The calls of webhook endpoints, as entries of the API's table.
+
+The first request for a webhook endpoint imports this module.
+"""
 
 from ...core import limits
 from ...core.keys import Scope

@@ -43,7 +43,7 @@ class CallGroups:
 
     @property
     def groups_out(self) -> int:
-        """How many groups are out. One with a single call left takes up as much as a whole one."""
+        """How many groups are out. A group with a single call left counts like a whole one."""
         return len(self._out) + self._silent
 
     @property
@@ -153,8 +153,8 @@ class CallGroups:
     async def drop(self) -> list[EndedCall]:
         """Give up on the calls that are out, and see them end: a cancelled call may have a connection to close.
 
-        Those that had ended before, and were not taken in yet, are returned: they are paid for. A call that will not
-        end is left behind after a while, so that it does not hold up the run.
+        Calls that had ended before, and were not taken in yet, are returned, because they are paid for. A call that
+        will not end is left behind after a while, so that it does not hold up the run.
         """
         dropped, self._out = self._out, []
         for group in dropped:

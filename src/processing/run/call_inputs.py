@@ -1,4 +1,4 @@
-"""What a run's calls are about: the text of chunks, and the outputs that a merge joins.
+"""The inputs of a run's calls: the text of chunks, and the outputs that a merge joins.
 
 A run holds what it works on and no more, and reads the rest when its turn comes. A task of thousands of chunks takes
 hundreds of runs on a small allowance, and each run would read the whole text otherwise.
@@ -110,7 +110,7 @@ class CallInputs:
     async def _last_read(self, key: CallKey, calls: int) -> int:
         """Return up to which call outputs are read at once: up to this one at least.
 
-        Those of several calls are of OUTPUTS_KEPT_CHARS together at most.
+        If the outputs of several calls are read, they have at most OUTPUTS_KEPT_CHARS together.
         """
         behind = min(key.position + min(calls, limits.MERGE_CALLS_READ), len(self._plan.keys()))
         keys = [CallKey(key.level, position) for position in range(key.position, behind)]
@@ -148,7 +148,7 @@ class CallInputs:
         return all(member in self._outputs for member in self._members(key))
 
     def _members(self, key: CallKey) -> list[CallKey]:
-        """What a call of the top level merges; nothing for a chunk."""
+        """Return the outputs that a call of the top level merges; none for a chunk."""
         if key.level == 0:
             return []
         assert key.level == self._plan.top

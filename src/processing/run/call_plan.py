@@ -1,4 +1,4 @@
-"""Which calls a task needs: its chunks, then, for a merge, one level of calls after another."""
+"""Plans the calls that a task needs: its chunks, then, for a merge, one level of calls after another."""
 
 from collections.abc import Sequence
 
@@ -10,8 +10,8 @@ from ...store.records.claims import CallKey, Claim, MergeLevel
 class CallPlan:
     """The levels planned so far. It goes on from what is stored, and adds levels that follow from the outputs' sizes.
 
-    Those must be stored with the announcement of their first calls: code that plans in another way takes them as they
-    are.
+    A new level must be stored with the announcement of its first calls. Code that plans in another way then takes the
+    level as it is stored.
     """
 
     def __init__(self, claim: Claim) -> None:
@@ -50,7 +50,7 @@ class CallPlan:
         self._unsaved.append(MergeLevel(self.top, self._top))
 
     def members(self, position: int) -> range:
-        """Which outputs of the level below a call of the top level merges."""
+        """Return the positions of the outputs, one level below, that a call of the top level merges."""
         return range(self._top[position - 1] if position else 0, self._top[position])
 
     @property

@@ -16,7 +16,7 @@ from .ledger import Ledger
 
 
 class CallOutput(NamedTuple):
-    """What a call gave."""
+    """The output of a call."""
 
     key: CallKey
     reply: ModelReply
@@ -35,7 +35,10 @@ class CallRecorder:
         self._first: dict[CallKey, float] = {}  # when the first call started for an output that this run has asked for
 
     def record(self, ended: Sequence[EndedCall]) -> None:
-        """Record calls that have ended. Those that gave an output share a line of the log, which is not cheap."""
+        """Record calls that have ended.
+
+        Calls that gave an output share one line of the log, because a line costs CPU time.
+        """
         done = []
         for key, result, started, seconds in ended:
             if isinstance(result, ModelError):

@@ -1,6 +1,7 @@
-"""How a run's failed calls are retried: how often each was tried, whether a failure counts, how long the call waits.
+"""Decides about retries of a run's failed calls.
 
-Pure: times are seconds on the run's clock, and jitter is passed in.
+It counts the tries of each call, says whether a failure counts, and how long the call waits. Pure: times are seconds on
+the run's clock, and jitter is passed in.
 """
 
 from collections.abc import Collection
@@ -34,9 +35,10 @@ class HeldFailure(NamedTuple):
 
 
 class HeldFailures:
-    """Holds the failures of each call until another call succeeds. Then one of each call's may count, however many.
+    """Holds the failures of each call until another call succeeds.
 
-    So an outage, in which a call fails again and again, is one failure at most when it is over.
+    After that, all held failures of one call count as one at most. So a call that fails again and again during an
+    outage loses one attempt at most.
     """
 
     def __init__(self) -> None:
@@ -55,7 +57,7 @@ class HeldFailures:
     def take(self, there_at: float, out: Collection[CallKey]) -> list[HeldFailure]:
         """Take the failures of calls that started before another call succeeded: they are to be judged now.
 
-        Those of calls that are `out` again stay.
+        The failures of calls that are `out` again stay held.
         """
         taken = {key: held for key, held in self._held.items() if held.started_at < there_at and key not in out}
         for key in taken:
@@ -67,7 +69,7 @@ class HeldFailures:
         return any(not held.asked for key, held in self._held.items() if key in keys)
 
     def asked(self) -> None:
-        """Note that other isolates were asked."""
+        """Record that other isolates were asked."""
         self._held = {key: held._replace(asked=True) for key, held in self._held.items()}
 
 
@@ -97,12 +99,12 @@ class CallRetries:
         return key in self._tried
 
     def succeeded(self, key: CallKey, now: float) -> None:
-        """Note a success."""
+        """Record a success."""
         self._held.drop(key)
         self._patience.succeeded(self._number(key), now)
 
     def limited(self, key: CallKey, failure: Failure, *, final: bool) -> FailedCall:
-        """Note a 429, which costs no attempt."""
+        """Record a 429, which costs no attempt."""
         self._patience.answered(None, 0.0)
         self._tried[key] = tried = self.tried(key).after(0)
         return FailedCall(key, tried, final, failure)
@@ -156,7 +158,7 @@ class CallRetries:
         return self._held.unasked(keys)
 
     def asked(self) -> None:
-        """Note that other isolates were asked, whatever they knew."""
+        """Record that other isolates were asked, whatever they knew."""
         self._held.asked()
 
     def _verdict(self, key: CallKey, calls: int, *, of_service: bool, own: bool, chance: float) -> Verdict:

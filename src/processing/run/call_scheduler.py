@@ -1,4 +1,7 @@
-"""Which calls of a run may start now, within its invocation, its terms, its caller and the state of its model."""
+"""Chooses the calls of a run that may start now.
+
+Limits are its invocation, its terms, its caller and the state of its model.
+"""
 
 import math
 

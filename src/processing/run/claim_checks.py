@@ -36,7 +36,7 @@ class CheckSchedule:
         return self._since + space if self._left > 0 else math.inf
 
     def checked(self, now: float, *, answered: bool) -> None:
-        """Note a check that has ended."""
+        """Record a check that has ended."""
         self._left -= 1
         self._since = now
         self._seconds *= 2

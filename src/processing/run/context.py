@@ -1,4 +1,7 @@
-"""What one run works with: its claim, and what its parts share. The worker gathers it once, with the claim."""
+"""The context of one run: its claim, and the objects that its parts share.
+
+The worker gathers it once, with the claim.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +22,7 @@ from ..terms import Terms
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
-    """What all parts of a run are given. Times are seconds on the run's clock."""
+    """The objects that all parts of a run share. Times are seconds on the run's clock."""
 
     claim: Claim  # each write of the run names it
     store: TaskStore

@@ -1,7 +1,8 @@
-"""What isolates tell each other of a tenant's latest calls with one model, while some of these calls fail.
+"""Exchanges a tenant's latest calls with one model between isolates, while some of these calls fail.
 
-A run tells it with a write that it makes anyway, and hears it with its claim and with each write. It asks only if a
-failure may count and no other call of its own isolate tells: once before the failed call goes out again.
+A run sends them with a write that it makes anyway, and receives them with its claim and with each write. It makes an
+extra read only if a failure may count and its own isolate's calls do not decide it: once, before the failed call goes
+out again.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from .context import RunContext
 
 
 class Gossip:
-    """One run's part in it."""
+    """One run's part in the exchange."""
 
     def __init__(self, context: RunContext) -> None:
         self._context = context
@@ -34,7 +35,7 @@ class Gossip:
         return LatestCallsReport(calls, ms(news.trouble.failure_at))
 
     def sent(self) -> None:
-        """Note that the write has landed."""
+        """Record that the write has landed."""
         self._news.untold = False
 
     def receive(self, told: LatestCallsReport) -> None:

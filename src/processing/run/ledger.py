@@ -94,7 +94,7 @@ class UnsavedProgress:
         }
 
     def given_up(self) -> None:
-        """Note that a write is not sent again."""
+        """Record that a write is not sent again."""
         self._step += 1
 
     def saved(self) -> None:
@@ -185,7 +185,10 @@ class Ledger:
         return self.blocks(now).latest
 
     def waits_for_model(self, now: float) -> bool:
-        """Whether the model is away. Such waits may follow each other without a write that renews the claim."""
+        """Whether the run waits for a model that is away.
+
+        Waits for the model may follow each other without a write that renews the claim.
+        """
         return self.patience.narrow(now)
 
     def give_up(self, now: float) -> None:
@@ -373,7 +376,7 @@ class Ledger:
         )
 
     def given_up(self) -> None:
-        """Note that a write is not sent again. It may land yet, so the next one has another number."""
+        """Record that a write is not sent again. It may land yet, so the next one has another number."""
         self._unsaved.given_up()
 
     def saved(self) -> None:

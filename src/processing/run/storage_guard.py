@@ -1,4 +1,4 @@
-"""What a run may start where the database is nearly full: calls for whose output room has just been found."""
+"""Limits the calls that a run starts on a nearly full database: it must just have found space for their outputs."""
 
 from collections.abc import Awaitable
 

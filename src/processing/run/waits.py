@@ -1,4 +1,4 @@
-"""What keeps a run's calls from starting, and what the run reports of it to the readers of its task."""
+"""The reasons why a run's calls do not start, and the one that the run reports to readers of its task."""
 
 import math
 from typing import NamedTuple
@@ -83,7 +83,7 @@ class WaitReport:
         return self._database_clock.ms(at)
 
     def failed(self, key: CallKey, failure: Failure, started_at: float, now: float) -> None:
-        """Note a call that failed. A merge's call has no chunk."""
+        """Record a call that failed. A merge's call has no chunk."""
         before = self.last_error
         calls, since = (1, self.at_ms(started_at)) if before is None else (1 + before.calls, before.since)
         chunk = key.position if key.level == 0 else None

@@ -1,4 +1,4 @@
-"""How fast a run goes: how soon its calls must start, when it may write, and how it repeats a write that failed."""
+"""Sets the pace of a run: how soon its calls must start, when it may write, and how it repeats a write that failed."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -36,7 +36,7 @@ class WritePacer:
         return self.start_seconds
 
     def earn(self, calls: int) -> None:
-        """Note calls that were made and have ended."""
+        """Record calls that were made and have ended."""
         self._bucket.earn(calls)
 
     def ready_at(self, now: float) -> float:

@@ -28,7 +28,7 @@ _PLACE_STATEMENTS = 5
 
 
 class Resent(NamedTuple):
-    """What became of the tasks of a part of a page."""
+    """The result of sending off a part of a page of tasks."""
 
     tasks: int  # that were sent off
     refused: bool = False  # the routes took no more: the rest is due again
@@ -76,7 +76,10 @@ class Resending:
         return not self._sends_a_task or self._sendable(_PAGE_SUBREQUESTS) > 0
 
     def put_aside(self, due: Due) -> Due:
-        """Put the unanswered tasks aside. They stay due, so a sweep that does not get to them loses none."""
+        """Put the unanswered tasks aside.
+
+        These tasks stay due, so they are not lost if this sweep has no time for them.
+        """
         if not self._stands_in:
             return due
         self.unanswered += [key for key in due.idle if key in due.unanswered and key not in self.unanswered]

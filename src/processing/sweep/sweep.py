@@ -22,7 +22,7 @@ _FOLD = StepCost(2, 11)
 
 @dataclass(slots=True, kw_only=True)
 class SweepCounts:
-    """What a run did, in tasks."""
+    """The result of a sweep, in numbers of tasks."""
 
     dispatched: int = 0
     worked: int = 0  # that it worked on in place of a host that does not come

@@ -1,4 +1,4 @@
-"""What one sweep may still spend. Its duties share it, and the sweep asks it before each step."""
+"""The rest of one sweep's allowance. The sweep's duties share it, and the sweep checks it before each step."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from ..allowance import slice_seconds
 
 
 class StepCost(NamedTuple):
-    """What a step takes of an invocation, at most."""
+    """The most that a step takes of an invocation's allowance."""
 
     subrequests: int = 0
     statements: int = 0  # of D1, in all of these

@@ -72,7 +72,8 @@ _SPENT = ("too many api requests by single worker invocation", "too many subrequ
 class Database:
     """Runs statements. Each call is one subrequest, and is given up after `seconds` without an answer.
 
-    `load` and `storage` belong to the isolate. They learn how long each answer takes, and how large the database is.
+    `load` and `storage` belong to the isolate: `load` learns how long each answer takes, and `storage` how large the
+    database is.
     """
 
     def __init__(

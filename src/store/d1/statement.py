@@ -34,7 +34,7 @@ _TOKENS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class BoundStatement:
-    """What goes to D1: `?1` in `sql` is the first of `values`, and so on. None binds as NULL."""
+    """A statement as D1 takes it: `?1` in `sql` is the first of `values`, and so on. None binds as NULL."""
 
     sql: str
     values: tuple[Value, ...] = ()

@@ -1,1 +1,1 @@
-"""What the store reads and writes, as records: from rows to records, and the forms that rows hold."""
+"""The records that the store reads and writes, their making from rows, and the forms of values in rows."""

@@ -1,4 +1,4 @@
-"""What a worker knows of its claim, and what it writes under it."""
+"""The records of a claim: the facts that a worker gets with it, and the writes that the worker makes under it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -47,7 +47,7 @@ class CallTries(NamedTuple):
 
 
 class LatestCallsReport(NamedTuple):
-    """What isolates exchange about a tenant's latest calls with one model: the calls, and when one last failed.
+    """A tenant's latest calls with one model, as isolates exchange them: the calls, and when one last failed.
 
     Times are milliseconds since the epoch, by the database's clock.
     """
@@ -168,7 +168,7 @@ class MergeLevel(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """What one write under a claim records. Totals and times are absolute, times in ms.
+    """The contents of one write under a claim. Totals and times are absolute, times in ms.
 
     A failed write may have landed or may still land. The next write repeats its outputs, and may add others after them.
     Each output keeps its piece, because the pieces carry the number of the first of these writes.

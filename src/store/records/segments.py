@@ -22,7 +22,10 @@ from .claims import CallKey, Output
 
 
 class Piece(NamedTuple):
-    """What one statement adds: outputs of one level. `places`, `sizes` and `body` are parameters of the statement."""
+    """The outputs that one statement adds, all of one level.
+
+    `places`, `sizes` and `body` are parameters of the statement.
+    """
 
     level: int
     places: str
@@ -33,8 +36,8 @@ class Piece(NamedTuple):
 def pieces(outputs: Sequence[Output], tries: Sequence[int] = ()) -> list[Piece]:
     """Pack the outputs of a write into pieces, each of one level and small enough for a bound parameter.
 
-    `tries` says how many outputs each earlier try of the same write had. Such a try may have landed, or may still land.
-    The outputs that a try added make pieces of their own, so that each later try has the same pieces.
+    `tries` says how many outputs each earlier try of the same write had. An earlier try may have landed, or may still
+    land. The outputs that a try added make pieces of their own, so that each later try has the same pieces.
     """
     bounds = sorted({0, *tries, len(outputs)})
     told = [outputs[first:behind] for first, behind in pairwise(bounds)]

@@ -1,4 +1,4 @@
-"""The SQL of deliveries. Each is written together with its task's end, taken under a fence, and attempted.
+"""The SQL of deliveries. A delivery is written together with its task's end, taken under a fence, and attempted.
 
 `:task_key`, `:generation` and `:endpoint`, the endpoint's key, name a delivery.
 """

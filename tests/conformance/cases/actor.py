@@ -43,12 +43,12 @@ class Actor:
         raise {"value": ValueError, "key": KeyError, "runtime": RuntimeError}[kind]("no such thing")
 
     async def note(self, word: str) -> list[str]:
-        """Note a word and return all of them."""
+        """Record a word and return all of them."""
         self.log.append(word)
         return self.log
 
     async def slow(self, word: str) -> list[str]:
-        """Note a word before and after an await of something other than storage."""
+        """Record a word before and after an await of something other than storage."""
         self.log.append(f"{word} begins")
         await asyncio.sleep(0.1)
         self.log.append(f"{word} ends")

@@ -32,7 +32,7 @@ class DeadRoute:
         self.sent_at: list[float] = []
 
     async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
-        """Note it."""
+        """Record the call."""
         self.sent_at.append(asyncio.get_running_loop().time())
 
 

@@ -110,7 +110,7 @@ class Coordinator:
         return [wire.write_outcome(outcome) for (outcome,) in made]
 
     async def abort(self, task_key: str, fence: int) -> None:
-        """Note the task's end."""
+        """Record the task's end."""
         self.aborted.append(fence)
         if self.breaks is not None:
             raise self.breaks

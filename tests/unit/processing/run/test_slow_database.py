@@ -37,7 +37,7 @@ def row(bench: WorkerBench) -> dict[str, Any]:
 
 
 def note_windows(bench: WorkerBench) -> list[tuple[int, int]]:
-    """Note each call's time from its announcement to its start, by the database's clock, and its stored window."""
+    """Record each call's time from its announcement to its start, by the database's clock, and its stored window."""
     noted: list[tuple[int, int]] = []
     infer = bench.model.infer
 

@@ -31,7 +31,7 @@ class Takes:
         self.sent: list[TaskKey] = []
 
     async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
-        """Note the task."""
+        """Record the task."""
         if self.refuses:
             raise RuntimeError("Queue sends are disabled")
         self.sent.append(task_key)

@@ -30,7 +30,7 @@ class Road:
         self.seen: list[list[str]] = []
 
     async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
-        """Note what exists."""
+        """Record what exists."""
         self.seen.append(ended(self._bench))
 
 

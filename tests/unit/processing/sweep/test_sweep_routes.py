@@ -269,11 +269,11 @@ class Message:
         self.end = ""
 
     def ack(self) -> None:
-        """Note it."""
+        """Record the call."""
         self.end = "ack"
 
     def retry(self, options: dict[str, int]) -> None:
-        """Note it."""
+        """Record the call."""
         self.end = "retry"
 
 
