@@ -1,4 +1,4 @@
-"""What `make dev` says about its variables before it is ready: faults, warnings, and what will run.
+"""The lines about variables that `make dev` prints before it is ready: faults, warnings, and what will run.
 
 The host (settings.mjs) starts this in the project's folder, at each start and each reload, and sends what it has read.
 The Worker's own parser judges the values, so there is only one list of variables and allowed values.
@@ -29,7 +29,7 @@ _VERY_CLOSE = 0.85
 
 @dataclass(frozen=True, slots=True)
 class LocalConfiguration:
-    """What the host has read: the Worker's variables, those of --var, bindings, and where state lies.
+    """The configuration that the host has read: the Worker's variables, those of --var, bindings, and where state lies.
 
     `unreadable` says why the file of secrets could not be read, if so.
     """

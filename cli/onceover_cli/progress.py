@@ -1,4 +1,4 @@
-"""What a person sees of a running task: a progress bar, the outputs as they come, and a last line."""
+"""The display of a running task: a progress bar, the outputs as they come, and a last line."""
 
 import sys
 import time

@@ -1,4 +1,7 @@
-"""The JSON objects of the API. They are passed on unchanged, so a newer server's fields reach `-o json`."""
+"""The JSON objects of the API.
+
+The command line passes these objects on unchanged, so a newer server's fields reach `-o json`.
+"""
 
 from typing import Any
 

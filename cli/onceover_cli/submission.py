@@ -117,7 +117,7 @@ def _pairs(flag: str, given: Sequence[str]) -> Json:
 
 
 def _no_number(name: str) -> None:
-    """Refuse NaN and Infinity as numbers, because JSON has none. They stay text."""
+    """Refuse NaN and Infinity as numbers, because JSON has none. The caller then keeps such a value as text."""
     raise ValueError(name)
 
 

@@ -19,7 +19,7 @@ _TASKS: Final = "/api/tasks"
 
 @dataclass(slots=True)
 class Tenant:
-    """Requests for one tenant. They are repeated while the server is away or limits the client."""
+    """Sends requests for one tenant. A request is repeated while the server is away or limits the client."""
 
     api: ApiClient
     say: Callable[[str], None]

@@ -1,4 +1,4 @@
-"""What an environment of wrangler.toml needs of an account, and which parts of that the account has."""
+"""Compares the needs of an environment of wrangler.toml with the parts that the account already has."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from .fixes import FIXES, fix_for
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What an environment names. `env` is empty for the top level."""
+    """The parts that an environment of wrangler.toml names. `env` is empty for the top level."""
 
     env: str
     worker: str
@@ -32,7 +32,7 @@ class Needs:
 
     @property
     def queue_check(self) -> dict[str, bool]:
-        """What `GET /api/async-status` says about the bindings if they are those of wrangler.toml."""
+        """The answer of `GET /api/async-status` about bindings, if the deployment has those of wrangler.toml."""
         return {
             "hasAIQueue": "AI_QUEUE" in self.bindings,
             "hasAIDLQ": "AI_DLQ" in self.bindings,
@@ -42,7 +42,7 @@ class Needs:
 
 @dataclass(frozen=True, slots=True)
 class AccountState:
-    """What the account has. `version` is the running version, None without a Worker."""
+    """The parts that the account has. `version` is the running version, None without a Worker."""
 
     account: str
     version: str | None

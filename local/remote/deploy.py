@@ -30,7 +30,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What was asked for. `replace`: treat a Worker without its database as ours."""
+    """The flags of the command. `replace`: treat a Worker without its database as ours."""
 
     dry_run: bool = False
     replace: bool = False

@@ -1,7 +1,7 @@
 """The main module of a metered Worker, in workerd: it wraps each handler of `entry` and exports its classes.
 
-`limits.js` counts, in JavaScript, where the bindings are. This module tells it which invocation runs, and for how long.
-The glue finds the classes here by their names, as it would in `entry`.
+`limits.js` counts the use of bindings, because these are JavaScript's. This module tells `limits.js` which invocation
+runs, and for how long. The glue finds the classes here by their names, as it would in `entry`.
 """
 
 import asyncio

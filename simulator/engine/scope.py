@@ -1,4 +1,4 @@
-"""What the loop knows about running code: handles, the scope that they belong to, and the gate before it."""
+"""The loop's knowledge of running code: handles, the scope that they belong to, and the gate before it."""
 
 from collections.abc import Callable
 from contextvars import Context, ContextVar
@@ -14,7 +14,8 @@ class Gate:
     Behind a `strict` gate, an event and the code that waited for it run in one turn, as in JavaScript, so that nothing
     runs between them. Without it the code runs in some later turn, as in Python's own loop.
 
-    All scopes of an isolate share one gate. So the gate also has the isolate's `clock`, if it has one of its own.
+    All scopes of an isolate share one gate. So the gate is also the place of the isolate's `clock`, if the isolate has
+    one of its own.
     """
 
     __slots__ = ("clock", "closed", "strict", "waiting")
@@ -27,7 +28,7 @@ class Gate:
 
 
 class InvocationScope:
-    """What the loop knows about an invocation: whether it is dead, and the gate before it."""
+    """The loop's knowledge of an invocation: whether it is dead, and the gate before it."""
 
     __slots__ = ("dead", "gate", "priority")
 

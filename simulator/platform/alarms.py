@@ -1,9 +1,9 @@
 """A Durable Object's alarm: it fires at least once, and is sometimes late or repeated.
 
 An alarm handler that raises is called again after 2, 4, 8, … seconds, six times; then the alarm is dropped. A handler
-that dies with its isolate is called again, too, without counting against the six. The same happens to one that returns
-after its instance was replaced, since its last writes may be lost. An alarm that is set while the handler runs replaces
-any retry.
+that dies with its isolate is called again, too, without counting against the six. A handler that returns after its
+instance was replaced is called again, too, since its last writes may be lost. An alarm that is set while the handler
+runs replaces any retry.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -27,7 +27,7 @@ from simulator.platform.queues import DeliveredBatch
 
 
 class Platform:
-    """What an isolate gets instead of JavaScript's globals."""
+    """The stand-in for JavaScript's globals in an isolate."""
 
     def __init__(self, isolate: Isolate, rng: Random, provider: ModelProvider) -> None:
         self.isolate = isolate
@@ -78,7 +78,7 @@ class WorkerContext:
 
 
 class ScheduledController:
-    """What a cron trigger passes to its handler."""
+    """The argument that a cron trigger passes to its handler."""
 
     def __init__(self, cron: str, scheduled_ms: int) -> None:
         self.cron = cron

@@ -22,7 +22,10 @@ type Reply = Callable[[Any, BaseException | None], None]
 
 
 class JsError(Exception):
-    """What a binding raises. In the Worker this is `pyodide.ffi.JsException`: `name`, `message`, and their text."""
+    """The error that a binding raises.
+
+    In the Worker this is `pyodide.ffi.JsException`: `name`, `message`, and their text.
+    """
 
     def __init__(self, message: str, name: str = "Error") -> None:
         super().__init__(f"{name}: {message}")
@@ -227,7 +230,7 @@ class _Request:
         port.loop.call_event(delay, self._deliver, value, error, context=self.context)
 
     def _condemn(self, delay: float) -> None:
-        """Let handlers of the exception use bindings for a moment. Then the isolate is gone."""
+        """Kill the isolate after a moment, in which handlers of the exception can still use bindings."""
         port = self.port
         port.loop.call_later(delay + port.faults.between(0, 0.05), port.isolate.kill, context=port.loop.outside)
 

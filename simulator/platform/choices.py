@@ -13,7 +13,7 @@ type Scheduling = Literal["fifo", "random", "priorities"] | Policy
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """Which bindings a deployment has, besides D1."""
+    """The bindings that a deployment has, besides D1."""
 
     name: str
     queue: bool

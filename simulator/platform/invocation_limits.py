@@ -19,7 +19,7 @@ TOO_MANY_STATEMENTS = "D1_ERROR: Too many API requests by single Worker invocati
 
 @dataclass(slots=True)
 class Use:
-    """What one invocation has spent."""
+    """The use that one invocation has made of its limits."""
 
     subrequests: int = 0
     statements: int = 0

@@ -237,7 +237,8 @@ class Instance:
 class _Operation:
     """A storage operation that is waiting.
 
-    Its gate opens when its caller continues. Without a caller or a strict gate, it opens when the operation is done.
+    The operation's gate opens when its caller continues. Without a caller or a strict gate, the gate opens when the
+    operation is done.
     """
 
     __slots__ = ("_future", "_instance", "_open", "error", "value")

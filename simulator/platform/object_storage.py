@@ -1,8 +1,8 @@
 """A Durable Object's storage: key-value, SQL and the alarm, in one transaction between awaits.
 
 Writes with no await between them commit together, at the end of the turn or before anything leaves the object (its
-output gate). They are lost together if the object dies first. While an asynchronous operation waits, the object's input
-gate is closed: no event from outside reaches the object, but its own coroutines run on.
+output gate). If the object dies first, all these writes are lost. While an asynchronous operation waits, the object's
+input gate is closed: no event from outside reaches the object, but its own coroutines run on.
 """
 
 import sqlite3
@@ -18,7 +18,7 @@ _MISSING = object()
 
 
 class ObjectData:
-    """What an object has on disk. `on_commit` is called after each commit that wrote something."""
+    """The data of an object on disk. `on_commit` is called after each commit that wrote something."""
 
     def __init__(self, now_ms: Callable[[], int]) -> None:
         self.values: dict[str, Any] = {}

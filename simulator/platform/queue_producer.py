@@ -28,7 +28,7 @@ class QueueBinding:
     def sendBatch(  # noqa: N802 - the platform's name
         self, messages: list[dict[str, Any]], options: dict[str, Any] | None = None
     ) -> Coroutine[Any, Any, None]:
-        """Send several messages, all or none. Each is a dict of `body` and perhaps `delaySeconds`."""
+        """Send several messages, all or none. Each message is a dict of `body` and perhaps `delaySeconds`."""
         default = _delay(options or {})
         sent = [(to_json(one["body"]), _delay(one) or default) for one in messages]
         return self._send("queue.sendBatch", sent)

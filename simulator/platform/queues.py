@@ -82,7 +82,7 @@ class QueueSettings:
 
 @dataclass(slots=True)
 class QueueCounts:
-    """What happened to messages. `operations` is what the free plan counts: writes, reads, deletes."""
+    """Counts of what happened to messages. `operations` are those that the free plan counts: writes, reads, deletes."""
 
     sent: int = 0
     delivered: int = 0

@@ -22,7 +22,7 @@ STATUSES_WITHOUT_BODY = (204, 304)
 
 
 class Entrypoint:
-    """The base of `WorkerEntrypoint` and `DurableObject`. Their arguments need no wrappers of the SDK."""
+    """The base of `WorkerEntrypoint` and `DurableObject`. Arguments of its handlers need no wrappers of the SDK."""
 
     def __init__(self, ctx: Any, env: Any) -> None:
         self.ctx = ctx
@@ -38,7 +38,7 @@ class DurableObject(Entrypoint):
 
 
 class StreamPart:
-    """What a read of a stream returns. It is its own `value`."""
+    """The result of a read of a stream. The result is its own `value`."""
 
     def __init__(self, piece: bytes | None) -> None:
         self.done = piece is None

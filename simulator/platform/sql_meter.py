@@ -1,4 +1,4 @@
-"""What a statement costs in rows, counted the way D1 does, as closely as stock SQLite allows.
+"""Counts the rows that a statement costs as D1 does, as closely as stock SQLite allows.
 
 Rows written: each changed row counts once for the table and once for each of its index entries that changes. A table
 with rowids and a text key has an index for the key; a WITHOUT ROWID table is its own key. An UPDATE touches the indexes

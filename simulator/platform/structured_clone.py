@@ -1,4 +1,4 @@
-"""What survives the way through JavaScript: structured clones of messages, arguments, results and stored values."""
+"""Passes values through JavaScript's structured clone: messages, arguments, results and stored values."""
 
 import json
 from datetime import datetime

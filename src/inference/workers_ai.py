@@ -48,7 +48,7 @@ _THOUGHTS = re.compile(r"\s*<think>.*?</think>\s*", re.DOTALL)
 
 
 class AiBinding(Protocol):
-    """The binding `AI`. Results arrive as dict and list."""
+    """The binding `AI`. It returns results as Python dicts and lists."""
 
     async def run(self, model: str, inputs: dict[str, object]) -> object:
         """Run a model once. A cancellation aborts it. Raises the platform's error, with a code in its text."""

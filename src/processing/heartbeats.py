@@ -21,7 +21,7 @@ class TriggerHeartbeats:
         return None if written_at is not None and now - written_at < limits.SEEN_SECONDS else trigger
 
     def written(self, trigger: Seen, now: float) -> None:
-        """Remember that it is in the database."""
+        """Remember that the database knows the trigger to be alive."""
         self._written_at[trigger] = now
 
     def may_check_sweep(self, now: float) -> bool:

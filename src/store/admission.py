@@ -64,7 +64,7 @@ class Accepted(NamedTuple):
 
 
 class Replayed(NamedTuple):
-    """The request was accepted before, as the task of this key."""
+    """The request was accepted before. `task_key` names the task that it made."""
 
     task_key: TaskKey
 

@@ -35,7 +35,7 @@ NOT_COUNTED = [
 
 
 class Limiter:
-    """Lets so many requests of each key through."""
+    """A limiter that lets `most` requests of each key through."""
 
     def __init__(self, most: int) -> None:
         self.left: dict[str, int] = {}

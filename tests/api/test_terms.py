@@ -240,7 +240,10 @@ def test_a_larger_budget_puts_a_task_back(bench: ApiBench) -> None:
 @pytest.mark.parametrize(("reduce", "least"), [("concat", 4), ("merge", 5)])
 @pytest.mark.parametrize("how", ["fail", "cancel"])
 def test_a_budget_that_cannot_do(bench: ApiBench, reduce: str, least: int, how: str) -> None:
-    """A new budget below the spent plus the remaining calls is 422 and names the sum. The sum itself is accepted."""
+    """A new budget must cover the calls made and those that remain.
+
+    A smaller one is refused with 422, which names the sum. The sum itself is accepted.
+    """
     task = bench.submit(reduce=reduce)
     bench.begin(task["id"], 1)
     bench.database.rows("UPDATE tasks SET calls_settled = 2")

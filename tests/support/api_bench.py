@@ -114,7 +114,8 @@ class BenchSender:
 class ApiBench:
     """One deployment of the API. Calls are synchronous, and time passes only while something waits.
 
-    It needs no keys, as under `make dev`, unless `keys` are required. With `looks` requests check for missed sweeps.
+    Requests need no keys, as under `make dev`, unless `keys` are required. With `looks` requests check for missed
+    sweeps.
     """
 
     def __init__(

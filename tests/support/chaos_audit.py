@@ -70,8 +70,8 @@ def _faults(task: Json, origin: Submission, calls: list[Call]) -> Iterable[str]:
 def _good_repeats(calls: list[Call]) -> Counter[tuple[str, str]]:
     """For each distinct request, return the good answers after the first.
 
-    All but the last must have been lost in a crash and be in doubt, since an accepted answer is never requested again.
-    Failed calls in between do not matter.
+    All good answers but the last must have been lost in a crash and be in doubt, since an accepted answer is never
+    requested again. Failed calls in between do not matter.
     """
     good = Counter((call.system, call.user) for call in calls if call.complete and call.answered == "ok")
     return Counter({request: count - 1 for request, count in good.items() if count > 1})

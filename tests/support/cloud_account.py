@@ -109,7 +109,7 @@ class CloudAccount:
         return method
 
     def _config(self, arguments: tuple[str, ...]) -> dict[str, Any]:
-        """Return the environment that the flag names. As in wrangler, it inherits no bindings."""
+        """Return the environment that the flag names. As in wrangler, an environment inherits no bindings."""
         (flag,) = [one for one in arguments if one.startswith("--env=")]
         whole = _wrangler_toml()
         env = flag.removeprefix("--env=")

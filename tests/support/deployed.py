@@ -1,4 +1,4 @@
-"""What a stand-in account must contain after a deployment, and a web on which its Worker answers."""
+"""The contents that a stand-in account must have after a deployment, and a stand-in web where its Worker answers."""
 
 from collections import Counter
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the test model server does with a call, and what it records about it."""
+"""The plan by which the test model server answers calls, and its records of them."""
 
 import argparse
 import hashlib
@@ -14,7 +14,7 @@ Kind = Literal["ok", "status", "hang", "drop", "garbage", "empty", "cut", "stall
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """What to do with one call. `delay_seconds` None means the server's own latency.
+    """The server's behaviour at one call. `delay_seconds` None means the server's own latency.
 
     `text` is the answer's text, an output or a refusal's message. None means that it follows from the call.
     """

@@ -1,4 +1,4 @@
-"""What the state machine's workers know and write, and rows of store and model in one form."""
+"""The knowledge and the writes of the state machine's workers, and rows of store and model in one form."""
 
 import json
 from dataclasses import dataclass, field
@@ -106,7 +106,7 @@ def row_facts(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def task_facts(task: ModelTask) -> dict[str, Any]:
-    """The same facts of a task of the model."""
+    """A task of the model as the facts of `row_facts`."""
     failure = task.failure
     error = None if failure is None else (failure.code, failure.message, failure.retryable)
     calls = ([list(key) for key in task.in_flight], [list(key) for key in task.doubted])
@@ -128,7 +128,7 @@ def claim_seen(claim: Claim) -> dict[str, Any]:
 
 
 def claim_expected(task: ModelTask, now: int) -> dict[str, Any]:
-    """The same facts from the model."""
+    """A claim that the model expects, as the facts of `claim_seen`."""
     return {name: getattr(task, name) for name in _CLAIMED} | {
         "outputs": frozenset(task.outputs),
         "doubted": frozenset(task.doubted),

@@ -205,7 +205,7 @@ class Submission:
 
 
 class StoreModel:
-    """All tasks by key, the tasks of the idempotency keys, and each tenant's characters on its latest day."""
+    """A model of the store: all tasks, the tasks of idempotency keys, each tenant's characters on its latest day."""
 
     def __init__(self) -> None:
         self.tasks: dict[str, ModelTask] = {}

@@ -21,7 +21,10 @@ _OWN = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os
 
 
 class Terminal:
-    """Use it as a context manager. As in a shell, the program's input and both streams are one terminal."""
+    """Runs a program on a terminal of its own. Use it as a context manager.
+
+    As in a shell, the program's input and both streams are one terminal.
+    """
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], *, columns: int = 80) -> None:
         self._master, slave = pty.openpty()

@@ -87,7 +87,7 @@ def retry(
     url: Url = None,
     key: Key = None,
 ) -> None:
-    """Continue failed or cancelled tasks. Their finished chunks are kept."""
+    """Continue failed or cancelled tasks. Finished chunks are kept."""
     after = flags.created_after(created_after, since)
     filters = {"errorCode": error_code, "createdAfter": after, "createdBefore": created_before}
     given = {name: value for name, value in filters.items() if value is not None}

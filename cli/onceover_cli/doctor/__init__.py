@@ -1,1 +1,1 @@
-"""What `onceover doctor` checks: a deployment, a folder with its configuration, an account at Cloudflare."""
+"""The checks of `onceover doctor`: a deployment, a folder with its configuration, an account at Cloudflare."""

@@ -23,7 +23,7 @@ _NO_QUEUES_FIX: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What wrangler wrote on both streams, and whether it succeeded."""
+    """The output of wrangler on both streams, and whether wrangler succeeded."""
 
     is_good: bool
     text: str

@@ -15,7 +15,7 @@ from .operation import MORE_ROOM, triggers
 
 
 class Face(NamedTuple):
-    """What `/api/async-status` says in one environment of wrangler.toml."""
+    """The answer of `/api/async-status` that one environment of wrangler.toml should give."""
 
     status: str
     service: str

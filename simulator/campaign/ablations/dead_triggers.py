@@ -22,7 +22,7 @@ IMPATIENT: tuple[Patch, ...] = ((clients, "POLLED_SECONDS_MOST", 900),)
 
 
 def polling(draw: Callable[[Random], Workload]) -> Callable[[Random], Workload]:
-    """The same tasks, polled until they have ended."""
+    """Draw the tasks as `draw` does, and poll them until they have ended."""
     return lambda rng: polled(replace(draw(rng), short_slices=False), rng)
 
 

@@ -1,4 +1,4 @@
-"""What an ablation is: a safeguard of the Worker that is switched off for the length of a run.
+"""An ablation is a safeguard of the Worker that is switched off for the length of a run.
 
 Nothing in `src/` is edited: an ablation swaps a statement, a function or a limit in the running interpreter.
 """

@@ -1,4 +1,4 @@
-"""What stands in for the safeguards of patience while they are switched off."""
+"""The replacements for the safeguards of patience while these are switched off."""
 
 from dataclasses import replace
 from typing import Any

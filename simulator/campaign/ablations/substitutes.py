@@ -1,4 +1,4 @@
-"""What stands in for a safeguard while it is switched off: statements and functions that lack it."""
+"""The replacements for a safeguard while it is switched off: statements and functions that lack it."""
 
 import math
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ def swapped(name: str, old: str, new: str) -> Patch:
 
 
 def swapped_parts(name: str, parts: dict[str, str]) -> Patch:
-    """The same with several parts, where one safeguard does what another does too."""
+    """Replace several parts of a statement's text, where two safeguards do the same."""
     modules = [module for module in _STATEMENT_MODULES if hasattr(module, name)]
     assert len(modules) == 1, f"{len(modules)} modules have a statement {name}"
     known = getattr(modules[0], name)
@@ -236,7 +236,7 @@ def no_delay(_idle_runs: int) -> float:
 
 
 def long_output(call: ModelCall) -> str:
-    """What the model says, and as much again as fits into no page that is in use, compressed or not."""
+    """Return an output that depends on the call and is too long for the free space of a page, even compressed."""
     said = f"{call.model}\0{call.system}\0{call.user}".encode("utf-8", "replace")
     return f"seen {shake_128(said).hexdigest(8_000)}"
 

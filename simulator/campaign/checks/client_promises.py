@@ -31,7 +31,7 @@ _SUBMISSIONS = ("/api/tasks", responses.PATH)
 
 
 class ClientPromises:
-    """What the clients of one world were told. `accepted` are the keys of tasks that some client knows."""
+    """The promises that the clients of one world received. `accepted` are the keys of tasks that some client knows."""
 
     def __init__(self, world: World, invariants: Invariants) -> None:
         self.accepted: set[TaskKey] = set()

@@ -1,4 +1,4 @@
-"""Which faults disturb workers, the model, or neither. The promises that must be kept depend on it."""
+"""Says which faults disturb workers, the model, or neither. The promises that must be kept depend on it."""
 
 from simulator.engine.fault_kinds import BROWN_OUT, KINDS, MODEL_AWAY, POISONED
 

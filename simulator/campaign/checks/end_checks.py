@@ -1,4 +1,4 @@
-"""What must be true of every task once faults have stopped and everything is quiet."""
+"""Checks every task once faults have stopped and everything is quiet."""
 
 import json
 from collections import Counter
@@ -31,7 +31,7 @@ type Require = Callable[[bool, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """What struck in a run, as far as the checks depend on it."""
+    """The faults and interventions of a run on which the checks depend."""
 
     fired: frozenset[str]
     operated: bool  # isolates died by deployments or restarts, or a client interfered

@@ -1,4 +1,4 @@
-"""What must be true after each write and each model call, by independent accounts beside the database and the model.
+"""Checks each write and each model call against accounts of its own, which depend on neither database nor model.
 
 Every transaction and every model call of a world passes through here, and is compared with the state before. A broken
 invariant raises at once, at the write or call that broke it.
@@ -38,7 +38,7 @@ _ORPHANS = tuple(
 
 
 class Invariants:
-    """What happened in one world, task by task, and whether it was allowed.
+    """Follows one world task by task, and checks that each change was allowed.
 
     The model knows a task by its tag, which is the task's `instructions`.
     """

@@ -1,1 +1,1 @@
-"""What clients and operators do in a run."""
+"""The actions of clients and operators in a run."""

@@ -61,7 +61,7 @@ class Clients:
         return reply
 
     async def play(self, spec: TaskSpec) -> None:
-        """Submit, again if no answer comes. Then do what the client does."""
+        """Submit, again if no answer comes. After that, do what `spec` says that the client does."""
         await asyncio.sleep(spec.at)
         request = self._sendings(spec)
         twin = asyncio.ensure_future(self._submit(spec, request)) if spec.twin else None

@@ -1,4 +1,4 @@
-"""What the limiter of requests may do: refuse a tenant only for its own requests, with nothing done for them."""
+"""Checks the limiter of requests: it refuses a tenant only for its own requests, and these have no effect."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def sendings(spec: TaskSpec, new_tag: Callable[[], str]) -> Callable[[int], Clie
 
 
 def count_of(headers: Mapping[str, str]) -> int:
-    """How many sendings came before this one, by its headers."""
+    """How often a request was sent before, according to its headers."""
     return int(headers.get(_COUNT, 0))
 
 

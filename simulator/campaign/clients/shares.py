@@ -1,6 +1,6 @@
-"""What only a share of the schedules has: endpoints of webhooks, tasks from `/v1`, one tenant in trouble.
+"""The features that only a share of the schedules has: endpoints of webhooks, tasks from `/v1`, one tenant in trouble.
 
-Each is drawn from a stream of its own, so that schedules without it stay the same.
+Each feature is drawn from a random stream of its own, so that schedules without it stay the same.
 """
 
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What clients and operators do in a run: drawn from a seed here, from hypothesis in the property tests."""
+"""The actions of clients and operators in a run. A seed draws them here, hypothesis in the property tests."""
 
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -153,7 +153,10 @@ def with_terms(workload: Workload, rng: Random, *, always: bool = False) -> Work
 
 
 def patient(workload: Workload, rng: Random) -> Workload:
-    """In a tenth of the runs, let a call take longer than a run after an answer may. Then the sweep begins it."""
+    """In a tenth of the runs, let a call take longer than a run after an answer may.
+
+    In these runs no invocation of a request works on a task: the sweep begins it.
+    """
     if rng.random() < 0.9:
         return workload
     return replace(workload, variables=workload.variables | {"AI_TIMEOUT_SECONDS": "28"})

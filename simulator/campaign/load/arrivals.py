@@ -28,7 +28,10 @@ LATE_SECONDS = 600.0  # how long the last tasks may take
 
 @dataclass(frozen=True, slots=True)
 class ArrivalRate:
-    """So many tasks a second for `seconds`, of `chunks` chunks, on a database that takes `service_seconds` a call."""
+    """A load:
+
+    `rate` tasks a second for `seconds`, each of `chunks` chunks, on a database that takes `service_seconds` a call.
+    """
 
     rate: float
     service_seconds: float
@@ -78,9 +81,9 @@ def play(stream: ArrivalRate, seed: int = 0) -> Figures:
 def carried(stream: ArrivalRate, seed: int, *, slower: float = 2.0, steps: int = 3) -> list[Figures]:
     """Find the rate at which a task takes `slower` times as long as alone, or is refused.
 
-    The rate doubles, from one that leaves the database idle, until it is too high. Then `steps` rates are tried, each
-    halfway between the highest good one and the lowest bad one. Returns the figures of a task alone, and those of the
-    best rate.
+    The rate doubles, from one that leaves the database idle, until it is too high. After that, `steps` rates are tried,
+    each halfway between the highest good one and the lowest bad one. Returns the figures of a task alone, and those of
+    the best rate.
     """
 
     def at(rate: float) -> Figures:

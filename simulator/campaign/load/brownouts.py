@@ -36,9 +36,9 @@ CONSUMERS = 250  # the platform's limit for a queue
 
 @dataclass(frozen=True, slots=True)
 class BrownOut:
-    """One experiment: this share of the calls fails for so many seconds. A task comes every `apart` seconds.
+    """One experiment: a `share` of the calls fails for `seconds`. A task comes every `apart` seconds.
 
-    Of the tasks that come before its end, one in `poisoned_in` has a chunk that always fails; 0: none.
+    One in `poisoned_in` of the tasks that come before the brown-out's end has a chunk that always fails; 0: none.
     """
 
     share: float
@@ -49,7 +49,7 @@ class BrownOut:
 
     @property
     def late_most(self) -> float:
-        """How many seconds after its end a poisoned task must have failed. Its calls' own time is added."""
+        """How many seconds after the brown-out's end a poisoned task must have failed, its calls included."""
         return POISONED_SECONDS_MOST + 10 * CALL_SECONDS
 
 
@@ -104,7 +104,7 @@ class BrownOutResult:
 def apart(route: str) -> float:
     """How many seconds lie between two tasks. On the direct route a cron run works on one task at a time.
 
-    They must not come much more rarely. A failure counts only once another call has succeeded, so with one task a
+    Tasks must not come much more rarely. A failure counts only once another call has succeeded, so with one task a
     minute each of the ten failures would take a minute at least.
     """
     return 30.0 if route == "direct" else 15.0

@@ -22,10 +22,10 @@ WAITS_MOST = 1_800.0
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """One experiment: so many tasks of one tenant, each with one chunk that always fails.
+    """One experiment: `poisoned` tasks of one tenant, each with one chunk that always fails.
 
-    The other tenant's tasks have so many `chunks`. They come one by one, so many seconds after the first tenant's last
-    task.
+    Another tenant's tasks have `chunks` chunks each. They come one by one, each `come_at` seconds after the first
+    tenant's last task.
     """
 
     poisoned: int

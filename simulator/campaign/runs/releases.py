@@ -50,7 +50,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What the newest migration adds to tables that were there, and the tables that it adds, with their SQL."""
+    """The columns that the newest migration adds to older tables, and the tables that it adds, with their SQL."""
 
     columns: tuple[Column, ...] = ()
     tables: tuple[tuple[str, str], ...] = ()
@@ -128,7 +128,7 @@ class Releases:
 
     @classmethod
     def of_migrations(cls, folder: Path) -> "Releases":
-        """Those of all `*.sql` in a folder, in the order of their names."""
+        """Make the releases from all `*.sql` of a folder, in the order of their names."""
         scripts = [path.read_text("utf-8") for path in sorted(folder.glob("*.sql"))]
         newest = added(scripts[:-1], scripts[-1]) if len(scripts) > 1 else Added()
         return cls(Template([*scripts, newest.shadows()]), newest)

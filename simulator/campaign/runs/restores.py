@@ -104,8 +104,8 @@ class Writers:
 def restored(seed: int, deployment: Deployment, watcher: Watcher, *, faults: bool = False) -> Writers:
     """Set the database back by up to a minute, twice, while tasks are worked on. Raises InvariantBroken.
 
-    With `faults`, workers die and stand still, and the database loses answers. Then a task must end, but need not
-    complete.
+    With `faults`, workers die and stand still, and the database loses answers. With these faults a task must end, but
+    need not complete.
     """
     rng, app = Random(f"restore/{seed}"), Onceover()
     app.watcher = watcher

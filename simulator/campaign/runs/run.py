@@ -63,7 +63,7 @@ _SCHEDULINGS: tuple[Scheduling, ...] = ("random", "random", "priorities", "fifo"
 
 @dataclass(slots=True)
 class Result(Totals):
-    """What a run did. `failure` is None if no invariant was broken."""
+    """The result of a run. `failure` is None if no invariant was broken."""
 
     seed: int
     profile: str
@@ -73,7 +73,10 @@ class Result(Totals):
 
 
 def is_alone(profile: str, rng: Random) -> bool:
-    """Whether the model is away while nothing else disturbs the run. Then the calls to it can be counted."""
+    """Whether the model is away while nothing else disturbs the run.
+
+    If so, the calls to the absent model can be counted.
+    """
     return rng.random() < ALONE_SHARE.get(profile, 0.0)
 
 

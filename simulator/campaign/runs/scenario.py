@@ -131,7 +131,7 @@ class Scenario:
     # --- the checks -----------------------------------------------------------------------------------------------
 
     def circumstances(self) -> Circumstances:
-        """What struck so far."""
+        """The faults and interventions so far."""
         fired = {name for name, tally in self.world.faults.tallies.items() if tally.fired} - HOSTED
         operated = self._interfered or self.clients.interfered or self.operators.interfered
         return Circumstances(frozenset(fired), operated, self.workload.patience_seconds)

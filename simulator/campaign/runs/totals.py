@@ -1,4 +1,4 @@
-"""What runs did, in figures that can be added: for one run or for many."""
+"""The results of runs as figures that can be added, for one run or for many."""
 
 from collections import Counter
 from dataclasses import dataclass, field, fields

@@ -35,7 +35,8 @@ MISTAKES = (
     '"event":"database_error"',
     '"event":"delivery_failed"',
 )
-# These errors are the database's or the binding's. With hundreds of tasks a full database refuses claims, too.
+# The Worker may log these errors, because the database or a binding causes them. With hundreds of tasks a full database
+# refuses claims, too.
 FORGIVEN = ("StoreUnavailable", "StoreSilent", "StoreFull", "JsError")
 
 
@@ -231,7 +232,7 @@ class Onceover:
         return getattr(entry, class_name)(ctx, _with_watched_lanes(env, self))
 
     def surroundings(self, env: Env) -> Surroundings:
-        """What one isolate provides to the Worker's code in it."""
+        """The services that one isolate provides to the Worker's code in it."""
         return Surroundings(runtime=SimulatedRuntime(env, self), memory=RequestMemory(), provider=env.platform.provider)
 
 

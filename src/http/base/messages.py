@@ -18,7 +18,10 @@ class BodyBroken(Exception):
 
 
 class CutOff(Exception):
-    """An answer in parts ends too early. Its connection is broken off, so that it does not look whole."""
+    """An answer in parts ends too early.
+
+    The connection is aborted, so that the client does not take the answer for whole.
+    """
 
 
 class Request(Protocol):

@@ -39,7 +39,8 @@ class Sweep:
     in vain before, once it is through with the others. `folds` is False where a task may run in the same invocation,
     whose checks need what a fold would spend.
 
-    A full database may refuse what goes before the erasures. It does not keep the run from these, which make room.
+    A full database may refuse the writes before the erasures. The run then erases all the same, because erasures free
+    space.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Sweep:
         self._expiry = Expiry(worker)
         self._erasure = Erasure(worker)
         self._early_erasure = EarlyErasure(worker, self._allowance)
-        # So that many due tasks do not keep the run from making room.
+        # Early erasure gets its share first, because many due tasks could use up the allowance.
         self._allowance.keep_back(self._early_erasure.cost)
 
     async def run(self) -> SweepCounts:

@@ -53,11 +53,11 @@ ON_OBJECT = "route = 'durable-object' AND started_at IS NOT NULL"
 # Says how long calls may still start of a task that was just cancelled, or is about to be erased. Announced calls may
 # start for `start_ms`.
 #
-# With at least `:lanes_from_chunks` chunks a task may have lanes. Then it counts as having announced calls just now,
-# because a lane may have asked for them. The direct route has no lanes, but a task with several claims may have been on
-# another route before. If a task's only worker has ended it, no call can start. If that worker gave it back in trouble,
-# it may have left lanes. With several attempts, an earlier worker may be suspended before calls that it announced,
-# whatever happened to the task since. The answer is at most `start_ms`, in case the clock jumped back.
+# With at least `:lanes_from_chunks` chunks a task may have lanes. A task that may have lanes counts as having announced
+# calls just now, because a lane may have asked for some. The direct route has no lanes, but a task with several claims
+# may have been on another route before. If a task's only worker has ended it, no call can start. If that worker gave it
+# back in trouble, it may have left lanes. With several attempts, an earlier worker may be suspended before calls that
+# it announced, whatever happened to the task since. The answer is at most `start_ms`, in case the clock jumped back.
 #
 # It also gives the task's status, and whether a Durable Object worked on it last.
 START_WINDOW = statement(f"""

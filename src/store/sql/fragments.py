@@ -3,8 +3,8 @@
 from ..d1.statement import Statement, statement
 from ..records import options
 
-# The database's clock, in milliseconds since the epoch. It alone decides about leases and deadlines: an isolate's clock
-# may stand still, differ or jump.
+# The database's clock, in milliseconds since the epoch. This clock alone decides about leases and deadlines: an
+# isolate's clock may stand still, differ or jump.
 NOW = "CAST(unixepoch('subsec') * 1000 AS INTEGER)"
 
 # The columns of `tasks` for the client's options, and the parameters from which an INSERT fills them.

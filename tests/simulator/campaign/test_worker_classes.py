@@ -52,7 +52,7 @@ def test_the_simulation_runs_the_exported_classes(monkeypatch: pytest.MonkeyPatc
 
 
 def test_each_class_stands_once():
-    """No other class of the product or the simulator has the name of an exported one."""
+    """The name of an exported class belongs to one class only, in the product and the simulator together."""
     found = [
         (node.name, str(path.relative_to(ROOT)))
         for folder in ("src", "simulator")

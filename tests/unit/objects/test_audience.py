@@ -66,7 +66,7 @@ def test_word_comes_with_the_write(bench: Bench):
 
 
 def test_word_from_before_the_call_is_not_lost(bench: Bench):
-    """The write landed between the caller's read and its call."""
+    """A caller hears at once of a write that landed between its read of the task and its call of the object."""
     bench.wrote(1, 5)()
     assert bench.heard(Mark(1, 4)) == (True, 0.0)
 

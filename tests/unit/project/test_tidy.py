@@ -22,7 +22,7 @@ LONGER_MODULES = {
 ENTRY_LINES_MOST = 99
 FUNCTION_LINES_MOST = 60
 
-# A name that says nothing about its contents.
+# Words in a module's name that say nothing about its contents.
 BANNED_WORDS = {"util", "utils", "helper", "helpers", "manager", "managers", "misc", "common"}
 
 # The folders of tests/unit that match no folder of src. Each tests the folder of its name, `support` tests the tests'

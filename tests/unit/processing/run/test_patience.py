@@ -181,7 +181,7 @@ def test_a_chunk_that_alone_fails_ends_after_ten_failures():
             ledger.add(CallKey(1, position) for position in range(round(now * 1_000), round(now * 1_000) + 9))
     assert ledger.failure.code == "model_unavailable"
     pauses = [round(later - before - 0.5) for before, later in pairwise(failures)]
-    assert pauses.pop(0) == 1  # at first there are too few others to judge
+    assert pauses.pop(0) == 1  # with too few calls of other chunks, the failure is not yet this chunk's fault
     assert pauses == [4, 8, 16, 32, 64, 128, 160, 160, 160]
     told = ledger.progress([], 99, now)
     assert [(item.key, item.tried, item.final) for item in told.failures] == [(FIRST, CallTries(0, 11, 10), True)]
