@@ -33,11 +33,11 @@ class ServerRefused(CommandError):
     @property
     def may_pass(self) -> bool:
         """Whether the same request may succeed later without any repair."""
-        # With 520 and above, Cloudflare could not reach the Worker.
+        # A status of 520 or above says that Cloudflare could not reach the Worker.
         return self.code not in _LASTING and (self.status in {429, 500, 502, 503, 504} or self.status >= 520)
 
 
-# These last until an operator sets a variable, makes a key or applies the migrations.
+# Errors with these codes last until an operator sets a variable, makes a key or applies the migrations.
 _LASTING = frozenset({"bad_configuration", "not_configured", "schema_missing", "no_webhook_key"})
 
 

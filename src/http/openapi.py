@@ -22,7 +22,7 @@ Json = dict[str, Any]
 
 # Problems of every call: unknown query parameters, and failures of the service itself.
 ANYWHERE = (problems.INVALID_FIELDS, problems.INTERNAL, problems.BAD_CONFIGURATION)
-# The same below `/v1`.
+# Problems of every call below `/v1`.
 ANYWHERE_COMPATIBLE = (problems.UNSUPPORTED_PARAMETER, problems.INTERNAL, problems.BAD_CONFIGURATION)
 
 _SCHEME = "key"

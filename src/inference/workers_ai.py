@@ -20,7 +20,7 @@ from ..core.errors import (
 from . import replies
 from .protocol import Health, ModelCall, ModelReply
 
-# It costs a sixth of a dense model with 70 billion parameters: docs/configuration.md has the figures.
+# This model costs a sixth of a dense model with 70 billion parameters: docs/configuration.md has the figures.
 DEFAULT_MODEL = "@cf/qwen/qwen3-30b-a3b-fp8"
 # The limit of a call that sets none. The platform's default, 256 or 2,000, would cut off many answers in mid-sentence.
 OUTPUT_TOKENS = 4_096

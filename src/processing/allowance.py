@@ -6,7 +6,7 @@ from ..core.settings import Settings
 
 # A claim's last write, sent again once, and the continuation.
 _RESERVE = 3
-# That write's statements, at all its sends.
+# The statements of a claim's last write, over all its sends.
 _RESERVE_STATEMENTS = 9
 # What a write takes that records calls: one statement for the totals, one for outputs, one for failures.
 _WRITE_STATEMENTS = 3

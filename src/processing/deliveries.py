@@ -24,7 +24,8 @@ from .log import Log
 
 WaitUntil = Callable[[Awaitable[None]], None]
 
-# A taking on and a record are a call each. Of one delivery: its taking on is one statement, its record has up to four.
+# Taking deliveries is one call, and recording one is another. For one delivery, the taking is one statement, and the
+# record has up to four.
 _CALLS = 2
 _STATEMENTS_OF_RECORD = 4
 

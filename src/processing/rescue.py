@@ -48,7 +48,7 @@ class Rescue:
 
     worker: Worker
     routes: Dispatcher | None  # the deployment's routes but the direct one; None if there are none
-    # The same with the direct route, where calls may start after an answer; None: only the sweep runs tasks.
+    # `routes` and the direct route, if calls may start after an answer; None: only the sweep runs tasks.
     all_routes: Dispatcher | None
     wait_until: WaitUntil  # keeps work going when the answer is out, or its client is gone
 

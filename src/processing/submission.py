@@ -127,7 +127,7 @@ class Submission:
             if (task := await self.store.task(outcome.task_key)) is not None:
                 self.log("replayed", task=task.task_key)
                 return Submitted(task, replayed=True)
-            # It was erased in between, and its key with it.
+            # The task was erased in between, and its key with it.
         raise StoreUnavailable("the task of the idempotency key is erased again and again")
 
     async def _send(self, new: NewTask, *, crowded: bool) -> None:

@@ -34,15 +34,15 @@ ZOMBIES = {"worker_frozen": 0.08, "object_zombie": 0.05, "duplicate_delivery": 0
 CRASHES = {"crash_before": 0.05, "crash_after": 0.05}
 # D1 that answers no look for a task: rare, since the platform repeats reads, and what withdrawals are for.
 NO_LOOKS: tuple[Patch, ...] = ((tasks.TaskStore, "is_there", without.look_in_vain),)
-# Workers that do not look whether their task goes on: who outlives its claim learns it from what it writes.
+# Workers that do not check whether their task goes on: a worker that outlives its claim learns it from its next write.
 BLIND: tuple[Patch, ...] = ((claim_checks.ClaimChecks, "next_at", without.never),)
-# Calls that wait for no company: between the last outputs that are recorded and the end there is a write.
+# Calls whose records do not wait for those of other calls: so the last outputs and the task's end are two writes.
 ALONE: tuple[Patch, ...] = ((limits, "LINGER_SECONDS_QUICK", 0.0), (limits, "LINGER_SECONDS_MOST", 0.0))
 LOST_REPLIES = {"d1_failed_after_commit": 0.2}
 # Isolates that stand still for less than a call may take to start: 0.1 to 2 s.
 SHORT_FREEZES: tuple[Patch, ...] = ((Isolate, "freeze", without.freeze_shortly),)
 
-# The same, where the database is slow and a call may take longer to start: 1 to 15 s.
+# Isolates that stand still for less than a call may take to start on a slow database: 1 to 15 s.
 FREEZES: tuple[Patch, ...] = ((Isolate, "freeze", without.freeze_a_while),)
 
 # A database that takes 2.4 or 4.8 s a call, since others share it.

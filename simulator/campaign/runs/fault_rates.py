@@ -32,7 +32,7 @@ _OFTENER = {
     "cron_dead": 0.05,
 }
 PROFILES = ("calm", "harmless", "model", "swarm", "everything")
-# Each is for a campaign of its own. No seed draws these profiles.
+# Each of these profiles is for a campaign of its own. No seed draws them.
 LATE = "late"
 OVERLOAD = "overload"
 FULL = "full"

@@ -81,7 +81,8 @@ def cuts(text: str, max_chars: int, overlap_chars: int = 0, *, most: int | None 
     marks: bytearray | None = None
     end = 0
     while True:
-        # Each later chunk takes at most `step` new code points. That gives the least number of further chunks.
+        # Each later chunk takes at most `step` new code points. So the rest of the text needs at least this number of
+        # further chunks.
         limit = max(0, end - overlap_chars) + max_chars
         if most is not None and len(ends) + 1 + max(0, -(-(size - limit) // step)) > most:
             raise TooManyChunks(most)

@@ -131,7 +131,7 @@ async def _write(keys: KeyStore, new: NewKey) -> Key | None:
     try:
         return await keys.insert(new)
     except StoreUnavailable:
-        # It may have landed, but the key is lost: a useless row that would count.
+        # The write may have landed, but the key's secret is lost: a useless row that would count.
         with suppress(StoreError):
             await keys.delete(new.tenant, new.id)
         raise

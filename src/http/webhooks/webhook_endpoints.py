@@ -214,7 +214,7 @@ async def _write(exchange: Exchange, new: NewEndpoint) -> StoredEndpoint | None:
     try:
         return await exchange.api.webhooks().insert(new)
     except StoreUnavailable:
-        # It may have landed, or may still land, but its secret is lost.
+        # The write may have landed, or may still land, but the endpoint's secret is lost.
         with suppress(StoreError):
             await exchange.api.webhooks().delete(new.key, unseen=True)
         raise

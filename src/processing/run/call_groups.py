@@ -162,7 +162,7 @@ class CallGroups:
         if not dropped:
             return []
         ended, _ = await asyncio.wait(dropped, timeout=limits.DROP_SECONDS_MOST)
-        # Each is asked for its exception, so that asyncio does not report it as never retrieved.
+        # Each task is asked for its exception, so that asyncio does not report the exception as never retrieved.
         return _finished(group for group in ended if not group.cancelled() and group.exception() is None)
 
     def _ended(self) -> list[asyncio.Task[list[EndedCall]]]:

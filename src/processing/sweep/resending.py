@@ -16,9 +16,9 @@ from ..dispatch import Dispatcher, Sender
 from ..worker import Host, Worker
 from .sweep_allowance import SweepAllowance
 
-# Of a part of a page, beyond its sends: stalled tasks are failed, the others taken on, those not sent given back.
+# The calls for a part of a page, besides the sends: fail stalled tasks, take the others on, give back unsent ones.
 _PART_SUBREQUESTS = 3
-# The same with the look for the page, and with those failed whose deadline has passed; and all their statements.
+# The calls for a page: those of a part, the read that finds the page, and the failing of tasks past their deadline.
 _PAGE_SUBREQUESTS = 5
 _PAGE_STATEMENTS = 8
 # What the question for a place on objects takes at most, besides the send, and all the statements: a place may go to

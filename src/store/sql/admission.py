@@ -12,8 +12,8 @@ from .tallies import COUNTED, UNCOUNTED, add_ends, count_ends
 # --- With an Idempotency-Key -----------------------------------------------------------------------------
 # `:submission` is the tenant, a colon and the client's key. `:digest` is of the request.
 
-# Takes the key for a task, if the key is free or has expired. Of two requests at once the first gets it. Goes before
-# INSERT_TASK.
+# Takes the key for a task, if the key is free or has expired. If two requests come at once, the first gets the key.
+# Goes before INSERT_TASK.
 TAKE_KEY = statement(f"""
 INSERT INTO submissions (id, task_id, digest, expires_at) VALUES (:submission, :task_key, :digest, {NOW} + :valid_ms)
 ON CONFLICT DO UPDATE SET task_id = excluded.task_id, digest = excluded.digest, expires_at = excluded.expires_at,
@@ -37,7 +37,7 @@ DELETE FROM submissions WHERE id = :submission AND task_id = :task_key
 # Reads which task has the key.
 KEY_HOLDER = statement("SELECT task_id, digest FROM submissions WHERE id = :submission")
 
-# The same without TAKE_KEY before it. An expired key does not count.
+# Reads which task has the key, without TAKE_KEY before it. So an expired key must not count.
 VALID_KEY_HOLDER = statement(f"""
 SELECT task_id, digest FROM submissions WHERE id = :submission AND expires_at > {NOW}
 """)

@@ -24,13 +24,13 @@ _TAKEN = f"""RETURNING task_id, generation, endpoint_id, event, ended_at, begun_
   {_of_endpoint("url")} AS url, {_of_endpoint("secret_generation")} AS secret_generation,
   {_of_endpoint(f"old_secret_until > {NOW}")} AS old_secret_signs"""
 
-# Writes what the tenants' endpoints must hear about those of the tasks that have ended, once for each end. It follows
-# each statement that ends tasks, in its transaction. Without a subscribed endpoint it writes nothing. An endpoint hears
-# about tasks that ended after its creation, and in the minute before, in case the database's clock stepped back: one
-# message too many is better than one too few. An end that did not happen leaves no delivery. A repeated end finds the
-# delivery of the first time. A caller that gets a row may send it, alone for `:held_ms`. An endpoint that has failed
-# too often is paused. After the pause the sweep tries it with one delivery. Until that attempt succeeds, all its other
-# deliveries wait for the sweep, too.
+# Writes what the tenants' endpoints must hear about those of the tasks that have ended, once for each end. The
+# statement follows each statement that ends tasks, in its transaction. Without a subscribed endpoint it writes nothing.
+# An endpoint hears about tasks that ended after its creation, and in the minute before, in case the database's clock
+# stepped back: one message too many is better than one too few. An end that did not happen leaves no delivery. A
+# repeated end finds the delivery of the first time. A caller that gets a row may send it, alone for `:held_ms`. An
+# endpoint that has failed too often is paused. After the pause the sweep tries it with one delivery. Until that attempt
+# succeeds, all its other deliveries wait for the sweep, too.
 OUTBOX = statement(f"""
 INSERT INTO webhook_deliveries (state, task_id, generation, endpoint_id, event, ended_at, begun_at, due_at)
 SELECT 1 + (paused_until > {NOW} OR failures >= :breaker), ended.id, generation, endpoints.id, event, finished_at,
@@ -86,7 +86,7 @@ _ASTRAY = f"({_OVER} IS NOT NULL OR (state = 1 AND {_RESTS}))"
 
 # Finds at most `:most` deliveries to send: the first of each endpoint, then the second of each, and so on. An endpoint
 # that has failed gets at most `:of_each`, one that has rested gets one, and one that rests gets none. A row with
-# `astray` says that SORT_DELIVERIES has work. It reads `:most` deliveries of each tenant and endpoint.
+# `astray` says that SORT_DELIVERIES has work. The statement reads `:most` deliveries of each tenant and endpoint.
 DUE_DELIVERIES = statement(f"""
 {_FOUND}, found AS (
   SELECT due.state, {_KEY_COLUMNS}, due.ended_at, due.fence, due.due_at, due.begun_at FROM unsent
@@ -110,7 +110,7 @@ SELECT * FROM (
 """)
 
 # Sorts out astray deliveries. One that is over ends. One for a resting endpoint waits with that endpoint, and no longer
-# blocks others. It reads `:walk_most` of each tenant and of each endpoint, and changes at most `:walk_most`.
+# blocks others. The statement reads `:walk_most` of each tenant and of each endpoint, and changes at most `:walk_most`.
 SORT_DELIVERIES = statement(f"""
 {_FOUND}
 UPDATE webhook_deliveries SET outcome = {_OVER}, state = CASE WHEN {_OVER} IS NULL THEN 2 ELSE 0 END,
@@ -125,8 +125,8 @@ WHERE state IN (1, 2) AND (task_id, generation, endpoint_id) IN (
   ) WHERE {_ASTRAY} LIMIT :walk_most)
 """)
 
-# Takes a delivery for `:held_ms`. It names the fence that was read before. So of two at once the second takes nothing,
-# and neither does one that lands late. The endpoint may be gone by then.
+# Takes a delivery for `:held_ms`. The statement names the fence that was read before. So of two at once the second
+# takes nothing, and neither does one that lands late. The endpoint may be gone by then.
 TAKE_DELIVERY = statement(f"""
 UPDATE webhook_deliveries SET state = 2, fence = fence + 1, due_at = {NOW} + :held_ms
 WHERE {_OPEN} AND fence = :fence AND due_at <= {NOW}
@@ -159,8 +159,8 @@ WHERE state = 2 AND (task_id, generation, endpoint_id) IN (
   SELECT task_id, generation, endpoint_id FROM {_WAITING} WHERE state = 2 AND endpoint_id = :endpoint LIMIT :most)
 """)
 
-# Starts a delivery again, whatever its outcome, if its endpoint exists. It names the fence that was read before, so
-# that it changes nothing if it lands late.
+# Starts a delivery again, whatever its outcome, if its endpoint exists. The statement names the fence that was read
+# before, so that it changes nothing if it lands late.
 REDELIVER = statement(f"""
 UPDATE webhook_deliveries SET state = 2, outcome = NULL, fence = fence + 1, due_at = {NOW} + :held_ms,
   begun_at = {NOW}

@@ -6,12 +6,12 @@ from .tallies import UNCOUNTED, count_ends
 
 # Roughly the bytes of a task: its rows, four bytes for each token of its outputs, and its input until that is emptied,
 # or for good with `:keep_input`. The input counts four bytes for each token of the answered calls, or as many bytes as
-# its chunks may have characters, so that it counts before the first call. It reads only the task's own row.
+# its chunks may have characters, so that it counts before the first call. The expression reads only the task's own row.
 _BYTES = """2000 + 4 * output_tokens + CASE WHEN status = 'completed' AND NOT :keep_input THEN 0
   ELSE max(4 * input_tokens, total * coalesce(chunk_chars, 6000)) END"""
 
-# Counts what each tenant stores, and keeps the `:tenants_most` that store most. It reads each task's row once, however
-# many there are.
+# Counts what each tenant stores, and keeps the `:tenants_most` that store most. The statement reads each task's row
+# once, however many there are.
 FORGET_COUNT = statement("DELETE FROM tenant_storage")
 COUNT = statement(f"""
 INSERT INTO tenant_storage (tenant, bytes, counted_at)
@@ -40,15 +40,15 @@ SELECT tenant, walked_to, age_ms, (SELECT max(id) FROM walk) AS last, (SELECT co
 FROM largest LEFT JOIN ended ON place <= :most AND (place = 1 OR chunks <= :chunks_most) ORDER BY place
 """)
 
-# Moves the start of the next walk over the tenant's tasks, unless another sweep has done so. It follows the erasure of
-# what the walk found, in its transaction.
+# Moves the start of the next walk over the tenant's tasks, unless another sweep has done so. The statement follows the
+# erasure of what the walk found, in its transaction.
 WALK_ON = statement("""
 UPDATE tenant_storage SET walked_to = :walked_to WHERE tenant = :tenant AND walked_to = :walked_from
 """)
 
 # Erases those of the tasks that ended at `:ended_by`, of OLDEST, or earlier, with all their parts. A task that was
 # retried in between stays. All statements see the same rows, because they are given the time. First the tasks' bytes
-# are subtracted from their tenants' counts. It only frees space, so it works on a full database.
+# are subtracted from their tenants' counts. The statement only frees space, so it works on a full database.
 _OLD = f"(SELECT id FROM tasks WHERE {LISTED} AND finished_at <= :ended_by)"
 DISCOUNT = statement(f"""
 UPDATE tenant_storage SET bytes = bytes - (SELECT coalesce(sum({_BYTES}), 0) FROM tasks

@@ -8,7 +8,7 @@ from .tallies import UNCOUNTED, add_ends
 # --- Failures from outside -------------------------------------------------------------------------------
 
 # Fails a task whose message reached the dead-letter queue, unless a worker holds it, it waits for its time, or it has
-# ended. It names the fence that was read before, so that it changes nothing after another claim or a retry.
+# ended. The statement names the fence that was read before, so that it changes nothing after another claim or a retry.
 DEAD_LETTER = statement(f"""
 UPDATE tasks SET fence = fence + 1, {IN_DOUBT}, {failed(retryable="1")}
 WHERE id = :task_key AND fence = :fence AND ((status = 'pending' AND not_before <= {NOW}) OR ({ABANDONED}))
@@ -33,8 +33,8 @@ RETURNING id
 # --- At the client's wish --------------------------------------------------------------------------------
 
 # Cancels an unfinished task. The fence stays, so that the worker can settle its bill. The status alone stops the
-# worker, because each announcement of calls requires 'processing'. It names the generation that was read before, so
-# that it changes nothing if it lands after a retry.
+# worker, because each announcement of calls requires 'processing'. The statement names the generation that was read
+# before, so that it changes nothing if it lands after a retry.
 CANCEL = statement(f"""
 UPDATE tasks SET status = 'cancelled', {ENDED}
 WHERE id = :task_key AND generation = :generation AND status IN ('pending', 'processing')
@@ -59,7 +59,7 @@ ON_OBJECT = "route = 'durable-object' AND started_at IS NOT NULL"
 # back in trouble, it may have left lanes. With several attempts, an earlier worker may be suspended before calls that
 # it announced, whatever happened to the task since. The answer is at most `start_ms`, in case the clock jumped back.
 #
-# It also gives the task's status, and whether a Durable Object worked on it last.
+# The statement also gives the task's status, and whether a Durable Object worked on it last.
 START_WINDOW = statement(f"""
 SELECT {START_LEFT} AS left_ms, status, fence, {ON_OBJECT} AS on_object
 FROM tasks WHERE id = :task_key AND (status IN ('pending', 'processing', 'cancelled') OR attempts > 1)

@@ -3,7 +3,7 @@
 from ..d1.statement import statement
 from .fragments import LATE, NOW, OVERDUE, UNANSWERED, done, stored
 
-# Reads the state of a task: one row. It also says whether a request that asks for the task must help it.
+# Reads the state of a task: one row. The statement also says whether a request that asks for the task must help it.
 LOOK = statement(f"""
 SELECT status, route, fence, step, generation, started_at IS NOT NULL AS started, total, completed, failed, truncated,
   {NOW} AS read_at, max(created_at, coalesce(announced_at, 0), coalesce(sent_at, 0)) AS news_at,
@@ -21,7 +21,7 @@ WHERE (SELECT completed FROM tasks WHERE id = :task_key) > :known
 # Reads the cuts and the overlap, which place the chunks in the input.
 CUTS = statement("SELECT cuts, overlap FROM texts WHERE task_id = :task_key")
 
-# Counts the chunks with an output before the first chunk without one. It loads no text.
+# Counts the chunks with an output before the first chunk without one. The statement loads no text.
 READY_CHUNKS = statement(f"""
 SELECT count(*) AS ready FROM (SELECT idx, row_number() OVER (ORDER BY idx) AS place FROM ({done("0")}))
 WHERE idx = place - 1

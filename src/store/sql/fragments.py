@@ -33,8 +33,8 @@ LATE = f"""({UNATTENDED} AND {IN_TIME} AND coalesce(sent_at, 0) <= {NOW} - :late
   AND (dispatches > 0 OR {_AWAITED_AT} <= {NOW} - :late_ms))"""
 # The task was dispatched again within `:apart_ms`, and has not been claimed since.
 JUST_SENT = f"(dispatches > 0 AND coalesce(sent_at, 0) > {NOW} - :apart_ms)"
-# A write belongs to the claim `:holder`, under `:fence`. The fence tells a task's claims apart. It does not after the
-# database was set back in time: then a claim that it has forgotten and a new one have the same. A worker that stood
+# A write belongs to the claim `:holder`, under `:fence`. The fence tells a task's claims apart. After the database was
+# set back in time, a claim that the database has forgotten and a new one may have the same fence. A worker that stood
 # down has left a row that names no claim.
 UNDER_CLAIM = "fence = :fence AND coalesce(holder, :holder) = :holder"
 # The task was dispatched again `:in_vain` times, the last time at least `:late_ms` ago, and was not claimed.

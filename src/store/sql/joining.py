@@ -23,9 +23,9 @@ _FOLLOWS = f"""(expires_at - :valid_ms >= {NOW} - :window_ms
 # A later send has made its task already. This one lands late and must make none.
 _IS_LATE = "id > :submission"
 
-# Joins the task of another send of the same request, if that row has no send with this count yet. It prefers a row that
-# the previous send (`:before`) has joined. Sent again it changes nothing. Goes before TAKE_ROW. `:task_key` is the task
-# that this send would make.
+# Joins the task of another send of the same request, if that row has no send with this count yet. The statement prefers
+# a row that the previous send (`:before`) has joined. Sent again it changes nothing. Goes before TAKE_ROW. `:task_key`
+# is the task that this send would make.
 JOIN = statement(f"""
 UPDATE submissions SET replayed = 1, digest = json_set(digest, :path, :task_key)
 WHERE id = (

@@ -3,14 +3,16 @@
 from ..d1.statement import statement
 from .fragments import LATE, NOW, UNATTENDED, wake
 
-# Notes that a trigger came, unless that was noted within `:apart_ms`. It runs along with a write that happens anyway.
+# Notes that a trigger came, unless that was noted within `:apart_ms`. The statement runs along with a write that
+# happens anyway.
 SEE = statement(f"""
 INSERT INTO seen (what, at) VALUES (:what, {NOW})
 ON CONFLICT DO UPDATE SET at = excluded.at WHERE at <= excluded.at - :apart_ms OR at > excluded.at
 """)
 
-# The same for something that may happen at most once in `:apart_ms`: the caller that gets a row has the turn. Of two at
-# once the second finds the first, because D1 serialises writes. One that lands late takes a turn that stays unused.
+# Takes the turn to do something that may be done at most once in `:apart_ms`: the caller that gets a row has the turn.
+# If two callers come at once, the second finds the first's write, because D1 serialises writes. A write that lands late
+# takes a turn that stays unused.
 TAKE_TURN = statement(f"""
 INSERT INTO seen (what, at) VALUES (:what, {NOW})
 ON CONFLICT DO UPDATE SET at = excluded.at WHERE at <= excluded.at - :apart_ms OR at > excluded.at
@@ -23,8 +25,8 @@ TURN = statement(f"SELECT at + :apart_ms - {NOW} AS left_ms FROM seen WHERE what
 # Reads all that was noted.
 SEEN = statement("SELECT what, at FROM seen")
 
-# Counts the unfinished tasks, and gives the age of the oldest pending one, NULL without any. It reads two rows for each
-# unfinished task, and one for each tenant that has some, and no ended task.
+# Counts the unfinished tasks, and gives the age of the oldest pending one, NULL without any. The statement reads two
+# rows for each unfinished task, and one for each tenant that has some, and no ended task.
 BACKLOG = statement(f"""
 WITH RECURSIVE tenants (tenant) AS (
   SELECT min(tenant) FROM tasks WHERE finished_at IS NULL

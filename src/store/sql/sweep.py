@@ -31,8 +31,8 @@ FROM found ORDER BY place, turn LIMIT :most
 """)
 
 # Finds ended tasks whose retention is over, longest due first: `:most` of them with `:chunks_most` chunks together, or
-# one task with more. One transaction can erase that much. `uncounted` says whether a fold must still add the task. It
-# reads nothing else.
+# one task with more. One transaction can erase that much. `uncounted` says whether a fold must still add the task. The
+# statement reads nothing else.
 PAST_RETENTION = statement(f"""
 SELECT id, {NOW} AS now, uncounted FROM (
   SELECT id, uncounted, sum(total) OVER page AS chunks, row_number() OVER page AS place FROM (
@@ -52,9 +52,9 @@ WHERE {LISTED} AND status = 'processing' AND {FREE_AT} > {NOW}
 """)
 
 # Takes the dispatch of tasks without a worker. The sweep looks again after `:delay_ms`, doubled at each repetition up
-# to `:doublings_most` times. It is written before the message is sent: a crash in between costs a delay, and the other
-# order would cost a flood. A task that another sweep took is no longer due, and one that a poll just dispatched is left
-# alone for `:apart_ms`. The next run handles a task whose deadline has passed in between.
+# to `:doublings_most` times. The dispatch is written before the message is sent: a crash in between costs a delay, and
+# the other order would cost a flood. A task that another sweep took is no longer due, and one that a poll just
+# dispatched is left alone for `:apart_ms`. The next run handles a task whose deadline has passed in between.
 REDISPATCH = statement(f"""
 UPDATE tasks SET dispatches = dispatches + 1, sent_at = {NOW},
   wake_at = {wake(f"{NOW} + (:delay_ms << min(dispatches + 1, :doublings_most))")}
@@ -80,8 +80,8 @@ DELETE FROM object_places WHERE NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.id =
 
 
 # The tasks that wait for one of `:most` slots, with their turns. A slot goes to the tenant with the fewest slots, and
-# among equal tenants to the oldest task. Of each tenant's unfinished tasks it reads the `:walk_most` that have been due
-# longest. It reads none while no slot is free, or if `:task_key`, which may be NULL, has one.
+# among equal tenants to the oldest task. These expressions read those `:walk_most` of each tenant's unfinished tasks
+# that have been due longest. They read no task while no slot is free, or if `:task_key`, which may be NULL, has one.
 def _queue(also: str = "") -> str:
     """Give the tasks with their turns, as common table expressions. `also` adds tasks, as a UNION."""
     return f"""WITH RECURSIVE room (places) AS (
@@ -142,8 +142,8 @@ WHERE {LISTED} AND finished_at IS NULL AND status = 'pending'
   AND EXISTS (SELECT 1 FROM object_places WHERE object_places.id = tasks.id)
 """)
 
-# Says whether another host may work on a task in place of its object. It may not while the task only waits for one of
-# `:most` slots. A slot does not count if its object is `:late_ms` late. No row: the task does not exist.
+# Says whether another host may work on a task in place of its object. No other host may while the task only waits for
+# one of `:most` slots. A slot does not count if its object is `:late_ms` late. No row: the task does not exist.
 MAY_STAND_IN = statement(f"""
 SELECT asked.route <> 'durable-object' OR :most > (
   SELECT count(*) FROM object_places CROSS JOIN tasks ON tasks.id = object_places.id
@@ -153,9 +153,9 @@ SELECT asked.route <> 'durable-object' OR :most > (
 
 # --- The end of the retention ------------------------------------------------------------------------------
 
-# Erases ended tasks whose retention was over at `:now_ms`, the time of PAST_RETENTION. It is a separate transaction, so
-# that a large erasure does not keep the sweep from dispatching. All its statements see the same rows, because they are
-# given the same time. A task that was retried in between stays.
+# Erases ended tasks whose retention was over at `:now_ms`, the time of PAST_RETENTION. The statement is a separate
+# transaction, so that a large erasure does not keep the sweep from dispatching. All its statements see the same rows,
+# because they are given the same time. A task that was retried in between stays.
 _PAST_RETENTION = f"""(SELECT id FROM tasks WHERE {LISTED}
   AND status IN ('completed', 'failed', 'cancelled') AND wake_at <= :now_ms)"""
 ERASE_EXPIRED = (

@@ -99,8 +99,8 @@ _OPEN = f"""FROM tasks INDEXED BY tasks_to_erase
   WHERE {_ENDED_BETWEEN.format(after="kinds.until", kept_ms="kinds.kept_ms", until=_TO)}"""
 
 # For each retention: how far it is folded, whether tasks have ended since, and where a fold of `:most` tasks must stop,
-# NULL if it takes all. `:kept_ms` is a JSON list of today's retentions; earlier ones are added. It reads one index
-# entry for each task, up to twice `:most`.
+# NULL if it takes all. `:kept_ms` is a JSON list of today's retentions; earlier ones are added. The statement reads one
+# index entry for each task, up to twice `:most`.
 FOLDABLE = statement(f"""
 WITH kinds (kept_ms, until) AS (
   SELECT kept_ms, until FROM folds
@@ -111,8 +111,8 @@ SELECT kept_ms, until, {_TO} AS now, EXISTS (SELECT 1 {_OPEN}) AS some,
 FROM kinds ORDER BY kept_ms
 """)
 
-# Adds the tasks of one retention that ended after `:after`, up to `:until`. It names how far the last fold got, so that
-# it adds nothing if it is sent again or lands after another fold. Goes before FOLDED.
+# Adds the tasks of one retention that ended after `:after`, up to `:until`. The statement names how far the last fold
+# got, so that it adds nothing if it is sent again or lands after another fold. Goes before FOLDED.
 _UNFOLDED = "coalesce((SELECT until FROM folds WHERE kept_ms = :kept_ms), 0) = :after"
 FOLD = statement(
     _add(
@@ -152,14 +152,14 @@ _GOING_ON = f"""(SELECT tenant, status, route, {NOW} - created_at AS age_ms
   FROM tasks INDEXED BY tasks_to_wake WHERE finished_at IS NULL LIMIT :most)"""
 
 # Counts the first `:most` unfinished tasks by tenant, status and route, with the age of the oldest pending one of each.
-# It reads two rows for each task.
+# The statement reads two rows for each task.
 AT_WORK = statement(f"""
 SELECT tenant, status, route, count(*) AS tasks,
   max(0, max(age_ms) FILTER (WHERE status = 'pending')) AS oldest_ms FROM {_GOING_ON} GROUP BY tenant, status, route
 """)
 
 # Counts the first `:most` deliveries to webhooks that are not over: those that were never sent, and those that failed
-# and are tried again. It reads one row for each.
+# and are tried again. The statement reads one row for each.
 OPEN_DELIVERIES = statement("""
 SELECT count(*) FILTER (WHERE state = 1) AS unsent, count(*) FILTER (WHERE state = 2) AS failing
 FROM (SELECT state FROM webhook_deliveries WHERE state IN (1, 2) LIMIT :most)
@@ -198,8 +198,8 @@ SELECT at, status, {_SUMS} FROM tallies WHERE at > 0 AND at > {NOW} - :back_ms G
 """)
 SAMPLES = statement(f"SELECT at, pending, processing, oldest_ms FROM samples WHERE at > {NOW} - :back_ms ORDER BY at")
 
-# Reads the characters that tenants have used today, for the `:most` tenants with the highest use. It reads one row for
-# each of the first `:read_most` tenants that have ever used any.
+# Reads the characters that tenants have used today, for the `:most` tenants with the highest use. The statement reads
+# one row for each of the first `:read_most` tenants that have ever used any.
 CHARACTERS_USED = statement(f"""
 SELECT tenant, characters FROM (SELECT * FROM daily_use LIMIT :read_most) WHERE day = {NOW} / 86400000
 ORDER BY characters DESC, tenant LIMIT :most

@@ -3,8 +3,8 @@
 from ..d1.statement import statement
 from .fragments import NOW
 
-# Names up to `:most` tenants that have tasks, in the order of their keys, from the one whose keys begin at `:first`. It
-# reads one row for each.
+# Names up to `:most` tenants that have tasks, in the order of their keys, from the one whose keys begin at `:first`.
+# The statement reads one row for each tenant.
 TENANTS = statement("""
 WITH RECURSIVE found (tenant) AS (
   SELECT (SELECT tenant FROM tasks WHERE id >= :first ORDER BY id LIMIT 1)
@@ -16,7 +16,7 @@ SELECT tenant FROM found WHERE tenant IS NOT NULL
 """)
 
 # Adds up those of the newest `:most` tasks of a tenant that were created within `:back_ms`, by status and error code.
-# `:first` and `:behind` enclose the tenant's keys. It reads one row for each task.
+# `:first` and `:behind` enclose the tenant's keys. The statement reads one row for each task.
 FIGURES = statement(f"""
 SELECT status, error_code, count(*) AS tasks,
   sum(calls_settled + calls_in_doubt + json_array_length(in_flight)) AS calls, sum(calls_in_doubt) AS in_doubt,

@@ -12,9 +12,9 @@ _VIEW = f"""id, status, route, fence, step, {OPTIONS}, total, completed, failed,
   pace_ms, sent_at, {NOW} AS read_at,
   (status IN ('pending', 'processing') AND {OVERDUE}) AS overdue"""
 
-# Reads one task: one row. It also says whether a request that asks for the task must help it. If the task has been due
-# for `:queued_ms`, it counts the tasks of its tenant that are before it, unless more than `:most_ahead` are unfinished.
-# That reads two rows for each.
+# Reads one task: one row. The statement also says whether a request that asks for the task must help it. If the task
+# has been due for `:queued_ms`, it counts the tasks of its tenant that are before it, unless more than `:most_ahead`
+# are unfinished. That reads two rows for each.
 TASK = statement(f"""
 SELECT {_VIEW}, {LATE} AS late, {UNANSWERED} AS unanswered,
   CASE WHEN status = 'pending' AND max(created_at, not_before) <= {NOW} - :queued_ms THEN (
@@ -68,8 +68,8 @@ LIST = statement(f"""
 SELECT {_VIEW} FROM tasks WHERE id >= :first AND id < :behind ORDER BY id DESC LIMIT :most
 """)
 
-# Reads a page of one status. It walks over at most `:walk_most` tasks and skips the others. If tasks may be left, the
-# last row says where the walk ended, whatever its own status: its `place` is `:walk_most`.
+# Reads a page of one status. The statement walks over at most `:walk_most` tasks and skips the others. If tasks may be
+# left, the last row says where the walk ended, whatever its own status: its `place` is `:walk_most`.
 LIST_STATUS = statement(f"""
 SELECT {_VIEW}, place FROM (
   SELECT *, row_number() OVER (ORDER BY id DESC) AS place FROM tasks

@@ -25,9 +25,9 @@ from .window import window
 # Durable Object is alone under its name, so its predecessor is dead or dying. `:host` is '' for any other host. The
 # fence rises. `:seen_fence` is NULL for a host that has not seen that it holds the task, so that a late claim of its
 # predecessor does not take over from it. A holder that asks again has lost the answer: it gets the claim that it has,
-# and nothing rises. Calls that the former worker announced and did not settle become doubted. Of two claims at once the
-# second finds a live lease, because D1 serialises writes. No row: not claimed. A task whose deadline has passed is not
-# claimed.
+# and nothing rises. Calls that the former worker announced and did not settle become doubted. If two claims come at
+# once, the second finds a live lease, because D1 serialises writes. No row: not claimed. A task whose deadline has
+# passed is not claimed.
 #
 # A stall is a claim whose worker died without a finished call. `stalled_since` is when the first claim of a row of
 # stalls was written. Each claim sets how long the task rests if this worker dies too. `:rests_ms` is a JSON list of the
@@ -39,8 +39,8 @@ from .window import window
 # good before the first claim. `:early_ms` is how early a continuation may arrive. `:stands_in` is 1 for a worker in
 # place of a host that did not come: the task still counts as dispatched in vain.
 #
-# It returns the calls that other isolates wrote, if one failed within `:told_ms`. `:model` is the model of a task that
-# names none.
+# The statement returns the calls that other isolates wrote, if one failed within `:told_ms`. `:model` is the model of a
+# task that names none.
 #
 # Calls start within `:start_ms` of this or not at all. Lanes of the former worker may have read that worker's start
 # window just now, and count from then. So a longer window stays.
@@ -88,7 +88,8 @@ WHERE id = :task_key AND holder = :holder AND status = 'processing' AND wake_at 
 # These reads follow the claim in its transaction, and give rows only to the worker that has it.
 _HELD = "EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND holder = :holder AND status = 'processing')"
 # Reads the text of the chunks that the run begins with. Most outputs lie at the start of the text, so their number says
-# where the run begins. It also reads the number of calls of each planned merge level, and the plan of the highest.
+# where the run begins. The statement also reads the number of calls of each planned merge level, and the plan of the
+# highest.
 _MERGES = """(
     SELECT json_group_array(calls) FROM (
       SELECT json_array_length(ends) AS calls FROM merges WHERE task_id = :task_key ORDER BY level
@@ -98,7 +99,7 @@ _MERGES = """(
 CLAIM_TEXT = statement(window("(SELECT completed FROM tasks WHERE id = :task_key)", _HELD, also=_MERGES))
 
 # Reads which calls have an output, as ranges: `first` to `last` of a level. So a task of thousands of chunks takes a
-# few rows. It loads no text.
+# few rows. The statement loads no text.
 CLAIM_OUTPUTS = statement(f"""
 SELECT level, min(idx) AS first, max(idx) AS last FROM (
   SELECT level, idx, idx - row_number() OVER (PARTITION BY level ORDER BY idx) AS neighbours FROM (
@@ -150,8 +151,8 @@ ON CONFLICT DO UPDATE SET fence = excluded.fence, step = excluded.step, piece = 
 """)
 
 # Counts the cut-off outputs together with their record. If the task has ended in between, the database refuses the
-# totals but keeps the outputs. Then only this count says how many were cut off. `:truncated` counts from the start of
-# the task.
+# totals but keeps the outputs. In that case only this count says how many were cut off. `:truncated` counts from the
+# start of the task.
 RECORD_CUT = statement(f"UPDATE tasks SET truncated = :truncated WHERE {_KEEPS}")
 
 # Records failed calls with their totals, which the worker knows. `:failures` is a JSON list of
@@ -167,16 +168,17 @@ ON CONFLICT DO UPDATE SET attempts = excluded.attempts, calls = excluded.calls, 
   rests_until = excluded.rests_until, held = excluded.held
 """)
 
-# Writes the plan of a merge level, a JSON list, with the announcement of its first calls. An existing plan stays.
+# Writes the plan of a merge level, a JSON list, in the transaction that announces its first calls. An existing plan
+# stays.
 RECORD_MERGE = statement(f"""
 INSERT INTO merges (task_id, level, ends) SELECT :task_key, :level, :ends WHERE {_MINE}
 ON CONFLICT DO NOTHING
 """)
 
-# The worker's totals since the task began. They are absolute, so that sending them twice adds nothing. `:finished`: a
-# call of this claim has finished, so its end is no stall. `:in_flight` is a JSON list of [level, idx], `:last_error` a
-# JSON object. May be NULL: `:away_since`, while the model is there; `:last_error`, without an error; `:wait_reason` and
-# `:wait_until`, while the run waits for nothing; `:pace_ms`, until a call has finished.
+# The worker's totals since the task began. These totals are absolute, so that sending them twice adds nothing.
+# `:finished`: a call of this claim has finished, so its end is no stall. `:in_flight` is a JSON list of [level, idx],
+# `:last_error` a JSON object. May be NULL: `:away_since`, while the model is there; `:last_error`, without an error;
+# `:wait_reason` and `:wait_until`, while the run waits for nothing; `:pace_ms`, until a call has finished.
 _TOTALS = """step = :step, calls_settled = :calls_settled, in_flight = :in_flight,
   completed = :completed, failed = :failed, input_tokens = :input_tokens, output_tokens = :output_tokens,
   calls_minimum = :calls_minimum, stalls = :stalls, rate_waits = :rate_waits, calls_in_doubt = :calls_in_doubt,
@@ -186,8 +188,8 @@ _TOTALS = """step = :step, calls_settled = :calls_settled, in_flight = :in_fligh
   rest_until = CASE WHEN :finished THEN 0 ELSE rest_until END"""
 
 # Records the work so far, announces the next calls (in_flight) and renews the lease. Calls start within `:start_ms` of
-# this or not at all. No row: the claim is lost, or the deadline has passed. It returns the calls that other isolates
-# wrote, if one failed within `:told_ms`. `:told_id` names the tenant and the model.
+# this or not at all. No row: the claim is lost, or the deadline has passed. The statement returns the calls that other
+# isolates wrote, if one failed within `:told_ms`. `:told_id` names the tenant and the model.
 PROGRESS = statement(f"""
 UPDATE tasks SET {_TOTALS}, lease_until = {NOW} + :lease_ms, {ANNOUNCED}
 WHERE {_UNDER_CLAIM} AND status = 'processing' AND {IN_TIME}
