@@ -4,7 +4,7 @@ At run time this module is named `entry`, and its directory comes after the stan
 `import queue` or `import http` would never find our packages. So the rest of the project is the package `src`, which
 this module registers before it imports from it.
 
-It changes one thing about the interpreter: the timers of Pyodide's event loop (`platform/event_loop.py`).
+This module changes one thing about the interpreter: the timers of Pyodide's event loop (`platform/event_loop.py`).
 
 Imported objects stay. So the garbage collector is off during the import and never scans them later: a scan takes as
 long as the free plan lets a request take (docs/decisions/0033-what-is-imported-when.md). Later it runs a tenth as often

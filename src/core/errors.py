@@ -79,7 +79,7 @@ class ModelConnectionLost(ModelError):
 
 
 class CallerLost(ModelConnectionLost):
-    """The caller was lost or ran out of time. This says nothing about the service."""
+    """The caller was lost or ran out of time. The loss says nothing about the service."""
 
     of_service = False
 
@@ -96,7 +96,10 @@ class ModelReplyMalformed(ModelError):
 
 
 class ModelRateLimited(ModelError):
-    """The provider answered 429: wait `delay_seconds`, None if it named no time. This costs the chunk no attempt."""
+    """The provider answered 429: wait `delay_seconds`, None if it named no time.
+
+    Such an answer costs the chunk no attempt.
+    """
 
     code = TaskCode.MODEL_RATE_LIMITED
     retryable = True
@@ -112,14 +115,17 @@ class CallNotStarted(ModelError):
 class ModelRefused(ModelError):
     """The provider answered 400, 401, 403, 404 or similar.
 
-    It would refuse the call again, so the task fails at once.
+    The provider would refuse the call again, so the task fails at once.
     """
 
     code = TaskCode.MODEL_REFUSED
 
 
 class ModelQuotaExhausted(ModelRefused):
-    """The provider's allowance is used up (Workers AI 3036). This is no outage, and no retry helps today."""
+    """The provider's allowance is used up (Workers AI 3036).
+
+    A used-up allowance is no outage, and no retry helps today.
+    """
 
     code = TaskCode.MODEL_QUOTA_EXHAUSTED
 

@@ -22,7 +22,10 @@ _ID = re.compile(ID_PATTERN)
 
 
 class Phase(IntEnum):
-    """How far a generation of a task has got. It never goes back: a released task stays in PROCESSING."""
+    """How far a generation of a task has got.
+
+    A generation never returns to an earlier phase: a released task stays in PROCESSING.
+    """
 
     PENDING = 0
     PROCESSING = 1

@@ -1,7 +1,7 @@
 """The progress of tasks, as an isolate knows it from the workers in it.
 
-It is kept as plain numbers, which requests may share. A request must not await what belongs to another request, so a
-waiting request checks here now and then. An entry is a hint: it is lost with the isolate, and it may describe a claim
+Plain numbers hold it, because requests may share numbers. A request must not await what belongs to another request, so
+a waiting request checks here now and then. An entry is a hint: it is lost with the isolate, and it may describe a claim
 that is over. Only the database knows the task's state.
 """
 

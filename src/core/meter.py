@@ -47,7 +47,7 @@ class Meter:
         self.subrequests += subrequests
 
     def spend_database_call(self, statements: int) -> None:
-        """Count a call to D1 that is about to be made. It is a subrequest too."""
+        """Count a call to D1 that is about to be made. A call to D1 is also a subrequest."""
         self.database_calls += 1
         self.statements += statements
         self.subrequests += 1

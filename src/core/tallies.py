@@ -29,7 +29,7 @@ def added(sums: Sequence[Sums]) -> Sums:
 def quantile_ms(sums: Sums, name: str, fraction: float) -> int | None:
     """Estimate the time within which this fraction of the tasks finished. None without any task.
 
-    It interpolates between two neighbouring bounds. A time above the highest bound counts as that bound.
+    The estimate interpolates between two neighbouring bounds. A time above the highest bound counts as that bound.
     """
     most = fraction * sums[name]
     if not most:

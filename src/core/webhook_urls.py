@@ -2,8 +2,8 @@
 
 The rules block requests to places that the client could not reach itself. The check reads the text itself and accepts
 only what every parser reads in the same way. So it relies on no parser's tolerance, and no parser's repairs (dropped
-tabs, turned backslashes, folded dots of other scripts) can apply. It does not resolve names: the platform must refuse a
-private address behind a public name (decision 0028).
+tabs, turned backslashes, folded dots of other scripts) can apply. The check does not resolve names: the platform must
+refuse a private address behind a public name (decision 0028).
 """
 
 import re

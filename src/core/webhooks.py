@@ -73,7 +73,10 @@ class DeliveryKey(NamedTuple):
 
     @property
     def id(self) -> str:
-        """The `webhook-id`, the same for all attempts. It contains no full stop, which separates the signed parts."""
+        """The `webhook-id`, the same for all attempts.
+
+        The id contains no full stop, because full stops separate the signed parts.
+        """
         _, task_id = split_task_key(self.task_key)
         end = f"{task_id.replace('-', '')}_{self.generation}_{self.ended_at}"
         return f"evt_{end}_{endpoint_id(self.endpoint_key)[3:]}"
@@ -144,7 +147,7 @@ def headers(secrets: tuple[str, ...], message_id: str, timestamp: int, body: str
 
 
 def body_of(message_id: str, event: str, ended_at: int, object_id: str) -> str:
-    """Write the body. It names the task and contains nothing of its text. `ended_at` is in milliseconds."""
+    """Write the body. The body names the task and contains nothing of its text. `ended_at` is in milliseconds."""
     told = {
         "object": "event",
         "id": message_id,

@@ -186,7 +186,7 @@ def _parts(wanted: Sequence[str], path: Sequence[str]) -> Parts | None:
 
 @cache
 def endpoints() -> Sequence[Endpoint]:
-    """Return all calls. This imports all their modules."""
+    """Return all calls. All their modules are imported."""
     return tuple(endpoint for group in GROUPS for endpoint in group.load())
 
 

@@ -59,8 +59,8 @@ class Dispatcher:
     async def dispatch(self, task_key: TaskKey, delay_seconds: float = 0, *, crowded: bool = False) -> Route | None:
         """Send the task on its way and return the route that took it, None if none did.
 
-        A send that failed may have been accepted all the same. The host's claim makes a second message harmless. A task
-        whose tenant is `crowded` in the queue goes to an object of its own first, if there are objects.
+        A route may have accepted a task although its send failed. The host's claim makes a second message harmless. A
+        task whose tenant is `crowded` in the queue goes to an object of its own first, if there are objects.
         """
         self.no_place = False
         for sender in self._in_order(crowded):

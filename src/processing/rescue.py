@@ -95,7 +95,10 @@ class Rescue:
 
 
 async def hold(work: Coroutine[None, None, None], seconds: float | None, wait_until: WaitUntil) -> None:
-    """Wait for work, so long at most. It goes on in `wait_until`, whether or not this invocation still answers."""
+    """Wait for work, for `seconds` at most.
+
+    The work goes on in `wait_until`, whether or not this invocation still answers.
+    """
     done = asyncio.Event()
 
     async def announced() -> None:

@@ -111,8 +111,8 @@ class Submission:
     ) -> Submitted | Mismatched | LimitReached:
         """Write the task, or say why not. Raises StoreError with nothing accepted, or what cut raises.
 
-        Once the task is written it counts as accepted. It is dispatched behind the answer, whatever becomes of that:
-        the sweep finds it. Its route is shown as the one that is asked first. `digest` is of the request, to tell
+        Once the task is written it counts as accepted. The task is dispatched after the answer. If that fails, the
+        sweep finds the task. Its route is shown as the one that is asked first. `digest` is of the request, to tell
         whether an idempotency key stands for it. Without a key, `joining` tells repetitions.
         """
         for _ in range(_REPLAYS_MOST):

@@ -21,7 +21,7 @@ type LeaveTask = Callable[[TaskKey], Awaitable[None]]
 
 
 async def consume(batch: Batch, worker: Worker, dispatcher: Dispatcher, host: Host, leave: LeaveTask, log: Log) -> None:
-    """Handle each message of the batch, one after the other.
+    """Handle the messages of the batch one by one.
 
     `leave` is called for each task that this host is done with.
     """

@@ -89,8 +89,8 @@ class AdmissionStore(StandingStore):
     async def insert(self, new: NewTask, unclaimed_ms: int, on: Conditions = UNCONDITIONAL) -> Outcome:
         """Write a new pending task if the conditions are met. Unclaimed for `unclaimed_ms`, the sweep dispatches it.
 
-        It is safe to send again: if the first send landed unseen and a client deleted the task, a tombstone stops the
-        second. A refused resend is withdrawn, because its first send may still land.
+        The write is safe to send again: if the first send landed unseen and a client deleted the task, a tombstone
+        stops the second. A refused resend is withdrawn, because its first send may still land.
         """
         outcome = _outcome(new, on, await self._database.run(*_submission(new, unclaimed_ms, on)))
         if not isinstance(outcome, Accepted) and self._database.sends > 1:
@@ -104,8 +104,8 @@ class AdmissionStore(StandingStore):
     async def key_holder(self, task_key: TaskKey, on: Conditions) -> Replayed | Mismatched | None:
         """Return what the idempotency key already stands for, or the task that this request joins. None: nothing.
 
-        It works on a full database and reports its size. Without a key it is the smallest of reads. With one it notes
-        the replay, so that the task it found stays.
+        This read works on a full database and reports its size. Without a key it is the smallest of reads. With one it
+        notes the replay, so that the task it found stays.
         """
         if on.joining is not None:
             joins = on.joining

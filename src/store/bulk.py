@@ -73,7 +73,7 @@ class BulkStore(OutboxStore):
     async def retry_all(
         self, tenant: str, generations: Generations, unclaimed_ms: int, on: Conditions
     ) -> list[TaskKey]:
-        """Retry the tasks and return the retried ones. None is retried if they exceed the tenant's limit."""
+        """Retry the tasks and return the retried ones. If the tasks exceed the tenant's limit, none is retried."""
         named = as_json(generations)
         which: dict[str, Value] = {
             "generations": named,

@@ -18,7 +18,7 @@ _KEPT_MS = round(limits.DELIVERY_SECONDS_KEPT * 1000)
 
 
 class DueDelivery(NamedTuple):
-    """A delivery that is due, and its fence. One that is `astray` must be sorted out instead of sent."""
+    """A delivery that is due, and its fence. A delivery that is `astray` must be sorted out instead of sent."""
 
     key: DeliveryKey
     fence: int
@@ -68,9 +68,9 @@ class DeliveryStore(Store):
         await self._database.run(sql.SORT_DELIVERIES.bind(walk_most=walk_most, breaker=breaker, kept_ms=_KEPT_MS))
 
     async def take(self, due: Sequence[DueDelivery]) -> list[Taken]:
-        """Take deliveries, and return those to send. It is sent only once, because the next sweep tries again.
+        """Take deliveries, and return those to send.
 
-        Another sweep may have taken some of them.
+        The statement is sent only once, because the next sweep tries again. Another sweep may have taken some of them.
         """
         batch = [sql.TAKE_DELIVERY.bind(**_named(one.key), fence=one.fence, held_ms=HELD_MS) for one in due]
         found = await self._database.run(*batch, sends=1) if batch else []
@@ -94,7 +94,10 @@ class DeliveryStore(Store):
         return [_delivery(row) for row in rows]
 
     async def delivery(self, key: DeliveryKey) -> Delivery | None:
-        """Read one delivery. It is also None if the task has ended again since, because that is another message."""
+        """Read one delivery.
+
+        The result is also None if the task has ended again since, because a new end is another message.
+        """
         (rows,) = await self._database.run(sql.DELIVERY.bind(**_named(key)))
         found = _delivery(rows[0]) if rows else None
         return found if found is not None and found.key == key else None

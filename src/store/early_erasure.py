@@ -42,7 +42,7 @@ class StorageStore(Store):
     async def oldest_of_largest(self, most: int) -> Old | None:
         """Find up to `most` ended tasks of the tenant that stores most, oldest first. None: there is no recent count.
 
-        The tasks ended at least a day ago. It reads CLEAR_WALK_MOST tasks.
+        The tasks ended at least a day ago. The walk reads CLEAR_WALK_MOST tasks.
         """
         (found,) = await self._database.run(
             sql.OLDEST.bind(
@@ -76,7 +76,7 @@ class StorageStore(Store):
     async def erase_early(self, old: Old, *, keep_input: bool) -> int:
         """Erase those of the tasks that have still ended, by `ended_by`, and return how many were erased.
 
-        It also sets where the next walk over the tenant's tasks begins.
+        The transaction also sets where the next walk over the tenant's tasks begins.
         """
         walk = {"tenant": old.tenant, "walked_from": old.walked_from, "walked_to": old.walked_to}
         walk_on = [sql.WALK_ON.bind(**walk)] if old.walks_on else []

@@ -69,7 +69,7 @@ class EventStore(Store):
     async def look(self, task_key: TaskKey, following: int | None, known: int) -> Look | None:
         """Read a task, with outputs from chunk `following` on if more than `known` chunks have one.
 
-        None: the task does not exist. It reads at most EVENT_CHUNKS_AT_ONCE outputs, all of one segment. Without
+        None: the task does not exist. The read gives at most EVENT_CHUNKS_AT_ONCE outputs, all of one segment. Without
         `following` it reads no output.
         """
         found, news = await self._database.run(*_looking(task_key, following, known))

@@ -13,7 +13,7 @@ from .standing import TOMBSTONE_MS
 
 
 class NewKey(NamedTuple):
-    """A key to be written. It never expires if `valid_ms` is None."""
+    """A key to be written. The key never expires if `valid_ms` is None."""
 
     id: str
     tenant: str

@@ -31,7 +31,7 @@ class Backlog(NamedTuple):
 
 
 def note(what: Seen) -> BoundStatement:
-    """Make the statement that notes a trigger. It runs along with others."""
+    """Make the statement that notes a trigger. The statement runs along with others."""
     seconds = limits.SWEEP_SEEN_SECONDS if what is Seen.SWEEP else limits.SEEN_SECONDS
     return sql.SEE.bind(what=what, apart_ms=round(seconds * 1000))
 

@@ -85,11 +85,11 @@ class SweepStore(Store):
     ) -> Due:
         """Find tasks that the sweep must look at, each tenant's longest overdue first, the tenants taking turns.
 
-        It also finds up to `erase_most` tasks to erase, `most` if that is None, and none with 0. Unless it is 0, old
-        tombstones are removed, the sweep is noted, and due deliveries are found, as many as the `plan` allows. `served`
-        is how many of the unfinished tasks the caller will certainly serve, all if None. It leaves out tasks that
-        `take_due` would not take after the same `delay_ms`. With `stands_in` the caller works on unanswered tasks
-        itself, so those are included.
+        The read also finds up to `erase_most` tasks to erase, `most` if that is None, and none with 0. Unless it is 0,
+        old tombstones are removed, the sweep is noted, and due deliveries are found, as many as the `plan` allows.
+        `served` is how many of the unfinished tasks the caller will certainly serve, all if None. The read leaves out
+        tasks that `take_due` would not take after the same `delay_ms`. With `stands_in` the caller works on unanswered
+        tasks itself, so those are included.
         """
         erasing = most if erase_most is None else erase_most
         batch = [
@@ -191,7 +191,10 @@ class SweepStore(Store):
 
 
 def _apart_ms(delay_ms: int) -> int:
-    """Return how long the sweep leaves a dispatched task alone. Its own dispatches are farther apart."""
+    """Return how long the sweep leaves a task alone that a poll has dispatched.
+
+    The sweep's own dispatches are farther apart.
+    """
     return min(LATE_MS, delay_ms)
 
 

@@ -106,7 +106,7 @@ class TallyStore(Store):
             await self._database.run(*batch)
 
     async def scrape(self, most: int) -> Scrape:
-        """Read everything that metrics show. It counts the first `most` unfinished tasks."""
+        """Read everything that metrics show. The read counts the first `most` unfinished tasks."""
         totals, (until,), at_work, characters, times, (deliveries,) = await self._database.run(
             sql.TOTALS.bind(),
             sql.FOLDED_UNTIL.bind(),

@@ -107,8 +107,8 @@ class WorkStore(OutboxStore):
     ) -> bool:
         """Record progress and continue or end the claim, in one transaction. False: the claim is lost.
 
-        It is sent up to `sends` times, because the worker limits its writes. If the claim goes on, `heard` gets the
-        calls of other isolates with `model` for this tenant.
+        The write is sent up to `sends` times, because the worker limits its writes. If the claim goes on, `heard` gets
+        the calls of other isolates with `model` for this tenant.
         """
         told_id = latest_calls_id(claim.task_key, model)
         batch = [*self._records(claim, progress), _step(claim, progress, step, told_id)]

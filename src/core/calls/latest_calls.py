@@ -17,7 +17,7 @@ class LatestCall(NamedTuple):
 class LatestCalls:
     """The latest call of each of the chunks that were called last.
 
-    It keeps one chunk more than the rule of failures reads, because a chunk is not judged by its own calls.
+    The class keeps one chunk more than the rule of failures reads, because a chunk is not judged by its own calls.
     """
 
     def __init__(self) -> None:

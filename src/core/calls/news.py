@@ -39,7 +39,7 @@ class News:
     def heard_at(self) -> float:
         """When a waiting task could last learn that the model is back.
 
-        It learns that from its tenant's own success, or from the first success of any tenant after the model was
+        The task learns that from its tenant's own success, or from the first success of any tenant after the model was
         silent.
         """
         return max(self.trouble.success_at, self.answers.back_at)
@@ -61,7 +61,7 @@ class News:
         self._note(LatestCall(chunk, now, False))
 
     def malformed(self, chunk: int, now: float) -> None:
-        """Take in a reply without usable output. It is no success, and no trouble of the service."""
+        """Take in a reply without usable output. Such a reply is no success, and no trouble of the service."""
         self._note(LatestCall(chunk, now, False))
 
     def told(self, calls: Iterable[LatestCall], failure_at: float, now: float) -> None:

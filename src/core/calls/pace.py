@@ -75,7 +75,7 @@ class WriteBucket:
     def refund(self) -> None:
         """Return the token of a write that a full database refused.
 
-        It wrote nothing, and the pauses between tries suffice.
+        The refused write wrote nothing, and the pauses between tries limit the load enough.
         """
         self._tokens += 1
 

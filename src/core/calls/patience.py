@@ -18,9 +18,9 @@ from .trouble import Trouble
 class Patience:
     """One run's patience with its model: when calls may start, how many, and which failures count against a chunk.
 
-    It lasts `seconds`, and 0 means none. `news` is what the isolate knows. The others say what earlier runs of the task
-    saw: the model has been away for `away_for` seconds, `waits` probes in a row failed, the last one `failed_for`
-    seconds ago.
+    The patience lasts `seconds`; 0 means none. `news` is what the isolate knows. The others say what earlier runs of
+    the task saw: the model has been away for `away_for` seconds, `waits` probes in a row failed, the last one
+    `failed_for` seconds ago.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Patience:
             self._news.failed(chunk, started_at, now, asked or 0.0, chance)
 
     def failed_alone(self, chunk: int, now: float) -> None:
-        """Take in a failure that is the chunk's own. It says nothing about the model."""
+        """Take in a failure that is the chunk's own. Such a failure says nothing about the model."""
         self._news.failed_alone(chunk, now)
 
     def told(self, calls: Iterable[LatestCall], failure_at: float, now: float) -> None:
@@ -157,7 +157,7 @@ class Patience:
     def _hear(self) -> None:
         """Believe other tasks that had a success after this task's last failure.
 
-        This task's own calls have had none, so its patience keeps running.
+        This task's own calls have had no success, so its patience keeps running.
         """
         if self._own.away and self._news.heard_at > self._own.failure_at:
             self._own.heard(self._news.heard_at)

@@ -56,7 +56,8 @@ class ModelCheck:
 class DatabaseCheck:
     """Checks the database at most once in DATABASE_CHECK_SECONDS, for any number of requests.
 
-    It keeps numbers and a class. An error itself would keep objects of its request alive.
+    The object keeps only numbers and a class, which requests may share. An error itself would keep objects of its
+    request alive.
     """
 
     def __init__(self) -> None:

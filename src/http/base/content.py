@@ -8,8 +8,8 @@ from ...core.task import Task
 def without_content(task: Task) -> Task:
     """Return a task as a caller without the scope `read` may see it: its state, its terms and its bill.
 
-    It leaves out the output, and the client's texts: instructions, metadata and options of the model. Answers that need
-    another scope than `read` never contain the input.
+    This view leaves out the output, and the client's texts: instructions, metadata and options of the model. Answers
+    that need another scope than `read` never contain the input.
     """
     options = replace(task.options, metadata={}, model_options={})
     if options.response is not None:

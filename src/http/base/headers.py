@@ -1,4 +1,4 @@
-"""The headers of every answer, and the meanings of the others."""
+"""The headers of every answer, and the meanings of headers that only some answers have."""
 
 # Answers are data for programs: no browser may guess their type, cache, frame or run them.
 ON_EVERY_ANSWER = {

@@ -1,4 +1,7 @@
-"""HTTP as this layer sees it: a request to read, and the answer to give. It knows nothing of the application."""
+"""HTTP as this layer sees it: a request to read, and the answer to give.
+
+This module knows nothing of the application.
+"""
 
 import json
 from collections.abc import AsyncGenerator, Mapping

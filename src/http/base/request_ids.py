@@ -16,7 +16,8 @@ _TAKEN = re.compile("[!-~]{1,128}")
 def request_id(headers: Mapping[str, str]) -> str:
     """Return the caller's own name for the request if it is 1 to 128 visible ASCII characters, else a new one.
 
-    It does not use the service's entropy: nothing depends on it, and a simulated schedule must not change with it.
+    A new name does not use the service's entropy: nothing depends on the name, and it must not change a simulated
+    schedule.
     """
     own = headers.get(REQUEST_ID.lower(), "")
     return own if _TAKEN.fullmatch(own) else uuid4().hex

@@ -60,8 +60,8 @@ class Api:
     """Everything that a handler may use. `entropy` gives random bytes fit for keys.
 
     `meter` counts what the invocation spends. `tell_object` tells a task's object under which fence the task has ended.
-    It takes at most two seconds, and raises nothing. `hear_object` waits at a task's object for a write after a mark,
-    see `Audience.hear`. It raises nothing, and gives None if there is no such object.
+    `tell_object` takes at most two seconds, and raises nothing. `hear_object` waits at a task's object for a write
+    after a mark, see `Audience.hear`. `hear_object` raises nothing, and gives None if there is no such object.
     """
 
     settings: Settings

@@ -1,7 +1,7 @@
 """Follows a task for an open stream of its events, in any format: when to read it, and when to stop.
 
 A follower reads the task in D1 at a bounded rate, checks the key again, and ends before the invocation's allowance
-does. It does not know the events or their format.
+does. This module does not know the events or their format.
 """
 
 import asyncio
@@ -51,8 +51,8 @@ class Follower:
     async def looks(self) -> AsyncGenerator[Look | None]:
         """Give the result of each read, and None whenever a comment is due.
 
-        It ends when the task is gone, when its key is no longer valid, when the database fails, and before the
-        invocation's allowance ends.
+        The iteration ends when the task is gone, when its key is no longer valid, when the database fails, and before
+        the invocation's allowance ends.
         """
         look, took = self._first, 0.0
         try:
@@ -142,7 +142,7 @@ class Follower:
         await self._listener.rest(look.pulse, pause, max(pause, limits.EVENT_LOOK_SECONDS_MOST), soonest)
 
     def _is_comment_due(self) -> bool:
-        """Whether a comment is due. It keeps the connection open, and shows whether the client still reads."""
+        """Whether a comment is due. A comment keeps the connection open, and shows whether the client still reads."""
         due = self._clock() >= self._comment_at
         if due:
             self._comment_at = self._clock() + limits.EVENT_COMMENT_SECONDS

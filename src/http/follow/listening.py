@@ -36,7 +36,7 @@ class Listener:
     async def rest(self, seen: Pulse, short: float, long: float, quiet: float) -> bool:
         """Pause after a read. True: a later write was reported, an end at once, others after `quiet` seconds.
 
-        It lasts `short` seconds if no host can report, and up to `long` as long as one could.
+        The wait lasts `short` seconds if no host can report, and up to `long` as long as one could.
         """
         began = asyncio.get_running_loop().time()
         if self._may_ask(seen, long):

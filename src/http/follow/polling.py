@@ -30,7 +30,8 @@ def look_seconds(silent_seconds: float, look_took: float) -> float:
 def reads_left(task: Task, reads_after: int) -> int:
     """Return how many reads of a task `?wait=` has left after the first, on the free plan, which allows few.
 
-    `reads_after` further reads follow, of chunks or input. One more follows if the deadline turns out to have passed.
+    `reads_after` further reads follow, of chunks or input. One more read follows if the deadline turns out to have
+    passed.
     """
     return limits.WAIT_READS_FREE - 1 - reads_after - (task.deadline_at is not None)
 

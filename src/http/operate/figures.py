@@ -58,7 +58,7 @@ class FiveMinutesView(TypedDict):
 class HistoryView(TypedDict):
     """The last hours, oldest first. Five minutes without data are left out: nothing ended, and no sweep came.
 
-    Tasks that ended after `until` are not included yet. It is null before the first sums.
+    Tasks that ended after `until` are not included yet. `until` is null before the first sums.
     """
 
     hours: Count

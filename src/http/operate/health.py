@@ -34,7 +34,7 @@ class QueueCheckView(TypedDict):
 class ServiceView(TypedDict):
     """How the deployment processes tasks.
 
-    It is `degraded` without queue and objects, and while the database has no space for new tasks.
+    `status` is `degraded` without queue and objects, and while the database has no space for new tasks.
     """
 
     status: Literal["healthy", "degraded"]
@@ -79,7 +79,7 @@ class VerboseServiceView(ServiceView):
 class OperatorServiceView(VerboseServiceView):
     """With `?verbose=1`, for operators: when the triggers came, the backlog, the size of the database, code and schema.
 
-    A time may be up to five minutes too old. It is null if the trigger never came.
+    A time may be up to five minutes too old. The time is null if the trigger never came.
     """
 
     lastSweepAt: Time | None

@@ -1,6 +1,6 @@
 """`GET /api/history`: what ended in the last hours, in steps of five minutes, and the backlog, for plots.
 
-It reads up to four rows for each five minutes, 1,200 for a day, and before that as many as a scrape.
+The call reads up to four rows for each five minutes, 1,200 for a day, and before that as many as a scrape.
 """
 
 from ...core import limits

@@ -54,7 +54,7 @@ class SchemaView(TypedDict):
 class OutlookView(TypedDict):
     """When the triggers last came, the backlog, the size of the database, and version and schema.
 
-    A time may be up to five minutes too old. It is null if the trigger never came.
+    A time may be up to five minutes too old. The time is null if the trigger never came.
     """
 
     lastSweepAt: Time | None

@@ -27,7 +27,7 @@ class OutputTextView(TypedDict):
 
 @shown
 class OutputMessageView(TypedDict):
-    """The one message of a completed response. It is `incomplete` if an output was cut off."""
+    """The one message of a completed response. The message is `incomplete` if an output was cut off."""
 
     id: str
     type: Literal["message"]
@@ -196,7 +196,7 @@ class InputMessageView(TypedDict):
 
 @shown
 class InputListView(TypedDict):
-    """The input as long as it is kept. The list is empty afterwards, and after its one item."""
+    """The input of a response, while the input is kept. The list is empty afterwards, and after its one item."""
 
     object: Literal["list"]
     data: list[InputMessageView]

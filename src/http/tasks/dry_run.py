@@ -1,4 +1,4 @@
-"""The plan of a submission: `POST /api/tasks?dryRun=true`. It stores and sends nothing, and calls no service."""
+"""The plan of a submission: `POST /api/tasks?dryRun=true`. A dry run stores and sends nothing, and calls no service."""
 
 from dataclasses import replace
 

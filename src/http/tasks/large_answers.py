@@ -1,6 +1,7 @@
-"""Answers with more text than is read at once: they are sent in parts. Each part is read after the last was sent.
+"""Answers with more text than D1 is asked for at once. They are sent in parts.
 
-So an isolate holds only one part in memory, not several copies of the whole.
+Each part is read after the previous one was sent. So an isolate holds only one part in memory, not several copies of
+the whole.
 """
 
 import json

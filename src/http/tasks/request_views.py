@@ -48,7 +48,7 @@ class PlanView(TypedDict):
     """The plan of a submission. `characters` are code points of `input`.
 
     `estimatedTokens` roughly estimates the input of the chunks' calls, with instructions: one token for a Chinese,
-    Japanese or Korean character, and one for four other characters. It leaves out merge calls and outputs.
+    Japanese or Korean character, and one for four other characters. The estimate leaves out merge calls and outputs.
     """
 
     request: RequestView

@@ -57,7 +57,7 @@ def not_retryable(task: Task, max_calls: int | None, api: Api) -> Refusal:
 
 
 async def retry(exchange: Exchange) -> Reply:
-    """Retry a failed or cancelled task, perhaps with another budget. It goes on from its finished chunks."""
+    """Retry a failed or cancelled task, perhaps with another budget. The task goes on from its finished chunks."""
     body = await read_object(exchange.request, limits.SMALL_BODY_BYTES_MOST, optional=True)
     max_calls = checked(RetryFields, body).max_model_calls
     api, key = exchange.api, exchange.task_key

@@ -102,9 +102,9 @@ class CallGroups:
         return self._taken(done)
 
     async def _hear(self, hint: asyncio.Future[None] | None, seconds: float) -> bool:
-        """Wait for a group to end, or the hint; maybe not so long. True: so many seconds are over.
+        """Wait for a group to end, or the hint; maybe not so long. True: `seconds` are over.
 
-        The timer says that they are over. The clock may say a hair less.
+        The timer decides that, because the clock may then show slightly less.
 
         A wave of six ends one by one, each time with a new look at how long the rest is waited for. `asyncio.wait`
         would take hold of every group that is out for each of these waits, and let go of it again.

@@ -8,10 +8,11 @@ from ...store.records.claims import CallKey, Claim, MergeLevel
 
 
 class CallPlan:
-    """The levels planned so far. It goes on from what is stored, and adds levels that follow from the outputs' sizes.
+    """The levels planned so far.
 
-    A new level must be stored with the announcement of its first calls. Code that plans in another way then takes the
-    level as it is stored.
+    The plan begins with the stored levels, and adds levels that follow from the outputs' sizes. A new level must be
+    stored with the announcement of its first calls. Code that plans in another way then takes the level as it is
+    stored.
     """
 
     def __init__(self, claim: Claim) -> None:

@@ -1,7 +1,7 @@
 """Decides about retries of a run's failed calls.
 
-It counts the tries of each call, says whether a failure counts, and how long the call waits. Pure: times are seconds on
-the run's clock, and jitter is passed in.
+The class counts the tries of each call, says whether a failure counts, and how long the call waits. Pure: times are
+seconds on the run's clock, and jitter is passed in.
 """
 
 from collections.abc import Collection
@@ -45,7 +45,10 @@ class HeldFailures:
         self._held: dict[CallKey, HeldFailure] = {}
 
     def hold(self, failed: FailedCall, started_at: float, failed_at: float, chance: float) -> None:
-        """Keep a failure. It is one with an earlier failure of the same call that is held, and began when that did."""
+        """Keep a failure.
+
+        If an earlier failure of the same call is held, the two count as one, which began when the earlier one did.
+        """
         before = self._held.get(failed.key)
         began_at = started_at if before is None else before.started_at
         self._held[failed.key] = HeldFailure(failed, began_at, failed_at, chance)

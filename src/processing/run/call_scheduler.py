@@ -79,7 +79,10 @@ class CallScheduler:
         return self._caller.groups_most * self._caller.group_size
 
     def _is_torn(self, affordable: int, wanted: float) -> bool:
-        """Whether only a part of a wave may start. It takes as long as a whole wave, so it is left to the next run."""
+        """Whether only a part of a wave may start.
+
+        A part takes as long as a whole wave, so it is left to the next run.
+        """
         wave = min(self._calls.free, self._ledger.ready, wanted)
         return (
             affordable < wave and self._ledger.ended > 0 and not (self._ledger.in_flight or self._route is Route.DIRECT)

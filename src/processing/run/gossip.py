@@ -1,6 +1,6 @@
 """Exchanges a tenant's latest calls with one model between isolates, while some of these calls fail.
 
-A run sends them with a write that it makes anyway, and receives them with its claim and with each write. It makes an
+A run sends them with a write that it makes anyway, and receives them with its claim and with each write. A run makes an
 extra read only if a failure may count and its own isolate's calls do not decide it: once, before the failed call goes
 out again.
 """

@@ -35,7 +35,7 @@ MESSAGE_CHARS_MOST = 500
 class Bill:
     """A task's bill over all its claims: what its calls cost, and how many are in doubt.
 
-    It counts calls and tokens from where the claim found them. A call in flight is on no count yet.
+    The bill continues from the calls and tokens that the claim found. A call in flight is on no count yet.
     """
 
     def __init__(self, claim: Claim) -> None:
@@ -300,7 +300,7 @@ class Ledger:
         """Take a call back that was announced and not made; it costs no attempt.
 
         All starts pause, longer with each announcement in a row without a started call: the database was too slow, for
-        all calls alike. They do not pause if another call was made since: then only this call was late.
+        all calls alike. Starts do not pause if another call was made since: then only this call was late.
         """
         del self._in_flight[key]
         self._ready.appendleft(key)
@@ -376,7 +376,7 @@ class Ledger:
         )
 
     def given_up(self) -> None:
-        """Record that a write is not sent again. It may land yet, so the next one has another number."""
+        """Record that a write is not sent again. The write may still land, so the next one has another number."""
         self._unsaved.given_up()
 
     def saved(self) -> None:

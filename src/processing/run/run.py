@@ -2,7 +2,8 @@
 
 A run keeps as many calls out as its caller takes, and writes to D1 in groups: one transaction records the calls that
 ended and announces those about to start. Anything may kill the worker between two awaits. The next claim then finds
-every finished output that was recorded. It finds the calls that were out as announced ones, and they are in doubt.
+every finished output that was recorded. That claim also finds the calls that were out: they are announced, and are put
+in doubt.
 """
 
 from collections.abc import Awaitable, Sequence

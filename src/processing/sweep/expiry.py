@@ -23,7 +23,7 @@ class Expiry:
     async def give_up(self, due: Due) -> int:
         """Fail the tasks with too many stalls, and return how many were.
 
-        A worker that claims such a task fails it itself; here are those that no worker has claimed since.
+        A worker that claims such a task fails it by itself. This method fails those that no worker has claimed since.
         """
         settings = self._settings
         hopeless = [task_key for task_key, stalls in due.stalls.items() if stalls >= settings.max_attempts]

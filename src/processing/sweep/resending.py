@@ -91,9 +91,10 @@ class Resending:
         return due.split(self._sendable(spent) if self._sends_a_task else 1)
 
     async def send(self, due: Due) -> Resent:
-        """Take tasks on and dispatch them. What is refused is due again, with the rest.
+        """Take tasks on and dispatch them. A task that a route refuses is due again, and so are the tasks after it.
 
-        Only so many tasks of a tenant go to the queue, in front of the next tasks of all tenants.
+        The sweep sends at most SWEEP_QUEUE_SHARE tasks of one tenant to the queue, because messages there delay those
+        of all tenants.
         """
         task_keys = await self._store.take_due(due, self._settings.lease_ms) if due.live or due.idle else []
         dispatcher, sent = self._dispatcher(), 0

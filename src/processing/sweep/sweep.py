@@ -153,7 +153,7 @@ class Sweep:
         self._counts.erased += await self._early_erasure.run()
 
     async def _fold(self) -> None:
-        """Add up what has ended, with what is left of the allowance: the next sweep, or a scrape, does the rest."""
+        """Add ended tasks to the sums, as far as the allowance goes. The next sweep, or a scrape, adds the others."""
         folding = Folding(self._worker.store, self._settings, self._worker.log)
         for _ in range(limits.FOLD_PAGES_MOST[self._settings.plan]):
             if not self._allowance.affords(_FOLD) or not await folding.run():

@@ -26,7 +26,7 @@ class CallKey(NamedTuple):
 def chunk_number(task_key: TaskKey, key: CallKey) -> int:
     """Return a number that identifies a chunk, or a merge's call, within its tenant.
 
-    It does not reveal the task's id.
+    The number does not reveal the task's id.
     """
     return crc32(f"{task_key}/{key.level}/{key.position}".encode())
 
@@ -212,7 +212,7 @@ class Release(NamedTuple):
 class Finish(NamedTuple):
     """Ends a claim with a completed task. `top_level` is the merge's last level, 0 without a merge.
 
-    It also empties the task's input, unless `keep_input` is set.
+    The end also empties the task's input, unless `keep_input` is set.
     """
 
     retention_ms: int

@@ -13,7 +13,7 @@ from ..d1.statement import Value, as_json
 
 
 class _Column(NamedTuple):
-    """A column. It has the name of its option."""
+    """A column, which has the name of its option."""
 
     name: str
     written: Callable[[TaskOptions], Value]

@@ -10,7 +10,7 @@ _BEHIND_ALL = "~"  # sorts after every id
 
 
 class Span(NamedTuple):
-    """The keys from `first` on, up to and without `behind`. All are of one tenant."""
+    """The keys from `first` on, up to and without `behind`. All these keys belong to one tenant."""
 
     first: str
     behind: str

@@ -41,7 +41,7 @@ def _key(row: Row) -> CallKey:
 def outputs(level: int, found: Sequence[Row], wanted: Container[int] | None = None) -> list[Output]:
     """Read the outputs of one level from its segments, in order, each call's first one.
 
-    With `wanted`, only outputs of these places. A segment may have many more: they are not kept.
+    With `wanted`, only outputs at these places are read. A segment may have many more: they are not kept.
     """
     first: dict[CallKey, Output] = {}
     for row in sorted(found, key=lambda row: whole(row, "part")):

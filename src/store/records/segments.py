@@ -3,8 +3,8 @@
 A segment's body is a row of pieces, one behind the other. A piece is what one write added at once: zlib's compression
 of a JSON list in UTF-8, with an entry `[idx, text, calls, finish reason, started, ended, lane, first]` for each output.
 The times are milliseconds since the epoch by the database's clock; `first` is when the first of several calls started.
-All from the reason on may be null. At an entry's end lane and first are left out if they are null. A reader must pass
-over further members at an entry's end, so that later code can add some.
+The reason and every entry after it may be null. At an entry's end lane and first are left out if they are null. A
+reader must pass over further members at an entry's end, so that later code can add some.
 
 D1 gives a blob as a list of numbers, one for each byte. So bodies go to the database and back in hexadecimal digits.
 Pure: nothing here knows the database.

@@ -1,7 +1,7 @@
 """The SQL that accepts a task, new or retried, within its tenant's limits.
 
-A submission is one transaction. It accepts a task, finds that it was accepted before, or refuses it. `_FRESH`
-distinguishes the first run of the transaction from a repetition.
+A submission is one transaction. The transaction accepts a task, finds that it was accepted before, or refuses it.
+`_FRESH` distinguishes the first run of the transaction from a repetition.
 """
 
 from ...core.task import BUDGET_EXHAUSTED

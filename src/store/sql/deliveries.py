@@ -81,7 +81,7 @@ _THERE = "SELECT 1 FROM webhook_endpoints AS there WHERE there.id = endpoint_id 
 _OVER = f"CASE WHEN NOT EXISTS ({_THERE}) THEN 'gone' WHEN begun_at <= {NOW} - :kept_ms THEN 'exhausted' END"
 _RESTS = f"coalesce({_of_endpoint(f'paused_until > {NOW} OR failures >= :breaker')}, 0)"
 # Due deliveries that must not be sent now. Such a delivery is over, because its endpoint is gone or it began `:kept_ms`
-# ago. Or it was never sent, and its endpoint rests.
+# ago. A delivery that was never sent must also wait if its endpoint is paused.
 _ASTRAY = f"({_OVER} IS NOT NULL OR (state = 1 AND {_RESTS}))"
 
 # Finds at most `:most` deliveries to send: the first of each endpoint, then the second of each, and so on. An endpoint

@@ -44,7 +44,7 @@ UNANSWERED = f"({UNATTENDED} AND dispatches >= :in_vain AND coalesce(sent_at, 0)
 def unended(most: str) -> str:
     """Count the unfinished tasks of `:tenant`, up to a parameter, as an expression. NULL counts none.
 
-    It reads as many index entries as it counts, however many tasks have ended.
+    The expression reads as many index entries as it counts, however many tasks have ended.
     """
     return f"""(SELECT count(*) FROM (SELECT 1 FROM tasks WHERE tenant = :tenant AND finished_at IS NULL
     LIMIT coalesce({most}, 0)))"""
@@ -95,7 +95,8 @@ def stored(level: str, *, first: str = "", last: str = "") -> str:
     """Give the segments of `:task_key` at a level, as `store.records.rows.outputs` reads them: a body is hexadecimal
     digits.
 
-    With `first` and `last`, two parameters, only segments with an output of these places, maybe with others.
+    With `first` and `last`, two parameters, give only the segments that have an output at these places. Such a segment
+    may have other outputs, too.
     """
     wanted = f" AND EXISTS (SELECT 1 FROM json_each('[' || places || ']') WHERE value BETWEEN {first} AND {last})"
     return f"""SELECT part, hex(body) AS body FROM segments

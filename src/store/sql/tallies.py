@@ -1,6 +1,6 @@
 """The SQL of the sums over ended tasks: how each end is added once, and who reads the sums.
 
-A *fold* adds the tasks that have ended since the last fold. It finds them by the index of what must be erased, one
+A *fold* adds the tasks that have ended since the last fold. A fold finds them by the index of what must be erased, one
 retention at a time: within one retention, that index is in the order of the ends. No task's own row changes.
 """
 

@@ -1,4 +1,4 @@
-"""The SQL of the API's reads. Each reads only what it shows, whatever else is stored."""
+"""The SQL of the API's reads. Each statement reads only what it shows, whatever else is stored."""
 
 from ..d1.statement import statement
 from .fragments import LATE, LISTED, LIVE, NOW, OPTIONS, OVERDUE, UNANSWERED, done, readable, sizes, stored

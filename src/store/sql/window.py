@@ -7,7 +7,7 @@ from .fragments import sizes, stored
 def window(first: str, condition: str, *, also: str = "1") -> str:
     """Give the text of chunks from `first` on, an expression: one row, or none if the condition is false.
 
-    It takes the next `:least` chunks, and those of the next `:most` whose text ends within `:chars` code points.
+    The window has the next `:least` chunks, and those of the next `:most` whose text ends within `:chars` code points.
     `start` is where the first one begins without its overlap, `ends` where each one ends, and `text` their text, empty
     without chunks. SQLite's `substr` counts code points, as cuts do. `also` adds columns.
     """
