@@ -64,7 +64,7 @@ class Line:
 
 
 def first(lines: Iterable[Line]) -> Line:
-    """What runs out first."""
+    """Return what runs out first."""
     return min(lines, key=lambda line: line.tasks)
 
 

@@ -1,4 +1,4 @@
-"""Refuses a database from before all migrations were squashed into one: none leads from it to the schema of now.
+"""Refuses a database from before all migrations were squashed into one: no migration updates such a database.
 
 No release had that schema, so nobody but a developer has such a database.
 """

@@ -157,7 +157,7 @@ def test_a_retry_of_what_cannot_be_retried_is_no_matter_of_limits(bench: ApiBenc
 
 
 def test_racing_submissions_do_not_pass_the_limit(bench: ApiBench) -> None:
-    """Of 20 at once exactly as many are accepted as the limit allows."""
+    """If 20 submissions come at once, exactly as many are accepted as the limit allows."""
     bench.limit(tasks_in_flight_most=7)
     request = BenchRequest("POST", "http://h/api/tasks", {}, b'{"input": "x"}')
 
@@ -276,7 +276,7 @@ def test_a_withdrawn_submission_does_not_count(bench: ApiBench, when: When) -> N
 
 
 def test_racing_submissions_do_not_pass_the_day(bench: ApiBench) -> None:
-    """Of 20 at once exactly as many are accepted as the day allows."""
+    """If 20 submissions come at once, exactly as many are accepted as the day's characters allow."""
     bench.limit(characters_a_day_most=25)
     request = BenchRequest("POST", "http://h/api/tasks", {}, b'{"input": "xxxx"}')
 

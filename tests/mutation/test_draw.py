@@ -156,7 +156,7 @@ def test_parameters_are_not_asked_of_statements_that_had_none(project: Path, sta
 
 
 def test_what_sqlite_refuses_is_not_drawn(project: Path, statements: Statements):
-    """It would be noticed in any use."""
+    """SQL that SQLite refuses makes no mutant, because any use of the statement would notice it."""
     mutant = one(project, "AND", "OR")
     assert statements.viable(mutant.with_replacement("AND AND")) is None
     assert statements.viable(mutant.with_replacement('" + nothing + "')) is None

@@ -79,7 +79,7 @@ def test_early_returns_are_dropped():
 
 
 def test_conditions_are_negated():
-    """Of if, while, conditional expressions, comprehensions and cases; a condition that is a `not` loses it."""
+    """The condition of an if, while, conditional expression, comprehension or case is negated. A `not` is removed."""
     text = """
         def f(x, y):
             if x: pass
@@ -144,7 +144,10 @@ def test_arithmetic_is_swapped():
 
 
 def test_arguments_with_defaults_are_dropped():
-    """Those that may be left out in every function of the name; others would be an error at once."""
+    """An argument is dropped if every function of the name has a default for it.
+
+    Without a default, it would be an error at once.
+    """
     text = """
         def f(a, b=1, *, c=2): ...
         def g(a, b): ...

@@ -48,7 +48,10 @@ def test_conditions_are_negated():
 
 
 def test_each_condition_is_dropped():
-    """Of a chain each link, whatever is in it; of an OR as false; a condition that stands alone, too."""
+    """Each condition of an AND becomes true and each one of an OR false.
+
+    A condition that stands alone is dropped, too.
+    """
     assert mutated("DELETE FROM t WHERE a = :a AND (b OR c = {D}) AND {E} RETURNING a", "condition dropped") == [
         "DELETE FROM t WHERE 1 AND (b OR c = {D}) AND {E} RETURNING a",
         "DELETE FROM t WHERE a = :a AND 1 AND {E} RETURNING a",
@@ -169,7 +172,7 @@ def test_sql_is_found_in_a_module():
 
 
 def test_brackets_and_cases_are_groups():
-    """They nest. A bracket that stays open groups nothing, since a piece of SQL may leave one open."""
+    """Groups nest. A bracket that stays open groups nothing, since a piece of SQL may leave one open."""
     source = Source('X = "a(b, CASE c WHEN (d) THEN e END) AND ("')
     (whole,) = sql_strings(source, all_of_them=True)
     assert [(group.kind, len(group.parts)) for group in groups(whole)] == [

@@ -122,7 +122,7 @@ def constant(project: Path) -> Found:
 
 
 def test_a_mutant_that_never_ends_is_killed_by_the_time(project: Path, judge: Judge, monkeypatch: pytest.MonkeyPatch):
-    """It spends its processor time, and is told apart from one that a test has noticed."""
+    """A mutant that uses up its processor time has another verdict than one that a test noticed."""
     monkeypatch.setattr(trial, "SLACK_SECONDS", 0.5)
     (drop,) = [one for one in all_mutants(project) if one.before == "count += 1"]
     assert judged(judge, Found(drop, frozenset())).verdict == TIMED_OUT
@@ -155,7 +155,7 @@ def test_what_is_known_is_not_tried_again(project: Path, judge: Judge, monkeypat
 
 
 def test_only_checks_that_reach_a_function_judge_its_mutants(project: Path, baseline: Baseline):
-    """Those that call it; for what is outside of functions, those that import the module."""
+    """Checks that call a function judge its mutants. Checks that import a module judge mutants outside of functions."""
     assert baseline.failing == {}
     (check,) = [check for check, _ in baseline.reaching(one(project, "<", "<=").mutant, frozenset())]
     assert check.name == "tests/unit/test_run.py"
@@ -168,7 +168,10 @@ def mutant(scope: str = "A.f") -> Mutant:
 
 
 def test_statements_are_judged_by_checks_that_use_them():
-    """Which of them changed was found out before; the text names a statement."""
+    """The changed statements are known before the trial, by their texts.
+
+    Checks that use one of them judge the mutant.
+    """
     reaches = {
         Check("one", is_quick=True): Reach(1, frozenset(), frozenset(), frozenset({statement_digest("SELECT 1")})),
         Check("two", is_quick=True): Reach(1, frozenset(), frozenset(), frozenset({statement_digest("SELECT 2")})),
@@ -178,7 +181,7 @@ def test_statements_are_judged_by_checks_that_use_them():
 
 
 def test_a_check_that_fails_without_a_mutant_judges_nobody():
-    """It would kill every mutant."""
+    """A check that fails without a mutant judges none, because it would kill every mutant."""
     failing = Reach(1, frozenset({"src/a.py::A.f"}), frozenset(), frozenset(), "test: message")
     passing = Reach(1, frozenset({"src/a.py::A.f"}), frozenset(), frozenset())
     baseline = Baseline({Check("one", is_quick=True): failing, Check("two", is_quick=True): passing}, {})

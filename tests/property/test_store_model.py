@@ -202,7 +202,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(target=workers, worker=workers, fault=faults)
     def claim_again(self, worker: Worker, fault: str | None) -> Any:
-        """The same holder asks again, perhaps much later: it gets its own claim, or a new one."""
+        """Claim a task again as the same holder, perhaps much later: the holder gets its own claim, or a new one."""
         wish = {"host": worker.host, "route": Route.QUEUE, "lease_ms": LEASE_MS, "announce": 1}
         wish |= {"start_ms": 2_000, "rests": RESTS[1]}
         return self._claim(worker.claim.task_key, worker.holder, fault, **wish)

@@ -75,9 +75,9 @@ def test_a_wait_reads_its_task_when_it_begins_and_when_it_has_ended(
 ):
     """A waiting client hears of the end from the task's object or from the marks of the queue's consumer.
 
-    The object holds one call for it; the consumer leaves the marks in the isolate. On either route nothing is read in
-    between. Each read of a task is three statements. Earlier code made up to five reads, and answered up to four times
-    as late after the end.
+    The object holds one call for it; the consumer leaves the marks in the isolate. On either route the waiting request
+    does not read the task in between. Each read of a task is three statements. Earlier code made up to five reads, and
+    answered up to four times as late after the end.
     """
     model.latency_seconds = 2.0
     try:

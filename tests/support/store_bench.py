@@ -20,7 +20,7 @@ from tests.support.sqlite_d1 import SqliteD1
 START_MS = 1_800_000_000_000
 LEASE_MS = 10_000
 RETENTION_MS = 1_000_000
-DEADLINE_MS = 10_000_000  # of the tasks of `in_status`
+DEADLINE_MS = 10_000_000  # the deadline of tasks that `in_status` writes
 OVERDUE = Failure(DEADLINE_EXCEEDED, "too late", True)
 FAILURE = Failure(TaskCode.MODEL_REFUSED, "401", False)
 

@@ -111,7 +111,10 @@ async def _chunks(store: TaskStore, index: ChunkIndex, first: int = 0) -> AsyncG
 
 
 async def joined_outputs(store: TaskStore, task: Task, index: ChunkIndex) -> AsyncGenerator[str]:
-    """Write the outputs as a list, or joined as one text. A merge has one output, which is never large."""
+    """Write the outputs as a list, or joined as one text.
+
+    A merge is never written here, because its one output is never large.
+    """
     assert task.options.reduce is not Reduce.MERGE
     as_list = task.options.reduce is Reduce.NONE
     begin, between, end = ("[", ", ", "]") if as_list else ('"', _text(CONCAT_SEPARATOR)[1:-1], '"')

@@ -93,8 +93,8 @@ class Resending:
     async def send(self, due: Due) -> Resent:
         """Take tasks on and dispatch them. A task that a route refuses is due again, and so are the tasks after it.
 
-        The sweep sends at most SWEEP_QUEUE_SHARE tasks of one tenant to the queue, because messages there delay those
-        of all tenants.
+        After SWEEP_QUEUE_SHARE tasks of one tenant its next ones go to objects first, so that they do not delay others
+        in the queue.
         """
         task_keys = await self._store.take_due(due, self._settings.lease_ms) if due.live or due.idle else []
         dispatcher, sent = self._dispatcher(), 0

@@ -170,8 +170,8 @@ class MergeLevel(NamedTuple):
 class Progress:
     """The contents of one write under a claim. Totals and times are absolute, times in ms.
 
-    A failed write may have landed or may still land. The next write repeats its outputs, and may add others after them.
-    Each output keeps its piece, because the pieces carry the number of the first of these writes.
+    A failed write may have landed or may still land. The next write repeats the failed one's outputs, and may add
+    others after them. Each output keeps its piece, because the pieces carry the number of the first of these writes.
     """
 
     step: int  # number of this write

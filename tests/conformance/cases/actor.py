@@ -112,7 +112,7 @@ class Actor:
             raise ValueError("the alarm was told to")
 
     async def rings(self) -> list[Any]:
-        """What the alarm has logged."""
+        """Return what the alarm has logged."""
         return await self.ctx.storage.get("rings") or []
 
     async def run(self, name: str) -> str:

@@ -79,7 +79,7 @@ def test_an_older_isolate_writes_nothing_of_it(server: DatabaseServer) -> None:
 
 
 def test_an_older_isolate_reads_nothing_of_it(server: DatabaseServer) -> None:
-    """It finds the defaults under the names that it asked for, whatever is there, and whatever it wrote itself."""
+    """An older isolate finds the defaults in new columns, whatever is stored there and whatever it wrote."""
     ask(server, "INSERT INTO tasks (id, label, weight) VALUES ('a', 'there', 2)", share=0.0)
     ask(server, "INSERT INTO labels (id) VALUES ('l')", share=0.0)
     assert ask(server, "UPDATE tasks SET label = 'mine' RETURNING id, name") == [{"id": "a", "name": None}]
@@ -88,7 +88,10 @@ def test_an_older_isolate_reads_nothing_of_it(server: DatabaseServer) -> None:
 
 
 def test_a_column_of_another_table_is_left_alone(server: DatabaseServer) -> None:
-    """The same name means another column there; what stands in quotes is none. A statement with both is refused."""
+    """A new column's name may also be a column of another table, or text in quotes.
+
+    A statement with both tables is refused.
+    """
     ask(server, "INSERT INTO keys (id, label) VALUES ('k', 'label')")
     assert ask(server, "SELECT label, 'tasks' AS name FROM keys WHERE label = 'label'") == [
         {"label": "label", "name": "tasks"}
@@ -153,7 +156,7 @@ def test_a_column_that_older_code_must_not_ignore_is_noticed(monkeypatch: pytest
 
 
 def test_the_campaign_knows_the_newest_migration() -> None:
-    """What it adds has a shadow in the campaign's databases."""
+    """Each column that the newest migration adds to `tasks` has a shadow in the campaign's databases."""
     with_shadows = RELEASES.template.acquire()
     names = {name for (name,) in with_shadows.execute("SELECT name FROM pragma_table_xinfo('tasks')")}
     assert {f"{one.name}__unknown" for one in RELEASES.newest.columns if one.table == "tasks"} <= names

@@ -198,7 +198,10 @@ async def two_timers(env: Any, loop: asyncio.AbstractEventLoop) -> str:
 
 
 def test_microtasks_come_before_the_next_event():
-    """What follows from a timer is done before that isolate's next timer. With the world's clock the two mix."""
+    """All steps that follow from a timer are done before that isolate's next timer.
+
+    With the world's clock the steps mix.
+    """
     assert {ask(two_timers, STANDING, seed=seed) for seed in range(20)} <= {"aaabbb", "bbbaaa"}
     assert len({ask(two_timers, {}, seed=seed) for seed in range(20)}) > 2
 

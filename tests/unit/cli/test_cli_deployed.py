@@ -32,7 +32,7 @@ def test_only_what_a_deployment_can_break_is_a_fault_of_it(name: str, run: Runs)
 
 
 def test_the_list_is_the_one_that_is_meant() -> None:
-    """The list is a promise to workflows. Both kinds are among the broken deployments."""
+    """Workflows rely on this list of checks. Some broken deployments fail checks of the list, and some fail others."""
     assert set(OF_THE_DEPLOYMENT) == ITS_OWN
     ids = {BROKEN_DEPLOYMENTS[name][1] for name in FAULTS}
     assert ids & ITS_OWN

@@ -29,7 +29,7 @@ def kinds_of(base: type[errors.ModelError]) -> set[type[errors.ModelError]]:
 
 
 def code_of(kind: type[errors.ModelError]) -> str:
-    """Its code."""
+    """Return the code of an error's class."""
     return kind.code
 
 

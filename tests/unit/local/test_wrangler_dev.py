@@ -55,7 +55,7 @@ class StandIn:
         return [json.loads(line) for line in (self.folder / "calls").read_text().splitlines()]
 
     def alive(self) -> list[int]:
-        """Which of its processes exist. A zombie does not count."""
+        """Return the processes of wrangler's stand-in that still exist. A zombie does not count."""
         return [pid for call in self._read() for pid in call["pids"] if _state(pid) not in {"", "Z"}]
 
 

@@ -36,7 +36,7 @@ def own(function: ast.AST) -> Iterator[ast.AST]:
 
 
 def walked(function: ast.AST, variable: str) -> set[str]:
-    """What loops with that variable iterate: for `made`, `out` of `for made in out`."""
+    """Return what loops with this variable iterate: for `made`, `out` of `for made in out`."""
     loops = [node for node in own(function) if isinstance(node, ast.For | ast.comprehension)]
     return {ast.unparse(loop.iter) for loop in loops if ast.unparse(loop.target) == variable}
 

@@ -250,7 +250,10 @@ def test_dispatches_back_off(table: Table, dispatches: int, delay_ms: int) -> No
 def test_the_look_at_a_task_is_put_off_until_it_is_free(
     table: Table, lease_off: int, rest_off: int, wakes: int | None
 ) -> None:
-    """That is when both the lease and the rest are over. A task that is already free stays unchanged."""
+    """The sweep checks a task again when both its lease and its rest are over.
+
+    A task that is already free stays unchanged.
+    """
     table.held(lease_until=NOW + lease_off, rest_until=NOW + rest_off, wake_at=NOW - 3)
     table.ask(sweep.POSTPONE, task_keys=as_json([TASK]))
     assert table.row(TASK)["wake_at"] == NOW + (-3 if wakes is None else wakes)
@@ -580,7 +583,10 @@ def test_how_many_are_before_a_task(table: Table, most_ahead: int) -> None:
 
 @pytest.mark.parametrize("most_chars", [19, 20, 21])
 def test_outputs_are_read_at_once_up_to_a_size(table: Table, most_chars: int) -> None:
-    """It is that of the task's own outputs, all of them together: with a character more nothing is read."""
+    """The size is that of all outputs of the task together.
+
+    If it exceeds the limit by one character, no output is read.
+    """
     for name, tag in ((TASK, "12345678"), ("local:other", "1")):
         table.insert(name)
         assert table.step(table.claim(name), Finish(RETENTION_MS), outputs=outputs(0, 1, tag=tag), completed=2)

@@ -169,7 +169,7 @@ def test_a_retry_of_tasks_that_others_changed_meanwhile_is_not_refused(
 
 
 def test_a_retry_takes_the_last_room() -> None:
-    """Of two failed tasks one is put back if the tenant's limit allows one more."""
+    """If the tenant's limit allows one more task, one of two failed tasks is put back."""
     bench = StoreBench()
     keys(Status.FAILED, bench, 2)
     bench.insert("t:9")

@@ -49,7 +49,7 @@ def give(bench: StoreBench, **columns: Any) -> None:
     ],
 )
 def test_a_task_may_be_so(bench: StoreBench, columns: dict[str, Any]) -> None:
-    """What sections 11 to 14 of the contract need of a row of `tasks`."""
+    """A row of `tasks` may have the values that sections 11 to 14 of the contract need."""
     give(bench, **columns)
     assert columns.items() <= bench.row(TASK).items()
 
@@ -68,7 +68,7 @@ def test_a_task_may_be_so(bench: StoreBench, columns: dict[str, Any]) -> None:
     ],
 )
 def test_a_task_may_not_be_so(bench: StoreBench, columns: dict[str, Any]) -> None:
-    """The same CHECKs still guard what no task may be."""
+    """The CHECKs refuse a row that no task may have."""
     with pytest.raises(sqlite3.IntegrityError):
         give(bench, **columns)
 

@@ -140,7 +140,7 @@ def nudge(bench: StoreBench) -> bool:
 
 
 def test_a_pending_task_is_late_a_minute_after_it_was_due(bench: StoreBench):
-    """It is not late before, and then once a minute.
+    """A pending task is not late before that, and becomes late again once a minute.
 
     The sweep checks it again after a lease's time, and sendings in vain do not put it off any more.
     """

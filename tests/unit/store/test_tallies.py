@@ -97,7 +97,7 @@ def test_what_is_added_of_a_task(bench: StoreBench) -> None:
 
 
 def test_a_fold_that_is_sent_again_or_lands_late_adds_nothing(bench: StoreBench) -> None:
-    """Two folds found the same, and one lands after a third one's: each end is in the sums once."""
+    """Two folds find the same end, and one of them lands again after a third fold. Each end is in the sums once."""
     complete(bench, "a")
     found = bench.run(sums(bench).foldable(KINDS, 100))
     for _ in range(2):

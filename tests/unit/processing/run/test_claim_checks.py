@@ -93,14 +93,17 @@ def test_looks_start_late_and_double_and_never_come_too_late():
 
 
 def test_a_write_begins_them_anew():
-    """It has told as much as a look."""
+    """After a write the schedule of checks begins anew, because a write says as much as a check."""
     schedule = CheckSchedule(100)
     assert times(schedule, 2) == [5.0, 15.0]
     assert schedule.next_at(17.0, 0.0) == 22.0
 
 
 def test_a_database_that_does_not_answer_is_asked_less_and_less():
-    """What is not answered doubles the space without end; an answer brings it back."""
+    """Each check without an answer doubles the time to the next one, without limit.
+
+    An answer restores the usual time.
+    """
     schedule = CheckSchedule(100)
     assert times(schedule, 5, answered=False) == [5.0, 15.0, 35.0, 75.0, 155.0]
     schedule.checked(200.0, answered=True)

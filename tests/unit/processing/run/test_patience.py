@@ -304,7 +304,10 @@ def test_a_run_says_that_it_waits_for_a_model_that_others_have_found_away():
 
 @pytest.mark.parametrize(("seconds", "outcome"), [(1.5, Ended(Status.COMPLETED)), (3.0, Released(3.0))])
 def test_a_run_of_the_queue_holds_no_consumer_while_the_model_is_away(seconds: float, outcome: RunOutcome):
-    """It sits out two seconds at most. Its task says for what it waits, and the next run asks."""
+    """A run on the queue sits out two seconds at most.
+
+    The task says what it waits for, and the next run calls the model.
+    """
     bench, news = WorkerBench(), ModelNews()
     bench.insert(2)
     news.of(TENANT, bench.model.default_model).failed(CHUNK, 0, 0, seconds, 0.0)

@@ -142,7 +142,7 @@ def test_a_delayed_task_is_not_dispatched_before_its_time(bench: StoreBench):
 
 
 def test_two_sweeps_at_once_dispatch_once(bench: StoreBench):
-    """Of two sweeps that saw the same tasks, one takes them on."""
+    """If two sweeps saw the same tasks, only one of them dispatches the tasks."""
     bench.insert()
     bench.pass_ms(LEASE_MS)
     due = bench.run(bench.store.due(10))
