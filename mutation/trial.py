@@ -43,7 +43,10 @@ class Verdict:
 
 
 def run_groups(path: Path, checks: Iterable[tuple[Check, float]], *, quick: bool) -> Verdict:
-    """Run checks, in their order, up to the first failure. Each has its seconds without a mutant."""
+    """Run checks, in their order, up to the first failure.
+
+    Each check comes with the seconds that it takes without a mutant.
+    """
     seconds = 0.0
     for group in grouped(checks):
         names = [check for check, _ in group]

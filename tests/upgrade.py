@@ -65,7 +65,7 @@ def has_schema(commit: str, root: Path = ROOT) -> bool:
 def lay_out(folder: Path, commit: str) -> tuple[Path, Path]:
     """Return two folders to serve from: the older code, and this tree's.
 
-    Both have this tree's configuration, since it decides where the local database lies.
+    Both folders have this tree's configuration, since it decides where the local database lies.
     """
     old, new = folder / "old", folder / "new"
     packed = subprocess.run(["git", "archive", commit, *PARTS], cwd=ROOT, capture_output=True, check=True).stdout

@@ -348,7 +348,7 @@ def test_a_response_from_its_submission_to_its_end(bench: ApiBench):
     ],
 )
 def test_a_response_that_failed(bench: ApiBench, code: str, shown: str):
-    """The SDK knows the error's code. Our own error is beside it."""
+    """The SDK knows the error's code. The service's own error stands beside it."""
     response = made(bench)
     failure = Failure(TaskCode(code), "said the model", True)
     bench.work(bench.claim(task_id(response)), {}, Fail(bench.settings.retention_ms, failure), failed=failure)

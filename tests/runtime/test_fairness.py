@@ -78,7 +78,8 @@ def test_ten_thousand_waiting_tasks_hold_up_nobody(route: str, tmp_path: Path) -
     with DevServer(tmp_path, *flags, "--cron-every", "1") as server, Client(server.url) as client:
         client.http.headers["Authorization"] = f"Bearer {secrets['one']}"
         fresh = client.submit(TEXT)
-        # A request for a late task would move it. So the test sends none before the sweep has sent it off.
+        # A request about a late task would send the task off. So the test makes no such request before the sweep has
+        # done so.
         server.wait_for_line(f'"dispatched".*"{lost}"', 60)
         for id_ in (lost, fresh["id"]):
             assert client.finished(id_)["status"] == "completed"

@@ -28,7 +28,10 @@ LOOK_SECONDS = CRON_SECONDS - 1  # checks in step with cron might meet its run e
 
 
 class Scenario:
-    """One run of a workload, and its checks. `crashes` are planned ones, which the plan does not count."""
+    """One run of a workload, and its checks.
+
+    `crashes`: isolates also die at planned points, which the fault plan does not count.
+    """
 
     def __init__(self, world: World, workload: Workload, rng: Random, *, crashes: bool = False) -> None:
         self.world = world

@@ -81,7 +81,10 @@ STARTS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("env", ENVIRONMENTS)
 @pytest.mark.parametrize("start", STARTS)
 def test_every_start_ends_in_the_right_state(start: str, env: str, tmp_path: Path) -> None:
-    """From every start one run is enough. A second one changes only the version, and others' things stay."""
+    """One run of the deployment is enough from every start. A second run changes only the version.
+
+    Resources of others stay.
+    """
     account = CloudAccount(tmp_path / "account.json")
     account.state.update(json.loads(json.dumps(STARTS[start])))
     before = json.loads(json.dumps(account.state))

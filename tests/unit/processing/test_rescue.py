@@ -268,7 +268,10 @@ def test_an_error_of_the_run_is_not_the_polls(made: Polls):
 
 
 def test_only_what_was_cut_by_the_poll_counts_as_cut():
-    """A call that used up AI_TIMEOUT_SECONDS has timed out, as elsewhere. One that comes too late is not made."""
+    """A call that used up AI_TIMEOUT_SECONDS has timed out, as elsewhere.
+
+    A call that would start too late is not made.
+    """
     bench = WorkerBench()
     bench.model.seconds = lambda number: 50.0
     call = ModelCall("do", "x", "model")
