@@ -13,10 +13,10 @@ OUTPUT_TOKENS_MOST = 1_000_000
 TEMPERATURE_MOST = 2.0
 MODEL_CHARS_MOST = 200
 CHUNK_CHARS_MOST = 1_000_000
-SENT_CHARS_MOST = 25_000_000  # by a task's chunks, overlaps and instructions included: this bounds the cost too
+SENT_CHARS_MOST = 25_000_000  # characters of all calls for chunks, overlaps and instructions included: it bounds the cost
 CHUNKS_MOST = 5_000  # one row each; such a task takes about 15 minutes with six calls at a time
-SMALL_BODY_BYTES_MOST = 10_000  # of a request without a text
-BODY_OVERHEAD_BYTES = 300_000  # for instructions, metadata and JSON around `input`
+SMALL_BODY_BYTES_MOST = 10_000  # the largest body of a request without a text
+BODY_OVERHEAD_BYTES = 300_000  # what instructions, metadata and JSON add to `input`
 BODY_ESCAPE_FACTOR = 6  # "\u0001" is six bytes of JSON for one byte of text
 WAIT_SECONDS_MOST = 25
 WAIT_POLL_SECONDS = 0.5  # `?wait=` reads D1 at most twice a second
@@ -32,7 +32,7 @@ AUDIENCE_MOST = 32  # waiting calls at an object; platform: 32,000 requests wait
 RESPONSE_METADATA_PAIRS_MOST = 16  # in `metadata` on /v1, as at OpenAI
 RESPONSE_METADATA_KEY_CHARS_MOST = 64
 RESPONSE_METADATA_VALUE_CHARS_MOST = 512
-JOINING_TIMEOUT_SECONDS = 600.0  # of an SDK that names none: OpenAI's default
+JOINING_TIMEOUT_SECONDS = 600.0  # the timeout of an SDK that names none: OpenAI's default
 JOINING_PAUSE_SECONDS = 130.0  # from an SDK's timeout to its next send: Retry-After up to 120 s, and the transfer
 JOINING_SECONDS_MOST = 1_200  # after this time a repeated request on /v1 joins nothing
 RESPONSE_UNSTORED_SECONDS = 3_600  # how long a response with `store: false` is kept after its end
@@ -40,7 +40,7 @@ LIST_LIMIT_DEFAULT = 20
 LIST_LIMIT_MOST = 100
 WAIT_READS_FREE = 5  # reads of D1 by one `?wait=` on PLAN=free
 CANCEL_ANSWER_SECONDS = 25.0  # a cancellation or deletion is answered within this, even if D1 is slow
-BULK_TASKS_MOST = 100  # that one request retries or cancels
+BULK_TASKS_MOST = 100  # tasks that one request retries or cancels
 BULK_COUNT_MOST = 10_000  # tasks that a dry run of such a request counts: it reads two rows for each
 BULK_SEND_SECONDS = 10.0  # how long a bulk retry dispatches tasks; the sweep takes the others
 # A stream of events reads its task at most once a second, and less often while nothing changes. A change reaches the
@@ -53,7 +53,7 @@ EVENT_SECONDS = 600.0
 EVENT_CHUNKS_AT_ONCE = 16  # chunks that one read returns; an output has up to OUTPUT_CHARS_MOST
 EVENT_COMMENT_SECONDS = 5.0  # between comments, whatever the database does
 EVENT_KEY_SECONDS = 45.0  # how long a stream trusts its key: after a revocation it ends within 60 s, including one read
-EVENT_RETRY_MS = 500  # when the client of a stream that ended early comes back
+EVENT_RETRY_MS = 500  # the pause before a client reopens a stream that ended early
 EVENT_HELP_SECONDS = 60.0  # how often a stream helps a task that no host works on
 REQUEST_PERIOD_SECONDS = 60  # wrangler.toml: the period of RATE_LIMITER; platform: 10 or 60
 RATE_LIMITER_SECONDS = 1.0  # a slower limiter lets the request through
@@ -77,17 +77,17 @@ DATABASE_CHECK_SECONDS = 1.0  # the same for the database, for `GET /api/async-s
 # --- What a model may answer ------------------------------------------------------------------------
 OUTPUT_CHARS_MOST = 200_000
 REPLY_BYTES_MOST = 1_048_576
-FINISH_REASON_CHARS_MOST = 40  # of the provider's reason for the end of an output; the rest is cut off
+FINISH_REASON_CHARS_MOST = 40  # the provider's reason for an output's end; longer ones are cut off
 
 # --- What a tenant may have ---------------------------------------------------------------------------
 IDEMPOTENCY_SECONDS = 86_400
 IDEMPOTENCY_KEY_CHARS_MOST = 255
 DEADLINE_SECONDS_MOST = 2_592_000  # 30 days
 MODEL_CALLS_MOST = 1_000_000
-TASKS_IN_FLIGHT_MOST = 10_000  # of MAX_TASKS_IN_FLIGHT: a submission reads one or two rows for each
+TASKS_IN_FLIGHT_MOST = 10_000  # the highest MAX_TASKS_IN_FLIGHT: a submission reads one or two rows for each
 CHARACTERS_A_DAY_MOST = 1_000_000_000_000
 IN_FLIGHT_RETRY_SECONDS = 10
-OBJECTS_AT_WORK_MOST = 10_000  # of MAX_OBJECTS_AT_WORK: a dispatch reads one or two rows for each
+OBJECTS_AT_WORK_MOST = 10_000  # the highest MAX_OBJECTS_AT_WORK: a dispatch reads one or two rows for each
 
 # --- Merging ----------------------------------------------------------------------------------------
 MERGE_CHARS_LEAST = 2_000  # a merge call never takes less than this, even with small chunks
@@ -102,7 +102,7 @@ WINDOW_CHARS_MOST = (
 WINDOW_CHUNKS_LEAST = 40  # chunks that a claim reads at least, if the text fits: a run on the free plan may do these
 MERGE_CALLS_READ = 32  # merge calls whose outputs a run reads at once
 OUTPUTS_KEPT_CHARS = 4_000_000  # merge outputs that a run keeps in memory; it reads the others again
-ANSWER_CHARS_AT_ONCE = 2_000_000  # of outputs that an answer reads at once: a longer one is sent in parts
+ANSWER_CHARS_AT_ONCE = 2_000_000  # characters of output that an answer reads at once; it sends more in parts
 STORE_SENDS = 3  # a write is sent at most so many times; every write is safe to send again
 STORE_RESEND_SECONDS = 0.1
 STORE_SECONDS = 30.0  # an unanswered call is given up after this; its write may still land, even later
@@ -114,7 +114,7 @@ OVERLOAD_FORGET_SECONDS = 60.0  # a call is given up after STORE_SECONDS: an old
 # Platform: a database holds 500 MB on the free plan and 10 GB on the paid one, in millions of bytes. STORAGE_MB_MOST
 # leaves at least a twentieth of it for what running tasks still have to store.
 STORAGE_MB_MOST = {"free": 450, "paid": 9_500}
-CLEAR_FRACTION = 0.9  # of STORAGE_MB_MOST: above this, ended tasks are erased before their retention is over
+CLEAR_FRACTION = 0.9  # above this part of STORAGE_MB_MOST ended tasks are erased early
 CLEAR_TASKS_MOST = 40  # in one transaction
 CLEAR_PAGES_MOST = {"free": 1, "paid": 10}  # in one sweep
 CLEAR_WALK_MOST = 1_000  # tasks that such a page reads, including those that may not be erased yet
@@ -124,7 +124,7 @@ STORAGE_TENANTS_MOST = 50  # the tenants that are counted: those that store most
 STORAGE_MEASURE_SECONDS = 10.0  # an isolate that refuses new tasks checks the size again after this
 STORAGE_REST_SECONDS = 600.0  # how long a task rests after there was no space for the output of a call
 ROOM_BYTES_A_CALL = 65_536  # the free space that a call needs in a tight database; most outputs take 4 KB
-ROOM_BYTES_MOST = 1_500_000  # for all calls of a run together; D1: a row of 2,000,000
+ROOM_BYTES_MOST = 1_500_000  # the free space that all calls of a run need together; D1: a row of 2,000,000
 AHEAD_COUNTED_SECONDS = 5.0  # a poll counts the tasks ahead once a task has waited this long
 AHEAD_COUNTED_MOST = 100  # unfinished tasks of a tenant: more are not counted
 LIST_WALK_MOST = 500  # tasks that a page of one status skips at most
@@ -156,14 +156,14 @@ START_PAUSE_SECONDS_MOST = 30.0
 FRUITLESS_MOST = 3  # after so many such announcements in a row, and with no call out, the run releases its task
 IDLE_SECONDS_FIRST = 5.0  # how long that task is left alone; doubles with each run that started no call
 IDLE_SECONDS_MOST = 600.0
-WRITES_A_CALL = 2  # of a worker, for each ended call: its record, and the announcement of the next call
-WRITES_A_MINUTE = 2  # of a worker in addition, even if everything fails
-WRITES_AT_FIRST = 5  # that a run may make at once: a claim, three fruitless announcements, and the release
+WRITES_A_CALL = 2  # a worker's writes for each ended call: the record, and the next call's announcement
+WRITES_A_MINUTE = 2  # a worker's further writes, even if everything fails
+WRITES_AT_FIRST = 5  # writes that a run may make at once: a claim, three fruitless announcements, the release
 WRITES_AT_FIRST_IDLE = 2  # the same after a run that started no call: a claim, and one announcement
 # How long a finished call waits so that several are recorded together: each write costs two rows and a D1 call. No new
 # call starts in its place while it waits, so a task with uneven calls takes some 8 to 11 % longer. While no call of a
 # run has taken QUICK_CALL_SECONDS, its outputs reach a stream within two seconds.
-LINGER_FRACTION = 0.2  # of the call's own duration; the whole of it where no other call could start
+LINGER_FRACTION = 0.2  # the part of its own duration that an ended call waits; all of it where no call could start
 LINGER_SECONDS_QUICK = 0.7  # at most, while calls are quick: then a stream reads within 1.25 s
 LINGER_SECONDS_MOST = 2.0
 QUICK_CALL_SECONDS = 5.0
@@ -221,9 +221,9 @@ RATE_LIMIT_WAITS_MOST = 100  # in a row, without a finished call in between: the
 # --- A day on the free plan -----------------------------------------------------------------------------
 # Platform: per account, from midnight UTC to midnight UTC. The names are those of `usage` in /api/async-status.
 FREE_PLAN_DAY = {
-    "requests": 100_000,  # of the Worker: HTTP, cron runs and queue batches
+    "requests": 100_000,  # requests to the Worker: HTTP, cron runs and queue batches
     "rowsRead": 5_000_000,  # of D1
-    "rowsWritten": 100_000,  # of D1, including index entries
+    "rowsWritten": 100_000,  # rows written in D1, including index entries
     "queueOperations": 10_000,  # a message that is delivered once counts three
     "objectRequests": 100_000,  # calls and alarms
     "objectRowsWritten": 100_000,  # in the objects' own storage, including alarms
@@ -245,7 +245,7 @@ ERASE_OUTPUTS_MOST = 5_000  # chunks of the tasks that one transaction of the sw
 ERASE_TASKS_MOST = {"free": 40, "paid": 200}  # tasks that one transaction erases
 ERASE_PAGES_MOST = {"free": 1, "paid": 5}  # such transactions in a run: 1,440,000 tasks a day on the paid plan
 OBJECT_FAILURES_MOST = 6
-OBJECT_START_SECONDS = 5.0  # for this long a started object counts as about to work
+OBJECT_START_SECONDS = 5.0  # how long a started object counts as about to work
 OBJECT_RETURN_SECONDS = 10.0  # from the start of a slice that dies; platform: no alarm fires while one is running
 
 # --- Lanes of a long task, where objects are bound ------------------------------------------------------
@@ -253,7 +253,7 @@ LANE_CALLS = 6  # platform: connections of one invocation that may wait for thei
 LANE_CHUNKS = 24  # one lane for this many chunks
 LANES_FROM_CHUNKS = 2 * LANE_CHUNKS  # a task with fewer chunks would have one lane, and works without
 LANES_MOST = 5  # the task's host waits for one RPC per lane, and has six connections itself
-LANE_SLACK_SECONDS = 5.0  # for the transfer to a lane and back
+LANE_SLACK_SECONDS = 5.0  # the time for the way to a lane and back
 COORDINATOR_IDLE_SECONDS = 3_600.0
 SWEEP_BACKOFF_DOUBLINGS_MOST = 6
 SEEN_SECONDS = 150.0  # a trigger writes its last time again when this is older: one row in this time for each trigger
@@ -264,7 +264,7 @@ EARLY_SECONDS_ALLOWED = 1.0  # a continuation that arrives this early counts as 
 HISTORY_SECONDS = 172_800.0  # how long the sums of five minutes are kept
 HISTORY_BUCKET_SECONDS = 300.0
 HISTORY_HOURS_DEFAULT = 24
-FOLD_TASKS_MOST = {"free": 500, "paid": 5_000}  # that one transaction adds up: it reads three rows for each
+FOLD_TASKS_MOST = {"free": 500, "paid": 5_000}  # tasks that one transaction adds up: it reads three rows for each
 FOLD_PAGES_MOST = {"free": 1, "paid": 5}  # such transactions in a sweep
 SAMPLE_TASKS_MOST = {"free": 1_000, "paid": 10_000}  # unfinished tasks that are counted: it reads two rows for each
 METRICS_TENANTS_MOST = 20  # the tenants whose use of their limits is shown: those with the highest use
@@ -284,12 +284,12 @@ WEBHOOK_ENDPOINTS_MOST = 10  # of a tenant
 WEBHOOK_NAME_CHARS_MOST = 100
 WEBHOOK_URL_CHARS_MOST = 2_000
 OLD_SECRET_SECONDS = 86_400  # how long the previous secret may also sign
-DELIVERY_SECONDS = 15.0  # of one attempt
+DELIVERY_SECONDS = 15.0  # the longest time of one attempt
 DELIVERY_HELD_SECONDS = 60.0  # how long a delivery belongs to the sender that took it: one attempt, and its record
 DELIVERIES_AT_ONCE = 5  # platform: six connections of one invocation may wait for their headers
 DELIVERY_START_SECONDS = 10.0  # a sender starts attempts for this long; platform: waitUntil has 30 s
 DELIVERIES_A_SWEEP = {"free": 5, "paid": 100}
-DELIVERIES_OF_ENDPOINT = 20  # that one sweep takes, if the endpoint's last attempt failed
+DELIVERIES_OF_ENDPOINT = 20  # deliveries that a sweep takes if the endpoint's last attempt failed
 DELIVERIES_WALK_MOST = 500  # deliveries of a tenant or endpoint that one sweep reads, and that one statement ends
 # After each failure in a row; the last value repeats. Together they take most of a day.
 DELIVERY_WAITS_SECONDS = (5.0, 60.0, 300.0, 900.0, 3_600.0, 7_200.0, 14_400.0)

@@ -133,7 +133,7 @@ class Mark(NamedTuple):
     step: int
 
 
-UNTOUCHED = Mark(0, 0)  # of a task that no worker has had
+UNTOUCHED = Mark(0, 0)  # the mark of a task that no worker has had
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +176,7 @@ class Task:
     calls_out: tuple[tuple[int, int], ...] = ()  # announced, and perhaps under way
     # they lost their worker at the latest takeover, or their lease is over
     calls_in_doubt: tuple[tuple[int, int], ...] = ()
-    mark: Mark = UNTOUCHED  # of the last write
+    mark: Mark = UNTOUCHED  # the mark of the task's last write
 
     @property
     def id(self) -> str:

@@ -28,7 +28,7 @@ class BulkResult(NamedTuple):
 
     tasks: int  # to so many
     more: bool  # there are others
-    starting_ms: int = 0  # for so long calls of cancelled tasks may still start
+    starting_ms: int = 0  # how long calls of cancelled tasks may still start
     objects: Mapping[TaskKey, int] = _NONE  # see `store.bulk.Cancelled`
 
 

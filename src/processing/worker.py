@@ -40,7 +40,7 @@ class Host(NamedTuple):
     """Where a worker runs, and for how long it may."""
 
     route: Route
-    seconds: float  # for how long it starts calls
+    seconds: float  # how long the invocation starts calls
     name: str = ""  # set for a host that replaces itself: its own next claim takes its last one over
     # Gives the caller that makes a task's calls; where it gives None, the worker makes them itself.
     caller_for: Callable[[Claim], ModelCaller | None] = lambda claim: None
@@ -62,10 +62,10 @@ class Worker:
     chance: Callable[[], float]  # numbers from 0 to 1
     nonce: Callable[[], str]  # fresh names, one a claim
     log: Log
-    latency: Latency = field(default_factory=Latency)  # of the database, as the isolate knows it
+    latency: Latency = field(default_factory=Latency)  # the database's latency, as the isolate knows it
     storage: StorageUse = field(default_factory=StorageUse)  # how large the database is, as the isolate knows it
-    heartbeats: TriggerHeartbeats = field(default_factory=TriggerHeartbeats)  # that the isolate has written lately
-    news: ModelNews = field(default_factory=ModelNews)  # of its models, as the isolate knows them
+    heartbeats: TriggerHeartbeats = field(default_factory=TriggerHeartbeats)  # triggers that the isolate has recorded
+    news: ModelNews = field(default_factory=ModelNews)  # the state of models, as the isolate knows it
     marks: Marks = field(default_factory=Marks)  # up to which write each of the isolate's workers is
     deliverer: Deliverer | None = None  # sends webhooks; None: this deployment sends none
 

@@ -11,7 +11,7 @@ from .sql import early_erasure as sql
 
 _KEPT_MS = round(limits.KEPT_SECONDS_LEAST * 1000)
 _COUNT_MS = round(limits.STORAGE_COUNT_SECONDS * 1000)
-_MOMENT_CHARS = 13  # of a task id: the 48 bits of its time
+_MOMENT_CHARS = 13  # the first characters of a task id: the 48 bits of its time
 
 
 @dataclass(frozen=True, slots=True)

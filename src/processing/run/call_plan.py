@@ -18,7 +18,7 @@ class CallPlan:
     def __init__(self, claim: Claim) -> None:
         self.total = claim.total
         self._most_chars = claim.merge_chars
-        self._calls = list(claim.merges)  # of each level above the chunks
+        self._calls = list(claim.merges)  # the number of calls of each level above the chunks
         self._top = claim.merge_ends
         self._unsaved: list[MergeLevel] = []
         self._merging = claim.options.reduce is Reduce.MERGE and claim.total > 1

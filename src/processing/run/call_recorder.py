@@ -20,7 +20,7 @@ class CallOutput(NamedTuple):
 
     key: CallKey
     reply: ModelReply
-    seconds: float  # that the call took
+    seconds: float  # how long the call took
 
 
 class CallRecorder:

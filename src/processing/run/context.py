@@ -28,17 +28,17 @@ class RunContext:
     store: TaskStore
     settings: Settings
     log: Log  # has the task, the route and the claim's fence in each line
-    route: Route  # by which the task came to this host
+    route: Route  # the route by which the task came to this host
     caller: ModelCaller  # makes the run's calls
     slack_seconds: float  # what the way to the caller may take, there and back, at most
-    model: str  # that the calls go to
+    model: str  # the model that the calls go to
     terms: Terms  # the task's deadline and budget
     allowance: Allowance  # what the invocation may still spend
-    latency: Latency  # of the database, as the isolate knows it
+    latency: Latency  # the database's latency, as the isolate knows it
     storage: StorageUse  # how large the database is, as the isolate knows it
-    news: News  # of the model, as the isolate knows it
+    news: News  # the model's state, as the isolate knows it
     asked_at: float  # when the claim was sent to the database
-    granted_at: float  # when its answer was there
+    granted_at: float  # when the claim's answer came
     start_seconds: float  # how long the calls that the claim announced may take to start
     hint: Hint | None  # given when the task may have ended; None: this host hears of nothing
     chance: Callable[[], float]  # numbers from 0 to 1

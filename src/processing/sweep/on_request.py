@@ -18,7 +18,7 @@ from .sweep import Sweep, SweepCounts
 class TooSoon(NamedTuple):
     """Another sweep was asked for a moment ago."""
 
-    left_ms: int  # until the next one may be
+    left_ms: int  # how long until the next sweep is allowed
 
 
 @dataclass(frozen=True, slots=True)

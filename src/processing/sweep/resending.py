@@ -30,7 +30,7 @@ _PLACE_STATEMENTS = 5
 class Resent(NamedTuple):
     """The result of sending off a part of a page of tasks."""
 
-    tasks: int  # that were sent off
+    tasks: int  # tasks that were sent off
     refused: bool = False  # the routes took no more: the rest is due again
 
 

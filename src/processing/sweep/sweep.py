@@ -25,7 +25,7 @@ class SweepCounts:
     """The result of a sweep, in numbers of tasks."""
 
     dispatched: int = 0
-    worked: int = 0  # that it worked on in place of a host that does not come
+    worked: int = 0  # tasks that the run worked on itself, because no host had come
     expired: int = 0
     failed: int = 0
     erased: int = 0

@@ -14,7 +14,7 @@ class StepCost(NamedTuple):
     """The most that a step takes of an invocation's allowance."""
 
     subrequests: int = 0
-    statements: int = 0  # of D1, in all of these
+    statements: int = 0  # D1's statements in all these subrequests
 
 
 class SweepAllowance:
