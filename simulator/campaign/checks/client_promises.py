@@ -39,7 +39,7 @@ class ClientPromises:
         self.told: Counter[str] = Counter()  # answers that no row shows
         self._world = world
         self._invariants = invariants
-        self._arrivals: Counter[str] = Counter()  # by tag
+        self._arrivals: Counter[str] = Counter()  # arrivals of requests by tag
         self._sendings: dict[str, tuple[int, float]] = {}  # by tag: the highest count, the last arrival
         self.overtaken: set[str] = set()  # tags with a sending that arrived together with a later one, or after it
         self._request_limit = RequestLimit(world, self._broken)

@@ -57,7 +57,7 @@ class Invariants:
         self.retries: Counter[TaskKey] = Counter()
         self.outputs: dict[OutputKey, str] = {}
         self._offset_ms_most = 0.0  # the most by which the database's clock was ahead of true time
-        self._refused: set[TaskKey] = set()  # with a recorded call that failed for good
+        self._refused: set[TaskKey] = set()  # tasks with a recorded call that failed for good
         self.writes = 0
         self._recorded = Recorded(world.database.connection)
         self._max_attempts = max_attempts
@@ -70,7 +70,7 @@ class Invariants:
             list
         )  # when polls renewed a sending, by the database's clock
         self._erases = {ending.ERASE[-1].sql, self._withdraws}
-        self.judged: Counter[str] = Counter()  # by checks that excuse many runs
+        self.judged: Counter[str] = Counter()  # how often each check with exceptions has judged
         self.own_failures: Counter[tuple[str, str]] = Counter()  # by tag and text, while the model was there
         self.promises = ClientPromises(world, self)
         self.custody = Custody(world, self)

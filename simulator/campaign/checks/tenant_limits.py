@@ -15,7 +15,7 @@ class TenantLimits:
     def __init__(self, variables: Mapping[str, str]) -> None:
         self._tasks_most = int(variables.get(TASKS, "0"))
         self._characters_most = int(variables.get(CHARACTERS, "0"))
-        self._characters: dict[TaskKey, int] = {}  # of tasks that were accepted and not taken back
+        self._characters: dict[TaskKey, int] = {}  # characters of tasks that were accepted and not withdrawn
         self.limited = bool(self._tasks_most or self._characters_most)
 
     def accepted(self, task_key: TaskKey, characters: int) -> None:

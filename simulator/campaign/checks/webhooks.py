@@ -73,7 +73,7 @@ class Webhooks:
         self._connection = world.database.connection
         self._ends: dict[tuple[TaskKey, int], _End] = {}
         self._there_until: dict[str, float] = {}  # endpoints by URL, and when they were last seen
-        self._last: dict[str, ReceivedMessage] = {}  # of each delivery, by id
+        self._last: dict[str, ReceivedMessage] = {}  # the last message of each delivery, by id
         self._held: dict[tuple[str, int, str], tuple[int, int]] = {}  # fence and time of each delivery
         self._owed: set[tuple[str, int, str]] = set()  # deliveries that must be on record as long as their task is
         self._keys = [key for tenant in (LOCAL, *tenants.TENANTS) for key in self._install(tenant)]

@@ -17,12 +17,12 @@ from simulator.platform.world import ClientError, World
 from src.core.ids import TaskKey, split_task_key
 from src.http.base.messages import Reply
 
-PATIENCE_SECONDS = 60  # of a client with one request
+PATIENCE_SECONDS = 60  # how long a client waits for one request
 SUBMITS_MOST = 3
 LONG_POLL_SECONDS = 25.0
-POLLED_SECONDS_MOST = 7_200  # until a task has ended that is polled all the time
-type Sendings = Callable[[int], ClientRequest]  # by how many sendings came before
-REFUSALS_MOST = 5  # of one request by the limit of requests; then its client gives up
+POLLED_SECONDS_MOST = 7_200  # how long until a task that is polled all the time has ended
+type Sendings = Callable[[int], ClientRequest]  # makes the request, given how often it was sent before
+REFUSALS_MOST = 5  # refusals of one request by the limiter, after which its client gives up
 
 
 class Clients:

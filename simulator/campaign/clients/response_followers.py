@@ -22,7 +22,7 @@ class ResponseFollower(StreamClient):
     """One client of one response. `text` is the text that it received."""
 
     text = ""
-    _number = -1  # of the last event that came
+    _number = -1  # the number of the last event that came
     _end = ""  # the event that reported the end
 
     def _request(self) -> ClientRequest:

@@ -97,7 +97,7 @@ class Workload:
     queue_fate: Literal["", "send_failed", "retries_exhausted"] = ""  # a fault of the queue that never stops
     variables: dict[str, str] = field(default_factory=dict)
     sits_out: bool = False  # faults do not stop while the model is away
-    rate_limit: RateLimit | None = None  # of requests, if the limiter is bound
+    rate_limit: RateLimit | None = None  # the limit of requests, if the limiter is bound
     webhooks: bool = False  # tenants have endpoints
     older_isolates: float = 0.0  # the share of isolates whose code does not know the newest migration
 

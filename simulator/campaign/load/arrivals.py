@@ -22,7 +22,7 @@ from simulator.platform.world import World
 CONSUMERS = 250  # platform: of one queue at most
 MODEL_SECONDS = (0.8, 1.2)
 WARM_UP = 0.25  # the part of the arrivals that is not counted
-TASKS_LEAST = 12  # by which a rate is judged, about
+TASKS_LEAST = 12  # about how many tasks judge a rate
 LATE_SECONDS = 600.0  # how long the last tasks may take
 
 

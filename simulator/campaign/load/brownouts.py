@@ -163,7 +163,7 @@ class BrownOutTrial:
         self._submitted = 0
         self._out: Counter[str] = Counter()  # calls that are out, by task
         self._most_out: Counter[str] = Counter()  # the most calls that were out, since the end of the brown-out
-        self._calls = 0  # of sound chunks
+        self._calls = 0  # calls of sound chunks
         self._outputs = Counter[bool]()  # of sound chunks, by whether they were called for during the brown-out
         self._serve = world.model.serve
         world.model.serve = self._served  # type: ignore[method-assign]

@@ -26,7 +26,7 @@ from src.core.ids import TaskKey
 from src.http.base.messages import Reply
 
 ROUTES = {"queue": Deployment("queue", queue=True, objects=False), "objects": FREE}
-ISOLATES = 8  # of a queue's consumers; each object has its own
+ISOLATES = 8  # isolates of a queue's consumers; each object has its own isolate
 CHUNKS = 8
 CONCURRENCY = 3
 CHUNK_CHARS = 10

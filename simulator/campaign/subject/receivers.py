@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from simulator.platform.world import World
 
 QUICK_SECONDS = (0.02, 2.0)
-PATIENCE_SECONDS = 15.0  # of any sender
+PATIENCE_SECONDS = 15.0  # how long any sender waits
 
 
 @dataclass(slots=True)
