@@ -11,8 +11,8 @@ from simulator.campaign.clients.workload import PATIENCE, TaskSpec, Workload, dr
 
 HOOKED_SHARE = 0.12
 RESPONSES_SHARE = 0.12
-CLOCKS_AGREE_SHARE = 0.75  # the share of the schedules with responses
-BESIDE_SHARE = 0.06  # the share of the schedules that draw their profile
+CLOCKS_AGREE_SHARE = 0.75  # among schedules with responses, the share in which clocks agree
+BESIDE_SHARE = 0.06  # among schedules that draw their profile, the share with a tenant in trouble
 CROWD_TASKS = 200
 CROWD_SECONDS = 60.0  # in which they all come
 # By profile: the share of schedules in which the model is away and nothing else disturbs the workers.
