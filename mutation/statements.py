@@ -49,9 +49,9 @@ class Statements:
     def viable(self, mutant: Mutant) -> Found | None:
         """Return the mutant in the form in which it can be tried. None if nothing could run with it.
 
-        The store insists that all parameters of a statement are set, and no others. So if a mutant loses some, it is
-        written with these parameters, but without effect: only those that are lost, or else all that it replaces. If
-        that is impossible, any use would reveal the mutant.
+        The store insists that all parameters of a statement are set, and no others. So a mutant that drops parameters
+        keeps them in an expression without effect: the dropped parameters alone, or else the whole replaced text. If
+        neither can be written, any use would reveal the mutant.
         """
         text = (self._root / mutant.path).read_text("utf-8")
         found = self._tried(mutant, text)

@@ -2,8 +2,9 @@
 
 The platform calls it "permissive, eventually consistent": counters are cached on the machine that asks, and updated in
 the background within one location. So more requests may pass than the limit says, never fewer. Source:
-developers.cloudflare.com/workers/runtime-apis/bindings/rate-limit ("Locality", "Accuracy"). It does not describe the
-windows. Here they are fixed ones, like the local runtime's, and begin at a different moment in each location.
+developers.cloudflare.com/workers/runtime-apis/bindings/rate-limit ("Locality", "Accuracy"). Cloudflare does not
+describe the windows in which requests are counted. Here they are fixed ones, like the local runtime's, and begin at a
+different moment in each location.
 """
 
 from collections import Counter

@@ -188,8 +188,9 @@ class Submission:
         return outcome
 
     async def _landed(self, new: NewTask, on: Conditions, *, withdrawing: bool) -> bool:
-        """Say whether the task is there. If it is not, or that is not known, it must not land any more.
+        """Say whether the task was stored.
 
+        If it was not, or if that is unknown, withdraw it, so that it cannot land later.
         The client then gets the answer that nothing was accepted. Once a withdrawal is on its way no client may get
         another answer, whatever is there: the withdrawal may land after the answer.
         """

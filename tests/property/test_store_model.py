@@ -335,7 +335,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(worker=workers, early_ms=st.sampled_from([0, 1]), finishing=st.booleans(), fault=faults)
     def in_time(self, worker: Worker, early_ms: int, fault: str | None, *, finishing: bool) -> None:
-        """A worker continues, or has all outputs, at its task's deadline or just before it."""
+        """Try a worker's write at its task's deadline and a millisecond before: it continues or completes the task."""
         task = self.model.tasks.get(worker.claim.task_key)
         if task is None or task.deadline_at is None or task.deadline_at - early_ms < self.now:
             return

@@ -25,7 +25,7 @@ class SweepCounts:
     """The result of a sweep, in numbers of tasks."""
 
     dispatched: int = 0
-    worked: int = 0  # tasks that the run worked on itself, because no host had come
+    worked: int = 0  # tasks that the sweep worked on itself, because no host took them
     expired: int = 0
     failed: int = 0
     erased: int = 0

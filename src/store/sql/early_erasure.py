@@ -40,8 +40,8 @@ SELECT tenant, walked_to, age_ms, (SELECT max(id) FROM walk) AS last, (SELECT co
 FROM largest LEFT JOIN ended ON place <= :most AND (place = 1 OR chunks <= :chunks_most) ORDER BY place
 """)
 
-# Moves the start of the next walk over the tenant's tasks, unless another sweep has done so. The statement follows the
-# erasure of what the walk found, in its transaction.
+# Moves the start of the next walk over the tenant's tasks, unless another sweep has done so. The same transaction
+# first erases the tasks that the walk found.
 WALK_ON = statement("""
 UPDATE tenant_storage SET walked_to = :walked_to WHERE tenant = :tenant AND walked_to = :walked_from
 """)

@@ -1,4 +1,4 @@
-"""A dead worker is told apart from a task that kills its workers. `python -m simulator.innocence` runs more."""
+"""A dead worker is told apart from a task that kills its workers. `python -m simulator.innocence` tries more kills."""
 
 import pytest
 

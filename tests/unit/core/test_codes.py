@@ -1,4 +1,4 @@
-"""The codes on which clients' scripts rely: one complete list of each kind, both documented."""
+"""Clients' scripts rely on codes: the list of task codes and the list of problem codes are complete and documented."""
 
 from pathlib import Path
 from typing import Any

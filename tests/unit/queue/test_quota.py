@@ -130,7 +130,7 @@ class Failing:
     ],
 )
 def test_a_database_in_trouble_is_not_the_tasks_fault(error: StoreError, attempts: int, fate: str):
-    """After an outage the message is delivered again, but never dead-lettered: the sweep takes the task up.
+    """After an outage the message is delivered again. Its last delivery is acknowledged: the sweep resumes the task.
 
     Used-up rows, and a full database, do not even get another delivery.
     """

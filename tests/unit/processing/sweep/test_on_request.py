@@ -176,7 +176,7 @@ def seen(bench: WorkerBench) -> list[str]:
 
 
 def test_a_request_that_has_spent_its_allowance_takes_no_turn(bench: WorkerBench):
-    """Another request with allowance left can use the turn."""
+    """A request without allowance left begins no sweep, so that another request can begin it."""
     worker = bench.worker()
     worker.meter.spend(bench.settings.subrequests - limits.RUN_LEAST + 1)
     Requests(bench, worker).look()
