@@ -74,8 +74,8 @@ class ClientPromises:
         self._offset_ms = offset
 
     def born(self, task_key: TaskKey, tag: str) -> None:
-        """A task was written."""
-        if tag in self._mismatched:
+        """A task was written. A request that is sent again may find the key free: its holder's task was erased."""
+        if tag in self._mismatched and self._arrivals[tag] == 1:
             raise InvariantBroken(f"{task_key}: accepted, and its client was told that the key is another request's")
 
     def may_be_doubled(self, tag: str, submission: str | None) -> bool:
