@@ -1,6 +1,6 @@
 """Refuses a database from before all migrations were squashed into one: no migration updates such a database.
 
-No release had that schema, so nobody but a developer has such a database.
+No release had that schema, so only developers have such databases.
 """
 
 import sqlite3

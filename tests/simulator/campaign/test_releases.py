@@ -37,7 +37,7 @@ class Isolate:
 
 
 class PlainPort(Port):
-    """A port of which nothing but the isolate is asked."""
+    """A port that only names its isolate."""
 
     def __init__(self) -> None:
         self.isolate: Any = Isolate()
