@@ -9,10 +9,12 @@ from collections.abc import Callable
 from functools import partial
 
 from bench.figures import Figure
+from src.core.states import Status
 from src.core.task import TaskOptions
 from src.store import deliveries
 from src.store.d1.statement import BoundStatement, Value
 from src.store.records import options
+from src.store.records.pages import ListFilter
 from src.store.sql import admission, early_erasure, ending, events, seen, sweep, tallies, views, work
 from src.store.sql import deliveries as sql_deliveries
 from src.store.sql.fragments import OPTION_PARAMETERS, OPTIONS
@@ -60,7 +62,7 @@ ACTS: dict[str, BoundStatement] = {
     "a look of a stream": events.LOOK.bind(task_key=KEY, late_ms=60_000, in_vain=2),
     "a poll's nudge": seen.NUDGE.bind(task_key=KEY, delay_ms=1000, late_ms=60_000, in_vain=2),
     "a list page": views.LIST.bind(**PAGE),
-    "a list page of one status": views.LIST_STATUS.bind(**PAGE, status="failed", walk_most=500),
+    "a list page of one status": views.LIST_FILTERED.bind(**PAGE, **ListFilter(Status.FAILED)._asdict(), walk_most=500),
     "a submission's count of tasks in flight": admission.OUTCOME.bind(task_key=KEY, tenant="local", counted_most=100),
     "a look for what is to be erased": sweep.PAST_RETENTION.bind(most=1, chunks_most=1),
     "a walk of the early erasure": early_erasure.OLDEST.bind(most=40, kept_ms=0, chunks_most=5_000, walk_most=100),

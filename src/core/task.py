@@ -48,6 +48,8 @@ class TaskOptions:
     retention_ms: int | None = None  # how long the task is kept after its end, if shorter than the deployment's
 
 
+# The options that contain a client's text. A key without the scope `read` does not see them.
+OPTION_TEXTS = frozenset({"metadata", "model_options"})
 CONCAT_SEPARATOR = "\n\n"
 DEADLINE_EXCEEDED = TaskCode.DEADLINE_EXCEEDED
 BUDGET_EXHAUSTED = TaskCode.BUDGET_EXHAUSTED

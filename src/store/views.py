@@ -5,14 +5,13 @@ from collections.abc import Sequence
 from ..core import limits
 from ..core.ids import TaskKey
 from ..core.marks import Pulse
-from ..core.states import Status
 from ..core.task import FinishedChunk, Task
 from .d1 import columns
 from .d1.database import Store
-from .d1.statement import as_json
+from .d1.statement import Value, as_json
 from .records import rows
 from .records.chunk_index import ChunkIndex
-from .records.pages import Page, Span
+from .records.pages import NO_FILTER, ListFilter, Page, Span
 from .seen import LATE_MS
 from .sql import views as sql
 
@@ -109,17 +108,16 @@ class ViewStore(Store):
             raise TaskGone
         return rows.chunk_views(index, outputs, places)
 
-    async def list(self, span: Span, *, status: Status | None, most: int) -> Page:
+    async def list(self, span: Span, *, only: ListFilter = NO_FILTER, most: int) -> Page:
         """Read a page of tasks, newest first, without results."""
         # One more than is shown. If it is found, there is a next page.
-        if status is None:
-            page = sql.LIST.bind(first=span.first, behind=span.behind, most=most + 1)
+        bounds: dict[str, Value] = {"first": span.first, "behind": span.behind, "most": most + 1}
+        if only == NO_FILTER:
+            page = sql.LIST.bind(**bounds)
         else:
-            page = sql.LIST_STATUS.bind(
-                first=span.first, behind=span.behind, most=most + 1, status=status, walk_most=limits.LIST_WALK_MOST
-            )
+            page = sql.LIST_FILTERED.bind(**bounds, **only._asdict(), walk_most=limits.LIST_WALK_MOST)
         (found,) = await self._database.run(page)
-        return rows.page(found, status, most)
+        return rows.page(found, only, most)
 
     async def ready(self) -> None:
         """Return if D1 answers and the schema is there. Raises StoreError otherwise."""

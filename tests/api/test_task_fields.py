@@ -3,6 +3,7 @@
 A new field must be added to `BODY` here. The tests then say which place is missing. See CONTRIBUTING.md.
 """
 
+import json
 from dataclasses import asdict
 from typing import Any
 
@@ -10,8 +11,10 @@ import pytest
 
 from src.core.settings import Settings
 from src.core.task import TaskOptions
+from src.http.base.acting import Acting
+from src.http.base.content import without_content
 from src.http.tasks.new_task import NewTaskFields, new_request
-from src.http.tasks.task_views import TaskView
+from src.http.tasks.task_views import TaskView, whole_task_view
 from src.store.records import options
 from tests.support import canaries
 from tests.support.api_bench import ApiBench, data, key
@@ -100,6 +103,17 @@ def test_every_text_is_looked_for_after_an_erasure():
     fields: dict[str, Any] = NewTaskFields.model_json_schema()["properties"]
     texts = {name for name, field in fields.items() if takes_text(field)}
     assert texts - NO_TEXT == set(canaries.CANARIES)
+
+
+def test_no_text_is_shown_to_a_key_that_may_not_read(bench: ApiBench):
+    """Whoever may not read a task sees none of its client's texts. `OPTION_TEXTS` lists the options that hold some."""
+    task_id = bench.submit(**canaries.loaded(2))["id"]
+    task = bench.run(bench.store.task(key(task_id)))
+
+    async def shown() -> str:
+        return json.dumps(whole_task_view(without_content(task), bench.api, Acting()), ensure_ascii=False)
+
+    assert canaries.words_in(bench.run(shown()).encode()) == set()
 
 
 def takes_text(schema: dict[str, Any]) -> bool:

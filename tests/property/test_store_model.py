@@ -31,7 +31,7 @@ from src.core.task import CONCAT_SEPARATOR, Failure, NewTask, Reduce, Route
 from src.store.admission import UNCONDITIONAL, Accepted, Conditions
 from src.store.d1.database import Database
 from src.store.records.claims import Claim, Continue, Fail, Finish, Release
-from src.store.records.pages import span
+from src.store.records.pages import ListFilter, span
 from src.store.sweep import Due
 from src.store.tasks import TaskStore
 from tests.support.sqlite_d1 import NETWORK_LOST, OVERLOADED, SqliteD1
@@ -460,7 +460,7 @@ class StoreMachine(RuleBasedStateMachine):
         last: TaskKey | None = None
         while True:
             where = span(tenant, before_id=last and split_task_key(last)[1], from_ms=None, until_ms=None)
-            page = _run(self.store.list(where, status=status, most=most))
+            page = _run(self.store.list(where, only=ListFilter(status), most=most))
             assert len(page.tasks) <= most
             assert all(task.result is None for task in page.tasks)
             seen += [task.task_key for task in page.tasks]

@@ -2,16 +2,18 @@
 
 from dataclasses import replace
 
-from ...core.task import Task
+from ...core.task import OPTION_TEXTS, Task, TaskOptions
+
+_DEFAULTS = {name: getattr(TaskOptions(), name) for name in OPTION_TEXTS}
 
 
 def without_content(task: Task) -> Task:
     """Return a task as a caller without the scope `read` may see it: its state, its terms and its bill.
 
-    This view leaves out the output, and the client's texts: instructions, metadata and options of the model. Answers
+    This view leaves out the output, and the client's texts: the instructions, and the options of OPTION_TEXTS. Answers
     that need another scope than `read` never contain the input.
     """
-    options = replace(task.options, metadata={}, model_options={})
+    options = replace(task.options, **_DEFAULTS)
     if options.response is not None:
         options = replace(options, response={**options.response, "instructions": False})
     source = None if task.source is None else task.source._replace(instructions="")

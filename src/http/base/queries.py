@@ -12,7 +12,6 @@ from urllib.parse import parse_qsl
 from uuid import UUID
 
 from ...core import limits
-from ...core.states import Status
 from ...store.records.pages import Span, span
 from .acting import TENANT
 from .messages import Query
@@ -54,7 +53,7 @@ def wait_seconds(query: Query) -> float:
     """Read `wait`, 0 if it is absent."""
     text = query.get("wait", "0")
     if not _DECIMAL.fullmatch(text) or float(text) > limits.WAIT_SECONDS_MOST:
-        raise _refused("wait", f"must be a number of seconds from 0 to {limits.WAIT_SECONDS_MOST}")
+        raise refused("wait", f"must be a number of seconds from 0 to {limits.WAIT_SECONDS_MOST}")
     return float(text)
 
 
@@ -62,7 +61,7 @@ def included(query: Query) -> frozenset[str]:
     """Read `include`: what else of a task to show, separated by commas."""
     names = frozenset(query["include"].split(",")) if "include" in query else frozenset[str]()
     if names - INCLUDABLE:
-        raise _refused("include", "must be chunks, input, or both with a comma between them")
+        raise refused("include", "must be chunks, input, or both with a comma between them")
     return names
 
 
@@ -70,7 +69,7 @@ def is_verbose(query: Query) -> bool:
     """Read `verbose`."""
     text = query.get("verbose", "0")
     if text not in {"0", "1"}:
-        raise _refused("verbose", "must be 0 or 1")
+        raise refused("verbose", "must be 0 or 1")
     return text == "1"
 
 
@@ -78,7 +77,7 @@ def is_dry_run(query: Query) -> bool:
     """Read `dryRun`."""
     text = query.get("dryRun", "false")
     if text not in {"true", "false"}:
-        raise _refused("dryRun", "must be true or false")
+        raise refused("dryRun", "must be true or false")
     return text == "true"
 
 
@@ -87,16 +86,8 @@ def hours(query: Query) -> int:
     most = round(limits.HISTORY_SECONDS / 3600)
     text = query.get("hours", str(limits.HISTORY_HOURS_DEFAULT))
     if not _WHOLE.fullmatch(text) or not 1 <= int(text) <= most:
-        raise _refused("hours", f"must be a whole number from 1 to {most}")
+        raise refused("hours", f"must be a whole number from 1 to {most}")
     return int(text)
-
-
-def status_filter(query: Query) -> Status | None:
-    """Read `status`."""
-    text = query.get("status")
-    if text is not None and text not in Status:
-        raise _refused("status", f"must be one of {', '.join(Status)}")
-    return None if text is None else Status(text)
 
 
 def created_bound(query: Query, name: str) -> float | None:
@@ -112,7 +103,7 @@ def created_bound(query: Query, name: str) -> float | None:
     except (ValueError, OverflowError):
         milliseconds = None
     if milliseconds is None:
-        raise _refused(name, "must be a time as RFC 3339 has it, like 2026-11-05T12:00:00Z")
+        raise refused(name, "must be a time as RFC 3339 has it, like 2026-11-05T12:00:00Z")
     return max(0.0, milliseconds)
 
 
@@ -131,7 +122,7 @@ def page_limit(query: Query) -> int:
     """Read `limit`."""
     text = query.get("limit", str(limits.LIST_LIMIT_DEFAULT))
     if not _WHOLE.fullmatch(text) or not 1 <= int(text) <= limits.LIST_LIMIT_MOST:
-        raise _refused("limit", f"must be a whole number from 1 to {limits.LIST_LIMIT_MOST}")
+        raise refused("limit", f"must be a whole number from 1 to {limits.LIST_LIMIT_MOST}")
     return int(text)
 
 
@@ -141,7 +132,7 @@ def chunks_limit(query: Query) -> int | None:
     if text is None:
         return None
     if not _WHOLE.fullmatch(text) or not 1 <= int(text) <= limits.CHUNKS_MOST:
-        raise _refused("limit", f"must be a whole number from 1 to {limits.CHUNKS_MOST}")
+        raise refused("limit", f"must be a whole number from 1 to {limits.CHUNKS_MOST}")
     return int(text)
 
 
@@ -149,7 +140,7 @@ def chunks_start(query: Query) -> int:
     """Read `cursor` of a page of chunks: the index of its first chunk."""
     text = query.get("cursor", "0")
     if not _WHOLE.fullmatch(text) or int(text) > limits.CHUNKS_MOST:
-        raise _refused("cursor", "must be the nextCursor of an earlier page")
+        raise refused("cursor", "must be the nextCursor of an earlier page")
     return int(text)
 
 
@@ -159,7 +150,7 @@ def page_start(query: Query) -> str | None:
     if text is None:
         return None
     if not _CURSOR.fullmatch(text):
-        raise _refused("cursor", "must be the nextCursor of an earlier page")
+        raise refused("cursor", "must be the nextCursor of an earlier page")
     return read_cursor(text)
 
 
@@ -173,5 +164,6 @@ def cursor(task_id: str) -> str:
     return base64.urlsafe_b64encode(UUID(task_id).bytes).decode("ascii").rstrip("=")
 
 
-def _refused(name: str, message: str) -> Refusal:
+def refused(name: str, message: str) -> Refusal:
+    """Make the refusal of a parameter's value."""
     return field_refusal([FieldError(name, message)])

@@ -16,6 +16,7 @@ from ..base.acting import EVERYONE
 from ..base.exchange import Exchange
 from ..base.messages import Reply, json_reply
 from ..base.problems import FieldError, field_refusal
+from . import filters
 from .task_views import TaskListView, TaskView
 
 # Reads up to so many of a tenant's tasks after a place, and returns them with the place after them.
@@ -69,7 +70,7 @@ def cursor(tenant: str | None, place: str = "") -> str | None:
 
 async def read_page(exchange: Exchange, page_of: PageOf) -> Reply:
     """Show a page of the tasks of all tenants: those of one tenant, newest first, then those of the next."""
-    queries.status_filter(exchange.query)  # refuse bad filters before a tenant is visited
+    filters.read(exchange.query)  # refuse bad filters before a tenant is visited
     queries.created_span("", exchange.query)
     most, found = queries.page_limit(exchange.query), await visit(exchange)
     shown: list[TaskView] = []

@@ -20,7 +20,7 @@ from ..base.messages import Reply, json_reply
 from ..base.problems import ALREADY_TERMINAL, Refusal, no_task
 from ..base.services import Api
 from ..follow import wait
-from . import acceptance, large_answers, waiting_for, withdrawal
+from . import acceptance, filters, large_answers, waiting_for, withdrawal
 from .acceptance import accepted_reply
 from .conditions import digest, idempotency_key
 from .large_answers import task_reply
@@ -107,9 +107,9 @@ async def read_page(exchange: Exchange) -> Reply:
 
 async def page_of(exchange: Exchange, tenant: str, before: str | None, most: int) -> tuple[list[TaskView], str | None]:
     """Read a page of a tenant's tasks, and the cursor of the next one."""
-    status = queries.status_filter(exchange.query)
-    page = await exchange.api.store.list(queries.created_span(tenant, exchange.query, before), status=status, most=most)
-    shown = [task for task in await _all_up_to_date(exchange.api, page.tasks) if status in {None, task.status}]
+    only = filters.read(exchange.query)
+    page = await exchange.api.store.list(queries.created_span(tenant, exchange.query, before), only=only, most=most)
+    shown = [task for task in await _all_up_to_date(exchange.api, page.tasks) if only.takes(task)]
     next_cursor = None if page.last is None else queries.cursor(split_task_key(page.last)[1])
     return [task_view(task, exchange.api, exchange.acting) for task in shown], next_cursor
 
@@ -196,7 +196,7 @@ ENDPOINTS: Final = (
         access=Scope.READ,
         reach=Reach.EACH,
         parameters=(
-            Parameter("status", "Only tasks of this status.", {"type": "string", "enum": list(Status)}),
+            *filters.PARAMETERS,
             Parameter("createdAfter", "Only tasks created after this time.", _MOMENT),
             Parameter("createdBefore", "Only tasks created before this time.", _MOMENT),
             Parameter("limit", "How many tasks at most.", _LIMIT),

@@ -1,9 +1,10 @@
-"""Pages of a tenant's tasks: where a page begins and ends, and where the next one begins."""
+"""Pages of a tenant's tasks: where a page begins and ends, what it leaves out, and where the next one begins."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ...core.ids import TaskKey, first_id, task_key_of
+from ...core.states import Status
 from ...core.task import Task
 
 _BEHIND_ALL = "~"  # sorts after every id
@@ -16,10 +17,26 @@ class Span(NamedTuple):
     behind: str
 
 
+class ListFilter(NamedTuple):
+    """Which tasks of a span a list shows: those that have each of these values. None: any value.
+
+    Each field has the name of its column. The statement of the list takes its condition from the fields.
+    """
+
+    status: Status | None = None
+
+    def takes(self, task: Task) -> bool:
+        """Whether a list shows the task."""
+        return self.status in {None, task.status}
+
+
+NO_FILTER: Final = ListFilter()
+
+
 class Page(NamedTuple):
     """Tasks, newest first. The next page begins after the key `last`, None if there is none.
 
-    A page of one status may contain fewer tasks than requested, or none, and still have a next page.
+    A page with a filter may contain fewer tasks than requested, or none, and still have a next page.
     """
 
     tasks: Sequence[Task]

@@ -26,7 +26,7 @@ from ..d1.database import Row
 from . import options, segments, waiting_for
 from .chunk_index import ChunkIndex
 from .claims import CallKey, CallTries, Claim, ClaimRefusal, FailedCall, LatestCallsReport, Output, Unclaimed
-from .pages import Page
+from .pages import NO_FILTER, ListFilter, Page
 
 
 def keys(row: Row, name: str) -> frozenset[CallKey]:
@@ -260,11 +260,11 @@ def chunk_views(index: ChunkIndex, done: Sequence[Output], places: range) -> lis
     return sorted(views, key=lambda item: item.index)
 
 
-def page(found: Sequence[Row], status: Status | None, most: int) -> Page:
-    """Read a page of up to `most` tasks from the rows of LIST, or of LIST_STATUS for a page of one status."""
+def page(found: Sequence[Row], only: ListFilter, most: int) -> Page:
+    """Read a page of up to `most` tasks from the rows of LIST, or of LIST_FILTERED if there is a filter."""
     tasks = [task(row) for row in found]
     if len(tasks) > most:
         return Page(tasks[:most], tasks[most - 1].task_key)
-    if status is None or not found or whole(found[-1], "place") < limits.LIST_WALK_MOST:
+    if only == NO_FILTER or not found or whole(found[-1], "place") < limits.LIST_WALK_MOST:
         return Page(tasks, None)
-    return Page([one for one in tasks if one.status is status], tasks[-1].task_key)
+    return Page([one for one in tasks if only.takes(one)], tasks[-1].task_key)

@@ -1,6 +1,7 @@
 """The SQL of the API's reads. Each statement reads only what it shows, whatever else is stored."""
 
 from ..d1.statement import statement
+from ..records.pages import ListFilter
 from .fragments import LATE, LISTED, LIVE, NOW, OPTIONS, OVERDUE, UNANSWERED, done, readable, sizes, stored
 
 _VIEW = f"""id, status, route, fence, step, {OPTIONS}, total, completed, failed, truncated, attempts,
@@ -11,6 +12,8 @@ _VIEW = f"""id, status, route, fence, step, {OPTIONS}, total, completed, failed,
   not_before, lease_until, rest_until, announced_at, start_ms, stalls, idle_runs, last_error, wait_reason, wait_until,
   pace_ms, sent_at, {NOW} AS read_at,
   (status IN ('pending', 'processing') AND {OVERDUE}) AS overdue"""
+
+_TAKEN = " AND ".join(f"(:{name} IS NULL OR {name} = :{name})" for name in ListFilter._fields)
 
 # Reads one task: one row. The statement also says whether a request that asks for the task must help it. If the task
 # has been due for `:queued_ms`, it counts the tasks of its tenant that are before it, unless more than `:most_ahead`
@@ -68,13 +71,14 @@ LIST = statement(f"""
 SELECT {_VIEW} FROM tasks WHERE id >= :first AND id < :behind ORDER BY id DESC LIMIT :most
 """)
 
-# Reads a page of one status. The statement walks over at most `:walk_most` tasks and skips the others. If tasks may be
-# left, the last row says where the walk ended, whatever its own status: its `place` is `:walk_most`.
-LIST_STATUS = statement(f"""
+# Reads a page of the tasks that a filter takes: each column of the filter has the value of its parameter, or the
+# parameter is NULL. The statement walks over at most `:walk_most` tasks and skips the others. If tasks may be left, the
+# last row says where the walk ended, even if the filter does not take it: its `place` is `:walk_most`.
+LIST_FILTERED = statement(f"""
 SELECT {_VIEW}, place FROM (
   SELECT *, row_number() OVER (ORDER BY id DESC) AS place FROM tasks
   WHERE id >= :first AND id < :behind ORDER BY id DESC LIMIT :walk_most
-) WHERE status = :status OR place = :walk_most ORDER BY id DESC LIMIT :most
+) WHERE ({_TAKEN}) OR place = :walk_most ORDER BY id DESC LIMIT :most
 """)
 
 # Succeeds if D1 answers and has what migrations have made: the tables of the first one, the columns of all options, and

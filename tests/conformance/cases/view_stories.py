@@ -4,7 +4,7 @@ from typing import Any
 
 from src.core.ids import split_task_key
 from src.core.states import Status
-from src.store.records.pages import Page, span
+from src.store.records.pages import ListFilter, Page, span
 from tests.conformance.cases.registry import worker_case
 from tests.conformance.cases.storyteller import Story, limited, made_key
 
@@ -32,15 +32,15 @@ async def a_list_page_by_page_and_between_bounds(env: Any) -> Any:
     story = await _tasks(env)
     before: str | None = None
     for _ in range(3):
-        page = await story.store.list(span("local", before_id=before, from_ms=None, until_ms=None), status=None, most=3)
+        page = await story.store.list(span("local", before_id=before, from_ms=None, until_ms=None), most=3)
         story.outcomes.append(_shown(page))
         before = None if page.last is None else split_task_key(page.last)[1]
     assert before is None
     for bounds in ({"from_ms": 3, "until_ms": 5}, {"from_ms": 7, "until_ms": None}, {"from_ms": 9, "until_ms": None}):
-        page = await story.store.list(span("local", before_id=None, **bounds), status=None, most=3)
+        page = await story.store.list(span("local", before_id=None, **bounds), most=3)
         story.outcomes.append(_shown(page))
     story.outcomes.append(
-        _shown(await story.store.list(span("none", before_id=None, from_ms=None, until_ms=None), status=None, most=3))
+        _shown(await story.store.list(span("none", before_id=None, from_ms=None, until_ms=None), most=3))
     )
     return story.told()
 
@@ -52,13 +52,13 @@ async def a_list_of_one_status_over_a_short_walk(env: Any) -> Any:
         for status, most in ((Status.CANCELLED, 1), (Status.CANCELLED, 5), (Status.FAILED, 5), (Status.PENDING, 2)):
             where = ALL
             for _ in range(9):
-                page = await story.store.list(where, status=status, most=most)
+                page = await story.store.list(where, only=ListFilter(status), most=most)
                 story.outcomes.append([status, most, *_shown(page)])
                 if page.last is None:
                     break
                 where = span("local", before_id=split_task_key(page.last)[1], from_ms=None, until_ms=None)
             assert page.last is None
-    page = await story.store.list(ALL, status=Status.CANCELLED, most=5)
+    page = await story.store.list(ALL, only=ListFilter(Status.CANCELLED), most=5)
     story.outcomes.append(_shown(page))
     return story.told()
 

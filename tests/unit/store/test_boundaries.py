@@ -14,6 +14,7 @@ from src.store.d1.database import Database
 from src.store.d1.statement import Statement, as_json
 from src.store.keys import KeyStore
 from src.store.records.claims import Claim, ClaimRefusal, Finish, Unclaimed
+from src.store.records.pages import ListFilter
 from src.store.sql import deliveries, early_erasure, ending, joining, keys, seen, sweep, tallies, views, webhooks, work
 from tests.support.store_bench import LEASE_MS, OVERDUE, RETENTION_MS, START_MS, StoreBench, outputs
 
@@ -605,7 +606,12 @@ def completed_of_three(table: Table, completed: str, walk_most: int) -> list[dic
         "UPDATE tasks SET status = 'completed', completed = total, finished_at = 1 WHERE id = ?", completed
     )
     return table.ask(
-        views.LIST_STATUS, first="local:", behind="local;", status="completed", walk_most=walk_most, most=10
+        views.LIST_FILTERED,
+        first="local:",
+        behind="local;",
+        **ListFilter(Status.COMPLETED)._asdict(),
+        walk_most=walk_most,
+        most=10,
     )
 
 

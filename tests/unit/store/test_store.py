@@ -27,6 +27,7 @@ from src.store.records.claims import (
     Release,
     Unclaimed,
 )
+from src.store.records.pages import ListFilter
 from src.store.sql import admission, deliveries, latest_calls, seen, sweep, views, work
 from src.store.tasks import TaskStore
 from tests.conformance.cases.storyteller import progress
@@ -517,7 +518,9 @@ def test_erase_leaves_nothing(bench: StoreBench):
         views.STATUS.bind(task_key="t"),
         views.RESULT.bind(task_key="t", most_chars=9),
         views.LIST.bind(first="a:", behind="a:~", most=10),
-        views.LIST_STATUS.bind(first="a:", behind="a:~", most=10, status="failed", walk_most=500),
+        views.LIST_FILTERED.bind(
+            first="a:", behind="a:~", most=10, **ListFilter(Status.FAILED)._asdict(), walk_most=500
+        ),
         admission.OUTCOME.bind(task_key="t", tenant="a", counted_most=10),
         work.CLAIM.bind(
             task_key="t",
