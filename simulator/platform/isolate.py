@@ -163,6 +163,11 @@ class Isolate:
             return self.gate.clock.date_ms(self.skew_ms)
         return int(self._epoch_ms + self.loop.now() * 1000 + self.skew_ms)
 
+    def behind_seconds(self) -> float:
+        """Return how many seconds the isolate's steady clock lags in this turn: a late timer hides its delay."""
+        clock = self.gate.clock
+        return 0.0 if clock is None else max(0.0, self.loop.now() - clock.ms / 1000)
+
     def monotonic(self) -> float:
         """Seconds since the isolate was made. Never jumps."""
         return self.loop.now() - self._born_seconds

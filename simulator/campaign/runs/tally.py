@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from simulator.campaign.checks import letting_go
+from simulator.campaign.checks import letting_go, webhooks
 from simulator.campaign.checks.custody import RUNS_JUDGED_FULL
 from simulator.campaign.checks.end_checks import TASKS_JUDGED
 from simulator.campaign.checks.patience import CALLS_JUDGED
@@ -15,7 +15,10 @@ from simulator.engine.fault_kinds import KINDS
 
 # Checks that excuse runs, each with the name of its excused runs. Of all runs that it met, a check must judge this
 # share at least. The rule applies to campaigns that met at least so many.
-_SHARES_LEAST = {letting_go.RUNS_JUDGED: (letting_go.RUNS_EXCUSED, 1 / 3)}
+_SHARES_LEAST = {
+    letting_go.RUNS_JUDGED: (letting_go.RUNS_EXCUSED, 1 / 3),
+    webhooks.SENDS_JUDGED: (webhooks.SENDS_EXCUSED, 3 / 4),
+}
 SHARES_OF_LEAST = 100
 _MUST_JUDGE = {
     AWAY: (CALLS_JUDGED, TASKS_JUDGED),

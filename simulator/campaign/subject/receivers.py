@@ -20,7 +20,8 @@ PATIENCE_SECONDS = 15.0  # how long any sender waits
 class ReceivedMessage:
     """A message that reached a receiver: its time, id and URL, its subject, and whether it was accepted.
 
-    `until` is when its sender had the answer, or had given up.
+    `until` is when its sender had the answer, or had given up. `behind` is by how many seconds the sender's own clock
+    lagged when it sent the message: after a freeze, a late timer shows the moment for which it was set.
     """
 
     at: float
@@ -29,6 +30,7 @@ class ReceivedMessage:
     body: str
     taken: bool
     until: float
+    behind: float
 
 
 class Receivers:
@@ -40,7 +42,7 @@ class Receivers:
         self.messages: list[ReceivedMessage] = []
         self.arriving: Callable[[ReceivedMessage], None] = lambda _message: None
 
-    def serve(self, url: str, message_id: str, body: str, sender: str, reply: Reply) -> None:
+    def serve(self, url: str, message_id: str, body: str, sender: str, reply: Reply, behind: float) -> None:
         """Take one message in and answer it after a while. The value is a status and its headers."""
         loop, faults = self._world.loop, self._world.faults
         seconds = faults.between(*QUICK_SECONDS)
@@ -51,7 +53,7 @@ class Receivers:
         if status is None and error is None:
             seconds, error = 4 * PATIENCE_SECONDS, HttpTimeout("nobody waits for this")
         now = loop.now()
-        message = ReceivedMessage(now, message_id, url, body, taken, now + min(seconds, PATIENCE_SECONDS))
+        message = ReceivedMessage(now, message_id, url, body, taken, now + min(seconds, PATIENCE_SECONDS), behind)
         faults.record("receiver", str(status or error), message_id)
         self.arriving(message)
         self.messages.append(message)
@@ -89,8 +91,9 @@ class SimulatedCourier:
         receivers = self._receivers()
         assert receivers is not None, "a message, and nobody has an endpoint"
         port: Any = self._env.DB._port
-        sender, message_id = self._env.platform.isolate.name, headers["webhook-id"]
-        call = port.call("webhook.post", lambda reply: receivers.serve(url, message_id, body, sender, reply))
+        isolate, message_id = self._env.platform.isolate, headers["webhook-id"]
+        sender, behind = isolate.name, isolate.behind_seconds()
+        call = port.call("webhook.post", lambda reply: receivers.serve(url, message_id, body, sender, reply, behind))
         try:
             async with asyncio.timeout(timeout_seconds):
                 status, found = await call
