@@ -30,6 +30,8 @@ BEGINS_AT_SECONDS = 20.0
 CRON_SECONDS = 60
 POISONED_SECONDS_MOST = 900.0  # from its end until a task with a chunk that always fails has failed
 WIDE_SECONDS_MOST = 10.0  # from its end until runs make as many calls at once as before
+LONG_PAUSE_FAILURES = 3  # from the third counted failure in a row on, a chunk's own pause may be longer than that
+COUNTING_SHARE_MOST = 0.3  # if more calls fail, failures hardly ever count: too few of the other chunks succeed
 CALLS_MOST = 1.5  # times the calls that the share makes necessary
 CONSUMERS = 250  # the platform's limit for a queue
 
@@ -163,6 +165,7 @@ class BrownOutTrial:
         self._submitted = 0
         self._out: Counter[str] = Counter()  # calls that are out, by task
         self._most_out: Counter[str] = Counter()  # the most calls that were out, since the end of the brown-out
+        self._failed: dict[str, Counter[str]] = {}  # sound chunks' failures in a row, by task and text
         self._calls = 0  # calls of sound chunks
         self._outputs = Counter[bool]()  # of sound chunks, by whether they were called for during the brown-out
         self._serve = world.model.serve
@@ -204,11 +207,12 @@ class BrownOutTrial:
     async def _widened(self, going: dict[str, int], ends_at: float) -> float:
         """Wait until each task that had not ended had as many calls out as it had chunks left, or the full concurrency.
 
-        A task that has ended since counts as recovered.
+        A task that has ended since counts as recovered. Where failures may count, a chunk that failed three times in a row
+        is not waited for: the pause before its next call is the chunk's own.
         """
         loop = self._world.loop
         while loop.now() < ends_at + 10 * WIDE_SECONDS_MOST:
-            left = self._left()
+            left = {task: chunks - self._pausing(task) for task, chunks in self._left().items()}
             narrow = [
                 task
                 for task, chunks in going.items()
@@ -227,6 +231,12 @@ class BrownOutTrial:
         )
         return {task: left - (int(task[1:]) in self._poisoned) for task, left in rows}
 
+    def _pausing(self, task: str) -> int:
+        """How many sound chunks of a task may be in a long pause of their own."""
+        if self._brown_out.share > COUNTING_SHARE_MOST:
+            return 0
+        return sum(failures >= LONG_PAUSE_FAILURES for failures in self._failed.get(task, Counter()).values())
+
     def _rows(self) -> list[tuple[str, int | None, str, str | None]]:
         return self._world.database.connection.execute(
             "SELECT instructions, finished_at, status, error_code FROM tasks JOIN texts ON task_id = id"
@@ -243,6 +253,9 @@ class BrownOutTrial:
         def ended(value: object, error: BaseException | None) -> None:
             self._out[task] -= 1
             self._outputs[lasts] += sound and error is None
+            if sound:
+                failures = self._failed.setdefault(task, Counter())
+                failures[call.user] = 0 if error is None else failures[call.user] + 1
             reply(value, error)
 
         self._serve(call, sender, ended)
