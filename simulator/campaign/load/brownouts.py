@@ -207,8 +207,8 @@ class BrownOutTrial:
     async def _widened(self, going: dict[str, int], ends_at: float) -> float:
         """Wait until each task that had not ended had as many calls out as it had chunks left, or the full concurrency.
 
-        A task that has ended since counts as recovered. Where failures may count, a chunk that failed three times in a row
-        is not waited for: the pause before its next call is the chunk's own.
+        A task that has ended since counts as recovered. Where failures may count, a chunk that failed three times in a
+        row is not waited for: the pause before its next call is the chunk's own.
         """
         loop = self._world.loop
         while loop.now() < ends_at + 10 * WIDE_SECONDS_MOST:
