@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Final, NamedTuple
 
-from .base.acting import Reach
 from .base.endpoint import Access, Answer, Endpoint
 from .base.exchange import Exchange
 from .base.messages import Reply
@@ -36,9 +35,9 @@ def _task_calls() -> Sequence[Endpoint]:
 
 
 def _events() -> Sequence[Endpoint]:
-    from .tasks.events import ENDPOINT  # noqa: PLC0415 - here and below: see above
+    from .tasks.events import ENDPOINTS  # noqa: PLC0415 - here and below: see above
 
-    return (ENDPOINT,)
+    return ENDPOINTS
 
 
 def _retries() -> Sequence[Endpoint]:
@@ -97,13 +96,10 @@ def _description() -> Sequence[Endpoint]:
         Endpoint(
             method="GET",
             path="/openapi.json",
-            name="readOpenapi",
             summary="Read this description",
             handler=read_openapi,
             access=Access.ANY_KEY,
-            reach=Reach.OWN,
             answers=(Answer(200, "OpenAPI 3.1", (OpenapiView,)),),
-            problems=(),
         ),
     )
 

@@ -1,8 +1,9 @@
 """The API's description, OpenAPI 3.1, made from its table and its models."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
+from itertools import chain
 from typing import Any, TypedDict
 
 from pydantic import TypeAdapter
@@ -12,7 +13,7 @@ from ..core.codes import TASK_CODES, ProblemCode, TaskCode
 from ..core.keys import Scope
 from .access import cors
 from .base import acting, problems
-from .base.endpoint import Access, Answer, Endpoint, Parameter, allowed
+from .base.endpoint import IDEMPOTENCY_KEY, Access, Answer, Endpoint, Parameter, allowed
 from .base.headers import MEANINGS, ON_EVERY_ANSWER, REQUEST_ID, SOMETIMES
 from .base.problems import PROBLEM_TYPE, ProblemKind, ProblemView
 from .follow import sse
@@ -20,10 +21,7 @@ from .responses import errors
 
 Json = dict[str, Any]
 
-# Problems of every call: unknown query parameters, and failures of the service itself.
-ANYWHERE = (problems.INVALID_FIELDS, problems.INTERNAL, problems.BAD_CONFIGURATION)
-# Problems of every call below `/v1`.
-ANYWHERE_COMPATIBLE = (problems.UNSUPPORTED_PARAMETER, problems.INTERNAL, problems.BAD_CONFIGURATION)
+_OWN_FAULTS = (problems.INTERNAL, problems.BAD_CONFIGURATION)
 
 _SCHEME = "key"
 _FOR_OPERATORS = "Only a key of the operator's tenant (`OPERATOR_TENANT`) may do this; any other is answered 403."
@@ -96,7 +94,7 @@ def _path(endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> Json:
                 "description": "Nothing but headers",
                 "headers": _headers(("Allow",)) | _references(cors.ON_PREFLIGHTS),
             },
-            **_refusals(endpoint, (problems.INTERNAL, problems.BAD_CONFIGURATION)),
+            **_refusals(endpoint, _OWN_FAULTS),
         },
     }
     names = _OPEN_SEGMENT.findall(endpoint.path)
@@ -126,9 +124,7 @@ def _operation(endpoint: Endpoint) -> Json:
         content = {"application/json": {"schema": _reference(endpoint.body)}}
         operation["requestBody"] = {"required": not endpoint.body_optional, "content": content}
     answers = {str(answer.status): _answer(answer) for answer in endpoint.answers}
-    counted = (problems.LIMIT_REACHED,) if endpoint.counted else ()
-    anywhere = ANYWHERE_COMPATIBLE if errors.is_compatible(endpoint.path) else ANYWHERE
-    refusals = _refusals(endpoint, (*endpoint.problems, *counted, *_access_problems(endpoint.access), *anywhere))
+    refusals = _refusals(endpoint, _kinds(endpoint))
     assert not answers.keys() & refusals.keys()
     operation["responses"] = dict(sorted((answers | refusals).items()))
     return operation
@@ -142,11 +138,27 @@ def _security(access: Scope | Access) -> list[Json]:
     return [{_SCHEME: [scope.value] if isinstance(scope, Scope) else []}]
 
 
-def _access_problems(access: Scope | Access) -> tuple[ProblemKind, ...]:
-    if access is Access.PUBLIC:
-        return ()
-    forbidden = () if access is Access.ANY_KEY else (problems.FORBIDDEN,)
-    return (*problems.KEY_KINDS, *forbidden, *problems.DATABASE_KINDS)
+def _kinds(endpoint: Endpoint) -> Iterator[ProblemKind]:
+    """Derive the problems of a call. Each feature of its entry adds those that it may cause."""
+    is_compatible = errors.is_compatible(endpoint.path)
+    if endpoint.body is not None:
+        yield from problems.BODY_KINDS
+    if is_compatible and (endpoint.body is not None or endpoint.parameters):
+        yield problems.INVALID_FIELDS
+    if IDEMPOTENCY_KEY in endpoint.parameters:
+        yield from problems.IDEMPOTENCY_KINDS
+    yield from endpoint.problems
+    if _OPEN_SEGMENT.search(endpoint.path):
+        yield problems.NOT_FOUND
+    if endpoint.counted:
+        yield problems.LIMIT_REACHED
+    if endpoint.access is not Access.PUBLIC:
+        yield from (*problems.DATABASE_KINDS, *problems.KEY_KINDS)
+    if endpoint.access not in {Access.PUBLIC, Access.ANY_KEY}:
+        yield problems.FORBIDDEN
+    # Unknown query parameters, and failures of the service itself.
+    yield problems.UNSUPPORTED_PARAMETER if is_compatible else problems.INVALID_FIELDS
+    yield from _OWN_FAULTS
 
 
 def _head(get: Json) -> Json:
@@ -196,47 +208,25 @@ def _answer(answer: Answer) -> Json:
     return described
 
 
-def _problems(kinds: Iterable[ProblemKind]) -> Json:
-    by_status: dict[int, list[ProblemKind]] = {}
-    for kind in dict.fromkeys(kinds):
-        by_status.setdefault(kind.status, []).append(kind)
-    return {
-        str(status): {
-            "description": "; ".join(f"`{kind.code}`: {kind.title}" for kind in found),
-            "headers": _headers(dict.fromkeys(name for kind in found for name in kind.headers)),
-            "content": {PROBLEM_TYPE: {"schema": _problem_schema(found)}},
-        }
-        for status, found in by_status.items()
-    }
-
-
 def _refusals(endpoint: Endpoint, kinds: Iterable[ProblemKind]) -> Json:
-    return _errors(kinds) if errors.is_compatible(endpoint.path) else _problems(kinds)
-
-
-def _errors(kinds: Iterable[ProblemKind]) -> Json:
-    """Describe problems as they are answered below `/v1`."""
+    """Describe problems by status. Below `/v1` they have the shape, statuses and headers of OpenAI's errors."""
+    is_compatible = errors.is_compatible(endpoint.path)
+    media_type = "application/json" if is_compatible else PROBLEM_TYPE
     by_status: dict[int, list[ProblemKind]] = {}
     for kind in dict.fromkeys(kinds):
-        by_status.setdefault(errors.status_of(kind.code, kind.status), []).append(kind)
-    return {
-        str(status): {
+        status = errors.status_of(kind.code, kind.status) if is_compatible else kind.status
+        by_status.setdefault(status, []).append(kind)
+    described: Json = {}
+    for status, found in by_status.items():
+        headers = [errors.headers_of(kind) if is_compatible else kind.headers for kind in found]
+        codes: Json = {"properties": {"code": {"enum": [kind.code for kind in found]}}}
+        shape = (errors.ErrorView, {"properties": {"error": codes}}) if is_compatible else (ProblemView, codes)
+        described[str(status)] = {
             "description": "; ".join(f"`{kind.code}`: {kind.title}" for kind in found),
-            "headers": _headers(dict.fromkeys(name for kind in found for name in errors.headers_of(kind))),
-            "content": {"application/json": {"schema": _error_schema(found)}},
+            "headers": _headers(dict.fromkeys(chain.from_iterable(headers))),
+            "content": {media_type: {"schema": {"allOf": [_reference(shape[0]), shape[1]]}}},
         }
-        for status, found in by_status.items()
-    }
-
-
-def _error_schema(kinds: Sequence[ProblemKind]) -> Json:
-    code = {"properties": {"code": {"enum": [kind.code for kind in kinds]}}}
-    return {"allOf": [_reference(errors.ErrorView), {"properties": {"error": code}}]}
-
-
-def _problem_schema(kinds: Sequence[ProblemKind]) -> Json:
-    narrowed = {"properties": {"code": {"enum": [kind.code for kind in kinds]}}}
-    return {"allOf": [_reference(ProblemView), narrowed]}
+    return described
 
 
 def _headers(names: Iterable[str]) -> Json:

@@ -5,6 +5,7 @@ from enum import Enum
 from typing import Final, Literal, NamedTuple
 
 from pydantic import BaseModel
+from pydantic.alias_generators import to_camel
 
 from ...core import limits
 from ...core.keys import Scope
@@ -88,26 +89,30 @@ class Endpoint(NamedTuple):
     """One call. A path segment in braces is variable, and `id_schema` is its JSON Schema.
 
     `access` is the scope that a key needs, or another requirement. `reach` says whose things the call is about. Unless
-    it is `OWN`, a key with the scope `operator` may name another tenant. `problems` are those besides the ones of every
-    call and of this `access`. `makes_tasks`: it is refused while the database does not keep up. `seconds_most`: it is
-    answered within this time, even if the database is slow.
+    it is `OWN`, a key with the scope `operator` may name another tenant. `problems` are the handler's own refusals:
+    `openapi` derives the others from path, access, parameters and body. `makes_tasks`: it is refused while the database
+    does not keep up. `seconds_most`: it is answered within this time, even if the database is slow.
     """
 
     method: str
     path: str
-    name: str
     summary: str
     handler: Handler
     access: Scope | Access
-    reach: Reach
     answers: tuple[Answer, ...]
-    problems: tuple[ProblemKind, ...]
+    reach: Reach = Reach.OWN
+    problems: tuple[ProblemKind, ...] = ()
     parameters: tuple[Parameter, ...] = ()
     body: type[BaseModel] | None = None
     body_optional: bool = False
     makes_tasks: bool = False
     seconds_most: float | None = None
     id_schema: Mapping[str, object] = _UUID
+
+    @property
+    def name(self) -> str:
+        """The operation id: the handler's name in camel case. It is part of the API, so it must not change."""
+        return to_camel(self.handler.__name__)
 
     @property
     def all_parameters(self) -> tuple[Parameter, ...]:

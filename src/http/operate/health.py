@@ -9,7 +9,6 @@ from ...core import limits
 from ...core.errors import StoreError
 from ..access.authentication import caller_of
 from ..base import problems, queries
-from ..base.acting import Reach
 from ..base.endpoint import Access, Answer, Endpoint, Parameter
 from ..base.exchange import Exchange
 from ..base.messages import Reply, json_reply
@@ -221,11 +220,9 @@ ENDPOINTS: Final = (
     Endpoint(
         method="GET",
         path="/api/async-status",
-        name="readService",
         summary="Read how tasks are processed here, and whether the database could take them a second ago",
         handler=read_service,
         access=Access.PUBLIC,
-        reach=Reach.OWN,
         parameters=(
             Parameter(
                 "verbose",
@@ -247,12 +244,9 @@ ENDPOINTS: Final = (
     Endpoint(
         method="GET",
         path="/api/ai-status",
-        name="readModel",
         summary="Read whether model calls would work, without making one",
         handler=read_model,
         access=Access.PUBLIC,
-        reach=Reach.OWN,
         answers=(Answer(200, "The model's state, be it good or bad", (ModelView,)),),
-        problems=(),
     ),
 )

@@ -8,7 +8,6 @@ from ...processing.sweep.on_request import TooSoon
 from ...store.seen import Seen
 from ...store.tallies import TallyStore
 from ..base import problems
-from ..base.acting import Reach
 from ..base.endpoint import Access, Answer, Endpoint
 from ..base.exchange import Exchange
 from ..base.messages import Reply, json_reply
@@ -107,12 +106,10 @@ ENDPOINTS: Final = (
     Endpoint(
         method="POST",
         path="/api/sweep",
-        name="sweep",
         summary="Run a sweep now, and wait for it: send off what stands still, or work on it; at most one in 30 s",
         handler=sweep,
         access=Access.OPERATOR,
-        reach=Reach.OWN,
         answers=(Answer(200, "What the sweep did", (SweptView,)),),
-        problems=(problems.TOO_SOON, *problems.DATABASE_KINDS),
+        problems=(problems.TOO_SOON,),
     ),
 )

@@ -17,7 +17,7 @@ PARAMETERS = (
 )
 
 
-async def read_models(exchange: Exchange) -> Reply:
+async def list_models(exchange: Exchange) -> Reply:
     """List the models. Without AI_MODELS, tasks may name other models too."""
     names = _names(exchange.api)
     places, more = paging.page(exchange.query, names)
@@ -27,7 +27,7 @@ async def read_models(exchange: Exchange) -> Reply:
     return json_reply(200, view)
 
 
-async def read_model(exchange: Exchange) -> Reply:
+async def read_model_by_id(exchange: Exchange) -> Reply:
     """Show one of the listed models."""
     name = exchange.parts["id"]
     if name not in _names(exchange.api):

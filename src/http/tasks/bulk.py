@@ -17,7 +17,7 @@ from ...core.states import Status
 from ...processing.bulk import BulkChange
 from ...store.admission import LimitReached
 from ...store.records.pages import Span
-from ..base import problems, queries
+from ..base import queries
 from ..base.acting import EVERYONE, Reach
 from ..base.bodies import read_object
 from ..base.endpoint import Answer, Endpoint, Parameter
@@ -131,7 +131,7 @@ class BulkCancelView(TypedDict):
     nextCursor: NotRequired[str | None]
 
 
-async def retry(exchange: Exchange) -> Reply:
+async def retry_tasks(exchange: Exchange) -> Reply:
     """Retry failed tasks, or count them."""
     fields = checked(BulkRetryFields, await read_object(exchange.request, limits.SMALL_BODY_BYTES_MOST))
     if fields.error_code is TaskCode.BUDGET_EXHAUSTED:
@@ -167,7 +167,7 @@ async def _retry(exchange: Exchange, fields: BulkRetryFields, tenant: str) -> ac
     return across.ActResult(BulkRetryView(retried=0, more=True, limit=done.limit), ends=True)
 
 
-async def cancel(exchange: Exchange) -> Reply:
+async def cancel_tasks(exchange: Exchange) -> Reply:
     """Cancel unfinished tasks, or count them. As with a single task, no call starts after the answer."""
     ends_at = asyncio.get_running_loop().time() + limits.CANCEL_SECONDS_MOST
     fields = checked(BulkCancelFields, await read_object(exchange.request, limits.SMALL_BODY_BYTES_MOST))
@@ -214,20 +214,13 @@ _CURSOR: Final = (
         {"type": "string", "pattern": f"^{across.CURSOR_PATTERN}$"},
     ),
 )
-_REFUSED = (
-    problems.MALFORMED_BODY,
-    problems.TOO_LARGE,
-    problems.UNSUPPORTED_MEDIA_TYPE,
-    *problems.DATABASE_KINDS,
-)
 
 ENDPOINTS = (
     Endpoint(
         method="POST",
         path="/api/tasks/retry",
-        name="retryTasks",
         summary="Let failed tasks go on from the chunks that they have, up to 100 of them; or count them",
-        handler=retry,
+        handler=retry_tasks,
         access=Scope.WRITE,
         reach=Reach.EACH,
         parameters=_CURSOR,
@@ -236,14 +229,12 @@ ENDPOINTS = (
             Answer(200, "With `dryRun`: what it would come to", (BulkRetryPlanView,)),
             Answer(202, "Put back", (BulkRetryView,)),
         ),
-        problems=_REFUSED,
     ),
     Endpoint(
         method="POST",
         path="/api/tasks/cancel",
-        name="cancelTasks",
         summary="Cancel tasks that go on, up to 100 of them: no model call of theirs starts afterwards; or count them",
-        handler=cancel,
+        handler=cancel_tasks,
         seconds_most=limits.CANCEL_ANSWER_SECONDS,
         access=Scope.WRITE,
         reach=Reach.EACH,
@@ -253,6 +244,5 @@ ENDPOINTS = (
             Answer(200, "With `dryRun`: how many there are", (BulkCancelPlanView,)),
             Answer(202, "Cancelled", (BulkCancelView,)),
         ),
-        problems=_REFUSED,
     ),
 )

@@ -11,7 +11,6 @@ from ...core.states import Status
 from ...store.events import Look, Opening
 from ...store.records.chunk_index import ChunkIndex
 from ...store.records.claims import Output
-from ..base import problems
 from ..base.acting import Reach
 from ..base.endpoint import Answer, Endpoint, Parameter
 from ..base.exchange import Exchange
@@ -39,7 +38,7 @@ class StatusEventView(TypedDict):
     status: Status
 
 
-async def follow(exchange: Exchange) -> Reply:
+async def follow_task(exchange: Exchange) -> Reply:
     """Open the stream after the event that the client names."""
     place = _behind(exchange.request, exchange.query)
     opening = await exchange.api.store.opening(exchange.task_key, 0 if place is None else place.chunks)
@@ -119,18 +118,20 @@ def _refused(message: str) -> Refusal:
     return field_refusal([FieldError(f"after, {_HEADER}", message)])
 
 
-ENDPOINT = Endpoint(
-    method="GET",
-    path="/api/tasks/{id}/events",
-    name="followTask",
-    summary=_SUMMARY,
-    handler=follow,
-    access=Scope.READ,
-    reach=Reach.ONE,
-    parameters=(
-        Parameter("after", f"The id of an event, behind which the stream goes on. `{_HEADER}` is asked first.", _ID),
-        Parameter(_HEADER, "The same: the id of the last event that came.", _ID_OR_NONE, "header"),
+ENDPOINTS = (
+    Endpoint(
+        method="GET",
+        path="/api/tasks/{id}/events",
+        summary=_SUMMARY,
+        handler=follow_task,
+        access=Scope.READ,
+        reach=Reach.ONE,
+        parameters=(
+            Parameter(
+                "after", f"The id of an event, behind which the stream goes on. `{_HEADER}` is asked first.", _ID
+            ),
+            Parameter(_HEADER, "The same: the id of the last event that came.", _ID_OR_NONE, "header"),
+        ),
+        answers=(Answer(200, _ABOUT, media_type=sse.MEDIA_TYPE),),
     ),
-    answers=(Answer(200, _ABOUT, media_type=sse.MEDIA_TYPE),),
-    problems=(problems.NOT_FOUND, *problems.DATABASE_KINDS),
 )

@@ -56,7 +56,7 @@ def not_retryable(task: Task, max_calls: int | None, api: Api) -> Refusal:
     return Refusal(NOT_RETRYABLE, f"The task is {task.status}, and was changed by another request just now.")
 
 
-async def retry(exchange: Exchange) -> Reply:
+async def retry_task(exchange: Exchange) -> Reply:
     """Retry a failed or cancelled task, perhaps with another budget. The task goes on from its finished chunks."""
     body = await read_object(exchange.request, limits.SMALL_BODY_BYTES_MOST, optional=True)
     max_calls = checked(RetryFields, body).max_model_calls
@@ -82,21 +82,13 @@ ENDPOINTS: Final = (
     Endpoint(
         method="POST",
         path="/api/tasks/{id}/retry",
-        name="retryTask",
         summary="Let a failed or cancelled task go on from the chunks that it has",
-        handler=retry,
+        handler=retry_task,
         access=Scope.WRITE,
         reach=Reach.ONE,
         body=RetryFields,
         body_optional=True,
         answers=(Answer(202, "Accepted", (WholeTaskView,), ("Location", "Retry-After"), OF_TASK),),
-        problems=(
-            problems.MALFORMED_BODY,
-            problems.NOT_RETRYABLE,
-            problems.BUDGET_SPENT,
-            problems.TOO_LARGE,
-            problems.UNSUPPORTED_MEDIA_TYPE,
-            *problems.ONE_TASK,
-        ),
+        problems=(problems.NOT_RETRYABLE, problems.BUDGET_SPENT),
     ),
 )

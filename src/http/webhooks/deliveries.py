@@ -105,30 +105,25 @@ def _attempt(one: Attempt) -> AttemptView:
     return AttemptView(at=rfc3339(one.at), status=one.status, milliseconds=one.milliseconds, failure=one.failure)
 
 
-_OF_ONE = (problems.NOT_FOUND, *problems.DATABASE_KINDS)
-
 ENDPOINTS = (
     Endpoint(
         method="GET",
         path="/api/tasks/{id}/deliveries",
-        name="readDeliveries",
         summary="Read what endpoints were told of a task's ends, with each attempt",
         handler=read_deliveries,
         access=Scope.READ,
         reach=Reach.ONE,
         answers=(Answer(200, "The deliveries", (DeliveryListView,)),),
-        problems=_OF_ONE,
     ),
     Endpoint(
         method="POST",
         path="/api/deliveries/{id}/redeliver",
-        name="redeliver",
         summary="Send a delivery again, under the same id, whatever its outcome",
         handler=redeliver,
         access=Scope.WRITE,
         reach=Reach.ONE,
         answers=(Answer(202, "It is sent", (DeliveryView,)),),
-        problems=(problems.ENDPOINT_GONE, problems.NO_WEBHOOK_KEY, *_OF_ONE),
+        problems=(problems.ENDPOINT_GONE, problems.NO_WEBHOOK_KEY),
         id_schema={"type": "string", "pattern": f"^{DELIVERY_ID_PATTERN}$"},
     ),
 )

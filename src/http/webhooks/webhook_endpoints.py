@@ -120,7 +120,7 @@ class WebhookTrialView(TypedDict):
     status_code: int
 
 
-async def make_endpoint(exchange: Exchange) -> Reply:
+async def make_webhook_endpoint(exchange: Exchange) -> Reply:
     """Register an endpoint."""
     api, key = exchange.api, _webhook_key(exchange)
     fields = checked(NewEndpointFields, await read_object(exchange.request, limits.SMALL_BODY_BYTES_MOST))
@@ -138,7 +138,7 @@ async def make_endpoint(exchange: Exchange) -> Reply:
     return json_reply(200, _with_secret(made, key))
 
 
-async def read_endpoints(exchange: Exchange) -> Reply:
+async def list_webhook_endpoints(exchange: Exchange) -> Reply:
     """Show a page of the tenant's endpoints."""
     after, limit = exchange.query.get("after"), queries.page_limit(exchange.query)
     shown_ones = [_view(one, exchange) for one in await exchange.api.webhooks().list(exchange.tenant)]
@@ -158,12 +158,12 @@ async def read_endpoints(exchange: Exchange) -> Reply:
     return json_reply(200, view)
 
 
-async def read_endpoint(exchange: Exchange) -> Reply:
+async def read_webhook_endpoint(exchange: Exchange) -> Reply:
     """Show one endpoint."""
     return json_reply(200, _view(await _found(exchange), exchange))
 
 
-async def delete_endpoint(exchange: Exchange) -> Reply:
+async def delete_webhook_endpoint(exchange: Exchange) -> Reply:
     """Delete an endpoint. Nothing is sent to it afterwards."""
     key = _key(exchange)
     if not await exchange.api.webhooks().delete(key):
@@ -174,7 +174,7 @@ async def delete_endpoint(exchange: Exchange) -> Reply:
     )
 
 
-async def rotate_secret(exchange: Exchange) -> Reply:
+async def rotate_webhook_secret(exchange: Exchange) -> Reply:
     """Begin a new secret, and show it."""
     key = _webhook_key(exchange)
     body = await read_object(exchange.request, limits.SMALL_BODY_BYTES_MOST, optional=True)
@@ -186,7 +186,7 @@ async def rotate_secret(exchange: Exchange) -> Reply:
     return json_reply(200, _with_secret(rotated, key))
 
 
-async def try_endpoint(exchange: Exchange) -> Reply:
+async def test_webhook_endpoint(exchange: Exchange) -> Reply:
     """Send a test message, whatever the endpoint subscribes to, and show the endpoint's answer."""
     api, _ = exchange.api, _webhook_key(exchange)
     body = await read_object(exchange.request, limits.SMALL_BODY_BYTES_MOST, optional=True)
