@@ -95,7 +95,7 @@ def _say_stopped(options: DevOptions) -> None:
     except ValueError:
         where = options.persist_to
     with suppress(OSError):
-        os.write(1, f"Stopped. The state stays in {where}, and the next start goes on from there.\n".encode())
+        os.write(1, f"Stopped. The state stays in {where}, and the next start continues from there.\n".encode())
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -92,9 +92,9 @@ def _run(options: KeyOptions, *command: str) -> str:
         if _BUSY not in said:
             break
     if "no such table" in said:
-        raise UsageError("the database has no tables yet: run `make deploy` first, which applies the migrations")
+        raise UsageError("the database has no tables yet: run `make deploy` first; it applies the migrations")
     if "has no column named" in said:
-        raise UsageError("the database is older than this checkout: run `make deploy`, which applies the migrations")
+        raise UsageError("the database is older than this checkout: run `make deploy`; it applies the migrations")
     told = told_by(plain(said))
     if options.persist_to is None:
         fix = fix_for(told)
@@ -111,7 +111,7 @@ def write(options: KeyOptions, key_id: str, key_digest: str) -> None:
     try:
         inserted = json.loads(printed[printed.index("[\n") :])[-1]["results"]
     except (ValueError, LookupError, TypeError):
-        raise UsageError(f"wrangler said nothing of a key:\n{printed[-_SAID_MOST:]}") from None
+        raise UsageError(f"wrangler's output has no key:\n{printed[-_SAID_MOST:]}") from None
     if not inserted:
         raise UsageError(
             f"tenant {options.tenant} has {limits.KEYS_MOST} keys already; delete one with DELETE /api/keys/ID first"
@@ -128,15 +128,15 @@ def show(options: KeyOptions, key_id: str, text: str) -> None:
     print(
         f"This is a key of tenant {options.tenant} ({about}). Only its digest is stored, in {place}.", file=sys.stderr
     )
-    print("It is not shown again:", file=sys.stderr)
+    print("It is shown only once:", file=sys.stderr)
     print(text, flush=True)
     print("Send it with each request, as the header `Authorization: Bearer KEY`.", file=sys.stderr)
     if options.persist_to is not None:
         print(
-            '`make dev` asks for keys with ARGS="--var REQUIRE_KEYS:true"; without that it looks at none.',
+            '`make dev` checks keys only with ARGS="--var REQUIRE_KEYS:true".',
             file=sys.stderr,
         )
-    print(f"To take it back: DELETE /api/keys/{key_id}, with a key of scope admin.", file=sys.stderr)
+    print(f"To revoke it: DELETE /api/keys/{key_id}, with a key of scope admin.", file=sys.stderr)
 
 
 def main(arguments: Sequence[str]) -> int:

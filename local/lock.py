@@ -40,7 +40,7 @@ def sole_use(persist_to: Path) -> Iterator[int]:
         os.truncate(command, 0)
         os.pwrite(command, str(os.getpid()).encode(), 0)
         if not _take(runtime, _ENDING_SECONDS):
-            raise UsageError(f"--persist-to: a runtime that lost its `make dev` still uses {persist_to}; end it first")
+            raise UsageError(f"--persist-to: a runtime whose `make dev` has died still uses {persist_to}; end it first")
         os.truncate(runtime, 0)
         yield runtime
     finally:

@@ -25,11 +25,11 @@ class ChangeKind:
 RETRY: Final = ChangeKind(
     "/api/tasks/retry",
     "retried",
-    "put back",
-    "There are more failed tasks, some of which may have failed again: onceover list --status failed",
+    "retried",
+    "There are more failed tasks; some may have failed again: onceover list --status failed",
 )
 CANCEL: Final = ChangeKind(
-    "/api/tasks/cancel", "cancelled", "cancelled", "There are more tasks that go on: onceover list"
+    "/api/tasks/cancel", "cancelled", "cancelled", "There are more unfinished tasks: onceover list"
 )
 
 

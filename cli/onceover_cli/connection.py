@@ -52,12 +52,12 @@ def place(url: str | None, key: str | None) -> Address:
         is_sound = False
     if not is_sound or "@" in text or "?" in text or "#" in text:
         message = (
-            f"{text!r} is no URL of a deployment: it must be like {DEFAULT_URL}, or https://onceover.NAME.workers.dev"
+            f"{text!r} is not a deployment's URL: it must be like {DEFAULT_URL}, or https://onceover.NAME.workers.dev"
         )
         raise CommandError(message)
     secret = (key or "").strip() or None
     if secret is not None and not (secret.isascii() and secret.isprintable() and " " not in secret):
-        raise CommandError("ONCEOVER_KEY holds no key: a key is like oo_0123456789abcdef_…, without spaces")
+        raise CommandError("ONCEOVER_KEY is not a key: a key is like oo_0123456789abcdef_…, without spaces")
     return Address(text, secret)
 
 
@@ -162,7 +162,7 @@ class ApiClient:
             lost = f"the answer of {self.where.url} was lost ({what}){_through(self.where)}"
             raise Unreachable(lost, is_lost=True) from None
         except httpx2.InvalidURL as error:
-            raise CommandError(f"{self.where.url} is no URL: {error}") from None
+            raise CommandError(f"{self.where.url} is not a URL: {error}") from None
 
 
 def proxy_variable(where: Address) -> str | None:

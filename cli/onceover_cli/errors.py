@@ -43,7 +43,7 @@ _LASTING = frozenset({"bad_configuration", "not_configured", "schema_missing", "
 
 def _message(status: int, problem: Json) -> str:
     if not problem:
-        return f"the server answered {status} and nothing that onceover says: is the URL right?"
+        return f"the server answered {status}, but not as onceover does: is the URL right?"
     # The detail of a field problem only repeats the fields, so it is left out.
     fields = [f"{flag_of(str(error['field']))}: {error['message']}" for error in problem.get("errors", ())]
     detail = str(problem.get("detail") or problem.get("title") or f"the server answered {status}")
@@ -109,5 +109,5 @@ _HINTS = {
     "forbidden": "The key lacks a scope; `onceover keys list` shows what each key may do.",
     "not_configured": "Make the first key: `make key`, or `make key ARGS=--remote` for a deployment.",
     "schema_missing": "Apply the migrations: `make deploy`, or `npx wrangler d1 migrations apply DB --remote`.",
-    "bad_configuration": "`onceover doctor` says which variables are meant.",
+    "bad_configuration": "`onceover doctor` names the variables.",
 }

@@ -118,7 +118,7 @@ class TaskDisplay:
         if text.startswith(before + "\n\n"):
             self._write(text[len(before) + 2 :])
             return
-        self.note("the outputs above are not the result, which follows")
+        self.note("the outputs above are not the result; the result follows")
         self._write(text)
 
     def _write(self, output: str) -> None:

@@ -159,7 +159,7 @@ def _read(file: BinaryIO, path: Path, name: str) -> tuple[Exported, int]:
         if line["kind"] in {"begin", "page", "end"}:
             kept, end = replace(so_far), place
     if place and not kept.is_begun:
-        raise CommandError(f"{path} is there, and is no export of tenant {name}: name another file")
+        raise CommandError(f"{path} exists and is not an export of tenant {name}: name another file")
     return kept, end
 
 

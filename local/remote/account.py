@@ -95,7 +95,7 @@ def _has_queue(cloud: Cloud, name: str, wanted: Needs) -> bool:
     answer = cloud("queues", "info", name, wanted.flag)
     if answer.status != 0 and fix_for(answer.said).id == "no-queue":
         return False
-    need(answer, f"Looking for the queue {name}")
+    need(answer, f"Checking the queue {name}")
     return True
 
 
@@ -113,7 +113,7 @@ def _account(cloud: Cloud, wanted: Needs) -> str:
     if answer.status != 0:
         fix = fix_for(answer.said)
         if wanted.account is None or fix.id in {"not-logged-in", "network", "bad-token"}:
-            need(answer, "Looking who is logged in")
+            need(answer, "Checking who is logged in")
         return wanted.account or ""
     accounts: list[dict[str, str]] = json.loads(answer.out[answer.out.index("{") :]).get("accounts", [])
     named = {one["id"]: one["id"] if _is_log_public() else f"{one['name']} ({one['id']})" for one in accounts}

@@ -48,9 +48,7 @@ def steps(wanted: Needs, found: AccountState) -> Iterator[Step]:
         )
     for name in found.missing_queues:
         yield Step(f"Creating the queue {name}", ("queues", "create", name, wanted.flag), creates=True)
-    yield Step(
-        "Applying the migrations that the database lacks", ("d1", "migrations", "apply", "DB", "--remote", wanted.flag)
-    )
+    yield Step("Applying the missing migrations", ("d1", "migrations", "apply", "DB", "--remote", wanted.flag))
     yield Step(f"Deploying the Worker {wanted.worker}", ("deploy", wanted.flag))
 
 
@@ -64,7 +62,7 @@ def deploy(cloud: Cloud, web: Web, wanted: Needs, shape: Shape, say: Callable[[s
 
     Raises `StepFailed`, and `UsageError` for a database from before the first migration.
     """
-    say("Looking what the account has …")
+    say("Checking what the account has …")
     found = look(cloud, wanted)
     _describe(wanted, found, say)
     if found.version is not None and not found.has_database and not shape.replace:
@@ -85,7 +83,7 @@ def deploy(cloud: Cloud, web: Web, wanted: Needs, shape: Shape, say: Callable[[s
         answer = cloud(*step.command, is_shown=not step.creates)
         if not (step.creates and _THERE.search(answer.said)):
             need(answer, step.label)
-    say(f"[{total}/{total}] Trying the deployment: GET /api/async-status, GET /api/ai-status")
+    say(f"[{total}/{total}] Checking the deployment: GET /api/async-status, GET /api/ai-status")
     if shape.dry_run:
         _tried(cloud, wanted, say)
         return None
@@ -94,11 +92,11 @@ def deploy(cloud: Cloud, web: Web, wanted: Needs, shape: Shape, say: Callable[[s
 
 def _describe(wanted: Needs, found: AccountState, say: Callable[[str], None]) -> None:
     say(f"    account   {found.account}")
-    runs = "not there yet" if found.version is None else f"version {found.version} runs"
+    runs = "does not exist yet" if found.version is None else f"version {found.version} runs"
     say(f"    worker    {wanted.worker}, {runs}")
-    say(f"    database  {wanted.database}, {'is there' if found.has_database else 'not there yet'}")
+    say(f"    database  {wanted.database}, {'exists' if found.has_database else 'does not exist yet'}")
     for name in wanted.queues:
-        say(f"    queue     {name}, {'not there yet' if name in found.missing_queues else 'is there'}")
+        say(f"    queue     {name}, {'does not exist yet' if name in found.missing_queues else 'exists'}")
     if not wanted.queues:
         say("    queue     none in this environment; consumers of an earlier deployment stay: docs/deploy.md")
 
@@ -117,7 +115,7 @@ def _verified(
     for line in startup(answer.said):
         say(line)
     if found.version is not None:
-        say(f"    back to the one before: {shown(('rollback', found.version, wanted.flag))}")
+        say(f"    to roll back to the previous one: {shown(('rollback', found.version, wanted.flag))}")
     url = _URL.search(answer.said)
     if url is None:
         say("    wrangler printed no address: open /api/async-status at your route yourself")

@@ -113,7 +113,7 @@ def verify(
         return None
     why = model.body.get("detail", model.text.strip())
     say(f"    warning: {url}/api/ai-status is {model.body.get('status', model.status)}: {why}")
-    say("    Tasks are accepted, and wait for the model. A key for its server: `make secrets`.")
+    say("    Tasks are accepted and wait for the model. `make secrets` sets the key for its server.")
     return None
 
 

@@ -36,7 +36,7 @@ def refuse_former_database(cloud: Cloud, wanted: Needs) -> None:
     answer = cloud("d1", "execute", "DB", "--remote", "--json", "--command", _FOUND, wanted.flag)
     if answer.status != 0 and _NO_RECORD in answer.said:
         return
-    (found,) = parsed(need(answer, "Looking which migrations the database has"))
+    (found,) = parsed(need(answer, "Checking which migrations the database has"))
     if found["results"]:
         raise UsageError(
             sentence(

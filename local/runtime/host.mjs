@@ -84,9 +84,9 @@ async function begin(request) {
     const startedAt = performance.now();
     const next = readSettings(request);
     const nextBanner = await approved(request, next);
-    if (!nextBanner) return say("Not reloaded: the configuration before the change goes on");
+    if (!nextBanner) return say("Not reloaded: the previous configuration stays in use");
     const options = await optionsFor(request, next, port).catch((error) => say(error.message));
-    if (!options) return say("Not reloaded: the code before the change goes on");
+    if (!options) return say("Not reloaded: the previous code stays in use");
     nextBanner.filter((line) => !banner.includes(line)).forEach(say);
     banner = nextBanner;
     settings = next;

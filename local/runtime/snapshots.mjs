@@ -24,7 +24,7 @@ export async function snapshotOf(request, worker, report) {
   if (fs.existsSync(path.join(folder, FILE))) {
     fs.utimesSync(folder, new Date(), new Date());
   } else {
-    say("Importing the Worker, once for this state of its source");
+    say("Importing the Worker, once for each change of its source");
     await make(request, worker, folder, report);
     forget(path.dirname(folder));
   }
@@ -53,7 +53,7 @@ async function make(request, worker, folder, report) {
   try {
     await runtime.ready.catch((error) => {
       if (error.code !== "ERR_RUNTIME_FAILURE") throw error;
-      throw new Error("the Worker could not be imported; why is said above", { cause: error });
+      throw new Error("the Worker could not be imported; the cause is above", { cause: error });
     });
     if (!fs.existsSync(path.join(making, FILE))) throw new Error("workerd wrote no snapshot of the interpreter");
     place(making, folder);

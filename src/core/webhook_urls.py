@@ -59,9 +59,9 @@ def refusal(url: str, *, loopback: bool = False) -> str | None:
 
 def _flaw_of_name(host: str) -> str | None:
     if len(host) > _HOST_CHARS_MOST:
-        return f"must have a name of at most {_HOST_CHARS_MOST} characters"
+        return f"must have a host name of at most {_HOST_CHARS_MOST} characters"
     if host.rpartition(".")[2] in _INTERNAL:
-        return "must not be of a name that has a meaning in its own network alone"
+        return "must not have a host name that only a private network knows"
     if any(host == name or host.endswith(f".{name}") for name in _SPELT):
-        return "must not be of a name that stands for an address which it spells out"
+        return "must not have a host name that spells out an address"
     return None

@@ -24,30 +24,30 @@ Json = dict[str, Any]
 _OWN_FAULTS = (problems.INTERNAL, problems.BAD_CONFIGURATION)
 
 _SCHEME = "key"
-_FOR_OPERATORS = "Only a key of the operator's tenant (`OPERATOR_TENANT`) may do this; any other is answered 403."
+_FOR_OPERATORS = "Only a key of the operator's tenant (`OPERATOR_TENANT`) may do this. Other keys get 403."
 
 _OPEN_SEGMENT = re.compile(r"\{([a-z]+)\}")
-_ABOUT = """Submit a long text, get an id, poll: the text is analysed chunk by chunk, and nothing that was accepted is
-lost. Sizes are in the units that their names say; times are RFC 3339 in UTC.
+_ABOUT = """Submit a long text, get an id, poll. The service analyses the text chunk by chunk. It loses nothing that it
+has accepted. Field names give the units of sizes. Times are RFC 3339 in UTC.
 
-`HEAD` is answered wherever `GET` is, `OPTIONS` on every path. An unknown path is answered 404 (`not_found`), another
-method 405 (`method_not_allowed`) with `Allow`. Problems are `application/problem+json` (RFC 9457); what identifies
-one is its `code`. Below `/v1`, which speaks OpenAI's Responses API in background mode, they have the shape of OpenAI's
-errors, with the same codes.
+Each path that takes `GET` also takes `HEAD`, and every path takes `OPTIONS`. An unknown path gets 404 (`not_found`).
+Another method gets 405 (`method_not_allowed`) with `Allow`. Problems are `application/problem+json` (RFC 9457), and
+`code` identifies a problem. The paths below `/v1` speak OpenAI's Responses API in background mode. Their problems have
+the same codes, in the shape of OpenAI's errors.
 
-A deployment answers requests with a valid key, `Authorization: Bearer oo_<id>_<secret>`; the key decides whose tasks
-are meant, and its scopes what may be done. A refused key is answered before anything else of the request is looked at.
+Requests to a deployment need a valid key, `Authorization: Bearer oo_<id>_<secret>`. The key decides whose tasks are
+meant. Its scopes decide what it may do. The service checks the key before the rest of the request.
 There are four scopes, and none implies another. `read` reads tasks, events, deliveries and responses. `write` submits,
-cancels, retries, erases and sends deliveries again. `admin` makes and revokes keys, and registers webhook endpoints;
-sweep, metrics and history need an `admin` key of the operator's tenant (`OPERATOR_TENANT`). A key that the API makes
-has `read` and `write` unless the request says otherwise; one of `make key` has these three.
-A key with the scope `operator`, which `make key` alone gives, may name another tenant, `?tenant=`, for what its `read`
-and `write` allow. Without that scope another tenant is 403 (`forbidden`), whether or not there is such a tenant; the
-key's own name is always fine.
-A key without `read` is shown no text of a task by the calls that it may make: `result` is null, `instructions` and
-`metadata` are empty.
-While the database does not keep up, a new task is refused before that, with 503 (`overloaded`) and `Retry-After`.
-With `REQUIRE_KEYS=false`, as under `make dev`, everybody is the one tenant `local`, and no key is looked at."""
+cancels, retries, erases and sends deliveries again. `admin` makes and revokes keys, and registers webhook endpoints.
+Sweep, metrics and history need an `admin` key of the operator's tenant (`OPERATOR_TENANT`). A key that the API makes
+has `read` and `write` unless the request says otherwise. A key of `make key` has these three.
+A key with the scope `operator` may name another tenant, `?tenant=`, for what its `read` and `write` allow. Only
+`make key` grants this scope. Without it, another tenant is 403 (`forbidden`), whether or not that tenant exists. A key
+may always name its own tenant.
+A key without `read` sees no text of a task: `result` is null, and `instructions` and `metadata` are empty.
+While the database is overloaded, the service refuses a new task before it checks the key, with 503 (`overloaded`) and
+`Retry-After`.
+With `REQUIRE_KEYS=false`, as under `make dev`, every request is the tenant `local`'s, and the service checks no key."""
 
 
 class OpenapiView(TypedDict):
@@ -91,7 +91,7 @@ def _path(endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> Json:
         "security": [],
         "responses": {
             "204": {
-                "description": "Nothing but headers",
+                "description": "Headers only",
                 "headers": _headers(("Allow",)) | _references(cors.ON_PREFLIGHTS),
             },
             **_refusals(endpoint, _OWN_FAULTS),
@@ -254,7 +254,7 @@ def _shared_headers() -> Json:
         name: {"description": f"With CORS only. {meaning}", "schema": {"type": "string"}}
         for name, meaning in (cors.ON_ANSWERS | cors.ON_PREFLIGHTS).items()
     }
-    meaning = "The caller's own, if it is 1 to 128 visible ASCII characters, else a fresh one. The log has it, too."
+    meaning = "The caller's own id if it has 1 to 128 visible ASCII characters, else a fresh one. The log has it too."
     name: Json = {REQUEST_ID: {"description": meaning, "required": True, "schema": {"type": "string"}}}
     return always | name | with_cors
 

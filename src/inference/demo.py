@@ -46,7 +46,7 @@ class DemoProvider:
 
     async def probe(self) -> Health:
         """Return healthy, always: no part of this provider can be down."""
-        return Health("healthy", "built-in deterministic analysis, no model behind it")
+        return Health("healthy", "built-in deterministic analysis without a model")
 
 
 def estimated_tokens(text: str) -> int:

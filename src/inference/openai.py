@@ -120,11 +120,11 @@ class OpenAIProvider:
     def _transport_failure(self, error: HttpError) -> ModelError:
         match error:
             case HttpReplyTooLarge():
-                return ModelReplyMalformed(f"the reply passes {limits.REPLY_BYTES_MOST} bytes")
+                return ModelReplyMalformed(f"the reply exceeds {limits.REPLY_BYTES_MOST} bytes")
             case HttpConnectionLost():
                 return ModelConnectionLost("the connection to the provider was refused or lost")
             case _:
-                return ModelConnectionLost("no whole reply came from the provider")
+                return ModelConnectionLost("the provider's reply was incomplete")
 
     def _refusal(self, reply: HttpReply, call: ModelCall) -> ModelError:
         said, codes = _error_body(reply.body)

@@ -88,7 +88,7 @@ def chat_reply(document: object) -> ModelReply:
     first = choices[0] if isinstance(choices, list) and choices else None
     message = member(first, "message")
     if not isinstance(message, Mapping):
-        raise ModelReplyMalformed("the reply holds no message")
+        raise ModelReplyMalformed("the reply has no message")
     return text_reply(message.get("content"), member(document, "usage"), member(first, "finish_reason"))
 
 
@@ -107,9 +107,9 @@ def text_reply(content: object, usage: object, finish_reason: object = None) -> 
         content = ""
     if not isinstance(content, str) or not (content.strip() or reason == CONTENT_FILTER):
         before = " before it was cut off: maxOutputTokens may be too small" if reason == "length" else ""
-        raise ModelReplyMalformed(f"the reply holds no text{before}")
+        raise ModelReplyMalformed(f"the reply has no text{before}")
     if len(content) > limits.OUTPUT_CHARS_MOST:
-        raise ModelReplyMalformed(f"the reply's text passes {limits.OUTPUT_CHARS_MOST} characters")
+        raise ModelReplyMalformed(f"the reply's text exceeds {limits.OUTPUT_CHARS_MOST} characters")
     return ModelReply(
         output=_UNSTORABLE.sub("\ufffd", content),
         input_tokens=_token_count(member(usage, "prompt_tokens")),

@@ -85,7 +85,7 @@ class WorkersAIProvider:
         """Say whether the binding exists. It has no free call."""
         if self._ai is None:
             return Health("unavailable", _NO_BINDING)
-        return Health("healthy", "the Workers AI binding is there; it was not called, as calls are paid")
+        return Health("healthy", "the Workers AI binding exists; it was not called, because calls are billed")
 
 
 def _text_reply(result: Mapping[str, object], tokens_most: object) -> ModelReply:
@@ -102,7 +102,7 @@ def _without_thoughts(reply: ModelReply) -> ModelReply:
     if thoughts is None:
         return reply
     if not (output := reply.output[thoughts.end() :]):
-        raise ModelReplyMalformed("the reply holds thoughts and no text: maxOutputTokens may be too small")
+        raise ModelReplyMalformed("the reply has thoughts but no text: maxOutputTokens may be too small")
     return reply._replace(output=output)
 
 

@@ -48,7 +48,7 @@ class FetchClient:
             async with asyncio.timeout(timeout_seconds):
                 return await HttpExchange(self._crossing).run(url, options, max_reply_bytes)
         except TimeoutError:
-            raise HttpTimeout("no whole reply in time") from None
+            raise HttpTimeout("no complete reply in time") from None
         except JsException:
             raise HttpConnectionLost("the connection was refused or lost") from None
 
@@ -108,7 +108,7 @@ class HttpExchange:
         while not (part := await self._settled(reader.read())).done:
             # Check the size before the bytes cross from JavaScript, which copies them.
             if len(received) + part.value.byteLength > max_reply_bytes:
-                raise HttpReplyTooLarge(f"the reply passed {max_reply_bytes} bytes")
+                raise HttpReplyTooLarge(f"the reply exceeded {max_reply_bytes} bytes")
             received += part.value.to_bytes()
         return bytes(received)
 
@@ -140,5 +140,5 @@ def _whole_within(headers: Mapping[str, str], most: int) -> bool:
 
 def _bytes(buffer: "JsBuffer", most: int) -> bytes:
     if buffer.byteLength > most:
-        raise HttpReplyTooLarge(f"the reply passed {most} bytes")
+        raise HttpReplyTooLarge(f"the reply exceeded {most} bytes")
     return buffer.to_bytes()

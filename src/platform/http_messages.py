@@ -94,9 +94,9 @@ async def _send(parts: AsyncGenerator[str], writer: "js.WritableStreamDefaultWri
             # sent the last part, so the abort can lose only the line feed.
             with suppress(JsException):
                 await writer.write(to_js(b"\n"))
-            await writer.abort("the answer is not whole")
+            await writer.abort("the answer is incomplete")
             return
         except Exception:
-            await writer.abort("the answer is not whole")
+            await writer.abort("the answer is incomplete")
             raise
         await writer.close()

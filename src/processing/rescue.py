@@ -38,7 +38,7 @@ class BriefCaller(LocalCaller):
             return [CallNotStarted("too late to start the call")]
         (outcome,) = await super().call(calls, min(seconds, left), starts_by)
         if left < seconds and isinstance(outcome, ModelTimeout):
-            return [CallerLost(f"the poll that made the call had no more than {left:.0f} s for it")]
+            return [CallerLost(f"the poll that made the call had only {left:.0f} s left for it")]
         return [outcome]
 
 

@@ -67,7 +67,7 @@ def test_the_deployment_lists_the_options() -> None:
     assert bench.call("POST", "/api/tasks", {"input": "x", "modelOptions": {"top_k": 5}}).status == 202
     reply = bench.call("POST", "/api/tasks", {"input": "x", "modelOptions": {"top_p": 0.5}})
     assert data(reply)["errors"] == [
-        {"field": "modelOptions.top_p", "message": "is not taken here; AI_MODEL_OPTIONS has top_k"}
+        {"field": "modelOptions.top_p", "message": "is not allowed; AI_MODEL_OPTIONS allows top_k"}
     ]
     bench.close()
 

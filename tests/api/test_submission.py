@@ -272,7 +272,7 @@ def test_problem_to_the_letter(bench: ApiBench) -> None:
     """A problem has the members of RFC 9457, a stable code, and the fields by name."""
     assert refused(bench, {"input": "x", "colour": "red"}, 422, "invalid_fields") == {
         "type": "urn:onceover:problem:invalid_fields",
-        "title": "Some fields have values that they cannot take",
+        "title": "Some fields have invalid values",
         "status": 422,
         "detail": "colour: is not a known field",
         "code": "invalid_fields",

@@ -224,7 +224,7 @@ def test_a_budget_that_ran_out_must_grow(bench: ApiBench, body: object) -> None:
     task = exhausted_task(bench)
     reply = bench.call("POST", task["links"]["retry"], body)
     assert (reply.status, data(reply)["code"]) == (409, "budget_exhausted")
-    assert "has made 3 calls, and needs 1 more" in data(reply)["detail"]
+    assert "has made 3 calls and needs at least 1 more" in data(reply)["detail"]
     assert read(bench, task)["status"] == "failed"
 
 
@@ -286,7 +286,7 @@ def test_a_budget_below_the_minimum(bench: ApiBench, path: str, reduce: str, lea
     (error,) = data(reply)["errors"]
     assert error == {
         "field": "maxModelCalls",
-        "message": f"must be at least {least}: so many calls are needed when nothing fails",
+        "message": f"must be at least {least}: the task needs that many calls without failures",
     }
     assert bench.count_rows() == 0
     assert bench.call("POST", path, body | {"maxModelCalls": least}).status in {200, 202}

@@ -111,7 +111,7 @@ def test_cancel_and_retry_and_many_at_once(tab: Watched, client: Client, model: 
     expect(page.get_by_role("dialog")).to_contain_text(f"2 failed tasks, at most {told['maximumCalls']} calls.")
     assert tab.serious() == []
     page.get_by_role("button", name="Retry 2 tasks").click()
-    expect(page.get_by_role("dialog")).to_contain_text("2 tasks put back.")
+    expect(page.get_by_role("dialog")).to_contain_text("2 tasks retried.")
     for task in failed:
         assert client.finished(task)["attempts"] >= 2
     page.get_by_role("button", name="Close").click()
@@ -135,7 +135,7 @@ def test_what_waits_is_told_and_many_are_cancelled(tab: Watched, client: Client,
     page.get_by_role("navigation").get_by_role("link", name="Tasks").click()
     expect(page.locator(".list-row", has_text="the provider asked for a pause")).to_have_count(2)
     page.get_by_role("button", name="Cancel many").click()
-    expect(page.get_by_role("dialog")).to_contain_text("2 tasks that go on.")
+    expect(page.get_by_role("dialog")).to_contain_text("2 unfinished tasks.")
     page.get_by_role("button", name="Cancel 2 tasks").click()
     expect(page.get_by_role("dialog")).to_contain_text("2 tasks cancelled.")
     assert {client.task(task)["status"] for task in tasks} == {"cancelled"}

@@ -27,13 +27,13 @@ FIVE_MINUTES_MS = 300_000
 def test_keys_and_health(tab: Watched, client: Client, key: str, server: DevServer) -> None:
     """A key is made, shown once, and works until it expires. Then the page says so, whatever it showed before."""
     page = tab.open("#/access", key)
-    page.get_by_label("What it is for").fill(HOSTILE[:60])
+    page.get_by_label("Purpose").fill(HOSTILE[:60])
     page.get_by_label("Valid for days").fill(str(EXPIRED_SECONDS / 86_400))
     page.get_by_role("button", name="Make a key").click()
     made = page.get_by_role("dialog").locator("code").inner_text()
     assert made.startswith("oo_")
     assert tab.serious() == []
-    page.get_by_role("button", name="I have kept it").click()
+    page.get_by_role("button", name="I have saved it").click()
     expect(page.locator(".rows li").last).to_contain_text("<img src=x")
     assert made not in page.content()
     bearer = {"Authorization": f"Bearer {made}"}
@@ -44,11 +44,11 @@ def test_keys_and_health(tab: Watched, client: Client, key: str, server: DevServ
     expect(page.get_by_role("dialog")).to_contain_text("wrong, revoked or expired")
     page.get_by_role("dialog").get_by_role("textbox").fill(key)
     page.get_by_role("button", name="Use this key").click()
-    page.get_by_label("What it is for").fill("To be revoked")
+    page.get_by_label("Purpose").fill("To be revoked")
     page.get_by_label("Valid for days").fill("")
     page.get_by_role("button", name="Make a key").click()
     revoked = {"Authorization": f"Bearer {page.get_by_role('dialog').locator('code').inner_text()}"}
-    page.get_by_role("button", name="I have kept it").click()
+    page.get_by_role("button", name="I have saved it").click()
     assert httpx.get(f"{server.url}/api/tasks", headers=revoked).status_code == 200
     page.locator(".rows li", has_text="To be revoked").get_by_role("button", name="Revoke").click()
     page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
@@ -200,7 +200,7 @@ def test_webhooks_and_deliveries(tab: Watched, client: Client, key: str, receive
 
     def secret() -> str:
         shown = page.get_by_role("dialog").locator("code").inner_text()
-        page.get_by_role("button", name="I have kept it").click()
+        page.get_by_role("button", name="I have saved it").click()
         expect(page.get_by_role("dialog")).to_have_count(0)
         assert shown not in page.content()
         return shown

@@ -159,7 +159,7 @@ def test_what_runs_and_what_nothing_reads_is_said_before_it_is_ready(project: Pa
         assert said[-6:-1] == [
             f"provider  openai, model gpt-5.4-mini at {url}",
             "route     durable-object",
-            "keys      off, everybody is the tenant local",
+            "keys      off, every request is the tenant local's",
             f"state     {state}",
             LIMITS,
         ]
@@ -173,5 +173,5 @@ def test_what_runs_and_what_nothing_reads_is_said_before_it_is_ready(project: Pa
         } < set(server.lines[printed:])
         printed = len(server.lines)
         (project / ".dev.vars").write_text("AI_PROVIDER=none\nPLAN=none\n")
-        server.wait_for_line("^Not reloaded: the configuration before", 60, after=printed)
+        server.wait_for_line("^Not reloaded: the previous configuration", 60, after=printed)
         assert sum(line.startswith("error: ") for line in server.lines[printed:]) == 2

@@ -122,7 +122,7 @@ def test_ctrl_c_leaves_no_process_behind(project: Path, tmp_path: Path) -> None:
         assert server.stop() == 0
         assert server.group_members() == []
         assert server.lines[printed:] == [
-            f"Stopped. The state stays in {tmp_path / 'state'}, and the next start goes on from there."
+            f"Stopped. The state stays in {tmp_path / 'state'}, and the next start continues from there."
         ]
 
 

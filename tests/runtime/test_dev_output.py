@@ -98,5 +98,5 @@ def test_make_dev_on_a_terminal(tmp_path: Path) -> None:
         terminal.press("\x03")
         assert terminal.wait() == 0
         assert terminal.text.endswith(
-            f"Stopped. The state stays in {tmp_path}, and the next start goes on from there.\r\n"
+            f"Stopped. The state stays in {tmp_path}, and the next start continues from there.\r\n"
         )

@@ -62,7 +62,7 @@ class FakeApi(Loopback):
             self.asked.append(asked)
             replies = self._replies.get((asked.method, asked.path))
             if not replies:
-                return Answer(404, {"code": "not_found", "detail": "There is nothing here.", "status": 404})
+                return Answer(404, {"code": "not_found", "detail": "The path or id does not exist.", "status": 404})
             return replies.pop(0) if len(replies) > 1 else replies[0]
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:

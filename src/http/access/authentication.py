@@ -20,7 +20,7 @@ _NO_KEYS_DETAIL = (
     '`make key ARGS="--remote"` for a deployed Worker.'
 )
 _NO_KEYS_SECONDS = "60"  # an operator has to make one
-_UNKNOWN_DETAIL = "More unknown keys are being tried than are looked up. If yours is valid, send the request again."
+_UNKNOWN_DETAIL = "Too many unknown keys are being tried. If yours is valid, send the request again."
 _UNKNOWN_SECONDS = "1"
 _UNAUTHENTICATED_DETAIL = "Send a valid API key: `Authorization: Bearer oo_…`."
 

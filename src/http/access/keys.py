@@ -19,8 +19,7 @@ from ..base.problems import KEY_LIMIT, NOT_FOUND, Refusal, forbidden
 from ..base.views import Time, maybe_rfc3339, rfc3339, shown
 
 _OPERATOR_DETAIL = (
-    "The API gives the scope `operator` to no key. Whoever runs the deployment does: `make key "
-    'ARGS="--scopes read,write,operator --remote"`.'
+    'The API cannot grant the scope `operator`. Only `make key ARGS="--scopes read,write,operator --remote"` can.'
 )
 _DEFAULT_SCOPES = (Scope.READ, Scope.WRITE)
 
@@ -32,11 +31,11 @@ class NewKeyFields(Asked):
 
     label: (
         Annotated[str, Field(min_length=1, max_length=limits.KEY_LABEL_CHARS_MOST, json_schema_extra=NO_NUL)] | None
-    ) = Field(None, description="What the key is for; shown in lists.")
+    ) = Field(None, description="The key's purpose; shown in lists.")
     scopes: Annotated[list[Annotated[Scope, Field(strict=False)]], Field(min_length=1)] | None = Field(
         None,
-        description="What the key may do, by default `read` and `write`. No scope implies another. `operator` is "
-        "refused here: `make key` alone gives it.",
+        description="The key's scopes, by default `read` and `write`. No scope implies another. `operator` is refused "
+        "here: only `make key` grants it.",
     )
     expires_in_seconds: Annotated[int, Field(ge=1, le=limits.KEY_SECONDS_MOST), Whole] | None = Field(
         None, description="How long the key is valid; by default until it is deleted."
@@ -90,7 +89,7 @@ async def make_key(exchange: Exchange) -> Reply:
     )
     key = await _write(exchange.api.keys, new)
     if key is None:
-        detail = f"The tenant has {limits.KEYS_MOST} keys already, which is the most. Delete one that is not in use."
+        detail = f"The tenant already has {limits.KEYS_MOST} keys, the most allowed. Delete one that is not in use."
         raise Refusal(KEY_LIMIT, detail)
     exchange.api.log("key_made", tenant=key.tenant, key=key.id, scopes=ordered(key.scopes))
     shown = _view(key)
@@ -154,7 +153,7 @@ ENDPOINTS: Final = (
     Endpoint(
         method="POST",
         path="/api/keys",
-        summary="Make a key for the caller's own tenant; the answer is the only one that shows it",
+        summary="Make a key for the caller's own tenant; only this answer shows it",
         handler=make_key,
         access=Scope.ADMIN,
         body=NewKeyFields,
@@ -164,7 +163,7 @@ ENDPOINTS: Final = (
     Endpoint(
         method="GET",
         path="/api/keys",
-        summary="List the tenant's keys, oldest first, without what proves them",
+        summary="List the tenant's keys, oldest first, without their secrets",
         handler=list_keys,
         access=Scope.ADMIN,
         answers=(Answer(200, "The keys", (KeyListView,)),),
@@ -172,7 +171,7 @@ ENDPOINTS: Final = (
     Endpoint(
         method="DELETE",
         path="/api/keys/{id}",
-        summary="Revoke a key of the tenant: at once where this is answered, everywhere within 60 s",
+        summary="Revoke a key of the tenant; it is refused everywhere within 60 s",
         handler=delete_key,
         access=Scope.ADMIN,
         answers=(Answer(204, "Revoked"),),

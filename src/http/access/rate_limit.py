@@ -6,7 +6,7 @@ from ...core import limits
 from ..base.problems import LIMIT_REACHED, Refusal
 from ..base.services import Api
 
-_DETAIL = "The tenant has sent as many requests as it may in this minute. Try again when it is over."
+_DETAIL = "The tenant has used up its requests for this minute. Try again when the minute is over."
 
 
 async def check(api: Api, tenant: str) -> None:

@@ -18,7 +18,7 @@ from .problems import FieldError, field_refusal, forbidden
 
 TENANT: Final = "tenant"
 ALL: Final = "*"
-_DETAIL: Final = "This key is for its own tenant. Another one needs a key with the scope `operator`."
+_DETAIL: Final = "This key is for its own tenant. Another tenant needs a key with the scope `operator`."
 
 
 class Caller(NamedTuple):

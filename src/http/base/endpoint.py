@@ -38,23 +38,23 @@ class Parameter(NamedTuple):
 
 IDEMPOTENCY_KEY = Parameter(
     "Idempotency-Key",
-    "The client's name for this request. Within 24 hours the same key with the same body gives the same task, and "
-    "`Idempotency-Replayed: true`; with another body it is refused.",
+    "The client's name for this request. Within 24 hours, the same key with the same body gives the same "
+    "task, with `Idempotency-Replayed: true`. The same key with another body is refused.",
     {"type": "string", "pattern": f"^[!-~]{{1,{limits.IDEMPOTENCY_KEY_CHARS_MOST}}}$"},
     "header",
 )
 
 
 _WHOSE: Final = {
-    Reach.ONE: "Whose, if not the key's own tenant's; another one needs a key with the scope `operator`.",
-    Reach.EACH: "Whose, if not the key's own tenant's; another one, or `*` for all, one after the other, needs a key "
-    "with the scope `operator`.",
+    Reach.ONE: "The tenant to act on, by default the key's own. Another one needs a key with the scope `operator`.",
+    Reach.EACH: "The tenant to act on, by default the key's own. Another one, or `*` for all in turn, needs a key with "
+    "the scope `operator`.",
 }
 
 
 HOURS = Parameter(
     "hours",
-    "How many hours back, at most; the last two days are kept.",
+    "How many hours to look back. Two days are kept.",
     {
         "type": "integer",
         "minimum": 1,

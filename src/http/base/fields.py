@@ -86,9 +86,9 @@ def text_flaws(value: object, path: str = "") -> Iterator[FieldError]:
 
 def _flaw(text: str) -> str | None:
     if "\0" in text:
-        return "holds a NUL character (U+0000), which the database cannot store"
+        return "contains a NUL character (U+0000), which the database cannot store"
     try:
         text.encode()
     except UnicodeEncodeError:
-        return "holds half of a surrogate pair, which is not a character"
+        return "contains half of a surrogate pair, which is not a character"
     return None

@@ -220,21 +220,22 @@ ENDPOINTS: Final = (
     Endpoint(
         method="GET",
         path="/api/async-status",
-        summary="Read how tasks are processed here, and whether the database could take them a second ago",
+        summary="Read how this deployment processes tasks, and whether its database could take them a second ago",
         handler=read_service,
         access=Access.PUBLIC,
         parameters=(
             Parameter(
                 "verbose",
-                "1 shows the day's use of the free plan, too, and to operators when sweep, queue and alarms were last "
-                "seen, the backlog, and version and schema. A key is looked at only then, if one is sent.",
+                "1 also shows the day's use of the free plan. Operators also see when sweep, queue and "
+                "alarms last ran, the backlog, version and schema. A key is optional, and only checked with "
+                "1.",
                 {"type": "string", "enum": ["0", "1"]},
             ),
         ),
         answers=(
             Answer(
                 200,
-                "The database answers; with `verbose=1` more",
+                "The database answers; `verbose=1` shows more",
                 (ServiceView, VerboseServiceView, OperatorServiceView),
             ),
             Answer(503, "The database cannot take tasks", (UnhealthyServiceView,), ("Retry-After",)),
@@ -247,6 +248,6 @@ ENDPOINTS: Final = (
         summary="Read whether model calls would work, without making one",
         handler=read_model,
         access=Access.PUBLIC,
-        answers=(Answer(200, "The model's state, be it good or bad", (ModelView,)),),
+        answers=(Answer(200, "The model's state, good or bad", (ModelView,)),),
     ),
 )

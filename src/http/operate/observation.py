@@ -34,7 +34,7 @@ ENDPOINTS: Final = (
     Endpoint(
         method="GET",
         path="/api/history",
-        summary="Read what ended in the last hours, five minutes at a time, with bills, latencies and backlog",
+        summary="Read the last hours in steps of five minutes: ended tasks, bills, latencies and backlog",
         handler=read_history,
         access=Access.OPERATOR,
         parameters=(HOURS,),

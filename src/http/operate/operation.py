@@ -70,7 +70,7 @@ async def sweep(exchange: Exchange) -> Reply:
     swept = await exchange.api.sweeps.ask()
     if isinstance(swept, TooSoon):
         again = {"Retry-After": str(ceil(swept.left_ms / 1000))}
-        raise Refusal(TOO_SOON, "A sweep was asked for a moment ago; there is one in 30 s at most.", headers=again)
+        raise Refusal(TOO_SOON, "A sweep was requested a moment ago. At most one runs in 30 s.", headers=again)
     view = SweptView(
         dispatched=swept.dispatched,
         worked=swept.worked,
@@ -106,7 +106,7 @@ ENDPOINTS: Final = (
     Endpoint(
         method="POST",
         path="/api/sweep",
-        summary="Run a sweep now, and wait for it: send off what stands still, or work on it; at most one in 30 s",
+        summary="Run a sweep now and wait for it: it resends stalled tasks or works on them; at most one in 30 s",
         handler=sweep,
         access=Access.OPERATOR,
         answers=(Answer(200, "What the sweep did", (SweptView,)),),

@@ -101,7 +101,7 @@ ENDPOINTS: Final = (
     Endpoint(
         method="GET",
         path="/api/tenants",
-        summary="Read what became of a tenant's latest tasks: failures by code, calls and tokens",
+        summary="Read a summary of a tenant's latest tasks: failures by code, calls and tokens",
         handler=read_tenants,
         access=Scope.READ,
         reach=Reach.EACH,
@@ -109,7 +109,7 @@ ENDPOINTS: Final = (
             HOURS,
             Parameter(
                 "cursor",
-                "With `tenant=*`: the `nextCursor` of the page before.",
+                "With `tenant=*`: the `nextCursor` of the previous page.",
                 {"type": "string", "pattern": f"^{across.CURSOR_PATTERN}$"},
             ),
         ),

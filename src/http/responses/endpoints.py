@@ -16,15 +16,15 @@ _OF_RESPONSE = tuple(
     (name, "id", "/id") for name in ("readResponse", "cancelResponse", "eraseResponse", "readInputItems")
 )
 _EVENTS = (
-    "its events, as they happen: each once and in order, the last one with the response. A stream that ends before "
-    "that ends with `error`, and its connection is broken off."
+    "its events as they happen, each once and in order. The last event has the response. A stream that ends "
+    "earlier ends with `error`, and its connection is aborted."
 )
 _LATER = ("Retry-After", "openai-poll-after-ms")
 _JOINING = (
     Parameter(
         "x-stainless-retry-count",
-        "How often the SDK has sent this request before. From 1 on it is answered with the task of the first sending, "
-        "if that came within the SDK's own timeouts and there is no Idempotency-Key.",
+        "How often the SDK has sent this request before. From 1 on, the answer is the task of the first "
+        "attempt, if that came within the SDK's own timeouts and there is no Idempotency-Key.",
         {"type": "string"},
         "header",
     ),
@@ -38,7 +38,7 @@ ENDPOINTS: Final = (
     Endpoint(
         method="POST",
         path="/v1/responses",
-        summary="Submit a text in OpenAI's words; the response is durable in the database once this answers",
+        summary="Submit a text through OpenAI's API; once this answers, the response is durable in the database",
         handler=handlers.create_response,
         access=Scope.WRITE,
         body=NewResponseFields,
@@ -65,7 +65,7 @@ ENDPOINTS: Final = (
             Parameter("stream", "`true`: the response's events.", {"type": "string", "enum": ["true", "false"]}),
             Parameter(
                 "starting_after",
-                "With `stream=true`: the `sequence_number` of the last event that came.",
+                "With `stream=true`: the `sequence_number` of the last event received.",
                 {"type": "integer", "minimum": 0, "maximum": 999_999_999},
             ),
             Parameter(
@@ -97,7 +97,7 @@ ENDPOINTS: Final = (
     Endpoint(
         method="POST",
         path="/v1/responses/{id}/cancel",
-        summary="Cancel a response: no model call starts afterwards; one that has ended is shown as it is",
+        summary="Cancel a response: no model call starts afterwards; an ended response stays as it is",
         handler=handlers.cancel_response,
         seconds_most=limits.CANCEL_ANSWER_SECONDS,
         access=Scope.WRITE,
@@ -107,7 +107,7 @@ ENDPOINTS: Final = (
     Endpoint(
         method="GET",
         path="/v1/responses/{id}/input_items",
-        summary="Read the input, as long as it is kept: a list of one message",
+        summary="Read the input while it is kept: a list of one message",
         handler=handlers.read_input_items,
         access=Scope.READ,
         parameters=paging.PARAMETERS,

@@ -10,9 +10,11 @@ from . import paging
 from .shapes import ListedModelsView, ListedModelView
 
 PARAMETERS = (
-    Parameter("after", "The id of the last model that was seen.", {"type": "string"}),
+    Parameter("after", "The id of the last model of the previous page.", {"type": "string"}),
     Parameter(
-        "limit", "How many at most; all without.", {"type": "integer", "minimum": 1, "maximum": limits.LIST_LIMIT_MOST}
+        "limit",
+        "How many models at most; by default all.",
+        {"type": "integer", "minimum": 1, "maximum": limits.LIST_LIMIT_MOST},
     ),
 )
 

@@ -37,8 +37,8 @@ from .view import output_view, response_view, status_of
 
 _NUMBER_DIGITS_MOST = 9
 _INTERRUPTED = (
-    "The stream ended before the response did. Go on with stream=true and starting_after, the number of the last "
-    "event that came."
+    "The stream ended before the response did. Continue with stream=true and starting_after, the "
+    "sequence_number of the last event received."
 )
 # Marks the place of the text. No client text contains NUL, and no other field has it.
 _HERE = "\0"
@@ -80,7 +80,7 @@ async def stream_reply(exchange: Exchange, task: Task, first: int = 0) -> Reply:
     if following < asked:  # the event comes after all deltas, and the outputs read come after a gap
         look = replace(look, outputs=(), all_read=True)
     if first > _standing(replace(look, all_read=True), opening.ready, merged=merged).length:
-        raise _refused("starting_after", "is the sequence_number of no event that this response has had")
+        raise _refused("starting_after", "must be the sequence_number of an event of this response")
     follower = Follower(exchange, task.task_key, None if merged else following, look, reads=2)
     return Reply(200, headers=sse.HEADERS, parts=_parts(exchange, task, follower, first))
 

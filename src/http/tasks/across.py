@@ -60,7 +60,7 @@ async def visit(exchange: Exchange) -> Visit:
 def refuse_cursor(exchange: Exchange) -> None:
     """Refuse (422) a cursor in a request about one tenant."""
     if "cursor" in exchange.query:
-        raise field_refusal([FieldError("cursor", "goes with tenant=*")])
+        raise field_refusal([FieldError("cursor", "needs tenant=*")])
 
 
 def cursor(tenant: str | None, place: str = "") -> str | None:

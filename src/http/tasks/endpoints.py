@@ -119,7 +119,7 @@ async def cancel_task(exchange: Exchange) -> Reply:
     api = exchange.api
     changed, task = await withdrawal.ended_by_client(api, exchange.task_key, asyncio.get_running_loop().time())
     if not changed and task.status is not Status.CANCELLED:
-        raise Refusal(ALREADY_TERMINAL, f"The task is {task.status} already.")
+        raise Refusal(ALREADY_TERMINAL, f"The task is already {task.status}.")
     return json_reply(200, whole_task_view(exchange.visible(task), api, exchange.acting))
 
 
@@ -159,7 +159,7 @@ ENDPOINTS: Final = (
     Endpoint(
         method="POST",
         path="/api/tasks",
-        summary="Submit a text; the task is durable in the database once this answers",
+        summary="Submit a text; once this answers, the task is durable in the database",
         handler=submit_task,
         access=Scope.WRITE,
         reach=Reach.ONE,
@@ -169,7 +169,7 @@ ENDPOINTS: Final = (
             IDEMPOTENCY_KEY,
             Parameter(
                 "dryRun",
-                "`true` checks the request and shows its plan, and stores nothing.",
+                "`true` checks the request, shows its plan and stores nothing.",
                 {"type": "string", "enum": ["true", "false"], "default": "false"},
             ),
         ),
@@ -181,7 +181,7 @@ ENDPOINTS: Final = (
     Endpoint(
         method="GET",
         path="/api/tasks",
-        summary="List tasks, newest first, without their results; those of all tenants one tenant after the other",
+        summary="List tasks without their results, newest first; with `tenant=*` one tenant after the other",
         handler=list_tasks,
         access=Scope.READ,
         reach=Reach.EACH,
@@ -190,7 +190,7 @@ ENDPOINTS: Final = (
             Parameter("createdAfter", "Only tasks created after this time.", _MOMENT),
             Parameter("createdBefore", "Only tasks created before this time.", _MOMENT),
             Parameter("limit", "How many tasks at most.", _LIMIT),
-            Parameter("cursor", "The `nextCursor` of the page before.", _CURSOR),
+            Parameter("cursor", "The `nextCursor` of the previous page.", _CURSOR),
         ),
         answers=(Answer(200, "A page of tasks", (TaskListView,)),),
     ),
@@ -202,10 +202,10 @@ ENDPOINTS: Final = (
         access=Scope.READ,
         reach=Reach.ONE,
         parameters=(
-            Parameter("wait", "Seconds to hold the answer back until the task is terminal.", _WAIT),
+            Parameter("wait", "Seconds to wait for the task's end before answering.", _WAIT),
             Parameter(
                 "include",
-                "What else to show: the finished `chunks`, the `input` as long as it is kept, or both.",
+                "What else to show: the finished `chunks`, the `input` while it is kept, or both.",
                 {"type": "string", "enum": ["chunks", "input", "chunks,input", "input,chunks"]},
             ),
         ),
@@ -232,11 +232,11 @@ ENDPOINTS: Final = (
     Endpoint(
         method="GET",
         path="/api/tasks/{id}/chunks",
-        summary="Read the chunks finished so far, in order, before the task has completed too",
+        summary="Read the finished chunks in order, also before the task has completed",
         handler=read_chunks,
         parameters=(
-            Parameter("limit", "How many chunks at most; all of them without it.", _CHUNKS_LIMIT),
-            Parameter("cursor", "The `nextCursor` of the page before.", _CHUNKS_CURSOR),
+            Parameter("limit", "How many chunks at most; by default all.", _CHUNKS_LIMIT),
+            Parameter("cursor", "The `nextCursor` of the previous page.", _CHUNKS_CURSOR),
         ),
         access=Scope.READ,
         reach=Reach.ONE,

@@ -24,10 +24,10 @@ from .task_views import ProgressView, chunk_view, whole_task_view
 _HEADER = "Last-Event-ID"
 _ID = {"type": "string", "pattern": f"^{ID_PATTERN}$"}
 _ID_OR_NONE = {"type": "string", "pattern": f"^(?:{ID_PATTERN})?$"}
-_SUMMARY = "Follow a task: its status, its chunks in the order of the text, its progress and its end, as they happen"
+_SUMMARY = "Follow a task as it happens: its status, its chunks in the order of the text, its progress and its end"
 _ABOUT = (
-    "Server-sent events: `status` and `chunk`, each once and with an `id`; `progress`; and `end` with the task, the "
-    "last one. A stream that ends without it ends with `retry`: open it again behind the last `id`."
+    "Server-sent events: `status` and `chunk`, each once and with an `id`; `progress`; and at last `end`, "
+    "with the task. A stream without `end` ends with `retry`: open it again after the last `id`."
 )
 
 
@@ -45,7 +45,7 @@ async def follow_task(exchange: Exchange) -> Reply:
     if opening is None:
         raise no_task()
     if place is not None and not has_been(place, opening.look.state, opening.ready):
-        raise _refused("is no id of an event that this task has had")
+        raise _refused("must be the id of an event of this task")
     return Reply(200, headers=sse.HEADERS, parts=_stream(exchange, opening, place))
 
 
@@ -128,9 +128,9 @@ ENDPOINTS = (
         reach=Reach.ONE,
         parameters=(
             Parameter(
-                "after", f"The id of an event, behind which the stream goes on. `{_HEADER}` is asked first.", _ID
+                "after", f"The id of the event after which the stream continues. `{_HEADER}` takes precedence.", _ID
             ),
-            Parameter(_HEADER, "The same: the id of the last event that came.", _ID_OR_NONE, "header"),
+            Parameter(_HEADER, "The same: the id of the last event received.", _ID_OR_NONE, "header"),
         ),
         answers=(Answer(200, _ABOUT, media_type=sse.MEDIA_TYPE),),
     ),

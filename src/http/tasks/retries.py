@@ -33,27 +33,27 @@ class RetryFields(Asked):
 
     max_model_calls: Annotated[int, Field(ge=1, le=limits.MODEL_CALLS_MOST), Whole] | None = Field(
         None,
-        description="A new budget: the most calls of all attempts together. At least what is spent, and what is left "
-        "when nothing fails. Without it the old one stays.",
+        description="A new budget: the most calls of all attempts together. It must cover the calls already made and "
+        "those still needed without failures. Without it the old budget stays.",
     )
 
 
 def not_retryable(task: Task, max_calls: int | None, api: Api) -> Refusal:
     """Say why a task was not retried."""
     if task.status not in _ENDED_BADLY:
-        return Refusal(NOT_RETRYABLE, f"The task is {task.status}; only a failed or cancelled one can go on.")
+        return Refusal(NOT_RETRYABLE, f"The task is {task.status}. Only a failed or cancelled task can be retried.")
     spent, left = task.usage.model_calls, calls_left(task.total, task.completed, task.options.reduce)
     old = task.options.max_calls
     ran_out = task.failure is not None and task.failure.code == BUDGET_EXHAUSTED
     if ran_out and (max_calls is None or (old is not None and max_calls <= old)):
-        detail = f"The task has made {spent} calls, and needs {left} more at least: give it a larger maxModelCalls."
+        detail = f"The task has made {spent} calls and needs at least {left} more. Set a larger maxModelCalls."
         return Refusal(BUDGET_SPENT, detail)
     if max_calls is not None and max_calls < spent + left:
-        message = f"must be at least {spent + left}: {spent} calls are spent, and {left} more are needed at least"
+        message = f"must be at least {spent + left}: {spent} calls are spent, and at least {left} more are needed"
         return field_refusal([FieldError("maxModelCalls", message)])
     if api.settings.tasks_in_flight_most is not None:
         return limit_reached(Limit.TASKS_IN_FLIGHT, api)
-    return Refusal(NOT_RETRYABLE, f"The task is {task.status}, and was changed by another request just now.")
+    return Refusal(NOT_RETRYABLE, f"The task is {task.status}. Another request changed it just now.")
 
 
 async def retry_task(exchange: Exchange) -> Reply:
@@ -82,7 +82,7 @@ ENDPOINTS: Final = (
     Endpoint(
         method="POST",
         path="/api/tasks/{id}/retry",
-        summary="Let a failed or cancelled task go on from the chunks that it has",
+        summary="Retry a failed or cancelled task from its finished chunks",
         handler=retry_task,
         access=Scope.WRITE,
         reach=Reach.ONE,

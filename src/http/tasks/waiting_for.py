@@ -27,8 +27,8 @@ class WaitView(TypedDict):
     """Why no work is done for a task. `until` is when it may go on, null if unknown.
 
     `queued`: it waits for a worker. `rate_limited`: the provider asked for a pause. `model_away`: the provider is away.
-    `backoff`: a call failed and is repeated later. `lease`: its worker died or stands still. `database`: the database
-    does not keep up. `quota`: its daily allowance is used up. `ahead` counts the tenant's tasks before a queued one, if
+    `backoff`: a call failed and is repeated later. `lease`: its worker died or stalled. `database`: the database is
+    overloaded. `quota`: its daily allowance is used up. `ahead` counts the tenant's tasks before a queued one, if
     known.
     """
 

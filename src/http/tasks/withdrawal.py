@@ -11,8 +11,8 @@ from ..base.services import Api
 from ..follow.wait import found
 
 _STILL_STARTING = (
-    "The task is cancelled. The database is slow, and calls that were announced before may still start for a while: "
-    "cancel the task again after that, and the answer says that none will."
+    "The task is cancelled. The database is slow, so calls announced earlier may still start for a short "
+    "time. Cancel the task again later: the answer then says that none will start."
 )
 
 

@@ -27,7 +27,7 @@ ENDPOINTS = (
     Endpoint(
         method="POST",
         path="/v1/webhook_endpoints",
-        summary="Register an endpoint of the tenant; only this answer and a rotation's have its secret",
+        summary="Register an endpoint of the tenant; only this answer and a rotation's show its secret",
         handler=webhook_endpoints.make_webhook_endpoint,
         access=Scope.ADMIN,
         body=webhook_endpoints.NewEndpointFields,
@@ -41,7 +41,7 @@ ENDPOINTS = (
         handler=webhook_endpoints.list_webhook_endpoints,
         access=Scope.ADMIN,
         parameters=(
-            Parameter("after", "The `last_id` of the page before.", _ENDPOINT_ID),
+            Parameter("after", "The `last_id` of the previous page.", _ENDPOINT_ID),
             Parameter("limit", "How many endpoints at most.", _LIMIT),
         ),
         answers=(Answer(200, "The endpoints", (webhook_endpoints.WebhookEndpointListView,)),),
@@ -58,7 +58,7 @@ ENDPOINTS = (
     Endpoint(
         method="DELETE",
         path="/v1/webhook_endpoints/{id}",
-        summary="Delete an endpoint, and end what it was still to hear",
+        summary="Delete an endpoint and end its open deliveries",
         handler=webhook_endpoints.delete_webhook_endpoint,
         access=Scope.ADMIN,
         answers=(Answer(200, "Deleted", (webhook_endpoints.DeletedWebhookEndpointView,)),),
@@ -67,7 +67,7 @@ ENDPOINTS = (
     Endpoint(
         method="POST",
         path="/v1/webhook_endpoints/{id}/rotate_secret",
-        summary="Begin a new signing secret; the one before it may sign for a day more",
+        summary="Make a new signing secret; the old one may also sign for one more day",
         handler=webhook_endpoints.rotate_webhook_secret,
         access=Scope.ADMIN,
         body=webhook_endpoints.RotationFields,
@@ -79,7 +79,7 @@ ENDPOINTS = (
     Endpoint(
         method="POST",
         path="/v1/webhook_endpoints/{id}/test",
-        summary="Send a test message to an endpoint now, and read what it answered",
+        summary="Send a test message to an endpoint now, and show its answer",
         handler=webhook_endpoints.test_webhook_endpoint,
         access=Scope.ADMIN,
         body=webhook_endpoints.TrialFields,

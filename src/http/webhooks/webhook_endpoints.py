@@ -37,18 +37,20 @@ class NewEndpointFields(Plain):
 
     name: Annotated[
         str, Field(min_length=1, max_length=limits.WEBHOOK_NAME_CHARS_MOST, json_schema_extra=NO_CONTROLS)
-    ] = Field(description="What the endpoint is called.")
+    ] = Field(description="The endpoint's name.")
     url: Annotated[str, Field(min_length=1, max_length=limits.WEBHOOK_URL_CHARS_MOST)] = Field(
         description="Where deliveries go: https, on port 443, to a public name."
     )
-    event_types: Annotated[list[_Event], Field(min_length=1)] = Field(description="What the endpoint hears of.")
+    event_types: Annotated[list[_Event], Field(min_length=1)] = Field(
+        description="The events that the endpoint receives."
+    )
 
 
 class RotationFields(Plain):
     """The body of `POST /v1/webhook_endpoints/{id}/rotate_secret`. A field that is null counts as absent."""
 
     keep_old_secret_active_for_24_hours: bool | None = Field(
-        None, description="Whether messages are signed by the secret before this one, too, for a day; by default not."
+        None, description="true: the old secret also signs messages for a day. By default it does not."
     )
 
 
@@ -133,7 +135,7 @@ async def make_webhook_endpoint(exchange: Exchange) -> Reply:
     made = await _write(exchange, new)
     if made is None:
         most = limits.WEBHOOK_ENDPOINTS_MOST
-        raise Refusal(ENDPOINT_LIMIT, f"The tenant has {most} endpoints already, which is the most. Delete one.")
+        raise Refusal(ENDPOINT_LIMIT, f"The tenant already has {most} endpoints, the most allowed. Delete one.")
     api.log("webhook_endpoint_made", tenant=exchange.tenant, endpoint=one_id, events=list(events))
     return json_reply(200, _with_secret(made, key))
 

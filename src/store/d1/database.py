@@ -183,10 +183,10 @@ def _classified(error: Exception) -> StoreError:
     if any(mark in text for mark in _FULL):
         return StoreFull("the database is full")
     if any(mark in text for mark in _SPENT):
-        return StoreCallsSpent("this invocation has made all the database calls that it may make")
+        return StoreCallsSpent("this invocation has used up its database calls")
     if any(mark in text for mark in _REFUSED):
         return StoreError("the database refused a statement")
-    return StoreUnavailable("the database is out of reach")
+    return StoreUnavailable("the database cannot be reached")
 
 
 def _rows(result: Mapping[str, object]) -> Sequence[Row]:

@@ -35,12 +35,12 @@ def rounds(fake: FakeApi) -> int:
 def test_all_failed_tasks_are_put_back_in_as_many_requests_as_it_takes(fake: FakeApi, run: Runs) -> None:
     """Failed tasks are put back a hundred a request. The last request puts none back, and its `more` is passed on."""
     fake.on("POST", RETRY, pages(107, {"retried": 100, "more": True}, {"retried": 7, "more": False}))
-    assert run("retry", "--failed")[:2] == (0, "107 tasks put back\n")
+    assert run("retry", "--failed")[:2] == (0, "107 tasks retried\n")
     fake.on("POST", RETRY, pages(5, {"retried": 0, "more": True}))
     status, out, _ = run("retry", "--failed", "-o", "json")
     assert (status, json.loads(out)) == (0, {"retried": 0, "more": True})
     fake.on("POST", RETRY, pages(0, problem(500, "must_not_be_asked")))
-    assert run("retry", "--failed")[:2] == (0, "0 tasks put back\n")
+    assert run("retry", "--failed")[:2] == (0, "0 tasks retried\n")
 
 
 def test_tasks_that_fail_again_at_once_are_put_back_once(fake: FakeApi, run: Runs) -> None:
@@ -72,7 +72,7 @@ def test_all_that_go_on_are_cancelled_in_as_many_requests_as_it_takes(fake: Fake
     fake.on("POST", CANCEL, pages(107, *endless))
     status, out, err = run("cancel", "--all", "--status", "pending")
     assert (status, out) == (0, "200 tasks cancelled\n")
-    assert "There are more tasks that go on" in err
+    assert "There are more unfinished tasks" in err
     asked = [one.body for one in fake.requests("POST", CANCEL)]
     assert asked == [{"status": "pending", "dryRun": True}, {"status": "pending"}, {"status": "pending"}]
     fake.on("POST", CANCEL, pages(107, {"cancelled": 100, "more": True}, LOST))

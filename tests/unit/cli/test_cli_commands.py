@@ -153,7 +153,7 @@ def test_a_lost_answer_is_one_task(fake: FakeApi, run: Runs, text: str):
     assert (status, out) == (0, f"{TASK_ID}\n")
     assert len(fake.asked) == 3
     assert len({asked.headers["idempotency-key"] for asked in fake.asked}) == 1
-    assert err.count("asking again") == 2
+    assert err.count("trying again") == 2
 
 
 def test_an_answer_that_stays_lost_can_be_found_later(
@@ -197,12 +197,12 @@ def test_a_text_that_cannot_be_read_is_refused(
     [
         (["--deadline", "soon"], "--deadline soon: must be seconds"),
         (["--model-option", "top_p"], "--model-option top_p: must be NAME=VALUE"),
-        (["--metadata", "{1}"], "is no JSON object"),
+        (["--metadata", "{1}"], "is not a JSON object"),
         (["--reduce", "sum"], "'sum' is not one of"),
         (["--chunk-chars", "0"], "greater than or equal to 1"),
-        (["--url", "ftp://x"], "is no URL of a deployment"),
-        (["--url", "https://key@host"], "is no URL of a deployment"),
-        (["--key", "not a key"], "ONCEOVER_KEY holds no key"),
+        (["--url", "ftp://x"], "is not a deployment's URL"),
+        (["--url", "https://key@host"], "is not a deployment's URL"),
+        (["--key", "not a key"], "ONCEOVER_KEY is not a key"),
     ],
 )
 def test_a_bad_flag_could_not_be_run(arguments: list[str], says: str, fake: FakeApi, run: Runs, text: str):
@@ -244,9 +244,9 @@ def test_a_refusal_under_v1_names_the_fields(fake: FakeApi, run: Runs):
 
 def test_a_sentence_of_the_api_names_flags(fake: FakeApi, run: Runs):
     """For a task that spent its budget, the message names the flag for a larger one."""
-    said = "The task has made 3 calls, and needs 2 more at least: give it a larger maxModelCalls."
+    said = "The task has made 3 calls and needs at least 2 more. Set a larger maxModelCalls."
     fake.on("POST", f"{PATH}/retry", problem(409, "budget_exhausted", said))
-    assert "give it a larger --max-calls." in run("retry", TASK_ID)[2]
+    assert "Set a larger --max-calls." in run("retry", TASK_ID)[2]
 
 
 def test_every_field_of_a_submission_has_its_flag():
@@ -278,7 +278,7 @@ def test_the_url_may_stand_before_the_command(path: list[str], fake: FakeApi, ru
     monkeypatch.setenv("ONCEOVER_KEY", "oo_variable")
     status, _, err = run("--url", fake.url, "--key", "oo_before", *path)
     assert status == 0, err
-    assert "--key can be seen by everybody" in err
+    assert "every user of this machine can see --key" in err
     assert {asked.headers["authorization"] for asked in fake.asked} == {"Bearer oo_before"}
     assert run("--url", "http://127.0.0.1:9", *path, "--url", fake.url)[0] == 0
     assert fake.asked[-1].headers["authorization"] == "Bearer oo_variable"
@@ -310,7 +310,7 @@ def test_a_key_on_the_command_line_is_visible_and_that_is_said(
 ):
     """A key from the variable is sent without a warning."""
     fake.on("GET", PATH, task())
-    assert "can be seen" in run("status", TASK_ID, "--key", "oo_1")[2]
+    assert "can see --key" in run("status", TASK_ID, "--key", "oo_1")[2]
     monkeypatch.setenv("ONCEOVER_KEY", "oo_2")
     assert run("status", TASK_ID)[2] == ""
     assert [asked.headers["authorization"] for asked in fake.asked] == ["Bearer oo_1", "Bearer oo_2"]
@@ -491,7 +491,7 @@ def test_a_webhook_that_refuses_its_test_is_an_error(status: int, form: str, fak
     if form == "json":
         assert conforms("webhooks-test", out)["answer"]["status_code"] == status
     else:
-        assert out == (f"task.completed was taken, with {status}\n" if status < 300 else "")
+        assert out == (f"The endpoint accepted task.completed with {status}\n" if status < 300 else "")
 
 
 COMMANDS = {
@@ -571,7 +571,7 @@ def test_what_is_asked_of_keys_and_webhooks(fake: FakeApi, run: Runs):
         },
         {"keep_old_secret_active_for_24_hours": True},
     ]
-    assert run(*COMMANDS["webhooks-test"])[1] == "task.completed was taken, with 204\n"
+    assert run(*COMMANDS["webhooks-test"])[1] == "The endpoint accepted task.completed with 204\n"
     status, _, err = run("keys", "revoke", "oo_0123456789abcdef_secret")
     assert status == 1
     assert "not the key itself" in err

@@ -127,7 +127,7 @@ BROKEN_FOLDERS: dict[str, tuple[Change, str, Level, str, str]] = {
     ),
     "no objects": (
         lambda clone: shutil.rmtree(clone / "src" / "objects"),
-        *("configuration", Level.FAULT, "src/objects/ is not there", "git checkout -- src/objects"),
+        *("configuration", Level.FAULT, "src/objects/ is missing", "git checkout -- src/objects"),
     ),
     "an older Python": (
         replaced(f'"{PYTHON_DATE}"', '"2026-09-07"'),
@@ -150,7 +150,7 @@ BROKEN_FOLDERS: dict[str, tuple[Change, str, Level, str, str]] = {
         *("assets", Level.FAULT, "run_worker_first lacks /api/*", "run_worker_first"),
     ),
     "no cron": (replaced('"* * * * *"'), "cron", Level.FAULT, "no cron trigger", 'crons = ["* * * * *"]'),
-    "rare cron": (replaced("* * * * *", "0 * * * *"), "cron", Level.FAULT, "each minute", "* * * * *"),
+    "rare cron": (replaced("* * * * *", "0 * * * *"), "cron", Level.FAULT, "every minute", "* * * * *"),
     "no logs": (replaced("enabled = true", "enabled = false"), "logs", Level.WARNING, "not enabled", "enabled = true"),
     "no queue": (
         replaced(PRODUCER),
@@ -172,11 +172,11 @@ BROKEN_FOLDERS: dict[str, tuple[Change, str, Level, str, str]] = {
     ),
     "no consumer": (
         replaced('[[queues.consumers]]\nqueue = "ai-processing-queue"', '[[queues.consumers]]\nqueue = "other"'),
-        *("queues", Level.FAULT, "nobody consumes ai-processing-queue", "[[queues.consumers]]"),
+        *("queues", Level.FAULT, "ai-processing-queue has no consumer", "[[queues.consumers]]"),
     ),
     "dead letters that nobody reads": (
         replaced(DEAD_CONSUMER, '[[queues.consumers]]\nqueue = "other"\n'),
-        *("queues", Level.FAULT, "nobody consumes ai-processing-dlq", "ai-processing-dlq"),
+        *("queues", Level.FAULT, "ai-processing-dlq has no consumer", "ai-processing-dlq"),
     ),
     "whole batches": (
         replaced("max_batch_size = 1\n", "max_batch_size = 10\n", times=1),
@@ -210,7 +210,7 @@ BROKEN_FOLDERS: dict[str, tuple[Change, str, Level, str, str]] = {
     ),
     "an id that is none": (
         replaced('binding = "DB"', 'binding = "DB"\ndatabase_id = "mine"'),
-        *("database", Level.FAULT, "database_id is no id", "npx wrangler d1 list"),
+        *("database", Level.FAULT, "database_id is not an id", "npx wrangler d1 list"),
     ),
     "no migrations": (
         lambda clone: shutil.rmtree(clone / "migrations"),
@@ -238,7 +238,7 @@ BROKEN_FOLDERS: dict[str, tuple[Change, str, Level, str, str]] = {
     ),
     "an unknown provider": (
         replaced(VARS, '[vars]\nAI_PROVIDER = "gpt"\n'),
-        *("variables", Level.FAULT, "AI_PROVIDER has a value that it does not take", "workers-ai, openai, demo"),
+        *("variables", Level.FAULT, "AI_PROVIDER has an invalid value", "workers-ai, openai, demo"),
     ),
     "a misspelt variable": (
         replaced(VARS, VARS + 'AI_MODEl = "m"\n'),
@@ -250,15 +250,15 @@ BROKEN_FOLDERS: dict[str, tuple[Change, str, Level, str, str]] = {
     ),
     "too many calls": (
         replaced(VARS, VARS + "AI_CONCURRENCY = 20\n"),
-        *("variables", Level.FAULT, "AI_CONCURRENCY has a value", "from 1 to 6"),
+        *("variables", Level.FAULT, "AI_CONCURRENCY has an invalid value", "from 1 to 6"),
     ),
     "a secret for everybody": (
         replaced(VARS, VARS + 'AI_API_KEY = "sk-canary"\n'),
-        *("secrets", Level.FAULT, "AI_API_KEY stands in wrangler.toml", "npx wrangler secret put AI_API_KEY"),
+        *("secrets", Level.FAULT, "AI_API_KEY is in wrangler.toml", "npx wrangler secret put AI_API_KEY"),
     ),
     "open to everybody": (
         replaced(VARS, VARS + "REQUIRE_KEYS = false\n"),
-        *("keys", Level.FAULT, "answers anybody", "take REQUIRE_KEYS out"),
+        *("keys", Level.FAULT, "answers anyone", "remove REQUIRE_KEYS"),
     ),
     "a line of .dev.vars that is none": (
         secrets("AI_PROVIDER=demo\nAI_API_KEY sk-canary\n"),
@@ -266,11 +266,11 @@ BROKEN_FOLDERS: dict[str, tuple[Change, str, Level, str, str]] = {
     ),
     "a key of webhooks that is too short": (
         secrets("WEBHOOK_KEY=a-canary-of-only-31-characters-\n"),
-        *("variables", Level.FAULT, "WEBHOOK_KEY has a value that it does not take", "32 characters at least"),
+        *("variables", Level.FAULT, "WEBHOOK_KEY has an invalid value", "32 characters at least"),
     ),
     "a key with a space": (
         secrets("AI_PROVIDER=demo\nAI_API_KEY='sk canary'\n"),
-        *("variables", Level.FAULT, "AI_API_KEY has a value that it does not take", "without spaces"),
+        *("variables", Level.FAULT, "AI_API_KEY has an invalid value", "without spaces"),
     ),
     "Workers AI on this machine": (
         secrets("AI_PROVIDER=workers-ai\n"),
@@ -430,7 +430,7 @@ def operated(**values: Any) -> Callable[[Deployment], None]:
 
 BROKEN_DEPLOYMENTS: dict[str, tuple[Callable[[Deployment], None], str, Level, str, str]] = {
     "away": (changed(status=LOST), "reach", Level.FAULT, "was lost", "make dev"),
-    "somebody else's": (changed(status={"hello": "world"}), "reach", Level.FAULT, "is no onceover", "ONCEOVER_URL"),
+    "somebody else's": (changed(status={"hello": "world"}), "reach", Level.FAULT, "is not onceover", "ONCEOVER_URL"),
     "another URL": (changed(status=Answer(404, None)), "reach", Level.FAULT, "is the URL right?", "ONCEOVER_URL"),
     "a bad variable": (
         changed(status=problem(500, "bad_configuration", "AI_BASE_URL must be set")),
@@ -482,7 +482,7 @@ BROKEN_DEPLOYMENTS: dict[str, tuple[Callable[[Deployment], None], str, Level, st
         changed(status={**STATUS, "status": "degraded"}, operator=problem(403, "forbidden")),
         "storage",
         Level.FAULT,
-        "no room",
+        "no space",
         "RETENTION_DAYS",
     ),
     "model away": (
@@ -491,10 +491,10 @@ BROKEN_DEPLOYMENTS: dict[str, tuple[Callable[[Deployment], None], str, Level, st
                 **MODEL,
                 "provider": "openai",
                 "status": "unavailable",
-                "detail": "the server wants a key: set AI_API_KEY",
+                "detail": "the server needs a key: set AI_API_KEY",
             }
         ),
-        *("ai-status", Level.FAULT, "wants a key", "AI_API_KEY in .dev.vars"),
+        *("ai-status", Level.FAULT, "needs a key", "AI_API_KEY in .dev.vars"),
     ),
     "a model that the server lacks": (
         changed(
@@ -502,10 +502,10 @@ BROKEN_DEPLOYMENTS: dict[str, tuple[Callable[[Deployment], None], str, Level, st
                 **MODEL,
                 "provider": "openai",
                 "status": "degraded",
-                "detail": "the server answers, and does not list the model m: look at AI_MODEL",
+                "detail": "the server answers but does not list the model m: check AI_MODEL",
             }
         ),
-        *("ai-status", Level.WARNING, "does not list the model m", "in AI_MODEL"),
+        *("ai-status", Level.WARNING, "does not list the model m", "set AI_MODEL"),
     ),
     "model in doubt": (
         changed(model={**MODEL, "provider": "openai", "status": "degraded", "detail": "the server answered 500"}),
@@ -532,7 +532,7 @@ BROKEN_DEPLOYMENTS: dict[str, tuple[Callable[[Deployment], None], str, Level, st
     ),
     "a full disk": (
         changed(status={**STATUS, "status": "degraded"}, operator=OPERATOR),
-        *("storage", Level.FAULT, "no room", "make room on the disk"),
+        *("storage", Level.FAULT, "no space", "free space on the disk"),
     ),
     "a dead letter behind others": (
         changed(failed=[failed("dead_lettered")], passed=3),
@@ -578,7 +578,7 @@ BROKEN_DEPLOYMENTS: dict[str, tuple[Callable[[Deployment], None], str, Level, st
     ),
     "the day's rows": (
         operated(usage={"day": "2026-11-25", "rowsWritten": {"used": 99_000, "limit": 100_000}}),
-        *("quota", Level.WARNING, "rowsWritten: 99000 of 100000", "midnight UTC"),
+        *("quota", Level.WARNING, "rowsWritten: 99000 of the free plan's 100000", "midnight UTC"),
     ),
     "dead letters": (
         changed(failed=[failed("dead_lettered")] * 3),
@@ -675,7 +675,7 @@ def test_failures_are_those_of_the_last_day():
         {**failed("worker_crashed"), "createdAt": "2026-11-24T01:00:00.000Z", "finishedAt": "2026-11-24T02:00:00.000Z"},
     ]
     (found,) = complaints(examined(one))
-    assert found.evidence == "tasks of the last day that failed: 1 model_unavailable"
+    assert found.evidence == "tasks that failed in the last day: 1 model_unavailable"
 
 
 def test_a_look_that_was_cut_off_says_so():
@@ -698,7 +698,7 @@ def test_a_look_that_was_cut_off_says_so():
 def test_an_account_that_is_full_is_no_setting():
     """A deployed database below its limit was refused a write by the account's limit."""
     assert "account" in deployment._room_fix(OPERATOR, is_local=False)
-    assert "STORAGE_MB_MOST higher" in deployment._room_fix({}, is_local=True)
+    assert "raise STORAGE_MB_MOST" in deployment._room_fix({}, is_local=True)
 
 
 def test_a_demo_task_shows_whether_tasks_are_done():

@@ -102,7 +102,7 @@ def test_a_server_that_goes_away_and_comes_back_is_waited_for():
     """The pauses grow, both changes are reported once, and the following continues."""
     cut = Answer(stream=[event("chunk", chunk(0, "one"), "0-2")])
     rest = Answer(stream=[event("chunk", chunk(1, "two"), "0-3"), event("end", task())])
-    away = problem(503, "database_unavailable", "The database is out of reach.")
+    away = problem(503, "database_unavailable", "The database cannot be reached.")
     with FakeApi().on("GET", f"{PATH}/events", cut, LOST, away, LOST, rest) as fake:
         ended, listener, clock = follow(fake)
     assert ended["status"] == "completed"
@@ -190,7 +190,7 @@ def test_something_that_eats_the_events_leads_to_polls():
 
 def test_a_task_that_is_not_there_is_said_so():
     """A 404 for events may mean two things. The poll shows which."""
-    with FakeApi() as fake, pytest.raises(ServerRefused, match="There is nothing here"):
+    with FakeApi() as fake, pytest.raises(ServerRefused, match="The path or id does not exist"):
         follow(fake)
 
 

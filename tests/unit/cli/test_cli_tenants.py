@@ -172,8 +172,8 @@ def test_an_export_has_everything(fake: FakeApi, run: Runs, tmp_path: Path) -> N
     tasks.lost = {IDS[2]}
     status, out, err = run("tenant", "export", "acme", "--to", str(target))
     assert (status, out) == (0, "")
-    assert "3 tasks exported; 1 of them went on" in err
-    assert "1 had been erased before they were read" in err
+    assert "3 tasks exported; 1 unfinished" in err
+    assert "1 erased before they could be read" in err
     begin, *found, end = lines(target)
     assert begin == {"kind": "begin", "tenant": "acme", "newest": IDS[3]}
     assert [(one["kind"], one.get("id") or one.get("task", {}).get("id")) for one in found] == [
@@ -197,7 +197,7 @@ def test_an_export_goes_on_where_it_stopped(fake: FakeApi, run: Runs, tmp_path: 
     fake.on("GET", f"/api/tasks/{IDS[0]}", problem(401, "unauthenticated"))
     status, _, err = run("tenant", "export", "acme", "--to", str(target))
     assert status == 1
-    assert f"the same command goes on in {target}" in err
+    assert f"Repeat the command to continue {target}" in err
     assert lines(target)[-1]["task"]["id"] == IDS[1]
     with target.open("a") as file:
         file.write('{"kind":"task","ta')
@@ -206,12 +206,12 @@ def test_an_export_goes_on_where_it_stopped(fake: FakeApi, run: Runs, tmp_path: 
     fake.asked.clear()
     status, _, err = run("tenant", "export", "acme", "--to", str(target))
     assert status == 0
-    assert "Going on behind 2 tasks" in err
+    assert "Continuing after 2 tasks" in err
     assert not fake.requests("GET", f"/api/tasks/{IDS[3]}")
     assert [one["task"]["id"] for one in lines(target) if one["kind"] == "task"] == IDS[3::-1]
     assert lines(target)[-1] == {"kind": "end", "tasks": 4, "gone": 0, "goingOn": 0, "newer": 1}
     fake.asked.clear()
-    assert "is a whole export already" in run("tenant", "export", "acme", "--to", str(target))[2]
+    assert "is already a complete export" in run("tenant", "export", "acme", "--to", str(target))[2]
     assert fake.asked == []
 
 
@@ -223,7 +223,7 @@ def test_a_file_of_something_else_is_left_alone(there: str, fake: FakeApi, run: 
     target.write_text(there)
     status, _, err = run("tenant", "export", "acme", "--to", str(target))
     assert (status, target.read_text()) == (1, there)
-    assert "is no export of tenant acme" in err
+    assert "is not an export of tenant acme" in err
 
 
 def test_a_full_disk_is_said_and_the_export_goes_on(fake: FakeApi, run: Runs, tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ def test_a_full_disk_is_said_and_the_export_goes_on(fake: FakeApi, run: Runs, tm
         resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
     assert status == 1
     assert f"cannot write {target}: File too large" in err
-    assert f"the same command goes on in {target}" in err
+    assert f"Repeat the command to continue {target}" in err
     assert run("tenant", "export", "acme", "--to", str(target))[0] == 0
     assert [one["task"]["id"] for one in lines(target) if one["kind"] == "task"] == IDS[3::-1]
 
@@ -272,7 +272,7 @@ def test_tasks_that_come_meanwhile_stay_and_are_told(fake: FakeApi, run: Runs) -
     fake.on("DELETE", f"/api/tasks/{IDS[0]}", and_another)
     status, out, err = run("tenant", "erase", "acme", "--yes")
     assert (status, out) == (3, "3 tasks erased\n")
-    assert "1 task came meanwhile, and stay" in err
+    assert "1 task arrived since then, still there" in err
     assert tasks.ids == [IDS[4]]
 
 
@@ -288,7 +288,7 @@ def test_a_task_whose_submission_was_slow_is_told(fake: FakeApi, run: Runs) -> N
     fake.on("DELETE", f"/api/tasks/{IDS[0]}", and_an_older_one)
     status, _, err = run("tenant", "erase", "acme", "--yes")
     assert (status, tasks.ids) == (3, [IDS[1]])
-    assert "1 task came meanwhile, and stay" in err
+    assert "1 task arrived since then, still there" in err
 
 
 @pytest.mark.parametrize("answer", [LOST, problem(503, "database_unavailable")], ids=["lost", "503"])
@@ -313,7 +313,7 @@ def test_a_failure_says_how_far_it_came(fake: FakeApi, run: Runs) -> None:
     fake.on("DELETE", f"/api/tasks/{IDS[1]}", problem(403, "forbidden"))
     status, _, err = run("tenant", "erase", "acme", "--yes")
     assert status == 1
-    assert "2 tasks erased, and not all: the same command goes on" in err
+    assert "2 tasks erased, but not all. Repeat the command to continue" in err
     assert sorted(tasks.ids) == IDS[:2]
 
 
@@ -322,7 +322,7 @@ def test_it_asks_first(fake: FakeApi, run: Runs, monkeypatch: pytest.MonkeyPatch
     tasks = Tasks(fake, IDS[:4])
     status, _, err = run("tenant", "erase", "acme")
     assert status == 1
-    assert "say --yes" in err
+    assert "confirm with --yes" in err
     assert run("tenant", "erase", "*", "--yes")[0] == 1
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("typer.prompt", lambda *_texts, **_options: "acne")

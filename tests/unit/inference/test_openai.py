@@ -399,8 +399,8 @@ def test_other_shapes_of_error_body_are_read(document: object) -> None:
     ("answer", "status", "says"),
     [
         (reply(200, {}), "healthy", "answers"),
-        (reply(401, {}), "unavailable", "key was refused"),
-        (reply(403, {}), "unavailable", "key was refused"),
+        (reply(401, {}), "unavailable", "refused the key"),
+        (reply(403, {}), "unavailable", "refused the key"),
         (reply(404, {}), "degraded", "no models"),
         (reply(405, {}), "degraded", "no models"),
         (reply(302, {}), "unavailable", "AI_BASE_URL"),
@@ -449,7 +449,7 @@ def test_a_probe_looks_for_the_model(answer: HttpReply, is_there: bool) -> None:
     made, _ = provider(answer, model="test-model")
     health = asyncio.run(made.probe())
     assert health.status == ("healthy" if is_there else "degraded")
-    assert ("does not list the model test-model: look at AI_MODEL" in health.detail) is not is_there
+    assert ("does not list the model test-model: check AI_MODEL" in health.detail) is not is_there
 
 
 def test_a_probe_without_a_key_says_that_one_is_wanted() -> None:

@@ -67,7 +67,7 @@ STARTS: dict[str, dict[str, Any]] = {
     },
     "the database is there": {"databases": {"onceover": []}},
     "one queue is there": {"queues": {QUEUES[0]: []}},
-    "both queues are there": {"queues": {name: [] for name in QUEUES}},
+    "both queues exist": {"queues": {name: [] for name in QUEUES}},
     "the newest migration is not applied": {"databases": {"onceover": MIGRATIONS[:-1]}},
     "all but the Worker is there": {"databases": {"onceover": MIGRATIONS}, "queues": {name: [] for name in QUEUES}},
     "the top level is deployed": deployed(""),
@@ -390,7 +390,7 @@ def test_a_deployment_that_never_answers_fails(reply: DeploymentReply, shown: st
         deploy(account, Internet(account, [reply] * 99).web, needs(ROOT, "free"), Shape(), lines.append)
     assert failed.value.fix is FIXES["not-verified"]
     assert shown in str(failed.value)
-    assert "    back to the one before: npx wrangler rollback version-1 --env=free" in lines
+    assert "    to roll back to the previous one: npx wrangler rollback version-1 --env=free" in lines
 
 
 def test_a_model_that_does_not_answer_is_a_warning(tmp_path: Path) -> None:

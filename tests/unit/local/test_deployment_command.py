@@ -211,7 +211,7 @@ def test_secrets_come_from_a_file(
     assert operator.make("secrets", env, "--file", str(file)) == 0
     assert values(operator) == {"AI_API_KEY": SECRET}
     printed = capsys.readouterr()
-    assert "AI_PROVIDER is no secret" in printed.out
+    assert "AI_PROVIDER is not a secret" in printed.out
     assert SECRET not in printed.out + printed.err
 
 
@@ -292,7 +292,7 @@ def test_a_secret_is_rotated(operator: Operator, capsys: pytest.CaptureFixture[s
     [
         ((), "there is no terminal to ask"),
         (("--file", "nowhere"), "cannot read nowhere"),
-        (("--file", "x", "--generate", "WEBHOOK_KEY"), "--file and --generate are ways to get a value"),
+        (("--file", "x", "--generate", "WEBHOOK_KEY"), "--file and --generate cannot be combined"),
         (("--generate", "WEBHOOK_KEY", "--rotate", "WEBHOOK_KEY"), "--generate and --rotate"),
         (("--rotate", "AI_API_KEY"), "WEBHOOK_KEY"),
         (("--generate", "OTHER"), "AI_API_KEY"),
@@ -366,7 +366,7 @@ def test_a_failed_deployment_prints_the_way_back(operator: Operator, capsys: pyt
     """The printed command works."""
     operator.make("deploy", "free")
     operator.make("deploy", "free")
-    (command,) = re.findall(r"back to the one before: npx wrangler (.+)", capsys.readouterr().out)
+    (command,) = re.findall(r"to roll back to the previous one: npx wrangler (.+)", capsys.readouterr().out)
     operator.account(*command.split())
     assert operator.account.state["workers"]["onceover"]["live"] == "version-1"
 

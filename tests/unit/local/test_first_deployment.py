@@ -32,7 +32,7 @@ def test_a_first_deployment_that_does_not_answer_names_no_version_before(env: st
         with pytest.raises(StepFailed) as failed:
             deploy(account, nowhere(), needs(ROOT, env), Shape(), lines.append)
         assert failed.value.fix is FIXES[fix]
-        assert sum("back to the one before: npx wrangler rollback" in line for line in lines) == back
+        assert sum("to roll back to the previous one: npx wrangler rollback" in line for line in lines) == back
 
 
 def test_every_command_that_a_fix_names_is_there() -> None:
@@ -53,7 +53,7 @@ def test_what_repeats_doctor_is_a_program_of_the_clone(
     monkeypatch.setattr(deployment, "deploy", lambda *_: "https://x.test")
     monkeypatch.setattr(deployment, "doctor", lambda *_: 1)
     assert deployment.main(["deploy", f"--env={env}"]) == 0
-    (command,) = re.findall(r"the deployment runs\. `([^`]+)` repeats it", capsys.readouterr().out)
+    (command,) = re.findall(r"the deployment runs\. `([^`]+)` repeats the check", capsys.readouterr().out)
     assert command == doctor_command("https://x.test", env)
     program, *words = command.split()
     assert (ROOT / program).is_file()
