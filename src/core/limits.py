@@ -297,6 +297,6 @@ DELIVERY_SECONDS_MOST = 86_400.0  # from its beginning to the last attempt
 DELIVERY_SECONDS_KEPT = 90_000.0  # then a delivery is given up that could not be tried because its endpoint was paused
 DELIVERY_RETRY_AFTER_SECONDS_MOST = 3_600.0
 DELIVERY_ATTEMPTS_SHOWN = 20
-BREAKER_FAILURES = 5  # failed attempts in a row: then an endpoint rests, and one attempt at a time probes it
+BREAKER_FAILURES = 5  # failed attempts in a row: then an endpoint is paused, and one attempt at a time probes it
 BREAKER_SECONDS_FIRST = 30.0  # doubles with each further failure
 BREAKER_SECONDS_MOST = 1_800.0

@@ -63,7 +63,7 @@ class DeliveryStore(Store):
     """The reads and writes of a sender of deliveries. Each method is one call to D1."""
 
     async def sort(self) -> None:
-        """End deliveries that are over, and move those aside that wait for a resting endpoint."""
+        """End deliveries that are over, and move those aside that wait for a paused endpoint."""
         walk_most, breaker = limits.DELIVERIES_WALK_MOST, limits.BREAKER_FAILURES
         await self._database.run(sql.SORT_DELIVERIES.bind(walk_most=walk_most, breaker=breaker, kept_ms=_KEPT_MS))
 

@@ -53,7 +53,7 @@ def test_from_a_wrong_key_to_a_result(tab: Watched, model: ModelServer, key: str
     rows = page.get_by_role("option")
     expect(rows).to_have_count(9)
     expect(page.locator(".call.is-out").nth(5)).to_be_visible()
-    expect(rows.first).to_have_accessible_name(re.compile("call is out"))
+    expect(rows.first).to_have_accessible_name(re.compile("call in progress"))
     model.release()
     expect(page.get_by_role("heading", level=1)).to_contain_text("Completed")
     expect(page.locator(".fall .call.is-done")).to_have_count(8)
@@ -130,7 +130,7 @@ def test_what_waits_is_told_and_many_are_cancelled(tab: Watched, client: Client,
     tasks = [client.submit("This is throttled.")["id"] for _ in range(2)]
     page = tab.open(f"#/task/{tasks[0]}", key)
     expect(page.locator(".fall .call.is-backoff")).to_have_count(1)
-    expect(page.locator(".waiting").first).to_contain_text("the provider asked for a pause · goes on in ")
+    expect(page.locator(".waiting").first).to_contain_text("the provider asked for a pause · resumes in ")
     tab.picture("waiting")
     page.get_by_role("navigation").get_by_role("link", name="Tasks").click()
     expect(page.locator(".list-row", has_text="the provider asked for a pause")).to_have_count(2)
@@ -230,7 +230,7 @@ def test_a_restart_of_the_server_is_survived(
     """The page survives a restart of the server.
 
     While a task runs, the text stands beside its outputs. While the server is away the page keeps what it shows and
-    says that it is not current. A view that was not read before says that it cannot be read. Everything continues by
+    says that it is out of date. A view that was not read before says that it cannot be read. Everything continues by
     itself when the server is back, which now keeps texts.
     """
     task = client.submit(f"{paragraphs(2)}\n\nThis part lingers on.", chunk=CHUNKS)["id"]
@@ -242,7 +242,7 @@ def test_a_restart_of_the_server_is_survived(
     expect(page.get_by_role("group", name="Output")).to_contain_text("analysis of")
     server.kill()
     expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
-    expect(page.get_by_text("not current")).to_be_visible()
+    expect(page.get_by_text("out of date")).to_be_visible()
     expect(page.get_by_role("option")).to_have_count(3)
     page.get_by_role("navigation").get_by_role("link", name="Health").click()
     expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
@@ -253,7 +253,7 @@ def test_a_restart_of_the_server_is_survived(
     page.go_back()
     expect(page.get_by_role("option")).to_have_count(3)
     expect(page.get_by_role("alert")).to_have_count(0)
-    expect(page.get_by_text("not current")).to_have_count(0)
+    expect(page.get_by_text("out of date")).to_have_count(0)
     kept = client.finished(client.submit(paragraphs(2), chunk=CHUNKS)["id"])["id"]
     page.goto(f"{tab.url}/#/task/{kept}?chunk=1")
     expect(page.get_by_role("heading", level=1)).to_contain_text("Completed")

@@ -55,7 +55,7 @@ def test_keys_and_health(tab: Watched, client: Client, key: str, server: DevServ
     expect(page.locator(".rows li", has_text="To be revoked")).to_have_count(0)
     eventually(lambda: httpx.get(f"{server.url}/api/tasks", headers=revoked).status_code == 401, 90)
     page.get_by_role("navigation").get_by_role("link", name="Health").click()
-    expect(page.get_by_role("heading", name="To do").first).to_be_visible()
+    expect(page.get_by_role("heading", name="Backlog").first).to_be_visible()
     expect(page.get_by_text("of 450 MB").or_(page.get_by_text("of 9.5 GB"))).to_be_visible()
     assert tab.serious() == []
     assert {*tab.refused} <= {401, 404}
@@ -87,7 +87,7 @@ def test_an_operator_looks_after_another_tenant(tab: Watched, key: str, server: 
     chosen = [request for request in tab.requests if "tenant=acme" in request]
     assert {urlsplit(request.split()[1]).path.split("/")[2] for request in chosen} == {"tasks"}
     page.get_by_role("navigation").get_by_role("link", name="Keys and webhooks").click()
-    expect(page.get_by_text("Keys and webhooks are your own tenant's")).to_be_visible()
+    expect(page.get_by_text("Keys and webhooks here are always your own tenant's")).to_be_visible()
 
     page.get_by_role("button", name="Key set").click()
     page.get_by_role("dialog").get_by_role("textbox").fill(key)
@@ -170,7 +170,7 @@ def test_the_last_hours_are_plotted(tab: Watched, client: Client, key: str, serv
         return sum(bucket[name] > 0 for bucket in buckets for name in names)
 
     expect(page.locator(".plot")).to_have_count(4)
-    backlog = page.locator(".plot", has_text="To do").locator("path")
+    backlog = page.locator(".plot", has_text="Backlog").locator("path")
     for line in backlog.all():
         assert str(line.get_attribute("d")).count("M") == 3
     ended = page.locator(".plot", has_text="Tasks that ended")
@@ -178,7 +178,7 @@ def test_the_last_hours_are_plotted(tab: Watched, client: Client, key: str, serv
     for name, tone in (("completed", "good"), ("failed", "bad"), ("cancelled", "dull")):
         expect(ended.locator(f"rect.{tone}")).to_have_count(columns(name))
     expect(ended.locator(".plot-read")).to_contain_text(f"Completed {buckets[-1]['completed']}")
-    expect(page.locator(".plot", has_text="Trouble").locator("rect")).to_have_count(
+    expect(page.locator(".plot", has_text="Problems").locator("rect")).to_have_count(
         columns("retries", "inDoubt", "deadLetters")
     )
     expect(page.locator(".plot", has_text="From submission to end")).to_contain_text("p95")
@@ -227,7 +227,7 @@ def test_webhooks_and_deliveries(tab: Watched, client: Client, key: str, receive
     page.goto(f"{tab.url}/#/task/{task}")
     deliveries = page.get_by_role("region", name="Deliveries")
     expect(deliveries).to_contain_text("503")
-    expect(deliveries).to_contain_text("under way")
+    expect(deliveries).to_contain_text("in progress")
     assert tab.serious() == []
     tab.picture("deliveries")
     receiver.answers["/hook"] = [200]

@@ -190,8 +190,7 @@ def test_an_interrupted_installation_says_so_and_the_next_one_goes_on(tmp_path: 
     assert "Installed the first part in" in said
     assert "Installed the second part" not in said
     assert said.rstrip().endswith(
-        "Interrupted while installing the second part. "
-        "The next run does that part anew; what was installed before stays."
+        "Interrupted while installing the second part. The next run repeats that part; earlier installations stay."
     )
     again = begin_two_parts(tmp_path, 0, 0, subprocess.PIPE)
     out, said_again = again.communicate(timeout=20)
@@ -211,7 +210,7 @@ def test_a_failed_installation_on_a_terminal_claims_nothing(tmp_path: Path) -> N
     assert "Installed the first part in" in said
     assert "Installed the second part" not in said
     assert "error: could not install the second part" in said
-    assert "run the command again: it goes on here." in said
+    assert "run the command again: it continues here." in said
 
 
 def test_make_without_a_target_lists_the_commands_of_the_contract() -> None:

@@ -28,7 +28,7 @@ def page(query: Query, names: Sequence[str]) -> tuple[range, bool]:
     """
     most, after = check(query) if "limit" in query else len(names), query.get("after")
     if after is not None and after not in names:
-        raise field_refusal([FieldError("after", "must be the id of an item of this list")])
+        raise field_refusal([FieldError("after", "is not the id of an item of this list")])
     first = 0 if after is None else names.index(after) + 1
     wanted = range(first, min(len(names), first + most))
     return wanted, wanted.stop < len(names)

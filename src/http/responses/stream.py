@@ -80,7 +80,7 @@ async def stream_reply(exchange: Exchange, task: Task, first: int = 0) -> Reply:
     if following < asked:  # the event comes after all deltas, and the outputs read come after a gap
         look = replace(look, outputs=(), all_read=True)
     if first > _standing(replace(look, all_read=True), opening.ready, merged=merged).length:
-        raise _refused("starting_after", "must be the sequence_number of an event of this response")
+        raise _refused("starting_after", "is not the sequence_number of an event of this response")
     follower = Follower(exchange, task.task_key, None if merged else following, look, reads=2)
     return Reply(200, headers=sse.HEADERS, parts=_parts(exchange, task, follower, first))
 

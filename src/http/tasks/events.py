@@ -45,7 +45,7 @@ async def follow_task(exchange: Exchange) -> Reply:
     if opening is None:
         raise no_task()
     if place is not None and not has_been(place, opening.look.state, opening.ready):
-        raise _refused("must be the id of an event of this task")
+        raise _refused("is not the id of an event of this task")
     return Reply(200, headers=sse.HEADERS, parts=_stream(exchange, opening, place))
 
 

@@ -79,13 +79,13 @@ def _of_waiting(most: str) -> str:
 
 _THERE = "SELECT 1 FROM webhook_endpoints AS there WHERE there.id = endpoint_id AND disabled_at IS NULL"
 _OVER = f"CASE WHEN NOT EXISTS ({_THERE}) THEN 'gone' WHEN begun_at <= {NOW} - :kept_ms THEN 'exhausted' END"
-_RESTS = f"coalesce({_of_endpoint(f'paused_until > {NOW} OR failures >= :breaker')}, 0)"
+_PAUSED = f"coalesce({_of_endpoint(f'paused_until > {NOW} OR failures >= :breaker')}, 0)"
 # Due deliveries that must not be sent now. Such a delivery is over, because its endpoint is gone or it began `:kept_ms`
 # ago. A delivery that was never sent must also wait if its endpoint is paused.
-_ASTRAY = f"({_OVER} IS NOT NULL OR (state = 1 AND {_RESTS}))"
+_ASTRAY = f"({_OVER} IS NOT NULL OR (state = 1 AND {_PAUSED}))"
 
 # Finds at most `:most` deliveries to send: the first of each endpoint, then the second of each, and so on. An endpoint
-# that has failed gets at most `:of_each`, one that has rested gets one, and one that rests gets none. A row with
+# that has failed gets at most `:of_each`, one whose pause is over gets one, and a paused one gets none. A row with
 # `astray` says that SORT_DELIVERIES has work. The statement reads `:most` deliveries of each tenant and endpoint.
 DUE_DELIVERIES = statement(f"""
 {_FOUND}, found AS (
@@ -93,8 +93,8 @@ DUE_DELIVERIES = statement(f"""
   CROSS JOIN webhook_deliveries AS due ON {_of_tenant(":most")}
   UNION ALL
   SELECT due.state, {_KEY_COLUMNS}, due.ended_at, due.fence, due.due_at, due.begun_at FROM waiting
-  LEFT JOIN webhook_endpoints AS resting ON resting.id = endpoint AND paused_until > {NOW}
-  CROSS JOIN webhook_deliveries AS due ON resting.id IS NULL AND {_of_waiting(":most")}
+  LEFT JOIN webhook_endpoints AS paused ON paused.id = endpoint AND paused_until > {NOW}
+  CROSS JOIN webhook_deliveries AS due ON paused.id IS NULL AND {_of_waiting(":most")}
 ), judged AS (
   SELECT *, {_ASTRAY} AS astray, coalesce({_of_endpoint("failures")}, 0) AS failures FROM found
 ), placed AS MATERIALIZED (
@@ -109,7 +109,7 @@ SELECT * FROM (
 )
 """)
 
-# Sorts out astray deliveries. One that is over ends. One for a resting endpoint waits with that endpoint, and no longer
+# Sorts out astray deliveries. One that is over ends. One for a paused endpoint waits with that endpoint, and no longer
 # blocks others. The statement reads `:walk_most` of each tenant and of each endpoint, and changes at most `:walk_most`.
 SORT_DELIVERIES = statement(f"""
 {_FOUND}

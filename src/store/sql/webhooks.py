@@ -51,9 +51,9 @@ UPDATE webhook_endpoints SET failures = 0,
 WHERE id = :endpoint AND (failures > 0 OR (paused_until > 0 AND paused_at <= :began_at))
 """)
 
-# An attempt failed. After `:breaker` failures in a row the endpoint rests for `:pause_ms`, doubled with each further
-# failure up to `:pause_most_ms`, or for `:asked_ms` if it asked for more. `paused_until` is never before the last
-# counted failure. So of attempts that fail together one counts, and none that began before a pause.
+# An attempt failed. After `:breaker` failures in a row the endpoint is paused for `:pause_ms`, doubled with each
+# further failure up to `:pause_most_ms`, or for `:asked_ms` if it asked for more. `paused_until` is never before the
+# last counted failure. So of attempts that fail together one counts, and none that began before a pause.
 NOTE_FAILURE = statement(f"""
 UPDATE webhook_endpoints SET failures = failures + (paused_until <= :began_at), paused_at = {NOW},
   paused_until = max(paused_until, {NOW} + max(:asked_ms,

@@ -1,4 +1,4 @@
-"""Endpoints that fail, rest and come back. Neither they nor a large backlog may harm other endpoints."""
+"""Endpoints that fail, are paused and come back. Neither they nor a large backlog may harm other endpoints."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -63,7 +63,7 @@ def _end_together(bench: DeliveryBench, numbers: range) -> list[TaskKey]:
 
 
 def test_attempts_that_fail_together_are_one_failure(bench: DeliveryBench):
-    """A receiver that was away for a moment gets no rest: the next sweep sends it everything."""
+    """A receiver that was away for a moment gets no pause: the next sweep sends it everything."""
     key = bench.add_endpoint()
     bench.courier.receiver, bench.courier.seconds = lambda _message: 503, 0.2
     _end_together(bench, range(20))
@@ -105,7 +105,7 @@ def test_what_began_before_a_pause_does_not_change_it(bench: DeliveryBench):
 
 
 def test_a_dead_endpoint_does_not_hold_up_other_tenants(bench: DeliveryBench):
-    """A dead endpoint's tenant comes first, it rests, and has more unsent deliveries than a sweep reads."""
+    """A dead endpoint's tenant comes first, is paused, and has more unsent deliveries than a sweep reads."""
     dead, other = bench.add_endpoint(tenant="a"), bench.add_endpoint(tenant="z", url=OTHER_URL)
     beside = bench.add_endpoint(2, tenant="a", url=OTHER_URL)
     _write(bench, dead, range(limits.DELIVERIES_WALK_MOST + 100))
