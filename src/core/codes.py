@@ -31,7 +31,7 @@ TASK_CODES: Final = {
     TaskCode.WORKER_CRASHED: "Several claims of the task in a row ended without a finished call.",
     TaskCode.DEAD_LETTERED: "The task's message used up its deliveries.",
     TaskCode.DEADLINE_EXCEEDED: "The task was not finished by its `deadlineSeconds`.",
-    TaskCode.BUDGET_EXHAUSTED: "The task needs more calls than its `maxModelCalls`. A retry takes a larger one.",
+    TaskCode.BUDGET_EXHAUSTED: "The task needs more calls than its `maxModelCalls`. A retry may set a larger one.",
 }
 
 
