@@ -61,7 +61,7 @@ def test_an_hour_without_trouble_says_zero(capsys: pytest.CaptureFixture[str]) -
     ],
 )
 def test_no_figures_are_said_and_not_made_up(answer: Any, said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Standard output stays empty, so that the collector keeps, and dates, the last good file."""
+    """Without figures, standard output stays empty, so that the collector keeps, and dates, the last good file."""
     status, out, err, _ = run(answer, capsys)
     assert (status, out) == (1, "")
     assert said in err
