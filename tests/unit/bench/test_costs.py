@@ -14,7 +14,7 @@ ROUTES = ("queue", "durable-object")
 
 
 def tasks_a_day(route: str, what: str) -> str:
-    """How many tasks a day the free plan carries on a route, as the pages show it; both languages where both count."""
+    """Return how many tasks a day the free plan carries on a route, as the pages show it, in both languages."""
     lines = [*costs.free_lines(route), *costs.storage_lines("free"), *costs.model_lines()]
     named = {line.what: costs.count(line) for line in lines}
     return named[what] if what in named else both(lambda language: named[what.format(language)])
@@ -50,7 +50,7 @@ def test_the_figures_are_those_of_now(language: str):
 
 
 def test_a_cron_run_writes_what_the_page_counts_with():
-    """The sums, a sample every fifth time, and the note of the run itself are counted again, over half an hour."""
+    """The sums' rows, every fifth run's sample, and the run's own note are counted again, over half an hour."""
     assert {round(cron["rowsWritten"], 2) for cron in measured.CRON.values()} == {round(sweeps.cron_rows(), 2)}
 
 
