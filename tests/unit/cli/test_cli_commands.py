@@ -760,7 +760,7 @@ def test_every_command_helps_with_examples(name: str, run: Runs):
 
 
 def test_the_commands_are_those_of_the_contract():
-    """The table of section 9, `rotate` from section 8, three commands for details, and section 15's for tenants."""
+    """The table of section 9, `rotate` of section 8, three commands for details, and section 15's for tenants."""
     words = "run submit watch status result list cancel retry delete doctor top chunks deliveries history"
     of_keys, of_hooks = "list make revoke", "list add test remove rotate"
     grouped = {f"keys {one}" for one in of_keys.split()} | {f"webhooks {one}" for one in of_hooks.split()}

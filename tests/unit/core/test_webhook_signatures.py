@@ -18,7 +18,7 @@ TASK = TaskKey("local:0197b2f0-0000-7000-8000-00000000abcd")
 
 
 def test_the_published_vector_of_standard_webhooks():
-    """The example of the specification's own libraries (standard-webhooks, `libraries/*/tests`, "sign function")."""
+    """Our signature equals the example of the specification's libraries (`libraries/*/tests`, "sign function")."""
     secret, message = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "msg_p5jXN8AQM9LWM0D4loKWxJek"
     signed = webhooks.signature(secret, message, 1_614_265_330, '{"test": 2432232314}')
     assert signed == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="

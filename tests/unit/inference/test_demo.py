@@ -101,7 +101,7 @@ def test_the_quotes_differ() -> None:
 
 
 def test_long_sentences_and_words_keep_within_the_bound() -> None:
-    """Quotes are clipped between words and the longest terms fit: below 1,000 characters for any text."""
+    """Quotes are clipped between words and the longest terms fit: any report has less than 1,000 characters."""
     words = [letter * 24 for letter in "abcdefgh"]
     text = " ".join(f"Then {' '.join(words)} {' '.join(reversed(words))} {n}." for n in range(40))
     output = analysis(text)

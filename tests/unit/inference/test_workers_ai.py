@@ -165,7 +165,7 @@ WINDOW = "The estimated number of input tokens (155740) exceeded this model cont
     ],
 )
 def test_a_request_that_can_never_pass_is_refused_at_once(said: str) -> None:
-    """A request beyond the context window, by code or only by words, is refused at once; so is an unlisted code's."""
+    """A request beyond the context window, by code or words, is refused at once; so is an unlisted code."""
     assert type(failure(RuntimeError(said))) is errors.ModelRefused
 
 

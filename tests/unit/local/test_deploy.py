@@ -109,7 +109,7 @@ def test_every_start_ends_in_the_right_state(start: str, env: str, tmp_path: Pat
 
 @pytest.mark.parametrize("dry_run", [True, False])
 def test_a_database_from_before_the_first_migration_is_refused(tmp_path: Path, dry_run: bool) -> None:
-    """One sentence says what it is and what to do; nothing is changed, and the Worker that runs goes on."""
+    """One sentence names the old database and the way out; nothing is changed, and the running Worker continues."""
     account = CloudAccount(tmp_path / "account.json")
     account.state.update(deployed(""), databases={"onceover": ["0001_tasks.sql", "0018_operators.sql"]})
     before = json.loads(json.dumps({**account.state, "calls": []}))
@@ -374,7 +374,7 @@ def test_an_older_version_does_not_pass_for_the_new_one(tmp_path: Path) -> None:
 
 
 def test_a_warning_is_no_cause() -> None:
-    """In ENV=direct wrangler warns about its configuration before any error, in the words of a broken one."""
+    """With ENV=direct wrangler warns about its configuration before any error, as it does for a broken one."""
     warned = '▲ [WARNING] Processing wrangler.toml configuration:\n    - "env.direct" has no queues\n\n'
     assert fix_for(f"{warned}✘ [ERROR] A request to the Cloudflare API failed.\n  internal error").id == "cloudflare"
     assert fix_for(f"{warned}✘ [ERROR] What nobody has seen").id == "unknown"

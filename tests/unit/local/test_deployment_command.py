@@ -344,7 +344,7 @@ def test_a_file_with_a_broken_line_sets_nothing(operator: Operator, tmp_path: Pa
 
 
 def test_the_way_back(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
-    """Like the workflow: note the version, deploy, go back, and repeat that without effect."""
+    """As in the workflow: note the version, deploy, go back, and repeat that without effect."""
     assert operator.make("version") == 0
     assert capsys.readouterr().out == "\n"
     operator.make("deploy")

@@ -1,4 +1,4 @@
-"""Callers that wait at a task's object for a report: what they hear, when, and how long the object holds them."""
+"""Callers that wait at a task's object for a notice: which ones they get, and how long the object holds them."""
 
 import asyncio
 from collections.abc import Awaitable, Iterator
@@ -66,7 +66,7 @@ def test_word_comes_with_the_write(bench: Bench):
 
 
 def test_word_from_before_the_call_is_not_lost(bench: Bench):
-    """A caller hears at once of a write that landed between its read of the task and its call of the object."""
+    """If a write lands after a caller's read of the task and before its call, the caller gets a notice at once."""
     bench.wrote(1, 5)()
     assert bench.heard(Mark(1, 4)) == (True, 0.0)
 

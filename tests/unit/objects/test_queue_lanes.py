@@ -219,7 +219,7 @@ def test_a_long_task_has_thirty_calls_in_flight(make: Make):
 def test_where_there_are_no_lanes_nothing_is_asked_of_objects(
     make: Make, chunks: int, objects: bool, variables: dict[str, str]
 ):
-    """Without lanes there is neither a ping nor a close call: such a task costs no object request and no subrequest."""
+    """Without lanes there is no ping and no close call: such a task costs no object request and no subrequest."""
     queue = make(chunks, objects=objects, **variables)
     app = queue.consume()
     assert queue.task.status is Status.COMPLETED

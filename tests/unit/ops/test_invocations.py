@@ -27,7 +27,7 @@ def run(answer: Any, capsys: pytest.CaptureFixture[str], *arguments: str) -> tup
 
 
 def test_the_figures_are_prometheus_text(capsys: pytest.CaptureFixture[str]) -> None:
-    """Each status has its sum, Prometheus' own parser reads it, and the token is sent as a bearer token."""
+    """Each status has its sum, Prometheus' own parser reads the text, and the token is a bearer token."""
     answer = groups(("success", 900), ("exceededResources", 7), ("success", 50), ("clientDisconnected", 1))
     status, out, err, api = run(answer, capsys, "mine")
     assert (status, err) == (0, "")

@@ -199,7 +199,7 @@ def test_what_is_due_at_once_or_never_takes_no_timer(browser: Browser):
     [(1e-9, 1), (0.0004, 1), (0.001, 1), (0.0012, 2), (0.002, 2), (1.2342, 1235), (2.0, 2000), (25.0000001, 25001)],
 )
 def test_a_timer_lasts_whole_milliseconds_and_one_at_least(browser: Browser, seconds: float, milliseconds: int):
-    """Hosted, only a timer moves the clock, `setTimeout(…, 0)` is none, and a truncated one ends before its moment."""
+    """On the hosted clock only a timer moves time; `setTimeout(…, 0)` is none, and a cut one ends too early."""
 
     async def scenario() -> None:
         asyncio.get_running_loop().call_later(seconds, id, None)

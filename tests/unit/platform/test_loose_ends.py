@@ -42,7 +42,7 @@ def walked(function: ast.AST, variable: str) -> set[str]:
 
 
 def left_alone(text: str) -> list[tuple[str, str]]:
-    """Cancelled tasks that the same function does not await afterwards: the function's name, and the task."""
+    """Return the cancelled tasks that a function does not await afterwards: the function's name, and the task."""
     found = []
     for function in functions(ast.parse(text)):
         nodes = list(own(function))

@@ -38,7 +38,7 @@ REFUSED = {
 
 
 def run_at_import(node: ast.AST) -> Iterator[ast.AST]:
-    """The nodes of a tree that an import executes: all except bodies of functions and code only for type checkers."""
+    """Return the nodes that an import executes: all except bodies of functions and code only for type checkers."""
     yield node
     for name, value in ast.iter_fields(node):
         if name == "body" and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
