@@ -164,7 +164,7 @@ def test_every_end_writes_its_delivery(bench: DeliveryBench, name: str, *, respo
 
 
 def test_a_tenant_without_endpoints_pays_no_row_and_an_endpoint_two():
-    """D1's count of written rows, from the claim to the end of the delivery."""
+    """An endpoint costs two rows by D1's count, from the claim to the delivery's end; without one it is none."""
     spent = []
     for endpoints in (0, 1, 3):
         bench = DeliveryBench()
@@ -214,7 +214,7 @@ def test_an_end_that_did_not_happen_leaves_nothing(bench: DeliveryBench):
 
 
 def test_an_end_that_lands_twice_is_told_once(bench: DeliveryBench):
-    """The write was sent again after a lost answer, also if the delivery was made, or failed, in between."""
+    """If an end is written again after a lost answer, there is one delivery, even if it was made in between."""
     bench.submit()
     claim = _claim(bench)
     for status in (500, 200):

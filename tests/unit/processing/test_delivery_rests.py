@@ -108,7 +108,7 @@ def test_what_began_before_a_pause_does_not_change_it(bench: DeliveryBench):
 
 
 def test_a_dead_endpoint_does_not_hold_up_other_tenants(bench: DeliveryBench):
-    """A dead endpoint's tenant comes first, it rests, and has more unsent deliveries than a sweep reads."""
+    """A dead endpoint's tenant comes first; the endpoint rests, with more unsent deliveries than a sweep reads."""
     dead, other = bench.add_endpoint(tenant="a"), bench.add_endpoint(tenant="z", url=OTHER_URL)
     beside = bench.add_endpoint(2, tenant="a", url=OTHER_URL)
     _write(bench, dead, range(limits.DELIVERIES_WALK_MOST + 100))
@@ -200,7 +200,7 @@ def test_a_redelivery_begins_its_waits_anew(bench: DeliveryBench):
 
 
 def test_a_record_has_its_share_of_the_allowance(bench: DeliveryBench, monkeypatch: pytest.MonkeyPatch):
-    """If a concurrent sweep spends all the rest, the attempts are still recorded, within the free plan's limits."""
+    """If a concurrent sweep spends the rest of the allowance, the attempts are still recorded, within the limits."""
     monkeypatch.setattr(limits, "RUN_LEAST", 1)
     bench.settings = replace(bench.settings, plan="free")
     key = bench.add_endpoint()

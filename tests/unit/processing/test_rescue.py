@@ -77,7 +77,7 @@ def made():
 
 
 def test_polls_end_a_task_that_nobody_comes_for(made: Polls):
-    """Polls of two seconds, one after the other, end the task: it continues from poll to poll, with each call once."""
+    """Polls of two seconds end the task: it continues from poll to poll, and each call is made once."""
 
     async def story() -> list[int]:
         await made.until_unanswered()
@@ -180,7 +180,7 @@ async def swept_while_polled(made: Polls, sweep_seconds: float, sweep: Callable[
 
 
 def test_polls_that_do_not_wait_leave_a_task_to_the_sweep_that_is_asked_for(made: Polls):
-    """All triggers are dead, and a monitor sweeps every five minutes: its sweep runs what was sent off in vain."""
+    """All triggers are dead, and a monitor sweeps every five minutes: its sweep runs the task sent off in vain."""
 
     async def story() -> float:
         await made.until_unanswered()

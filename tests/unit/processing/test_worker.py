@@ -265,7 +265,7 @@ def test_after_a_finished_call_a_claim_is_as_wide_as_usual(make):
 
 
 def test_a_worker_that_dies_after_a_finished_call_is_no_stall(make):
-    """If workers die repeatedly, each after a finished call, the task never fails for it, and is taken over at once."""
+    """If workers die, each after a finished call, the task never fails because of it, and is taken over at once."""
     bench = make(lease_seconds=180, max_attempts=2)
     bench.insert(6)
     bench.model.seconds = lambda number: 0.1 if number in {1, 7, 12, 16, 19} else 100.0
@@ -277,7 +277,7 @@ def test_a_worker_that_dies_after_a_finished_call_is_no_stall(make):
 
 
 def test_an_unexpected_error_gives_the_task_back_and_counts_towards_the_end(make):
-    """A provider's bug is raised and gives the task back, at first at once, then after longer and longer rests.
+    """An error in a provider's code is raised and gives the task back, at first at once, then after longer rests.
 
     In the end the task fails, so there is no endless loop.
     """
@@ -491,7 +491,7 @@ def test_a_failure_keeps_what_is_in_flight(make):
     "error", [ModelRefused("401"), ModelUnavailable("503"), ModelRateLimited("429", None)], ids=lambda error: error.code
 )
 def test_a_failure_for_good_outlasts_its_worker(make, error: ModelError, monkeypatch: pytest.MonkeyPatch):
-    """After a chunk's final failure and the worker's death, the next worker makes no call and fails the task with it.
+    """After a chunk's final failure and the worker's death, the next worker makes no call, and fails the task.
 
     A client's retry tries the chunk again, with all its attempts.
     """
@@ -565,7 +565,7 @@ def test_an_end_with_calls_out_is_one_write(make):
     bench.model.seconds = lambda number: 50.0
     before = bench.database.batches
     assert bench.run() == Ended(Status.FAILED)
-    assert bench.database.batches - before == 2  # the claim with its announcement, and the bill with the end
+    assert bench.database.batches - before == 2  # the claim includes its announcement, and the end includes the bill
     usage = bench.task().usage
     assert (usage.model_calls, usage.in_doubt) == (2, 2)
 

@@ -1,4 +1,4 @@
-"""Folders stay small enough to be read as a whole. Who may import whom is in pyproject.toml; of the page it is here."""
+"""Folders stay small enough to be read as a whole. pyproject.toml says who may import whom; here it is for the page."""
 
 import re
 import subprocess

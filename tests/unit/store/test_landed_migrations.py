@@ -48,7 +48,7 @@ def statements(path: Path) -> str:
 
 
 def test_a_new_migration_only_adds() -> None:
-    """Code of the release before goes on beside it: nothing is dropped or renamed, no column must be given."""
+    """Code of the previous release runs beside it: nothing is dropped or renamed, and no column must be given."""
     assert [path.name for path in MIGRATIONS if path.name > FIRST and _TAKES_AWAY.search(statements(path))] == []
 
 

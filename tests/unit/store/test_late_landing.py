@@ -128,7 +128,7 @@ def test_a_submission_that_lands_again_leaves_the_task_to_its_worker(bench: Stor
 
 @pytest.mark.parametrize("answered", [0, 1], ids=["the first asking", "the second asking"])
 def test_an_objects_claim_that_lands_after_its_successors_takes_nothing_over(bench: StoreBench, answered: int):
-    """A host takes over from itself without waiting for the lease, but an earlier life never from a later one."""
+    """A host takes over from its earlier instance without waiting for the lease, and never from a later one."""
     bench.run(bench.store.insert(NEW, LEASE_MS))
     bench.claim(TASK, host="object/task")
     bench.database.fail(NETWORK_LOST, "later", limits.STORE_SENDS, passing=answered)

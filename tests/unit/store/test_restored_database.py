@@ -163,5 +163,5 @@ def test_an_end_that_comes_again_has_another_id(bench: StoreBench):
         found += [one.key for one in bench.run(bench.store.deliveries(key))]
     assert [one.generation for one in found] == [0, 0]
     assert found[0].id != found[1].id
-    assert bench.run(bench.store.delivery(found[0])) is None  # it is no delivery any more, so it is not sent again
+    assert bench.run(bench.store.delivery(found[0])) is None  # the old delivery no longer exists, so no sweep sends it
     assert bench.run(bench.store.delivery(found[1])) is not None

@@ -106,7 +106,10 @@ def test_a_line_that_was_never_called_may_have_failed(bench: StoreBench) -> None
     [('["read", "write", "admin", "operator"]', set(Scope)), ('["read", "of-later-code"]', {Scope.READ})],
 )
 def test_a_key_may_have_any_scopes(bench: StoreBench, scopes: str, known: set[Scope]) -> None:
-    """More than three, and one that only later code knows: after a way back it gives nothing. No scopes are refused."""
+    """A key may have more than three scopes, also one that only later code knows, which then allows nothing.
+
+    No scopes are refused.
+    """
     insert = "INSERT INTO api_keys (id, tenant, digest, scopes, created_at) VALUES (?, 'local', ?, ?, 1)"
     bench.database.rows(insert, "0" * 16, "0" * 64, scopes)
     (key,) = bench.run(KeyStore(Database(bench.database, Meter())).list("local"))

@@ -182,7 +182,7 @@ def test_each_retention_is_folded(bench: StoreBench) -> None:
 
 @pytest.mark.parametrize("folded", [False, True])
 def test_what_is_erased_is_counted_once(bench: StoreBench, folded: bool) -> None:
-    """The fold may come before or after a deletion, the end of a retention, or early erasure."""
+    """The fold may come before or after a deletion, the end of a retention, or early erasure: an end counts once."""
     for name in ("deleted", "expired", "cleared"):
         complete(bench, name, 0 if name == "expired" else RETENTION_MS)
         bench.pass_ms(1)
@@ -246,7 +246,7 @@ def test_a_retry_adds_what_is_new_on_the_bill(bench: StoreBench, folded: bool) -
     assert ended(bench) == {"completed": 1, "failed": 1}
     figures = totals(bench)
     assert [figures[name] for name in ("calls", "in_doubt", "fruitless", "retries")] == [7, 1, 5, 1]
-    assert figures["took"] == figures["waited"] == 1  # the time between the end and the retry is no latency
+    assert figures["took"] == figures["waited"] == 1  # the time between end and retry is no part of the latency
 
 
 def test_a_bulk_retry_counts_the_ends_that_it_takes_back(bench: StoreBench) -> None:

@@ -44,7 +44,7 @@ def row(bench: WorkerBench) -> dict[str, Any]:
 
 @pytest.mark.parametrize("knows", [True, False], ids=["known", "fresh isolate"])
 def test_a_run_that_cannot_store_starts_no_call(bench: WorkerBench, *, knows: bool):
-    """The task is given back with nothing on its bill and without an attempt, and continues when there is space."""
+    """The run gives the task back without a call on its bill and without an attempt, until there is space."""
     bench.insert(4)
     fill(bench)
     if knows:

@@ -111,7 +111,7 @@ def test_attempts_of_an_earlier_claim_count():
 
 
 def test_a_failure_for_good_of_an_earlier_claim_stands():
-    """A claim that finds such a failure starts nothing, has its reason, and counts its chunks but no merge call."""
+    """If a claim finds such a failure, it starts nothing, takes over its reason, and counts its chunks."""
     refused = Failure(TaskCode.MODEL_REFUSED, "401", retryable=False)
     later = Failure(TaskCode.MODEL_TIMEOUT, "late", retryable=True)
     ledger = Ledger(claim(refused={SECOND: refused, THIRD: later, CallKey(1, 0): later}), 3)
@@ -197,7 +197,7 @@ def test_a_rate_limit_without_end_ends_the_task():
 
 
 def test_a_rate_limit_of_no_time_is_waited_out_for_hours():
-    """A provider that always refuses, without a time, is called a hundred times over hours before the task fails."""
+    """If a provider refuses again and again without a time, a task makes a hundred calls over hours, then fails."""
     ledger = Ledger(claim(), 3)
     ledger.add([FIRST])
     now, calls = 0.0, 0

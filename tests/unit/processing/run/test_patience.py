@@ -91,7 +91,7 @@ def test_a_success_ends_it_for_all_tasks_of_the_isolate():
     one, other, late = away(news), away(news), away(news, now=30)
     one.succeeded(CHUNK, 20)
     assert (one.narrow(21), other.narrow(21), late.narrow(31)) == (False, False, True)
-    assert (one.away_since, other.away_since) == (None, 0.0)  # all calls of `other` failed: it counts from 0 still
+    assert (one.away_since, other.away_since) == (None, 0.0)  # all calls of `other` failed: its chunk counts from 0
 
 
 def test_a_thousand_waiting_tasks_do_not_make_a_thousand_probes():

@@ -65,7 +65,7 @@ def test_a_task_on_a_slow_database_ends(make, seconds: float):
     before = bench.database.batches
     assert bench.run() == Ended(Status.COMPLETED)
     assert len(bench.model.calls) == 12 == bench.task().usage.model_calls
-    assert bench.database.batches - before - 1 == 1 + 1 + 2  # one read; claim, announcement, two groups that end
+    assert bench.database.batches - before - 1 == 1 + 1 + 2  # one read; claim, announcement, and two groups that end
     assert (row(bench)["attempts"], row(bench)["stalls"]) == (1, 0)
 
 

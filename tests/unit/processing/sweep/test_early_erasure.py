@@ -1,4 +1,4 @@
-"""Early erasure makes space before the database is full: whose ended tasks go, in which order, at which cost."""
+"""Early erasure frees space before the database is full: which ended tasks go, in which order, at which cost."""
 
 import asyncio
 import json

@@ -188,7 +188,7 @@ def test_a_task_put_back_in_the_last_moment_is_not_erased(bench: StoreBench, due
 
 
 def test_a_task_put_back_and_ended_again_is_not_erased_before_its_new_time(bench: StoreBench):
-    """Between the sweep's read and its erasure the retention begins anew, and the whole task stays that long."""
+    """If a task is put back and ends again between the sweep's read and its erasure, it is kept for the new time."""
     bench.in_status(Status.FAILED)
     bench.pass_ms(RETENTION_MS)
     due = bench.run(bench.store.due(10))
