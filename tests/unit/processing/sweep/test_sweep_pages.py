@@ -66,7 +66,7 @@ class Cron:
         )
 
     def lengthen(self, tenant: str, chunks: int) -> None:
-        """Give its ended tasks so many chunks, their outputs in a segment of a kilobyte, and every fifth a webhook."""
+        """Give ended tasks this many chunks, their outputs in a segment of a kilobyte, and every fifth a webhook."""
         insert = self.bench.database.rows
         insert("UPDATE tasks SET total = ?2, completed = ?2, calls_minimum = ?2 WHERE tenant = ?1", tenant, chunks)
         places = ",".join(map(str, range(chunks)))
