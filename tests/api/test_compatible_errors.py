@@ -109,7 +109,7 @@ def test_a_deployment_without_webhooks(bench: ApiBench):
 
 
 def test_keys(bench: ApiBench):
-    """No keys at all, no key in the request, and a key without the scope each raise an error of the SDK's own."""
+    """The SDK raises an error of its own if no key exists, if the request has none, and if a scope is missing."""
     keyed = ApiBench(keys=True)
     none_yet = keyed.call("POST", "/v1/responses", BODY)
     assert (none_yet.status, data(none_yet)["error"]["code"]) == (503, "not_configured")

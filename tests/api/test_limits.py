@@ -136,7 +136,7 @@ def test_an_ended_task_makes_room(bench: ApiBench, end: str) -> None:
 
 @pytest.mark.parametrize("end", ["failed", "cancelled"])
 def test_a_retry_needs_room(bench: ApiBench, end: str) -> None:
-    """A retry counts like a submission: at the limit it is refused and changes nothing, below it it is accepted."""
+    """A retry counts like a submission: at the limit it is refused without effect, and below it is accepted."""
     bench.limit(tasks_in_flight_most=1)
     ended = bench.submit()
     ENDS[end](bench, ended)

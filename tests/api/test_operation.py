@@ -180,7 +180,7 @@ def test_operators_see_when_a_host_came(bench: ApiBench, route: Route, name: str
 
 
 def test_operators_see_version_and_schema(bench: ApiBench) -> None:
-    """The code's version and needed schema, and what wrangler has applied: null if wrangler keeps no record there."""
+    """Operators see the code's version, the schema that it needs, and the applied one, or null without a record."""
     shown = data(verbose(bench))
     assert (shown["version"], shown["schema"]) == (VERSION, {"known": MIGRATION, "applied": None})
     bench.database.rows("CREATE TABLE d1_migrations (id INTEGER PRIMARY KEY, name TEXT)")
@@ -313,7 +313,7 @@ def test_a_poll_that_waits_works_where_sending_was_in_vain(bench: ApiBench) -> N
 
 @pytest.mark.parametrize("routes", [(Route.QUEUE, Route.DIRECT), (Route.DIRECT,)], ids=["refusing", "direct"])
 def test_where_no_route_takes_it_the_first_poll_works(routes: tuple[Route, ...]) -> None:
-    """If the first sending is refused, or there is no route, the first poll works without waiting for a second one."""
+    """If the first send is refused, or there is no route, the first poll runs the task without another poll."""
     bench = ApiBench(routes=routes)
     task = bench.submit()
     for sender in bench.senders:
