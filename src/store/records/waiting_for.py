@@ -7,7 +7,7 @@ from ...core.task import LastError, Wait
 from ..d1.columns import maybe_text, maybe_whole, whole
 from ..d1.database import Row
 
-# After a way back to older code an error may have been written with more than this.
+# After a rollback, an error may have more fields than these.
 _KNOWN = frozenset(LastError._fields)
 
 
@@ -28,7 +28,9 @@ def news_at(row: Row) -> int:
 
 
 def waiting_for(row: Row, status: Status) -> Wait | None:
-    """Say what a task waits for. None: calls are out, its worker is about to make some, or it has ended.
+    """Say what a task waits for.
+
+    Returns None if calls are out, if the worker is about to make some, or if the task has ended.
 
     A worker that died leaves a lease, which ends at a known time or has ended.
     """
