@@ -15,7 +15,7 @@ from .problems import ProblemKind
 
 
 class Access(Enum):
-    """Who may make a call that needs no scope."""
+    """Which callers may make a call that needs no scope."""
 
     PUBLIC = "anyone"
     ANY_KEY = "any valid key"
@@ -64,10 +64,10 @@ HOURS = Parameter(
 
 
 class Answer(NamedTuple):
-    """One answer that is not a problem. Its body is one of the typed dictionaries in `models`, empty without any.
+    """One answer that is not a problem. The body is one of the typed dictionaries in `models`, empty without any.
 
     `media_type` is a text format that the answer may have instead of JSON. `leads_to` lists the calls that can be made
-    with its values: name, parameter, and where the value is in the body (JSON pointer).
+    with the values of the answer: name, parameter, and where the value is in the body (JSON pointer).
     """
 
     status: int
@@ -87,10 +87,10 @@ OF_TASK: Final = tuple(
 class Endpoint(NamedTuple):
     """One call. A path segment in braces is variable, and `id_schema` is its JSON Schema.
 
-    `access` is the scope that a key needs, or another requirement. `reach` says whose things the call is about. Unless
-    it is `OWN`, a key with the scope `operator` may name another tenant. `problems` are those besides the ones of every
-    call and of this `access`. `makes_tasks`: it is refused while the database does not keep up. `seconds_most`: it is
-    answered within this time, even if the database is slow.
+    `access` is the scope that a key needs, or another requirement. `reach` says on whose tasks the call acts. Unless
+    the reach is `OWN`, a key with the scope `operator` may name another tenant. `problems` are the problems besides
+    those of every call and of this `access`. `makes_tasks` says that the call is refused while the database does not
+    keep up. `seconds_most` is the time within which the call is answered, even if the database is slow.
     """
 
     method: str

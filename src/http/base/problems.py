@@ -109,7 +109,7 @@ KINDS: Final = tuple(value for value in list(globals().values()) if isinstance(v
 
 KEY_KINDS = (UNAUTHENTICATED, NOT_CONFIGURED, OVERLOADED)
 DATABASE_KINDS = (DATABASE_UNAVAILABLE, DATABASE_QUOTA_EXHAUSTED, DATABASE_ERROR, SCHEMA_MISSING, STORAGE_FULL)
-ONE_TASK = (NOT_FOUND, *DATABASE_KINDS)  # that a call about one task may meet
+ONE_TASK = (NOT_FOUND, *DATABASE_KINDS)  # a problem that a call about one task may get
 
 
 class FieldError(NamedTuple):

@@ -18,7 +18,7 @@ PARAMETERS = (
 
 
 async def read_models(exchange: Exchange) -> Reply:
-    """List the models. Without AI_MODELS, tasks may name other models too."""
+    """List the models. Show the models; without AI_MODELS, tasks may name other models too."""
     names = _names(exchange.api)
     places, more = paging.page(exchange.query, names)
     found = [_view(names[place], exchange.api) for place in places]

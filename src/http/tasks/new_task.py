@@ -88,7 +88,10 @@ class NewTaskFields(Asked):
 
 
 def new_request(body: Mapping[str, object], settings: Settings) -> TaskRequest:
-    """Check every field. Raises Refusal: 422 with each wrong field named, 413 for an input that is too large."""
+    """Check every field.
+
+    Make a request from the body; raises Refusal: 422 with each wrong field named, 413 for an input that is too large.
+    """
     fields = checked(NewTaskFields, body)
     if flaws := list(_flaws(fields, settings)):
         raise field_refusal(flaws)
