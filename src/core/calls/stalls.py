@@ -23,14 +23,14 @@ class Rests(NamedTuple):
 
 
 def rests(max_attempts: int) -> Rests:
-    """Return the rests of a row of `max_attempts` claims. The first is 0, each later one triples.
+    """Return the rests of a row of `max_attempts` claims. The first rest is 0, each later one triples.
 
     With only two claims, the second is the last one and gets the long rest.
     """
     last_ms = limits.STALL_REST_SECONDS * 1000
     waits = [last_ms / 3 ** (max_attempts - 2 - claim) for claim in range(max_attempts - 1)]
     if len(waits) > 1:
-        waits[0] = 0  # most workers that die were not killed by their task
+        waits[0] = 0  # most workers that die are not killed by their task
     return Rests(tuple(map(round, waits)), round(limits.STALL_SECONDS_LEAST * 1000))
 
 

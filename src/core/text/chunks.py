@@ -31,7 +31,8 @@ _HEADINGS = re.compile(
     """,
     re.VERBOSE,
 )
-# At least three characters. CommonMark takes one, but a lone "-" is more often an empty list item.
+# At least three characters. CommonMark accepts a single sign as an underline, but a lone "-" is more often an empty
+# list item.
 _SETEXT_UNDERLINES = re.compile(r" {0,3}(?:={3,}+|-{3,}+)[ \t]*+\Z")
 
 # The sentence marks, the closing characters after them, and the blanks that follow on the same line.
@@ -95,7 +96,7 @@ def cuts(text: str, max_chars: int, overlap_chars: int = 0, *, most: int | None 
 
 
 def chunks(cuts: tuple[int, ...], overlap_chars: int) -> tuple[Chunk, ...]:
-    """Return the chunks that end at `cuts`. Each one begins `overlap_chars` before the end of the chunk before it.
+    """Return the chunks that end at `cuts`. Each chunk begins `overlap_chars` before the end of the chunk before it.
 
     Without overlap the chunks partition the text: joined, they are the text.
     """
