@@ -1,4 +1,4 @@
-"""Puts the parts together for one invocation. The Worker and the simulation both start here."""
+"""Puts the parts together for one invocation. Both the Worker and the simulation start here."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -160,7 +160,7 @@ class App:
         return senders
 
     def api(self) -> Api:
-        """Make what the HTTP layer uses."""
+        """Make the services that the HTTP layer uses."""
         dispatcher, objects = self.dispatcher(), ObjectTeller(self._bindings.processors, self.meter, self.log)
         database = Database(
             self._bindings.database,

@@ -1,7 +1,7 @@
 """The demo provider: a deterministic analysis of the call's text, without a model or a network.
 
-It quotes and counts, and states only what is in the text. A `merge` call makes one report of the same form from the
-earlier reports in its text, so merges can go on in levels.
+The provider quotes and counts, and states only what is in the text. A `merge` call makes one report of the same form
+from the earlier reports in its text, so merges can go on in levels.
 """
 
 import re

@@ -86,9 +86,12 @@ class Coordinator:
         return [from_lane(outcome, lane) for outcome in outcomes]
 
     async def abort(self, task_key: TaskKey, fence: int) -> None:
-        """Make the busy lanes end the calls of claims up to this one. A lane that does not hear it goes on."""
+        """Make the busy lanes end the calls of claims up to this one.
+
+        A lane that does not get this notice continues.
+        """
         self._open()
-        await self._arm()  # it may come after `close`, and then something must clean up again
+        await self._arm()  # this may come after `close`, and then the rows must be cleaned up again
         rows = self._storage.sql.exec("SELECT lane FROM out").toArray()
         await asyncio.gather(*(self._abort(task_key, fence, int(str(row["lane"]))) for row in rows))
 
@@ -102,7 +105,8 @@ class Coordinator:
     async def close(self, fence: int) -> None:
         """Forget everything: the task has ended, or this claim's worker is done with it.
 
-        A later claim may already be at work, after a retry or on another route. If one is, its lanes are kept.
+        A later claim may already be at work, after a retry or on another route. If a later claim is at work, its lanes
+        are kept.
         """
         if fence >= self._fence:
             await self._forget()
