@@ -22,7 +22,7 @@ _TAKES = "must be NAME=value, empty, or a comment that begins with #"
 
 @dataclass(frozen=True, slots=True)
 class SecretsFile:
-    """The text of a `.dev.vars` or `.env`. `is_shared`: it may also have variables of other programs."""
+    """The text of a `.dev.vars` or `.env`. `is_shared` says that the file may also have variables of other programs."""
 
     name: str
     text: str

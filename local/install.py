@@ -148,7 +148,7 @@ def _stamp(part: Part) -> Path:
 
 
 def is_current(part: Part) -> bool:
-    """Whether a part is there as its lock file says, alone or within everything that its folder may have."""
+    """Whether a part is installed as its lock file says, alone or within all that its folder may have."""
     # A .venv links to the Python that made it. That Python may be gone, or missing in a container.
     proof = VENV / "bin" / "python" if part.folder == VENV else part.folder
     if not proof.exists() or not _stamp(part).is_file():

@@ -62,9 +62,9 @@ def place(url: str | None, key: str | None) -> Address:
 
 
 class ApiClient:
-    """A client of one deployment. Use it as a context manager. `transport` is for tests.
+    """A client of one deployment. The client is used as a context manager. `transport` is for tests.
 
-    `tenant` names the tenant whose tasks are meant, if it is not the key's own. Every request sends it.
+    `tenant` names the tenant whose tasks are meant, if this is not the key's own. Every request sends it.
     """
 
     def __init__(
@@ -166,7 +166,10 @@ class ApiClient:
 
 
 def proxy_variable(where: Address) -> str | None:
-    """Return the variable that names the proxy, or None without a proxy. Its value may contain a password."""
+    """Return the variable that names the proxy, or None without a proxy.
+
+    The value of this variable may contain a password.
+    """
     parts = urlsplit(where.url)
     if where.is_local or proxy_bypass(parts.hostname or ""):
         return None

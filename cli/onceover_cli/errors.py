@@ -10,7 +10,7 @@ class CommandError(Exception):
 
 
 class Unreachable(CommandError):
-    """No answer came. `is_lost`: the request was sent, so the server may have acted on it."""
+    """No answer came. `is_lost` says that the request was sent, so the server may have acted on it."""
 
     def __init__(self, message: str, *, is_lost: bool) -> None:
         super().__init__(message)
@@ -20,7 +20,8 @@ class Unreachable(CommandError):
 class ServerRefused(CommandError):
     """The server refused.
 
-    `code` is the problem's code, or empty if the answer is not onceover's. `retry_seconds` is its `Retry-After`.
+    `code` is the problem's code, or empty if the answer is not onceover's. `retry_seconds` is the number in the header
+    `Retry-After`.
     """
 
     def __init__(self, status: int, problem: Json, retry_seconds: float | None = None) -> None:

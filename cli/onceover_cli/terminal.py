@@ -121,14 +121,14 @@ def write_table(headings: list[str], rows: list[list[str]]) -> None:
 
 
 def draw(what: Any) -> None:
-    """Draw an object of rich's on standard output. Raises `OutputClosed` and `OutputFailed`."""
+    """Draw an object of rich on standard output. Raises `OutputClosed` and `OutputFailed`."""
     with _writing():
         console(sys.stdout).print(what)
         sys.stdout.flush()
 
 
 def close() -> None:
-    """Write what is still buffered, as far as somebody reads it."""
+    """Write the buffered text, if some program still reads it."""
     try:
         sys.stdout.flush()
     except OSError:

@@ -74,7 +74,7 @@ def needs(root: Path, env: str) -> Needs:
 
 
 def look(cloud: Cloud, wanted: Needs) -> AccountState:
-    """Ask the account what it has. Changes nothing. Raises `StepFailed`."""
+    """Read from the account which of these parts it has. Changes nothing. Raises `StepFailed`."""
     account = _account(cloud, wanted)
     databases = parsed(need(cloud("d1", "list", "--json", wanted.flag), "Listing the databases"))
     version = live_version(cloud, wanted)

@@ -1,6 +1,6 @@
-// Makes Miniflare's queue broker deliver to several consumers at a time, as the platform does. By itself it waits for
-// the end of each delivery before the next, so that one slow model call delays every other task. Batches, retries,
-// delays and dead letters remain the broker's: decision 0022.
+// Makes Miniflare's queue broker deliver to several consumers at a time, as the platform does. Miniflare's own broker
+// waits for the end of each delivery before the next, so that one slow model call delays every other task. Batches,
+// retries, delays and dead letters remain the broker's: decision 0022.
 import { QUEUES_PLUGIN } from "miniflare";
 
 const CONSUMERS = 10; // the platform grows to 250; here one interpreter serves all

@@ -49,7 +49,10 @@ def as_deployed(check: Check) -> Check:
 
 
 def examine(api: ApiClient, env: str | None, now: datetime) -> Iterator[Check]:
-    """Check a deployment. `env` is the environment that it should be. With None it is the one that it reports."""
+    """Check a deployment.
+
+    Check a deployment; `env` is the environment that it should be. With None the deployment's own report decides.
+    """
     status, blocking = _service(api)
     yield from blocking
     if status is None:
