@@ -50,7 +50,7 @@ def refused(client: Client) -> httpx.Response | None:
 
 
 def taken(client: Client) -> str | None:
-    """Submit a task. Submit a task; return its id, or None if the database is still too slow."""
+    """Submit a task. Return its id, or None if the database is still too slow."""
     answer = client.http.post("/api/tasks", json={"input": paragraphs(CHUNKS), "chunk": SMALL}, headers=ALONE)
     if answer.status_code == 202:
         return str(answer.json()["id"])
