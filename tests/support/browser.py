@@ -113,7 +113,7 @@ class Watched:
         return self.page
 
     def close(self) -> None:
-        """Close the page. Close the page; a handler of a route that still waits for the server's answer is no error."""
+        """Close the page. A handler of a route that still waits for the server's answer is no error."""
         self.page.unroute_all(behavior="ignoreErrors")
         self.context.close()
 

@@ -34,7 +34,7 @@ class Behaviour:
 
 
 def ok(text: str | None = None) -> Behaviour:
-    """Answer well. Answer well, with `text` instead of the output that follows from the input."""
+    """Answer well, with `text` instead of the output that follows from the input."""
     return Behaviour("ok", text=text)
 
 

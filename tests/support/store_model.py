@@ -171,7 +171,7 @@ class ModelTask:
         self.in_flight = []
 
     def end(self, status: Status, now: int, retention_ms: int, failure: Failure | None = None) -> None:
-        """End the task. End the task; a second end keeps the time of the first one, and the end of the retention."""
+        """End the task. A second end keeps the time of the first one, and the end of the retention."""
         self.status = status
         self.let_go()
         self.finished_at = self.finished_at if self.finished_at is not None else max(self.created_at, now)
