@@ -132,7 +132,7 @@ class StoreMachine(RuleBasedStateMachine):
         model: Callable[[], Any],
         reads: int = 0,
     ) -> tuple[T, Any]:
-        """Call store and model.
+        """Call the store and the model, and return both results.
 
         After a lost answer the store sends its call again, so the model applies it twice; the second time has no
         effect.
