@@ -247,10 +247,7 @@ class Loop(asyncio.AbstractEventLoop):
                 handle.context.run(handle.callback, *handle.args)
 
     def _advance(self) -> None:
-        """Jump to the next timer.
-
-        Move the clock to the next timer; all timers of the same moment become ready together.
-        """
+        """Move the clock to the next timer. All timers of the same moment become ready together."""
         timers = self._timers
         while timers and timers[0][2].cancelled_:
             heapq.heappop(timers)
@@ -267,10 +264,7 @@ class Loop(asyncio.AbstractEventLoop):
         return f"{len(names)} tasks waiting: {', '.join(names[:20])}"
 
     def close(self) -> None:
-        """End all remaining coroutines: close them in order.
-
-        Bindings refuse effects to dead scopes, and warnings are off.
-        """
+        """Close all remaining coroutines in order. Bindings refuse effects to dead scopes, and warnings are off."""
         if self._closed:
             return
         assert not self._running, "close a loop after it has run"

@@ -88,7 +88,7 @@ class Handlers(Protocol):
     """The Worker's handlers in one isolate."""
 
     async def fetch(self, request: Any, ctx: WorkerContext) -> Any:
-        """Answer a request. Answer a request; the adapter and its clients agree on the types of both."""
+        """Answer a request. The adapter and its clients agree on the types of both."""
         ...
 
     async def queue(self, batch: DeliveredBatch, ctx: WorkerContext) -> None:

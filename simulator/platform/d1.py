@@ -124,7 +124,7 @@ class DatabaseServer:
                 observe()
 
     def analysis(self, statement: "PreparedStatement") -> Analysis:
-        """Return the statement's costs. Return the costs of a statement, computed once for each text and template."""
+        """Return the costs of a statement, computed once for each text and template."""
         known: Analysis | None = self._template.analyses.get(statement.sql)
         if known is None:
             if len(statement.sql.encode()) > 100_000:

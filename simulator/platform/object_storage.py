@@ -125,7 +125,7 @@ class SqlCursor:
         return [list(row) for row in rows]
 
     def one(self) -> dict[str, Any]:
-        """The only row. Return the only row; raises `JsError` if there is none or more than one."""
+        """Return the only row. Raises `JsError` if there is none or more than one."""
         if len(self._rows) != 1:
             found = "multiple results" if self._rows else "no results"
             raise JsError(f"Expected exactly one result from SQL query, but got {found}.")
@@ -248,7 +248,7 @@ class InstanceStorage:
         return self._operate("setAlarm", True, effect)
 
     def deleteAlarm(self) -> Coroutine[Any, Any, None]:  # noqa: N802 - the platform's name
-        """Delete the alarm. Delete the alarm; a handler that already runs continues."""
+        """Delete the alarm. A handler that already runs continues."""
 
         def effect() -> None:
             self._data.begin()

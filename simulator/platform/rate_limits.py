@@ -71,7 +71,7 @@ class RateLimitBinding:
         self._cache = cache
 
     def limit(self, options: Mapping[str, str]) -> Pending:
-        """Count a request under `key`. Count a request; the reply's `success` says whether it is within the limit."""
+        """Count a request under `key`. The reply's `success` says whether it is within the limit."""
         key, sender = options["key"], self._port.isolate.name
         return self._port.call("ratelimit.limit", lambda reply: self._server.serve(self._cache, key, sender, reply))
 

@@ -38,7 +38,7 @@ class DurableObject(Entrypoint):
 
 
 class StreamPart:
-    """The result of a read of a stream. The result of a read is its own `value`."""
+    """The result of a read of a stream, which is also its own `value`."""
 
     def __init__(self, piece: bytes | None) -> None:
         self.done = piece is None

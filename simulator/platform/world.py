@@ -38,8 +38,7 @@ class ClientError(Exception):
     """A client got no reply. The client cannot know whether its request was carried out."""
 
 
-# The events that fail at entry, before any code of the Worker runs, as seen in cloudflare/workerd 6624. HTTP does not
-# fail.
+# These events fail at entry, before any code of the Worker runs (cloudflare/workerd 6624). HTTP requests do not fail.
 _DEAD = {"queue": "queue_dead", "scheduled": "cron_dead"}
 
 
@@ -197,9 +196,7 @@ class World:
             self.loop.call_later(self._cron_every, self._cron, context=self.loop.outside)
 
     def deploy(self, deployment: Deployment, *, lose_queue: bool = False, kill: bool = False) -> None:
-        """Put another deployment in place.
-
-        Deploy; running invocations finish on the old deployment, unless they are killed.
+        """Put another deployment in place. Running invocations finish on the old one, unless they are killed.
 
         Objects restart with the new code. A queue without a consumer keeps its messages; the local simulator loses them
         (`lose_queue`).
@@ -220,10 +217,7 @@ class World:
         self.deploy(self.deployment, lose_queue=lose_queue)
 
     def is_quiet(self) -> bool:
-        """Whether no code runs, no message waits in a queue and no alarm is set.
-
-        During this time passes, and cron fires.
-        """
+        """Whether no code runs, no message waits in a queue and no alarm is set. Cron may still fire."""
         self.isolates = [isolate for isolate in self.isolates if not isolate.dead]
         running = any(
             invocation.label != "constructor" for isolate in self.isolates for invocation in isolate.invocations
@@ -231,7 +225,7 @@ class World:
         return not running and self.servers.is_quiet(self.deployment)
 
     async def quiet(self, within_seconds: float, *, look_every: float = 5.0) -> None:
-        """Wait for quiet. Wait until the world is quiet; raises NotQuiet when the time is up."""
+        """Wait until the world is quiet. Raises NotQuiet when the time is up."""
         deadline = self.loop.now() + within_seconds
         while not self.is_quiet():
             if self.loop.now() > deadline:

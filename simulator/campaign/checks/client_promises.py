@@ -75,9 +75,10 @@ class ClientPromises:
         self._offset_ms = offset
 
     def born(self, task_key: TaskKey, tag: str) -> None:
-        """A task was written.
+        """Check that a task that was just written may exist.
 
-        A request that is sent again may find its key free, because the task with the key was erased.
+        Its client must not have got the answer that another request used the idempotency key. If the client sent its
+        request again, the task is allowed: the key may be free because its first task was erased.
         """
         if tag in self._mismatched and self._arrivals[tag] == 1:
             raise InvariantBroken(f"{task_key}: accepted, and its client was told that the key is another request's")
@@ -215,7 +216,7 @@ def tag_of(call: ModelCall) -> str:
 
 
 def _tag(arrival: Arrival) -> str:
-    """The tag of a submission. Return the tag of a request; empty if its body was not read."""
+    """Return the tag of a request, empty if its body was not read."""
     tag: str = arrival.body.get("instructions", "")
     return tag
 

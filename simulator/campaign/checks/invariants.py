@@ -289,10 +289,7 @@ class Invariants:
         return sum(tallies[name].fired for name in _OWN_FAILURES)
 
     def latest(self, tag: str) -> Row:
-        """Return the task of a tag, the newest if several had its key.
-
-        If the task is gone, its last state is returned.
-        """
+        """Return the task of a tag, the newest if several had its key, in its last state if the task is gone."""
         task_key = self.born[tag][-1]
         return self.rows.get(task_key) or self.gone[task_key]
 

@@ -52,7 +52,7 @@ class Clients:
         return reply
 
     async def _fetch_once(self, request: ClientRequest) -> Reply | None:
-        """Send a request. Send a request once; return None if no answer comes within a client's patience."""
+        """Send a request once. Returns None if no answer comes within a client's patience."""
         asked = asyncio.ensure_future(self._world.fetch(request))
         asked.add_done_callback(look_at_error)
         done, _ = await asyncio.wait({asked}, timeout=PATIENCE_SECONDS)

@@ -1,7 +1,4 @@
-"""The actions of clients and operators in a run.
-
-A seed draws these actions, or hypothesis does so in the property tests.
-"""
+"""The actions of clients and operators in a run, drawn by a seed, or by hypothesis in the property tests."""
 
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -188,10 +185,7 @@ def placed(workload: Workload, rng: Random) -> Workload:
 
 
 def bearing(workload: Workload, rng: Random, *, always: bool = False) -> Workload:
-    """Let tasks wait for a model that is away in half of the runs.
-
-    With `always` faults last until the model is back.
-    """
+    """Let tasks wait for a model that is away in half of the runs. With `always` faults last until it is back."""
     if not always and rng.random() < 0.5:
         return workload
     return replace(workload, variables=workload.variables | {PATIENCE: "3600"}, sits_out=always)
