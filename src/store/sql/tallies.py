@@ -18,7 +18,7 @@ _BUCKET = f"({NOW} / {BUCKET_MS} * {BUCKET_MS})"
 # --- The values of a task that are added ------------------------------------------------------------------------
 
 # Announced calls that are not settled count only once they are settled or in doubt. An unfinished task is added only
-# when it is erased: it then counts as cancelled at that moment.
+# when it is erased: it then counts as cancelled at the time of the erasure.
 _DOUBT = "(calls_in_doubt + CASE WHEN finished_at IS NULL THEN json_array_length(in_flight) ELSE 0 END)"
 _SENT = f"(calls_settled + {_DOUBT})"
 _ENDED_AT = f"coalesce(finished_at, max(created_at, {NOW}))"
