@@ -57,7 +57,7 @@ def _unheard(_tenant: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Acting:
-    """For whom a request acts. `by` is the tenant of its key, `whose` the tenant that it names, or EVERYONE.
+    """The tenants of a request. `by` is the tenant of its key, `whose` the tenant that it acts for, or EVERYONE.
 
     `note` is called with each tenant that the request acts on and that is not the key's own.
     """
@@ -91,9 +91,9 @@ class Acting:
 
 
 def acting_of(caller: Caller, reach: Reach, query: Query, note: Callable[[str], None] = _unheard) -> Acting:
-    """Say whose things are meant.
+    """Return the tenants that a request acts for.
 
-    Return for whom a request acts; raises Refusal: 422 for a bad tenant name, 403 for a key that may not act there.
+    Raises Refusal: 422 for a bad tenant name, 403 for a key that may not act there.
     """
     named = query.get(TENANT, caller.tenant)
     assert reach is not Reach.OWN or named == caller.tenant

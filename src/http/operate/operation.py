@@ -67,7 +67,7 @@ class OutlookView(TypedDict):
 
 
 async def sweep(exchange: Exchange) -> Reply:
-    """Run a sweep. Run a sweep; when its last call has ended, say what it did."""
+    """Run a sweep, and say what it did when its last call has ended."""
     swept = await exchange.api.sweeps.ask()
     if isinstance(swept, TooSoon):
         again = {"Retry-After": str(ceil(swept.left_ms / 1000))}

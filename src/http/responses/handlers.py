@@ -57,7 +57,7 @@ async def read(exchange: Exchange) -> Reply:
 
 
 async def cancel(exchange: Exchange) -> Reply:
-    """Cancel a response. Cancel a response; one that has ended is shown unchanged, as at OpenAI."""
+    """Cancel a response. A response that has ended is shown unchanged, as at OpenAI."""
     began = asyncio.get_running_loop().time()
     key = task_key(exchange)
     task = check(await exchange.api.store.task(key))

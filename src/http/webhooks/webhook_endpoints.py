@@ -164,7 +164,7 @@ async def read_endpoint(exchange: Exchange) -> Reply:
 
 
 async def delete_endpoint(exchange: Exchange) -> Reply:
-    """Delete an endpoint. Delete an endpoint; no message is sent to it afterwards."""
+    """Delete an endpoint. No message is sent to it afterwards."""
     key = _key(exchange)
     if not await exchange.api.webhooks().delete(key):
         raise _no_endpoint()
