@@ -65,7 +65,7 @@ class TaskEvent(NamedTuple):
 
 
 def place_of(text: str) -> EventPlace | None:
-    """Read an `id`. Read a place from an event's id, or None if the text cannot be one."""
+    """Return the place that the `id` of an event names, or None if the text cannot be an `id`."""
     if not _ID.fullmatch(text):
         return None
     generation, number = map(int, text.split("-"))

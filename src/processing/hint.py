@@ -22,7 +22,7 @@ class Hint:
         return given
 
     def awaited(self) -> asyncio.Future[None]:
-        """Return a future that is done once a notice comes, and at once if one has come already."""
+        """Return a future that is done once a notice comes, and at once if one came already."""
         self._waiting = asyncio.get_running_loop().create_future()
         if self._given is not None:
             self._waiting.set_result(None)

@@ -177,8 +177,8 @@ class Submission:
     async def _write(self, new: NewTask, on: Conditions) -> Outcome:
         """Write the task.
 
-        Write the task; if the write may have landed without an answer, look for the task, and withdraw it if it does
-        not exist.
+        If the write may have landed without an answer, look for the task. If the task does not exist, prevent the
+        write from landing later.
         """
         try:
             outcome = await self.store.insert(new, self.settings.lease_ms, on)

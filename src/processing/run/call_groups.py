@@ -43,10 +43,7 @@ class CallGroups:
 
     @property
     def groups_out(self) -> int:
-        """How many groups are out.
-
-        Return how many groups are out; a group with a single call left counts like a whole one.
-        """
+        """Return how many groups are out. A group with a single call left counts like a whole one."""
         return len(self._out) + self._silent
 
     @property
@@ -57,7 +54,7 @@ class CallGroups:
     def start(self, keys: Sequence[CallKey], starts_by: float) -> int:
         """Start calls, each only if it is not too late.
 
-        Return how many groups were made, each of which is a subrequest.
+        Return how many groups were made. Each group is a subrequest.
         """
         groups = list(batched(keys, self._caller.group_size))
         for group in groups:

@@ -54,10 +54,7 @@ class Bill:
         self.truncated += is_truncated(reply.finish_reason)
 
     def failed(self, error: ModelError) -> None:
-        """Count a call that failed.
-
-        Count a call that failed; if it had no answer, the provider may have counted it or not.
-        """
+        """Count a call that failed. If the call had no answer, the provider may have counted it or not."""
         if error.answered:
             self.settled += 1
         else:
