@@ -24,10 +24,7 @@ class Places:
     log: Log
 
     async def take(self, task_key: TaskKey, start: Callable[[TaskKey], Awaitable[None]]) -> bool:
-        """Take a slot.
-
-        Take a slot; False if the task must wait, and a free slot has gone to the task whose turn it is.
-        """
+        """Take a slot. False if the task must wait; the free slots then went to the tasks whose turn it is."""
         taken, waiting = await self.store.take_place(task_key, self.most)
         for other in await self.store.give_places(waiting, self.most) if waiting else []:
             self.meter.spend()

@@ -21,7 +21,7 @@ class BoundAi:
         self._binding = binding
 
     async def run(self, model: str, inputs: dict[str, object]) -> object:
-        """Run a model once. Run a model; a cancellation aborts the call, and waits at most a second for its end."""
+        """Run a model once. A cancellation aborts the call, and waits at most a second for its end."""
         from js import AbortController
 
         controller = AbortController.new()
