@@ -107,7 +107,7 @@ def _describe(wanted: Needs, found: AccountState, say: Callable[[str], None]) ->
 
 
 def _tried(cloud: Cloud, wanted: Needs, say: Callable[[str], None]) -> None:
-    """Build the upload. Build the upload; this needs no account, so a dry run finds its faults."""
+    """Build the upload. The build needs no account, so a dry run finds its faults."""
     need(cloud("deploy", "--dry-run", wanted.flag), "Building the upload")
     say("The upload can be built. Nothing was changed: this was a dry run.")
 

@@ -49,10 +49,7 @@ def as_deployed(check: Check) -> Check:
 
 
 def examine(api: ApiClient, env: str | None, now: datetime) -> Iterator[Check]:
-    """Check a deployment.
-
-    Check a deployment; `env` is the environment that it should be. With None the deployment's own report decides.
-    """
+    """Check a deployment, which should be of the environment `env`. With None the deployment's own report decides."""
     status, blocking = _service(api)
     yield from blocking
     if status is None:
