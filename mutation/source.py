@@ -19,8 +19,8 @@ class Span(NamedTuple):
 class Edit:
     """A mistake that can be put into a module: new text that replaces a span.
 
-    `expression` says that the new text is an expression of SQL. The expression may be wrapped so that it keeps the
-    parameters of the old one.
+    `expression` says that the new text is an expression of SQL. The edit may wrap the new expression so that it keeps
+    the parameters of the old one.
     """
 
     span: Span

@@ -1,6 +1,6 @@
 """Finds the SQL inside a module: which strings are SQL, and the parts of each string that mistakes need.
 
-The module is no parser of SQL. It recognizes brackets, CASE … END, and the words that begin a clause.
+The module is no parser of SQL. The module recognizes brackets, CASE … END, and the words that begin a clause.
 """
 
 import ast

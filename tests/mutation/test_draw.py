@@ -126,7 +126,7 @@ def test_a_mutant_is_shown_as_a_diff(project: Path):
 
 
 def test_a_mutant_of_another_text_is_refused(project: Path):
-    """If a file has changed since the draw, it gets no mutant: the places in it may mean something else."""
+    """A file that has changed since the draw gets no mutant: the places in it may mean something else."""
     with pytest.raises(AssertionError, match="has changed since"):
         one(project, "<", "<=").put_into("# something else\n" * 9)
 
