@@ -99,7 +99,7 @@ def server_of(system: str, folder: Path, model_url: str) -> DevServer:
     plan, flags = _ONCEOVER[system]
     variables = openai(f"{model_url}/v1", PLAN=plan)
     project = _without_objects(folder / "project") if system == works.QUEUE_ALONE_FREE else None
-    # Runs without the meter, which takes CPU time and which the references lack.
+    # The server runs without the meter, because the meter takes CPU time and the references have none.
     return DevServer(folder, *flags, "--limits", "off", *variables, project=project, ready_seconds=READY_SECONDS)
 
 
