@@ -61,8 +61,8 @@ def tag(number: int) -> str:
 def submit(client: Client, number: int, parts: int, reduce: str, refused: set[str]) -> str:
     """Send a submission with its key until it is accepted, as a client does after a lost answer or a 503.
 
-    A refused submission is withdrawn. Its task may have made calls whose bill was withdrawn too, so the tag is
-    recorded.
+    A refused submission is withdrawn. The task of such a key may have made calls whose bill was withdrawn too, so the
+    tag is recorded.
     """
     body = Submission(tag(number), parts, reduce).body()
     while True:
