@@ -32,9 +32,9 @@ class SqliteD1:
     """One database. `batches` counts the calls that reached the database. `now_ms` is its clock.
 
     `fail(message, when, times)` makes the next batches raise an error. With "before", the failing batches are not
-    executed. With "after", they are committed, but the caller cannot know this. With "later", they are executed at the
-    next `land`. A batch that fails by itself changes nothing. A batch takes `seconds`, half of them before its
-    execution.
+    executed. With "after", they are committed, but the caller cannot know this. With "later", the statements are
+    executed at the next `land`. A batch that fails by itself changes nothing. A batch takes `seconds`, half of them
+    before its execution.
     """
 
     def __init__(self, *, migrated: bool = True, now_ms: Callable[[], int] | None = None) -> None:
