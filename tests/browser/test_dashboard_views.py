@@ -306,8 +306,8 @@ def test_an_open_page_costs_little_and_a_hidden_one_nothing(tab: Watched, key: s
     """A quiet page makes at most 4 requests in each of ten minutes, and a hidden page makes none.
 
     The requests are counted by the browser's clock, which the test runs ahead. The page of one status reads up to 1,500
-    rows, so it is requested every seven and a half minutes at most. When a hidden page is shown again, it makes one
-    request.
+    rows, so it is requested every seven and a half minutes at most. When a hidden page is shown again, the page makes
+    one request.
     """
     page = tab.page
     page.clock.install()
