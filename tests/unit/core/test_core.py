@@ -115,7 +115,7 @@ def test_openai_needs_its_url():
 
 
 def test_the_lease_must_exceed_the_timeout():
-    """If a lease could end before its call, it is refused, whichever of the two variables is set."""
+    """A configuration in which a lease could end before its call is refused, whichever of the two variables is set."""
     with pytest.raises(ConfigurationError, match=r"^LEASE_SECONDS must be greater"):
         load({"AI_TIMEOUT_SECONDS": 180}.get)
     assert load({"AI_TIMEOUT_SECONDS": "5", "LEASE_SECONDS": "6"}.get).lease_ms == 6000

@@ -156,7 +156,10 @@ def test_why_an_output_ends(reason: object, read: str | None) -> None:
 
 @pytest.mark.parametrize("content", [None, ""])
 def test_what_a_filter_kept_back_is_an_empty_output(content: object) -> None:
-    """A filtered output is empty and marked. It is not retried, since the same call would be filtered again."""
+    """A filtered output is empty and marked.
+
+    A filtered output is not retried, since the same call would be filtered again.
+    """
     assert infer(ended("content_filter", content)) == ModelReply("", 0, 0, "content_filter")
 
 

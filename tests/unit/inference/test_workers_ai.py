@@ -106,7 +106,7 @@ def test_an_openai_shaped_result_is_read() -> None:
     ],
 )
 def test_a_result_without_text_is_malformed(result: object) -> None:
-    """If a result has an unknown shape, it is malformed, and the call is tried again."""
+    """A result of an unknown shape is malformed, and the call is tried again."""
     assert type(failure(result)) is errors.ModelReplyMalformed
 
 

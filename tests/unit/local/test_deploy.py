@@ -248,7 +248,7 @@ def test_a_name_that_is_taken(tmp_path: Path) -> None:
 def test_which_account(
     accounts: list[dict[str, str]], named: str | None, fix: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If there is a single account, it is used; if there are several, the named one is used.
+    """A single account is used; if there are several, the named one is used.
 
     Any other case changes nothing.
     """
@@ -385,7 +385,7 @@ def test_a_warning_is_no_cause() -> None:
     ("reply", "shown"), [(NO_SCHEMA, "make deploy"), (BAD_VARIABLES, "AI_BASE_URL"), (NOT_FOUND, "1042")]
 )
 def test_a_deployment_that_never_answers_fails(reply: DeploymentReply, shown: str, tmp_path: Path) -> None:
-    """After two and a half minutes the command says what is wrong. It has already printed the way back."""
+    """After two and a half minutes the command says what is wrong. The command has already printed the way back."""
     account = CloudAccount(tmp_path / "account.json")
     account.state.update(json.loads(json.dumps(deployed("free"))))
     lines: list[str] = []

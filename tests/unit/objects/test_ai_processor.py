@@ -428,7 +428,7 @@ def test_a_long_task_that_kills_its_slices_loses_its_lanes_and_rests(make):
 
 
 def test_an_alarm_that_rings_while_a_slice_is_at_work_is_set_anew(make):
-    """If the alarm fires during a slice, it is set again, so that a later death of the slice is noticed."""
+    """An alarm that fires during a slice is set again, so that a later death of the slice is noticed."""
     task = make(chunks=6)
     task.start()
     run = task.bench.loop.create_task(task.object.alarm())

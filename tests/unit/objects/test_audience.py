@@ -94,7 +94,7 @@ def test_within_the_quiet_time_only_an_end_is_told(bench: Bench):
 
 
 def test_nobody_is_held_by_an_object_that_does_not_work(bench: Bench):
-    """If an idle object held callers, it would stay awake, which costs money.
+    """An idle object that held callers would stay awake, which costs money.
 
     At the end of its work an object releases its callers.
     """

@@ -139,7 +139,7 @@ def test_the_sweep_sends_one_for_each_that_ends(deploy):
 def test_a_lost_task_with_a_place_is_reached_behind_those_that_wait(deploy):
     """The sweep checks sixty waiting tasks before this one.
 
-    Still its object is notified again, and no waiting task takes its place.
+    The object of the lost task is notified again, and no waiting task takes its slot.
     """
     made = deploy(1)
     keys = made.submit(61)
@@ -267,7 +267,7 @@ def test_without_the_variable_no_row_is_written_and_nothing_is_asked(deploy):
 
 
 def test_a_place_is_free_again_when_the_task_has_ended_or_goes_another_way(deploy):
-    """A task keeps one place while it waits for its object or the object works on it, however often it is sent."""
+    """A task keeps one slot while it waits for its object or the object works on it, however often it is sent."""
     made = deploy(None)
     store = made.bench.store
     first, second, third = made.submit(3)

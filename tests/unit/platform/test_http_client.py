@@ -178,7 +178,7 @@ def test_a_reply_without_a_body_is_whole(browser: Browser):
 
 
 def test_a_request_costs_two_promises_and_no_look_up(browser: Browser):
-    """If a reply states its length, it costs one promise for the headers and one for the body.
+    """A reply that states its length costs one promise for the headers and one for the body.
 
     An invocation's first request has looked up the JavaScript names. A request that its caller ends has no timer
     either.

@@ -63,7 +63,7 @@ def _end_together(bench: DeliveryBench, numbers: range) -> list[TaskKey]:
 
 
 def test_attempts_that_fail_together_are_one_failure(bench: DeliveryBench):
-    """If a receiver was away for a moment, it gets no rest: the next sweep sends it all messages."""
+    """A receiver that was away for a moment gets no rest: the next sweep sends it all messages."""
     key = bench.add_endpoint()
     bench.courier.receiver, bench.courier.seconds = lambda _message: 503, 0.2
     _end_together(bench, range(20))
@@ -153,7 +153,10 @@ def test_what_nobody_sent_waits_for_a_rest_that_was_asked_for_since(bench: Deliv
 
 
 def test_an_endpoint_that_is_back_has_all_of_a_sweep(bench: DeliveryBench):
-    """Expired deliveries take no place of others: they end separately, and more of them than a sweep sends."""
+    """Expired deliveries do not reduce how many other deliveries a sweep sends.
+
+    A sweep ends more expired ones than it sends.
+    """
     key, beside = bench.add_endpoint(), bench.add_endpoint(2, url=OTHER_URL)
     _write(bench, key, range(150), state=2, age_ms=2 * DAY_MS)
     bench.sweep(0)
@@ -236,7 +239,7 @@ def test_whoever_ends_a_task_sends_as_many_as_it_can_record(bench: DeliveryBench
 
 @pytest.mark.parametrize(("left", "sent"), [(1, 0), (2, 1), (3, 1), (4, 1), (5, 2), (9, 3)])
 def test_what_is_to_be_taken_on_takes_nothing_from_what_is_held(bench: DeliveryBench, left: int, sent: int):
-    """The deliveries of the sweep's own ends are sent first, in two calls.
+    """The sweep first sends the deliveries of tasks that it ended itself, in two calls.
 
     The other deliveries cost one more call together, if one is left.
     """

@@ -661,7 +661,10 @@ def test_a_retry_after_the_deadline_goes_on(make):
 
 
 def test_a_budget_is_spent_to_the_last_call(make):
-    """All allowed calls are made, then the task fails. Its outputs stay, and a larger budget lets it continue."""
+    """All allowed calls are made, then the task fails.
+
+    The task's outputs stay, and a larger budget lets it continue.
+    """
     bench = make()
     bench.insert(20, max_calls=14)
     assert bench.run() == Ended(Status.FAILED)

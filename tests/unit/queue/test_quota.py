@@ -133,7 +133,9 @@ class Failing:
     ],
 )
 def test_a_database_in_trouble_is_not_the_tasks_fault(error: StoreError, attempts: int, fate: str):
-    """After an outage the message is delivered again. Its last delivery is acknowledged: the sweep resumes the task.
+    """After an outage the message is delivered again.
+
+    The last delivery of the message is acknowledged: the sweep resumes the task.
 
     If the rows are used up, or the database is full, the message does not even get another delivery.
     """

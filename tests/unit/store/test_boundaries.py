@@ -143,7 +143,7 @@ def test_a_continuation_may_come_early_by_as_much_as_is_allowed(table: Table, of
 
 @pytest.mark.parametrize(("wake_off", "moved"), [(-1, False), (0, False), (1, True)])
 def test_the_sweep_does_not_look_behind_the_lease(table: Table, wake_off: int, moved: bool) -> None:
-    """If a check is due after the lease, it moves to the lease's end. A check that is due before stays."""
+    """A check that is due after the lease moves to the lease's end. A check that is due before stays."""
     table.pending(wake_at=NOW + LEASE_MS + wake_off)
     claim = table.claim(TASK)
     assert claim.fence == 1

@@ -217,7 +217,7 @@ def test_a_cancellation_that_lands_late_changes_nothing() -> None:
 
 
 def test_a_cancellation_of_pending_tasks_spares_one_that_was_claimed_meanwhile() -> None:
-    """The requested status must be true at the moment of the write, too."""
+    """A cancellation for one status leaves out tasks that have another status at the moment of the write."""
     bench = StoreBench()
     (key,) = keys(Status.PENDING, bench, 1)
     found = bench.run(bench.store.going_on_in("t", ALL, Status.PENDING, 10))

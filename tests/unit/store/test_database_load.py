@@ -55,7 +55,7 @@ def test_a_call_that_is_out_for_too_long_closes_it_already() -> None:
 
 
 def test_a_lost_call_says_nothing_once_a_later_one_was_answered() -> None:
-    """If the database has served a later call, it keeps up, even when the lost call is finally given up."""
+    """A database that has served a later call keeps up, even when the lost call is finally given up."""
     load = DatabaseLoad()
     lost = load.began(0)
     call(load, 1, 1.1)

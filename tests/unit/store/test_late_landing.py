@@ -342,7 +342,7 @@ class Silence(SqliteD1):
 def test_a_call_that_is_never_answered_is_given_up(seconds: float):
     """A call without an answer is given up after its time.
 
-    It is not sent again at once, since that would add to the load.
+    Such a call is not sent again at once, since that would add to the load.
     """
     loop = Loop()  # type: ignore[abstract]
     silent = Silence()

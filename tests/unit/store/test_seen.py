@@ -336,7 +336,7 @@ def test_after_two_sendings_in_vain_the_task_is_unanswered(bench: StoreBench):
 def test_a_nudge_that_lands_late_or_twice_does_no_harm(bench: StoreBench):
     """If the reservation is sent again after a lost answer, it grants nothing.
 
-    If it lands after the task was claimed, it changes nothing.
+    A reservation that lands after the task was claimed changes nothing.
     """
     bench.insert()
     bench.pass_ms(LEASE_MS + LATE_MS)

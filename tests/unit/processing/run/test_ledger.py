@@ -111,7 +111,7 @@ def test_attempts_of_an_earlier_claim_count():
 
 
 def test_a_failure_for_good_of_an_earlier_claim_stands():
-    """If a claim finds such a failure, it starts nothing, takes over its reason, and counts its chunks."""
+    """A claim that finds such a failure starts nothing, takes over the failure's reason, and counts its chunks."""
     refused = Failure(TaskCode.MODEL_REFUSED, "401", retryable=False)
     later = Failure(TaskCode.MODEL_TIMEOUT, "late", retryable=True)
     ledger = Ledger(claim(refused={SECOND: refused, THIRD: later, CallKey(1, 0): later}), 3)

@@ -193,7 +193,7 @@ def test_a_chunk_that_alone_fails_ends_after_ten_failures():
 def test_a_failure_counts_once_another_call_succeeds_after_it():
     """The run did not judge the failure at first, since no call had succeeded after it.
 
-    Then its chunk waits for its pause, counted from the failure.
+    The chunk of the failed call then waits for its pause, counted from the failure.
     """
     ledger = patient()
     keys = ledger.startable(0, 4)

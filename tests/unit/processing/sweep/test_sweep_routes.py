@@ -297,7 +297,7 @@ class Refusing:
 
 
 def test_a_continuation_that_no_route_takes_is_the_next_sweeps():
-    """If a consumer has no allowance left, it begins no second run: the task is due at once.
+    """A consumer without an allowance begins no second run: the task is due at once.
 
     The platform's limits are kept.
     """
