@@ -59,7 +59,7 @@ def test_below_the_bound_nothing_changes(bench: ApiBench) -> None:
 
 
 def test_an_isolate_looks_again_after_a_while(bench: ApiBench) -> None:
-    """While the isolate refuses tasks, it makes one small read of D1 in ten seconds.
+    """While the isolate refuses tasks, this isolate makes one small read of D1 in ten seconds.
 
     Later new tasks are accepted again.
     """

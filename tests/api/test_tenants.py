@@ -421,7 +421,7 @@ class TwoTenants(RuleBasedStateMachine):
     @precondition(lambda self: max(len(tenant.keys) for tenant in self.tenants.values()) < 6)
     @rule(name=tenants, scopes=st.sampled_from([["read"], ["write"], ["admin"], ["read", "write", "admin"]]))
     def make_key(self, name: str, scopes: list[str]) -> None:
-        """A key for the own tenant is shown once. It allows what its scopes say."""
+        """A key for the own tenant is shown once. The key allows what its scopes say."""
         tenant = self.tenants[name]
         shown = data(self.ask(tenant, "POST /api/keys", "/api/keys", {"scopes": scopes, "label": tenant.canary}))
         tenant.keys[shown["id"]] = shown["key"]

@@ -493,7 +493,7 @@ def test_a_deletion_after_cancel_and_retry_is_held_too(bench: ApiBench, then: st
 def test_a_deletion_of_a_task_that_was_just_given_back_is_held_too(bench: ApiBench) -> None:
     """A deletion waits even if the task was just given back.
 
-    Its worker may have given it back in trouble, while lanes had already asked whether they may start.
+    The task's worker may have given it back in trouble, while lanes had already asked whether they may start.
     """
     task = bench.submit()
     claim = bench.claim(task["id"])
