@@ -101,8 +101,8 @@ BROWN_OUT = "model_brown_out"
 POISONED = "model_poisoned"
 # The rate of this fault has a separate random stream, too.
 LATE_ANSWER = "d1_answers_late"
-# This fault is offered only where clients follow tasks, which few runs have. In these runs it always has its usual
-# rate.
+# This fault is offered only where clients follow tasks, which few runs have. In these runs the fault always has its
+# usual rate.
 STREAM_CUT = "stream_cut"
 # The hosted runtime always behaves like this, so these never stop, and sound code is not disturbed. These draws come
 # from a separate random stream.

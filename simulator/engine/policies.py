@@ -65,7 +65,7 @@ class Scripted:
         self._over = False
 
     def end(self) -> None:
-        """Continue first in, first out: later choices are not part of what is explored."""
+        """From now on run events first in, first out: the exploration does not vary later choices."""
         self._over = True
 
     def __call__(self, ready: list[Handle]) -> int:

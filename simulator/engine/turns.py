@@ -23,7 +23,7 @@ _ROUNDING = 1e-6  # of a millisecond, so that a double just below a whole number
 
 
 class StandingTimer(Handle):
-    """A timer set by an isolate with a standing clock. Its callback finds the clock at `due_ms`."""
+    """A timer set by an isolate with a standing clock. The timer's callback finds the clock at `due_ms`."""
 
     __slots__ = ("due_ms",)
 

@@ -10,7 +10,7 @@ adapter's runtime. A binding that is not bound raises AttributeError, so use `ge
 `env.has(name)`.
 
 Binding calls take effect when they are called, not when they are awaited, and raise `JsError`. Code in an isolate may
-use all of asyncio. It may await only its bindings, `platform.sleep` and its own tasks.
+use all of asyncio. Such code may await only its bindings, `platform.sleep` and its own tasks.
 """
 
 import asyncio

@@ -77,8 +77,8 @@ class ClientPromises:
     def born(self, task_key: TaskKey, tag: str) -> None:
         """Check that a task that was just written may exist.
 
-        Its client must not have got the answer that another request used the idempotency key. If the client sent its
-        request again, the task is allowed: the key may be free because its first task was erased.
+        The client of the task must not have got the answer that another request used the idempotency key. If the client
+        sent its request again, the task is allowed: the key may be free because its first task was erased.
         """
         if tag in self._mismatched and self._arrivals[tag] == 1:
             raise InvariantBroken(f"{task_key}: accepted, and its client was told that the key is another request's")

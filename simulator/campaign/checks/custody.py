@@ -1,10 +1,10 @@
 """No output that was paid for is lost: every output that reached a run is in the database when the run ends.
 
 An output has reached a run once the provider's answer, or a lane's, has reached the run's own code. A run may end
-without recording such an output only in four cases. Its isolate died, or the database was away: then the run does not
-end by itself. The database was full for half of a lease: then the run may give the task back. Another worker claimed
-the task, or a client put it back: then the fence has risen. The task is erased. A lane's answer that comes after the
-run's patience belongs to no run any more.
+without recording such an output only in four cases. The run's isolate died, or the database was away: then the run does
+not end by itself. The database was full for half of a lease: then the run may give the task back. Another worker
+claimed the task, or a client put it back: then the fence has risen. The task is erased. A lane's answer that comes
+after the run's patience belongs to no run any more.
 
 No answered call stays in doubt: if the run got an answer to a call, the call is settled on the bill. So a task's calls
 in doubt are those without an answer, and those that were out when their worker died.

@@ -3,7 +3,7 @@
 Runs are judged if no fault in their world stops a worker or cuts it off from the database or an object. A host that can
 be notified abandons its calls at once. A host without a call that is out (the model is away, or a call failed) notices
 after half a lease. A host whose invocation has no check of its claim left, as the Worker logs, notices when a call
-ends. Such hosts are counted separately if they were later than the others may be.
+ends. The check counts such hosts separately if they ended later than other hosts may.
 """
 
 from __future__ import annotations

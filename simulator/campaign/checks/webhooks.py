@@ -1,7 +1,7 @@
 """Promises of webhooks: endpoints get each end that they subscribe to, and no end that did not happen.
 
-The check has its own account of the ends. It reads the tables after each write, and sees each message that reaches a
-receiver.
+The check has its own account of the ends. The check reads the tables after each write, and sees each message that
+reaches a receiver.
 """
 
 import asyncio

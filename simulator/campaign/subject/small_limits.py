@@ -39,7 +39,7 @@ _ALWAYS: dict[str, Any] = {
 
 @contextmanager
 def small_limits(*, short_slices: bool, small_parts: bool, small_windows: bool) -> Iterator[None]:
-    """Set the small limits during one run.
+    """Replace the Worker's limits by the small ones during one run.
 
     Tracebacks of errors that the Worker catches are not shown: they would flood a campaign's output, and
     `adapter.MISTAKES` selects those that matter.
