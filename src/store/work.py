@@ -155,7 +155,7 @@ class WorkStore(OutboxStore):
     async def settle(self, claim: Claim, progress: Progress, overdue: Failure, retention_ms: int) -> Status | None:
         """Settle the bill of a claim that a cancellation or its deadline has ended, and return the task's status.
 
-        If the task's deadline has passed, it is failed with `overdue` here, unless it has failed already. Returns None
+        A task whose deadline has passed is failed with `overdue` here, unless the task has failed already. Returns None
         if the claim is still valid, and has its outputs and its totals recorded, or if it was lost in another way, and
         nothing has changed.
         """

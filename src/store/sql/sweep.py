@@ -112,8 +112,8 @@ def _queue(also: str = "") -> str:
 
 
 # Takes one of `:most` slots for a task, if the task has none yet and it is its turn. Sent twice the statement takes one
-# slot. If the statement lands late, it takes a slot for an unfinished task, until that task has ended. No row means
-# that the task has no slot. Goes after FREE_PLACES.
+# slot. A statement that lands late takes a slot for an unfinished task, until that task has ended. No row means that
+# the task has no slot. Goes after FREE_PLACES.
 TAKE_PLACE = statement(f"""
 INSERT INTO object_places (id) SELECT :task_key
 WHERE EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND finished_at IS NULL) AND (

@@ -45,7 +45,7 @@ DELETE_ENDPOINT = statement("DELETE FROM webhook_endpoints WHERE id = :endpoint 
 # --- What attempts say about an endpoint ----------------------------------------------------------------- If these
 # writes land late or twice, they only make a pause too long or too short. The attempt began at `:began_at`.
 
-# An attempt succeeded. The row of a healthy endpoint is not written. If a pause began after the attempt, it continues.
+# An attempt succeeded. The row of a healthy endpoint is not written. A pause that began after the attempt continues.
 NOTE_SUCCESS = statement("""
 UPDATE webhook_endpoints SET failures = 0,
   paused_until = CASE WHEN paused_at <= :began_at THEN 0 ELSE paused_until END

@@ -24,7 +24,7 @@ from .window import window
 # Takes a task that is pending and due, or whose lease has run out, or that the same host holds under `:seen_fence`. A
 # Durable Object is alone under its name, so its predecessor is dead or dying. `:host` is '' for any other host. The
 # fence rises. `:seen_fence` is NULL for a host that has not seen that it holds the task, so that a late claim of its
-# predecessor does not take over from it. If a holder asks again, it has lost the answer: it gets the claim that it has,
+# predecessor does not take over from it. A holder that asks again has lost the answer: it gets the claim that it has,
 # and nothing rises. Calls that the former worker announced and did not settle become doubted. If two claims come at
 # once, the second finds a live lease, because D1 serialises writes. No row: not claimed. A task whose deadline has
 # passed is not claimed.
@@ -124,8 +124,8 @@ FROM tasks WHERE id = :task_key
 # --- Work under the claim --------------------------------------------------------------------------------
 # Each of these names the claim by its fence and its name. The guard sees the row as it is in this transaction, so a
 # worker whose claim was taken over, cancelled or erased changes nothing. Each statement also names its step, the number
-# of the write, which rises with each write. If a write is sent again, it finds its own step, and repeats its effect. If
-# a write was given up and lands late, it finds a later step, and changes nothing.
+# of the write, which rises with each write. A write that is sent again finds its own step, and repeats its effect. A
+# write that was given up and lands late finds a later step, and changes nothing.
 
 _UNDER_CLAIM = f"id = :task_key AND {UNDER_CLAIM} AND step <= :step"
 _KEEPS = f"{_UNDER_CLAIM} AND status IN ('processing', 'cancelled', 'failed')"
