@@ -159,7 +159,7 @@ _BY_LENGTH: Final = {
 def at(path: Sequence[str]) -> tuple[Sequence[Endpoint], Parts]:
     """Return the calls of a path, given as its segments, and the values of its variable segments.
 
-    If the path has no calls, it does not exist.
+    If no calls are known for a path, the path does not exist.
     """
     found = [
         (pattern, group, parts)

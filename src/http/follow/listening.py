@@ -54,8 +54,8 @@ class Listener:
     def _may_ask(self, seen: Pulse, long: float) -> bool:
         """Whether the task's object may be at work on it.
 
-        If the object was not at work on the task, it is not asked again in the same state of the task. If the next read
-        did not confirm the object's notice, the object is not asked again until a read finds a change.
+        If the object was not at work on the task, the object is not asked again in the same state of the task. If the
+        next read did not confirm the object's notice, the object is not asked again until a read finds a change.
         """
         at_work = seen.status is Status.PROCESSING or seen.mark.fence == 0
         is_there = seen.route is Route.DURABLE_OBJECT and at_work and long > limits.NEAR_SECONDS

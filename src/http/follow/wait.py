@@ -30,8 +30,8 @@ async def found(store: TaskStore, task_key: TaskKey) -> Task:
 async def current(api: Api, key: TaskKey, seconds: float = 0.0, *, reads_after: int = 0) -> Task | None:
     """Read the task when it has ended, or after `seconds`. During the wait only the status is read, at a bounded rate.
 
-    If a host nearby works on the task, it sends a notice of the end, so reads are rare. On the free plan each read is
-    of the whole task, which saves the read after the status.
+    If a host nearby works on the task, this host sends a notice of the end, so reads are rare. On the free plan each
+    read is of the whole task, which saves the read after the status.
     """
     loop = asyncio.get_running_loop()
     began = loop.time()
