@@ -91,7 +91,7 @@ class Deliverer:
                 if most <= 0:
                     break
                 part, due = ([], due) if held else (due[:most], due[most:])
-                # A sweep spends the same allowance at the same time. If an attempt cannot be recorded, it was made in
+                # A sweep spends the same allowance at the same time. An attempt that cannot be recorded was made in
                 # vain.
                 with self.meter.reserved(1, len(part or held[:most]) * _STATEMENTS_OF_RECORD):
                     if part:

@@ -111,9 +111,9 @@ class Submission:
     ) -> Submitted | Mismatched | LimitReached:
         """Write the task, or return why not. Raises StoreError if nothing was accepted, or the errors of `cut`.
 
-        Once the task is written, it counts as accepted. The task is dispatched after the answer. If that fails, the
-        sweep finds the task. The answer names the route that is tried first. `digest` identifies the request, so that a
-        used idempotency key is compared with it. Without a key, `joining` detects repetitions.
+        A task that is written counts as accepted. The task is dispatched after the answer. If that fails, the sweep
+        finds the task. The answer names the route that is tried first. `digest` identifies the request, so that a used
+        idempotency key is compared with it. Without a key, `joining` detects repetitions.
         """
         for _ in range(_REPLAYS_MOST):
             conditions = self.conditions(idempotency_key, digest, joining)
@@ -160,8 +160,8 @@ class Submission:
         Returns None if the task may be accepted.
 
         A task that was accepted before, under the same idempotency key, is still found. While an isolate refuses tasks,
-        it checks the size again with the first request after STORAGE_MEASURE_SECONDS, and with each request that has a
-        key.
+        the isolate checks the size again with the first request after STORAGE_MEASURE_SECONDS, and with each request
+        that has a key.
         """
         most = self.settings.storage_bytes_most
         if not self.storage.is_over(most):

@@ -84,7 +84,7 @@ class News:
         return trouble.away and now - trouble.failure_at <= limits.AWAY_SECONDS_KEPT and not self.is_brown(now)
 
     def is_brown(self, now: float) -> bool:
-        """Whether failures mean at most a brown-out: the tenant has had a recent success."""
+        """Whether recent failures are at most a brown-out, because the tenant also has had a recent success."""
         return now - self.trouble.success_at <= limits.BROWN_OUT_SECONDS
 
     def is_mixed(self, now: float) -> bool:

@@ -2,7 +2,7 @@
 
 A stall is a claim that ended without a finished call. The first claim makes as many calls at a time as usual. After it
 the task is taken over at once, with half as many calls. Each later claim waits longer and makes fewer calls. The last
-one makes a single call after a long rest. If that worker dies too, the task has killed it. See decision 0018.
+claim makes a single call after a long rest. If that worker dies too, the task has killed it. See decision 0018.
 """
 
 from typing import NamedTuple

@@ -77,7 +77,9 @@ class CallGroups:
         last: bool = False,
         deadline: float = math.inf,
     ) -> list[EndedCall]:
-        """Wait for a group to end, but not beyond `until` or `hint`; take in those that end together, to be written so.
+        """Wait until a group ends, `until` passes or `hint` comes.
+
+        Groups that end together are returned together, for one write.
 
         `last` says that no other call could start now, so these calls may wait for one another at no cost. No call
         waits for others beyond `deadline`. The calls are returned in their order, so that writes do not depend on the

@@ -110,7 +110,7 @@ class CallInputs:
     async def _last_read(self, key: CallKey, calls: int) -> int:
         """Return the last call whose outputs are read together with this one.
 
-        If the outputs of several calls are read, they have at most OUTPUTS_KEPT_CHARS together.
+        The outputs of several such calls have at most OUTPUTS_KEPT_CHARS together.
         """
         behind = min(key.position + min(calls, limits.MERGE_CALLS_READ), len(self._plan.keys()))
         keys = [CallKey(key.level, position) for position in range(key.position, behind)]

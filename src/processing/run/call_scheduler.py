@@ -1,6 +1,6 @@
 """Chooses the calls of a run that may start now.
 
-Its invocation, its terms, its caller and the state of its model limit these calls.
+The run's invocation, its terms, its caller and the state of its model limit these calls.
 """
 
 import math

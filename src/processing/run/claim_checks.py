@@ -1,6 +1,6 @@
 """Checks whether a run's claim is still valid, while the run waits for slow calls and no write would show it.
 
-One check is one read of the task's row. If a host learns that its task has ended, it gives the run a hint, and the run
+One check is one read of the task's row. A host that learns that its task has ended gives the run a hint, and the run
 checks at once.
 """
 

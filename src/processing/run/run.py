@@ -204,8 +204,9 @@ class Run:
         """Settle the bill of a task that a client or its deadline has ended, and keep the outputs that are paid for.
 
         The worker drops its own calls in flight. Before the bill is written the lanes are asked to abort their calls: a
-        slow database must not prolong unwanted calls. If a lane cannot be reached, it finishes its calls, and their
-        outputs are written then. If another claim has the task, nothing can be written, and the calls are in doubt.
+        slow database must not prolong unwanted calls. If a lane cannot be reached, the lane finishes its calls, and
+        their outputs are written then. If another claim has the task, nothing can be written, and the calls are in
+        doubt.
         """
         if self._caller.slack_seconds:
             self._recorder.record(self._calls.ended())

@@ -1,6 +1,6 @@
 """Sends tasks off again: this duty of the sweep is for tasks without a notified host, or whose host is gone.
 
-If a sweep may start model calls, it also works on tasks itself, in place of a host that does not come.
+A sweep that may start model calls also works on tasks itself, in place of a host that does not come.
 """
 
 from collections import Counter
@@ -38,7 +38,7 @@ class Resending:
     """Sends tasks off. `senders` are all routes of the deployment except the direct one.
 
     One task goes first. If a route accepts the first task, the others follow together. If the task falls to the direct
-    route, it runs in this invocation, and then the next one: never two at once.
+    route, the task runs in this invocation, and then the next one: never two at once.
     """
 
     def __init__(
