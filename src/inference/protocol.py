@@ -77,7 +77,7 @@ class HttpTimeout(HttpError):
 
 
 class HttpConnectionLost(HttpError):
-    """Refused, reset or unresolvable. It is unknown whether the other side saw the request."""
+    """Refused, reset or unresolvable. It is unknown whether the provider got the request."""
 
 
 class HttpReplyTooLarge(HttpError):

@@ -1,8 +1,8 @@
 """The chunk coordinator of a long task: which lane has which group of calls, since when and until when.
 
-It keeps its state in its own SQLite, so an evicted coordinator still knows which lanes are busy. A lane is a further
-`AIProcessor`, named after the task, without storage of its own. A lane that vanishes is replaced under another name.
-Outputs go back to the task's object, which alone writes to D1.
+The coordinator keeps its state in its own SQLite, so an evicted coordinator still knows which lanes are busy. A lane is
+a further `AIProcessor`, named after the task, without storage of its own. A lane that vanishes is replaced under
+another name. Outputs go back to the task's object, which alone writes to D1.
 """
 
 import asyncio

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 class Crossing:
-    """The crossings of one invocation. It looks up each JavaScript function once: each look-up is a crossing itself.
+    """The crossings of one invocation.
+
+    The module looks up each JavaScript function once, because each look-up is a crossing itself.
 
     The object lives no longer, because JavaScript objects that an interpreter keeps are among the suspects of decision
     0013.
@@ -86,6 +88,7 @@ def behind(env: object) -> Any:
 def unwrapped(binding: object) -> Any:
     """Return the JavaScript binding in the SDK's wrapper, or an unwrapped one as it is.
 
-    The wrapper converts each argument and each result. Its `fetch` hides the promise (see `http_client`).
+    The wrapper converts each argument and each result. The `fetch` of the wrapper hides the promise (see
+    `http_client`).
     """
     return getattr(binding, "_binding", binding)
