@@ -160,7 +160,7 @@ def is_current(part: Part) -> bool:
 def _show_progress(label: str, done: threading.Event) -> None:
     """Show what is being done and for how long: redrawn on a terminal, elsewhere a line from time to time.
 
-    It uses standard error, since some commands' output is their result: `KEY=$(make -s key)`.
+    The progress goes to standard error, since some commands' output is their result: `KEY=$(make -s key)`.
     """
     started = time.monotonic()
     if not sys.stderr.isatty():

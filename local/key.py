@@ -51,7 +51,10 @@ def with_values(bound: BoundStatement) -> str:
 
 
 def insertion(options: KeyOptions, key_id: str, key_digest: str) -> str:
-    """Write the statements that insert a key. The last one returns its row, or none if the tenant has too many keys."""
+    """Write the statements that insert a key.
+
+    The last statement returns the key's row, or none if the tenant has too many keys.
+    """
     statements = (
         DELETE_EXPIRED_KEYS.bind(tenant=options.tenant),
         INSERT_KEY.bind(

@@ -19,7 +19,7 @@ class Interrupts:
 
     @contextmanager
     def held(self, first: str) -> Iterator[None]:
-        """Delay the first interrupt until the block is done, and say `first`. A second one ends the block."""
+        """Delay the first interrupt until the block is done, and say `first`. A second interrupt ends the block."""
 
         def handle(_number: int, _frame: FrameType | None) -> None:
             if self.is_interrupted:

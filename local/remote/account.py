@@ -42,7 +42,10 @@ class Needs:
 
 @dataclass(frozen=True, slots=True)
 class AccountState:
-    """The parts that the account has. `version` is the running version, None without a Worker."""
+    """The queues, databases and secrets that the account has.
+
+    `version` is the running version, None without a Worker.
+    """
 
     account: str
     version: str | None

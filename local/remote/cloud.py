@@ -45,7 +45,9 @@ class StepFailed(Exception):
 
 
 def run(*arguments: str, told: str | None = None, is_shown: bool = False) -> CommandResult:
-    """Run the wrangler that npm installed. It never runs interactively, so it asks nothing and rewrites no file.
+    """Run the wrangler that npm installed.
+
+    In this way wrangler never runs interactively, so it asks nothing and rewrites no file.
 
     Raises `NodeMissing`.
     """

@@ -22,8 +22,8 @@ _PAUSE_SECONDS = 3.0
 # bindings are the same.
 GOOD_IN_A_ROW = 5
 _ANSWER_SECONDS = 20.0
-# Cloudflare refuses an upload whose import takes more CPU time than this. Its machines differ, so a figure close to the
-# limit may pass today and be refused tomorrow.
+# Cloudflare refuses an upload whose import takes more CPU time than this. Cloudflare's machines differ, so a figure
+# close to the limit may pass today and be refused tomorrow.
 STARTUP_MS_MOST = 1_000
 STARTUP_MS_WARNED = 700
 _STARTUP = re.compile(r"^Worker Startup Time: (\d+) ms", re.MULTILINE)

@@ -60,7 +60,7 @@ def _load(env: Any) -> Any:
 
 
 class _Context:
-    """The context of an invocation of the Worker. Its `waitUntil` keeps the meter open."""
+    """The context of an invocation of the Worker. The context's `waitUntil` keeps the meter open."""
 
     def __init__(self, context: Any) -> None:
         self._context = context
