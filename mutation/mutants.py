@@ -44,7 +44,7 @@ class Mutant:
         return f"{self.operator}: {before or '(nothing)'} → {after or '(nothing)'}"
 
     def put_into(self, text: str) -> str:
-        """Return the text of the mutant's file with the mistake in it."""
+        """Return the text of the mutant's file, with the mutant's mistake in the text."""
         assert text[slice(*self.span)] == self.before, f"{self.path} has changed since mutant {self.id} was found"
         return text[: self.span.start] + self.replacement + text[self.span.end :]
 

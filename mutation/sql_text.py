@@ -60,7 +60,7 @@ type Part = Token | Group
 
 
 def groups(group: Group) -> Iterator[Group]:
-    """Yield a group and all groups in it."""
+    """Yield a group and all groups inside the group."""
     yield group
     for part in group.parts:
         if isinstance(part, Group):
