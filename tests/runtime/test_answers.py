@@ -134,8 +134,8 @@ def test_head_options_and_the_description(small: Client):
     assert "/api/tasks/{id}/cancel" in document["paths"]
 
 
-# `make dev` refuses to start with bad variables. So this Worker gets its bad variables after the start, as a deployment
-# would.
+# `make dev` refuses to start with bad variables. So the Worker of this test gets its bad variables after the start, as
+# a deployment would.
 BAD_VARIABLES = """
 
 from src.platform import surroundings as _surroundings

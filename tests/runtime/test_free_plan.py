@@ -168,8 +168,8 @@ def rows_of_erasure(server: DevServer, client: Client, task_id: str) -> int:
 def test_a_task_writes_what_the_costs_count_with(free: DevServer, queues: DevServer, model: ModelServer, route: str):
     """20 chunks with calls in waves, their erasure, and the cron run that sums them match `bench/measured.py`.
 
-    Calls that end within a fifth of their time are written together. A call takes a second here, so that a busy machine
-    rarely splits a wave. If a wave is split, the next task counts.
+    Calls that end within a fifth of their time are written together. In this test a call takes a second, so that a busy
+    machine rarely splits a wave. If a wave is split, the next task counts.
     """
     server = {"queue": queues, "durable-object": free}[route]
     found: list[tuple[int, str]] = []

@@ -39,7 +39,7 @@ def get(server: DevServer, path: str, *authorization: str) -> httpx.Response:
 def test_from_no_key_to_a_revoked_one(server: DevServer, state: Path) -> None:
     """All requests get 503 until `make key` has run beside the server.
 
-    Then the key that it made works at once, and other keys get 401.
+    Then the new key works at once, and other keys get 401.
 
     A request without a key gets 401 a little later. The new key makes another key, and a revocation of that one works
     at once. No file of the state and no line of the log contains a secret.
@@ -101,7 +101,7 @@ def test_a_revocation_reaches_another_isolate(tmp_path: Path) -> None:
         bounds.read_text().replace(f"KEY_CACHE_SECONDS = {limits.KEY_CACHE_SECONDS}", f"KEY_CACHE_SECONDS = {seconds}")
     )
     admin, flags = f"Bearer {make_key(shared)}", ("--var", "REQUIRE_KEYS:true")
-    # A state folder has one server. So the second server has a folder of its own, which shares only the database.
+    # A state folder has one server. So the second server has its own state folder, and shares only the database.
     database = d1_file(shared).parent.relative_to(shared)
     (other := tmp_path / "other" / database).parent.mkdir(parents=True)
     other.symlink_to(shared / database, target_is_directory=True)

@@ -37,7 +37,7 @@ def test_a_long_task_is_not_bound_to_six_calls_at_a_time(route: str, model: Mode
         model.hold()
         submitted = client.submit(text, chunk={"maxChars": 40})
         model.wait_for_in_flight(IN_FLIGHT)
-        # At this moment, but not later, the task's object (if any) and its coordinator store what they need.
+        # At the claim, but not later, the task's object (if any) and its coordinator store what they need.
         held = metered.object_rows(tmp_path)
         assert (held.get("_cf_KV", 0), held["version"]) == (int(route == "durable-object"), 1)
         model.release()

@@ -83,7 +83,7 @@ def check_bill(client: Client, model: ModelServer, tasks: Sequence[str]) -> None
 
 
 def work_through_a_stall(environment: Sequence[str], folder: Path) -> None:
-    """Twenty tasks share a database that stalls, refuses new tasks during it, and stays slow."""
+    """Twenty tasks share a database that stalls, refuses new tasks during the stall, and stays slow."""
     with (
         SharedD1() as database,
         ModelServer(api_key="test-key") as model,

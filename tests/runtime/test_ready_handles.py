@@ -11,8 +11,8 @@ from tests.support.wired_worker import write_wired_worker
 pytestmark = pytest.mark.runtime
 HANDLES = 3_000
 # Each of many handles adds another one, and the added ones run after all of the first. The handle that JavaScript adds
-# once the first has run also comes after them. The Worker has answered a request before, so its event loop has read the
-# settings.
+# after the first handle has run also comes after all of the first ones. The Worker has answered a request before, so
+# its event loop has read the settings.
 DOOR = """
 import asyncio as _asyncio
 import json as _json
