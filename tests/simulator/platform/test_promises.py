@@ -19,7 +19,7 @@ async def work(env: Any) -> None:
 
 
 def kept_alive(hand_over: Callable[[Any, Awaitable[None]], None], rates: dict[str, float]) -> tuple[list[str], World]:
-    """Let an object pass work to its context. Returns the marks that it left, and the world."""
+    """Let an object pass work to its context. Returns the marks that the work left, and the world."""
 
     class Leaving:
         def __init__(self, ctx, env) -> None:

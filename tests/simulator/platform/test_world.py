@@ -105,7 +105,10 @@ def test_an_observer_stops_the_run_where_an_invariant_breaks():
 
 
 def test_bindings_follow_the_deployment():
-    """Each deployment has its bindings and no others. A request that began under the old deployment finishes on it."""
+    """Each deployment has its bindings and no others.
+
+    A request that began under the old deployment finishes on the old deployment.
+    """
 
     async def fetch(env, request, ctx) -> list[str]:
         await asyncio.sleep(5)
