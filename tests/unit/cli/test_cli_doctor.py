@@ -671,7 +671,7 @@ def test_a_deployment_that_is_open_to_everybody_is_a_fault(monkeypatch: pytest.M
 
 
 def test_failures_are_those_of_the_last_day():
-    """Failures count by their end, however long the tasks took.
+    """Failures count by the time of their end, however long the tasks took.
 
     If something could not be read, `doctor` does not call it sound.
     """

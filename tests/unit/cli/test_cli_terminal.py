@@ -227,7 +227,7 @@ def test_ctrl_c_while_watching_leaves_the_task_running(fake: FakeApi):
 def test_an_interrupt_while_the_program_ends_changes_no_status(fake: FakeApi):
     """A second Ctrl-C while Python exits does not change the status.
 
-    Python drops its handlers before it ends. On a busy machine this once gave status -2 instead of 130.
+    Python drops its handlers before it exits. On a busy machine this once gave status -2 instead of 130.
     """
     program = (
         "import atexit, os, signal\n"

@@ -145,7 +145,7 @@ class ObjectBench:
         return START_MS + round(self.bench.loop.time() * 1000)
 
     def evict(self) -> None:
-        """Make the object lose its memory, or make its first instance."""
+        """Make the object lose its memory; at the first call, make its first instance."""
         self.object = Processor(self.storage, self._worker, self, self._now_ms, Log(lambda line: None))
 
     async def send(self) -> None:

@@ -176,7 +176,7 @@ def ask(storage: Storage, now_ms: int) -> str:
 def test_a_lane_that_was_out_at_an_eviction_is_busy_until_its_deadline(storage: Storage) -> None:
     """The instance that gave the lane its calls is gone, so nothing gives the lane back.
 
-    After the deadline of its calls the lane counts as free.
+    After the deadline of the lost calls the lane counts as free.
     """
 
     async def evicted() -> None:

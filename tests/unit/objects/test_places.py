@@ -1,4 +1,4 @@
-"""MAX_OBJECTS_AT_WORK: how many tasks objects work on at once, and what happens to the others."""
+"""MAX_OBJECTS_AT_WORK: how many tasks objects work on at once, and how the other tasks wait."""
 
 import asyncio
 from collections.abc import Awaitable

@@ -121,7 +121,7 @@ def test_the_cron_trigger_fails_and_takes_nothing_on(deployment: Deployment) -> 
 def test_an_object_comes_back_for_its_task(deployment: Deployment) -> None:
     """An object's alarm raises nothing and is set again.
 
-    If it raised, the platform would repeat it six times and then drop it.
+    If the alarm raised an error, the platform would repeat the alarm six times and then drop it.
     """
     made = AIProcessor(deployment.ctx, deployment.env)
     asyncio.run(made.alarm())

@@ -19,7 +19,7 @@ HOSTILE = '"</script>\\ \u0000 \ud800 漢字 \u2028'
 class JsDatabase:
     """A D1Database of JavaScript: it records the statements, and answers with rows.
 
-    `crossings` counts Python's accesses to it.
+    `crossings` counts Python's accesses to this object.
     """
 
     def __init__(self, rows: list[dict[str, Any]]) -> None:

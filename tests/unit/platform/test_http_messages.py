@@ -17,7 +17,7 @@ class JsError(Exception):
 
 
 class Js:
-    """JavaScript's side of one request. `crossings` counts Python's accesses to it."""
+    """JavaScript's side of one request. `crossings` counts Python's accesses to this object."""
 
     def __init__(self, headers: dict[str, str], parts: list[bytes], *, broken: bool = False) -> None:
         self._members = {"method": "POST", "url": "http://h/api/tasks", "headers": headers, "body": self}

@@ -68,7 +68,10 @@ def test_a_run_comes_to_the_moment_that_it_waits_for(loop: HostedLoop, seconds: 
 
 @pytest.mark.parametrize("seconds", ODD)
 def test_calls_wait_for_company_no_longer_than_they_may(loop: HostedLoop, seconds: float):
-    """In this test one of two calls has ended. After a fifth of its time the run records it without the other."""
+    """In this test one of two calls has ended.
+
+    After a fifth of that call's time the run records it without the other.
+    """
 
     async def wait() -> int:
         calls = calls_of(seconds, 50.0)

@@ -117,7 +117,7 @@ def test_no_call_starts_when_the_answer_is_out(made: Polls):
 def test_a_call_that_outlasts_the_poll_is_cut_and_in_doubt(made: Polls):
     """A call that outlasts its poll is on the bill and counts as an attempt.
 
-    After MAX_ATTEMPTS of them the task has failed: polls do not last for ever.
+    After MAX_ATTEMPTS such calls the task has failed: polls do not last for ever.
     """
 
     async def story() -> None:

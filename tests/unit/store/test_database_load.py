@@ -79,7 +79,7 @@ def test_what_was_taken_back_in_time_says_nothing() -> None:
 def test_one_probe_at_a_time() -> None:
     """After a while one probe is let through.
 
-    If its answer is late, refusals continue for another while; otherwise they end.
+    If the probe's answer is late, refusals continue for another while; otherwise they end.
     """
     load = DatabaseLoad()
     call(load, 0, 6)

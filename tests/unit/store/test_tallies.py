@@ -296,7 +296,10 @@ def test_dead_letters(bench: StoreBench) -> None:
 
 
 def test_samples_and_what_is_forgotten(bench: StoreBench) -> None:
-    """There is one sample in five minutes, however many sweeps come. After two days its sums and samples are gone."""
+    """There is one sample in five minutes, however many sweeps come.
+
+    Samples and the sums of five minutes are erased after two days.
+    """
     bench.insert("a")
     bench.insert("b")
     bench.claim("b")

@@ -150,7 +150,7 @@ def laned(bench: WorkerBench) -> WorkerBench:
 def test_what_lanes_have_begun_is_kept_when_the_task_is_cancelled(laned: WorkerBench):
     """A lane without a notice makes all its calls to their end.
 
-    The run waits for it, keeps its outputs, and repeats none.
+    The run waits for the lane, keeps its outputs, and repeats none.
     """
     laned.insert(18)
     laned.model.seconds = lambda number: 9.0 if number == 7 else 1.0

@@ -68,7 +68,7 @@ def status(bench: WorkerBench, name: str) -> Status:
 def test_a_sweep_that_was_asked_for_works_on_what_was_sent_off_in_vain(bench: WorkerBench):
     """The sweep sends the other tasks off first.
 
-    Then it runs these tasks one after the other, with each call made once.
+    Then the sweep runs these tasks one after the other, with each call made once.
     """
     in_vain(bench, "a", "b")
     insert(bench, "c")

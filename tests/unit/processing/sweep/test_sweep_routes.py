@@ -151,7 +151,7 @@ def test_routes_that_begin_to_refuse_in_the_middle_put_nothing_off(cron: Callabl
 
 @pytest.mark.parametrize("taken", [0, 1, 5])
 def test_a_queue_that_refuses_costs_no_more_than_the_invocation_has(cron: Callable[..., Cron], taken: int):
-    """A task that the queue refuses needs a second send, to its object. Without a send left it stays due."""
+    """A task that the queue refuses needs a second send, to its object. Without a send left such a task stays due."""
     made = cron(60, 2)
     queue, objects = Road(Route.QUEUE, taken), Road(Route.DURABLE_OBJECT)
     made.fire(queue, objects)
