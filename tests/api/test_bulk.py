@@ -50,7 +50,10 @@ def statuses(bench: ApiBench, *tasks: dict[str, Any]) -> list[str]:
 
 
 def test_failed_tasks_are_put_back_and_others_are_not(bench: ApiBench) -> None:
-    """Failed tasks keep their chunks and are sent off. Ended and unfinished tasks stay as they are."""
+    """Failed tasks keep their chunks, and the bulk retry sends the tasks off.
+
+    Ended and unfinished tasks stay as they are.
+    """
     ours = [failed(bench), failed(bench, TaskCode.MODEL_REFUSED)]
     pending, completed, cancelled = bench.submit(), bench.submit(), bench.submit()
     bench.complete(completed["id"])
@@ -129,7 +132,7 @@ def test_a_task_without_budget_is_left_and_named(bench: ApiBench) -> None:
 def test_a_retry_stays_within_the_tenants_limit(bench: ApiBench) -> None:
     """A bulk retry puts back only as many tasks as the limit allows.
 
-    If it allows none, the answer is 429, as for one task.
+    If the limit allows no task, the answer is 429, as for one task.
     """
     tasks = [failed(bench) for _ in range(3)]
     bench.submit()
@@ -178,7 +181,7 @@ def test_lost_answers_count_no_task_twice_or_not_at_all(bench: ApiBench, when: W
 def test_tasks_that_go_on_are_cancelled_and_others_are_not(bench: ApiBench) -> None:
     """Pending and processing tasks are cancelled.
 
-    Ended tasks stay as they are, and a repeated cancellation finds no task.
+    Ended tasks stay unchanged, and a repeated cancellation finds no task.
     """
     pending, working, done = bench.submit(), bench.submit(), bench.submit()
     bench.begin(working["id"], 1)

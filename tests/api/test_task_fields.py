@@ -1,6 +1,6 @@
 """The fields of a task: each goes from the request to the answer, and none is forgotten on its way.
 
-A new field must be added to `BODY` here. The tests then say which place is missing. See CONTRIBUTING.md.
+A new field must be added to `BODY` of this module. The tests then say which place is missing. See CONTRIBUTING.md.
 """
 
 import json

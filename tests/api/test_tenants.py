@@ -339,7 +339,7 @@ class TwoTenants(RuleBasedStateMachine):
     def list_tasks(self, name: str, status: str | None, after: int | None, before: int | None, limit: int) -> None:
         """A tenant lists all own tasks that the filters select, newest first, once each.
 
-        The bounds of the list may be times of the other tenant's tasks.
+        The times in `createdAfter` and `createdBefore` may be those of the other tenant's tasks.
         """
         tenant = self.tenants[name]
         times = [START_MS, *(task.created_ms for other in self.tenants.values() for task in other.tasks.values())]

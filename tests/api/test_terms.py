@@ -1,4 +1,7 @@
-"""A client's terms for a task: its deadline and its model calls. No call starts after an answer that says so."""
+"""A client's terms for a task: its deadline and its model calls.
+
+Once an answer says that no call follows, no call starts.
+"""
 
 import asyncio
 import json
@@ -356,7 +359,10 @@ def test_the_answer_waits_for_the_window_that_was_announced(
 
 
 def test_a_quicker_announcement_does_not_cut_an_older_one_short(bench: ApiBench) -> None:
-    """A worker that lost its claim may still start calls that it announced before. The answer waits for these, too."""
+    """A worker that lost its claim may still start calls that it announced before.
+
+    The answer waits for these calls, too.
+    """
     task = bench.submit()
     bench.run(
         bench.store.claim(key(task["id"]), holder="h", host="h", route=Route.QUEUE, lease_ms=1_000, start_ms=20_000)

@@ -183,7 +183,10 @@ def test_a_database_that_does_not_keep_up(bench: ApiBench, route: Route):
 
 @each_route
 def test_calls_that_must_have_ended_were_not_recorded(bench: ApiBench, route: Route):
-    """While announced calls may be out no reason is shown. After that time their worker counts as silent."""
+    """While announced calls may be out no reason is shown.
+
+    After that time the worker of these calls counts as silent.
+    """
     bench.limit(timeout_seconds=60.0)
     task = bench.submit()
     made = bench.run(

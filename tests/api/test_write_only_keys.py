@@ -137,7 +137,7 @@ class Walk:
 def test_no_call_shows_texts_to_a_key_that_only_writes(keyed: ApiBench) -> None:
     """No call with the scope `write` shows output, instructions, input, metadata or options, in any state of the task.
 
-    A new call must be added here.
+    If the API gets a new call, add the call to this list.
     """
     walk = Walk(keyed)
     walk.native()
