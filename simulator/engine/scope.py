@@ -28,7 +28,7 @@ class Gate:
 
 
 class InvocationScope:
-    """The loop's knowledge of an invocation: whether it is dead, and the gate before it."""
+    """The loop's knowledge of an invocation: whether the invocation is dead, and the gate before it."""
 
     __slots__ = ("dead", "gate", "priority")
 

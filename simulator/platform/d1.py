@@ -25,7 +25,7 @@ from simulator.platform.storage_cap import Cap
 LOST = f"D1_ERROR: {CONNECTION_LOST}"
 OVERLOADED = "D1_ERROR: D1 DB is overloaded. Requests queued for too long."
 _RETRIED_READ = 0.1
-LATE_ANSWER_SECONDS = (0.5, 25.0)  # after its effect, as observed on the platform
+LATE_ANSWER_SECONDS = (0.5, 25.0)  # the platform was observed to do so after the effect
 _BARRED = re.compile(r"\s*(ATTACH|DETACH|VACUUM)\b", re.IGNORECASE)
 _BLANK = re.compile(r"(\s|;|--[^\n]*(\n|\Z))*+")
 NO_STATEMENT = "D1_ERROR: No SQL statements detected."

@@ -22,7 +22,10 @@ STATUSES_WITHOUT_BODY = (204, 304)
 
 
 class Entrypoint:
-    """The base of `WorkerEntrypoint` and `DurableObject`. Arguments of its handlers need no wrappers of the SDK."""
+    """The base of `WorkerEntrypoint` and `DurableObject`.
+
+    Arguments of the handlers of such a class need no wrappers of the SDK.
+    """
 
     def __init__(self, ctx: Any, env: Any) -> None:
         self.ctx = ctx

@@ -97,7 +97,7 @@ def _dated(name: str, clock: SettableClock) -> Callable[..., Any]:
 
 
 class Template:
-    """A database with the migrations applied. Simulations get copies of it, and reuse connections.
+    """A database with the migrations applied. Simulations get copies of this database, and reuse connections.
 
     A reused connection keeps its prepared statements. Preparing statements takes most of a simulation's time.
     """

@@ -89,7 +89,7 @@ class Custody:
     def _received(self, _call: ModelCall, reply: ModelReply) -> None:
         """Record that an output has reached the run that requested it.
 
-        A lane's call has no run here; the sender of the call accounts for it.
+        A lane's call has no run in the lane's invocation; the sender of the call accounts for it.
         """
         if (run := _RUN.get()) is not None:
             run.outputs.append(reply.output)

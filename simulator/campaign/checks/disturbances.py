@@ -1,4 +1,4 @@
-"""Says which faults disturb workers, the model, or neither.
+"""Says which faults disturb workers, which disturb the model, and which disturb neither.
 
 Which promises must be kept depends on these disturbances.
 """

@@ -38,7 +38,7 @@ class Tallied:
     def erased(self, row: Row, *, withdrawn: bool) -> None:
         """Record the erasure of a task, before its end or after it.
 
-        A task that had begun and is withdrawn before its end ends by this.
+        With this erasure a withdrawn task that had begun ends.
         """
         unbegun = withdrawn and row.started_at is None
         self._ends["cancelled"] += not row.terminal and not unbegun

@@ -92,7 +92,7 @@ FLOWS = (
 
 
 def all_singles(flow: Flow) -> Counter[str]:
-    """Crash at each point, before and after it. Count crashes by the point's label."""
+    """Crash before and after each point. Count crashes by the point's label."""
     crashes = single_crashes(flow.run)
     return Counter(f"{label} {when}" for label, crash in crashes for when in crash.values())
 

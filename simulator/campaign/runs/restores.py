@@ -68,7 +68,7 @@ class Writers:
         world.database.execute = self._executed  # type: ignore[method-assign]
 
     def snapshot(self) -> tuple[bytes, Claims]:
-        """Return the present state of the database, and which claims have written in it."""
+        """Return the present state of the database, and the claims that have written in it."""
         return self._world.database.connection.serialize(), dict(self._known)
 
     def restore(self, snapshot: tuple[bytes, Claims]) -> None:

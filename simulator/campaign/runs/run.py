@@ -75,7 +75,7 @@ class Result(Totals):
 def is_alone(profile: str, rng: Random) -> bool:
     """Whether the model is away while nothing else disturbs the run.
 
-    If so, the check can count the calls to the absent model.
+    In such runs the check can count the calls to the absent model.
     """
     return rng.random() < ALONE_SHARE.get(profile, 0.0)
 
@@ -86,7 +86,7 @@ def _with_clocks(rng: Random) -> dict[str, float]:
 
 
 def _ordinary(seed: int, rng: Random, limiter_rng: Random, profile: str, *, terms: bool, crowd: bool) -> Workload:
-    """Draw what schedules of all profiles have, each part from a generator of its own."""
+    """Draw the parts that schedules of all profiles have, each part from a random generator of its own."""
     drawn = draw(rng)
     if crowd:
         drawn = crowded(drawn, Random(f"{seed}/crowd"))

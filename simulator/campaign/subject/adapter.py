@@ -133,7 +133,7 @@ class Watcher(Protocol):
         ...
 
     def read(self, arrival: Arrival) -> None:
-        """Record that its body was read."""
+        """Record that the body of a request was read."""
         ...
 
     def counting(self, arrival: Arrival) -> None:
