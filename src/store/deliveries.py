@@ -87,7 +87,7 @@ class DeliveryStore(Store):
     async def redeliver(self, found: Delivery) -> Taken | None:
         """Start a delivery again, and take it.
 
-        Returns None if its endpoint is gone, or if another sender was faster.
+        Returns None if the endpoint is gone, or if another sender was faster.
         """
         (rows,) = await self._database.run(sql.REDELIVER.bind(**_named(found.key), fence=found.fence, held_ms=HELD_MS))
         return taken(rows[0]) if rows else None

@@ -73,7 +73,7 @@ class ViewStore(Store):
     async def chunks(self, task_key: TaskKey) -> list[FinishedChunk] | None:
         """Read the finished chunks in order. Returns None if the task does not exist.
 
-        Raises TooMuchAtOnce if they have more than ANSWER_CHARS_AT_ONCE.
+        Raises TooMuchAtOnce if the outputs have more than ANSWER_CHARS_AT_ONCE.
         """
         most = limits.ANSWER_CHARS_AT_ONCE
         places, done, failed = await self._database.run(

@@ -60,7 +60,9 @@ class LatestCallsReport(NamedTuple):
 
 
 class FailedCall(NamedTuple):
-    """A failed call. `final`: its output gets no further call. Otherwise no call for it starts before `rests_until`.
+    """A failed call.
+
+    `final`: its output gets no further call. Otherwise no call for this chunk starts before `rests_until`.
 
     `held` is when the call started and failed, while it is unknown whether the failure counts. Times are in ms.
     """

@@ -167,7 +167,7 @@ def unclaimed(rows: Sequence[Row]) -> Unclaimed:
 def predecessor(rows: Sequence[Row]) -> int | None:
     """Return from the STANDING row the fence of the asking host's own predecessor.
 
-    Returns None if it has no predecessor there, or if the task rests.
+    Returns None if the host has no such predecessor, or if the task rests.
     """
     return maybe_whole(rows[0], "own_fence") if rows and (maybe_whole(rows[0], "rest_left") or 0) <= 0 else None
 

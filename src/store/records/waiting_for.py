@@ -7,7 +7,7 @@ from ...core.task import LastError, Wait
 from ..d1.columns import maybe_text, maybe_whole, whole
 from ..d1.database import Row
 
-# After a rollback, an error may have more fields than these.
+# After a rollback, a stored error may have more fields than this class.
 _KNOWN = frozenset(LastError._fields)
 
 
@@ -52,8 +52,8 @@ def _held(row: Row, now: int) -> Wait | None:
     until = maybe_whole(row, "wait_until")
     if until is not None and until > now:
         return Wait(_reason(row), until)
-    # A live worker renews its lease before half of it has passed. Until then it may wait for its turn to probe a model
-    # that is away.
+    # A live worker renews its lease before half of it has passed. Until half of the lease has passed, a live worker may
+    # wait for its turn to probe a model that is away.
     if now - whole(row, "announced_at") > lease_until - now:
         return Wait("lease", free_at)
     return Wait("model_away", None) if maybe_text(row, "wait_reason") == "model_away" else None
