@@ -1,4 +1,4 @@
-"""The state of the deployment: bindings, database and model. Imported with the first request that asks for it."""
+"""The state of the deployment: bindings, database and model. The first request for this state imports the module."""
 
 import asyncio
 from typing import Annotated, Final, Literal, TypedDict

@@ -251,7 +251,7 @@ class Writer:
             case ResponseEventKind.END:
                 view = response_view(self.task, self.api)
                 held = {"response": {**view, "output": _with_text(view["output"])}}
-        # A cancelled response ends like a failed one: OpenAI has no event for it.
+        # A cancelled response ends like a failed one: OpenAI has no event for a cancelled response.
         name = _ENDS.get(status_of(self.task), "response.failed") if kind is ResponseEventKind.END else kind.value
         return name, held
 

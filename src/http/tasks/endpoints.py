@@ -124,7 +124,7 @@ async def cancel(exchange: Exchange) -> Reply:
 
 
 async def erase(exchange: Exchange) -> Reply:
-    """Erase a task with all its data. If a worker works on it, that worker finds its claim gone."""
+    """Erase a task with all its data. A worker that works on the task finds its claim gone."""
     # Check first that it exists, to distinguish an erasure with a lost answer from an erasure of nothing.
     if not await exchange.api.store.is_there(exchange.task_key) or not await withdrawal.erase_task(
         exchange.api, exchange.task_key
