@@ -39,9 +39,9 @@ class ConfigurationFaults(ConfigurationError):
 class ModelError(OnceoverError):
     """A model call gave no usable output. The message names the cause, never the text or the key.
 
-    `answered` says that the provider answered, so it has counted the call. Without an answer it may have counted the
-    call or not. `of_service` says that the cause is the service's, whatever the call. `delay_seconds` is how long the
-    provider asks to wait, or None.
+    `answered` says that the provider answered, so it has counted the call. Without an answer the provider may have
+    counted the call or not. `of_service` says that the cause is the service's, whatever the call. `delay_seconds` is
+    how long the provider asks to wait, or None.
     """
 
     code = "model_error"

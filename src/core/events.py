@@ -92,8 +92,8 @@ def takes_chunks(place: EventPlace | None, state: State) -> bool:
 def events(place: EventPlace | None, state: State, ready: int, *, all_ready: bool) -> Iterator[TaskEvent]:
     """Give the events after a place, or from the beginning with None. The last event leads to the task's state.
 
-    `ready` chunks after the place are available. Unless these are `all_ready` there may be more, and the end waits for
-    them.
+    `ready` chunks after the place are available. Unless these chunks are `all_ready` there may be more, and the end
+    waits for them.
     """
     chunks = 0 if place is None else place.chunks
     if place is None or place.generation < state.generation:

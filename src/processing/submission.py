@@ -127,7 +127,7 @@ class Submission:
             if (task := await self.store.task(outcome.task_key)) is not None:
                 self.log("replayed", task=task.task_key)
                 return Submitted(task, replayed=True)
-            # The task was erased in between, and its key with it.
+            # The task was erased between the two reads, and its key with it.
         raise StoreUnavailable("the task of the idempotency key is erased again and again")
 
     async def _send(self, new: NewTask, *, crowded: bool) -> None:
@@ -230,7 +230,7 @@ class Submission:
 
 
 def _fresh(new: NewTask, route: Route) -> Task:
-    """Show a task as it was just written, without reading it back."""
+    """Show a task as the submission just wrote it, without reading it back."""
     deadline_ms = new.options.deadline_ms
     return Task(
         task_key=new.task_key,

@@ -88,7 +88,9 @@ class News:
         return now - self.trouble.success_at <= limits.BROWN_OUT_SECONDS
 
     def is_mixed(self, now: float) -> bool:
-        """Whether recent calls both failed and succeeded. If so, isolates exchange these calls through the database.
+        """Whether recent calls both failed and succeeded.
+
+        In that case isolates exchange these calls through the database.
 
         While all calls fail there is nothing to exchange: each task finds out by itself.
         """

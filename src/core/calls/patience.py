@@ -3,8 +3,8 @@
 This module is pure: the caller reads a steady clock.
 
 A model is away when a task's latest calls have failed for a cause of the service, and none has succeeded since. While
-it is away, one call at a time probes whether it is back. While some of its tenant's other calls succeed, the model is
-in a brown-out: pauses stay short, and a run has as many calls out as the share that succeeds allows.
+the model is away, one call at a time probes whether it is back. While some of its tenant's other calls succeed, the
+model is in a brown-out: pauses stay short, and a run has as many calls out as the share that succeeds allows.
 """
 
 import math

@@ -1,8 +1,9 @@
 """Distinguishes a worker that died from a task that kills its workers.
 
-A stall is a claim that ended without a finished call. The first claim makes as many calls at a time as usual. After it
-the task is taken over at once, with half as many calls. Each later claim waits longer and makes fewer calls. The last
-claim makes a single call after a long rest. If that worker dies too, the task has killed it. See decision 0018.
+A stall is a claim that ended without a finished call. The first claim makes as many calls at a time as usual. After the
+first claim another worker takes the task over at once, with half as many calls. Each later claim waits longer and makes
+fewer calls. The last claim makes a single call after a long rest. If that worker dies too, the task has killed it. See
+decision 0018.
 """
 
 from typing import NamedTuple

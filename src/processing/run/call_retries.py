@@ -37,8 +37,8 @@ class HeldFailure(NamedTuple):
 class HeldFailures:
     """Holds the failures of each call until another call succeeds.
 
-    After that, all held failures of one call count as one at most. So a call that fails again and again during an
-    outage loses at most one attempt.
+    After that success, all held failures of one call count as one at most. So a call that fails again and again during
+    an outage loses at most one attempt.
     """
 
     def __init__(self) -> None:
