@@ -1,4 +1,4 @@
-"""Puts the parts together for one invocation. Both the Worker and the simulation start here."""
+"""Puts the parts together for one invocation. Both the Worker and the simulation start in this module."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass

@@ -77,7 +77,8 @@ def key_terms(counts: Counter[str], most: int) -> list[tuple[str, int]]:
     """Return up to `most` terms with their counts, most frequent first.
 
     If two terms have equal counts, the earlier one is first. A term that occurs once counts only if no term occurs
-    twice. A Chinese triple stays if its pairs seldom occur without it, and the pairs go. Otherwise the pairs stay.
+    twice. A Chinese triple stays if its pairs seldom occur without it, and then the pairs are dropped. Otherwise the
+    pairs stay.
     """
     ranked = counts.most_common()
     repeated = [(term, count) for term, count in ranked if count > 1] or ranked

@@ -130,8 +130,8 @@ def _finish_reason(value: object) -> str | None:
 def cause(text: str, *, key: str | None = None, client_texts: Iterable[str] = ()) -> str:
     """Make a provider's error message safe for logs and clients: one short line without key or client text.
 
-    Providers often quote what they refuse. So an ellipsis replaces each stretch of at least 12 characters that is also
-    in a client's text, and each of at least 6 that is in the key.
+    Providers often quote the text that they refuse. So an ellipsis replaces each stretch of at least 12 characters that
+    is also in a client's text, and each of at least 6 that is in the key.
     """
     line = _one_line(text[: 4 * _CAUSE_CHARS_READ])[:_CAUSE_CHARS_READ]
     if key:

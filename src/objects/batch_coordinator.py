@@ -73,7 +73,7 @@ class Coordinator:
         self._fence = max(self._fence, fence)
         self._open()
         lane = self._take(lanes, len(calls), patience)
-        # If its task forgets this object, the alarm cleans up.
+        # If the task forgets its coordinator, the alarm cleans up.
         await self._arm()
         try:
             async with asyncio.timeout(patience):
