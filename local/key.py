@@ -1,7 +1,7 @@
 """`make key`: make an API key, write its digest into D1, show the key once.
 
 wrangler does the writing. Locally it writes the files that `make dev` uses, even while that runs (SQLite locks them).
-Remotely it uses the account's API. The key itself leaves this process only on standard output.
+For a deployment wrangler uses the account's API. The key itself leaves this process only on standard output.
 """
 
 import json

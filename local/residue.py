@@ -2,7 +2,7 @@
 
 SQLite marks deleted rows as free space and does not wipe them. D1 lets no Worker change that: VACUUM and the PRAGMAs
 for it are refused. workerd keeps its connection open until it is killed, so the write-ahead log also has every earlier
-state of each page. Objects need none of this, since they store no text.
+state of each page. Databases of objects need no clearing, since objects store no text.
 """
 
 import sqlite3

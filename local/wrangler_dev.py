@@ -108,7 +108,10 @@ def do_task(url: str) -> None:
 
 
 def try_out(env: str, program: Wrangler = wrangler) -> None:
-    """Start an environment from nothing and do a task in it. Raises `NotDone`, `NodeMissing`, `UsageError`."""
+    """Start an environment of `wrangler dev` from nothing, and do a task in it.
+
+    Raises `NotDone`, `NodeMissing`, `UsageError`.
+    """
     wanted = needs(ROOT, env)
     port = free_port()
     url = f"http://127.0.0.1:{port}"

@@ -77,7 +77,7 @@ class ApiClient:
             headers["Authorization"] = f"Bearer {where.key}"
         timeout = httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
         # Redirects are not followed, because they would carry the key elsewhere. A proxy is not used for this machine,
-        # which it cannot reach. It is used for every other address.
+        # which it cannot reach. The proxy is used for every other address.
         try:
             self._http = httpx2.Client(
                 base_url=where.url,

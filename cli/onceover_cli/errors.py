@@ -56,7 +56,10 @@ def _message(status: int, problem: Json) -> str:
 
 
 def flag_of(field: str) -> str:
-    """Return the flag for a field of the API, or the field itself if it has none. Numbers in it are places in lists."""
+    """Return the flag for a field of the API, or the field itself if it has none.
+
+    Numbers in a field's name are places in lists.
+    """
     path = [part for part in field.split(".") if not part.isdigit()]
     for length in range(len(path), 0, -1):
         flag = _FLAGS.get(".".join(path[:length]))

@@ -1,4 +1,7 @@
-"""Ctrl-C. The first one leaves the task running and says how to watch it. It also says what a second one does."""
+"""Ctrl-C.
+
+The first one leaves the task running and says how to watch it. The message also says what a second interrupt does.
+"""
 
 import os
 import signal

@@ -132,8 +132,8 @@ def close() -> None:
     try:
         sys.stdout.flush()
     except OSError:
-        # The interpreter's own last flush must go nowhere. Otherwise it would complain about the same pipe or disk
-        # again.
+        # The interpreter's own last flush must go nowhere. Otherwise the flush would complain about the same pipe or
+        # disk again.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)

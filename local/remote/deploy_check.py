@@ -40,7 +40,7 @@ class DeploymentReply:
 
 @dataclass(frozen=True, slots=True)
 class Web:
-    """Access to the web. Tests have one of their own."""
+    """Access to the web. Tests use an object with functions of their own."""
 
     get: Callable[[str], DeploymentReply]
     now: Callable[[], float]

@@ -6,7 +6,7 @@ import { QUEUES_PLUGIN } from "miniflare";
 const CONSUMERS = 10; // the platform grows to 250; here one interpreter serves all
 
 // The broker's text, which occurs once, and its replacement. The broker has one pending delivery and forgets it when
-// the delivery ends. Here it forgets it when the delivery begins, and counts.
+// the delivery ends. Under `make dev` the Worker's side forgets the delivery when it begins, and counts.
 const CHANGES = [
   ["#pendingFlush;", "#pendingFlush; #deliveries = 0;"],
   [
