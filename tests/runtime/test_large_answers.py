@@ -58,7 +58,7 @@ def heap_mb(server: DevServer) -> int:
 def test_40_mb_are_read_whole_and_by_pages(large: DevServer, client: Client):
     """Clients read more than 40 MB of outputs as one list, as chunks in one answer, and by pages, within 100 MB.
 
-    The texts are the same in all three forms.
+    The three ways of reading give the same texts.
     """
     path = completed(client, CHUNKS, reduce="none")
     whole = client.http.get(path, timeout=120)
