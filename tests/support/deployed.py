@@ -53,7 +53,7 @@ class Internet:
 
     @property
     def web(self) -> Web:
-        """Return the internet in the form that the code uses. Time passes only in pauses."""
+        """Return the network access that the deployment command uses. Time passes only in pauses."""
         return Web(self._get, lambda: self.seconds, self._pause)
 
     def _pause(self, seconds: float) -> None:

@@ -22,7 +22,7 @@ WATCHED = CLOCK | ENTROPY | THREADS
 
 
 class Seen(NamedTuple):
-    """A call, and the module whose top level led to it."""
+    """An import or other observed call, and the module whose top level led to it."""
 
     what: str
     module: str
