@@ -76,7 +76,7 @@ def rows_of(world: World) -> list[dict[str, Any]]:
 
 
 def submit(number: int, letter: str = "w") -> ClientRequest:
-    """Make the request for a task whose chunks all begin with the given letter."""
+    """Return the request that submits a task whose chunks all begin with the given letter."""
     text = "".join(f"{letter}{at:03d} abc. " for at in range(CHUNKS))
     return ClientRequest("POST", "/api/tasks", lambda: {"input": text, "instructions": f"t{number}"})
 
