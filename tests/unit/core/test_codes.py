@@ -70,7 +70,7 @@ def test_both_lists_are_documented(codes: Any) -> None:
 
 
 def test_views_show_nothing_but_codes_of_the_lists() -> None:
-    """The errors of tasks, chunks and calls, and problems, refer to the two lists."""
+    """The API's views of tasks, chunks, calls and problems take their error codes from these two lists."""
     described: Any = document()
     schemas = described["components"]["schemas"]
     assert schemas["FailureView"]["properties"]["code"]["$ref"].endswith("/TaskCode")
