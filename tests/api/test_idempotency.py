@@ -275,7 +275,10 @@ def test_nothing_is_left_of_a_503(bench: ApiBench, when: When) -> None:
 
 
 def test_when_the_withdrawal_is_lost_too_the_key_leads_to_the_task(bench: ApiBench) -> None:
-    """If the database stays away after the commit, the answer is 503. The same request finds the one task later."""
+    """If the database stays away after the commit, the answer is 503.
+
+    The client's same request later finds the one task.
+    """
     bench.database.fail(NETWORK_LOST, "after", ALL_LOST)
     bench.database.fail(NETWORK_LOST, "before", limits.STORE_SENDS)
     assert post(bench, "one").status == 503

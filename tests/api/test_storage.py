@@ -61,7 +61,7 @@ def test_below_the_bound_nothing_changes(bench: ApiBench) -> None:
 def test_an_isolate_looks_again_after_a_while(bench: ApiBench) -> None:
     """While the isolate refuses tasks, this isolate makes one small read of D1 in ten seconds.
 
-    Later new tasks are accepted again.
+    Once D1 has space again, new tasks are accepted again.
     """
     bench.submit()
     size(bench, 460)
