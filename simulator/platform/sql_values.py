@@ -81,7 +81,7 @@ def _read(value: Any, blob: type) -> Any:
 def sqlite_message(error: sqlite3.Error) -> str:
     """Return the text of an SQLite error in workerd's words, followed by the error's code."""
     extended = getattr(error, "sqlite_errorname", "SQLITE_ERROR")
-    if extended == "unknown":  # the sqlite3 module has no name for a value that a STRICT column refuses
+    if extended == "unknown":  # Python's sqlite3 module has no error name for a value that a STRICT column refuses
         extended = "SQLITE_CONSTRAINT_DATATYPE" if error.sqlite_errorcode == 3091 else "SQLITE_ERROR"
     message = str(error)
     if message.startswith("Expression tree is too large"):

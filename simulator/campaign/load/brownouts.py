@@ -151,7 +151,10 @@ def play(brown_out: BrownOut, seed: int = 0) -> BrownOutResult:
 
 
 def submission(number: int, *, poisoned: bool) -> ClientRequest:
-    """Make the request for a task. If the task is `poisoned`, no call ever gets an answer for its ninth chunk."""
+    """Return the request that submits a task.
+
+    If the task is `poisoned`, no call ever gets an answer for its ninth chunk.
+    """
     letters = ("p" if poisoned and at == 8 else "w" for at in range(CHUNKS))
     text = "".join(f"{letter}{at:03d} abc. " for at, letter in enumerate(letters))
     return ClientRequest("POST", "/api/tasks", lambda: {"input": text, "instructions": f"t{number}"})

@@ -141,7 +141,7 @@ def play(load: Load, seed: int = 0) -> LoadResult:
 
 
 def submission(tag: str, chunks: int) -> ClientRequest:
-    """Make the request for a task of this many chunks. The model knows the task by its tag."""
+    """Return the request that submits a task of this many chunks. The model knows the task by its tag."""
     text = "".join(f"w{at:03d} abc. " for at in range(chunks))
     body = {"input": text, "instructions": tag, "chunk": {"maxChars": CHUNK_CHARS}}
     return ClientRequest("POST", "/api/tasks", lambda: body)
