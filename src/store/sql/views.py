@@ -17,7 +17,7 @@ _TAKEN = " AND ".join(f"(:{name} IS NULL OR {name} = :{name})" for name in ListF
 
 # Reads one task: one row. The statement also says whether a request that asks for the task must help it. If the task
 # has been due for `:queued_ms`, it counts the tasks of its tenant that are before it, unless more than `:most_ahead`
-# are unfinished. This count reads two rows for each of these tasks.
+# are unfinished. Counting reads two rows for each of these tasks.
 TASK = statement(f"""
 SELECT {_VIEW}, {LATE} AS late, {UNANSWERED} AS unanswered,
   CASE WHEN status = 'pending' AND max(created_at, not_before) <= {NOW} - :queued_ms THEN (
