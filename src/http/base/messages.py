@@ -21,7 +21,7 @@ class BodyBroken(Exception):
 
 
 class CutOff(Exception):
-    """An answer in parts ends too early.
+    """An answer that is sent in parts ends before its last part.
 
     The Worker aborts the connection, so that the client does not take the answer for complete.
     """

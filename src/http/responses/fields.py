@@ -170,7 +170,7 @@ def _checked(body: Mapping[str, object]) -> NewResponseFields:
 
 
 def _flaws(fields: NewResponseFields, given: Prompt, settings: Settings, default_model: str) -> Iterator[FieldError]:
-    """Find what the schema cannot express."""
+    """Find the flaws that the schema cannot express."""
     own = fields.onceover or OnceoverFields()
     if not given.text:
         yield FieldError("input", "must not be empty")

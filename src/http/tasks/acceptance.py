@@ -40,7 +40,7 @@ async def accept(
         with cut_flaws():
             outcome = await api.submission.submit(exchange.tenant, request, key, body_digest, joining)
     finally:
-        load.unprobed(clock())  # a request that was refused without a call to D1 was no probe
+        load.unprobed(clock())  # a request that was refused without a call to D1 did not probe the database
     match outcome:
         case Submitted():
             return outcome

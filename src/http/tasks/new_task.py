@@ -108,7 +108,7 @@ def new_request(body: Mapping[str, object], settings: Settings) -> TaskRequest:
 
 
 def _flaws(fields: NewTaskFields, settings: Settings) -> Iterator[FieldError]:
-    """Find what the schema cannot express."""
+    """Find the flaws that the schema cannot express."""
     yield from option_flaws(fields.chunk, fields.model, fields.model_options, settings)
     yield from _size_flaw("metadata", fields.metadata, limits.METADATA_BYTES_MOST)
 
