@@ -242,10 +242,7 @@ class Run:
     # --- writes ------------------------------------------------------------------------------------------
 
     async def _go_on(self, starting: list[CallKey]) -> bool:
-        """Write, and announce calls.
-
-        Continue with calls; False if they may not start yet, because there is no space for their outputs.
-        """
+        """Write, and announce calls. False: they may not start yet, because there is no space for their outputs."""
         if not starting:
             await self._step((), self._continue())
             return True
