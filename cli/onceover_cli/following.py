@@ -17,7 +17,7 @@ _WAIT_SECONDS_LEAST, _WAIT_SECONDS_MOST = 1, 5
 
 
 class Viewer(Protocol):
-    """The display that is told what happens to a task."""
+    """The display that gets each change of a task."""
 
     def progress(self, news: Json) -> None:
         """Take the task's state: a whole task, or the part of one that an event has."""

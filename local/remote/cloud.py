@@ -30,7 +30,7 @@ class CommandResult:
 
 
 class Cloud(Protocol):
-    """Runs wrangler. Tests use a stand-in here, which keeps an account's state."""
+    """Runs wrangler. Tests use a stand-in for this class, which keeps an account's state."""
 
     def __call__(self, *arguments: str, told: str | None = None, is_shown: bool = False) -> CommandResult:
         """Run one command. `told` goes to its standard input; `is_shown` prints its output while it runs."""
