@@ -60,7 +60,7 @@ class TrialFields(Plain):
 
 @shown
 class WebhookEndpointView(TypedDict):
-    """An endpoint. An endpoint is `disabled` after it answered 410. `signing_secret_hint` is the end of the secret."""
+    """An endpoint, which is `disabled` after it answered 410. `signing_secret_hint` is the end of the secret."""
 
     id: _Id
     object: Literal["webhook_endpoint"]
