@@ -62,7 +62,7 @@ class OutboxStore(Store):
         return sql.OUTBOX.bind(task_keys=as_json(task_keys), held_ms=HELD_MS, breaker=limits.BREAKER_FAILURES)
 
     def _now(self) -> float:
-        """Return the invocation's clock, for `_wrote`. The caller reads it before it sends the write."""
+        """Return the invocation's clock, for `_wrote`. The caller reads this clock before it sends the write."""
         return asyncio.get_running_loop().time()
 
     def _wrote(self, found: Sequence[Row], asked_at: float) -> None:
