@@ -68,7 +68,7 @@ def examine(host: LocalConfiguration, file: SecretsFile | None) -> Findings:
 
 
 def _source(name: str, host: LocalConfiguration, file: SecretsFile | None) -> str:
-    """Say where a variable's value comes from. Empty if it is not set."""
+    """Say where a variable's value comes from. The result is empty if the variable is not set."""
     if name in host.flags:
         return " (--var)"
     if file is not None and name in file.names:

@@ -148,7 +148,7 @@ def _stamp(part: Part) -> Path:
 
 
 def is_current(part: Part) -> bool:
-    """Whether a part is there as its lock file says, alone or within everything that its folder may have."""
+    """Whether a part is installed as its lock file says, alone or within all that its folder may have."""
     # A .venv links to the Python that made it. That Python may be gone, or missing in a container.
     proof = VENV / "bin" / "python" if part.folder == VENV else part.folder
     if not proof.exists() or not _stamp(part).is_file():
@@ -160,7 +160,7 @@ def is_current(part: Part) -> bool:
 def _show_progress(label: str, done: threading.Event) -> None:
     """Show what is being done and for how long: redrawn on a terminal, elsewhere a line from time to time.
 
-    It uses standard error, since some commands' output is their result: `KEY=$(make -s key)`.
+    The progress goes to standard error, since some commands' output is their result: `KEY=$(make -s key)`.
     """
     started = time.monotonic()
     if not sys.stderr.isatty():

@@ -1,7 +1,7 @@
 """`make key`: make an API key, write its digest into D1, show the key once.
 
 wrangler does the writing. Locally it writes the files that `make dev` uses, even while that runs (SQLite locks them).
-Remotely it uses the account's API. The key itself leaves this process only on standard output.
+For a deployment wrangler uses the account's API. The key itself leaves this process only on standard output.
 """
 
 import json
@@ -51,7 +51,10 @@ def with_values(bound: BoundStatement) -> str:
 
 
 def insertion(options: KeyOptions, key_id: str, key_digest: str) -> str:
-    """Write the statements that insert a key. The last one returns its row, or none if the tenant has too many keys."""
+    """Write the statements that insert a key.
+
+    The last statement returns the key's row, or none if the tenant has too many keys.
+    """
     statements = (
         DELETE_EXPIRED_KEYS.bind(tenant=options.tenant),
         INSERT_KEY.bind(

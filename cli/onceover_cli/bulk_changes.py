@@ -84,7 +84,9 @@ def carry_out(api: ApiClient, bulk: ChangeKind, filters: Json) -> tuple[Json, Co
 
 
 def _rounds(api: ApiClient, bulk: ChangeKind, filters: Json, most: int) -> tuple[Json, CommandError | None]:
-    """Change all matching tasks of a tenant. Return the error that stopped it. Raises what the first request raises.
+    """Change all matching tasks of a tenant, and return the error that stopped the change.
+
+    Raises what the first request raises.
 
     A task that fails again at once matches the next request again. Without `most` this loop, and its cost, would last
     as long as tasks fail.

@@ -62,9 +62,9 @@ def place(url: str | None, key: str | None) -> Address:
 
 
 class ApiClient:
-    """A client of one deployment. Use it as a context manager. `transport` is for tests.
+    """A client of one deployment. The client is used as a context manager. `transport` is for tests.
 
-    `tenant` names the tenant whose tasks are meant, if it is not the key's own. Every request sends it.
+    `tenant` names the tenant whose tasks are meant, if this is not the key's own. Every request sends it.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class ApiClient:
             headers["Authorization"] = f"Bearer {where.key}"
         timeout = httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
         # Redirects are not followed, because they would carry the key elsewhere. A proxy is not used for this machine,
-        # which it cannot reach. It is used for every other address.
+        # which it cannot reach. The proxy is used for every other address.
         try:
             self._http = httpx2.Client(
                 base_url=where.url,
@@ -166,7 +166,10 @@ class ApiClient:
 
 
 def proxy_variable(where: Address) -> str | None:
-    """Return the variable that names the proxy, or None without a proxy. Its value may contain a password."""
+    """Return the variable that names the proxy, or None without a proxy.
+
+    The value of this variable may contain a password.
+    """
     parts = urlsplit(where.url)
     if where.is_local or proxy_bypass(parts.hostname or ""):
         return None

@@ -10,7 +10,7 @@ class CommandError(Exception):
 
 
 class Unreachable(CommandError):
-    """No answer came. `is_lost`: the request was sent, so the server may have acted on it."""
+    """No answer came. `is_lost` says that the request was sent, so the server may have acted on it."""
 
     def __init__(self, message: str, *, is_lost: bool) -> None:
         super().__init__(message)
@@ -20,7 +20,8 @@ class Unreachable(CommandError):
 class ServerRefused(CommandError):
     """The server refused.
 
-    `code` is the problem's code, or empty if the answer is not onceover's. `retry_seconds` is its `Retry-After`.
+    `code` is the problem's code, or empty if the answer is not onceover's. `retry_seconds` is the number in the header
+    `Retry-After`.
     """
 
     def __init__(self, status: int, problem: Json, retry_seconds: float | None = None) -> None:
@@ -55,7 +56,10 @@ def _message(status: int, problem: Json) -> str:
 
 
 def flag_of(field: str) -> str:
-    """Return the flag for a field of the API, or the field itself if it has none. Numbers in it are places in lists."""
+    """Return the flag for a field of the API, or the field itself if it has none.
+
+    Numbers in a field's name are places in lists.
+    """
     path = [part for part in field.split(".") if not part.isdigit()]
     for length in range(len(path), 0, -1):
         flag = _FLAGS.get(".".join(path[:length]))

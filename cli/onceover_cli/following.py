@@ -17,7 +17,7 @@ _WAIT_SECONDS_LEAST, _WAIT_SECONDS_MOST = 1, 5
 
 
 class Viewer(Protocol):
-    """The display that hears what happens to a task."""
+    """The display that gets each change of a task."""
 
     def progress(self, news: Json) -> None:
         """Take the task's state: a whole task, or the part of one that an event has."""
@@ -42,7 +42,7 @@ class _Closed(Exception):
 
 
 class Following:
-    """One followed task. `wants_chunks`: the display shows outputs before the end."""
+    """One followed task. `wants_chunks` says that the display shows outputs before the end."""
 
     def __init__(
         self,

@@ -42,7 +42,10 @@ class Needs:
 
 @dataclass(frozen=True, slots=True)
 class AccountState:
-    """The parts that the account has. `version` is the running version, None without a Worker."""
+    """The queues, databases and secrets that the account has.
+
+    `version` is the running version, None without a Worker.
+    """
 
     account: str
     version: str | None
@@ -74,7 +77,7 @@ def needs(root: Path, env: str) -> Needs:
 
 
 def look(cloud: Cloud, wanted: Needs) -> AccountState:
-    """Ask the account what it has. Changes nothing. Raises `StepFailed`."""
+    """Read from the account which of these parts it has. Changes nothing. Raises `StepFailed`."""
     account = _account(cloud, wanted)
     databases = parsed(need(cloud("d1", "list", "--json", wanted.flag), "Listing the databases"))
     version = live_version(cloud, wanted)

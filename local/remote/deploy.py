@@ -21,7 +21,10 @@ _THERE = re.compile(r"already exists|already taken|\[code: (?:7502|11009)\]", re
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A command for wrangler, and what it does. `creates`: if another user created the thing first, that is fine."""
+    """A command for wrangler, and what it does.
+
+    `creates` says that it is fine if another user has created the thing before.
+    """
 
     label: str
     command: tuple[str, ...]
@@ -58,7 +61,7 @@ def shown(command: tuple[str, ...]) -> str:
 
 
 def deploy(cloud: Cloud, web: Web, wanted: Needs, shape: Shape, say: Callable[[str], None] = _say) -> str | None:
-    """Do all steps. Returns the deployment's URL; None if it has none or nothing was done.
+    """Do all steps. Returns the deployment's URL; None if it has none or if nothing was done.
 
     Raises `StepFailed`, and `UsageError` for a database from before the first migration.
     """
@@ -102,7 +105,7 @@ def _describe(wanted: Needs, found: AccountState, say: Callable[[str], None]) ->
 
 
 def _tried(cloud: Cloud, wanted: Needs, say: Callable[[str], None]) -> None:
-    """Build the upload. This needs no account, so a dry run finds what is wrong with it."""
+    """Build the upload. The build needs no account, so a dry run finds its faults."""
     need(cloud("deploy", "--dry-run", wanted.flag), "Building the upload")
     say("The upload can be built. Nothing was changed: this was a dry run.")
 

@@ -1,5 +1,6 @@
-// Runs the Worker on the real workerd, for as long as standard input stays open. The first line of the input says how:
-// it is what dev.py made of the command line. When dev.py ends in any way, the input closes, and this process ends too.
+// Runs the Worker on the real workerd, for as long as standard input stays open. The first line of the input contains
+// the options that dev.py has made of the command line. When dev.py ends in any way, the input closes, and this process
+// ends too.
 import fs from "node:fs";
 import path from "node:path";
 import readline from "node:readline";

@@ -45,7 +45,7 @@ _SPELT = ("nip.io", "sslip.io", "xip.io", "traefik.me", "localtest.me", "lvh.me"
 
 
 def refusal(url: str, *, loopback: bool = False) -> str | None:
-    """Say what is wrong with a URL. None: it may be used. `loopback`: this machine is allowed, on any port."""
+    """Say what is wrong with a URL. None: it may be used. `loopback` says that this machine is allowed, on any port."""
     if len(url) > limits.WEBHOOK_URL_CHARS_MOST:
         return f"must have at most {limits.WEBHOOK_URL_CHARS_MOST} characters"
     if loopback and (found := _LOOPBACK.fullmatch(url)) is not None and int(found["port"] or 80) <= 65_535:

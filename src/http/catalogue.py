@@ -1,8 +1,8 @@
 """The API as a table: each call with its handler and every answer that it can give.
 
-The router takes paths and handlers from it, and `openapi` takes everything. Tests compare the handlers with it. Calls
-that every isolate gets are imported at its start. The others are imported by groups, with the first request for one of
-the group's paths (docs/decisions/0033-what-is-imported-when.md).
+The router takes paths and handlers from the catalogue, and `openapi` takes everything. Tests compare the handlers with
+the table. Calls that every isolate gets are imported at its start. The others are imported by groups, with the first
+request for one of the group's paths (docs/decisions/0033-what-is-imported-when.md).
 """
 
 import json
@@ -155,7 +155,7 @@ _BY_LENGTH: Final = {
 def at(path: Sequence[str]) -> tuple[Sequence[Endpoint], Parts]:
     """Return the calls of a path, given as its segments, and the values of its variable segments.
 
-    Without calls the path does not exist.
+    If no calls are known for a path, the path does not exist.
     """
     found = [
         (pattern, group, parts)

@@ -131,7 +131,7 @@ def _operation(endpoint: Endpoint) -> Json:
 
 
 def _security(access: Scope | Access) -> list[Json]:
-    """Say what a caller needs. For a scheme that is not OAuth the list names roles (OpenAPI 3.1.0, 4.8.30)."""
+    """Return the schemes that admit a caller. Without OAuth each one's list names roles (OpenAPI 3.1.0, 4.8.30)."""
     if access is Access.PUBLIC:
         return []
     scope = Scope.ADMIN if access is Access.OPERATOR else access

@@ -60,12 +60,14 @@ def too_late(seconds: float) -> ModelTimeout:
 
 
 def member(document: object, name: str) -> object:
-    """Return a member of a JSON object. None if the value is no object or has no such member."""
+    """Return a member of a JSON object. Returns None if the value is no object or has no such member."""
     return document.get(name) if isinstance(document, Mapping) else None
 
 
 def parse(body: bytes) -> object:
-    """Parse JSON, or raise ModelReplyMalformed. Lone surrogate escapes, which no text contains, become U+FFFD.
+    """Parse JSON, or raise ModelReplyMalformed.
+
+    Parse JSON; lone surrogate escapes, which no text contains, become U+FFFD.
 
     `json.loads` is not safe here: on deep nesting it overflows the WebAssembly stack and kills the interpreter.
     pydantic's parser stops at 200 levels.
@@ -119,7 +121,7 @@ def text_reply(content: object, usage: object, finish_reason: object = None) -> 
 
 
 def _finish_reason(value: object) -> str | None:
-    """Read the finish reason, None if it is no word. Servers have several words for an output that is too long."""
+    """Read the finish reason, or None if it is no word. Servers have several words for an output that is too long."""
     if not isinstance(value, str) or not (word := _one_line(value[: limits.FINISH_REASON_CHARS_MOST])):
         return None
     return "length" if word.lower() in _TOO_LONG else word
@@ -128,8 +130,8 @@ def _finish_reason(value: object) -> str | None:
 def cause(text: str, *, key: str | None = None, client_texts: Iterable[str] = ()) -> str:
     """Make a provider's error message safe for logs and clients: one short line without key or client text.
 
-    Providers often quote what they refuse. So an ellipsis replaces each stretch of at least 12 characters that is also
-    in a client's text, and each of at least 6 that is in the key.
+    Providers often quote the text that they refuse. So an ellipsis replaces each stretch of at least 12 characters that
+    is also in a client's text, and each of at least 6 that is in the key.
     """
     line = _one_line(text[: 4 * _CAUSE_CHARS_READ])[:_CAUSE_CHARS_READ]
     if key:

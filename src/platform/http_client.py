@@ -1,6 +1,7 @@
 """The network as providers see it (`inference.protocol.HttpClient`), over the runtime's `fetch`.
 
-It uses JavaScript's own `fetch`. The SDK's hides the promise, and a caller that gives a request up must wait for it.
+It uses JavaScript's own `fetch`. The SDK's `fetch` hides the promise, and a caller that gives a request up must wait
+for that promise.
 """
 
 import asyncio
@@ -37,7 +38,8 @@ class FetchClient:
     ) -> HttpReply:
         """Send and read the whole reply, including its body, within `timeout_seconds`. Raises an `HttpError`.
 
-        None: the caller cancels it when its time is up. A timer costs as much as reading the headers of a reply.
+        With None, the caller cancels the request when its time is up. A timer costs as much as reading the headers of a
+        reply.
         """
         from pyodide.ffi import JsException
 
@@ -63,7 +65,10 @@ class HttpExchange:
         self._promise: Awaitable[Any] | None = None
 
     async def run(self, url: str, options: Mapping[str, object], max_reply_bytes: int) -> HttpReply:
-        """Send, and read the reply. However it ends early, no connection and no promise stay behind."""
+        """Send, and read the reply.
+
+        Run the request; however it ends early, no connection and no promise stay behind.
+        """
         try:
             response = await self._sent(url, options)
             headers = self._crossing.entries(response.headers)

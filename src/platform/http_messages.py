@@ -78,7 +78,7 @@ def outgoing(reply: Reply, wait_until: Callable[[Awaitable[None]], None]) -> "js
 async def _send(parts: AsyncGenerator[str], writer: "js.WritableStreamDefaultWriter") -> None:
     """Send an answer's parts, each one after the reader has taken the one before.
 
-    It stops when a part cannot be sent, because the client is gone.
+    The stream stops when a part cannot be sent, because the client has left.
     """
     from pyodide.ffi import JsException, to_js
 

@@ -65,7 +65,7 @@ def revoke(
     url: Url = None,
     key: Key = None,
 ) -> None:
-    """Revoke a key. It is refused everywhere within a minute."""
+    """Revoke a key. A revoked key is refused everywhere within a minute."""
     if key_id.startswith("oo_"):
         terminal.say("error: name the key's id (`onceover keys list`), not the key itself")
         raise typer.Exit(Exit.COULD_NOT_RUN)

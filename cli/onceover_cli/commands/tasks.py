@@ -161,7 +161,10 @@ def list_tasks(
 
 
 def name_of(task: Json) -> str:
-    """Return the client's name for its task if a metadata field looks like a name. The dashboard uses the same rule."""
+    """Return the client's name for its task if a metadata field looks like a name.
+
+    The dashboard names tasks by the same rule.
+    """
     metadata = task.get("metadata") or {}
     found = next((metadata[one] for one in ("name", "title", "label") if metadata.get(one) is not None), "")
     return " ".join(found.split())[:_NAME_CHARS] if isinstance(found, str) else ""

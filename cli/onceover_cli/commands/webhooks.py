@@ -78,7 +78,7 @@ def try_out(
 def remove(
     context: typer.Context, endpoint_id: EndpointId, output: Output = Form.TEXT, url: Url = None, key: Key = None
 ) -> None:
-    """Remove an endpoint. Nothing more is delivered to it."""
+    """Remove an endpoint. No further message is delivered to a deleted endpoint."""
     with connect(context, url, key) as api:
         api.ask("DELETE", f"{_PATH}/{endpoint_id}")
     if output is Form.JSON:
@@ -103,7 +103,7 @@ def rotate(
 
 
 def _show_secret(made: Json, output: Form) -> None:
-    """Print an endpoint's secret. It cannot be read again later."""
+    """Print an endpoint's secret. The secret cannot be read again later."""
     secret = made.get("signing_secret", "")
     if output is Form.JSON:
         terminal.write_json(made)

@@ -26,7 +26,7 @@ class ReduceChoice(StrEnum):
 
 
 _WANTED = "The task"
-# After its reader has gone, a task gets this many seconds to end, so that its end can be reported.
+# After the reader of its output has gone, a task gets this many seconds to end, so that its end can be reported.
 _LAST_LOOK_SECONDS = "2"
 Source = Annotated[str, typer.Argument(metavar="FILE|-", help="A UTF-8 text; - reads it from standard input.")]
 Instructions = Annotated[

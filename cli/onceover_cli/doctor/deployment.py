@@ -49,7 +49,7 @@ def as_deployed(check: Check) -> Check:
 
 
 def examine(api: ApiClient, env: str | None, now: datetime) -> Iterator[Check]:
-    """Check a deployment. `env` is the environment that it should be. With None it is the one that it reports."""
+    """Check a deployment, which should be of the environment `env`. With None the deployment's own report decides."""
     status, blocking = _service(api)
     yield from blocking
     if status is None:
@@ -66,7 +66,7 @@ def examine(api: ApiClient, env: str | None, now: datetime) -> Iterator[Check]:
 
 
 def _service(api: ApiClient) -> tuple[Json | None, list[Check]]:
-    """Read the status. Without it no other check is possible."""
+    """Read the status. Without the deployment's status no other check is possible."""
     where = api.where.url
     try:
         status = api.get("/api/async-status")
@@ -117,7 +117,7 @@ def _room_fix(outlook: Json, *, is_local: bool) -> str:
 
 
 def _bindings(status: Json, env: str | None, room_fix: str) -> Iterator[Check]:
-    """Compare the bindings, and their wording, with the environment."""
+    """Compare the bindings, and the wording of them, with the environment."""
     found = tuple(bool(status["queueCheck"][name]) for name in BINDINGS)
     has_queue, has_dead_letters, has_objects = found
     meant = FACES.get(env) if env is not None else None
@@ -159,7 +159,7 @@ def _words(status: Json, meant: Face | None, found: tuple[bool, ...], room_fix: 
 
 
 def _dashboard(api: ApiClient) -> Iterator[Check]:
-    """Check that the dashboard is there. Tasks do not depend on it."""
+    """Check that the dashboard is there. Tasks do not depend on the dashboard."""
     try:
         api.get("/")
         status = 0  # JSON, so it is no page

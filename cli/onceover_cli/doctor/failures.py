@@ -48,7 +48,7 @@ def failures(api: ApiClient, now: datetime, clock: Callable[[], float] = time.mo
 
 
 def _failed(api: ApiClient, now: datetime, clock: Callable[[], float]) -> Iterator[Json]:
-    """Yield the tasks that failed within the last day. Raises `_Cut`, and what the first page raises.
+    """Yield the tasks that failed within the last day. Raises `_Cut`, and the errors of the first page.
 
     An empty page need not be the last one: a page skips a limited number of tasks that have not failed.
     """

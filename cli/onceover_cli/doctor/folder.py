@@ -74,7 +74,7 @@ def _whole(config: Table, folder: Path) -> Iterator[Check]:
 
 
 def _environment(config: Table, name: str, folder: Path) -> Iterator[Check]:
-    """Check one environment. It inherits everything but bindings and variables."""
+    """Check one environment. The environment of the program has everything but bindings and variables."""
     own: Table = config["env"][name] if name else config
     where = f"[env.{name}]" if name else "the top level"
     yield from bindings(own, name, where)
@@ -105,7 +105,7 @@ def _database(own: Table, where: str, folder: Path) -> Iterator[Check]:
 
 
 def _secrets(config: Table, env: str | None, folder: Path) -> Iterator[Check]:
-    """Check the secrets file. Wrangler prefers its values to the variables of wrangler.toml."""
+    """Check the secrets file. Wrangler prefers this file's values to the variables of wrangler.toml."""
     names = (*([f".dev.vars.{env}"] if env else []), ".dev.vars")
     path = next((folder / name for name in names if (folder / name).is_file()), None)
     if path is None:

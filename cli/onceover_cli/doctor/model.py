@@ -16,7 +16,7 @@ _APART_MOST: Final = timedelta(minutes=5)
 def model(api: ApiClient, now: datetime) -> tuple[Iterable[Check], datetime]:
     """Check whether model calls would work. Also return the time by which to judge the server's times.
 
-    It is `now`, unless the two clocks differ.
+    The returned time is `now`, unless the two clocks differ.
     """
     try:
         found = api.get("/api/ai-status")

@@ -117,7 +117,7 @@ async def delete_key(exchange: Exchange) -> Reply:
     try:
         is_gone = await exchange.api.keys.delete(exchange.tenant, key_id)
     finally:
-        # Also when the answer was lost, because the row may be gone.
+        # Forget the key even if the answer was lost, because the row may be gone.
         exchange.api.isolate.keys.forget(key_id)
     if not is_gone:
         raise _no_key()

@@ -26,7 +26,7 @@ class _Unacceptable(ValueError):
 
 
 async def read_object(request: Request, most_bytes: int, *, optional: bool = False) -> dict[str, object]:
-    """Read the body and return its JSON object. If it is `optional`, a missing body is an empty object.
+    """Read the body and return its JSON object. If the body is `optional`, a missing one is an empty object.
 
     Raises Refusal: 415 for another media type or an encoding, 413 above `most_bytes` (by Content-Length before reading,
     by the received size while reading), 400 for anything but one whole JSON object.
@@ -45,7 +45,7 @@ async def read_object(request: Request, most_bytes: int, *, optional: bool = Fal
 
 
 def parse_object(raw: bytes) -> dict[str, object]:
-    """Parse the JSON object in the bytes. Raises Refusal (400) if there is none."""
+    """Parse the JSON object in the bytes. Raises Refusal (400) if the bytes contain none."""
     try:
         text = raw.decode("utf-8")
         _check_shape(text)
@@ -55,7 +55,7 @@ def parse_object(raw: bytes) -> dict[str, object]:
     except json.JSONDecodeError as error:
         if not raw.strip():
             raise _malformed("The body is empty.") from None
-        reason = error.msg.removesuffix(" at")  # some of Python's reasons end with it
+        reason = error.msg.removesuffix(" at")  # some of Python's reasons end with this word
         detail = f"The body is not JSON: {reason} at line {error.lineno}, column {error.colno}."
         raise _malformed(detail) from None
     except _Unacceptable as error:
@@ -83,7 +83,7 @@ def _check_media_type(value: str | None) -> None:
 
 
 def _check_length(value: str | None, most_bytes: int) -> None:
-    """Refuse an announced length above the limit. A malformed length is ignored: reading finds the real one."""
+    """Refuse an announced length above the limit. A malformed length is ignored, because reading finds the real one."""
     digits = (value or "").strip()
     if not (digits.isascii() and digits.isdigit()):
         return

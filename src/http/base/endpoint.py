@@ -16,7 +16,7 @@ from .problems import ProblemKind
 
 
 class Access(Enum):
-    """Who may make a call that needs no scope."""
+    """Which callers may make a call that needs no scope."""
 
     PUBLIC = "anyone"
     ANY_KEY = "any valid key"
@@ -65,10 +65,10 @@ HOURS = Parameter(
 
 
 class Answer(NamedTuple):
-    """One answer that is not a problem. Its body is one of the typed dictionaries in `models`, empty without any.
+    """One answer that is not a problem. The body is one of the typed dictionaries in `models`, empty without any.
 
     `media_type` is a text format that the answer may have instead of JSON. `leads_to` lists the calls that can be made
-    with its values: name, parameter, and where the value is in the body (JSON pointer).
+    with the values of the answer: name, parameter, and where the value is in the body (JSON pointer).
     """
 
     status: int

@@ -1,6 +1,7 @@
 """The building blocks of request bodies, and the check of a body against its model.
 
-The models are pydantic's. `/openapi.json` is made from them, so it describes exactly what a body is checked against.
+The models are pydantic's. `/openapi.json` is made from these building blocks, so it describes exactly what a body is
+checked against.
 """
 
 from collections.abc import Iterator, Mapping

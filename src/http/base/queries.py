@@ -91,7 +91,7 @@ def hours(query: Query) -> int:
 
 
 def created_bound(query: Query, name: str) -> float | None:
-    """Read `createdAfter` or `createdBefore`: milliseconds since the epoch, or 0 for a time before it."""
+    """Read `createdAfter` or `createdBefore` as milliseconds since the epoch, or as 0 for a time before the epoch."""
     text = query.get(name)
     if text is None:
         return None

@@ -1,4 +1,4 @@
-"""The state of the deployment: bindings, database and model. Imported with the first request that asks for it."""
+"""The state of the deployment: bindings, database and model. The first request for this state imports the module."""
 
 import asyncio
 from typing import Annotated, Final, Literal, TypedDict
@@ -137,7 +137,7 @@ async def read_service(exchange: Exchange) -> Reply:
             detail=DATABASE_DETAIL if refusal.kind is DATABASE_ERROR else refusal.detail,
         )
         return json_reply(503, unhealthy, refusal.headers)
-    # The size came with the latest answer of the database, to any request.
+    # The size was reported by the latest answer of the database, to any request.
     most, now = exchange.api.settings.storage_bytes_most, asyncio.get_running_loop().time()
     has_room = not exchange.api.isolate.storage.refuses(most, now)
     status: Literal["healthy", "degraded"] = "healthy" if has_room and (bound.queue or bound.objects) else "degraded"

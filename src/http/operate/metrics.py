@@ -1,8 +1,8 @@
 """`GET /api/metrics`: what the deployment has done and has to do, for Prometheus.
 
-Counters come from sums that only rise (`store.tallies`). A scrape first adds what has ended since the last sweep. A
-scrape reads three rows for each such task, two for each unfinished task up to a limit, and about 30 more, however many
-tasks are stored. The metrics include the number of rows.
+Counters come from sums that only rise (`store.tallies`). A scrape first adds the tasks that have ended since the last
+sweep. A scrape reads three rows for each such task, two for each unfinished task up to a limit, and about 30 more,
+however many tasks are stored. The metrics include the number of rows.
 """
 
 from collections import Counter

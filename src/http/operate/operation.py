@@ -66,7 +66,7 @@ class OutlookView(TypedDict):
 
 
 async def sweep(exchange: Exchange) -> Reply:
-    """Run a sweep. When its last call has ended, say what it did."""
+    """Run a sweep, and say what it did when its last call has ended."""
     swept = await exchange.api.sweeps.ask()
     if isinstance(swept, TooSoon):
         again = {"Retry-After": str(ceil(swept.left_ms / 1000))}
@@ -95,7 +95,7 @@ async def outlook(api: Api) -> OutlookView:
             processing=backlog.processing,
             oldestPendingSeconds=None if oldest_ms is None else oldest_ms // 1000,
         ),
-        # The size came with the answer that was just read.
+        # The size was reported by the answer that was just read.
         storage=StorageView(bytes=api.isolate.storage.size, most=api.settings.storage_bytes_most),
         version=VERSION,
         schema=SchemaView(known=MIGRATION, applied=applied),

@@ -128,7 +128,10 @@ class NewResponseFields(Sent):
 
 
 def new_request(body: Mapping[str, object], settings: Settings, default_model: str) -> TaskRequest:
-    """Check every field. Raises Refusal: 400 with the fields named, 413 for an input that is too large."""
+    """Check every field.
+
+    Make a request from the body; raises Refusal: 400 with the fields named, 413 for an input that is too large.
+    """
     if flaws := list(text_flaws(body)):
         raise field_refusal(flaws)
     if unsupported := list(_unsupported(body)):
@@ -167,7 +170,7 @@ def _checked(body: Mapping[str, object]) -> NewResponseFields:
 
 
 def _flaws(fields: NewResponseFields, given: Prompt, settings: Settings, default_model: str) -> Iterator[FieldError]:
-    """Find what the schema cannot express."""
+    """Find the flaws that the schema cannot express."""
     own = fields.onceover or OnceoverFields()
     if not given.text:
         yield FieldError("input", "must not be empty")

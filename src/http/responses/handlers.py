@@ -20,7 +20,7 @@ from .answers import response_reply
 from .fields import new_request
 from .shapes import DeletedView, InputListView, InputMessageView, InputTextView
 
-# Names of native fields that a refusal may contain. Here they are members of `onceover`.
+# Names of native fields that a refusal may contain. In `/v1` they are members of `onceover`.
 _ELSEWHERE = ("chunk.", "maxModelCalls")
 
 
@@ -38,7 +38,7 @@ async def create_response(exchange: Exchange) -> Reply:
     with _named_here():
         accepted = await acceptance.accept(exchange, request, key, name, joins)
     if body.get("stream"):
-        # A new task is known without a read, so no failure of the database can refuse what was accepted.
+        # A new task is known without a read, so no failure of the database can refuse an accepted task.
         streamed = await (stream.stream_reply if accepted.replayed else stream.new_stream)(exchange, accepted.task)
         return replace(streamed, headers={**streamed.headers, **acceptance.replayed(accepted)})
     headers = acceptance.replayed(accepted)
@@ -104,7 +104,10 @@ def task_key(exchange: Exchange) -> TaskKey:
 
 
 def check(task: Task | None) -> Task:
-    """Return a task that came from `/v1`. Raises Refusal (404) for any other, which lacks the fields to repeat."""
+    """Check that a task came from `/v1`, and return it.
+
+    Raises Refusal (404) for any other task, which lacks the fields to repeat.
+    """
     if task is None or task.options.response is None:
         raise no_response()
     return task

@@ -1,7 +1,7 @@
 """The conditions of a submission: its idempotency key, the size of its work, and the limits of its tenant.
 
 The key follows the IETF draft "The Idempotency-Key HTTP Header Field". The draft makes it a structured string in
-quotes. Most clients send it without quotes. Both forms are accepted, as different keys.
+quotes. Most clients send the key without quotes. Both forms are accepted, as different keys.
 """
 
 import hashlib

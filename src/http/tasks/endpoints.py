@@ -41,7 +41,7 @@ from .task_views import (
 async def submit_task(exchange: Exchange) -> Reply:
     """Accept a task once it is durable in D1, or find that it was accepted before under the same idempotency key.
 
-    With `dryRun` it only shows the plan.
+    With `dryRun` the call only shows the plan.
     """
     api, dry = exchange.api, queries.is_dry_run(exchange.query)
     key = idempotency_key(exchange.request.headers)
@@ -144,7 +144,7 @@ async def _all_up_to_date(api: Api, tasks: Sequence[Task]) -> Iterable[Task]:
 
 _WAIT = {"type": "number", "minimum": 0, "maximum": limits.WAIT_SECONDS_MOST, "default": 0}
 _MOMENT = {"type": "string", "format": "date-time"}
-# With `tenant=*` a tenant's name comes first. It is alone where the tenant's page begins.
+# With `tenant=*` a tenant's name comes first. The tenant's name is alone if its page begins at its start.
 _CURSOR = {"type": "string", "pattern": f"^(?:{TENANT_PATTERN}:)?{queries.CURSOR_PATTERN}$|^{TENANT_PATTERN}:$"}
 _CHUNKS_CURSOR = {"type": "string", "pattern": "^(?:[0-9]{1,3}|[1-4][0-9]{3}|5000)$"}  # CHUNKS_MOST
 _CHUNKS_LIMIT = {"type": "integer", "minimum": 1, "maximum": limits.CHUNKS_MOST}

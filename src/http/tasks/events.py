@@ -89,9 +89,9 @@ def _progress(look: Look) -> ProgressView:
 
 
 async def _end(exchange: Exchange) -> AsyncGenerator[str]:
-    """Write the last event: the task, as a request for it shows it. Without a task there is no end."""
+    """Write the last event: the task, as a request for it shows it. If the task is gone, there is no such event."""
     task = await exchange.api.store.task(exchange.task_key)
-    if task is None or not task.status.terminal:  # erased or retried a moment ago
+    if task is None or not task.status.terminal:  # the task was erased or retried a moment ago
         yield sse.come_back(limits.EVENT_RETRY_MS)
         return
     yield sse.opened("end")

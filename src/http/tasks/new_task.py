@@ -88,7 +88,10 @@ class NewTaskFields(Asked):
 
 
 def new_request(body: Mapping[str, object], settings: Settings) -> TaskRequest:
-    """Check every field. Raises Refusal: 422 with each wrong field named, 413 for an input that is too large."""
+    """Check every field.
+
+    Make a request from the body; raises Refusal: 422 with each wrong field named, 413 for an input that is too large.
+    """
     fields = checked(NewTaskFields, body)
     if flaws := list(_flaws(fields, settings)):
         raise field_refusal(flaws)
@@ -105,7 +108,7 @@ def new_request(body: Mapping[str, object], settings: Settings) -> TaskRequest:
 
 
 def _flaws(fields: NewTaskFields, settings: Settings) -> Iterator[FieldError]:
-    """Find what the schema cannot express."""
+    """Find the flaws that the schema cannot express."""
     yield from option_flaws(fields.chunk, fields.model, fields.model_options, settings)
     yield from _size_flaw("metadata", fields.metadata, limits.METADATA_BYTES_MOST)
 

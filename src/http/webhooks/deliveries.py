@@ -82,7 +82,8 @@ async def redeliver(exchange: Exchange) -> Reply:
         api.log("redelivered", task=key.task_key, delivery=key.id)
         api.deliverer.begin_one(taken, asked_at)
     again = await api.store.delivery(key)
-    # A new fence means that the delivery was taken. If this request took it and lost the answer, the sweep sends it.
+    # A new fence means that the delivery was taken. If this request took the delivery and lost the answer, the sweep
+    # sends it.
     if taken is None and (again is None or again.fence == found.fence):
         raise Refusal(ENDPOINT_GONE, "The endpoint of this delivery is deleted or disabled, so nothing is sent.")
     return json_reply(202, _view(again or found))

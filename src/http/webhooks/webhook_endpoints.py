@@ -62,7 +62,7 @@ class TrialFields(Plain):
 
 @shown
 class WebhookEndpointView(TypedDict):
-    """An endpoint. It is `disabled` after it answered 410. `signing_secret_hint` is the end of the secret."""
+    """An endpoint, which is `disabled` after it answered 410. `signing_secret_hint` is the end of the secret."""
 
     id: _Id
     object: Literal["webhook_endpoint"]

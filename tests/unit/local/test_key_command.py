@@ -144,7 +144,7 @@ def test_local_applies_the_migrations_first(
 ) -> None:
     """A key can be made before `make dev` has ever run.
 
-    The output says where the digest is, and how to require keys.
+    The output says where the digest is stored, and how to require keys.
     """
     status, stand_in = run(monkeypatch, ["--persist-to", str(tmp_path)], said=INSERTED)
     place = ("--local", "--persist-to", str(tmp_path), "--env=")
@@ -157,7 +157,7 @@ def test_local_applies_the_migrations_first(
 
 
 class BusyWrangler(Wrangler):
-    """Finds the database locked by another process so many times, and then does as a test says."""
+    """A wrangler that finds the database locked a number of times, and then does as a test says."""
 
     def __init__(self, times: int) -> None:
         super().__init__(1, '{"error": {"text": "database is locked: SQLITE_BUSY"}}')
@@ -174,7 +174,10 @@ class BusyWrangler(Wrangler):
 def test_a_server_that_writes_at_that_moment_does_not_matter(
     times: int, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """wrangler is run again with the same statements, a few times at most. Then the error is shown, and no key."""
+    """The command runs wrangler again with the same statements, a few times at most.
+
+    After the last time the command prints the error, and no key.
+    """
     stand_in = BusyWrangler(times)
     monkeypatch.setattr(command, "wrangler", stand_in)
     try:
