@@ -396,6 +396,8 @@ class Deployment:
         self.tasks: Any = {"tasks": [], "nextCursor": None}
         self.failed: list[dict[str, Any]] = []
         self.passed = 0
+        self.older: list[dict[str, Any]] = []
+        self.older_passed = 0
         self.page: Any = PAGE
 
     def serve(self, fake: FakeApi) -> FakeApi:
@@ -408,8 +410,11 @@ class Deployment:
     def _page(self, asked: Asked) -> dict[str, Any]:
         """A page of the list. The first `passed` pages contain no failed task, so they are empty."""
         number = int(asked.query.get("cursor", "0"))
-        tasks = [] if number < self.passed else self.failed
-        return {"tasks": tasks, "nextCursor": None if number >= self.passed else str(number + 1)}
+        if "createdBefore" in asked.query:
+            tasks, passed = self.older, self.older_passed
+        else:
+            tasks, passed = self.failed, self.passed
+        return {"tasks": [] if number < passed else tasks, "nextCursor": None if number >= passed else str(number + 1)}
 
 
 def changed(**values: Any) -> Callable[[Deployment], None]:
@@ -509,6 +514,17 @@ BROKEN_DEPLOYMENTS: dict[str, tuple[Callable[[Deployment], None], str, Level, st
             }
         ),
         *("ai-status", Level.WARNING, "does not list the model m", "set AI_MODEL"),
+    ),
+    "a model that is down": (
+        changed(
+            model={
+                **MODEL,
+                "provider": "openai",
+                "status": "unavailable",
+                "detail": "the connection to the server was refused or lost",
+            }
+        ),
+        *("ai-status", Level.FAULT, "refused or lost", "start the model's server"),
     ),
     "model in doubt": (
         changed(model={**MODEL, "provider": "openai", "status": "degraded", "detail": "the server answered 500"}),
@@ -684,6 +700,29 @@ def test_failures_are_those_of_the_last_day():
     assert found.evidence == "tasks that failed in the last day: 1 model_unavailable"
 
 
+def test_an_old_task_that_was_retried_and_failed_again_is_found():
+    """A task can fail today although it was created weeks ago. What is too old to be worth a read is mentioned."""
+    one = Deployment()
+    one.older_passed = 19
+    one.older = [{**failed("dead_lettered"), "createdAt": "2026-11-01T01:00:00.000Z", "finishedAt": NOW.isoformat()}]
+    (found,) = complaints(examined(one))
+    assert (found.id, "1 task" in found.evidence) == ("dead-letters", True)
+    one.older_passed = 20
+    checks = {check.id: check for check in examined(one)}
+    for name in ("dead-letters", "failures"):
+        assert checks[name].level is Level.OK
+        assert "older than two days" in checks[name].evidence
+
+
+def test_a_full_database_is_one_fault():
+    """The status is `degraded`, and operators see why: the fault with the figures stands alone."""
+    one = Deployment()
+    one.status = {**STATUS, "status": "degraded"}
+    one.operator = {**OPERATOR, "storage": {"bytes": 1_032_192, "most": 1_000_000}}
+    (found,) = complaints(examined(one))
+    assert found.evidence == "full: 1.0 of 1 MB; new tasks are refused"
+
+
 def test_a_look_that_was_cut_off_says_so():
     """A server with too many pages, or one that fails in between, is not called sound."""
     seconds = iter([0.0, 10.0, 99.0])
@@ -725,6 +764,7 @@ def test_a_demo_task_shows_whether_tasks_are_done():
         ("the provider answered 403", "AI_API_KEY"),
         ("the provider answered 404: The model `m` does not exist", "AI_MODEL"),
         ("Workers AI: 5007: No such model @cf/m or task", "AI_MODEL"),
+        ("the connection to the provider was refused or lost", "start the model's server"),
         ("the provider answered 400: max_tokens is too large", "make dev prints why"),
     ],
 )
