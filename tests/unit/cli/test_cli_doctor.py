@@ -398,6 +398,7 @@ class Deployment:
         self.passed = 0
         self.older: list[dict[str, Any]] = []
         self.older_passed = 0
+        self.of_others: list[dict[str, Any]] | None = None
         self.page: Any = PAGE
 
     def serve(self, fake: FakeApi) -> FakeApi:
@@ -407,9 +408,16 @@ class Deployment:
         fake.on("GET", "/api/async-status", lambda asked: self.operator if "verbose" in asked.query else self.status)
         return fake.on("GET", "/api/ai-status", self.model).on("GET", "/api/tasks", tasks)
 
-    def _page(self, asked: Asked) -> dict[str, Any]:
+    def _of_all(self, asked: Asked) -> dict[str, Any]:
+        """A page of the list of all tenants, with the scope `operator`."""
+        tasks = [] if "createdBefore" in asked.query else [*self.failed, *(self.of_others or [])]
+        return {"tasks": tasks, "nextCursor": None}
+
+    def _page(self, asked: Asked) -> Any:
         """A page of the list. The first `passed` pages contain no failed task, so they are empty."""
         number = int(asked.query.get("cursor", "0"))
+        if asked.query.get("tenant") == "*":
+            return problem(403, "forbidden") if self.of_others is None else self._of_all(asked)
         if "createdBefore" in asked.query:
             tasks, passed = self.older, self.older_passed
         else:
@@ -714,6 +722,20 @@ def test_an_old_task_that_was_retried_and_failed_again_is_found():
         assert "older than two days" in checks[name].evidence
 
 
+def test_failures_of_all_tenants_are_found_with_the_scope_operator():
+    """Without the scope the report says that only the key's own tenant was read."""
+    one = Deployment()
+    (own,) = (check for check in examined(one) if check.id == "failures")
+    assert own.evidence == "none in the last day, of the key's tenant"
+    one.of_others = [failed("model_refused")]
+    (found,) = complaints(examined(one))
+    assert "1 model_refused" in found.evidence
+    assert found.fix.endswith("onceover retry --failed --error-code model_refused --tenant '*'")
+    one.of_others = []
+    (every,) = (check for check in examined(one) if check.id == "failures")
+    assert every.evidence == "none in the last day, of all tenants"
+
+
 def test_a_full_database_is_one_fault():
     """The status is `degraded`, and operators see why: the fault with the figures stands alone."""
     one = Deployment()
@@ -731,9 +753,9 @@ def test_a_look_that_was_cut_off_says_so():
     with FakeApi() as fake, ApiClient(place(one.serve(fake).url, "oo_key")) as api:
         (check,) = failures(api, NOW, seconds.__next__)
         assert (check.level, "too many tasks" in check.evidence) == (Level.WARNING, True)
-        assert len(fake.requests("GET", "/api/tasks")) == 2
+        assert len([asked for asked in fake.requests("GET", "/api/tasks") if "tenant" not in asked.query]) == 2
         page = {"tasks": [failed("model_refused")], "nextCursor": "1"}
-        fake.on("GET", "/api/tasks", page, problem(503, "overloaded", "busy"))
+        fake.on("GET", "/api/tasks", problem(403, "forbidden"), page, problem(503, "overloaded", "busy"))
         counted, cut = failures(api, NOW)
     assert "1 model_refused" in counted.evidence
     assert "busy" in cut.evidence
