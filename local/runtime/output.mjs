@@ -68,7 +68,7 @@ const NOT_IMPORTED = /^service core:user:\S+ Uncaught (Error: )?/;
 const PYTHON = /^PythonError: /;
 const FRAMES = /\n+ +at [^]*$/;
 // A client closed its stream before the end, as `onceover run FILE | head -1` does.
-const CLIENT_LEFT = /^exception = \S+ disconnected: pump canceled\n/;
+const CLIENT_LEFT = /^exception = workerd\/api\/streams\/\S+ disconnected: (pump|reader) canceled\n/;
 
 /** The text of an entry to show: an exception as its traceback, once; undefined for a repetition or a client that left. */
 function shown(message) {

@@ -77,8 +77,11 @@ def test_other_lines_stay_as_they_are(*, terminal: bool) -> None:
 
 def test_a_client_that_left_is_no_exception() -> None:
     """workerd reports a stream that its client closed. The line says nothing about the Worker, so it is not shown."""
-    left = "exception = workerd/api/streams/internal.c++:531: disconnected: pump canceled\nstack: workerd@6b04330"
-    entries = [{"level": "error", "message": message, "timestamp": 0} for message in (left, "another error")]
+    left = [
+        f"exception = workerd/api/streams/{where}: disconnected: {what} canceled\nstack: workerd@6b04330"
+        for where, what in (("internal.c++:531", "pump"), ("identity-transform-stream.c++:296", "reader"))
+    ]
+    entries = [{"level": "error", "message": message, "timestamp": 0} for message in (*left, "another error")]
     script = (
         f'import {{ printRuntimeOutput }} from "{MODULE}";'
         f"for (const entry of {json.dumps(entries)}) printRuntimeOutput(entry);"
