@@ -10,7 +10,7 @@ from ...core.keys import Scope
 from ...core.task import Route
 from ...store.attempts import AttemptStore
 from ...store.records.attempts import AttemptCounts, AttemptOutcome, CallAttempt, Place
-from ..base import problems, queries
+from ..base import queries
 from ..base.acting import Reach
 from ..base.endpoint import Answer, Endpoint, Parameter
 from ..base.exchange import Exchange
@@ -158,6 +158,5 @@ ENDPOINTS: Final = (
             ),
         ),
         answers=(Answer(200, "A page of calls", (AttemptListView,)),),
-        problems=(problems.NOT_FOUND,),
     ),
 )
