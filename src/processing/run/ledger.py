@@ -274,10 +274,7 @@ class Ledger:
             self._place(self.retries.failed(key, error, failure, started_at, now, chance, made))
 
     def settle(self, now: float) -> None:
-        """Count the held failures that turn out to be their chunks' own.
-
-        All calls that ended together must be recorded before.
-        """
+        """Count the held failures that are their chunks' own. All calls that ended together must be recorded before."""
         for late in self.retries.settle(now, self._in_flight):
             key = late.failed.key
             self._ready = deque(other for other in self._ready if other != key)
@@ -296,13 +293,10 @@ class Ledger:
             failed = failed._replace(made=before.made)  # an earlier failure counts, and the latest is not logged yet
         self._unsaved.failures[failed.key] = failed
         if failed.final:
-            self._end_with(failed.key, failed.failure)
+            self._failed += failed.key.level == 0
+            self.failure = self.failure or failed.failure
         else:
             heapq.heappush(self._waiting, (at, failed.key))
-
-    def _end_with(self, key: CallKey, failure: Failure) -> None:
-        self._failed += key.level == 0
-        self.failure = self.failure or failure
 
     def not_started(self, key: CallKey, now: float) -> None:
         """Take back a call that was announced and not made; it costs no attempt.
