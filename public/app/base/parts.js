@@ -1,5 +1,5 @@
 // Small parts that the views share.
-import { html, useEffect, useRef, useState } from "./dom.js";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "./dom.js";
 import { absolute, clock, count, explained, percent, relative, t } from "./i18n.js";
 import { useNow } from "./refresh.js";
 import { found, read } from "./views.js";
@@ -131,22 +131,55 @@ export function Save({ text, name }) {
   return html`<button type="button" class="quiet" onClick=${save}>${t("save")}</button>`;
 }
 
-/** A dialog over the page. The browser keeps the focus in it, and gives it back. */
-export function Dialog({ title, onClose, children }) {
+/**
+ * A dialog over the page. The browser keeps the focus in it; afterwards the focus returns to what opened the dialog. With
+ * `keep` only a button of the dialog closes it: Esc would lose what is shown once.
+ */
+export function Dialog({ title, onClose, keep = false, children }) {
   const element = useRef(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const dialog = element.current;
+    const opener = document.activeElement;
     if (!dialog.open) dialog.showModal();
-    return () => dialog.close();
+    if (keep) window.addEventListener("beforeunload", stop);
+    return () => {
+      window.removeEventListener("beforeunload", stop);
+      dialog.close();
+      giveBack(opener);
+    };
   }, []);
-  return html`<dialog ref=${element} aria-labelledby="dialog-title" onCancel=${(event) => (event.preventDefault(), onClose())}>
+  const escape = (event) => keep && event.key === "Escape" && stop(event);
+  const cancel = (event) => (stop(event), keep || onClose());
+  // A browser may close a dialog despite the handlers above. This one then opens again.
+  const closed = () => keep && element.current?.isConnected && element.current.showModal();
+  return html`<dialog ref=${element} aria-labelledby="dialog-title" onKeyDown=${escape} onCancel=${cancel} onClose=${closed}>
     <h2 id="dialog-title">${title}</h2>
     ${children}
   </dialog>`;
 }
 
-/** Asks before something is done. `act` does it; its error is shown. */
-export function Confirm({ title, children, verb, act, onClose, danger = false }) {
+const stop = (event) => event.preventDefault();
+
+const OPENER_MS = 5000; // for so long an opener may still vanish, since the list behind the dialog is read again
+
+function giveBack(opener) {
+  const isLost = () => [null, document.body].includes(document.activeElement);
+  const main = () => document.getElementById("main")?.focus({ preventScroll: true });
+  const watch = new MutationObserver(() => {
+    if (opener.isConnected) return;
+    watch.disconnect();
+    if (isLost()) main();
+  });
+  setTimeout(() => {
+    if (isLost() && opener !== document.body && opener?.isConnected) opener.focus();
+    if (isLost()) main();
+    else if (document.activeElement === opener) watch.observe(document.body, { childList: true, subtree: true });
+  });
+  setTimeout(() => watch.disconnect(), OPENER_MS);
+}
+
+/** Asks before something is done. `act` does it; its error is shown. `back` names the button that does nothing. */
+export function Confirm({ title, children, verb, act, onClose, back = t("back"), danger = false }) {
   const [state, setState] = useState({ busy: false, error: null });
   const confirm = async () => {
     setState({ busy: true, error: null });
@@ -161,8 +194,8 @@ export function Confirm({ title, children, verb, act, onClose, danger = false })
     ${children}
     <${Trouble} error=${state.error} />
     <div class="row end">
-      <button type="button" onClick=${onClose}>${t("back")}</button>
-      <button type="button" class=${danger ? "danger" : "primary"} disabled=${state.busy} onClick=${confirm}>${verb}</button>
+      <button type="button" onClick=${onClose}>${back}</button>
+      <button type="button" class=${danger ? "danger" : "primary"} aria-disabled=${state.busy} onClick=${state.busy ? stop : confirm}>${verb}</button>
     </div>
   <//>`;
 }

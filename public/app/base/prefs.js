@@ -53,8 +53,14 @@ export function apply() {
   document.documentElement.dataset.theme = chosen.theme;
 }
 
-/** A text that is being written, kept for a reload of this tab. */
+const DRAFT_MOST = 2_000_000; // code units; a tab's storage has no room for a longer text
+let written; // the draft of this page, of any length
+
+/** The fields of a new task, with its text as `input`: kept while the page is open, and for a reload of this tab. */
 export const draft = {
-  read: () => JSON.parse(read(tab, "onceover.draft") ?? "null"),
-  write: (value) => write(tab, "onceover.draft", value === null ? null : JSON.stringify(value)),
+  read: () => written ?? JSON.parse(read(tab, "onceover.draft") ?? "null"),
+  write: (value) => {
+    written = value;
+    write(tab, "onceover.draft", JSON.stringify(value.input.length > DRAFT_MOST ? { ...value, input: "" } : value));
+  },
 };

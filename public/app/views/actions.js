@@ -38,7 +38,7 @@ export function Actions({ task, again }) {
         html`<button key=${name} type="button" class=${name === "erase" ? "danger" : ""} onClick=${() => setAsking(name)}>${t(`act.${name}`)}</button>`,
     )}
     ${asking &&
-    html`<${Confirm} title=${t(`act.${asking}`)} verb=${t(`act.${asking}`)} danger=${asking !== "retry"} act=${acts[asking]} onClose=${close}>
+    html`<${Confirm} title=${t(`act.${asking}`)} verb=${t(asking === "cancel" ? "act.cancelGo" : `act.${asking}`)} back=${asking === "cancel" ? t("act.cancelNot") : undefined} danger=${asking !== "retry"} act=${acts[asking]} onClose=${close}>
       <p>${asking === "retry" ? count("act.retryHint", left) : t(`act.${asking}Hint`)}</p>
       ${asking === "retry" &&
       html`<label for="most">${t("field.maxModelCalls")}</label>

@@ -10,7 +10,6 @@ import { go } from "../base/route.js";
 const EMPTY = { input: "", instructions: "", reduce: "concat" };
 const NUMBERS = ["maxChars", "overlapChars", "maxOutputTokens", "temperature", "deadlineSeconds", "maxModelCalls"];
 const OBJECTS = ["modelOptions", "metadata"];
-const DRAFT_MOST = 2_000_000; // code units; what is longer is not kept for a reload
 
 class FieldTrouble extends Error {}
 
@@ -44,15 +43,20 @@ export function Submit() {
   const [plan, setPlan] = useState(null); // {answer, text}
   const [state, setState] = useState({ busy: "", error: null });
   const attempt = useRef({ body: "", key: "" }); // the same request twice is one task
+  const latest = useRef(fields);
+  latest.current = fields;
   useEffect(() => {
-    const write = () => draft.write(fields.input.length > DRAFT_MOST ? { ...fields, input: "" } : fields);
-    const timer = setTimeout(write, 400);
-    addEventListener("pagehide", write); // a reload before that
-    return () => {
-      clearTimeout(timer);
-      removeEventListener("pagehide", write);
-    };
+    const timer = setTimeout(() => draft.write(fields), 400);
+    return () => clearTimeout(timer);
   }, [fields]);
+  useEffect(() => {
+    const write = () => draft.write(latest.current); // of a page that is left before the timer ends
+    addEventListener("pagehide", write);
+    return () => {
+      removeEventListener("pagehide", write);
+      write();
+    };
+  }, []);
   const set = (name, value) => {
     setFields((former) => ({ ...former, [name]: value }));
     setPlan(null);
@@ -78,7 +82,9 @@ export function Submit() {
       if (attempt.current.body !== text) attempt.current = { body: text, key: crypto.randomUUID() };
       const { data } = await call("POST", "/api/tasks", { body, headers: { "Idempotency-Key": attempt.current.key } });
       attempt.current = { body: "", key: "" };
-      draft.write({ ...fields, input: "" });
+      latest.current = { ...fields, input: "" };
+      setFields(latest.current);
+      draft.write(latest.current);
       announce(t("accepted"));
       go("task", data.id);
     });
