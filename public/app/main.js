@@ -25,8 +25,9 @@ function Frame() {
   const [chosen, setChosen] = useState(0);
   const [asking, setAsking] = useState(null); // null: not; else why the key is asked for
   const [choosing, setChoosing] = useState(false); // a tenant
+  const [refused, setRefused] = useState(""); // the key that the server refused last
   useEffect(() => onChoice(() => setChosen((number) => number + 1)), []);
-  useEffect(() => onRefusal(() => setAsking(prefs().key ? "refused" : "needed")), []);
+  useEffect(() => onRefusal(() => (setRefused(prefs().key), setAsking(prefs().key ? "refused" : "needed"))), []);
   const name = isView(route.view) ? route.view : "tasks";
   useEffect(() => {
     document.title = `${t(`nav.${name}`)} · onceover`;
@@ -46,7 +47,7 @@ function Frame() {
         )}
       </nav>
       <div class="tools">
-        <button type="button" class="quiet" onClick=${() => setAsking("asked")}>${key ? t("key.set") : t("key.none")}</button>
+        <button type="button" class="quiet" onClick=${() => setAsking("asked")}>${t(!key ? "key.none" : key === refused ? "key.bad" : "key.set")}</button>
         ${key &&
         html`<button type="button" class="quiet" aria-label=${t("tenant.label", { tenant: tenant || t("tenant.own") })} onClick=${() => setChoosing(true)}>
           ${tenant ? html`<bdi>${tenant}</bdi>` : t("tenant.own")}

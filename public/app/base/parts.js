@@ -80,7 +80,7 @@ export function Freshness({ state, scope }) {
   return html`<p class="freshness">
     <span>
       ${scope && html`${scope} · `}
-      ${at ? t("asOf", { time: clock(at) }) : t("loading")}
+      ${at ? t("asOf", { time: clock(at) }) : t(error ? "notRead" : "loading")}
       ${error && at && html` · <strong>${t("stale")}</strong>`}
     </span>
     <button type="button" class="quiet" onClick=${again} aria-disabled=${busy}>${t("refresh")}</button>

@@ -9,7 +9,7 @@ const FILES = {
   tenant: ["list", "TenantDialog", "tenant"],
   task: ["views", "Task", "task", "actions", "chunk", "chunks", "deliveries", "text", "waterfall"],
   submit: ["views", "Submit", "submit", "plan", "text"],
-  health: ["views", "Health", "health", "plots"],
+  health: ["views", "Health", "health", "history", "plots"],
   access: ["views", "Access", "access", "keys", "secret", "webhooks"],
 };
 const DIALOGS = ["bulk", "key", "tenant"];

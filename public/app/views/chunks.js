@@ -10,6 +10,7 @@ export class ChunkTable {
     this.known = []; // by index
     this.completed = 0;
     this.failed = 0;
+    this.groups = new Map(); // chunks whose calls a lane timed together, by lane and times
     this.seen = new Map(); // announced calls of chunks, and by when each had been announced
     this.error = null;
     this.syncing = false;
@@ -38,6 +39,11 @@ export class ChunkTable {
     }
   }
 
+  /** How many calls of a lane were timed together with that of this chunk: the times are those of all of them. */
+  together(index) {
+    return this.groups.get(this.known[index]?.group)?.size ?? 1;
+  }
+
   #isCurrent({ progress }) {
     return this.completed >= progress.completed && this.failed >= progress.failed;
   }
@@ -56,7 +62,10 @@ export class ChunkTable {
     const begun = startedAt === null ? null : Date.parse(startedAt);
     const ended = finishedAt === null ? null : Date.parse(finishedAt);
     const first = chunk.attempts > 1 && firstStartedAt ? Date.parse(firstStartedAt) : null; // of several calls
-    this.known[chunk.index] = { ...chunk, size: output?.length ?? 0, first, begun, ended };
+    const group = chunk.lane === null || begun === null ? "" : `${chunk.lane} ${begun} ${ended}`;
+    this.groups.get(former?.group)?.delete(chunk.index);
+    if (group) this.groups.set(group, (this.groups.get(group) ?? new Set()).add(chunk.index));
+    this.known[chunk.index] = { ...chunk, size: output?.length ?? 0, first, begun, ended, group };
   }
 
   #note({ calls, progress }) {

@@ -4,7 +4,7 @@ import { hour, t } from "../base/i18n.js";
 
 const [WIDTH, HEIGHT, EDGE] = [600, 120, 6]; // EDGE: so that no line is cut in half
 
-/** `series` are {name, tone, values}, a value for each of `times`; null: not known. `form` writes a value. */
+/** `series` are {name, tone, values, texts}: a value for each of `times`; null: not known. `form` writes one without a text. */
 export function Plot({ title, note, times, series, form, columns = false }) {
   const [at, setAt] = useState(null);
   const heights = columns
@@ -15,10 +15,11 @@ export function Plot({ title, note, times, series, form, columns = false }) {
   const y = (value) => HEIGHT - (most > 0 ? (value / most) * (HEIGHT - 2 * EDGE) : 0) - EDGE;
   const point = (event) => {
     const { left, width } = event.currentTarget.getBoundingClientRect();
-    setAt(Math.max(0, Math.min(times.length - 1, Math.round(((event.clientX - left) / width) * (times.length - 1)))));
+    const part = (((event.clientX - left) / width) * WIDTH - EDGE) / (WIDTH - 2 * EDGE); // as x() places a value
+    setAt(Math.max(0, Math.min(times.length - 1, Math.round(part * (times.length - 1)))));
   };
   const latest = at ?? times.length - 1;
-  const written = (values) => (values[latest] === null || values[latest] === undefined ? "–" : form(values[latest]));
+  const written = ({ values, texts }) => texts?.[latest] ?? (values[latest] === null || values[latest] === undefined ? "–" : form(values[latest]));
   return html`<figure class="plot card">
     <figcaption><strong>${title}</strong> <span class="dim">${note}</span></figcaption>
     <svg
@@ -36,7 +37,7 @@ export function Plot({ title, note, times, series, form, columns = false }) {
     <div class="plot-times" aria-hidden="true"><span>${hour(times[0])}</span><span>${t("plot.most", { most: form(most) })}</span><span>${hour(times.at(-1))}</span></div>
     <p class="plot-read">
       <span class="dim">${hour(times[latest])}</span>
-      ${series.map(({ name, tone, values }) => html`<span key=${name}><i class=${`swatch ${tone}`}></i>${name} <b>${written(values)}</b></span>`)}
+      ${series.map((one) => html`<span key=${one.name}><i class=${`swatch ${one.tone}`}></i>${one.name} <b>${written(one)}</b></span>`)}
     </p>
   </figure>`;
 }

@@ -25,7 +25,9 @@ export function Task({ id, query }) {
     // `Retry-After` grows with the time without news. While there is news, the page is quicker than it asks for.
     const isNews = former?.status !== data.status || former.progress.completed !== data.progress.completed;
     const after = Math.min(retryAfter ?? 2, isNews ? SECONDS_MOST : Infinity);
-    return { data, active: after < QUIET_SECONDS, after, rows: 5 + 2 * (data.waitingFor?.ahead ?? 0), done: data.terminal };
+    // A task may end with calls out: their answers are still recorded, or the calls are in doubt. Both are shown.
+    const done = data.terminal && data.calls.out.length === 0;
+    return { data, active: after < QUIET_SECONDS, after, rows: 5 + 2 * (data.waitingFor?.ahead ?? 0), done };
   });
   const task = state.data;
   const selected = query.chunk === undefined ? null : Math.min(Number(query.chunk) || 0, (task?.progress.total ?? 1) - 1);

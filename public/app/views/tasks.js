@@ -55,7 +55,7 @@ export function Tasks({ query }) {
       ${cursor && html`<a class="button" href=${href("tasks", "", { status, after, before })}>${t("newest")}</a>`}
       ${page?.nextCursor && html`<a class="button" href=${href("tasks", "", { status, after, before, cursor: page.nextCursor })}>${t("older")}</a>`}
     </div>
-    ${bulk && html`<${Lazy} name="bulk" kind=${bulk} after=${moment(after)} before=${moment(before)} onClose=${() => (setBulk(""), state.again())} />`}
+    ${bulk && html`<${Lazy} name="bulk" kind=${bulk} after=${moment(after)} before=${moment(before)} onChange=${state.again} onClose=${() => (setBulk(""), state.again())} />`}
   `;
 }
 
