@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Route, expect
 
 from src.core.tallies import BOUNDS_MS
-from tests.support.stage import BEGAN, ENDED, TASK_ID, Stage, chunk, refuse, task
+from tests.support.stage import BEGAN, ENDED, HEALTH, TASK_ID, Stage, chunk, refuse, task
 
 pytestmark = pytest.mark.runtime
 PATH = f"/api/tasks/{TASK_ID}"
@@ -71,8 +71,8 @@ def test_a_refused_list_does_not_claim_to_be_reading(stage: Stage, status: int) 
 
 def test_the_list_behind_a_dialog_shows_what_the_dialog_did(stage: Stage) -> None:
     """Tasks that a bulk change has cancelled are cancelled in the list before its dialog is closed."""
-    running = task(status="processing", terminal=False, finishedAt=None)
-    stage.answers["/api/tasks"] = {"tasks": [running], "nextCursor": None}
+    quiet = task(status="pending", terminal=False, finishedAt=None)
+    stage.answers["/api/tasks"] = {"tasks": [quiet], "nextCursor": None}
 
     def cancel(route: Route) -> None:
         if (route.request.post_data_json or {}).get("dryRun"):
@@ -82,9 +82,15 @@ def test_the_list_behind_a_dialog_shows_what_the_dialog_did(stage: Stage) -> Non
         route.fulfill(json={"cancelled": 1, "more": False})
 
     stage.answers["POST /api/tasks/cancel"] = cancel
+    stage.page.clock.install(time="2026-11-28T12:00:00Z")
     page = stage.open("#/tasks")
-    page.get_by_role("button", name="Cancel many").click()
-    page.get_by_role("button", name="Cancel 1 task").click()
+    expect(page.locator(".list-row .chip")).to_have_text("Pending")
+    page.clock.pause_at("2026-11-28T12:01:00Z")
+    for name in ("Cancel many", "Cancel 1 task"):
+        page.get_by_role("button", name=name).click()
+        for _ in range(5):  # less time than the list's own timer takes
+            page.clock.run_for(100)
+            stage.settle()
     expect(page.get_by_role("dialog")).to_contain_text("1 task cancelled.")
     expect(page.locator(".list-row .chip")).to_have_text("Cancelled")
     expect(page.get_by_role("dialog")).to_be_visible()
@@ -128,10 +134,7 @@ def test_no_quantile_lies_above_every_task_s_time(stage: Stage) -> None:
 
 def test_the_cursor_of_a_plot_reads_the_value_beneath_it(stage: Stage) -> None:
     """Near the left edge the first value is read, at the place where it is drawn, and beside it the next."""
-    service = {"status": "healthy", "service": "x", "architecture": "y", "backlog": None}
-    service |= {"queueCheck": {"hasAIQueue": True, "hasAIDLQ": True, "hasDurableObjects": True}}
-    model = {"status": "healthy", "provider": "p", "model": "m", "checkedAt": BEGAN, "detail": ""}
-    stage.answers |= {"/api/async-status": service, "/api/ai-status": model}
+    stage.answers |= HEALTH
     page = stage.page
     page.clock.set_fixed_time("2026-11-28T12:00:00Z")
     stage.answers["/api/history"] = history("2026-11-28T11:10:00Z", [70_000])

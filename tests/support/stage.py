@@ -16,6 +16,10 @@ URL = "http://localhost:9321"  # of this machine, so that the page is a secure c
 TASK_ID = "01a21072-0000-7000-8000-00000000000a"
 BEGAN, ENDED = "2026-11-28T10:00:00.000Z", "2026-11-28T10:00:10.000Z"
 type Answer = Callable[[Route], None] | Mapping[str, Any]
+_SERVICE = {"status": "healthy", "service": "x", "architecture": "y", "backlog": None}
+_QUEUE = {"hasAIQueue": True, "hasAIDLQ": True, "hasDurableObjects": True}
+_MODEL = {"status": "healthy", "provider": "p", "model": "m", "checkedAt": BEGAN, "detail": ""}
+HEALTH: dict[str, Answer] = {"/api/async-status": _SERVICE | {"queueCheck": _QUEUE}, "/api/ai-status": _MODEL}
 
 
 def headers() -> dict[str, str]:
