@@ -27,8 +27,9 @@ _A_TURN = """new Promise((done) => {
   channel.port1.onmessage = done;
   channel.port2.postMessage(0);
 })"""
-# What a browser logs for any answer of 4xx or 5xx, however well the page handles it.
-_FAILED_LOAD = re.compile(r"Failed to load resource: .* status of (\d+)|Failed to load resource: net::ERR_CONNECTION")
+# What a browser logs for any answer of 4xx or 5xx, and for a server that dies, however well the page handles it.
+_DEAD_SERVER = "net::ERR_(?:CONNECTION|INCOMPLETE_CHUNKED_ENCODING)"
+_FAILED_LOAD = re.compile(rf"Failed to load resource: .* status of (\d+)|Failed to load resource: {_DEAD_SERVER}")
 
 
 def chromium_path() -> Path | None:

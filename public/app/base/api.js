@@ -59,11 +59,17 @@ export async function call(method, path, options = {}) {
   }
 }
 
-async function send(method, path, { body, headers = {}, signal }) {
+/** Opens a stream of events, behind the event `after`. Gives its response, whose body follows; throws ApiError. */
+export async function openStream(path, { after, signal }) {
+  const response = await ask("GET", path, { headers: after === undefined ? {} : { "Last-Event-ID": after }, signal });
+  if (!response.ok) throw await refusal(response);
+  return response;
+}
+
+async function ask(method, path, { body, headers = {}, signal }) {
   const { key } = prefs();
-  let response;
   try {
-    response = await fetch(addressed(path), {
+    return await fetch(addressed(path), {
       method,
       signal,
       cache: "no-store",
@@ -80,14 +86,19 @@ async function send(method, path, { body, headers = {}, signal }) {
     if (signal?.aborted) throw error;
     throw new ApiError(0, { code: "unreachable" }, null);
   }
+}
+
+async function send(method, path, options) {
+  const response = await ask(method, path, options);
   const date = Date.parse(response.headers.get("date") ?? "");
   if (date && Math.abs(date - Date.now()) > 5000) skewMs = date - Date.now();
-  const retryAfter = Number(response.headers.get("retry-after")) || null;
-  const text = await response.text();
-  const data = parsed(text);
-  if (response.ok) return { status: response.status, data, retryAfter };
-  throw new ApiError(response.status, problemOf(data), retryAfter);
+  if (!response.ok) throw await refusal(response);
+  return { status: response.status, data: parsed(await response.text()), retryAfter: retryAfterOf(response) };
 }
+
+const retryAfterOf = (response) => Number(response.headers.get("retry-after")) || null;
+const refusal = async (response) =>
+  new ApiError(response.status, problemOf(parsed(await response.text())), retryAfterOf(response));
 
 /** Where an answer that is no success still has what to show, such as the status of a service that is not well. */
 export async function callAnyway(path) {

@@ -74,14 +74,15 @@ export const Trouble = ({ error }) =>
     ${error.requestId && html` <small class="dim">${t("requestId")} <code>${error.requestId}</code></small>`}
   <//>`;
 
-/** When what is shown was read, and a button that reads it again. */
-export function Freshness({ state, scope }) {
+/** When what is shown was read, and a button that reads it again. `note` says how it stays current. */
+export function Freshness({ state, scope, note, isLive = false }) {
   const { at, busy, error, again } = state;
   return html`<p class="freshness">
     <span>
       ${scope && html`${scope} · `}
       ${at ? t("asOf", { time: clock(at) }) : t(error ? "notRead" : "loading")}
       ${error && at && html` · <strong>${t("stale")}</strong>`}
+      ${note && html` · <span class=${isLive ? "live" : ""}>${note}</span>`}
     </span>
     <button type="button" class="quiet" onClick=${again} aria-disabled=${busy}>${t("refresh")}</button>
   </p>`;

@@ -26,7 +26,7 @@ export class ChunkTable {
       let cursor = this.#missing(0, task);
       while (cursor < task.progress.total && !this.#isCurrent(task)) {
         const { data } = await call("GET", `/api/tasks/${this.id}/chunks?limit=${PAGE}&cursor=${cursor}`, { signal });
-        for (const chunk of data.chunks) this.#keep(chunk);
+        for (const chunk of data.chunks) this.keep(chunk);
         news();
         if (data.nextCursor === null) break;
         cursor = this.#missing(data.chunks.at(-1).index + 1, task);
@@ -55,8 +55,10 @@ export class ChunkTable {
     return at;
   }
 
-  #keep({ output, startedAt, finishedAt, firstStartedAt, ...chunk }) {
+  /** Takes in a chunk as the API shows it. */
+  keep({ output, startedAt, finishedAt, firstStartedAt, ...chunk }) {
     const former = this.known[chunk.index];
+    this.seen.delete(chunk.index); // its call is no longer out
     if (former) this[former.status] -= 1;
     this[chunk.status] += 1;
     const begun = startedAt === null ? null : Date.parse(startedAt);

@@ -8,6 +8,7 @@ import { go, href, listPath, moment } from "../base/route.js";
 
 // What a page of one status reads at most on the server, which walks over 500 tasks and counts each of them three times.
 const ROWS_OF_A_FILTER = 1500;
+const ACTIVE_SECONDS = 6; // between two looks while a task runs; a task's own page is live
 const STATUSES = ["pending", "processing", "completed", "failed", "cancelled"];
 
 export function Tasks({ query }) {
@@ -18,7 +19,7 @@ export function Tasks({ query }) {
     const { data } = await call("GET", path, { signal });
     if (former) tellChanges(former.tasks, data.tasks);
     const active = data.tasks.some((task) => task.status === "processing" && !task.waitingFor);
-    return { data, active, after: status ? 30 : 3, rows: 2 + (status ? ROWS_OF_A_FILTER : data.tasks.length + 1) };
+    return { data, active, after: status ? 30 : ACTIVE_SECONDS, rows: 2 + (status ? ROWS_OF_A_FILTER : data.tasks.length + 1) };
   });
   const filter = (more) => go("tasks", "", { status, after, before, cursor: "", ...more });
   const page = state.data;

@@ -146,6 +146,8 @@ export default {
   lane: "Lane",
   laneHint: "The lane that made the call: a further invocation that works on a long task",
   later: "Later",
+  "live.off": "read every few seconds",
+  "live.on": "live",
   more: "More options",
   notANumber: "{field}: this is not a number.",
   notBound: "not bound",

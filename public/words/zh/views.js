@@ -146,6 +146,8 @@ export default {
   lane: "通道",
   laneHint: "发出此调用的通道：为长任务工作的另一个调用实例",
   later: "后一页",
+  "live.off": "每隔几秒读取",
+  "live.on": "实时",
   more: "更多选项",
   notANumber: "{field}：这不是数字。",
   notBound: "未绑定",
