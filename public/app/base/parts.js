@@ -96,6 +96,15 @@ export const Facts = ({ of }) =>
       .map(([name, value, hint]) => html`<div key=${name}><dt title=${hint}>${name}</dt><dd>${value}</dd></div>`)}
   </dl>`;
 
+/** A table whose rows stand below each other where it is narrow. `rows` are lists of cells. */
+export const Table = ({ label, columns, rows }) =>
+  html`<table class="table" role="table" aria-label=${label}>
+    <thead role="rowgroup"><tr role="row">${columns.map((name) => html`<th key=${name} role="columnheader" scope="col">${name}</th>`)}</tr></thead>
+    <tbody role="rowgroup">
+      ${rows.map((cells, row) => html`<tr key=${row} role="row">${cells.map((cell, at) => html`<td key=${at} role="cell" data-label=${columns[at]}>${cell}</td>`)}</tr>`)}
+    </tbody>
+  </table>`;
+
 /** A text of any size, as it is: of a long one the beginning, until more is asked for. */
 export function Words({ text, label, tall = false }) {
   const [whole, setWhole] = useState(false);

@@ -17,7 +17,8 @@ const decode = (text) => {
   }
 };
 
-const tail = (query) => {
+/** The parameters that are given, as the end of an address. */
+export const tail = (query) => {
   const given = Object.entries(query).filter(([, value]) => value !== "" && value !== undefined && value !== null);
   return given.length === 0 ? "" : `?${new URLSearchParams(given)}`;
 };

@@ -7,7 +7,7 @@ const FILES = {
   bulk: ["list", "Bulk", "bulk", "codes"],
   key: ["list", "KeyDialog", "key"],
   tenant: ["list", "TenantDialog", "tenant"],
-  task: ["views", "Task", "task", "actions", "chunk", "chunks", "deliveries", "live", "text", "waterfall"],
+  task: ["views", "Task", "task", "actions", "attempts", "chunk", "chunks", "deliveries", "live", "text", "waterfall"],
   submit: ["views", "Submit", "submit", "plan", "text"],
   health: ["views", "Health", "health", "history", "plots"],
   access: ["views", "Access", "access", "keys", "secret", "webhooks"],

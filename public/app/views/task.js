@@ -1,6 +1,7 @@
 // One task: where it stands, what it costs and waits for, its chunks over time, and what came of it.
 import { html, useEffect, useMemo, useRef, useState } from "../base/dom.js";
 import { Actions } from "./actions.js";
+import { Attempts, hasTrouble } from "./attempts.js";
 import { call } from "../base/api.js";
 import { ChunkTable } from "./chunks.js";
 import { Chunk } from "./chunk.js";
@@ -22,6 +23,7 @@ export function Task({ id, query }) {
   const [, setNews] = useState(0);
   const source = useRef(null); // the text, once it has been read
   const followed = useRef(false);
+  const [logged, setLogged] = useState(null); // the outcome that the log of calls shows; null: it is closed
   const state = useRefresh(id, async (signal, former) => {
     const { data, retryAfter } = await call("GET", taskPath(id), { signal });
     if (former && former.status !== data.status) announce(`${t("task.title")}: ${t(`status.${data.status}`)}`);
@@ -48,12 +50,18 @@ export function Task({ id, query }) {
       <${Freshness} state=${state} scope=${t("task.scope")} note=${!task.terminal && t(live ? "live.on" : "live.off")} isLive=${live} />
       <${Standing} task=${task} />
       <section class="card" aria-labelledby="waterfall-title">
-        <div class="head"><h2 id="waterfall-title">${t("waterfall.title")}</h2><span class="dim">${chunksOf(task.progress)}</span></div>
+        <div class="head"><h2 id="waterfall-title">${t("waterfall.title")}</h2>
+          <span class="row">
+            ${hasTrouble(task) && html`<button type="button" onClick=${() => setLogged("failed")}>${t("log.toFailed")}</button>`}
+            <span class="dim">${chunksOf(task.progress)}</span>
+          </span>
+        </div>
         <p class="hint">${t("waterfall.derived")}</p>
         <${Trouble} error=${table.error} />
         <${Waterfall} task=${task} table=${table} selected=${selected} onSelect=${select} />
         ${merging(task) && html`<${Notice}>${merging(task)}<//>`}
       </section>
+      <${Attempts} task=${task} asked=${logged} onAsk=${setLogged} onSelect=${select} />
       ${selected !== null && html`<${Chunk} key=${selected} task=${task} index=${selected} meta=${table.known[selected]} source=${source} />`}
       <${Result} task=${task} />
       <div class="pair even">
