@@ -22,16 +22,13 @@ function useRoute() {
 
 function Frame() {
   const route = useRoute();
-  const [chosen, setChosen] = useState(0);
+  const [, setChosen] = useState(0);
   const [asking, setAsking] = useState(null); // null: not; else why the key is asked for
   const [choosing, setChoosing] = useState(false); // a tenant
   const [refused, setRefused] = useState(""); // the key that the server refused last
   useEffect(() => onChoice(() => setChosen((number) => number + 1)), []);
   useEffect(() => onRefusal(() => (setRefused(prefs().key), setAsking(prefs().key ? "refused" : "needed"))), []);
   const name = isView(route.view) ? route.view : "tasks";
-  useEffect(() => {
-    document.title = `${t(`nav.${name}`)} · onceover`;
-  }, [name, chosen]);
   const { key, tenant, theme, language } = prefs();
   const other = language === "zh" ? "en" : "zh";
   return html`

@@ -30,7 +30,8 @@ const ahead = new Map(); // by path: {answer, at}
 
 // What is about tasks names the tenant that is looked after, if it is not the key's own. No other call takes one.
 const OF_A_TENANT = /^\/api\/(tasks|deliveries)(?![\w-])/;
-const addressed = (path) => {
+/** A path of the API with the tenant that is looked after. */
+export const addressed = (path) => {
   const { tenant } = prefs();
   if (!tenant || !OF_A_TENANT.test(path)) return path;
   return `${path}${path.includes("?") ? "&" : "?"}tenant=${encodeURIComponent(tenant)}`;

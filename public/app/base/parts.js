@@ -119,14 +119,16 @@ export function Words({ text, label, tall = false }) {
 }
 
 export function Copy({ text, label }) {
-  const [done, setDone] = useState(false);
+  const [done, setDone] = useState("");
   const copy = async () => {
-    await navigator.clipboard?.writeText(text).then(
-      () => setDone(true),
-      () => {},
+    const word = await navigator.clipboard?.writeText(text).then(
+      () => "copied",
+      () => "copyFailed",
     );
+    setDone(word ?? "copyFailed"); // a page without TLS has no clipboard
+    announce(t(word ?? "copyFailed"));
   };
-  return html`<button type="button" class="quiet" onClick=${copy}>${done ? t("copied") : (label ?? t("copy"))}</button>`;
+  return html`<button type="button" class="quiet" onClick=${copy}>${done ? t(done) : (label ?? t("copy"))}</button>`;
 }
 
 /** Saves a text as a file, made in the browser. */
@@ -221,10 +223,15 @@ export function Announcer() {
   return html`<p class="sr" role="status" aria-live="polite">${text}</p>`;
 }
 
-/** What a client calls its task, if its metadata has something that reads like a name. */
-export function nameOf(metadata) {
-  const name = metadata.name ?? metadata.title ?? metadata.label;
-  return typeof name === "string" ? shorten(name, 80) : "";
+/** The name of a task: that of its metadata, else the first line of its text. Empty if it has none. */
+export function nameOf({ name, metadata }) {
+  const own = name ?? metadata.name ?? metadata.title ?? metadata.label;
+  return typeof own === "string" ? shorten(own, 80) : "";
+}
+
+/** The document is called what it shows. */
+export function useTitle(text) {
+  useEffect(() => void (document.title = `${text} · onceover`));
 }
 
 export const shorten = (text, most) => (text.length > most ? `${text.slice(0, most)}…` : text);

@@ -3,11 +3,11 @@ import { learn } from "./i18n.js";
 
 // The words, the component, the file that has it, and what else that file imports beside the page's own modules.
 const FILES = {
-  tasks: ["list", "Tasks", "tasks"],
+  tasks: ["list", "Tasks", "tasks", "codes", "filters", "share"],
   bulk: ["list", "Bulk", "bulk", "codes"],
   key: ["list", "KeyDialog", "key"],
   tenant: ["list", "TenantDialog", "tenant"],
-  task: ["views", "Task", "task", "actions", "attempts", "chunk", "chunks", "deliveries", "live", "text", "waterfall"],
+  task: ["views", "Task", "task", "actions", "attempts", "chunk", "chunks", "deliveries", "live", "share", "text", "waterfall"],
   submit: ["views", "Submit", "submit", "plan", "text"],
   health: ["views", "Health", "health", "history", "plots"],
   access: ["views", "Access", "access", "keys", "secret", "webhooks"],

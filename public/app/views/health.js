@@ -2,11 +2,12 @@
 import { html } from "../base/dom.js";
 import { callAnyway } from "../base/api.js";
 import { bytes, percent, span, t, whole } from "../base/i18n.js";
-import { Bar, Facts, Freshness, Notice, Time, Trouble } from "../base/parts.js";
+import { Bar, Facts, Freshness, Notice, Time, Trouble, useTitle } from "../base/parts.js";
 import { useRefresh } from "../base/refresh.js";
 import { History } from "./history.js";
 
 export function Health({ query }) {
+  useTitle(t("nav.health"));
   const state = useRefresh("health", async () => {
     const [service, model] = await Promise.all([readService(), callAnyway("/api/ai-status")]);
     const { backlog } = service;

@@ -2,7 +2,7 @@
 import { html, useEffect, useRef, useState } from "../base/dom.js";
 import { call } from "../base/api.js";
 import { bytes, count, t } from "../base/i18n.js";
-import { announce, Trouble } from "../base/parts.js";
+import { announce, Trouble, useTitle } from "../base/parts.js";
 import { Plan } from "./plan.js";
 import { draft } from "../base/prefs.js";
 import { go } from "../base/route.js";
@@ -40,6 +40,7 @@ export function bodyOf(fields) {
 
 export function Submit() {
   const [fields, setFields] = useState(() => ({ ...EMPTY, ...draft.read() }));
+  useTitle(t("submit.title"));
   const [plan, setPlan] = useState(null); // {answer, text}
   const [state, setState] = useState({ busy: "", error: null });
   const attempt = useRef({ body: "", key: "" }); // the same request twice is one task

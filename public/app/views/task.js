@@ -8,9 +8,10 @@ import { Chunk } from "./chunk.js";
 import { Deliveries } from "./deliveries.js";
 import { useLive } from "./live.js";
 import { absolute, count, span, t, whole } from "../base/i18n.js";
-import { announce, Bar, Chip, chunksOf, Copy, Facts, Freshness, nameOf, Notice, Save, Time, Trouble, Waiting, Words } from "../base/parts.js";
+import { announce, Bar, Chip, chunksOf, Copy, Facts, Freshness, nameOf, Notice, Save, Time, Trouble, useTitle, Waiting, Words } from "../base/parts.js";
 import { useRefresh } from "../base/refresh.js";
 import { href, replace, taskPath } from "../base/route.js";
+import { Share } from "./share.js";
 import { Waterfall } from "./waterfall.js";
 
 const SECONDS_MOST = 3; // between two looks at a task of which there is news
@@ -26,7 +27,7 @@ export function Task({ id, query }) {
   const [logged, setLogged] = useState(null); // the outcome that the log of calls shows; null: it is closed
   const state = useRefresh(id, async (signal, former) => {
     const { data, retryAfter } = await call("GET", taskPath(id), { signal });
-    if (former && former.status !== data.status) announce(`${t("task.title")}: ${t(`status.${data.status}`)}`);
+    if (former && former.status !== data.status) announce(`${titleOf(data)}: ${t(`status.${data.status}`)}`);
     table.sync(data, signal, () => setNews((number) => number + 1));
     // `Retry-After` grows with the time without news. While there is news, the page is quicker than it asks for.
     const isNews = former?.status !== data.status || former.progress.completed !== data.progress.completed;
@@ -39,10 +40,11 @@ export function Task({ id, query }) {
   const [progress, live] = useEvents(state.data, table, state.again, () => setNews((number) => number + 1));
   followed.current = live;
   const task = state.data && { ...state.data, progress: newer(state.data, progress) };
+  useTitle(task ? titleOf(task) : shortId(id));
   const selected = query.chunk === undefined ? null : Math.min(Number(query.chunk) || 0, (task?.progress.total ?? 1) - 1);
   const select = (index) => replace("task", id, { chunk: String(index) });
   return html`
-    <p class="crumbs"><a href=${href("tasks")}>${t("nav.tasks")}</a> / <code>${id.slice(-12)}</code></p>
+    <p class="crumbs"><a href=${href("tasks")}>${t("nav.tasks")}</a> / <code>${shortId(id)}</code></p>
     <${Trouble} error=${state.error} />
     ${!task && !state.error && html`<p class="dim" role="status">${t("loading")}</p>`}
     ${task &&
@@ -95,10 +97,12 @@ function merging({ calls }) {
   return count("waterfall.merging", merges.length, { level: merges[0].level });
 }
 
+const shortId = (id) => id.slice(-12);
+const titleOf = (task) => nameOf(task) || shortId(task.id);
+
 function Head({ task, again }) {
-  const name = nameOf(task.metadata);
   return html`<div class="head">
-    <h1 class="title"><${Chip} status=${task.status} /> ${name ? html`<bdi>${name}</bdi>` : t("task.title")}</h1>
+    <h1 class="title"><${Chip} status=${task.status} /> <bdi>${titleOf(task)}</bdi></h1>
     <${Actions} task=${task} again=${again} />
   </div>`;
 }
@@ -138,7 +142,7 @@ function Standing({ task }) {
         [t("expiresAt"), task.expiresAt && absolute(task.expiresAt)],
       ]}
     />
-    <p class="hint">${t("id")} <code class="wrap">${task.id}</code></p>
+    <div class="row hint">${t("id")} <code class="wrap">${task.id}</code><${Share} hash=${href("task", task.id)} path=${taskPath(task.id)} id=${task.id} /></div>
   </section>`;
 }
 

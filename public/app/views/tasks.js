@@ -1,27 +1,30 @@
 // The list of tasks, newest first, with its filters in the address.
 import { html, useState } from "../base/dom.js";
 import { call } from "../base/api.js";
+import { Counts, Filters, isSearch } from "./filters.js";
 import { t, whole } from "../base/i18n.js";
-import { announce, Bar, Chip, chunksOf, Freshness, Lazy, nameOf, Time, Trouble, Waiting } from "../base/parts.js";
+import { announce, Bar, Chip, chunksOf, Freshness, Lazy, nameOf, Time, Trouble, useTitle, Waiting } from "../base/parts.js";
 import { useRefresh } from "../base/refresh.js";
-import { go, href, listPath, moment } from "../base/route.js";
+import { href, listPath, moment, pinned, since } from "../base/route.js";
+import { Share } from "./share.js";
 
-// What a page of one status reads at most on the server, which walks over 500 tasks and counts each of them three times.
+// What a page of a search reads at most on the server, which walks over 500 tasks and counts each of them three times.
 const ROWS_OF_A_FILTER = 1500;
 const ACTIVE_SECONDS = 6; // between two looks while a task runs; a task's own page is live
-const STATUSES = ["pending", "processing", "completed", "failed", "cancelled"];
 
 export function Tasks({ query }) {
-  const { status = "", after = "", before = "", cursor = "" } = query;
+  const { cursor = "", ...filters } = query;
   const [bulk, setBulk] = useState("");
-  const path = listPath(query);
-  const state = useRefresh(path, async (signal, former) => {
-    const { data } = await call("GET", path, { signal });
+  const [version, setVersion] = useState(0); // of what was changed from here
+  const searched = isSearch(query);
+  useTitle([query.q, query.status && t(`status.${query.status}`), t("tasks.title")].filter(Boolean).join(" · "));
+  const state = useRefresh(JSON.stringify(query), async (signal, former) => {
+    const { data } = await call("GET", listPath(query), { signal });
     if (former) tellChanges(former.tasks, data.tasks);
     const active = data.tasks.some((task) => task.status === "processing" && !task.waitingFor);
-    return { data, active, after: status ? 30 : ACTIVE_SECONDS, rows: 2 + (status ? ROWS_OF_A_FILTER : data.tasks.length + 1) };
+    return { data, active, after: searched ? 30 : ACTIVE_SECONDS, rows: 2 + (searched ? ROWS_OF_A_FILTER : data.tasks.length + 1) };
   });
-  const filter = (more) => go("tasks", "", { status, after, before, cursor: "", ...more });
+  const changed = () => (setVersion((number) => number + 1), state.again());
   const page = state.data;
   return html`
     <div class="head">
@@ -32,31 +35,17 @@ export function Tasks({ query }) {
         <a class="button primary" href=${href("submit")}>${t("nav.submit")}</a>
       </div>
     </div>
-    <form class="filters" onSubmit=${(event) => event.preventDefault()} aria-label=${t("filters")}>
-      <div>
-        <label for="status">${t("field.status")}</label>
-        <select id="status" value=${status} onChange=${(event) => filter({ status: event.target.value })}>
-          <option value="">${t("all")}</option>
-          ${STATUSES.map((name) => html`<option key=${name} value=${name}>${t(`status.${name}`)}</option>`)}
-        </select>
-      </div>
-      <div>
-        <label for="after">${t("createdAfter")}</label>
-        <input id="after" type="datetime-local" value=${after} onChange=${(event) => filter({ after: event.target.value })} />
-      </div>
-      <div>
-        <label for="before">${t("createdBefore")}</label>
-        <input id="before" type="datetime-local" value=${before} onChange=${(event) => filter({ before: event.target.value })} />
-      </div>
-    </form>
+    <${Filters} query=${query} />
+    <${Counts} query=${query} version=${version} />
     <${Freshness} state=${state} scope=${t("tasks.scope")} />
     <${Trouble} error=${state.error} />
-    ${page && html`<${List} tasks=${page.tasks} filtered=${Boolean(status || after || before || cursor)} more=${page.nextCursor} />`}
+    ${page && html`<${List} tasks=${page.tasks} filtered=${Object.keys(query).length > 0} more=${page.nextCursor} />`}
     <div class="row">
-      ${cursor && html`<a class="button" href=${href("tasks", "", { status, after, before })}>${t("newest")}</a>`}
-      ${page?.nextCursor && html`<a class="button" href=${href("tasks", "", { status, after, before, cursor: page.nextCursor })}>${t("older")}</a>`}
+      ${cursor && html`<a class="button" href=${href("tasks", "", filters)}>${t("newest")}</a>`}
+      ${page?.nextCursor && html`<a class="button" href=${href("tasks", "", { ...pinned(filters), cursor: page.nextCursor })}>${t("older")}</a>`}
+      <${Share} hash=${href("tasks", "", pinned(query))} path=${listPath(query)} />
     </div>
-    ${bulk && html`<${Lazy} name="bulk" kind=${bulk} after=${moment(after)} before=${moment(before)} onChange=${state.again} onClose=${() => (setBulk(""), state.again())} />`}
+    ${bulk && html`<${Lazy} name="bulk" kind=${bulk} after=${since(query)} before=${moment(query.before)} onChange=${state.again} onClose=${() => (setBulk(""), changed())} />`}
   `;
 }
 
@@ -83,7 +72,7 @@ function List({ tasks, filtered, more }) {
 
 function Row({ task }) {
   const { progress, usage } = task;
-  const name = nameOf(task.metadata);
+  const name = nameOf(task);
   return html`<div class="list-row" role="row">
     <span role="cell"><${Chip} status=${task.status} /></span>
     <span role="cell" class="name">

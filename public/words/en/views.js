@@ -239,7 +239,6 @@ export default {
   "submit.wait": "Submit: after the plan",
   "task.scope": "this task, all attempts",
   "task.standing": "Where it stands",
-  "task.title": "Task",
   took: "Took",
   "tenant.notHere": "Keys and webhooks are your own tenant's, whatever tenant's tasks you look at.",
   "usage.objectGbSeconds": "Objects, GB-seconds",

@@ -239,7 +239,6 @@ export default {
   "submit.wait": "提交：先看计划",
   "task.scope": "此任务，含所有尝试",
   "task.standing": "现状",
-  "task.title": "任务",
   took: "用时",
   "tenant.notHere": "无论查看哪个租户的任务，此处的密钥与 webhook 始终属于您自己的租户。",
   "usage.objectGbSeconds": "对象，GB 秒",
