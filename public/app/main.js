@@ -1,10 +1,10 @@
 // The page: its frame, and which view is in it.
 import "./early.js";
 import { html, render, useEffect, useState } from "./base/dom.js";
-import { onRefusal } from "./base/api.js";
+import { learnRights, onRefusal } from "./base/api.js";
 import { learn, speak, t } from "./base/i18n.js";
 import { Announcer, Lazy } from "./base/parts.js";
-import { choose, onChoice, prefs } from "./base/prefs.js";
+import { choose, mayWrite, onChoice, prefs } from "./base/prefs.js";
 import { href, parse } from "./base/route.js";
 import { isView } from "./base/views.js";
 
@@ -30,13 +30,14 @@ function Frame() {
   useEffect(() => onRefusal(() => (setRefused(prefs().key), setAsking(prefs().key ? "refused" : "needed"))), []);
   const name = isView(route.view) ? route.view : "tasks";
   const { key, tenant, theme, language } = prefs();
+  useEffect(() => void learnRights(), [key]);
   const other = language === "zh" ? "en" : "zh";
   return html`
     <a class="skip" href="#main" onClick=${skip}>${t("skip")}</a>
     <header class="top">
       <a class="brand" href=${href("tasks")}>onceover</a>
       <nav aria-label=${t("navigation")}>
-        ${["submit", "tasks", "health", "access"].map(
+        ${["submit", "tasks", "health", "access"].filter((view) => view !== "submit" || mayWrite()).map(
           (view) =>
             html`<a key=${view} href=${href(view)} aria-current=${view === name || (view === "tasks" && name === "task") ? "page" : undefined}>
               ${t(`nav.${view}`)}

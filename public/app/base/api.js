@@ -1,5 +1,5 @@
 // Calls the API. The key goes into a header and nowhere else.
-import { prefs } from "./prefs.js";
+import { choose, prefs } from "./prefs.js";
 
 /** An answer that is no success. `status` is 0 where there was none. */
 export class ApiError extends Error {
@@ -100,6 +100,15 @@ async function send(method, path, options) {
 const retryAfterOf = (response) => Number(response.headers.get("retry-after")) || null;
 const refusal = async (response) =>
   new ApiError(response.status, problemOf(parsed(await response.text())), retryAfterOf(response));
+
+/** Learns whether the key may change tasks, by a dry run: it stores nothing, and a key without the scope is refused. */
+export async function learnRights() {
+  const { key, writes } = prefs();
+  if (!key || writes) return;
+  const answer = await send("POST", "/api/tasks?dryRun=true", { body: { input: "?" } }).catch((error) => error);
+  // A wrong key is told of elsewhere. Any other refusal says nothing about the scope.
+  if (prefs().key === key && answer.status !== 401) choose("writes", answer.status === 403 ? "no" : "yes");
+}
 
 /** Where an answer that is no success still has what to show, such as the status of a service that is not well. */
 export async function callAnyway(path) {

@@ -1,12 +1,12 @@
 // The list of tasks, newest first, with its filters in the address.
-import { html, useState } from "../base/dom.js";
+import { html, useEffect, useState } from "../base/dom.js";
 import { call } from "../base/api.js";
 import { Counts, Filters, isSearch } from "./filters.js";
 import { t, whole } from "../base/i18n.js";
 import { announce, Bar, Chip, chunksOf, Freshness, Lazy, nameOf, Time, Trouble, useTitle, Waiting } from "../base/parts.js";
 import { useRefresh } from "../base/refresh.js";
+import { mayWrite } from "../base/prefs.js";
 import { href, listPath, moment, pinned, since } from "../base/route.js";
-import { Share } from "./share.js";
 
 // What a page of a search reads at most on the server, which walks over 500 tasks and counts each of them three times.
 const ROWS_OF_A_FILTER = 1500;
@@ -16,6 +16,8 @@ export function Tasks({ query }) {
   const { cursor = "", ...filters } = query;
   const [bulk, setBulk] = useState("");
   const [version, setVersion] = useState(0); // of what was changed from here
+  const [chosen, setChosen] = useState(new Set()); // ids
+  useEffect(() => setChosen(new Set()), [JSON.stringify(query)]); // what is not shown is not chosen
   const searched = isSearch(query);
   useTitle([query.q, query.status && t(`status.${query.status}`), t("tasks.title")].filter(Boolean).join(" · "));
   const state = useRefresh(JSON.stringify(query), async (signal, former) => {
@@ -29,21 +31,23 @@ export function Tasks({ query }) {
   return html`
     <div class="head">
       <h1>${t("tasks.title")}</h1>
-      <div class="row">
+      ${mayWrite() &&
+      html`<div class="row">
         <button type="button" onClick=${() => setBulk("retry")}>${t("bulk.retry")}</button>
         <button type="button" onClick=${() => setBulk("cancel")}>${t("bulk.cancel")}</button>
         <a class="button primary" href=${href("submit")}>${t("nav.submit")}</a>
-      </div>
+      </div>`}
     </div>
     <${Filters} query=${query} />
     <${Counts} query=${query} version=${version} />
     <${Freshness} state=${state} scope=${t("tasks.scope")} />
     <${Trouble} error=${state.error} />
-    ${page && html`<${List} tasks=${page.tasks} filtered=${Object.keys(query).length > 0} more=${page.nextCursor} />`}
+    ${page && mayWrite() && chosen.size > 0 && html`<${Lazy} name="chosen" tasks=${page.tasks} chosen=${chosen} onChoose=${setChosen} onChange=${changed} />`}
+    ${page && html`<${List} tasks=${page.tasks} chosen=${mayWrite() ? chosen : null} onChoose=${setChosen} filtered=${Object.keys(query).length > 0} more=${page.nextCursor} />`}
     <div class="row">
       ${cursor && html`<a class="button" href=${href("tasks", "", filters)}>${t("newest")}</a>`}
       ${page?.nextCursor && html`<a class="button" href=${href("tasks", "", { ...pinned(filters), cursor: page.nextCursor })}>${t("older")}</a>`}
-      <${Share} hash=${href("tasks", "", pinned(query))} path=${listPath(query)} />
+      ${page && html`<${Lazy} name="share" hash=${href("tasks", "", pinned(query))} path=${listPath(query)} />`}
     </div>
     ${bulk && html`<${Lazy} name="bulk" kind=${bulk} after=${since(query)} before=${moment(query.before)} onChange=${state.again} onClose=${() => (setBulk(""), changed())} />`}
   `;
@@ -57,23 +61,33 @@ function tellChanges(former, tasks) {
 
 const shortId = (id) => id.slice(-12);
 
-function List({ tasks, filtered, more }) {
+function List({ tasks, chosen, onChoose, filtered, more }) {
+  const all = tasks.every(({ id }) => chosen?.has(id));
+  const toggle = (id) => {
+    const next = new Set(chosen);
+    if (!next.delete(id)) next.add(id);
+    onChoose(next);
+  };
   if (tasks.length === 0) {
     const words = more ? "tasks.noneYet" : filtered ? "tasks.noneSuch" : "tasks.none";
     return html`<div class="card empty"><p>${t(words)}</p></div>`;
   }
-  return html`<div class="list card" role="table" aria-label=${t("tasks.title")}>
+  return html`<div class=${chosen ? "list card choosing" : "list card"} role="table" aria-label=${t("tasks.title")}>
     <div class="list-head" role="row">
+      ${chosen && html`<span role="columnheader" data-label=${t("chosen.all")}><${Tick} label=${t("chosen.all")} on=${all} onChange=${() => onChoose(new Set(all ? [] : tasks.map(({ id }) => id)))} /></span>`}
       ${["status", "task", "progress", "route", "calls", "age"].map((name) => html`<span key=${name} role="columnheader">${t(`column.${name}`)}</span>`)}
     </div>
-    ${tasks.map((task) => html`<${Row} key=${task.id} task=${task} />`)}
+    ${tasks.map((task) => html`<${Row} key=${task.id} task=${task} chosen=${chosen?.has(task.id)} onChoose=${chosen && (() => toggle(task.id))} />`)}
   </div>`;
 }
 
-function Row({ task }) {
+const Tick = ({ label, on, onChange }) => html`<input type="checkbox" aria-label=${label} checked=${on} onChange=${onChange} />`;
+
+function Row({ task, chosen, onChoose }) {
   const { progress, usage } = task;
   const name = nameOf(task);
   return html`<div class="list-row" role="row">
+    ${onChoose && html`<span role="cell"><${Tick} label=${t("chosen.one", { name: name || shortId(task.id) })} on=${chosen} onChange=${onChoose} /></span>`}
     <span role="cell"><${Chip} status=${task.status} /></span>
     <span role="cell" class="name">
       <a href=${href("task", task.id)}>${name ? html`<bdi>${name}</bdi>` : html`<code>${shortId(task.id)}</code>`}</a>

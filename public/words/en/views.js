@@ -1,6 +1,10 @@
 // Words in English of the other views. A name with `One` behind it is the form for one thing.
 export default {
   accepted: "Accepted",
+  "act.again": "Run again with changes",
+  "act.againDone": "The form has the task's text and options.",
+  "act.againGone": "The form has the task's options. Its text is no longer kept.",
+  "act.againHint": "The form of a new task holds a text that is not submitted. This replaces it.",
   "act.budget": "The total of all attempts. Left empty it stays as it is; it must be at least {least}.",
   "act.cancel": "Cancel",
   "act.cancelGo": "Cancel the task",
@@ -233,10 +237,11 @@ export default {
   "submit.file": "Choose a file",
   "submit.go": "Submit: {n} calls",
   "submit.goOne": "Submit: 1 call",
+  "submit.notAllowed": "This key may not submit tasks: it lacks the scope write.",
+  "submit.now": "Submit",
   "submit.placeholder": "Paste a text, or drop a file here. It is read in your browser.",
   "submit.plan": "Show the plan",
   "submit.title": "New task",
-  "submit.wait": "Submit: after the plan",
   "task.scope": "this task, all attempts",
   "task.standing": "Where it stands",
   took: "Took",

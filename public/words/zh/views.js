@@ -1,6 +1,10 @@
 // 其他视图的中文用语。名字与英文相同。
 export default {
   accepted: "已受理",
+  "act.again": "修改后再次运行",
+  "act.againDone": "表单已填入此任务的文本和选项。",
+  "act.againGone": "表单已填入此任务的选项。原文已不再保留。",
+  "act.againHint": "新任务表单中有尚未提交的文本。此操作会替换它。",
   "act.budget": "所有尝试的总调用数。留空则不变；至少为 {least}。",
   "act.cancel": "取消",
   "act.cancelGo": "取消任务",
@@ -233,10 +237,11 @@ export default {
   "submit.file": "选择文件",
   "submit.go": "提交：{n} 次调用",
   "submit.goOne": "提交：1 次调用",
+  "submit.notAllowed": "此密钥没有写入权限，不能提交任务。",
+  "submit.now": "提交",
   "submit.placeholder": "粘贴文本，或把文件拖到这里。文件只在您的浏览器中读取。",
   "submit.plan": "查看计划",
   "submit.title": "新任务",
-  "submit.wait": "提交：先看计划",
   "task.scope": "此任务，含所有尝试",
   "task.standing": "现状",
   took: "用时",
