@@ -93,7 +93,7 @@ export function Counts({ query, version }) {
     );
     return () => controller.abort();
   }, [key, wanted, version]);
-  if (!wanted) return html`<button type="button" class="quiet" onClick=${() => setAsked(true)}>${t("counts.ask")}</button>`;
+  if (!wanted) return html`<div class="row"><button type="button" class="quiet" onClick=${() => setAsked(true)}>${t("counts.ask")}</button></div>`;
   if (counts?.key !== key) return null;
   return html`<p class="counts">
     ${STATUSES.map(
