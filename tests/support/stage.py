@@ -35,7 +35,15 @@ def task(**changed: Any) -> dict[str, Any]:
     request = {"model": "m", "reduce": "concat", "inputCharacters": 90, "maxOutputTokens": None, "temperature": None}
     request |= {"instructions": "", "modelOptions": {}, "chunk": {"maxChars": 30, "overlapChars": 0}}
     whole = {"id": TASK_ID, "status": "completed", "terminal": True, "route": "queue", "progress": progress}
-    whole |= {"usage": usage, "request": request, "waitingFor": None, "result": None, "error": None, "lastError": None}
+    whole |= {
+        "usage": usage,
+        "request": request,
+        "waitingFor": None,
+        "result": None,
+        "error": None,
+        "lastError": None,
+        "input": None,
+    }
     whole |= {"attempts": 1, "metadata": {"name": "A name"}, "createdAt": BEGAN, "startedAt": BEGAN, "links": {}}
     whole |= {"finishedAt": ENDED, "expiresAt": None, "deadlineAt": None, "maxModelCalls": None}
     whole |= {"estimatedFinishAt": None, "calls": {"announcedAt": BEGAN, "out": [], "inDoubt": []}}

@@ -6,7 +6,7 @@ import { learn } from "./i18n.js";
 const FILES = {
   tasks: ["list", "Tasks", "tasks", "codes", "filters"],
   bulk: ["list", "Bulk", "bulk", "codes"],
-  chosen: ["list", "Chosen", "chosen"],
+  chosen: ["views", "Chosen", "chosen"],
   key: ["list", "KeyDialog", "key"],
   share: ["list", "Share", "share"],
   tenant: ["list", "TenantDialog", "tenant"],
