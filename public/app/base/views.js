@@ -5,17 +5,18 @@ import { learn } from "./i18n.js";
 // The words, the component, the file that has it, and what else that file imports beside the page's own modules.
 const FILES = {
   tasks: ["list", "Tasks", "tasks", "codes", "filters"],
+  attempts: ["views", "Attempts", "attempts"],
   bulk: ["list", "Bulk", "bulk", "codes"],
   chosen: ["views", "Chosen", "chosen"],
   key: ["list", "KeyDialog", "key"],
   share: ["list", "Share", "share"],
   tenant: ["list", "TenantDialog", "tenant"],
-  task: ["views", "Task", "task", "actions", "attempts", "chunk", "chunks", "deliveries", "live", "share", "text", "waterfall"],
+  task: ["views", "Task", "task", "actions", "chunk", "chunks", "deliveries", "live", "text", "waterfall"],
   submit: ["views", "Submit", "submit", "plan", "text"],
   health: ["views", "Health", "health", "history", "plots"],
   access: ["views", "Access", "access", "keys", "webhooks"],
 };
-const PARTS = ["bulk", "chosen", "key", "share", "tenant"]; // of views, and dialogs
+const PARTS = ["attempts", "bulk", "chosen", "key", "share", "tenant"]; // of views, and dialogs
 const ready = new Map();
 
 export const isView = (name) => Object.hasOwn(FILES, name) && !PARTS.includes(name);

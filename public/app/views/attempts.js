@@ -9,18 +9,8 @@ const PAGE = 50;
 const OUTCOMES = ["succeeded", "failed", "in_doubt", "out"];
 const TONES = { succeeded: "completed", failed: "failed", in_doubt: "degraded", out: "processing" };
 
-/** `asked` is the outcome to begin with, and null while the log is closed. */
-export function Attempts({ task, asked, onAsk, onSelect }) {
-  if (asked === null) {
-    return html`<div class="row"><button type="button" onClick=${() => onAsk("")}>${t("log.show")}</button></div>`;
-  }
-  return html`<${Log} task=${task} outcome=${asked} onAsk=${onAsk} onSelect=${onSelect} />`;
-}
-
-/** Whether the log has what a person looks for first. */
-export const hasTrouble = ({ progress, usage, error, lastError }) => progress.failed > 0 || usage.inDoubt > 0 || Boolean(error ?? lastError);
-
-function Log({ task, outcome, onAsk, onSelect }) {
+/** `outcome` is that of the calls shown; empty: all. */
+export function Attempts({ task, outcome, onAsk, onSelect }) {
   const [state, setState] = useState({ rows: [], counts: null, next: null, error: null, at: null, busy: true });
   const title = useRef(null);
   const read = async (cursor = null, rows = []) => {

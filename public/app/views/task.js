@@ -1,17 +1,15 @@
 // One task: where it stands, what it costs and waits for, its chunks over time, and what came of it.
 import { html, useEffect, useMemo, useRef, useState } from "../base/dom.js";
 import { Actions } from "./actions.js";
-import { Attempts, hasTrouble } from "./attempts.js";
 import { call } from "../base/api.js";
 import { ChunkTable } from "./chunks.js";
 import { Chunk } from "./chunk.js";
 import { Deliveries } from "./deliveries.js";
 import { useLive } from "./live.js";
 import { absolute, count, span, t, whole } from "../base/i18n.js";
-import { announce, Bar, Chip, chunksOf, Copy, Facts, Freshness, nameOf, Notice, Save, Time, Trouble, useTitle, Waiting, Words } from "../base/parts.js";
+import { announce, Bar, Chip, chunksOf, Copy, Facts, Freshness, Lazy, nameOf, Notice, Save, Time, Trouble, useTitle, Waiting, Words } from "../base/parts.js";
 import { useRefresh } from "../base/refresh.js";
 import { href, replace, taskPath } from "../base/route.js";
-import { Share } from "./share.js";
 import { Waterfall } from "./waterfall.js";
 
 const SECONDS_MOST = 3; // between two looks at a task of which there is news
@@ -63,7 +61,9 @@ export function Task({ id, query }) {
         <${Waterfall} task=${task} table=${table} selected=${selected} onSelect=${select} />
         ${merging(task) && html`<${Notice}>${merging(task)}<//>`}
       </section>
-      <${Attempts} task=${task} asked=${logged} onAsk=${setLogged} onSelect=${select} />
+      ${logged === null
+        ? html`<div class="row"><button type="button" onClick=${() => setLogged("")}>${t("log.show")}</button></div>`
+        : html`<${Lazy} name="attempts" task=${task} outcome=${logged} onAsk=${setLogged} onSelect=${select} />`}
       ${selected !== null && html`<${Chunk} key=${selected} task=${task} index=${selected} meta=${table.known[selected]} source=${source} />`}
       <${Result} task=${task} />
       <div class="pair even">
@@ -72,6 +72,9 @@ export function Task({ id, query }) {
       </div>`}
   `;
 }
+
+/** Whether the log of calls has what a person looks for first. */
+const hasTrouble = ({ progress, usage, error, lastError }) => progress.failed > 0 || usage.inDoubt > 0 || Boolean(error ?? lastError);
 
 /** Follows the task's events. Gives the latest progress, and whether the task is followed now. */
 function useEvents(task, table, again, news) {
@@ -142,7 +145,7 @@ function Standing({ task }) {
         [t("expiresAt"), task.expiresAt && absolute(task.expiresAt)],
       ]}
     />
-    <div class="row hint">${t("id")} <code class="wrap">${task.id}</code><${Share} hash=${href("task", task.id)} path=${taskPath(task.id)} id=${task.id} /></div>
+    <div class="row hint">${t("id")} <code class="wrap">${task.id}</code><${Lazy} name="share" hash=${href("task", task.id)} path=${taskPath(task.id)} id=${task.id} /></div>
   </section>`;
 }
 
