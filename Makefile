@@ -31,7 +31,7 @@ help: ## list the targets
 install: ## install what serving and deploying need; the other targets do it themselves
 	@python=$$(sh local/find_python.sh $(PYTHON)) && "$$python" -m local.install
 
-install-dev: ## install what tests and checks need, too; their targets do it themselves
+install-dev: ## install what tests and checks need too; their targets do it themselves
 	@python=$$(sh local/find_python.sh $(PYTHON)) && "$$python" -m local.install --dev
 
 # These two show their flags before anything is installed.
@@ -49,13 +49,13 @@ endif
 key: install ## make an API key, shown once: ARGS="--tenant NAME --scopes read,write,admin,operator --label TEXT --expires-days N --remote"
 	@exec $(PY) -m local.key $(ARGS)
 
-quick: install-dev ## run what needs no runtime, and 200 simulated schedules: ONLY=area for what a change in that area touches
+quick: install-dev ## run the tests that need no runtime, and 200 simulated schedules: ONLY=area for the tests of that area
 	@exec $(PY) -m tests.quick $(ONLY)
 
-test: install-dev ## run all that a change must pass, on the real runtime too: PYTEST_ARGS="-k name" CLOCK=moving
+test: install-dev ## run every test that a change must pass, on the real runtime too: PYTEST_ARGS="-k name" CLOCK=moving
 	@ONCEOVER_LOCAL_CLOCK=$(or $(CLOCK),standing) exec $(PY) -m pytest $(PYTEST_PARALLEL) $(PYTEST_ARGS)
 
-campaign: install-dev ## run what is too long for each commit, in parts that go on where they were stopped: PARTS="group name-*" ARGS=--list
+campaign: install-dev ## run what is too long for each commit, in parts that continue after a stop: PARTS="group name-*" ARGS=--list
 	@exec $(PY) -m tests.campaign $(PARTS) $(ARGS)
 
 coverage: install-dev ## run the quick tests, and print how much of the Worker they execute, by room: PYTEST_ARGS="tests/unit/core"
@@ -69,7 +69,7 @@ check: install-dev ## formatting, lint, types, architecture rules, generated doc
 	$(VENV)/bin/lint-imports
 	$(PY) -m local.docs --check
 
-format: install-dev ## format what `make check` checks, and mend what ruff can mend safely
+format: install-dev ## format what `make check` checks, and correct what ruff can correct safely
 	$(PY) -m ruff check --fix-only .
 	$(PY) -m ruff format .
 
@@ -82,7 +82,7 @@ simulate: install ## simulate the Worker under faults: SEEDS=N WORKERS=2, or SEE
 chaos: install-dev ## SIGKILL the real runtime at random moments, then compare ledger and API: KILLS=N TASKS=N SEED=N
 	@exec $(PY) -m tests.chaos --kills $(or $(KILLS),20) --tasks $(or $(TASKS),200) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-mutate: install-dev ## put small mistakes into copies of the Worker, and see which the tests notice: MUTANTS=N SEED=N WORKERS=2 ARGS="--deep --only FILE"
+mutate: install-dev ## put small mistakes into copies of the Worker, and report which the tests notice: MUTANTS=N SEED=N WORKERS=2 ARGS="--deep --only FILE"
 	@exec $(PY) -m mutation --mutants $(or $(MUTANTS),300) --seed $(or $(SEED),1) --workers $(or $(WORKERS),2) $(ARGS)
 
 bench: install-dev ## run the benchmarks: ARGS="…"
@@ -94,7 +94,7 @@ bundle: install ## build what a deployment uploads, without deploying, and print
 deploy: install ## create what the account lacks, migrate, deploy, verify; repeat it freely: ENV=free|direct ARGS="--dry-run --replace"
 	@exec $(PY) -m local.deployment deploy --env=$(ENV) $(ARGS)
 
-secrets: install ## set the secrets of a deployment, asked for or from a file: ENV=free|direct ARGS="--file .dev.vars | --generate NAME | --rotate NAME"
+secrets: install ## set the secrets of a deployment, from a prompt or a file: ENV=free|direct ARGS="--file .dev.vars | --generate NAME | --rotate NAME"
 	@exec $(PY) -m local.deployment secrets --env=$(ENV) $(ARGS)
 
 endif

@@ -1,8 +1,8 @@
 """How many tasks a second the local runtime carries before they take twice as long: `python -m bench.capacity`.
 
 Tasks of four chunks of 200 ms arrive evenly, however long the earlier ones take. Each rate lasts for some seconds. A
-task's time is from its creation to its end, by the system's own times. The next rate starts once the last task of the
-previous one has ended. The measurement ends with the rate whose median is twice that of the first.
+task's time is from its creation to its end, by the times that the measured system gives. The next rate starts once the
+last task of the previous one has ended. The measurement ends with the rate whose median is twice that of the first.
 
 This is the runtime's capacity, with Worker, database and queue in one thread of one machine. What one database carries
 is another question, which `python -m simulator.capacity` answers (docs/decisions/0037-beyond-one-database.md).
@@ -53,12 +53,12 @@ class Rate:
 
     @property
     def slowest(self) -> float:
-        """The seconds that nineteen of twenty tasks stay below."""
+        """The seconds that 19 of 20 tasks stay below."""
         return sorted(self.seconds)[int(0.95 * len(self.seconds))]
 
 
 def keep_up(server: DevServer, client: Client, rate: float, seconds: float) -> Rate:
-    """Let tasks arrive at a rate, and wait until all have ended."""
+    """Submit tasks at a rate, and wait until all have ended."""
     inputs = texts(replace(TASK, tasks=round(rate * seconds)), CHARS)
     began, spent = time.perf_counter(), cpu_seconds(server.process.pid)
     pause = threading.Event()

@@ -1,4 +1,6 @@
-"""What a day of 20-chunk tasks uses of each plan, what it costs, and what runs out first. Writes docs/costs.md.
+"""Computes what a day of 20-chunk tasks uses of each plan, what it costs, and which allowance runs out first.
+
+Writes docs/costs.md.
 
     python -m bench.costs [--check]
 
@@ -56,7 +58,7 @@ WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One thing that may run out: how much of it a task uses, as shown, and how many tasks a day it carries."""
+    """One allowance that may run out: how much of it a task uses, as shown, and how many tasks a day it carries."""
 
     what: str
     taken: str
@@ -79,7 +81,7 @@ def neurons(tokens: tuple[int, int]) -> float:
 
 
 def storage_lines(plan: str) -> list[Line]:
-    """The database, in both languages: with the default retention, and with the shortest that a full one leaves."""
+    """Return the database's lines, in both languages: with the default retention, and with the shortest one."""
     size = limits.STORAGE_MB_MOST[plan]
     return [
         Line(f"storage, {language}, {words}", f"{task_bytes:,} bytes", stored(size, task_bytes, days))
@@ -89,7 +91,7 @@ def storage_lines(plan: str) -> list[Line]:
 
 
 def model_lines() -> list[Line]:
-    """The model's own allowance, in both languages, with the default model of `workers-ai`."""
+    """Return the lines of the model's own allowance, in both languages, with the default model of `workers-ai`."""
     return [
         Line(f"free neurons, {language}", f"{neurons(tokens):,.0f}", NEURONS_A_DAY / neurons(tokens))
         for language, tokens in measured.TOKENS.items()
@@ -97,7 +99,7 @@ def model_lines() -> list[Line]:
 
 
 def free_lines(route: str) -> list[Line]:
-    """What a day on the free plan carries on one route, besides the database and the model."""
+    """Return how many tasks a day each other allowance of the free plan carries on one route."""
     task, cron = measured.TASK[route], measured.CRON[route]
     lines = []
     for name, a_day in limits.FREE_PLAN_DAY.items():
@@ -108,13 +110,13 @@ def free_lines(route: str) -> list[Line]:
 
 
 def uneven_rows() -> list[float]:
-    """How many tasks a day the free plan's written rows carry if calls take 2 to 10 s."""
+    """Return how many tasks a day the free plan's written rows carry if calls take 2 to 10 s."""
     left = limits.FREE_PLAN_DAY["rowsWritten"] - 1_440 * measured.CRON["queue"]["rowsWritten"]
     return [left / (rows + measured.ROWS["erasure"]) for rows in measured.ROWS_UNEVEN]
 
 
 def paid_lines() -> list[Line]:
-    """What is limited on the paid plan at any price: on the queue, with calls of five seconds."""
+    """Return what limits a queue on the paid plan at any price, with calls of five seconds."""
     chunks, run_seconds, sqlite_ms = measured.CHUNKS, measured.RUN_SECONDS, measured.SQLITE_MS
     retention = _erased(limits.ERASE_PAGES_MOST, limits.ERASE_TASKS_MOST["paid"])
     early = _erased(limits.CLEAR_PAGES_MOST, limits.CLEAR_TASKS_MOST)
@@ -133,7 +135,7 @@ def _erased(pages: dict[str, int], tasks: int) -> float:
 
 
 def dollars(tasks: int = TASKS) -> list[tuple[str, float, float]]:
-    """What a month of so many tasks a day costs on the paid plan, on the queue: item, amount, dollars."""
+    """Return what a month of so many tasks a day costs on the paid plan, on the queue: item, amount, dollars."""
     month = []
     for name, (included, price) in PAID_MONTH.items():
         amount = DAYS * (tasks * measured.TASK["queue"][name] + 1_440 * measured.CRON["queue"][name])
@@ -167,12 +169,12 @@ def page() -> str:
 
 
 def _others(lines: Sequence[Line]) -> list[Line]:
-    """What remains with another provider's model, or with early erasure of ended tasks."""
+    """Return which limits remain with another provider's model, or with early erasure of ended tasks."""
     return [line for line in lines if not any(word in line.what for word in ("neurons", "Workers AI", "30 days"))]
 
 
 def of_language(language: str, lines: Sequence[Line]) -> list[Line]:
-    """The figures of tasks in one language."""
+    """Return the figures of tasks in one language."""
     others = [other for other in measured.BYTES if other != language]
     return [line for line in lines if not any(other in line.what for other in others)]
 
@@ -203,7 +205,7 @@ def _amount(amount: float) -> str:
 
 
 def count(line: Line) -> str:
-    """A number of tasks for people. Empty if there is no limit."""
+    """Write a number of tasks for people, and nothing if there is no limit."""
     if math.isinf(line.tasks):
         return ""
     return f"{line.tasks:,.0f}" if line.tasks >= 10 else f"{line.tasks:.1f}"
@@ -267,7 +269,7 @@ The model costs more than everything else together.
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the page, or say whether it is current. The exit status is 1 if it is not."""
+    """Write the page, or say whether it is current. The exit status is 1 if the page is not current."""
     parser = argparse.ArgumentParser(prog="python -m bench.costs", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail if the page is not current")
     options = parser.parse_args(arguments)

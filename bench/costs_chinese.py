@@ -1,11 +1,11 @@
 """The page of costs in Chinese: the same page with translated sentences and row names.
 
-The figures are those of the English page, since they are not touched. A sentence without a Chinese one is an error.
+The figures are copied from the English page unchanged. An English sentence without a Chinese translation is an error.
 """
 
 import re
 
-# Whole paragraphs of the English page, without their line breaks. `{}` stands for text that is kept.
+# Whole paragraphs of the English page, without their line breaks. `{}` marks a part that is copied unchanged.
 _PARAGRAPHS = {
     "# What a day carries, and what it costs": "# 一天能处理多少，要花多少钱\n\nEnglish: [costs.md](costs.md)。",
     "中文版：[costs.zh-CN.md](costs.zh-CN.md).": "",

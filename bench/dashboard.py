@@ -1,7 +1,7 @@
 """The dashboard with 10,000 tasks and one of 5,000 chunks, and what an open page costs: `python -m bench.dashboard`.
 
-It takes a few minutes, because the built-in model really processes the long task. The figures depend on this machine
-and its other work: the load average is printed with them.
+The measurement takes a few minutes, because the built-in model really processes the long task. The figures depend on
+this machine and its load, so the load average is printed with them.
 """
 
 import json
@@ -24,7 +24,7 @@ from tests.support.dev_server import DevServer
 TASKS = 10_000
 CHUNKS = 5_000
 CHUNK_CHARS = 200
-CHUNKS_A_PAGE = 250  # as in public/app/views/chunks.js
+CHUNKS_A_PAGE = 250  # as many as public/app/views/chunks.js loads
 LOADS = 7
 SCROLLS = 120
 IDLE_MINUTES = 10
@@ -35,7 +35,7 @@ window.long = [];
 new PerformanceObserver((list) => window.long.push(...list.getEntries().map(({ duration }) => duration)))
   .observe({ type: "longtask", buffered: true });
 """
-# Notes when an element is there for the first time and its frame has been drawn: milliseconds of the page.
+# Records when an element first exists and its frame has been drawn, in milliseconds of the page.
 _WATCH_FIRST_VIEW = """window.firstView = new Promise((seen) => {
   const observer = new MutationObserver(() => {
     if (!document.querySelector(SELECTOR)) return;
@@ -85,7 +85,7 @@ def seed(state: Path) -> tuple[str, str]:
             f"INSERT INTO tasks ({', '.join(columns)}) SELECT {others} FROM up, (SELECT * FROM tasks WHERE id = ?)",
             (f"local:{small}",),
         )
-        # As cron leaves it within a minute: readers use the sums instead of each task.
+        # Write the sums that cron would write within a minute: readers use the sums instead of each task.
         database.execute(
             "INSERT INTO folds SELECT wake_at - finished_at, max(finished_at) FROM tasks WHERE true GROUP BY 1"
             " ON CONFLICT DO UPDATE SET until = excluded.until"

@@ -1,4 +1,4 @@
-"""How long the demo's analysis takes. It must not hide the Worker's own cost."""
+"""Measures how long the demo's analysis takes. The analysis must not hide the Worker's own cost."""
 
 import time
 from pathlib import Path

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A value with its unit. `most` is the bound that the design sets, None without one."""
+    """A value with its unit. `most` is the bound that the design sets; None means no bound."""
 
     name: str
     value: float
@@ -14,7 +14,7 @@ class Figure:
 
     @property
     def within(self) -> bool:
-        """Whether the value is within its bound."""
+        """Whether the figure's value is within its bound."""
         return self.most is None or self.value <= self.most
 
     @property

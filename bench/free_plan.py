@@ -2,10 +2,10 @@
 
     python -m bench.free_plan [RUNS]
 
-Each run is a task of 20 chunks of 6,000 characters, in English, with outputs of 1,000. It is submitted, polled until it
-is done, and erased once cron has added it to the sums. The counters are those of `make dev ARGS="--limits free"`.
-docs/design/platform-limits.md says how the table follows from them. `bench.costs` says what else runs out, on both
-plans.
+Each run is a task of 20 chunks of 6,000 characters, in English, with outputs of 1,000. The task is submitted, polled
+until it is done, and erased once cron has added it to the sums. The counters are those of `make dev ARGS="--limits
+free"`. docs/design/platform-limits.md says how the table follows from them. `bench.costs` computes which other
+allowances run out, on both plans.
 """
 
 import math
@@ -40,7 +40,7 @@ CALL_SECONDS = 5.0  # a model call in the table: its length decides only the obj
 POLLS = 3  # of each task in the table
 CRON_RUNS = 1_440  # a day, one a minute
 TASKS_LEAST = 1_000
-CPU_MS_MOST = 10  # platform: a free Worker's CPU time an invocation
+CPU_MS_MOST = 10  # a free Worker's CPU time an invocation, as the platform sets it
 FINISHED_TASKS = 1_000
 ROUTES = {"queue": (), "durable-object": ("--env", "free")}
 SLICES = {"queue": "queue", "durable-object": "AIProcessor.alarm"}
@@ -48,7 +48,7 @@ SLICES = {"queue": "queue", "durable-object": "AIProcessor.alarm"}
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """One route: what a task takes of each daily allowance, what cron takes, and what remains for how many tasks."""
+    """One route: a task's use of each daily allowance, cron's use, and how many tasks fit into the rest."""
 
     route: str
     task: dict[str, float]
@@ -124,7 +124,7 @@ def measure_route(route: str, runs: int) -> tuple[Day, list[Json]]:
     cron = [line for line in lines if line["handler"] == "scheduled"]
     rest = [line for line in lines if line["handler"] != "scheduled"]
     task = {name: value / runs for name, value in use(rest).items()}
-    # A busy machine tears waves of calls apart. The cheapest slice shows the cost of even calls.
+    # A busy machine spreads the calls of a wave apart. The cheapest slice shows the cost of even calls.
     slices = [line for line in rest if line["handler"] == SLICES[route]]
     for name, counter in (("rowsRead", "rows_read"), ("rowsWritten", "rows_written")):
         task[name] += min(line[counter] for line in slices) - statistics.mean(line[counter] for line in slices)
@@ -146,7 +146,7 @@ def run(client: Client) -> str:
 
 
 def erase(client: Client, server: DevServer, ids: list[str]) -> None:
-    """Erase tasks at the cost of their retention's end, once two cron runs have come since the last one ended."""
+    """Erase tasks, which costs what the end of their retention costs, after two cron runs since the last task ended."""
     runs = _crons(server)
     eventually(lambda: _crons(server) >= runs + 2)
     for task_id in ids:
@@ -200,7 +200,7 @@ def percentile(values: list[int], part: float) -> float:
 
 
 def left_behind(count: int) -> int:
-    """Finish so many small tasks on the object route.
+    """Finish this number of small tasks on the object route.
 
     Returns the rows, alarms included, that the objects still store.
     """

@@ -1,8 +1,8 @@
-"""What an upload and a start cost, compared with a Worker that imports only pydantic and the SDK.
+"""Measures what an upload and a start cost, compared with a Worker that imports only pydantic and the SDK.
 
 An upload imports the Worker and takes a snapshot of the interpreter's memory. A start loads it. The figure is the
-processor time of workerd, all threads, as Linux counts it in /proc. The Workers take turns; each one's lowest value
-counts.
+processor time of workerd, all threads, as Linux counts it in /proc. The Workers take turns; the lowest value of each
+Worker counts.
 """
 
 import os
@@ -52,7 +52,10 @@ class Start(NamedTuple):
 
 
 class Watch:
-    """Reads the workerd processes of a server every few milliseconds. The last reading of each is its final value."""
+    """Reads the workerd processes of a server every few milliseconds.
+
+    The last reading of each process is its final value.
+    """
 
     def __init__(self, server: DevServer) -> None:
         self._server = server

@@ -1,9 +1,9 @@
-"""CPU of each kind of invocation, compared with a free account's 10 ms: `python -m bench.invocations [RUNS]`.
+"""Measures each kind of invocation's CPU time against a free account's 10 ms: `python -m bench.invocations [RUNS]`.
 
 The Worker runs on Cloudflare's own glue, from a snapshot, with the moving clock and the meter. One client sends each
-kind of request many times. A fresh isolate gets it once. The meter counts the time in which Python runs. The processor
-time is that of all of workerd. It includes the database and the objects, which run elsewhere on the platform, and the
-runs of the submitted tasks.
+kind of request many times. A fresh isolate gets each kind once. The meter counts the time in which Python runs. The
+processor time is that of the whole workerd process. The processor time includes the database and the objects, which run
+elsewhere on the platform, and the runs of the submitted tasks.
 """
 
 import os
@@ -32,14 +32,14 @@ from tests.support.model_server import ModelServer
 from tests.support.processor_time import cpu_seconds
 
 RUNS = 40
-STARTS = 5  # isolates whose first request is of each kind
+STARTS = 5  # isolates that get each kind as their first request
 LENGTHS = {"submission, 24,000 characters": 4, "submission, 120,000 characters": CHUNKS}
 type Ask = Callable[[Client], httpx.Response]
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A request: the beginning of its meter's line, and how it is made."""
+    """A kind of request: the beginning of its line in the meter's output, and a function that sends it."""
 
     name: str
     request: str
@@ -56,7 +56,7 @@ class Sample:
 
 
 def kinds(task_id: str, response_id: str, key: str) -> list[Kind]:
-    """Every kind of request that is measured. The task and the response have ended."""
+    """Every kind of request that is measured. When this returns, the task and the response have ended."""
     header = {"authorization": f"Bearer {key}"}
 
     def submission(chunks: int) -> Ask:
@@ -118,7 +118,10 @@ def measure_route(route: str, runs: int) -> dict[str, Sample]:
 
 
 def repeated(server: DevServer, client: Client, kind: Kind, runs: int) -> tuple[list[int], float]:
-    """Send the request repeatedly. Returns the CPU of each, and workerd's processor time for one, in milliseconds."""
+    """Send the request repeatedly.
+
+    Returns the CPU time of each request, and workerd's processor time for one, in milliseconds.
+    """
     for _ in range(5):
         cpu_of(server, client, kind)  # until the interpreter is warm
     started = cpu_seconds(server.process.pid)
@@ -129,7 +132,7 @@ def repeated(server: DevServer, client: Client, kind: Kind, runs: int) -> tuple[
 def main(arguments: list[str]) -> int:
     """Measure both routes and print a table of each."""
     runs = int(arguments[0]) if arguments else RUNS
-    os.environ["ONCEOVER_LOCAL_CLOCK"] = "moving"  # a clock that stands still within a turn measures nothing
+    os.environ["ONCEOVER_LOCAL_CLOCK"] = "moving"  # a clock that stands still within a turn cannot measure CPU time
     for route in ROUTES:
         table = Table(route, "median, ms", "95 %", "first of an isolate: median", "most", "all of workerd: mean")
         for name, sample in measure_route(route, runs).items():

@@ -1,7 +1,7 @@
-"""The measured use of a 20-chunk task: 6,000 characters a chunk, outputs of 1,000. `bench.costs` multiplies it.
+"""The measured use of a task of 20 chunks: 6,000 characters a chunk, outputs of 1,000. `bench.costs` multiplies it.
 
-`python -m bench.free_plan` gives TASK and CRON, `python -m bench storage` BYTES and SQLITE_MS. Tests measure ROWS, what
-a cron run writes, and BYTES again.
+`python -m bench.free_plan` prints the values of TASK and CRON, `python -m bench storage` those of BYTES and SQLITE_MS.
+Tests measure ROWS, the rows that a cron run writes, and BYTES again.
 """
 
 COMMIT = "b91ea6b"
@@ -26,8 +26,9 @@ def _cpu_ms(route: str) -> float:
     return round(sum(count * CPU_MS[route][what][0] for what, count in _OF_A_TASK.items()))
 
 
-# Of the cheapest of 40 tasks on each route, with three polls. One poll waits, which is a call to the task's object. The
-# erasure at the end of the retention is included. `objectGbSeconds` are of the average task, with calls of 5 s.
+# The use of the cheapest of 40 tasks on each route, with three polls. One of the polls waits, so it is a call to the
+# task's object. The figures include the erasure at the end of the retention. `objectGbSeconds` are of the average task,
+# with calls of 5 s.
 TASK: dict[str, dict[str, float]] = {
     "queue": {
         "requests": 5,
@@ -50,8 +51,8 @@ TASK: dict[str, dict[str, float]] = {
         "cpuMs": _cpu_ms("durable-object"),
     },
 }
-# A cron run on a day on which a task ends each minute. Its only work is the sums, every second time, and a sample,
-# every fifth time, with the old ones that these push out (`bench.sweeps`).
+# The use of a cron run on a day on which a task ends each minute. The run only adds up sums, every second time, and
+# writes a sample, every fifth time; each new row pushes out an old one (`bench.sweeps`).
 CRON: dict[str, dict[str, float]] = {
     route: {
         "requests": 1,
@@ -65,9 +66,9 @@ CRON: dict[str, dict[str, float]] = {
     }
     for route in TASK
 }
-# What a completed task leaves in D1, with 200 in one file.
+# The bytes that a completed task leaves in D1, with 200 tasks in one file.
 BYTES = {"English": 13_353, "Chinese": 31_355}
-# In and out, instructions included: estimated as `dryRun` does, plus 750 tokens a call for the model's thinking.
+# Tokens in and out, instructions included: estimated as `dryRun` does, plus 750 tokens a call for the model's thinking.
 TOKENS = {"English": (30_200, 20_000), "Chinese": (120_200, 35_000)}
 # The processor time that SQLite takes for a task and three polls, in Chinese.
 SQLITE_MS = 3.4

@@ -1,9 +1,9 @@
 """Texts and outputs for benchmarks: pieces of prose in English and Chinese, drawn from a seed.
 
-The English comes from this project's documents. The Chinese is made of words with frequencies by Zipf's law, since no
-Chinese text here is long enough for 20 outputs that share nothing. Six outputs of 1,000 characters together compress to
-1,430 bytes each, one alone to 1,660. A book of Chinese essays of 1.5 million characters, cut in the same way, takes
-1,410 and 1,600.
+The English text comes from this project's documents. The Chinese text is made of words with frequencies by Zipf's law,
+since no Chinese text here is long enough for 20 outputs that share nothing. Six outputs of 1,000 characters together
+compress to 1,430 bytes each, one alone to 1,660. A book of Chinese essays of 1.5 million characters, cut in the same
+way, takes 1,410 and 1,600.
 """
 
 from collections.abc import Callable
@@ -37,7 +37,7 @@ LANGUAGES: dict[str, Prose] = {"English": english, "Chinese": chinese}
 
 
 def text_of(prose: Prose, rng: Random, chunks: int) -> str:
-    """Return a text that is cut into so many chunks of 6,000 characters: each is one paragraph."""
+    """Return a text that is cut into this number of chunks of 6,000 characters: each chunk is one paragraph."""
     most = CHUNK_CHARS - 2
     parts = (prose(rng, most).replace("\n", " ").strip() for _ in range(chunks))
     return "".join(part.ljust(most, ".") + "\n\n" for part in parts)

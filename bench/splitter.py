@@ -1,4 +1,4 @@
-"""How long it takes to split a text of a million characters."""
+"""Measures how long it takes to split a text of a million characters."""
 
 import time
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a completed task leaves in D1, in bytes and rows: 20 chunks of 6,000 characters, outputs of 1,000.
+"""Measures what a completed task leaves in D1, in bytes and rows: 20 chunks of 6,000 characters, outputs of 1,000.
 
 Tasks go through the store over SQLite with D1's page size.
 """
@@ -23,7 +23,7 @@ TASKS = 200
 CHUNKS = 20
 START_MS = 1_800_000_000_000
 RETENTION_MS = 2_592_000_000
-# How many outputs a write has: calls that end six at a time, and calls that end one by one.
+# How many outputs a write has: six if calls end six at a time, one if calls end one by one.
 TOGETHER = (6, 1)
 BYTES_MOST = {"English": 20_000, "Chinese": 40_000}
 
@@ -43,7 +43,7 @@ def measure() -> list[Figure]:
 
 
 def task_cost(prose: Prose, together: int, tasks: int = TASKS) -> tuple[float, float]:
-    """Complete so many tasks. Returns the bytes of used pages that each leaves, and the rows that it wrote."""
+    """Complete so many tasks. Returns the bytes of used pages that each task leaves, and the rows that it wrote."""
     database = SqliteD1(now_ms=lambda: START_MS)
     meter = Meter()
     store = TaskStore(Database(database, meter))
@@ -57,7 +57,7 @@ def task_cost(prose: Prose, together: int, tasks: int = TASKS) -> tuple[float, f
 def database_ms(prose: Prose, tasks: int = TASKS) -> float:
     """The processor time, in ms, that the database takes for a task: submission, claim, writes, three polls.
 
-    This includes the fake of D1's binding around SQLite.
+    The time includes the fake of D1's binding around SQLite.
     """
     database = _Timed(now_ms=lambda: START_MS)
     store = TaskStore(Database(database, Meter()))
@@ -76,7 +76,7 @@ class _Timed(SqliteD1):
     spent = 0.0  # processor seconds
 
     async def batch(self, statements: list[D1Statement]) -> list[Mapping[str, object]]:
-        """Run the statements, and measure the time."""
+        """Run the statements, and add up their time."""
         started = time.process_time()
         try:
             return await super().batch(statements)

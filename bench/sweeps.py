@@ -1,7 +1,7 @@
-"""What a cron run writes on a day on which a task ends each minute: `python -m bench.sweeps`.
+"""Measures what a cron run writes on a day on which a task ends each minute: `python -m bench.sweeps`.
 
-It goes through the store over SQLite, in virtual time. `bench.free_plan` runs cron every two seconds, so writes that
-follow the clock, and not each run, are too rare there.
+The runs go through the store over SQLite, in virtual time. `bench.free_plan` runs cron every two seconds, so writes
+that depend on the clock are too rare there.
 """
 
 import asyncio
@@ -21,9 +21,9 @@ END = (
 
 
 def cron_rows(minutes: int = MINUTES) -> float:
-    """Average rows written by a cron run over so many minutes, two days after a period with as many ends.
+    """Average the rows that a cron run writes over so many minutes, two days after a period with the same ends.
 
-    So each sample and each five-minute sum that is written pushes out an old one.
+    After two days, each new sample and each new five-minute sum pushes out an old one.
     """
     bench = WorkerBench(storage_mb_most=450)
     try:

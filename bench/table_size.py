@@ -1,7 +1,7 @@
-"""What a claim, a poll, a list and a sweep page cost with a thousand and with a million tasks stored.
+"""Measures what a claim, a poll, a list and a sweep page cost with a thousand and with a million tasks stored.
 
-SQLite's own steps (its virtual machine's instructions) stand for rows read: they are exact, and they grow with every
-row read.
+SQLite's own steps (instructions of its virtual machine) are counted instead of rows read: the count is exact, and it
+grows with every row read.
 """
 
 import sqlite3
@@ -21,7 +21,7 @@ from src.store.sql.fragments import OPTION_PARAMETERS, OPTIONS
 from tests.support.sqlite_d1 import MIGRATIONS
 
 NOW_MS = 1_800_000_000_000
-# Every tenth task is unfinished, and one is due. No two of the others are kept for the same time.
+# Every tenth task is unfinished, and one is due. The other tasks are all kept for different times.
 FILL = f"""
 WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < :size)
 INSERT INTO tasks (id, status, route, {OPTIONS}, total, completed, merge_chars, calls_minimum, created_at,
@@ -31,12 +31,12 @@ SELECT printf('local:%08x-0000-7000-8000-000000000000', i), iif(i % 10, 'complet
   :now + iif(i % 10 = 0 AND i % 1000 = 0 AND i < 1000, -i, 1000 + i), iif(i % 10, :now, NULL)
 FROM n
 """  # noqa: S608
-# An endpoint has received each end of a task, so no delivery waits.
+# An endpoint has received every end of a task, so no delivery waits.
 HEARD = """
 INSERT INTO webhook_deliveries (state, task_id, generation, endpoint_id, event, ended_at, begun_at, due_at, outcome)
 SELECT 0, id, 0, 'other:we_0', 'task.completed', 0, 0, 0, 'delivered' FROM tasks WHERE finished_at IS NOT NULL
 """
-# Early erasure has counted what the tenant stores.
+# The store has already counted what the tenant stores, as early erasure needs it.
 COUNTED = "INSERT INTO tenant_storage (tenant, bytes, counted_at) VALUES ('local', 1, ?)"
 ENDED = "local:00000001-0000-7000-8000-000000000000"
 KEY = "local:00000000-0000-7000-8000-000000000000"
@@ -83,7 +83,7 @@ ACTS: dict[str, BoundStatement] = {
 
 
 def measure() -> list[Figure]:
-    """Count the steps of each statement on both sizes. Returns the ratio."""
+    """Count the steps of each statement on a small and on a large table. Returns the ratio."""
     small, large = steps(1_000), steps(1_000_000)
     return [
         Figure(f"{name}: steps with 1,000,000 tasks ÷ with 1,000", large[name] / small[name], "×", 1.0) for name in ACTS

@@ -1,4 +1,4 @@
-"""What a task costs and how long it takes on each route of the local runtime.
+"""Measures what a task costs and how long it takes on each route of the local runtime.
 
 Chunks have 6,000 characters, outputs 1,000. The pace is measured in English; the costs are measured in both languages,
 and with calls of uneven length.
@@ -20,12 +20,13 @@ from tests.support.model_server import ModelServer
 
 ROUTES = {"queue": (), "durable-object": ("--env", "free"), "direct": ("--env", "direct")}
 IDEAL_MS = 800
-# Ranges of call times in seconds, drawn for each call by its text, and the rows that a task of 20 chunks may write.
+# Ranges of call times in seconds, drawn for each call by its text; each with the rows that a task of 20 chunks may
+# write.
 SPREADS = {(4.5, 5.5): 20, (2.0, 10.0): 32}
 
 
 class Lengths:
-    """How long calls take: as the model server says, or drawn for each within the range of `spread`."""
+    """The lengths of calls: as the model server sets them, or drawn for each call from the range `spread`."""
 
     spread: tuple[float, float] | None = None
 
@@ -49,13 +50,13 @@ def measure() -> list[Figure]:
             Client(server.url) as client,
         ):
             figures += _route(route, server, client)
-            if route != "direct":  # such a task continues in the next cron run, which would be measured too
+            if route != "direct":  # such a task continues in the next cron run, whose cost would be measured too
                 figures += _uneven(route, server, client, lengths)
     return figures
 
 
 def said(call: Call) -> Behaviour:
-    """Answer with prose in the language of the call, different each time."""
+    """Return prose in the language of the call, different for each call."""
     prose = LANGUAGES["Chinese" if max(call.user) >= "\u4e00" else "English"]
     return ok(prose(Random(call.user), OUTPUT_CHARS))  # noqa: S311
 
@@ -110,6 +111,6 @@ def _costs(server: DevServer, task_id: str, route: str) -> tuple[int, int]:
         return spent if is_whole else []
 
     spent = eventually(found)
-    if route == "direct":  # one invocation, so the meter's last line
+    if route == "direct":  # the task took one invocation, so only the meter's last line is of it
         spent = spent[-1:]
     return sum(line["rows_written"] for line in spent), sum(line["database_calls"] for line in spent)

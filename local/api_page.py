@@ -36,7 +36,7 @@ curl -s "http://127.0.0.1:8787$TASK?wait=25&include=chunks"
 A refusal is a problem. If the text is a number, the answer has the status 422:
 
 ```json
-{"type": "urn:onceover:problem:invalid_fields", "title": "Some fields have values that they cannot take", "status": 422,
+{"type": "urn:onceover:problem:invalid_fields", "title": "Some fields have invalid values", "status": 422,
  "detail": "input: must be a string", "code": "invalid_fields",
  "errors": [{"field": "input", "message": "must be a string"}], "requestId": "…"}
 ```"""

@@ -124,13 +124,13 @@ def _parser() -> Parser:
     parser.add_argument(
         "--limits",
         choices=("free", "paid", "off"),
-        help="meter each invocation, and hold it to the limits of this plan; default: free in --env free, else off",
+        help="meter each invocation and enforce the limits of this plan; default: free in --env free, else off",
     )
     parser.add_argument(
         "--clock",
         choices=CLOCKS,
         default=_default_clock(),
-        help="moving (the default), or standing: it stands still while code runs, as Cloudflare's does",
+        help="moving (the default), or standing: it stands still while code runs, as Cloudflare's clock does",
     )
     # For the tests of the runtime: another folder with wrangler.toml, src/ and migrations/.
     parser.add_argument("--project", type=Path, help=argparse.SUPPRESS)
@@ -188,7 +188,7 @@ def parse(arguments: Sequence[str], root: Path) -> DevOptions:
 
 def stopped() -> int:
     """Say that Ctrl-C or Ctrl-D ended the command, and how to continue. Returns the exit status."""
-    print("\nStopped. Run the same command again: it goes on.", file=sys.stderr)
+    print("\nStopped. Run the same command again to continue.", file=sys.stderr)
     return 130
 
 

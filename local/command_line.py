@@ -1,7 +1,7 @@
 """Puts `onceover` into the clone's .venv, so that it always runs the clone's own `cli/`.
 
-`install.py` runs this with the interpreter of that .venv. It is an editable installation without a build. For a build,
-pip would fetch a build backend whose digest no requirements file has. The requirements of `cli/` are in
+`install.py` runs this with the interpreter of that .venv. The command line is an editable installation without a build.
+For a build, pip would fetch a build backend whose digest no requirements file has. The requirements of `cli/` are in
 requirements/dev.txt.
 """
 

@@ -68,7 +68,7 @@ def examine(host: LocalConfiguration, file: SecretsFile | None) -> Findings:
 
 
 def _source(name: str, host: LocalConfiguration, file: SecretsFile | None) -> str:
-    """Say where a variable's value comes from. Empty if it is not set."""
+    """Say where a variable's value comes from. The result is empty if the variable is not set."""
     if name in host.flags:
         return " (--var)"
     if file is not None and name in file.names:
@@ -98,7 +98,11 @@ def _warnings(known: set[str], host: LocalConfiguration, file: SecretsFile | Non
 
 def _banner(settings: Settings, host: LocalConfiguration) -> list[str]:
     """Say what will run: one line for each setting that people often get wrong."""
-    keys = "on, each request needs one: `make key`" if settings.require_keys else "off, everybody is the tenant local"
+    keys = (
+        "on, each request needs one: `make key`"
+        if settings.require_keys
+        else "off, every request is the tenant local's"
+    )
     most = (
         (settings.tasks_in_flight_most, "tasks in flight a tenant"),
         (settings.characters_a_day_most, "characters a day and tenant"),

@@ -38,7 +38,7 @@ def bundle(env: str, arguments: Sequence[str]) -> int:
         return done.returncode
     total = _TOTAL.search(done.stdout)
     if total is None:
-        raise UsageError("wrangler did not say how large the upload is")
+        raise UsageError("wrangler did not report the size of the upload")
     print(f"Built {folder.relative_to(ROOT)}")
     print(f"gzip: {round(float(total[1]))} KiB")
     return 0
@@ -49,14 +49,14 @@ def deploy_command(env: str, arguments: Sequence[str]) -> int:
     parser = Parser(
         prog="make deploy",
         usage='make deploy [ENV=free|direct] [ARGS="--dry-run --replace"]',
-        description="Create what the account lacks, migrate, deploy, verify. It may be stopped and repeated anywhere.",
+        description="Create what the account lacks, migrate, deploy, verify. You can stop and repeat it at any point.",
         allow_abbrev=False,
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="look, say what would be done, build the upload, change nothing"
+        "--dry-run", action="store_true", help="check the account, print the plan, build the upload, change nothing"
     )
     parser.add_argument(
-        "--replace", action="store_true", help="replace a Worker of this name although its database is not there"
+        "--replace", action="store_true", help="replace a Worker of this name although its database does not exist"
     )
     found, unknown = parser.parse_known_args(arguments)
     refuse_unknown(parser, unknown)
@@ -65,7 +65,7 @@ def deploy_command(env: str, arguments: Sequence[str]) -> int:
         key = f'make key ARGS="--remote{f" --env {env}" if env else ""}"'
         print(f"An API key for it: {key}. A key for the model's server: `make secrets`.")
         if doctor(url, env):
-            print(f"doctor found something; the deployment runs. `{doctor_command(url, env)}` repeats it.")
+            print(f"doctor has findings; the deployment runs. `{doctor_command(url, env)}` repeats the check.")
         for line in trial_offer(url, env):
             print(line)
     return 0
@@ -87,14 +87,14 @@ def rollback(env: str, arguments: Sequence[str]) -> int:
     """Go back to a version if another one runs. Does nothing without a version."""
     wanted = needs(ROOT, env)
     if not arguments or not arguments[0]:
-        print("There is no version to go back to: this was the first deployment.")
+        print("There is no earlier version: this was the first deployment.")
         return 0
     (before,) = arguments
     if live_version(run, wanted) == before:
-        print(f"Version {before} runs; there is nothing to go back from.")
+        print(f"Version {before} still runs, so there is nothing to roll back.")
         return 0
-    print(f"Going back to version {before}. The database stays as it is: migrations only add.")
-    need(run("rollback", before, "--yes", "--message", "the deployment failed", wanted.flag), "Going back")
+    print(f"Rolling back to version {before}. The database stays unchanged: migrations only add.")
+    need(run("rollback", before, "--yes", "--message", "the deployment failed", wanted.flag), "Rolling back")
     return 0
 
 

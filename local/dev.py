@@ -1,7 +1,7 @@
 """`make dev`: serve the Worker on the real runtime until Ctrl-C.
 
-host.mjs does the work under Node.js. Its standard input is a pipe from this process, which stays open as long as the
-server is wanted. However this process ends, the pipe closes and the host stops.
+host.mjs does the work under Node.js. The server's standard input is a pipe from this process, which stays open as long
+as the server is wanted. However this process ends, the pipe closes and the host stops.
 """
 
 import json
@@ -95,7 +95,7 @@ def _say_stopped(options: DevOptions) -> None:
     except ValueError:
         where = options.persist_to
     with suppress(OSError):
-        os.write(1, f"Stopped. The state stays in {where}, and the next start goes on from there.\n".encode())
+        os.write(1, f"Stopped. The state stays in {where}, and the next start continues from there.\n".encode())
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -22,7 +22,7 @@ _TAKES = "must be NAME=value, empty, or a comment that begins with #"
 
 @dataclass(frozen=True, slots=True)
 class SecretsFile:
-    """The text of a `.dev.vars` or `.env`. `is_shared`: it may also have variables of other programs."""
+    """The text of a `.dev.vars` or `.env`. `is_shared` says that the file may also have variables of other programs."""
 
     name: str
     text: str
@@ -66,7 +66,7 @@ def assignments(text: str) -> dict[str, str]:
 
 
 def find(project: Path, env: str | None) -> SecretsFile | None:
-    """Read the file that wrangler reads for this environment. None if it is missing or cannot be read.
+    """Read the file that wrangler reads for this environment. Returns None if the file is missing or cannot be read.
 
     The host says why it cannot be read. If several files could replace `.dev.vars`, the first one is returned.
     """

@@ -148,7 +148,7 @@ def _stamp(part: Part) -> Path:
 
 
 def is_current(part: Part) -> bool:
-    """Whether a part is there as its lock file says, alone or within everything that its folder may have."""
+    """Whether a part is installed as its lock file says, alone or within all that its folder may have."""
     # A .venv links to the Python that made it. That Python may be gone, or missing in a container.
     proof = VENV / "bin" / "python" if part.folder == VENV else part.folder
     if not proof.exists() or not _stamp(part).is_file():
@@ -160,13 +160,13 @@ def is_current(part: Part) -> bool:
 def _show_progress(label: str, done: threading.Event) -> None:
     """Show what is being done and for how long: redrawn on a terminal, elsewhere a line from time to time.
 
-    It uses standard error, since some commands' output is their result: `KEY=$(make -s key)`.
+    The progress goes to standard error, since some commands' output is their result: `KEY=$(make -s key)`.
     """
     started = time.monotonic()
     if not sys.stderr.isatty():
         _say(f"Installing {label} …")
         while not done.wait(_QUIET_REPORT_SECONDS):
-            _say(f"  still at it, {time.monotonic() - started:.0f} s")
+            _say(f"  still installing, {time.monotonic() - started:.0f} s")
         return
     for spinner in itertools.cycle("|/-\\"):
         _say(f"\r{spinner} Installing {label}, {time.monotonic() - started:.0f} s ", end="")
@@ -218,13 +218,13 @@ def fill(parts: Sequence[Part]) -> int:
                 _install(part)
     except (InstallError, NodeMissing) as error:
         _say(f"error: {error}")
-        _say("What was installed before stays. Once this is mended, run the command again: it goes on here.")
+        _say("Earlier installations stay. Correct this and run the command again: it continues here.")
         return 1
     except Interrupted as part:
-        _say(f"Interrupted while installing {part}. The next run does that part anew; what was installed before stays.")
+        _say(f"Interrupted while installing {part}. The next run repeats that part; earlier installations stay.")
         return 130
     except KeyboardInterrupt:
-        _say("Interrupted. What was installed before stays.")
+        _say("Interrupted. Earlier installations stay.")
         return 130
     return 0
 

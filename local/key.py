@@ -1,7 +1,7 @@
 """`make key`: make an API key, write its digest into D1, show the key once.
 
 wrangler does the writing. Locally it writes the files that `make dev` uses, even while that runs (SQLite locks them).
-Remotely it uses the account's API. The key itself leaves this process only on standard output.
+For a deployment wrangler uses the account's API. The key itself leaves this process only on standard output.
 """
 
 import json
@@ -51,7 +51,10 @@ def with_values(bound: BoundStatement) -> str:
 
 
 def insertion(options: KeyOptions, key_id: str, key_digest: str) -> str:
-    """Write the statements that insert a key. The last one returns its row, or none if the tenant has too many keys."""
+    """Write the statements that insert a key.
+
+    The last statement returns the key's row, or none if the tenant has too many keys.
+    """
     statements = (
         DELETE_EXPIRED_KEYS.bind(tenant=options.tenant),
         INSERT_KEY.bind(
@@ -92,9 +95,9 @@ def _run(options: KeyOptions, *command: str) -> str:
         if _BUSY not in said:
             break
     if "no such table" in said:
-        raise UsageError("the database has no tables yet: run `make deploy` first, which applies the migrations")
+        raise UsageError("the database has no tables yet: run `make deploy` first; it applies the migrations")
     if "has no column named" in said:
-        raise UsageError("the database is older than this checkout: run `make deploy`, which applies the migrations")
+        raise UsageError("the database is older than this checkout: run `make deploy`; it applies the migrations")
     told = told_by(plain(said))
     if options.persist_to is None:
         fix = fix_for(told)
@@ -111,7 +114,7 @@ def write(options: KeyOptions, key_id: str, key_digest: str) -> None:
     try:
         inserted = json.loads(printed[printed.index("[\n") :])[-1]["results"]
     except (ValueError, LookupError, TypeError):
-        raise UsageError(f"wrangler said nothing of a key:\n{printed[-_SAID_MOST:]}") from None
+        raise UsageError(f"wrangler's output has no key:\n{printed[-_SAID_MOST:]}") from None
     if not inserted:
         raise UsageError(
             f"tenant {options.tenant} has {limits.KEYS_MOST} keys already; delete one with DELETE /api/keys/ID first"
@@ -128,15 +131,15 @@ def show(options: KeyOptions, key_id: str, text: str) -> None:
     print(
         f"This is a key of tenant {options.tenant} ({about}). Only its digest is stored, in {place}.", file=sys.stderr
     )
-    print("It is not shown again:", file=sys.stderr)
+    print("It is shown only once:", file=sys.stderr)
     print(text, flush=True)
     print("Send it with each request, as the header `Authorization: Bearer KEY`.", file=sys.stderr)
     if options.persist_to is not None:
         print(
-            '`make dev` asks for keys with ARGS="--var REQUIRE_KEYS:true"; without that it looks at none.',
+            '`make dev` checks keys only with ARGS="--var REQUIRE_KEYS:true".',
             file=sys.stderr,
         )
-    print(f"To take it back: DELETE /api/keys/{key_id}, with a key of scope admin.", file=sys.stderr)
+    print(f"To revoke it: DELETE /api/keys/{key_id}, with a key of scope admin.", file=sys.stderr)
 
 
 def main(arguments: Sequence[str]) -> int:

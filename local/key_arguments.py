@@ -39,11 +39,11 @@ def _scopes(text: str) -> frozenset[Scope]:
     names = text.split(",")
     for name in names:
         if name not in Scope:
-            raise argparse.ArgumentTypeError(f"must be some of {','.join(Scope)}, and {name!r} is none of them")
+            raise argparse.ArgumentTypeError(f"must be some of {','.join(Scope)}; {name!r} is not one of them")
     scopes = frozenset(Scope(name) for name in names)
     if Scope.OPERATOR in scopes and not scopes & {Scope.READ, Scope.WRITE}:
         raise argparse.ArgumentTypeError(
-            "operator extends read and write to other tenants, and gives neither: add read, write, or both"
+            "operator extends read and write to other tenants, but grants neither: add read, write, or both"
         )
     return scopes
 
@@ -68,25 +68,27 @@ def _parser() -> Parser:
     parser = Parser(
         prog="make key",
         usage='make key [ARGS="--tenant NAME --scopes read,write …"]',
-        description="Make an API key and show it, this once; the database gets no more than a digest of it.",
+        description="Make an API key and show it once; the database stores only its digest.",
         allow_abbrev=False,
     )
-    parser.add_argument("--tenant", type=_tenant, default=LOCAL, metavar="NAME", help=f"whose key; default {LOCAL}")
+    parser.add_argument(
+        "--tenant", type=_tenant, default=LOCAL, metavar="NAME", help=f"the key's tenant; default {LOCAL}"
+    )
     parser.add_argument(
         "--scopes",
         type=_scopes,
         default=frozenset(OWN_SCOPES),
         metavar="LIST",
-        help=f"what it may do, with commas between; default {','.join(OWN_SCOPES)}; "
-        "operator extends read and write to all tenants",
+        help=f"its scopes, separated by commas; default {','.join(OWN_SCOPES)}; operator extends read and write to "
+        "all tenants",
     )
-    parser.add_argument("--label", type=_label, metavar="TEXT", help="what it is for; shown in GET /api/keys")
+    parser.add_argument("--label", type=_label, metavar="TEXT", help="its purpose; shown in GET /api/keys")
     parser.add_argument("--expires-days", type=_days, metavar="N", help="how long it is valid; default: until deleted")
     parser.add_argument(
         "--persist-to",
         type=Path,
         metavar="DIR",
-        help=f"the local state that `make dev` uses, default {DEFAULT_STATE}; it may be running",
+        help=f"the local state that `make dev` uses, default {DEFAULT_STATE}; `make dev` may be running",
     )
     parser.add_argument(
         "--remote", action="store_true", help="a key for the deployed Worker, in the account's database"
@@ -102,7 +104,7 @@ def parse(arguments: Sequence[str], root: Path) -> KeyOptions:
     refuse_unknown(parser, unknown)
     check_environment(found.env, root)
     if found.remote and found.persist_to is not None:
-        raise UsageError("--persist-to names local state, which --remote does not touch; leave one of them out")
+        raise UsageError("--persist-to is for local state, --remote for a deployment; use one of them")
     return KeyOptions(
         tenant=found.tenant,
         scopes=found.scopes,

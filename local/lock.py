@@ -4,7 +4,7 @@ There are two locks, each released whenever its process ends. The command has th
 may outlive a killed command for a moment, so the next server waits for it.
 
 The first file contains the command's process id, the second the URL once it is served. The message to a refused command
-uses both.
+contains both.
 """
 
 import fcntl
@@ -40,7 +40,7 @@ def sole_use(persist_to: Path) -> Iterator[int]:
         os.truncate(command, 0)
         os.pwrite(command, str(os.getpid()).encode(), 0)
         if not _take(runtime, _ENDING_SECONDS):
-            raise UsageError(f"--persist-to: a runtime that lost its `make dev` still uses {persist_to}; end it first")
+            raise UsageError(f"--persist-to: a runtime whose `make dev` has died still uses {persist_to}; end it first")
         os.truncate(runtime, 0)
         yield runtime
     finally:
@@ -50,7 +50,10 @@ def sole_use(persist_to: Path) -> Iterator[int]:
 
 
 def _take(descriptor: int, seconds: float = 0.0) -> bool:
-    """Lock for this process and those that inherit the descriptor. False if another process still has it by then."""
+    """Lock the file for this process and for those that inherit the descriptor.
+
+    Returns False if another process still has it by then.
+    """
     deadline = time.monotonic() + seconds
     while True:
         try:

@@ -51,7 +51,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     # llama.cpp's threads wait for one another, so one thread on a shared core slows down all of them.
     half = max(1, (os.cpu_count() or 1) // 2)
     parser.add_argument("--threads", type=int, default=half, help="half of the cores unless set")
-    parser.add_argument("--install-only", action="store_true", help="install, and serve nothing")
+    parser.add_argument("--install-only", action="store_true", help="only install")
     options = parser.parse_args(arguments)
     if options.context < CONTEXT_LEAST:
         raise UsageError(f"--context: must be {CONTEXT_LEAST} tokens at least, for a chunk, instructions and output")

@@ -1,4 +1,6 @@
-"""Serves SmolLM2 with llama.cpp's own server until it is stopped. It runs in the folder that `make model` fills.
+"""Serves SmolLM2 with llama.cpp's own server until it is stopped.
+
+The server runs in the folder that `make model` fills.
 
 Arguments: port, tokens of context for each slot, slots, threads.
 """

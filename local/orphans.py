@@ -17,7 +17,7 @@ def adopt_orphans() -> None:
 
 
 def end_children() -> None:
-    """Kill the children of this process, adopted ones included. Does nothing where there is no /proc."""
+    """Kill the children of this process, adopted ones included. Without /proc this does nothing."""
     with suppress(OSError):
         children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text("ascii")
         for child in children.split():

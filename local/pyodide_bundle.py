@@ -77,9 +77,7 @@ def adapted(source: str, *, standing: bool) -> str:
     """Return Emscripten's JavaScript as workerd has it; with `standing` also the hosted clock. Raises BundleError."""
     for old, new, count in _REPLACEMENTS:
         if source.count(old) != count:
-            raise BundleError(
-                f"npm's pyodide is another one than expected: {old[:60]!r} is there {source.count(old)} times"
-            )
+            raise BundleError(f"npm's pyodide is not the expected one: it has {old[:60]!r} {source.count(old)} times")
         source = source.replace(old, new)
     return source + (_STANDING_CLOCK.read_text("utf-8") if standing else "")
 

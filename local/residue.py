@@ -2,7 +2,7 @@
 
 SQLite marks deleted rows as free space and does not wipe them. D1 lets no Worker change that: VACUUM and the PRAGMAs
 for it are refused. workerd keeps its connection open until it is killed, so the write-ahead log also has every earlier
-state of each page. Objects need none of this, since they store no text.
+state of each page. Databases of objects need no clearing, since objects store no text.
 """
 
 import sqlite3
@@ -16,8 +16,8 @@ _LOCK_SECONDS = 2.0
 def clear_residue(persist_to: Path) -> None:
     """Rewrite each changed local D1 database, without its free space and earlier states.
 
-    No runtime may use the databases. It is one SQLite transaction: if it is cut off, the database stays unchanged. A
-    failure is only printed, since no row is lost.
+    No runtime may use the databases. The clearing is one SQLite transaction: if it is cut off, the database stays
+    unchanged. A failure is only printed, since no row is lost.
     """
     for log in sorted(persist_to.glob("v3/d1/**/*.sqlite-wal")):
         # Clearing leaves an empty log or none. A log that is not empty was written since.

@@ -1,7 +1,7 @@
 """Tests that a clone does a task under `wrangler dev`, on Cloudflare's own workerd and Pyodide, for CI.
 
-The workflow `deploy` runs it. It needs a network, since workerd fetches its Pyodide bundle from Cloudflare. It needs no
-account and no login.
+The workflow `deploy` runs it. The run needs a network, since workerd fetches its Pyodide bundle from Cloudflare. The
+test needs no account and no login.
 """
 
 import argparse
@@ -27,7 +27,7 @@ TASK_SECONDS_MOST = 300.0
 _PAUSE_SECONDS = 0.5
 _END_SECONDS = 15.0
 TEXT = "examples/english.txt"
-# The commands of docs/deploy.md. `--local`: the binding of Workers AI would require a login.
+# The commands of docs/deploy.md. `--local` is used because the binding of Workers AI would require a login.
 MIGRATE = ("d1", "migrations", "apply", "DB", "--local")
 SERVE = ("dev", "--local", "--var", "AI_PROVIDER:demo", "--var", "REQUIRE_KEYS:false")
 _ENVIRONMENT = {"WRANGLER_SEND_METRICS": "false", "CI": "1"}
@@ -36,7 +36,7 @@ type Wrangler = Callable[..., list[str]]
 
 
 class NotDone(Exception):
-    """The clone did no task. The message says where it stopped."""
+    """The clone did no task. The message says at which step the test stopped."""
 
 
 def free_port() -> int:
@@ -81,7 +81,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def wait_until_ready(process: subprocess.Popen[bytes], url: str, wanted: Needs) -> float:
-    """Return the seconds until it answered as its environment should. Raises `NotDone`."""
+    """Return the seconds until the server answered as its environment should. Raises `NotDone`."""
     began = time.monotonic()
     while True:
         fault = status_fault(get(f"{url}/api/async-status"), wanted)
@@ -108,7 +108,10 @@ def do_task(url: str) -> None:
 
 
 def try_out(env: str, program: Wrangler = wrangler) -> None:
-    """Start an environment from nothing and do a task in it. Raises `NotDone`, `NodeMissing`, `UsageError`."""
+    """Start an environment of `wrangler dev` from nothing, and do a task in it.
+
+    Raises `NotDone`, `NodeMissing`, `UsageError`.
+    """
     wanted = needs(ROOT, env)
     port = free_port()
     url = f"http://127.0.0.1:{port}"

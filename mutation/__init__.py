@@ -1,1 +1,1 @@
-"""Mutation testing: copies of the Worker get small mistakes, to see whether the tests notice."""
+"""Mutation testing puts small mistakes into copies of the Worker, and counts how many the tests notice."""

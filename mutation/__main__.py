@@ -33,7 +33,10 @@ LINE_SECONDS = 30.0
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line. Exit status 1: fewer were killed than required; 2: nothing could be judged."""
+    """Run the command line.
+
+    The exit status is 1 if fewer mutants were killed than required, and 2 if no mutant could be judged.
+    """
     asked = options.read(arguments)
     mutants = all_mutants(ROOT)
     if asked.mutant:
@@ -102,7 +105,7 @@ def _has_survived(outcome: Outcome | None) -> bool:
 
 
 def _baseline(copies: list[Workspace], *, deep: bool) -> Baseline:
-    """Measure the checks, and say which ones fail without a mutant: those cannot judge."""
+    """Measure the checks, and print those that fail without a mutant: they cannot judge."""
     checks = all_checks(ROOT, deep=deep)
     with _bar("checks without a mutant", len(checks)) as advance:
 
@@ -130,7 +133,7 @@ def _run(judge: Judge, chosen: list[Found], suite: Suite) -> None:
 
 @contextmanager
 def _bar(what: str, total: int) -> Iterator[Callable[[str], Any]]:
-    """Show the progress of something, and how long the rest may take. `advance` takes further text to show."""
+    """Show a progress bar, and how long the rest may take. `advance` takes further text to show."""
     if not CONSOLE.is_terminal:
         yield _lines(what, total)
         return
@@ -149,7 +152,7 @@ def _bar(what: str, total: int) -> Iterator[Callable[[str], Any]]:
 
 
 def _lines(what: str, total: int) -> Callable[[str], None]:
-    """Show the same in lines, for a file or a pipe: one every half a minute, and the last one."""
+    """Print the progress in lines, for a file or a pipe: one every half a minute, and a last one."""
     started = said = time.monotonic()
     done = 0
 

@@ -1,4 +1,4 @@
-"""The checks without a mutant: that they pass, what they cost, and which parts of the Worker they reach."""
+"""Runs the checks without a mutant: whether they pass, what they cost, and what they reach of the Worker."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -14,12 +14,12 @@ from mutation.mutants import Mutant
 from mutation.trial import Verdict, run
 from mutation.workspace import Workspace
 
-# No check takes longer, in processor seconds.
+# No check takes longer, in seconds of the processor.
 CHECK_SECONDS_MOST = 600.0
 
 
 class Baseline:
-    """The checks of a project, each with its reach, and with its key (see `Check.key`)."""
+    """The checks of a project, each with what it reaches, and with its key (see `Check.key`)."""
 
     def __init__(self, reaches: dict[Check, Reach], keys: dict[Check, str]) -> None:
         self.failing = {check: reach.failure for check, reach in reaches.items() if reach.failure is not None}
@@ -27,9 +27,11 @@ class Baseline:
         self.keys = keys
 
     def reaching(self, mutant: Mutant, changed: frozenset[str]) -> list[tuple[Check, Reach]]:
-        """Return the checks that run what a mutant changes. `changed` are the texts of statements.
+        """Return the checks that run the code or the statement that a mutant changes.
 
-        Code outside functions runs when its module is imported; so does code that makes statements. A check that sets
+        `changed` are the texts of the changed statements.
+
+        Code outside functions and code that makes statements runs when its module is imported. A check that sets
         parameters for none of the changed statements does not notice the change.
         """
         if changed:
@@ -42,7 +44,10 @@ class Baseline:
 
 
 class Known:
-    """What checks did in earlier runs, on disk, by their keys. Failures are not kept, so those checks run again."""
+    """The results of checks in earlier runs, on disk, by the checks' keys.
+
+    Failures are not kept, so failed checks run again.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -50,7 +55,7 @@ class Known:
         self._facts: dict[str, list[Any]] = json.loads(path.read_text("utf-8")) if path.exists() else {}
 
     def get(self, key: str) -> Reach | None:
-        """Return the known reach of a check, or None."""
+        """Return what a check is known to reach, or None."""
         facts = self._facts.get(key)
         if facts is None:
             return None
@@ -72,7 +77,7 @@ class Known:
 def measure(
     checks: Iterable[Check], copies: list[Workspace], tree: str, known: Known, progress: Callable[[Check], None]
 ) -> Baseline:
-    """Run each unknown check by itself in one of the copies. `progress` hears of each."""
+    """Run each check without a known result by itself in one of the copies. `progress` hears of each."""
     keys = {check: check.key(copies[0].root, tree) for check in checks}
     free: SimpleQueue[Workspace] = SimpleQueue()
     for copy in copies:

@@ -1,16 +1,16 @@
-"""The checks that a mutant must pass to survive, quick and deep: files of tests, and parts of the simulation."""
+"""Lists the checks that a mutant must pass to survive, quick and deep: files of tests, and parts of the simulation."""
 
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-# Folders of tests for the quick suite, and those for the deep one only.
+# The folders whose tests belong to the quick suite, and those whose tests belong only to the deep one.
 QUICK_FOLDERS = ("tests/unit", "tests/property", "tests/api")
 DEEP_FOLDERS = ("tests/simulator", "tests/conformance")
-# The checks of a mutant's quick suite together take no more than this, in processor seconds.
+# The quick suite of one mutant takes no more than this, in seconds of the processor.
 QUICK_SECONDS_MOST = 60.0
-# These check texts, files or commands, not behaviour, or are parts of the simulation anyway.
+# These tests check texts, files or commands, not behaviour, or they repeat parts of the simulation.
 NOT_RUN = {
     "tests/conformance/test_conformance.py": "starts the real workerd",
     "tests/simulator/campaign/test_campaign.py": "the parts of the simulation do the same, and more",
@@ -29,28 +29,32 @@ DEEP_PARTS = ("simulate more seeds", "simulate pairs of crashes", "simulate race
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A file of tests, or a part of the simulation (`mutation.simulation`). `is_quick`: in the quick suite."""
+    """A file of tests, or a part of the simulation (`mutation.simulation`).
+
+    `is_quick` says that the check belongs to the quick suite.
+    """
 
     name: str
     is_quick: bool
 
     def key(self, root: Path, tree: str) -> str:
-        """Name what the outcome depends on: the check's own file and `tree`, the digest of what all checks share."""
+        """Name what the outcome depends on: the check's own file, and `tree`, the digest of all shared files."""
         own = b"" if self.is_part else (root / self.name).read_bytes()
         return hashlib.sha256(f"{tree}/{self.name}/{self.is_quick}/".encode() + own).hexdigest()[:12]
 
     @property
     def is_part(self) -> bool:
-        """Whether it is a part of the simulation."""
+        """Whether this check is a part of the simulation."""
         return self.name.startswith("simulate ")
 
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What a check did without a mutant: its cost, and the parts of the Worker that it ran.
+    """What a check did without a mutant: its cost, and the parts of the Worker that it executed.
 
-    `seconds` are of the processor. `functions` are those that it called, `module.py::Class.method`; `modules` the paths
-    that it imported; `statements` the digests of those whose parameters it set. `failure`: it failed, and cannot judge.
+    `seconds` are of the processor. `functions` are the functions that the check called, `module.py::Class.method`;
+    `modules` the paths that it imported; `statements` the digests of the statements whose parameters it set. `failure`
+    is set if the check failed without a mutant and so cannot judge.
     """
 
     seconds: float
@@ -75,7 +79,8 @@ def all_checks(root: Path, *, deep: bool) -> list[Check]:
 def chosen(checks: Iterable[tuple[Check, Reach]]) -> tuple[list[Check], list[Check]]:
     """Choose a mutant's quick suite and its deep one from the checks that reach it, the cheapest first.
 
-    A check's cost is the time until it reports. Quick checks that exceed the time limit go to the deep suite.
+    The cost of a check is the time until the check reports. Quick checks that exceed the time limit go to the deep
+    suite.
     """
     in_order = sorted(checks, key=lambda one: (one[1].seconds, one[0].name))
     quick: list[Check] = []

@@ -1,4 +1,4 @@
-"""Runs in the processes that check a mutant: sets their limits, and reports what they found and reached."""
+"""Runs in the processes that check a mutant: limits each process, and reports what failed and what was reached."""
 
 import hashlib
 import importlib
@@ -21,14 +21,14 @@ PROCESSOR_SECONDS = "MUTATION_PROCESSOR_SECONDS"
 TRACE = "MUTATION_TRACE"  # set: note what is reached
 QUICK = "MUTATION_QUICK"  # set: fewer examples
 MEMORY_BYTES_MOST = 4 * 2**30
-# Examples of the longest property test in the quick suite: its own number takes half a minute.
+# Examples of the longest property test in the quick suite: with its normal number the test takes half a minute.
 RUNS_QUICK = 100
 MESSAGE_CHARS_MOST = 300
 
 
 @dataclass(slots=True)
 class Report:
-    """What a process found: the first failure with its name and message, and what was reached."""
+    """The report of a process: the first failure with its name and message, and what was reached."""
 
     failed: str = ""
     message: str = ""
@@ -36,7 +36,7 @@ class Report:
     statements: set[str] = field(default_factory=set)
 
     def fail(self, name: str, message: str) -> None:
-        """Note a failure if it is the first."""
+        """Record a failure if it is the first."""
         if not self.failed:
             self.failed, self.message = name, " ".join(message.split())[:MESSAGE_CHARS_MOST]
 
@@ -55,7 +55,7 @@ class Report:
 
 @contextmanager
 def reporting() -> Iterator[Report]:
-    """Keep this process within its limits, and write the report at its end."""
+    """Limit this process, and write its report when it ends."""
     report = Report()
     limit_process()
     if os.environ.get(TRACE):
@@ -85,14 +85,14 @@ def statement_digest(text: str) -> str:
 
 
 def _path(module: ModuleType) -> str:
-    """Return the path of a module of the Worker, '' for any other."""
+    """Return the path of a module of the Worker, '' for any other module."""
     name = getattr(module, "__name__", "")
     file = getattr(module, "__file__", None)
     return f"{name.replace('.', '/')}.py" if file and name.startswith("src.") else ""
 
 
 def trace(report: Report) -> None:
-    """From now on, note the Worker's functions that are called and the statements whose parameters are set."""
+    """From this call on, record which functions of the Worker are called and which statements get parameters."""
     here = f"{Path.cwd() / 'src'}{os.sep}"
     monitoring = sys.monitoring
     monitoring.use_tool_id(monitoring.COVERAGE_ID, "mutation")
@@ -116,10 +116,10 @@ def trace(report: Report) -> None:
 
 
 def spare_ablations() -> None:
-    """Make ablations of changed statements do nothing, instead of failing when they are made.
+    """Let ablations of changed statements do nothing, instead of failing when the ablations are made.
 
-    They are made when the package imports their modules. So a placeholder stands for the package until `swapped` is
-    replaced.
+    Importing the package of ablations makes them. So this function puts a placeholder in the package's place until it
+    has replaced `swapped`.
     """
     package = "simulator.campaign.ablations"
     campaign = importlib.import_module("simulator.campaign")

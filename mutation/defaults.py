@@ -1,4 +1,4 @@
-"""Which parameters of the Worker's functions and classes may be left out, by the callable's name."""
+"""Finds which parameters of the Worker's functions and classes may be left out, by the callable's name."""
 
 import ast
 from collections import defaultdict
@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator
 from mutation.python_operators import Defaults
 from mutation.source import FUNCTIONS
 
-# Of the standard library: what the Worker uses.
+# Callables of the standard library that the Worker uses.
 _STANDARD = {"wait": {"timeout", "return_when"}, "sorted": {"key"}}
 
 
 def defaults_of(trees: Iterable[ast.Module]) -> Defaults:
-    """Collect parameters with a default, if they have one in every callable of that name."""
+    """Collect the parameters that have a default in every callable of that name."""
     found: dict[str, set[str]] = defaultdict(set)
     needed: dict[str, set[str]] = defaultdict(set)
     for tree in trees:

@@ -1,4 +1,7 @@
-"""Code that only the log uses: its calls, and values computed for them alone. Mistakes there change no behaviour."""
+"""Finds code that only the log uses: calls of the log, and values computed only for them.
+
+Mistakes there change no behaviour.
+"""
 
 import ast
 from collections.abc import Iterator
@@ -7,7 +10,7 @@ _LOGS = {"log", "_log"}
 
 
 def logged_nodes(tree: ast.Module) -> set[ast.AST]:
-    """Return the nodes that serve the log alone: its calls, and the assignments that only these calls read."""
+    """Return the nodes that serve only the log: its calls, and the assignments that only these calls read."""
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _is_log(node.func)]
     found = {inner for call in calls for inner in ast.walk(call)}
     found |= {node for node in ast.walk(tree) if isinstance(node, ast.Expr) and node.value in found}
@@ -29,7 +32,7 @@ def _is_log(called: ast.expr) -> bool:
 
 
 def _read_there_alone(function: ast.AST, found: set[ast.AST]) -> Iterator[ast.AST]:
-    """Yield the nodes of a function's assignments to names that only the log reads."""
+    """Yield the nodes of a function's assignments to names that only calls of the log read."""
     read = [node for node in ast.walk(function) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)]
     logged = {node.id for node in read if node in found} - {node.id for node in read if node not in found}
     for statement in ast.walk(function):
@@ -41,7 +44,7 @@ def _read_there_alone(function: ast.AST, found: set[ast.AST]) -> Iterator[ast.AS
 
 
 def _does_nothing(value: ast.expr) -> bool:
-    """Whether computing a value seems to have no effect: a method may have one, a function has none."""
+    """Whether computing a value seems to have no effect: a method call may have one, a function call has none."""
     return not any(
         isinstance(node, ast.Await) or (isinstance(node, ast.Call) and not isinstance(node.func, ast.Name))
         for node in ast.walk(value)

@@ -1,4 +1,4 @@
-"""Mutants: what each is, its name, and how it is put into a text."""
+"""Defines mutants: their content, their names, and how each is put into a text."""
 
 import difflib
 import hashlib
@@ -13,8 +13,8 @@ from mutation.source import Edit, Source, Span
 class Mutant:
     """A mistake in one file. `id` depends on the change itself, not on the line number.
 
-    `path` is relative to the root of the project. `span` is in characters. `scope` names its function, or the constant.
-    `expression`: see `Edit`.
+    `path` is relative to the root of the project. `span` is in characters. `scope` names the function that contains the
+    mutant, or the constant. `expression`: see `Edit`.
     """
 
     id: str
@@ -29,7 +29,7 @@ class Mutant:
 
     @property
     def is_sql(self) -> bool:
-        """Whether it is a mistake in SQL."""
+        """Whether the mistake is in SQL."""
         return self.operator.startswith("SQL: ")
 
     @property
@@ -39,17 +39,17 @@ class Mutant:
 
     @property
     def summary(self) -> str:
-        """What it changes, in one line."""
+        """Describe the change in one line."""
         before, after = (" ".join(text.split()) for text in (self.before, self.replacement))
         return f"{self.operator}: {before or '(nothing)'} → {after or '(nothing)'}"
 
     def put_into(self, text: str) -> str:
-        """Return the text of its file with the mistake in it."""
+        """Return the text of the mutant's file, with the mutant's mistake in the text."""
         assert text[slice(*self.span)] == self.before, f"{self.path} has changed since mutant {self.id} was found"
         return text[: self.span.start] + self.replacement + text[self.span.end :]
 
     def with_replacement(self, replacement: str) -> "Mutant":
-        """Return the same mistake, written differently. It keeps its id."""
+        """Return the same mistake with another replacement text. It keeps its id."""
         return replace(self, replacement=replacement)
 
 
@@ -79,7 +79,7 @@ def named(path: str, source: Source, edits: Iterable[Edit]) -> Iterator[Mutant]:
 
 
 def constant_of(source: Source, offset: int) -> str:
-    """Name the module's statement that contains a character by its target, '' if it assigns to nothing."""
+    """Return the target of the module's statement that contains a character, '' if the statement assigns to nothing."""
     for statement in source.tree.body:
         span = source.span(statement)
         if span.start <= offset < span.end:

@@ -1,4 +1,4 @@
-"""The plugin with which pytest checks a mutant: it sets the limits of a child, and reports the first failure."""
+"""The pytest plugin that checks a mutant: it limits the child process, and reports the first failure."""
 
 import os
 from collections.abc import Generator
@@ -21,7 +21,7 @@ REPORT = pytest.StashKey[child.Report]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Prevent leftovers for the next mutant, and failures for a mutant's text alone."""
+    """Prevent leftovers that would affect the next mutant, and failures only because a text has changed."""
     child.spare_ablations()
 
 
@@ -32,7 +32,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Try fewer examples in modules that have a number for them."""
+    """Try fewer examples in modules that set a number for them."""
     if os.environ.get(child.QUICK):
         for module in {item.getparent(pytest.Module) for item in items}:
             if module is not None and hasattr(module.obj, "RUNS"):

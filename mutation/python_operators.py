@@ -1,7 +1,7 @@
-"""Mistakes in Python: which kinds exist, and where in a module each can be made.
+"""Lists the mistakes in Python: which kinds exist, and where in a module each can be made.
 
-No mistake is put where it cannot change behaviour or cannot survive: the log, assertions, annotations, texts,
-decorators, and assignments whose absence is an AttributeError at the first use.
+Some places get no mistake, because it could not change behaviour or could not survive: the log, assertions,
+annotations, texts, decorators, and assignments whose absence is an AttributeError at the first use.
 """
 
 import ast
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from mutation.logged import logged_nodes
 from mutation.source import Edit, Source, Span, enclosing_function
 
-# Names of callables, with those of their parameters that may be left out.
+# The names of callables, each with its parameters that may be left out.
 type Defaults = Mapping[str, frozenset[str]]
 
 _COMPARISONS: dict[type[ast.cmpop], tuple[str, tuple[str, ...]]] = {
@@ -38,7 +38,7 @@ _ARITHMETIC: dict[type[ast.operator], tuple[str, str]] = {
     ast.RShift: (">>", "<<"),
 }
 _TWINS = {"min": "max", "max": "min", "any": "all", "all": "any", "floor": "ceil", "ceil": "floor"}
-_LOOSE = ast.BoolOp | ast.IfExp | ast.Lambda | ast.NamedExpr  # these need parentheses beside `and` and `or`
+_LOOSE = ast.BoolOp | ast.IfExp | ast.Lambda | ast.NamedExpr  # these need parentheses next to `and` and `or`
 
 
 def python_edits(source: Source, defaults: Defaults) -> Iterator[Edit]:
@@ -52,7 +52,7 @@ def python_edits(source: Source, defaults: Defaults) -> Iterator[Edit]:
 
 
 def _walk(node: ast.AST, logged: set[ast.AST]) -> Iterator[ast.AST]:
-    """Yield the nodes of a tree in which mistakes are made."""
+    """Yield the nodes of a tree that may get mistakes."""
     yield node
     for name, value in ast.iter_fields(node):
         if name in {"annotation", "returns", "decorator_list", "type_params", "bases"}:
@@ -64,7 +64,7 @@ def _walk(node: ast.AST, logged: set[ast.AST]) -> Iterator[ast.AST]:
 
 
 def _is_inert(node: ast.AST) -> bool:
-    """Whether nothing in a node can change what the module does. Assertions are for our own mistakes."""
+    """Whether nothing in a node can change what the module does. Assertions only find our own mistakes."""
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
         return True
     return isinstance(node, ast.Assert | ast.Import | ast.ImportFrom | ast.JoinedStr | ast.TypeAlias)
@@ -88,7 +88,7 @@ def _statements(source: Source, node: ast.AST) -> Iterator[Edit]:
 
 
 def _may_be_left_out(source: Source, target: ast.expr) -> bool:
-    """Whether the assigned name seems to have a value before."""
+    """Whether the assigned name seems to have a value before the assignment."""
     function = enclosing_function(source, target)
     if function is None:
         return False
@@ -133,7 +133,7 @@ def _comparisons(source: Source, node: ast.AST) -> Iterator[Edit]:
 
 
 def _within(source: Source, gap: Span, token: str) -> Span:
-    """Return where an operator stands between its operands."""
+    """Return the place of an operator between its operands."""
     pattern = r"\s+".join(map(re.escape, token.split()))
     found = re.compile(pattern).search(source.text, *gap)
     assert found is not None, (token, source.text[slice(*gap)])
@@ -189,7 +189,7 @@ def _arithmetic(source: Source, node: ast.AST) -> Iterator[Edit]:
 
 
 def _keywords(source: Source, call: ast.Call, defaults: Defaults) -> Iterator[Edit]:
-    """Leave out an argument that has a default."""
+    """Yield edits that leave out an argument with a default."""
     match call.func:
         case ast.Name(id=name) | ast.Attribute(attr=name):
             known = defaults.get(name, frozenset())

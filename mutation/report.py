@@ -19,7 +19,10 @@ REASONS = Path(__file__).parent / "reasons.toml"
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A mutant, and what is known about it. `last` is the outcome of the last suite in which it ran."""
+    """A mutant, and the outcomes that are known of it.
+
+    `last` is the outcome of the last suite that tried the mutant.
+    """
 
     mutant: Mutant
     quick: Outcome | None
@@ -27,7 +30,7 @@ class Judged:
 
     @property
     def last(self) -> Outcome | None:
-        """The outcome that counts when all suites do."""
+        """The outcome that counts once all suites have run."""
         return self.deep or self.quick
 
 
@@ -37,7 +40,7 @@ def reasons(path: Path = REASONS) -> dict[str, str]:
 
 
 def rate(outcomes: Sequence[Outcome | None]) -> float:
-    """Return the share of judged mutants that were killed, of 1."""
+    """Return which share of the judged mutants was killed, from 0 to 1."""
     verdicts = [outcome.verdict for outcome in outcomes if outcome is not None]
     return sum(verdict in {KILLED, TIMED_OUT} for verdict in verdicts) / max(1, len(verdicts))
 

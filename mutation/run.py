@@ -1,4 +1,4 @@
-"""A run: it draws mutants, and the quick suite judges each; the deep suite, if asked, judges the survivors."""
+"""A run draws mutants and judges each by the quick suite; if asked, it judges the survivors by the deep suite."""
 
 import hashlib
 import tempfile
@@ -30,7 +30,7 @@ def workspaces(root: Path, count: int) -> Iterator[list[Workspace]]:
 
 
 def viable(root: Path, mutants: Sequence[Mutant], most: int) -> list[Found]:
-    """Take the first mutants that leave something that can run, in their order, up to so many."""
+    """Take up to so many mutants, in their order, that leave code which can run."""
     found: list[Found] = []
     with closing(Statements(root)) as statements:
         for mutant in mutants:
@@ -45,7 +45,7 @@ def viable(root: Path, mutants: Sequence[Mutant], most: int) -> list[Found]:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """Judges mutants in copies of the project, one at a time in each copy, and stores the outcomes."""
+    """Judges mutants in copies of the project, one mutant at a time in each copy, and stores the outcomes."""
 
     baseline: Baseline
     journal: Journal
@@ -78,7 +78,7 @@ class Judge:
                 raise
 
     def known(self, found: Found, suite: Suite) -> Outcome | None:
-        """Return a mutant's known outcome in a suite, if it and all that it depends on are unchanged."""
+        """Return a mutant's known outcome in a suite, if nothing that the outcome depends on has changed."""
         return self.journal.get(found.mutant.id, self._key(found, suite))
 
     def checks(self, found: Found, suite: Suite) -> list[tuple[Check, Reach]]:

@@ -1,7 +1,7 @@
-"""`python -m mutation.simulation PART…`: runs parts of the simulation until the first schedule breaks something.
+"""`python -m mutation.simulation PART…` runs parts of the simulation until the first schedule breaks something.
 
-`crafted` runs the workloads that reveal a missing safeguard, with all safeguards on. Ablations are never applied: one
-whose text a mutant has changed would fail for that alone.
+`crafted` runs the workloads that reveal a missing safeguard, with all safeguards on. Ablations are never applied: an
+ablation whose text a mutant has changed would always fail.
 """
 
 import sys
@@ -17,18 +17,18 @@ from simulator.campaign.runs.exhaustive import FLOWS, all_singles  # noqa: E402
 from simulator.campaign.runs.regressions import REGRESSIONS  # noqa: E402
 from simulator.campaign.runs.run import Result, run_seed  # noqa: E402
 
-# How many seeds each part runs. The deep parts begin after the seeds of the quick ones.
+# How many seeds each part of the simulation runs. The deep parts begin after the seeds of the quick ones.
 SEEDS = range(250)
 MORE_SEEDS = range(250, 2_500)
 CRAFTED = range(8)
 MORE_CRAFTED = range(8, 40)
 PAIRS = 500
 
-type Failures = Iterator[tuple[str, str | None]]  # what was run, and what broke
+type Failures = Iterator[tuple[str, str | None]]  # the part that was run, and what broke in it
 
 
 def crafted(seeds: range) -> Failures:
-    """Run the ablations' workloads and the regressions, seed by seed, so that each workload comes early."""
+    """Run the ablations' workloads and the regressions, seed by seed, so that each workload starts early."""
     for regression in REGRESSIONS:
         yield f"regression {regression.name}", regression.run().failure
     for seed in seeds:
@@ -37,7 +37,7 @@ def crafted(seeds: range) -> Failures:
 
 
 def plain(seeds: range) -> Failures:
-    """Run seeds, each with what it draws."""
+    """Run seeds, each with the workload that it draws."""
     for seed in seeds:
         result: Result = run_seed(seed)
         yield f"seed {seed} ({result.profile})", result.failure
@@ -74,7 +74,10 @@ PARTS: dict[str, Callable[[], Failures]] = {
 
 
 def first_failure(part: str) -> str | None:
-    """Run a part up to the first schedule that breaks something. Returns which one and what, None if none does."""
+    """Run a part up to the first schedule that breaks something.
+
+    Returns the schedule and what it broke; None if no schedule breaks anything.
+    """
     what = part
     try:
         for what, failure in PARTS[part]():

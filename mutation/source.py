@@ -17,9 +17,10 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """A mistake that can be put into a module: other text in place of a span.
+    """A mistake that can be put into a module: new text that replaces a span.
 
-    `expression`: the new text is an expression of SQL. It may be wrapped to keep parameters that the old one had.
+    `expression` says that the new text is an expression of SQL. The edit may wrap the new expression so that it keeps
+    the parameters of the old one.
     """
 
     span: Span
@@ -60,9 +61,9 @@ class Source:
         return self.text.count("\n", 0, offset) + 1
 
     def scope_of(self, offset: int) -> str:
-        """Name the outermost function that contains a character, `Class.method`; '' outside functions.
+        """Name the outermost function that contains a character, `Class.method`; '' outside of functions.
 
-        Inner functions belong to it: they run only if it has run.
+        Inner functions belong to the outermost one: they run only if it has run.
         """
         names: list[str] = []
         body: list[ast.stmt] = self.tree.body
@@ -78,7 +79,7 @@ class Source:
 
 
 def enclosing_function(source: Source, node: ast.AST) -> Function | None:
-    """Return the innermost function that contains a node."""
+    """Return the innermost function that contains a node of the tree."""
     parent = source.parents.get(node)
     while parent is not None and not isinstance(parent, FUNCTIONS):
         parent = source.parents.get(parent)

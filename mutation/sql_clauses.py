@@ -7,7 +7,7 @@ from mutation.sql_text import BOUNDARIES, Group, Part, Token
 
 
 def clause_edits(text: str, group: Group) -> Iterator[Edit]:
-    """Yield the mistakes that can be made in the clauses of a group, without those of inner groups."""
+    """Yield the mistakes that can be made in the clauses of a group, but not those of its inner groups."""
     if group.kind == "case":
         yield from _cases(text, group)
     yield from _conflicts(text, group.parts)
@@ -15,7 +15,7 @@ def clause_edits(text: str, group: Group) -> Iterator[Edit]:
 
 
 def _cases(text: str, case: Group) -> Iterator[Edit]:
-    """Leave out a branch. With one branch and an ELSE, swap the two."""
+    """Leave out a branch. If a CASE has one branch and an ELSE, swap the two."""
     parts = case.parts
     whens = [place for place, part in enumerate(parts) if part.word == "WHEN"]
     ends = [place for place, part in enumerate(parts) if part.word in {"WHEN", "ELSE", "END"}]
@@ -34,7 +34,7 @@ def _cases(text: str, case: Group) -> Iterator[Edit]:
 
 
 def _conflicts(text: str, parts: tuple[Part, ...]) -> Iterator[Edit]:
-    """Do nothing instead of an update, overwrite instead of doing nothing, and fail instead of either."""
+    """Turn an ON CONFLICT's update into nothing, its nothing into an overwrite, and either into a failure."""
     words = [part.word for part in parts]
     for place in range(len(parts) - 3):
         if words[place : place + 3] != ["ON", "CONFLICT", "DO"]:

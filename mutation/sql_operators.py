@@ -40,7 +40,7 @@ def sql_edits(text: str, whole: Group) -> Iterator[Edit]:
 
 
 def _clauses(group: Group) -> list[str]:
-    """Return for each part the clause that contains it.
+    """Return, for each part, the clause that contains it.
 
     A piece of SQL with a list of assignments acts like a SET clause.
     """
@@ -60,7 +60,7 @@ def _covered(text: str, parts: tuple[Part, ...]) -> tuple[Span, str]:
 
 
 def _expression(span: Span, old: str, new: str, operator: str) -> Edit:
-    """Make an edit of an expression. Nameless parameters that would be lost are kept at once."""
+    """Make an edit that replaces an expression. Nameless parameters that the edit would lose are kept at once."""
     lost = old.count("?") - new.count("?")
     if lost > 0:
         new = keeping(new, ["?"] * lost)
@@ -68,7 +68,7 @@ def _expression(span: Span, old: str, new: str, operator: str) -> Edit:
 
 
 def keeping(expression: str, parameters: list[str]) -> str:
-    """Return an expression of the same value that uses the parameters: the store insists that all are used."""
+    """Return an expression of the same value that uses the parameters: the store demands that all are used."""
     for parameter in parameters:
         expression = f"iif({parameter} IS NULL, {expression}, {expression})"
     return expression
@@ -92,7 +92,7 @@ def _comparisons(text: str, parts: tuple[Part, ...], place: int, clauses: list[s
 
 
 def _is_assignment(parts: tuple[Part, ...], place: int, clauses: list[str]) -> bool:
-    """Whether `=` at this place sets a column."""
+    """Whether the `=` at this place sets a column."""
     if clauses[place] != "SET" or place == 0 or not isinstance(parts[place - 1], Token):
         return False
     return parts[place - 1].word.isidentifier() and (place == 1 or parts[place - 2].word in {"SET", ","})
@@ -118,7 +118,7 @@ def _connectives(text: str, parts: tuple[Part, ...], place: int, clauses: list[s
 
 
 def _operand(parts: tuple[Part, ...], start: int) -> tuple[Part, ...]:
-    """Return the parts from a place on that form one operand of AND or OR, or one expression."""
+    """Return the parts that form one operand of AND or OR, or one expression, from this place on."""
     end = start
     while end < len(parts) and parts[end].word not in BOUNDARIES | _CONNECTIVES.keys():
         end += 1
@@ -168,7 +168,7 @@ def _assignments(text: str, parts: tuple[Part, ...], place: int, clauses: list[s
 
 
 def _value(parts: tuple[Part, ...], start: int) -> tuple[Part, ...]:
-    """Return the parts of an assigned value, with its AND and OR."""
+    """Return the parts of a value that is assigned, including its AND and OR."""
     end = start
     while end < len(parts) and parts[end].word not in BOUNDARIES:
         end += 1
@@ -180,7 +180,7 @@ def _numbers(text: str, parts: tuple[Part, ...], place: int, clauses: list[str])
     if not isinstance(part, Token) or part.kind != "number" or before == "SELECT":
         return
     value = int(part.text)
-    # 2 is as true as 1. Where 1 may stand for true, the mistake is 0.
+    # 2 is as true as 1. If 1 may mean true, the mistake is 0.
     other = 0 if value == 1 and before not in {"+", "-", "->>"} else value + 1
     yield Edit(part.span, str(other), "SQL: constant off by one")
 
@@ -203,7 +203,7 @@ def _arithmetic(text: str, parts: tuple[Part, ...], place: int, clauses: list[st
 
 
 def _primary(parts: tuple[Part, ...], start: int) -> tuple[Part, ...]:
-    """Return a name, a number, a bracket or a function call."""
+    """Return the parts of a name, a number, a bracket or a function call."""
     is_call = start + 1 < len(parts) and _is_function(parts[start]) and isinstance(parts[start + 1], Group)
     return parts[start : start + 2] if is_call else parts[start : start + 1]
 
@@ -214,7 +214,7 @@ def _primary_before(parts: tuple[Part, ...], end: int) -> tuple[Part, ...]:
 
 
 def _is_function(part: Part) -> bool:
-    """Whether a part is a function's name. These are in lower case here, and keywords in upper case."""
+    """Whether a part is a function's name. In our SQL, functions are in lower case and keywords in upper case."""
     return isinstance(part, Token) and part.kind == "word" and (part.text.islower() or part.text == "CAST")
 
 

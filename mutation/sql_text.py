@@ -1,6 +1,6 @@
-"""SQL inside a module: which strings are SQL, and their parts, as far as mistakes in them need it.
+"""Finds the SQL inside a module: which strings are SQL, and the parts of each string that mistakes need.
 
-It is no parser of SQL. It knows brackets, CASE … END, and the words at which a clause begins.
+The module is no parser of SQL. The module recognizes brackets, CASE … END, and the words that begin a clause.
 """
 
 import ast
@@ -23,7 +23,7 @@ _TOKENS = re.compile(
     """,
     re.VERBOSE,
 )
-# The words that end an operand of AND and OR, or an assigned value.
+# The words that end an operand of AND or OR, or an assigned value.
 _BOUNDARIES = """
 SELECT FROM WHERE SET VALUES ORDER LIMIT RETURNING GROUP HAVING WHEN THEN ELSE END ON UNION JOIN LEFT CROSS AS DO
 WINDOW BY ASC DESC ALL DISTINCT INTO UPDATE INSERT DELETE , ;
@@ -41,7 +41,7 @@ class Token:
 
     @property
     def word(self) -> str:
-        """The word or sign in capitals, '' if it cannot be a keyword."""
+        """The word or sign in capitals; '' if the token cannot be a keyword."""
         return self.text.upper() if self.kind in {"word", "sign"} else ""
 
 
@@ -60,7 +60,7 @@ type Part = Token | Group
 
 
 def groups(group: Group) -> Iterator[Group]:
-    """Yield a group and all groups in it."""
+    """Yield a group and all groups inside the group."""
     yield group
     for part in group.parts:
         if isinstance(part, Group):
@@ -68,7 +68,7 @@ def groups(group: Group) -> Iterator[Group]:
 
 
 def sql_strings(source: Source, *, all_of_them: bool) -> Iterator[Group]:
-    """Yield the module's strings of SQL: all except docstrings, or those that begin with a verb of SQL."""
+    """Yield the module's strings of SQL: all strings except docstrings, or only those that begin with a verb of SQL."""
     documents = {
         statement.value
         for statement in ast.walk(source.tree)
@@ -98,7 +98,10 @@ def _strings(node: ast.AST) -> Iterator[ast.Constant | ast.JoinedStr]:
 
 
 def _inner(source: Source, node: ast.Constant | ast.JoinedStr) -> Span | None:
-    """Return where a string's text is. None if it is made of several strings, or has escapes."""
+    """Return where a string's text is in the module.
+
+    Returns None if the string is made of several strings, or has escapes.
+    """
     span = source.span(node)
     text = source.text[slice(*span)]
     quotes = _QUOTES.match(text)
@@ -125,7 +128,10 @@ def _tokens(text: str, span: Span, *, formatted: bool) -> Iterator[Token]:
 
 
 def _placeholder_end(text: str, start: int) -> int:
-    """Return the end of the placeholder that begins at a brace. Strings in it may have braces of their own."""
+    """Return the end of the placeholder that begins at an opening brace.
+
+    Strings in the placeholder may have braces of their own.
+    """
     depth = 0
     for place in range(start, len(text)):
         depth += (text[place] == "{") - (text[place] == "}")
@@ -150,5 +156,5 @@ def _nested(tokens: Iterator[Token]) -> tuple[Part, ...]:
             open_groups[-1].append(Group(kind, tuple(parts), Span(start.span.start, token.span.end)))
         else:
             open_groups[-1].append(token)
-    # A piece of SQL may leave brackets open. Then they group nothing.
+    # A piece of SQL may leave brackets open, so the open groups are closed at its end. Then they group nothing.
     return tuple(part for parts in open_groups for part in parts)

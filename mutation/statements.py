@@ -1,4 +1,4 @@
-"""The store's statements with a mutant: whether SQLite accepts them, and which ones differ."""
+"""Tries the store's statements with a mutant: whether SQLite accepts them, and which statements differ."""
 
 import importlib
 import sqlite3
@@ -18,7 +18,7 @@ from mutation.sql_operators import keeping
 
 
 class Text(NamedTuple):
-    """A statement: as written, as SQLite gets it, and the names of its parameters."""
+    """A statement: its text in the module, its text for SQLite, and the names of its parameters."""
 
     written: str
     sql: str
@@ -26,7 +26,7 @@ class Text(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The result for a mutant: the form in which it can be tried, and the original statements that it changes."""
+    """What is found out about a mutant: the form in which it can be tried, and the statements that it changes."""
 
     mutant: Mutant
     changed: frozenset[str]
@@ -47,11 +47,11 @@ class Statements:
         self._database.close()
 
     def viable(self, mutant: Mutant) -> Found | None:
-        """Return the mutant in the form in which it can be tried. None if nothing could run with it.
+        """Return the mutant in a form in which it can be tried. Returns None if no code could run with the mutant.
 
-        The store insists that all parameters of a statement are set, and no others. So a mutant that drops parameters
-        keeps them in an expression without effect: the dropped parameters alone, or else the whole replaced text. If
-        neither can be written, any use would reveal the mutant.
+        The store demands that each parameter of a statement is set, and no other. So a mutant that drops parameters
+        keeps them in an expression without effect: only the dropped parameters, or else the whole replaced text. If
+        neither expression can be written, any use of the statement would reveal the mutant.
         """
         text = (self._root / mutant.path).read_text("utf-8")
         found = self._tried(mutant, text)
@@ -63,7 +63,7 @@ class Statements:
         return found if isinstance(found, Found) else None
 
     def _tried(self, mutant: Mutant, text: str) -> Found | list[str] | None:
-        """Return the result for a mutant, or the names of parameters that a statement misses or must not have."""
+        """Return the result for a mutant, or the names of the parameters that a statement lacks or must not have."""
         try:
             loaded = load(self._root, {self._root / mutant.path: mutant.put_into(text)})
         except (SyntaxError, AssertionError, TypeError, NameError):
@@ -87,7 +87,7 @@ class Statements:
 
 
 def load(root: Path, instead: Mapping[Path, str]) -> dict[str, Text]:
-    """Import the modules of statements anew, some with another text. Returns their statements by name."""
+    """Import the modules of statements again, some of them with another text. Returns their statements by name."""
     found: dict[str, Text] = {}
     with _apart(root, instead):
         for path in sorted((root / STATEMENTS).glob("*.py")):
@@ -106,7 +106,7 @@ def _of_module(module: ModuleType) -> Iterator[tuple[str, Text]]:
 
 @contextmanager
 def _apart(root: Path, instead: Mapping[Path, str]) -> Iterator[None]:
-    """Import from a root, and at the end restore the interpreter's modules."""
+    """Import modules from another root, and restore the interpreter's modules at the end."""
     before = {name: module for name, module in sys.modules.items() if name == "src" or name.startswith("src.")}
     finder = _Finder(root, instead)
     for name in before:
@@ -122,14 +122,14 @@ def _apart(root: Path, instead: Mapping[Path, str]) -> Iterator[None]:
 
 
 class _Finder(MetaPathFinder):
-    """Finds the modules of one project's `src`, independent of the path."""
+    """Finds the modules of one project's `src`, whatever `sys.path` contains."""
 
     def __init__(self, root: Path, instead: Mapping[Path, str]) -> None:
         self._root = root
         self._instead = instead
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        """Find a module or a folder of modules. None if it is not the project's."""
+        """Find a module or a folder of modules. Returns None for a module of another project."""
         if name != "src" and not name.startswith("src."):
             return None
         place = self._root / name.replace(".", "/")
@@ -143,7 +143,7 @@ class _Finder(MetaPathFinder):
 
 
 class _Loader(SourceFileLoader):
-    """Loads a module from its file or from another text, never from a compiled file."""
+    """Loads a module from its file or from another text, but never from a compiled file."""
 
     def __init__(self, name: str, path: str, text: str | None) -> None:
         super().__init__(name, path)

@@ -1,4 +1,4 @@
-"""Runs checks in a copy of the project: each group in a process with limited time."""
+"""Runs checks in a copy of the project: each group runs in a process of limited time."""
 
 import json
 import os
@@ -14,10 +14,11 @@ from typing import Any
 from mutation import child
 from mutation.checks import Check
 
-# A process may use so many times the processor time that its checks took without a mutant, plus some seconds.
+# A process may use this multiple of the processor time that its checks took without a mutant, plus some seconds.
 SLOWER_MOST = 2.5
 SLACK_SECONDS = 5.0
-# Real time over processor time: the machine may be busy, and a mutant may wait for ever.
+# The bound of real time is this multiple of the bound of processor time: the machine may be busy, and a mutant may wait
+# for ever.
 WALL_FACTOR = 4.0
 # Cheap checks share a process up to this cost, so that their failures are reported soon.
 GROUP_SECONDS = 6.0
@@ -25,9 +26,9 @@ GROUP_SECONDS = 6.0
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The verdict of checks on a tree.
+    """The verdict of checks on a copy of the project.
 
-    `killer` is the failed check, '' if none failed; `seconds` are of the processor.
+    `killer` is the failed check, '' if none failed; `seconds` are seconds of the processor.
     """
 
     killer: str = ""
@@ -45,7 +46,7 @@ class Verdict:
 def run_groups(path: Path, checks: Iterable[tuple[Check, float]], *, quick: bool) -> Verdict:
     """Run checks, in their order, up to the first failure.
 
-    Each check comes with the seconds that it takes without a mutant.
+    Each check is given with the seconds that it takes without a mutant.
     """
     seconds = 0.0
     for group in grouped(checks):
@@ -58,7 +59,7 @@ def run_groups(path: Path, checks: Iterable[tuple[Check, float]], *, quick: bool
 
 
 def grouped(checks: Iterable[tuple[Check, float]]) -> list[list[tuple[Check, float]]]:
-    """Put checks of one kind that follow each other into one process, up to a certain cost."""
+    """Put consecutive checks of one kind into one process, up to a certain cost."""
     found: list[list[tuple[Check, float]]] = []
     for _, neighbours in groupby(checks, key=lambda one: one[0].is_part):
         group: list[tuple[Check, float]] = []
@@ -96,7 +97,7 @@ def run(path: Path, checks: Sequence[Check], processor_seconds: float, *, quick:
     try:
         told, _ = process.communicate(timeout=WALL_FACTOR * processor_seconds)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)  # it, and the processes that it started
+        os.killpg(process.pid, signal.SIGKILL)  # kill this process and those that it started
         process.communicate()
         return Verdict(checks[0].name, "no end in sight", timed_out=True, seconds=processor_seconds)
     return _verdict(process.returncode, report, told, checks, processor_seconds)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from mutation.mutants import Mutant
 
-# Installed once, large, and without our code: copies share them.
+# These folders are installed once, large, and without our code, so copies share them.
 SHARED = ("node_modules", "python_modules", ".venv", ".build")
 _NOT_COPIED = {"__pycache__", ".git", ".hypothesis", *SHARED}
-# These decide the outcome of all checks. Files of tests decide only their own.
+# The outcome of every check depends on these files. A file of tests decides only its own outcome.
 _DECISIVE = (
     "src",
     "simulator",
@@ -41,12 +41,15 @@ class Workspace:
                 shutil.copy2(entry, path / entry.name)
 
     def put(self, mutant: Mutant) -> None:
-        """Put a mutant into the copy."""
+        """Put a mutant's mistake into the copy."""
         self._write(mutant.path, mutant.put_into((self.path / mutant.path).read_text("utf-8")))
 
     @contextmanager
     def holding(self, mutant: Mutant) -> Iterator[None]:
-        """Put a mutant into the copy for the block. Changes of the project itself do not reach the copy."""
+        """Put a mutant into the copy, and take it out when the block ends.
+
+        Later changes of the project do not reach the copy.
+        """
         text = (self.path / mutant.path).read_text("utf-8")
         self.put(mutant)
         try:
@@ -55,7 +58,7 @@ class Workspace:
             self._write(mutant.path, text)
 
     def _write(self, name: str, text: str) -> None:
-        """Write a module and delete its compiled file: Python compares times by the second, and we are quicker."""
+        """Write a module and delete its compiled file: Python compares times by the second, and mutants are faster."""
         path = self.path / name
         for compiled in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
             compiled.unlink()

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-# Bytes of a piece. As SQL it is at most four times as long, and a statement may have about 100,000 bytes.
+# Bytes of a piece. A piece becomes at most four times longer as SQL, and a statement may have about 100,000 bytes.
 PIECE = 20_000
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 URL = "https://api.cloudflare.com/client/v4/graphql"
 WINDOW = timedelta(hours=1)
-# Younger invocations may not be in the analytics yet.
+# Cloudflare's analytics may not have younger invocations yet.
 DELAY = timedelta(minutes=5)
 METRIC = "onceover_platform_invocations"
 QUERY = """
@@ -29,7 +29,7 @@ query ($account: string!, $worker: string!, $from: Time!, $to: Time!) {
   } }
 }
 """
-# Printed with 0 if the hour had none, so that an alert can tell "none" from "no figures".
+# Printed with 0 if the hour had none, so that an alert can tell a count of 0 from missing figures.
 _ALWAYS = ("success", "exceededResources")
 _SECONDS_MOST = 30.0
 
@@ -39,7 +39,7 @@ class NoFigures(Exception):
 
 
 def ask(account: str, worker: str, token: str, now: datetime, url: str = URL) -> Any:
-    """Return the analytics of the window. Raises `NoFigures`."""
+    """Return the analytics of a time window. Raises `NoFigures`."""
     end = now - DELAY
     variables = {"account": account, "worker": worker, "from": _time(end - WINDOW), "to": _time(end)}
     request = urllib.request.Request(  # noqa: S310 - Cloudflare's address

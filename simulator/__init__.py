@@ -1,1 +1,1 @@
-"""A simulated Workers platform: seeded schedules, virtual time, and bindings that fail as the real ones do."""
+"""A simulated Workers platform: seeded schedules, virtual time, and bindings that fail like the real ones."""

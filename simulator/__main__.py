@@ -26,7 +26,7 @@ EXPLAINED_MOST = 3
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run what the command line asks for. The exit status is 1 if an invariant was broken."""
+    """Run what the command line requests. The exit status is 1 if an invariant was broken."""
     options = _parser().parse_args(arguments)
     if options.seed is not None:
         return _replay(options.seed, _Kind(options.faults, options.terms, options.crowd))
@@ -100,7 +100,7 @@ def _seeds(options: argparse.Namespace) -> tuple[CampaignTally, float, float]:
 
 
 def summary(tally: CampaignTally, seconds: float, processor: float, workers: int) -> Table:
-    """One table with the injected faults, the runs and the verdict."""
+    """Return one table with the injected faults, the runs and the verdict."""
     table = Table(title="Faults injected", title_justify="left", show_footer=False)
     table.add_column("no.", justify="right")
     table.add_column("fault")

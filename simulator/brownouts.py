@@ -1,8 +1,8 @@
 """`python -m simulator.brownouts`: a share of the calls fails for a while, on each route; some texts always fail.
 
 It demands three things. All tasks complete, except those with a chunk that always fails; these fail within a quarter of
-an hour after the brown-out's end. Calls are at most 1.5 times what the share makes necessary. Runs make as many calls
-at once as before within 10 s.
+an hour after the brown-out's end. Tasks make at most 1.5 times the calls that the share of failures requires. Within 10
+s runs make as many calls at once as before.
 """
 
 import argparse
@@ -20,7 +20,7 @@ CONSOLE = Console(highlight=False, width=120)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the brown-outs that the command line asks for. The exit status is 1 if one of them misses a demand."""
+    """Run the brown-outs that the command line requests. The exit status is 1 if one of them misses a demand."""
     options = _parser().parse_args(arguments)
     table = _table()
     outcomes: list[BrownOutResult] = []

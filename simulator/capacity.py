@@ -1,4 +1,4 @@
-"""`python -m simulator.capacity`: how many tasks a second one database carries before they take twice as long.
+"""`python -m simulator.capacity` measures how many tasks a second one database carries before they get twice as slow.
 
 The database serves one call at a time, and each call takes a set number of milliseconds. Tasks arrive at rates that
 rise until a task takes twice as long as it takes alone. Each task has a client that waits for it with `?wait=25`.
@@ -19,7 +19,7 @@ IDLE = 0.02  # the database's busy share at the first rate, about
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure what the command line asks for. Returns the exit status."""
+    """Measure the rates that the command line names. Returns the exit status."""
     options = _parser().parse_args(arguments)
     table = Table(title="Tasks a second that one database carries", title_justify="left")
     for name in ("ms a call", "tasks/s", "tasks", "submit s", "task s", "database busy", "calls of a task", "refused"):

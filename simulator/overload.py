@@ -1,8 +1,8 @@
 """`python -m simulator.overload`: many workers on one database that serves one call at a time, with and without stalls.
 
 Each load is run without a stall first, and then with each stall. It demands three things. All tasks end. After a stall,
-the rest takes at most 1.5 times as long as the whole load takes without one. The workers write at most twice for each
-call that ended, plus twice a minute for each task.
+the rest of the load takes at most 1.5 times as long as the whole load without a stall. The workers write at most twice
+for each call that ended, plus twice a minute for each task.
 """
 
 import argparse
@@ -20,7 +20,7 @@ CONSOLE = Console(highlight=False, width=120)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the loads that the command line asks for. The exit status is 1 if one of them misses a demand."""
+    """Run the loads that the command line names. The exit status is 1 if one of them misses a demand."""
     options = _parser().parse_args(arguments)
     table = _table()
     outcomes: list[LoadResult] = []

@@ -1,4 +1,4 @@
-"""Puts the parts together for one invocation. The Worker and the simulation both start here."""
+"""Puts the parts together for one invocation. Both the Worker and the simulation start in this module."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -160,7 +160,7 @@ class App:
         return senders
 
     def api(self) -> Api:
-        """Make what the HTTP layer uses."""
+        """Make the services that the HTTP layer uses."""
         dispatcher, objects = self.dispatcher(), ObjectTeller(self._bindings.processors, self.meter, self.log)
         database = Database(
             self._bindings.database,
@@ -236,7 +236,7 @@ class App:
         bindings, worker = self._bindings, self.worker()
         lanes = Lanes(None if bindings.processors is None else bindings.coordinators, self.log)
         host = lanes.host(worker, Route.QUEUE, limits.QUEUE_SLICE_SECONDS, limits.QUEUE_WALL_SECONDS)
-        # If no route takes a continuation, it does not run here: this invocation's allowance is spent.
+        # A continuation that no route takes does not run here, because this invocation's allowance is spent.
         await consume(batch, worker, self._dispatcher(0.0), host, partial(lanes.close, meter=self.meter), self.log)
 
     async def scheduled(self) -> None:

@@ -10,7 +10,7 @@ from .processing.heartbeats import TriggerHeartbeats
 
 
 class Memory:
-    """The memory of one isolate. Losing it costs calls, never correctness."""
+    """The memory of one isolate. The state that an isolate keeps; losing it costs calls, never correctness."""
 
     def __init__(self) -> None:
         self.settings: Settings | None = None  # None until they have been read

@@ -1,8 +1,8 @@
 """`python -m tests.away`: a model that is away in the middle of many tasks on the real runtime.
 
-For each absence it submits tasks, waits until their calls are out, makes the model answer 500 for so long, and then
-waits for the tasks. All must complete, and make few calls during the absence. An absence of half an hour takes half an
-hour.
+For each absence the program submits tasks, waits until their calls are out, makes the model answer 500 for a set time,
+and then waits for the tasks. All tasks must complete, and make few calls during the absence. An absence of half an hour
+takes half an hour.
 """
 
 import argparse
@@ -63,13 +63,13 @@ def submitted(client: Client, tasks: int, chunks: int) -> list[Json]:
 
 
 def be_away(client: Client, port: int, seconds: float, tasks: int, chunks: int) -> Outcome:
-    """Keep the model away for so long, and wait for the tasks' ends."""
+    """Keep the model away for a set time, and wait for the tasks' ends."""
     with ModelServer(api_key="test-key", latency_seconds=2, port=port) as model:
         made = submitted(client, tasks, chunks)
         model.wait_for_calls(min(30, tasks * chunks // 2), 300)
         model.plan = Plan(decide=lambda _: status(500))
         before = len(model.calls())
-        time.sleep(seconds)  # this is the fault itself, not a wait for a state
+        time.sleep(seconds)  # this pause is the fault itself, not a wait for a state
         asked = [call for call in model.calls()[before:] if call.answered == "status 500"]
         model.plan = Plan()
         back = time.monotonic()
@@ -87,7 +87,7 @@ def be_away(client: Client, port: int, seconds: float, tasks: int, chunks: int) 
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run and report. Returns 0 if all is as it should be."""
+    """Run and report. Returns 0 if every task ended as expected."""
     parser = argparse.ArgumentParser(description=__doc__, prog="python -m tests.away")
     parser.add_argument("--route", choices=sorted(ENVIRONMENTS), default="queue")
     parser.add_argument("--seconds", type=float, nargs="+", default=[30, 300], help="of each absence (default 30 300)")

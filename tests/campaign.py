@@ -1,8 +1,8 @@
-"""`make campaign`: everything that is too long for each commit, in parts that continue where they were stopped.
+"""`make campaign` runs everything that takes too long for each commit, in parts that continue after a stop.
 
-A part is one command. `.build/campaign` keeps its outcome, with the digest of the files that it judged, and its log. A
-part that passed is skipped until one of these files changes. Ctrl-C ends the running part and keeps the others. The
-exit status is 1 if a part failed, and 130 after Ctrl-C.
+A part is one command. `.build/campaign` keeps the outcome of each part, with the digest of the files that it judged,
+and its log. A part that passed is skipped until one of these files changes. Ctrl-C ends the running part and keeps the
+outcomes of the others. The exit status is 1 if a part failed, and 130 after Ctrl-C.
 """
 
 import argparse
@@ -29,7 +29,7 @@ RECORDS = ROOT / ".build" / "campaign"
 # Files that no part judges.
 _ASIDE = ("docs/*", "*.md", "ops/*", "examples/*", "LICENSE")
 SCHEDULES, BLOCK = 100_000, 5_000
-# Tests that draw many more cases in this tier.
+# Tests that draw many more cases in the campaign.
 LONG_DRAWS = (
     "tests/api_fuzz",
     "tests/property/test_store_model.py",
@@ -40,7 +40,10 @@ _PYTEST = "-m pytest -n 2 --dist loadscope --no-loadscope-reorder"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One Python command, with variables of its own. A nightly job runs the parts of one `group`."""
+    """One Python command, with variables of its own.
+
+    How a part ended, when it began, in seconds since 1970, and the digest of the files that it judged.
+    """
 
     group: str
     name: str
@@ -66,7 +69,7 @@ class Record:
 
 
 def parts() -> list[Part]:
-    """All parts, in the order in which they run: those that find most in the least time come first."""
+    """List all parts in their order: those that find most in the least time come first."""
     return [
         Part("tests", "long-tests", f"{_PYTEST} -m campaign tests", ((tiers.VARIABLE, "campaign"),)),
         Part("tests", "long-draws", f"-m pytest {' '.join(LONG_DRAWS)}", ((tiers.VARIABLE, "campaign"),)),
@@ -90,7 +93,7 @@ def parts() -> list[Part]:
 
 
 def judged_files() -> list[str]:
-    """All files that git knows or would add, without those that no part judges."""
+    """List all files that git knows or would add, except those that no part judges."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -103,7 +106,7 @@ def judged_files() -> list[str]:
 
 
 def digest() -> str:
-    """A digest of the files that parts judge."""
+    """Return a digest of the files that parts judge."""
     found = sha256()
     for name in judged_files():
         if (path := ROOT / name).is_file():
@@ -112,7 +115,7 @@ def digest() -> str:
 
 
 def known(part: Part) -> Record | None:
-    """The record of the part's last run."""
+    """Return the record of the part's last run."""
     try:
         return Record(**json.loads((RECORDS / f"{part.name}.json").read_text()))
     except (OSError, ValueError, TypeError):
@@ -120,7 +123,7 @@ def known(part: Part) -> Record | None:
 
 
 def run(part: Part, judged: str) -> Record:
-    """Run one part. Its output goes to its log file."""
+    """Run one part. Run a part, with its output in its log file."""
     RECORDS.mkdir(parents=True, exist_ok=True)
     began = time.time()
     with (RECORDS / f"{part.name}.log").open("w") as log:
@@ -145,7 +148,10 @@ def run(part: Part, judged: str) -> Record:
 
 
 def chosen(patterns: Sequence[str]) -> list[Part]:
-    """The parts whose name or group matches a pattern; all without patterns. Raises ValueError if none matches."""
+    """Return the parts whose name or group matches a pattern, and all parts if there is no pattern.
+
+    Raises ValueError if none matches.
+    """
     if not patterns:
         return parts()
     found = [
@@ -175,7 +181,7 @@ def show(selected: Sequence[Part], judged: str) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the parts that have not passed on these files."""
+    """Run the parts that have not yet passed on these files."""
     parser = argparse.ArgumentParser(prog="make campaign", description=__doc__)
     parser.add_argument("parts", nargs="*", help="names of parts or groups, * for any characters; default: all")
     parser.add_argument("--list", action="store_true", help="show what is known of the parts, and run nothing")

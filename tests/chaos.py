@@ -1,8 +1,8 @@
 """`make chaos KILLS=20`: SIGKILLs the real runtime at random moments under a stream of tasks, then audits every task.
 
-The model is a server of its own with faults and a ledger. Clients send requests again that got no answer. Between kills
-the environment changes, but the state does not. Everything random comes from `--seed`, but the machine's timing does
-not. So a seed gives the same plan, but not the same run.
+The model is a separate server, with faults and a ledger of its calls. Clients repeat requests that got no answer.
+Between kills the environment changes, but the stored state stays. Every random choice comes from `--seed`, but the
+machine's timing does not. So a seed gives the same plan, but not the same run.
 """
 
 import argparse
@@ -38,7 +38,7 @@ VARIABLES = {"AI_TIMEOUT_SECONDS": 2, "LEASE_SECONDS": 4, "MAX_ATTEMPTS": 20, "P
 
 @dataclass(slots=True)
 class Plan:
-    """What a run does. `settle_seconds` is how long the tasks may take after the last kill."""
+    """What a run does. `settle_seconds` is how long the tasks may take to end after the last kill."""
 
     kills: int
     tasks: int
@@ -58,7 +58,7 @@ class Report:
     changes: int = 0
     submitted: int = 0
     resubmitted: int = 0
-    tags: Counter[str] = field(default_factory=Counter)  # of all tasks at the end
+    tags: Counter[str] = field(default_factory=Counter)  # the audit of all tasks at the end
     audit: Audit = field(default_factory=Audit)
 
 
@@ -69,7 +69,7 @@ def say(text: str) -> None:
 
 @contextlib.contextmanager
 def model_process(ledger: Path, seed: int) -> Iterator[str]:
-    """Serve the model from a process group of its own, which no kill reaches. Returns its URL."""
+    """Serve the model from a separate process group, which no kill reaches. Returns its URL."""
     command = [sys.executable, "-m", "tests.support.model_server", "--ledger", str(ledger)]
     command += ["--latency", str(LATENCY_SECONDS), "--seed", str(seed)]
     command += [part for fault in FAULTS for part in ("--fault", fault)]
@@ -140,7 +140,7 @@ class Stream:
 
 
 class Client(Protocol):
-    """What submits the tasks of a run."""
+    """The part of a run that submits tasks."""
 
     accepted: list[str]
     resubmitted: int
@@ -163,7 +163,7 @@ class Client(Protocol):
 
 
 def run(plan: Plan, folder: Path, make_client: Callable[[Plan, float], Client] = Stream) -> Report:
-    """Carry the plan out in an empty folder. A client gets the mean pause between two of its submissions."""
+    """Run the plan in an empty folder. `Client` gets the mean pause between two of its submissions."""
     report = Report(plan)
     started = time.monotonic()
     random = Random(f"{plan.seed}/kills")
@@ -217,7 +217,7 @@ def _kill_over_and_over(report: Report, random: Random, stream: Client, state: P
 
 
 def _let_finish(report: Report, stream: Client, state: Path, flags: Sequence[str]) -> list[dict[str, Any]]:
-    """Run undisturbed until everything has ended or the time is up. Returns all tasks."""
+    """Let the runtime run undisturbed until every task has ended or the time is up. Returns all tasks."""
     deadline = time.monotonic() + report.plan.settle_seconds
     with _server(state, "", flags) as server, httpx.Client(base_url=server.url, timeout=60) as client:
         stream.connect(server.url)

@@ -10,25 +10,27 @@ from hypothesis import settings
 
 from tests.support.tiers import Tier, sized, tier
 
-# A shell without job control makes background processes ignore Ctrl-C. All processes of a test would inherit that.
+# A shell without job control starts background processes that ignore Ctrl-C. All processes of a test would inherit
+# this, so the default handler is set.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Servers of tests have Cloudflare's clock, which stands still while code runs. `make test CLOCK=moving` has the other.
+# Servers of tests use a clock like Cloudflare's, which stands still while code runs. `make test CLOCK=moving` uses the
+# moving clock.
 os.environ.setdefault("ONCEOVER_LOCAL_CLOCK", "standing")
 
-# A call that names no timeout has httpx's 5 s. A busy machine may need as long for an answer.
+# A call without a timeout of its own has httpx's 5 s. A busy machine may need more time for an answer.
 for phase in ("connect", "read", "write", "pool"):
     setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, phase, 60.0)
 
-# A deadline measures the machine, not the code. Where time matters a test says so itself.
+# A deadline of hypothesis would measure the machine, not the code. A test of a time sets its own bound.
 settings.register_profile(
     "onceover", deadline=None, print_blob=True, max_examples=sized(quick=25, test=100, campaign=1_000)
 )
 settings.load_profile("onceover")
 
-# A test that takes longer than its tier allows, its fixtures included, fails. On idle cores the slowest of each takes a
-# third of that, so that a busy machine passes.
+# A test fails if it takes longer than its tier allows, fixtures included. On idle cores the slowest test of each tier
+# takes a third of that, so a busy machine passes too.
 SECONDS_MOST = {"quick": 60, "test": 300, "campaign": 3_600}
 _QUICK = {"unit", "property", "api"}
 

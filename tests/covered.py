@@ -2,8 +2,8 @@
 
     python -m tests.covered [ARGUMENTS OF PYTEST]
 
-A line that no test executes may be wrong without notice. An executed line may be wrong all the same: mutants show what
-the tests notice (docs/mutation.md). In a GitHub job the table also goes into the summary.
+A line that no test executes may be wrong without notice. A line that a test executes may be wrong too: mutants show
+which mistakes the tests notice (docs/mutation.md). In a GitHub job the table is also written into the summary.
 """
 
 import os
@@ -25,7 +25,7 @@ LEAST_SHOWN = 5  # modules with the most missed lines
 
 
 class Module(NamedTuple):
-    """A module of the Worker: how many statements it has, and how many of them ran."""
+    """A module of the Worker: the number of its statements, and how many of them ran."""
 
     path: str
     statements: int
@@ -33,7 +33,7 @@ class Module(NamedTuple):
 
     @property
     def room(self) -> str:
-        """The module's folder in `src`, or its own name if it is in none."""
+        """Return the module's folder in `src`, or the module's own name if it is in no folder."""
         return self.path.split("/", maxsplit=1)[0]
 
 
@@ -46,7 +46,7 @@ def measure(arguments: Sequence[str]) -> int:
 
 
 def modules() -> list[Module]:
-    """Read what was measured of each module, also of modules that nothing imported."""
+    """Read the measurement of each module, also of modules that no test imported."""
     coverage = Coverage(data_file=DATA, config_file=False)
     coverage.load()
     found = []
@@ -77,7 +77,7 @@ def _row(room: str, statements: Mapping[str, int], executed: Mapping[str, int]) 
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure and print the table. Another job reports failing tests; this one only says that there were some."""
+    """Measure and print the table. Another job reports failing tests; this one only says that some tests failed."""
     status = measure(arguments)
     shown = table(modules())
     if status != 0:

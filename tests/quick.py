@@ -1,6 +1,6 @@
-"""`make quick`: the first check of a change, without the real runtime, with a few hundred simulated schedules.
+"""`make quick` is the first check of a change: tests without the real runtime, and a few hundred simulated schedules.
 
-`ONLY=area` limits it to what a change in that area affects: the tests of its folder, and each test that imports it.
+`ONLY=area` runs only what a change in that area affects: the tests of its folder, and each test that imports it.
 """
 
 import argparse
@@ -18,19 +18,19 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("tests/unit", "tests/property", "tests/api")
 CHOSEN = "not slow and not campaign"
 SCHEDULES = 200
-# Areas whose changes show in simulated schedules.
+# The areas whose changes can change simulated schedules.
 SIMULATED = ("core", "store", "processing", "queue", "objects", "inference", "http", "composition", "simulator")
 PACKAGES = ("simulator", "local", "cli", "bench")
 
 
 def areas() -> list[str]:
-    """The folders of `src` and the packages beside it."""
+    """List the folders of `src` and the packages beside it."""
     rooms = (path.name for path in (ROOT / "src").iterdir() if path.is_dir() and not path.name.startswith("_"))
     return sorted({*rooms, *PACKAGES})
 
 
 def modules_of(area: str) -> Iterator[Path]:
-    """The test modules of an area: those in its folders, and those that import it."""
+    """List the test modules of an area: those in its folders, and those that import it."""
     name = {"cli": "onceover_cli"}.get(area, area if area in PACKAGES else rf"src\.{area}")
     imported = re.compile(rf"^\s*(from|import) {name}\b", re.MULTILINE)
     for folder in FOLDERS:

@@ -1,7 +1,8 @@
-"""`python -m tests.streams --streams 200`: so many clients follow one task at once on the real runtime.
+"""`python -m tests.streams --streams 200` lets this many clients follow one task at once on the real runtime.
 
-It prints how long after the task's end the last client received it. This takes half a minute on a busy machine. With
-`--idle 60` they follow a quiet task for so many seconds, and it prints the processor time of an hour of such a stream.
+The program prints how long after the task's end the last client received the end. A run takes half a minute on a busy
+machine. With `--idle 60` the clients follow a quiet task for this many seconds, and the program prints the processor
+time that one stream costs an hour.
 """
 
 import argparse
@@ -26,20 +27,20 @@ WANTED = ["status", "status", *["chunk"] * CHUNKS, "status", "end"]
 
 
 async def follow(http: httpx.AsyncClient, path: str) -> tuple[list[str], float]:
-    """Follow the task in one connection. Returns the names of its events, and when the end came."""
+    """Follow the task in one connection. Returns the names of the events, and the time of the end."""
     async with http.stream("GET", path) as answer:
         lines = [line async for line in answer.aiter_lines()]
     return [each.name for each in events_of(lines) if isinstance(each, Received)], time.monotonic()
 
 
 async def follow_all(url: str, path: str, streams: int) -> list[tuple[list[str], float]]:
-    """Follow it so many times at once."""
+    """Follow the task from this many clients at once."""
     async with httpx.AsyncClient(base_url=url, timeout=300, limits=httpx.Limits(max_connections=streams)) as http:
         return await asyncio.gather(*(follow(http, path) for _ in range(streams)))
 
 
 async def hold(url: str, path: str, streams: int, seconds: float) -> None:
-    """Keep so many streams of the task open for a while, then leave."""
+    """Keep this many streams of the task open for a while, then leave."""
     async with httpx.AsyncClient(
         base_url=url, timeout=seconds + 30, limits=httpx.Limits(max_connections=streams)
     ) as http:
@@ -61,7 +62,7 @@ def idle(streams: int, seconds: float, plan: str) -> int:
         Client(server.url) as client,
     ):
         task = client.submit(paragraphs(1), chunk={"maxChars": 40})
-        time.sleep(30)  # until reads are as far apart as they get
+        time.sleep(30)  # wait until the streams read as rarely as they ever do
         marks = [cpu_seconds(server.process.pid)]
         time.sleep(seconds)
         marks.append(cpu_seconds(server.process.pid))
@@ -84,7 +85,7 @@ def main() -> int:
 
 
 def busy(streams: int) -> int:
-    """Let them follow a task of 24 chunks to its end. Returns the exit status."""
+    """Let the clients follow a task of 24 chunks to its end. Returns the exit status."""
     with (
         tempfile.TemporaryDirectory() as folder,
         ModelServer(api_key="test-key", plan=Plan(decide=lambda _: slow(2.0))) as model,

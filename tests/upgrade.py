@@ -1,9 +1,9 @@
-"""`python -m tests.upgrade --from COMMIT`: an upgrade of the real runtime and back, under load, with SIGKILLs.
+"""`python -m tests.upgrade --from COMMIT` upgrades the real runtime and goes back, under load, with SIGKILLs.
 
-Version N is `src` and `migrations` of an older commit, N+1 those of this tree. Both serve the same state in turns,
-while clients submit and the model sometimes fails, as in `make chaos`. Each turn ends with a SIGKILL at a random
-moment, or with Ctrl-C. Migrations of N+1 stay when N comes back, as after a rollback. At the end every task must have
-ended with the right output, and the model server's ledger must agree with the bill.
+Version N is `src` and `migrations` of an older commit; version N+1 is this tree's code. The two versions serve the same
+state in turns, while clients submit and the model sometimes fails, as in `make chaos`. Each turn ends with a SIGKILL at
+a random moment, or with Ctrl-C. The migrations of version N+1 stay when version N comes back, as after a rollback. At
+the end every task must have ended with the right output, and the model server's ledger must agree with the bill.
 
 The first version N is the commit that made `migrations/0001_initial.sql`: older code has another schema.
 """
@@ -38,7 +38,7 @@ from tests.support.worker_copy import copy_worker
 
 PARTS = ("src", "migrations")
 FIRST = "migrations/0001_initial.sql"
-# On the queue and on objects: both releases put their messages and alarms into the same state.
+# Runs on the queue and on objects: in both, the two versions put their messages and alarms into the same state.
 ENVIRONMENTS = ("", "free")
 GENTLE = 0.25  # the share of turns that end with Ctrl-C, as the runtime ends an isolate that it replaces
 
@@ -48,9 +48,9 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def release_before(root: Path = ROOT) -> str:
-    """Return the commit before the newest migration: the last one whose code does not know it.
+    """Return the commit before the newest migration: the last commit whose code does not know this migration.
 
-    If the first migration is the newest, it is the commit that made that one.
+    If the first migration is the newest, return the commit that made it.
     """
     came = ("log", "-1", "--format=%H", "--diff-filter=A", "--no-renames", "--")
     newest, first = _git(root, *came, "migrations/*.sql"), _git(root, *came, FIRST)
@@ -58,7 +58,10 @@ def release_before(root: Path = ROOT) -> str:
 
 
 def has_schema(commit: str, root: Path = ROOT) -> bool:
-    """Whether a commit has the first migration. Without it, its databases cannot be upgraded."""
+    """Whether a commit has the first migration.
+
+    A database of a commit without the first migration cannot be upgraded.
+    """
     return bool(_git(root, "ls-tree", "--name-only", commit, FIRST))
 
 
@@ -83,7 +86,7 @@ def _server(project: Path, state: Path, env: str, flags: Sequence[str]) -> DevSe
 def _take_turns(
     report: Report, turns: Counter[str], stream: Stream, state: Path, projects: Sequence[Path], flags: Sequence[str]
 ) -> None:
-    """Serve with the older and the newer code in turns, each turn for a random time."""
+    """Serve with the older and the newer code in turns; each turn lasts a random time."""
     plan, random = report.plan, Random(f"{report.plan.seed}/turns")
     for turn in range(plan.kills):
         project, env = projects[turn % 2], random.choice(ENVIRONMENTS)
@@ -110,7 +113,7 @@ def _take_turns(
 def _let_finish(
     report: Report, stream: Stream, project: Path, state: Path, flags: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Run one of them undisturbed until everything has ended or the time is up. Returns all tasks."""
+    """Run one version undisturbed until every task has ended or the time is up. Returns all tasks."""
     deadline = time.monotonic() + report.plan.settle_seconds
     with _server(project, state, "", flags) as server, httpx.Client(base_url=server.url, timeout=60) as client:
         stream.connect(server.url)
@@ -123,7 +126,7 @@ def _let_finish(
 
 
 def run(plan: Plan, folder: Path, commit: str, *, ends_old: bool) -> tuple[Report, Counter[str]]:
-    """Carry it out in an empty folder. `ends_old`: the older code has the last turn, as after a rollback."""
+    """Run the plan in an empty folder. `ends_old` gives the older code the last turn, as after a rollback."""
     report, turns, started = Report(plan), Counter[str](), time.monotonic()
     projects = lay_out(folder, commit)
     ledger = folder / "ledger.jsonl"

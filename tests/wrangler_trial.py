@@ -1,7 +1,7 @@
-"""`python -m tests.wrangler_trial`: the real wrangler deploys all environments to a stand-in for Cloudflare's API.
+"""`python -m tests.wrangler_trial` lets the real wrangler deploy all environments to a stand-in for Cloudflare's API.
 
-The tests of `make deploy` use a stand-in for wrangler. This one shows that wrangler itself accepts the commands, finds
-the database by its name, and prints what the stand-in prints. It goes through all environments in one account.
+The tests of `make deploy` use a stand-in for wrangler. This trial shows that wrangler itself accepts the commands,
+finds the database by its name, and prints what the stand-in prints. The trial deploys all environments to one account.
 """
 
 import os
@@ -26,12 +26,12 @@ WAY = ("", "", "free", "direct", "")  # first deployments, repetitions, every ch
 
 
 def environment(api: CloudflareApi, home: Path) -> dict[str, str]:
-    """Variables that lead wrangler to the stand-in, with a token and nothing of the user's."""
+    """Return variables that point wrangler to the stand-in, with a token and without the user's own settings."""
     return {"CLOUDFLARE_API_BASE_URL": api.url, "CLOUDFLARE_API_TOKEN": "token", "XDG_CONFIG_HOME": str(home)}
 
 
 def web(api: CloudflareApi) -> Web:
-    """Answer as the last uploaded Worker would."""
+    """Answer like the last uploaded Worker."""
 
     def get(url: str) -> DeploymentReply:
         assert url.startswith("https://onceover.example.workers.dev/api/"), url
@@ -49,7 +49,7 @@ def web(api: CloudflareApi) -> Web:
 
 
 def wrong(api: CloudflareApi, env: str) -> list[str]:
-    """Name what is wrong after a deployment of this environment."""
+    """Name what is wrong after this environment was deployed."""
     kinds = {"d1": "d1 onceover", "queue": "queue ", "durable_object_namespace": "object "}
     bound = sorted(
         kinds[one["type"]] + ("" if one["type"] == "d1" else one["name"])
@@ -100,7 +100,10 @@ REFUSALS: tuple[tuple[str, ApiError, str], ...] = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """First refusals, then the whole way, a key, secrets, and the way back. Returns 0 if nothing was wrong."""
+    """Try refusals first, then all deployments in order, a key, secrets, and the way back.
+
+    Returns 0 if nothing was wrong.
+    """
     assert not arguments, "no arguments are taken"
     faults: list[Any] = []
     started = time.monotonic()

@@ -1,4 +1,4 @@
-"""Runs the works on the systems: all systems run, one at a time works."""
+"""Runs the works on the systems: all systems are up, and one at a time gets a work."""
 
 import signal
 import tempfile
@@ -27,7 +27,7 @@ WARM_UPS = (
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What is measured: works and systems by name (empty: all), how often, and characters of a chunk."""
+    """The options: works and systems by name (empty: all), number of runs, and characters of a chunk."""
 
     runs: int = 3
     quick: bool = False
@@ -36,7 +36,7 @@ class Options:
     chars: int = CHARS
 
     def chosen(self) -> list[Work]:
-        """Return the requested works, in their size, with the requested systems."""
+        """Return the requested works, smallest first, with the requested systems."""
         fitted = [self._fitted(work) for work in WORKS if not self.works or work.key in self.works]
         return [work for work in fitted if work.systems]
 
@@ -59,7 +59,7 @@ class _Step:
 def measure(options: Options) -> list[Outcome]:
     """Measure. Prints progress and an estimate of the time left. Ctrl-C ends it.
 
-    For each work, only runs count in which all systems were measured and none failed.
+    Of each work, a run counts only if all systems were measured in it and none failed.
     """
     chosen = options.chosen()
     names = list(dict.fromkeys(name for work in chosen for name in work.systems))
@@ -95,7 +95,10 @@ def measure(options: Options) -> list[Outcome]:
 
 
 def _steps(chosen: Sequence[Work], runs: int) -> Iterator[_Step]:
-    """Yield the steps: each work visits all systems before the next one. The first system changes each time."""
+    """Yield the steps: each work visits all systems before the next one.
+
+    Each work starts with another system than the work before it.
+    """
     for run in range(runs):
         for work in chosen:
             for repeat in range(work.repeats):
@@ -123,7 +126,10 @@ def _timed(left: Remaining, what: str) -> Iterator[None]:
 
 @contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM act like Ctrl-C. Otherwise the servers would be left, since they have process groups of their own."""
+    """Let SIGTERM act like Ctrl-C.
+
+    Otherwise the servers would keep running, since they have process groups of their own.
+    """
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield

@@ -1,4 +1,4 @@
-// What both references have in common: how a text is cut, and how a chunk is sent to the model.
+// The code that both references share: cutting a text, and sending a chunk to the model.
 
 /** Cuts into pieces of so many characters. onceover looks for paragraphs; the bench's texts give the same cuts. */
 export function split(text, maxChars) {

@@ -21,13 +21,16 @@ class Spread:
 
 
 def spread(values: list[float]) -> Spread:
-    """Sum up values, at least one."""
+    """Summarize values, at least one."""
     return Spread(statistics.median(values), min(values), max(values))
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A goal and its measurement. Each `ratio` compares the medians of one run; the median of the ratios decides."""
+    """A goal and its measurement.
+
+    Each `ratio` divides the medians of two systems within one run; the median of all ratios decides.
+    """
 
     goal: Goal
     ratio: Spread
@@ -42,7 +45,7 @@ class Verdict:
 
 @dataclass(slots=True)
 class Outcome:
-    """All samples of a work: by system, a list for each run."""
+    """All samples of a work: for each system, a list for each run."""
 
     work: Work
     samples: dict[str, list[list[Sample]]] = field(default_factory=dict)
@@ -56,7 +59,7 @@ class Outcome:
 
     @property
     def runs(self) -> int:
-        """In how many runs it was measured."""
+        """Return the number of runs in which a system was measured."""
         return max(map(len, self.samples.values()), default=0)
 
     def keep_whole(self) -> None:
@@ -71,14 +74,14 @@ class Outcome:
         self.samples = kept if whole else {}
 
     def medians(self, system: str, *, seen: bool = False) -> list[float]:
-        """The median of each run; with `seen` as the client saw it."""
+        """The median of each run; with `seen`, times as the client saw them."""
         return [
             statistics.median(value for sample in run for value in self.values(sample, seen=seen))
             for run in self.samples[system]
         ]
 
     def values(self, sample: Sample, *, seen: bool = False) -> list[float]:
-        """The values of a sample: one for each submission, or only one."""
+        """The values of a sample: one for each submission, or a single one."""
         seconds = sample.seen if seen else sample.elapsed
         match self.work.measure:
             case "submit":
@@ -89,7 +92,7 @@ class Outcome:
                 return [self.work.tasks * self.work.chunks / seconds]
 
     def cpu_ms(self, system: str) -> Spread:
-        """The CPU time of the server's processes for each chunk, with its share of the task."""
+        """The CPU time of the server's processes for each chunk, including the chunk's share of the task's own cost."""
         chunks = self.work.tasks * self.work.chunks
         return spread([sample.cpu / chunks * 1000 for run in self.samples[system] for sample in run])
 
@@ -139,7 +142,7 @@ class Outcome:
 
 
 def verdict(work: Work, goal: Goal, values: list[float], others: list[float] | None) -> Verdict:
-    """Judge one goal by the medians of runs, each divided by the other system's of the same run if there is one."""
+    """Judge one goal by the runs' medians, each divided by the other system's of the same run if there is one."""
 
     def is_met(ratio: float) -> bool:
         return ratio >= goal.bound if work.measure == "throughput" else ratio <= goal.bound

@@ -1,4 +1,4 @@
-"""How far a measurement is, and how long it will still take."""
+"""Shows how far a measurement is, and estimates how long it will still take."""
 
 from collections.abc import Hashable, Sequence
 
@@ -6,8 +6,8 @@ from collections.abc import Hashable, Sequence
 class Remaining:
     """Knows the steps to come.
 
-    A step like a measured one takes as long. The guess for any other is scaled by how far the guesses of measured steps
-    were off.
+    The estimate for a step like a measured one is the time of that step. The guess for any other step is scaled by the
+    error of the guesses for measured steps.
     """
 
     def __init__(self, steps: Sequence[tuple[Hashable, float]]) -> None:

@@ -20,7 +20,7 @@ from tests.support.dev_server import ROOT, DevServer
 from tests.support.processor_time import cpu_seconds
 from tests.support.worker_copy import copy_worker
 
-POLL_SECONDS = 0.05  # between two polls of a reference, which has no `?wait=`
+POLL_SECONDS = 0.05  # seconds between two polls of a reference, which has no `?wait=`
 FINISHED_SECONDS = 300.0
 READY_SECONDS = 300.0  # four seconds on a machine without other work
 QUIET_SECONDS = 3.0
@@ -38,9 +38,10 @@ _ONCEOVER: dict[str, tuple[str, tuple[str, ...]]] = {
 class Sample:
     """One measured work, in seconds except for `submits_ms`.
 
-    `elapsed` is from the first task's creation to the last one's end, by the system's own times. `seen` is from the
-    client's first request until it has read the last result. `cpu` is of all processes of the server (0 without /proc).
-    `counts` is what the model saw. `load` is the machine's load over the last minute.
+    `elapsed` is the time from the first task's creation to the last one's end, by the times that the system gives.
+    `seen` is the time from the client's first request until the client has read the last result. `cpu` is the CPU time
+    of all processes of the server (0 without /proc). `counts` are the counts of the model. `load` is the machine's load
+    over the last minute.
     """
 
     submits_ms: list[float]
@@ -66,7 +67,7 @@ class Model(NodeServer):
         super().__init__("model.mjs")
 
     def plan(self, *, delay_ms: int, output_chars: int) -> None:
-        """Set how it answers, and reset the counts."""
+        """Set how the model answers, and reset its counts."""
         plan = {"delayMs": delay_ms, "outputChars": output_chars}
         httpx.put(f"{self.url}/plan", content=json.dumps(plan)).raise_for_status()
 
@@ -75,7 +76,7 @@ class Model(NodeServer):
         return httpx.get(f"{self.url}/counts").raise_for_status().json()
 
     def wait_until_quiet(self) -> None:
-        """Wait until calls of a failed work have stopped: no new call for some seconds."""
+        """Wait until calls of a failed work have stopped: the model gets no new call for some seconds."""
         pause = threading.Event()
         before = None
         while (now := self.counts()) != before or now["inFlight"]:
@@ -92,13 +93,13 @@ def client_of(url: str) -> Client:
 
 
 def server_of(system: str, folder: Path, model_url: str) -> DevServer:
-    """Make the server of a system, with its state in `folder`. It is not started yet."""
+    """Make the server of a system, with the system's state in `folder`. It is not started yet."""
     if system in {works.SEED, works.WORKFLOWS}:
         return NodeServer("host.mjs", system, str(folder), f"{model_url}/v1")
     plan, flags = _ONCEOVER[system]
     variables = openai(f"{model_url}/v1", PLAN=plan)
     project = _without_objects(folder / "project") if system == works.QUEUE_ALONE_FREE else None
-    # Without the meter: it takes CPU time, and the references have none.
+    # The server runs without the meter, because the meter takes CPU time and the references have none.
     return DevServer(folder, *flags, "--limits", "off", *variables, project=project, ready_seconds=READY_SECONDS)
 
 
@@ -147,5 +148,5 @@ def finished(client: Client, task_id: str) -> Json:
 
 
 def moment(text: Any) -> float:
-    """Read a time of the API, in seconds since the epoch."""
+    """Read a time from the API's answer, in seconds since the epoch."""
     return datetime.fromisoformat(text).timestamp()

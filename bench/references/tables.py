@@ -8,7 +8,7 @@ from bench.references.works import Work
 
 
 def show(outcomes: list[Outcome], console: Console) -> None:
-    """Print the measurements, then the goals, then where the model did not serve each chunk exactly once."""
+    """Print the measurements, the goals, and the samples in which the model did not serve each chunk exactly once."""
     names = list(dict.fromkeys(name for outcome in outcomes for name in outcome.samples))
     table = Table("work", "", *names, title="Medians of runs (least to most)")
     goals = Table("goal", "measured (least to most)", "runs", "", title="Goals: ratios of medians within a run")

@@ -1,4 +1,4 @@
-"""The works of each system, what is measured of them, and onceover's goals."""
+"""Lists the works of each system, what is measured of them, and onceover's goals."""
 
 from dataclasses import dataclass, replace
 from random import Random
@@ -29,7 +29,10 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """So many tasks of so many chunks, each a model call of `delay_ms`. `repeats` is how often a run measures it."""
+    """A number of tasks with a number of chunks; each chunk is a model call of `delay_ms`.
+
+    `repeats` is how often a run measures this work.
+    """
 
     key: str
     name: str
@@ -47,7 +50,7 @@ class Work:
         return UNITS[self.measure]
 
     def expected_seconds(self, system: str) -> float:
-        """Guess how long it takes, for an estimate of the time left until it has been measured."""
+        """Guess how long a work takes, for an estimate of the time left until the work has been measured."""
         in_a_row = self.chunks * -(-self.tasks // 10) if system == SEED else -(-self.chunks // 6)
         return in_a_row * self.delay_ms / 1000 + self.tasks * (0.02 + self.chunks * 0.003) + 0.3
 
@@ -80,12 +83,12 @@ WORKS = (
 
 
 def quick(work: Work) -> Work:
-    """Make the smallest form of a work. It shows that everything runs, and measures nothing."""
+    """Make the smallest form of a work. The smallest form shows that everything runs, and measures nothing."""
     return replace(work, tasks=min(work.tasks, 2), chunks=min(work.chunks, 7), delay_ms=work.delay_ms // 20, repeats=1)
 
 
 def texts(work: Work, chars: int) -> list[str]:
-    """Write the inputs of a work's tasks. Each chunk is a paragraph of its own, and no two are alike."""
+    """Write the inputs of a work's tasks. Each chunk is a paragraph of its own, and all chunks differ."""
     rng = Random(work.key)  # noqa: S311
     return ["".join(_chunk(rng, f"{task}-{at} ", chars) for at in range(work.chunks)) for task in range(work.tasks)]
 

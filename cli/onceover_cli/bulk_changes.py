@@ -25,11 +25,11 @@ class ChangeKind:
 RETRY: Final = ChangeKind(
     "/api/tasks/retry",
     "retried",
-    "put back",
-    "There are more failed tasks, some of which may have failed again: onceover list --status failed",
+    "retried",
+    "There are more failed tasks; some may have failed again: onceover list --status failed",
 )
 CANCEL: Final = ChangeKind(
-    "/api/tasks/cancel", "cancelled", "cancelled", "There are more tasks that go on: onceover list"
+    "/api/tasks/cancel", "cancelled", "cancelled", "There are more unfinished tasks: onceover list"
 )
 
 
@@ -84,7 +84,9 @@ def carry_out(api: ApiClient, bulk: ChangeKind, filters: Json) -> tuple[Json, Co
 
 
 def _rounds(api: ApiClient, bulk: ChangeKind, filters: Json, most: int) -> tuple[Json, CommandError | None]:
-    """Change all matching tasks of a tenant. Return the error that stopped it. Raises what the first request raises.
+    """Change all matching tasks of a tenant, and return the error that stopped the change.
+
+    Raises what the first request raises.
 
     A task that fails again at once matches the next request again. Without `most` this loop, and its cost, would last
     as long as tasks fail.

@@ -52,19 +52,19 @@ def place(url: str | None, key: str | None) -> Address:
         is_sound = False
     if not is_sound or "@" in text or "?" in text or "#" in text:
         message = (
-            f"{text!r} is no URL of a deployment: it must be like {DEFAULT_URL}, or https://onceover.NAME.workers.dev"
+            f"{text!r} is not a deployment's URL: it must be like {DEFAULT_URL}, or https://onceover.NAME.workers.dev"
         )
         raise CommandError(message)
     secret = (key or "").strip() or None
     if secret is not None and not (secret.isascii() and secret.isprintable() and " " not in secret):
-        raise CommandError("ONCEOVER_KEY holds no key: a key is like oo_0123456789abcdef_…, without spaces")
+        raise CommandError("ONCEOVER_KEY is not a key: a key is like oo_0123456789abcdef_…, without spaces")
     return Address(text, secret)
 
 
 class ApiClient:
-    """A client of one deployment. Use it as a context manager. `transport` is for tests.
+    """A client of one deployment. The client is used as a context manager. `transport` is for tests.
 
-    `tenant` names the tenant whose tasks are meant, if it is not the key's own. Every request sends it.
+    `tenant` names the tenant whose tasks are meant, if this is not the key's own. Every request sends it.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class ApiClient:
             headers["Authorization"] = f"Bearer {where.key}"
         timeout = httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
         # Redirects are not followed, because they would carry the key elsewhere. A proxy is not used for this machine,
-        # which it cannot reach. It is used for every other address.
+        # which it cannot reach. The proxy is used for every other address.
         try:
             self._http = httpx2.Client(
                 base_url=where.url,
@@ -162,11 +162,14 @@ class ApiClient:
             lost = f"the answer of {self.where.url} was lost ({what}){_through(self.where)}"
             raise Unreachable(lost, is_lost=True) from None
         except httpx2.InvalidURL as error:
-            raise CommandError(f"{self.where.url} is no URL: {error}") from None
+            raise CommandError(f"{self.where.url} is not a URL: {error}") from None
 
 
 def proxy_variable(where: Address) -> str | None:
-    """Return the variable that names the proxy, or None without a proxy. Its value may contain a password."""
+    """Return the variable that names the proxy, or None without a proxy.
+
+    The value of this variable may contain a password.
+    """
     parts = urlsplit(where.url)
     if where.is_local or proxy_bypass(parts.hostname or ""):
         return None

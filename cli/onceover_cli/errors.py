@@ -10,7 +10,7 @@ class CommandError(Exception):
 
 
 class Unreachable(CommandError):
-    """No answer came. `is_lost`: the request was sent, so the server may have acted on it."""
+    """No answer came. `is_lost` says that the request was sent, so the server may have acted on it."""
 
     def __init__(self, message: str, *, is_lost: bool) -> None:
         super().__init__(message)
@@ -20,7 +20,8 @@ class Unreachable(CommandError):
 class ServerRefused(CommandError):
     """The server refused.
 
-    `code` is the problem's code, or empty if the answer is not onceover's. `retry_seconds` is its `Retry-After`.
+    `code` is the problem's code, or empty if the answer is not onceover's. `retry_seconds` is the number in the header
+    `Retry-After`.
     """
 
     def __init__(self, status: int, problem: Json, retry_seconds: float | None = None) -> None:
@@ -43,7 +44,7 @@ _LASTING = frozenset({"bad_configuration", "not_configured", "schema_missing", "
 
 def _message(status: int, problem: Json) -> str:
     if not problem:
-        return f"the server answered {status} and nothing that onceover says: is the URL right?"
+        return f"the server answered {status}, but not as onceover does: is the URL right?"
     # The detail of a field problem only repeats the fields, so it is left out.
     fields = [f"{flag_of(str(error['field']))}: {error['message']}" for error in problem.get("errors", ())]
     detail = str(problem.get("detail") or problem.get("title") or f"the server answered {status}")
@@ -55,7 +56,10 @@ def _message(status: int, problem: Json) -> str:
 
 
 def flag_of(field: str) -> str:
-    """Return the flag for a field of the API, or the field itself if it has none. Numbers in it are places in lists."""
+    """Return the flag for a field of the API, or the field itself if it has none.
+
+    Numbers in a field's name are places in lists.
+    """
     path = [part for part in field.split(".") if not part.isdigit()]
     for length in range(len(path), 0, -1):
         flag = _FLAGS.get(".".join(path[:length]))
@@ -109,5 +113,5 @@ _HINTS = {
     "forbidden": "The key lacks a scope; `onceover keys list` shows what each key may do.",
     "not_configured": "Make the first key: `make key`, or `make key ARGS=--remote` for a deployment.",
     "schema_missing": "Apply the migrations: `make deploy`, or `npx wrangler d1 migrations apply DB --remote`.",
-    "bad_configuration": "`onceover doctor` says which variables are meant.",
+    "bad_configuration": "`onceover doctor` names the variables.",
 }

@@ -17,7 +17,7 @@ _WAIT_SECONDS_LEAST, _WAIT_SECONDS_MOST = 1, 5
 
 
 class Viewer(Protocol):
-    """The display that hears what happens to a task."""
+    """The display that gets each change of a task."""
 
     def progress(self, news: Json) -> None:
         """Take the task's state: a whole task, or the part of one that an event has."""
@@ -42,7 +42,7 @@ class _Closed(Exception):
 
 
 class Following:
-    """One followed task. `wants_chunks`: the display shows outputs before the end."""
+    """One followed task. `wants_chunks` says that the display shows outputs before the end."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class Following:
     def _stay(self, error: Unreachable | ServerRefused) -> None:
         """Wait for a server that is away. Say so once."""
         if not self._backoff.is_away:
-            self._viewer.note(f"{error}; the task is safe there, trying again …")
+            self._viewer.note(f"{error}; the task is safe on the server, trying again …")
         self._backoff.wait(self._backoff.pause(error))
 
     def _answered(self) -> None:
@@ -133,7 +133,7 @@ class Following:
         try:
             data = json.loads(event.data)
         except ValueError:
-            raise CommandError(f"the server sent an event that is no JSON: {event.data[:80]!r}") from None
+            raise CommandError(f"the server sent an event that is not JSON: {event.data[:80]!r}") from None
         if event.id:
             self._last_id = event.id
         match event.event:

@@ -1,4 +1,7 @@
-"""Ctrl-C. The first one leaves the task running and says how to watch it. It also says what a second one does."""
+"""Ctrl-C.
+
+The first one leaves the task running and says how to watch it. The message also says what a second interrupt does.
+"""
 
 import os
 import signal
@@ -19,7 +22,7 @@ class Interrupts:
 
     @contextmanager
     def held(self, first: str) -> Iterator[None]:
-        """Delay the first interrupt until the block is done, and say `first`. A second one ends the block."""
+        """Delay the first interrupt until the block is done, and say `first`. A second interrupt ends the block."""
 
         def handle(_number: int, _frame: FrameType | None) -> None:
             if self.is_interrupted:

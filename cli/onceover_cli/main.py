@@ -22,7 +22,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    help=f"Submit long texts to an onceover deployment, watch them, and look after it. {_STATUSES}",
+    help=f"Submit long texts to an onceover deployment, watch them, and operate it. {_STATUSES}",
     epilog="[bold]Examples[/bold]\n\n  onceover run book.txt > result.md\n\n  onceover run --help",
 )
 for module in (work, tasks, details, changes):
@@ -47,7 +47,7 @@ def options(
         typer.Option(
             "--url",
             show_default="ONCEOVER_URL, else http://127.0.0.1:8787",
-            help="The deployment; it may stand behind the command, too.",
+            help="The deployment; also allowed after the command.",
         ),
     ] = None,
     key: Annotated[
@@ -55,7 +55,7 @@ def options(
         typer.Option(
             "--key",
             show_default="ONCEOVER_KEY",
-            help="An API key, here or behind the command. Others can see it (`ps`): prefer the variable.",
+            help="An API key, here or after the command. Others can see it (`ps`): prefer the variable.",
         ),
     ] = None,
     version: Annotated[

@@ -37,9 +37,9 @@ class _Pace(ProgressColumn):
 
 
 class TaskDisplay:
-    """Shows one task. Use it as a context manager.
+    """Shows one task. The display is used as a context manager.
 
-    `streams`: outputs go to standard output as they come. This fits a result that concatenates them.
+    `streams` says that outputs go to standard output as they come. This fits a result that concatenates them.
     """
 
     def __init__(self, *, streams: bool, is_quiet: bool = False) -> None:
@@ -118,7 +118,7 @@ class TaskDisplay:
         if text.startswith(before + "\n\n"):
             self._write(text[len(before) + 2 :])
             return
-        self.note("the outputs above are not the result, which follows")
+        self.note("the outputs above are not the result; the result follows")
         self._write(text)
 
     def _write(self, output: str) -> None:

@@ -56,7 +56,7 @@ def _decoded(content: bytes, name: str) -> str:
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
-        hint = f"`iconv -t UTF-8 {name}` converts it, once you say -f and what it is"
+        hint = f"`iconv -t UTF-8 {name}` converts it, with -f and its present encoding"
         raise CommandError(
             f"{name} is not UTF-8 (byte {error.start} is 0x{content[error.start]:02x}); {hint}"
         ) from None
@@ -104,7 +104,7 @@ def _pairs(flag: str, given: Sequence[str]) -> Json:
             try:
                 found |= json.loads(one)
             except ValueError as error:
-                raise CommandError(f"{flag}: {one} is no JSON object: {error}") from None
+                raise CommandError(f"{flag}: {one} is not a JSON object: {error}") from None
             continue
         name, separator, value = one.partition("=")
         if not separator or not name:
@@ -142,9 +142,9 @@ def submit(api: ApiClient, body: Json, key: str, say: Callable[[str], None], bac
                 seconds_left = pauses.pause(error)
             except CommandError:
                 if was_lost:
-                    say(f"The task may have been accepted: the same command with --idempotency-key {key} finds it.")
+                    say(f"The task may have been accepted. The same command with --idempotency-key {key} finds it.")
                 raise
-            say(f"{error}; asking again in {seconds_left:.0f} s (it will be one task)")
+            say(f"{error}; trying again in {seconds_left:.0f} s (it makes only one task)")
             pauses.wait(seconds_left)
 
 

@@ -159,12 +159,12 @@ def _read(file: BinaryIO, path: Path, name: str) -> tuple[Exported, int]:
         if line["kind"] in {"begin", "page", "end"}:
             kept, end = replace(so_far), place
     if place and not kept.is_begun:
-        raise CommandError(f"{path} is there, and is no export of tenant {name}: name another file")
+        raise CommandError(f"{path} exists and is not an export of tenant {name}: name another file")
     return kept, end
 
 
 def _line(raw: bytes) -> Json | None:
-    """Read a line. None if it was cut off or does not belong to an export."""
+    """Read a line. Return the progress in a line; None if it was cut off or does not belong to an export."""
     if not raw.endswith(b"\n"):
         return None
     try:
@@ -181,8 +181,8 @@ def _line(raw: bytes) -> Json | None:
 class Erased:
     """The counts of an erasure.
 
-    `gone`: others had erased these first. `newer`: tasks that came during it and are still there at its end, counted up
-    to one page.
+    `gone` counts the tasks that others had erased before. `newer` counts the tasks that came during the erasure and
+    still exist at its end, up to one page.
     """
 
     cancelled: int = 0
@@ -192,7 +192,7 @@ class Erased:
 
 
 def going_on(tenant: Tenant) -> int:
-    """Count the tasks that had not ended, as far as a dry run counts."""
+    """Count the tasks that had not ended, up to the number that a dry run counts."""
     found = tenant.ask("POST", f"{_TASKS}/cancel", body={"dryRun": True})
     return 0 if found is None else int(found["tasks"])
 

@@ -121,19 +121,19 @@ def write_table(headings: list[str], rows: list[list[str]]) -> None:
 
 
 def draw(what: Any) -> None:
-    """Draw an object of rich's on standard output. Raises `OutputClosed` and `OutputFailed`."""
+    """Draw an object of rich on standard output. Raises `OutputClosed` and `OutputFailed`."""
     with _writing():
         console(sys.stdout).print(what)
         sys.stdout.flush()
 
 
 def close() -> None:
-    """Write what is still buffered, as far as somebody reads it."""
+    """Write the buffered text, if some program still reads it."""
     try:
         sys.stdout.flush()
     except OSError:
-        # The interpreter's own last flush must go nowhere. Otherwise it would complain about the same pipe or disk
-        # again.
+        # The interpreter's own last flush must go nowhere. Otherwise the flush would complain about the same pipe or
+        # disk again.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)

@@ -42,7 +42,10 @@ class Needs:
 
 @dataclass(frozen=True, slots=True)
 class AccountState:
-    """The parts that the account has. `version` is the running version, None without a Worker."""
+    """The queues, databases and secrets that the account has.
+
+    `version` is the running version, None without a Worker.
+    """
 
     account: str
     version: str | None
@@ -74,7 +77,7 @@ def needs(root: Path, env: str) -> Needs:
 
 
 def look(cloud: Cloud, wanted: Needs) -> AccountState:
-    """Ask the account what it has. Changes nothing. Raises `StepFailed`."""
+    """Read from the account which of these parts it has. Changes nothing. Raises `StepFailed`."""
     account = _account(cloud, wanted)
     databases = parsed(need(cloud("d1", "list", "--json", wanted.flag), "Listing the databases"))
     version = live_version(cloud, wanted)
@@ -95,7 +98,7 @@ def _has_queue(cloud: Cloud, name: str, wanted: Needs) -> bool:
     answer = cloud("queues", "info", name, wanted.flag)
     if answer.status != 0 and fix_for(answer.said).id == "no-queue":
         return False
-    need(answer, f"Looking for the queue {name}")
+    need(answer, f"Checking the queue {name}")
     return True
 
 
@@ -113,7 +116,7 @@ def _account(cloud: Cloud, wanted: Needs) -> str:
     if answer.status != 0:
         fix = fix_for(answer.said)
         if wanted.account is None or fix.id in {"not-logged-in", "network", "bad-token"}:
-            need(answer, "Looking who is logged in")
+            need(answer, "Checking who is logged in")
         return wanted.account or ""
     accounts: list[dict[str, str]] = json.loads(answer.out[answer.out.index("{") :]).get("accounts", [])
     named = {one["id"]: one["id"] if _is_log_public() else f"{one['name']} ({one['id']})" for one in accounts}

@@ -30,7 +30,7 @@ class CommandResult:
 
 
 class Cloud(Protocol):
-    """Runs wrangler. Tests use a stand-in here, which keeps an account's state."""
+    """Runs wrangler. Tests use a stand-in for this class, which keeps an account's state."""
 
     def __call__(self, *arguments: str, told: str | None = None, is_shown: bool = False) -> CommandResult:
         """Run one command. `told` goes to its standard input; `is_shown` prints its output while it runs."""
@@ -45,7 +45,9 @@ class StepFailed(Exception):
 
 
 def run(*arguments: str, told: str | None = None, is_shown: bool = False) -> CommandResult:
-    """Run the wrangler that npm installed. It never runs interactively, so it asks nothing and rewrites no file.
+    """Run the wrangler that npm installed.
+
+    In this way wrangler never runs interactively, so it asks nothing and rewrites no file.
 
     Raises `NodeMissing`.
     """

@@ -21,7 +21,10 @@ _THERE = re.compile(r"already exists|already taken|\[code: (?:7502|11009)\]", re
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A command for wrangler, and what it does. `creates`: if another user created the thing first, that is fine."""
+    """A command for wrangler, and what it does.
+
+    `creates` says that it is fine if another user has created the thing before.
+    """
 
     label: str
     command: tuple[str, ...]
@@ -48,9 +51,7 @@ def steps(wanted: Needs, found: AccountState) -> Iterator[Step]:
         )
     for name in found.missing_queues:
         yield Step(f"Creating the queue {name}", ("queues", "create", name, wanted.flag), creates=True)
-    yield Step(
-        "Applying the migrations that the database lacks", ("d1", "migrations", "apply", "DB", "--remote", wanted.flag)
-    )
+    yield Step("Applying the missing migrations", ("d1", "migrations", "apply", "DB", "--remote", wanted.flag))
     yield Step(f"Deploying the Worker {wanted.worker}", ("deploy", wanted.flag))
 
 
@@ -60,11 +61,11 @@ def shown(command: tuple[str, ...]) -> str:
 
 
 def deploy(cloud: Cloud, web: Web, wanted: Needs, shape: Shape, say: Callable[[str], None] = _say) -> str | None:
-    """Do all steps. Returns the deployment's URL; None if it has none or nothing was done.
+    """Do all steps. Returns the deployment's URL; None if it has none or if nothing was done.
 
     Raises `StepFailed`, and `UsageError` for a database from before the first migration.
     """
-    say("Looking what the account has …")
+    say("Checking what the account has …")
     found = look(cloud, wanted)
     _describe(wanted, found, say)
     if found.version is not None and not found.has_database and not shape.replace:
@@ -85,7 +86,7 @@ def deploy(cloud: Cloud, web: Web, wanted: Needs, shape: Shape, say: Callable[[s
         answer = cloud(*step.command, is_shown=not step.creates)
         if not (step.creates and _THERE.search(answer.said)):
             need(answer, step.label)
-    say(f"[{total}/{total}] Trying the deployment: GET /api/async-status, GET /api/ai-status")
+    say(f"[{total}/{total}] Checking the deployment: GET /api/async-status, GET /api/ai-status")
     if shape.dry_run:
         _tried(cloud, wanted, say)
         return None
@@ -94,17 +95,17 @@ def deploy(cloud: Cloud, web: Web, wanted: Needs, shape: Shape, say: Callable[[s
 
 def _describe(wanted: Needs, found: AccountState, say: Callable[[str], None]) -> None:
     say(f"    account   {found.account}")
-    runs = "not there yet" if found.version is None else f"version {found.version} runs"
+    runs = "does not exist yet" if found.version is None else f"version {found.version} runs"
     say(f"    worker    {wanted.worker}, {runs}")
-    say(f"    database  {wanted.database}, {'is there' if found.has_database else 'not there yet'}")
+    say(f"    database  {wanted.database}, {'exists' if found.has_database else 'does not exist yet'}")
     for name in wanted.queues:
-        say(f"    queue     {name}, {'not there yet' if name in found.missing_queues else 'is there'}")
+        say(f"    queue     {name}, {'does not exist yet' if name in found.missing_queues else 'exists'}")
     if not wanted.queues:
         say("    queue     none in this environment; consumers of an earlier deployment stay: docs/deploy.md")
 
 
 def _tried(cloud: Cloud, wanted: Needs, say: Callable[[str], None]) -> None:
-    """Build the upload. This needs no account, so a dry run finds what is wrong with it."""
+    """Build the upload. The build needs no account, so a dry run finds its faults."""
     need(cloud("deploy", "--dry-run", wanted.flag), "Building the upload")
     say("The upload can be built. Nothing was changed: this was a dry run.")
 
@@ -117,7 +118,7 @@ def _verified(
     for line in startup(answer.said):
         say(line)
     if found.version is not None:
-        say(f"    back to the one before: {shown(('rollback', found.version, wanted.flag))}")
+        say(f"    to roll back to the previous one: {shown(('rollback', found.version, wanted.flag))}")
     url = _URL.search(answer.said)
     if url is None:
         say("    wrangler printed no address: open /api/async-status at your route yourself")

@@ -18,12 +18,12 @@ from .account import Needs
 # A new workers.dev name gets its certificate after about a minute. A new version is everywhere within seconds.
 SECONDS_MOST = 150.0
 _PAUSE_SECONDS = 3.0
-# The check needs so many good answers in a row, with pauses. One alone may come from the old version, whose bindings
-# are the same.
+# The check needs so many good answers in a row, with pauses. A single good answer may come from the old version, whose
+# bindings are the same.
 GOOD_IN_A_ROW = 5
 _ANSWER_SECONDS = 20.0
-# Cloudflare refuses an upload whose import takes more CPU time than this. Its machines differ, so a figure close to the
-# limit may pass today and be refused tomorrow.
+# Cloudflare refuses an upload whose import takes more CPU time than this. Cloudflare's machines differ, so a figure
+# close to the limit may pass today and be refused tomorrow.
 STARTUP_MS_MOST = 1_000
 STARTUP_MS_WARNED = 700
 _STARTUP = re.compile(r"^Worker Startup Time: (\d+) ms", re.MULTILINE)
@@ -40,7 +40,7 @@ class DeploymentReply:
 
 @dataclass(frozen=True, slots=True)
 class Web:
-    """Access to the web. Tests have one of their own."""
+    """Access to the web. Tests use an object with functions of their own."""
 
     get: Callable[[str], DeploymentReply]
     now: Callable[[], float]
@@ -83,7 +83,10 @@ def status_fault(reply: DeploymentReply, wanted: Needs) -> str | None:
 
 
 def _settled(web: Web, url: str, wanted: Needs, say: Callable[[str], None], good_in_a_row: int) -> str | None:
-    """Ask until so many answers in a row are good. Returns what is wrong if that does not happen in time."""
+    """Send requests until this many answers in a row are good.
+
+    Returns the fault if this does not happen in time.
+    """
     end, good = web.now() + SECONDS_MOST, 0
     told: str | None = None
     while True:
@@ -102,7 +105,10 @@ def _settled(web: Web, url: str, wanted: Needs, say: Callable[[str], None], good
 def verify(
     web: Web, url: str, wanted: Needs, say: Callable[[str], None], good_in_a_row: int = GOOD_IN_A_ROW
 ) -> str | None:
-    """Ask the deployed Worker until it answers as it should. Returns what is wrong if it does not in time."""
+    """Send requests until the deployed Worker answers as it should.
+
+    Returns the fault if this does not happen in time.
+    """
     fault = _settled(web, url, wanted, say, good_in_a_row)
     if fault is not None:
         return fault
@@ -113,7 +119,7 @@ def verify(
         return None
     why = model.body.get("detail", model.text.strip())
     say(f"    warning: {url}/api/ai-status is {model.body.get('status', model.status)}: {why}")
-    say("    Tasks are accepted, and wait for the model. A key for its server: `make secrets`.")
+    say("    Tasks are accepted and wait for the model. `make secrets` sets the key for its server.")
     return None
 
 
@@ -126,14 +132,14 @@ def startup(said: str) -> list[str]:
     if int(found[1]) > STARTUP_MS_WARNED:
         lines += [
             f"    warning: start-up is above {STARTUP_MS_WARNED} ms, and an upload above 1 s of CPU is refused.",
-            "    Deploy again first: the figure varies by machine. If it stays, look what your last change imports at",
+            "    Deploy again first: the figure varies by machine. If it stays, check what your last change imports at",
             "    the top of a module, and import it where it is used: docs/decisions/0033-what-is-imported-when.md.",
         ]
     return lines
 
 
 def has_key() -> bool:
-    """Whether a key was given. Without one no task can be submitted."""
+    """Whether a key was given. Whether the deployment has a key; without one no task can be submitted."""
     return bool(os.environ.get("ONCEOVER_KEY", "").strip())
 
 

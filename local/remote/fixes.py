@@ -5,7 +5,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-RUN_AGAIN = "Then run the same command again: it goes on where it stopped."
+RUN_AGAIN = "Then run the same command again: it continues where it stopped."
 
 
 @dataclass(frozen=True, slots=True)

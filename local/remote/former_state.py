@@ -11,7 +11,7 @@ from ..arguments import UsageError
 from .account import Needs, parsed
 from .cloud import Cloud, need
 
-# It records the first migration of before. Now the first one has another name.
+# An old database records the old first migration. Now the first migration has another name.
 _FOUND = Path(__file__).with_suffix(".sql").read_text("utf-8").strip()
 _NO_RECORD = "no such table: d1_migrations"  # a database without any migration
 FILES = "v3/d1/*/*.sqlite"  # where Miniflare keeps databases, below the folder of the state
@@ -23,7 +23,7 @@ def sentence(database: str, instead: str) -> str:
 
 
 def refuse_former_state(persist_to: Path) -> None:
-    """Look into the databases of a local state. Raises `UsageError` for one from before."""
+    """Look into the databases of a local state. Raises `UsageError` for a database with the old schema."""
     for path in persist_to.glob(FILES):
         if _is_former(path):
             raise UsageError(
@@ -32,11 +32,14 @@ def refuse_former_state(persist_to: Path) -> None:
 
 
 def refuse_former_database(cloud: Cloud, wanted: Needs) -> None:
-    """Look into the deployed database. Raises `UsageError` for one from before, and `StepFailed`."""
+    """Look into the deployed database.
+
+    Check the database of the account; raises `UsageError` for one with the old schema, and `StepFailed`.
+    """
     answer = cloud("d1", "execute", "DB", "--remote", "--json", "--command", _FOUND, wanted.flag)
     if answer.status != 0 and _NO_RECORD in answer.said:
         return
-    (found,) = parsed(need(answer, "Looking which migrations the database has"))
+    (found,) = parsed(need(answer, "Checking which migrations the database has"))
     if found["results"]:
         raise UsageError(
             sentence(
@@ -47,7 +50,10 @@ def refuse_former_database(cloud: Cloud, wanted: Needs) -> None:
 
 
 def _is_former(path: Path) -> bool:
-    """Whether a file is such a database. One that is none, or that a server has for itself, is left to others."""
+    """Whether a file is such a database.
+
+    A file that is no database, or that a server has locked, is left to other checks.
+    """
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
             return database.execute(_FOUND).fetchone() is not None

@@ -24,16 +24,16 @@ from .fixes import fix_for
 # Variables of the Worker that no file may contain. Other names belong in `vars` of wrangler.toml.
 SECRETS = {
     "AI_API_KEY": "the key for the model's server, for AI_PROVIDER openai",
-    "WEBHOOK_KEY": "what the signing secrets of webhooks are derived from; at least 32 random characters",
+    "WEBHOOK_KEY": "the key from which webhooks' signing secrets are derived; at least 32 random characters",
 }
 # Secrets of this deployment alone, for which a new value can be made up. The others belong to the servers that they
 # open.
 OWN = ("WEBHOOK_KEY",)
 _GENERATED_BYTES = 32
 _ROTATED = """\
-Every webhook endpoint has another signing secret now, and its receiver refuses what comes. For each endpoint:
+Every webhook endpoint now has a new signing secret, and its receiver refuses messages. For each endpoint, run:
     onceover webhooks rotate ID    (`onceover webhooks list` has the ids; without --keep-old, which cannot help here)
-Put the secret that it prints where the receiver runs. Deliveries that were refused are repeated for a day."""
+Put the printed secret where the receiver runs. Refused deliveries are repeated for a day."""
 _NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 
 
@@ -42,21 +42,21 @@ def options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = Parser(
         prog="make secrets",
         usage='make secrets [ENV=free|direct] [ARGS="--file .dev.vars | --generate NAME | --rotate NAME"]',
-        description="Set the secrets of the deployed Worker. Without flags each is asked for; nothing keeps it.",
+        description="Set the secrets of the deployed Worker. Without flags it asks for each; nothing here stores it.",
         allow_abbrev=False,
     )
     parser.add_argument("--file", metavar="FILE", help="take them from a file of NAME=value lines; - is standard input")
     parser.add_argument(
-        "--generate", metavar="NAME", choices=sorted(SECRETS), help="set one to random characters that nobody sees"
+        "--generate", metavar="NAME", choices=sorted(SECRETS), help="set one to random characters, which are not shown"
     )
     parser.add_argument(
-        "--rotate", metavar="NAME", choices=OWN, help="replace one that is set by other random characters"
+        "--rotate", metavar="NAME", choices=OWN, help="replace one that is set with other random characters"
     )
     found, unknown = parser.parse_known_args(arguments)
     refuse_unknown(parser, unknown)
     ways = [f"--{name}" for name in ("file", "generate", "rotate") if getattr(found, name)]
     if len(ways) > 1:
-        raise UsageError(f"{' and '.join(ways)} are ways to get a value; leave all but one of them out")
+        raise UsageError(f"{' and '.join(ways)} cannot be combined; use one of them")
     return found
 
 
@@ -81,12 +81,12 @@ def from_file(name: str) -> dict[str, str]:
         raise UsageError("; ".join(faults))
     found = assignments(file.text)
     for other in sorted(found.keys() - SECRETS.keys()):
-        print(f"{other} is no secret and stays out: a deployment's variables stand in wrangler.toml, in `vars`")
+        print(f"{other} is not a secret and is ignored: a deployment's variables are in wrangler.toml, in `vars`")
     return {name: value for name, value in found.items() if name in SECRETS and value}
 
 
 def from_terminal(present: set[str]) -> dict[str, str]:
-    """Ask for each secret. The typed text is not shown."""
+    """Ask for each secret. Ask for secrets on the terminal; the typed text is not shown."""
     found = {}
     for name, meaning in SECRETS.items():
         state = "set; empty keeps it" if name in present else "not set; empty leaves it so"
@@ -96,7 +96,10 @@ def from_terminal(present: set[str]) -> dict[str, str]:
 
 
 def put(cloud: Cloud, wanted: Needs, values: Mapping[str, str]) -> None:
-    """Set secrets, one call each. Repeating is safe: the same name gets the same value. Raises `StepFailed`."""
+    """Set secrets, one call each.
+
+    Set secrets; repeating this is safe, because the same name gets the same value. Raises `StepFailed`.
+    """
     for number, (name, value) in enumerate(values.items(), 1):
         print(f"[{number}/{len(values)}] Setting {name}: npx wrangler secret put {name} {wanted.flag}", flush=True)
         answer = cloud("secret", "put", name, wanted.flag, told=value)
@@ -118,10 +121,10 @@ def set_secrets(cloud: Cloud, wanted: Needs, arguments: Sequence[str]) -> int:
     present = {str(one["name"]) for one in json.loads(listed.out[listed.out.index("[") :])}
     if asked.generate in present:
         raise UsageError(
-            f"{asked.generate} is set already, and a new value would end what the old one signs; "
+            f"{asked.generate} is already set, and a new value would invalidate what the old one signs; "
             f"--rotate {asked.generate} replaces it"
             if asked.generate in OWN
-            else f"{asked.generate} is set already; `make secrets` asks for another value"
+            else f"{asked.generate} is already set; `make secrets` asks for another value"
         )
     if asked.rotate and asked.rotate not in present:
         raise UsageError(f"{asked.rotate} is not set, so there is none to replace: --generate {asked.rotate} sets it")
@@ -130,10 +133,10 @@ def set_secrets(cloud: Cloud, wanted: Needs, arguments: Sequence[str]) -> int:
     elif not asked.file:
         values = from_terminal(present)
     if faults := refused(values):
-        raise UsageError(f"nothing was set, since the Worker would refuse every request: {'; '.join(faults)}")
+        raise UsageError(f"nothing was set, because the Worker would refuse every request: {'; '.join(faults)}")
     put(cloud, wanted, values)
     names = ", ".join(sorted(present | set(values))) or "none"
-    print(f"Secrets of {wanted.worker}: {names}. They hold at once, without a deployment.")
+    print(f"Secrets of {wanted.worker}: {names}. They take effect at once, without a deployment.")
     if asked.rotate:
         print(_ROTATED)
     return 0

@@ -2,7 +2,7 @@
 // front.mjs. Files are read on each request, so that a change shows when the page is reloaded.
 //
 // Only the parts that `public/` needs exist. Of `html_handling`: `/` is index.html, and the names of that file redirect
-// there. Of `_headers`: rules that set headers for a path that is exact or ends in `*`. Anything else is refused, not
+// there. Of `_headers`: rules that set headers for a path that is exact or ends in `*`. Any other line is refused, not
 // ignored.
 import { createHash } from "node:crypto";
 import fs from "node:fs";

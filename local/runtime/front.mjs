@@ -1,10 +1,10 @@
-// The Worker in front of the Worker, in the local runtime only. It refuses foreign hosts and serves static assets. For
-// the host it does what only a Worker can do: it applies migrations, ends the leases of dead workers, and fires cron
-// triggers.
+// The small Worker before the project's Worker, in the local runtime only. This front refuses foreign hosts and serves
+// static assets. For the host it does what only a Worker can do: it applies migrations, ends the leases of dead
+// workers, and fires cron triggers.
 //
 // The host asks over HTTP. Miniflare's own ways to a binding or to a Worker (`getD1Database`, `getWorker`) block
-// Node.js until workerd answers, while workerd may wait for Node.js to read its output. Then both would stand still for
-// ever.
+// Node.js until workerd answers, while workerd may wait for Node.js to read its output. Then both would wait for each
+// other for ever.
 import { refusal } from "./front_access.mjs";
 import { asset } from "./front_assets.mjs";
 import { expireLeases, migrate } from "./front_database.mjs";

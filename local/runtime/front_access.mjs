@@ -43,7 +43,7 @@ function forbidden(request, code, detail) {
     const error = { message: detail, type: "permission_error", param: null, code };
     return Response.json({ error }, { status: 403, headers: { "x-request-id": requestId } });
   }
-  const title = "This server is not for everybody";
+  const title = "Forbidden";
   const problem = { type: `urn:onceover:problem:${code}`, title, status: 403, detail, code, requestId };
   const headers = { "content-type": "application/problem+json", "x-request-id": requestId };
   return Response.json(problem, { status: 403, headers });

@@ -1,5 +1,6 @@
-// Runs the Worker on the real workerd, for as long as standard input stays open. The first line of the input says how:
-// it is what dev.py made of the command line. When dev.py ends in any way, the input closes, and this process ends too.
+// Runs the Worker on the real workerd, for as long as standard input stays open. The first line of the input contains
+// the options that dev.py has made of the command line. When dev.py ends in any way, the input closes, and this process
+// ends too.
 import fs from "node:fs";
 import path from "node:path";
 import readline from "node:readline";
@@ -84,9 +85,9 @@ async function begin(request) {
     const startedAt = performance.now();
     const next = readSettings(request);
     const nextBanner = await approved(request, next);
-    if (!nextBanner) return say("Not reloaded: the configuration before the change goes on");
+    if (!nextBanner) return say("Not reloaded: the previous configuration stays in use");
     const options = await optionsFor(request, next, port).catch((error) => say(error.message));
-    if (!options) return say("Not reloaded: the code before the change goes on");
+    if (!options) return say("Not reloaded: the previous code stays in use");
     nextBanner.filter((line) => !banner.includes(line)).forEach(say);
     banner = nextBanner;
     settings = next;

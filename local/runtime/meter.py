@@ -25,8 +25,8 @@ _loaded: list[Any] = []  # the result of limits.js, from the first invocation on
 def _time_handles() -> None:
     """Add the time of each handle of the event loop to its invocation. All Python code runs in such handles.
 
-    The clock has a resolution of 1 ms and counts wall time. With `--clock standing` it stands still, so all times are
-    0.
+    The clock has a resolution of 1 ms and counts wall time. With `--clock standing` the clock stands still, so all
+    times are 0.
     """
     run = asyncio.Handle._run
 
@@ -60,7 +60,7 @@ def _load(env: Any) -> Any:
 
 
 class _Context:
-    """The context of an invocation of the Worker. Its `waitUntil` keeps the meter open."""
+    """The context of an invocation of the Worker. The context's `waitUntil` keeps the meter open."""
 
     def __init__(self, context: Any) -> None:
         self._context = context
@@ -105,7 +105,8 @@ def _facts(cls: type, name: str, values: tuple[Any, ...]) -> dict[str, object]:
     if name == "fetch":
         path = "/" + values[0].url.partition("://")[2].partition("/")[2].partition("?")[0]
         return {"handler": name, "request": f"{values[0].method} {path}"}
-    # Each delivery counts a read and a deletion. A retried one is not deleted, so this errs on the safe side.
+    # Each delivery counts a read and a deletion. A message that is retried is not deleted, so this count is at most too
+    # high.
     return {"handler": name, **({"queue_operations": 2 * len(values[0].messages)} if name == "queue" else {})}
 
 

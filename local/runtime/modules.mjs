@@ -3,7 +3,8 @@
 import fs from "node:fs";
 import path from "node:path";
 
-// What wrangler uploads from the main module's folder: Python, and its default rules for text and data.
+// What wrangler uploads from the main module's folder: wrangler uploads Python, and its default rules add text and
+// data.
 const TYPES = { ".py": "PythonModule", ".txt": "Text", ".html": "Text", ".sql": "Text", ".bin": "Data" };
 const NEVER = new Set(["__pycache__", "node_modules", ".git"]);
 const PACKAGES = "python_modules";

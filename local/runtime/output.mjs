@@ -1,4 +1,4 @@
-// What reaches the terminal: the Worker's own lines, without a log's decoration. On a terminal each event is one
+// The lines that reach the terminal: the Worker's own, without a log's decoration. On a terminal each event is one
 // readable line. A pipe or a file gets the JSON that the Worker wrote.
 
 const HOME = /\/session\/metadata\/(?!python_modules\/)/g;
@@ -30,7 +30,8 @@ function fact(value) {
   return JSON.stringify(value).replace(CONTROL, escaped);
 }
 
-// Facts that a terminal does not show: which request it was, and what it spent. The meter's lines exist to show these.
+// Facts that a terminal does not show: which request it was, and what it spent. The lines of the meter exist to show
+// these facts.
 const NOT_SHOWN = new Set(["request", "subrequests", "database_calls", "statements", "rows_read", "rows_written"]);
 const METER = new Set(["metered", "day_use"]);
 const isShown = (event, name, value) =>

@@ -1,12 +1,12 @@
-// Makes Miniflare's queue broker deliver to several consumers at a time, as the platform does. By itself it waits for
-// the end of each delivery before the next, so that one slow model call delays every other task. Batches, retries,
-// delays and dead letters remain the broker's: decision 0022.
+// Makes Miniflare's queue broker deliver to several consumers at a time, as the platform does. Miniflare's own broker
+// waits for the end of each delivery before the next, so that one slow model call delays every other task. Batches,
+// retries, delays and dead letters remain the broker's: decision 0022.
 import { QUEUES_PLUGIN } from "miniflare";
 
 const CONSUMERS = 10; // the platform grows to 250; here one interpreter serves all
 
 // The broker's text, which occurs once, and its replacement. The broker has one pending delivery and forgets it when
-// the delivery ends. Here it forgets it when the delivery begins, and counts.
+// the delivery ends. Under `make dev` the Worker's side forgets the delivery when it begins, and counts.
 const CHANGES = [
   ["#pendingFlush;", "#pendingFlush; #deliveries = 0;"],
   [

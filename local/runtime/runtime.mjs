@@ -12,7 +12,8 @@ const BUNDLE = "pyodide_dev.capnp.bin"; // the name that workerd looks for
 
 // workerd checks a released bundle against a digest, and Cloudflare's file is not on npm. The first flag selects the
 // release `dev`, which is not checked, unless a newer release is asked for. The compatibility date implies the flags of
-// newer releases, so the next three switch these off. One of them would imply the last flag, so that is set here.
+// newer releases, so the next three switch these off. One of these flags would imply the last flag, so the last flag is
+// set here.
 const OWN_BUNDLE = [
   "python_workers_development",
   "no_python_workers_20250116",

@@ -1,5 +1,5 @@
-// Fires the cron triggers: on their schedule, or at a fixed interval. A trigger does not fire while its last run
-// continues.
+// Fires the cron triggers: on their schedule, or at a fixed interval. A trigger does not fire while its last run still
+// works.
 import { Cron } from "croner";
 
 /** Starts firing `fire(cron)`. Returns a function that stops it. */

@@ -71,8 +71,8 @@ function readVariables(configPath, config, env, overrides) {
 /** Miniflare's options for the Worker and its bindings. */
 export function workerOptions(settings, { dayUse }) {
   // The AI binding needs the network, so it is left out and the Worker reports it as missing. The front Worker serves
-  // the assets, after it has refused foreign hosts. Miniflare's own asset service would stand before it, and add five
-  // services.
+  // the assets, after it has refused foreign hosts. Miniflare's own asset service would stand before the Worker, and
+  // add five services.
   const { ai: _ai, assets: _assets, modulesRules: _rules, rootPath: _root, ...options } = settings.workerOptions;
   const isMetered = settings.limits !== "off";
   const worker = {

@@ -1,9 +1,8 @@
-// Snapshots of the interpreter's memory after the Worker's import. Cloudflare makes one at each upload. A start from
-// one takes a tenth of the processor time.
-//
-// A snapshot belongs to one state of all modules, so it is never used across a change of source. Making one imports the
-// Worker under the rules of an upload: randomness at import is refused, and so are JavaScript objects in globals. This
-// happens in a separate runtime without storage, so code that cannot be deployed or started replaces nothing that runs.
+// Snapshots of the interpreter's memory after the Worker's import. Cloudflare makes one at each upload. A start from a
+// snapshot takes a tenth of the processor time. // A snapshot belongs to one state of all modules, so it is never used
+// across a change of source. Making one imports the Worker under the rules of an upload: randomness at import is
+// refused, and so are JavaScript objects in globals. This happens in a separate runtime without storage, so code that
+// cannot be deployed or started replaces nothing that runs.
 import { createHash } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
@@ -24,7 +23,7 @@ export async function snapshotOf(request, worker, report) {
   if (fs.existsSync(path.join(folder, FILE))) {
     fs.utimesSync(folder, new Date(), new Date());
   } else {
-    say("Importing the Worker, once for this state of its source");
+    say("Importing the Worker, once for each change of its source");
     await make(request, worker, folder, report);
     forget(path.dirname(folder));
   }
@@ -53,7 +52,7 @@ async function make(request, worker, folder, report) {
   try {
     await runtime.ready.catch((error) => {
       if (error.code !== "ERR_RUNTIME_FAILURE") throw error;
-      throw new Error("the Worker could not be imported; why is said above", { cause: error });
+      throw new Error("the Worker could not be imported; the cause is above", { cause: error });
     });
     if (!fs.existsSync(path.join(making, FILE))) throw new Error("workerd wrote no snapshot of the interpreter");
     place(making, folder);

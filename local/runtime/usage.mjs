@@ -1,5 +1,6 @@
 // The day's use of the free plan's daily quotas: what the metered invocations of all environments have spent since
-// midnight UTC. It is stored beside the local state. The Worker reads it through a binding that only exists locally.
+// midnight UTC. The figure is stored beside the local state. The Worker reads it through a binding that only exists
+// locally.
 import fs from "node:fs";
 import path from "node:path";
 import { Response } from "miniflare";

@@ -1,4 +1,4 @@
-"""The campaign's parts besides seeds: every crash, pairs of crashes, races, ablations, replays, in plain figures."""
+"""The campaign's parts besides seeds: every crash, pairs of crashes, races, ablations, replays, as plain figures."""
 
 import time
 from collections import Counter
@@ -54,7 +54,7 @@ def pairs_of_crashes(most: int | None = None) -> Counter[str]:
 
 
 def _stride(flow: Any, each: int) -> int:
-    """Step through a flow's pairs so that `each` of them reach from its first point to its last."""
+    """Step through a flow's pairs so that `each` of them are spread from its first point to its last."""
     points = len(flow.run({}))
     return max(1, 2 * points * (points - 1) // each)
 
@@ -69,7 +69,7 @@ def races(kinds: tuple[tuple[Kind, int, int], ...] = RACES) -> dict[str, dict[st
 
 
 def restores(schedules: int) -> dict[str, dict[str, int]]:
-    """Set the database back in so many schedules on each route, half of them with faults. Raises InvariantBroken."""
+    """Set the database back in this many schedules on each route, half of them with faults. Raises InvariantBroken."""
     found: dict[str, dict[str, int]] = {}
     for route, deployment in ROUTES.items():
         writers = [restored(seed, deployment, Bystander(), faults=seed % 2 > 0) for seed in range(schedules)]
@@ -82,7 +82,7 @@ def restores(schedules: int) -> dict[str, dict[str, int]]:
 
 
 def catch(ablation: Ablation, seeds_most: int) -> tuple[int, str] | None:
-    """Run seeds until one catches the ablation. Return that seed and what broke."""
+    """Run seeds until one shows that the ablation is noticed. Return that seed and what broke."""
     for seed in range(seeds_most):
         result = ablation.run(seed)
         if result.failure is not None:
@@ -91,7 +91,7 @@ def catch(ablation: Ablation, seeds_most: int) -> tuple[int, str] | None:
 
 
 def ablations(seeds_most: int, controls: int, say: Say = lambda line: None) -> dict[str, dict[str, Any]]:
-    """Catch each ablation, and run the same seeds with the safeguard on."""
+    """Find a seed that notices each ablation, and run the same seeds with the safeguard on."""
     table: dict[str, dict[str, Any]] = {}
     for ablation in ABLATIONS:
         caught = catch(ablation, seeds_most)

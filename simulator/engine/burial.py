@@ -1,11 +1,11 @@
-"""Ends the leftover coroutines of a run: none of them runs on, and none warns."""
+"""Ends the leftover coroutines of a run, so that none runs on and none warns."""
 
 import sys
 from collections.abc import Callable
 from typing import Any
 
 _BURIALS_MOST = 100
-_undead: list[Any] = []  # coroutines that refuse to end; dropping them would only resume them
+_undead: list[Any] = []  # coroutines that refuse to end; dropping one would only resume it
 
 
 def bury(coroutine: Any) -> None:

@@ -2,7 +2,7 @@
 
 
 class SimulationError(Exception):
-    """The simulation cannot continue. The message says why, and what was happening."""
+    """The simulation cannot continue. The message names the cause, and what was happening."""
 
 
 class Deadlock(SimulationError):
@@ -10,7 +10,7 @@ class Deadlock(SimulationError):
 
 
 class StepsExceeded(SimulationError):
-    """More steps than allowed: most likely some code loops without waiting."""
+    """The run took more steps than allowed: most likely some code loops without waiting."""
 
 
 class Livelock(SimulationError):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class FaultKind:
-    """One kind. `rate` is its usual probability at each offer, under `FaultPlan.everything`."""
+    """One kind. `rate` is the usual probability that the fault strikes at each offer, under `FaultPlan.everything`."""
 
     number: int
     name: str
@@ -91,20 +91,21 @@ _ALL = (
 KINDS: dict[str, FaultKind] = {kind.name: kind for kind in _ALL}
 RATE_LIMITER = frozenset(kind.name for kind in _ALL if kind.number == 19)
 DEAD_TRIGGERS = tuple(kind.name for kind in _ALL if kind.number == 24)
-# The rates of these are drawn from a stream of their own.
+# The rates of these faults are drawn from a separate random stream.
 FOUND_BY_REVIEW = frozenset(kind.name for kind in _ALL if kind.number in {20, 21, 22})
 STORAGE = "d1_full"
-# The rate of this one has a stream of its own, too.
+# The rate of this fault has a separate random stream, too.
 MODEL_AWAY = "model_away"
-# The rates of these two have streams of their own, too.
+# The rates of these two faults have separate random streams, too.
 BROWN_OUT = "model_brown_out"
 POISONED = "model_poisoned"
-# The rate of this one has a stream of its own, too.
+# The rate of this fault has a separate random stream, too.
 LATE_ANSWER = "d1_answers_late"
-# It is offered only where clients follow tasks, which few runs have. There it always has its usual rate.
+# This fault is offered only where clients follow tasks, which few runs have. In these runs the fault always has its
+# usual rate.
 STREAM_CUT = "stream_cut"
-# The hosted runtime always behaves like this, so these never stop, and sound code is not disturbed. They draw from a
-# stream of their own.
+# The hosted runtime always behaves like this, so these never stop, and sound code is not disturbed. These draws come
+# from a separate random stream.
 HOSTED = frozenset(kind.name for kind in _ALL if kind.number in {28, 29, 30})
-# These are offered only where a tenant has an endpoint.
+# These faults are offered only where a tenant has an endpoint.
 RECEIVER = tuple(kind.name for kind in _ALL if kind.number == 27)

@@ -1,4 +1,4 @@
-"""The fault plan: seeded decisions, counted by kind. After a certain moment faults stop.
+"""The fault plan: seeded decisions, counted by kind. After a certain moment no fault strikes.
 
 Each place where a fault can strike *offers* it by name, and the plan decides whether it *fires*. Besides the random
 faults there is the crash plan of exhaustive tests: die at the k-th suspension point of the run, before or after that
@@ -31,7 +31,7 @@ def hosted_rates(rng: Random) -> dict[str, float]:
     """Draw how the platform takes turns. In half of the schedules the clocks of all isolates stand still within a turn.
 
     In the other half, an unrelated event may run between an event and the code that waited for it, as Python's own loop
-    allows. An object's context takes promises alone in all schedules.
+    allows. An object's context accepts only promises in all schedules.
     """
     if rng.random() < 0.5:
         return {"promises_alone": 1.0}
@@ -45,7 +45,10 @@ def hosted_rates(rng: Random) -> dict[str, float]:
 
 
 class FaultCount:
-    """How often one kind was offered, and how often it fired. `last_at` is when it last fired, by the plan's clock."""
+    """How often one kind of fault was offered, and how often it struck.
+
+    `last_at` is when it last struck, by the plan's clock.
+    """
 
     __slots__ = ("fired", "last_at", "offered", "rate")
 
@@ -59,7 +62,7 @@ class FaultCount:
 class FaultPlan:
     """Decides which faults strike. The same seed and the same offers give the same decisions.
 
-    `muted` holds the ordinals of fired faults to leave out: shrinking replays a seed with more and more of them muted.
+    `muted` contains the ordinals of faults to leave out: shrinking replays a seed with more and more of them muted.
     `crash_at` maps the ordinal of a suspension point, from 1, to before or after its effect.
     """
 
@@ -89,13 +92,13 @@ class FaultPlan:
 
     @classmethod
     def everything(cls, rng: Random, *, scale: float = 1.0, keep_timeline: bool = False) -> "FaultPlan":
-        """Every kind at its default rate, times `scale`."""
+        """Give every kind its default rate, times `scale`."""
         rates = {kind.name: min(1.0, kind.rate * scale) for kind in KINDS.values()}
         return cls(rng, rates, keep_timeline=keep_timeline)
 
     @classmethod
     def swarm(cls, rng: Random, *, keep_timeline: bool = False) -> "FaultPlan":
-        """The seed makes each kind absent, rare, usual or frequent: varied runs find more bugs than similar runs.
+        """Let the seed make each kind absent, rare, usual or frequent: varied runs find more bugs than similar runs.
 
         Groce et al., "Swarm Testing", ISSTA 2012.
         """
@@ -104,7 +107,7 @@ class FaultPlan:
         apart |= {BROWN_OUT, POISONED, LATE_ANSWER}
         others = [kind for kind in KINDS.values() if kind.name not in apart]
         rates |= {kind.name: min(0.5, kind.rate * rng.choice((0, 0.3, 1, 3))) for kind in others}
-        # This fault slows the whole run. Its rate has a stream of its own, so that older seeds give the same runs.
+        # This fault slows the whole run. The rate has a separate random stream, so that older seeds give the same runs.
         rates["d1_shared"] = KINDS["d1_shared"].rate * Random(f"{sorted(rates.items())}").choice((0, 0, 0, 3))
         rates[STORAGE] = KINDS[STORAGE].rate * Random(f"{sorted(rates.items())}/{STORAGE}").choice((0, 0, 0, 1))
         rates |= {name: KINDS[name].rate for name in (*DEAD_TRIGGERS, *RECEIVER)}
@@ -118,7 +121,10 @@ class FaultPlan:
         return cls(rng, rates, keep_timeline=keep_timeline)
 
     def fires(self, name: str, actor: str = "", scale: float = 1.0) -> bool:
-        """Offer fault `name`. True if it strikes now. `scale` makes it rarer where the platform does so."""
+        """Offer fault `name`.
+
+        True if it strikes now. `scale` makes the fault rarer where it is rarer on the platform.
+        """
         tally = self.tallies[name]
         tally.offered += 1
         if not self.active or tally.rate == 0.0 or self._random() >= tally.rate * scale:
@@ -126,7 +132,7 @@ class FaultPlan:
         return self.strike(name, actor)
 
     def strike(self, name: str, actor: str = "") -> bool:
-        """Count `name` as fired, for a caller that decided by itself. False if it is muted."""
+        """Count the fault `name` as struck, for a caller that decided by itself. False if it is muted."""
         self.fired_in_order.append(name)
         if len(self.fired_in_order) in self._muted:
             return False
@@ -143,12 +149,12 @@ class FaultPlan:
             tally.rate = rates.get(name, tally.rate if name in names else 0.0)
 
     def stop(self) -> None:
-        """From now on nothing fires, so the world must become quiet."""
+        """From now on no fault strikes, so the world must become quiet."""
         self.active = False
         self.record("platform", "faults stop", "")
 
     def point(self, label: str, scope: object = None) -> When | None:
-        """Pass a suspension point. Returns whether to die there under the crash plan.
+        """Pass a suspension point. Returns whether the isolate dies at this point under the crash plan.
 
         If `point_labels` is a list, each point is noted in it as `handler:call`.
         """
@@ -162,7 +168,7 @@ class FaultPlan:
         return low + (high - low) * self._random()
 
     def record(self, actor: str, event: str, detail: object) -> None:
-        """Add a line to the timeline of a failure report. Does nothing unless the timeline is kept."""
+        """Add a line to the timeline of a failure report. This does nothing unless the timeline is kept."""
         if self.timeline is not None:
             self.timeline.append((self.clock(), actor, event, detail))
 
@@ -190,7 +196,7 @@ class PersistentFault:
         self._fault = fault
 
     def fires(self, name: str, actor: str = "", scale: float = 1.0) -> bool:
-        """Strike with the one fault, and leave the others to the plan."""
+        """Let only the one fault strike, and leave the others to the plan."""
         return self._plan.strike(name, actor) if name == self._fault else self._plan.fires(name, actor, scale)
 
     def between(self, low: float, high: float) -> float:

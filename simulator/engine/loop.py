@@ -27,7 +27,7 @@ from simulator.engine.turns import HANDLES_MOST, SUSPECTS, StandingClock, Standi
 
 
 class Loop(asyncio.AbstractEventLoop):
-    """The loop. `run(coroutine)` drives it until that coroutine ends, then `close` ends what is left."""
+    """The loop. `run(coroutine)` drives the loop until that coroutine ends, then `close` ends all other coroutines."""
 
     def __init__(self, *, policy: Policy = choose_first, max_steps: int = 1_000_000) -> None:
         self.trace = Trace()
@@ -51,7 +51,7 @@ class Loop(asyncio.AbstractEventLoop):
     # -- scheduling ------------------------------------------------------------------------------------
 
     def now(self) -> float:
-        """Virtual seconds since the loop was made, the same for every caller."""
+        """The virtual seconds since the loop was made, the same for every caller."""
         return self._now_seconds
 
     def time(self) -> float:
@@ -83,7 +83,7 @@ class Loop(asyncio.AbstractEventLoop):
     def _set_timer(
         self, when: float, delay: float, callback: Callable[..., object], args: tuple[Any, ...], context: Context | None
     ) -> Handle:
-        """Set a timer. With a clock of its own, an isolate's timer acts as JavaScript's `setTimeout` by that clock."""
+        """Set a timer. If an isolate has its own clock, its timer acts as JavaScript's `setTimeout` by that clock."""
         if context is None:
             context = copy_context()
         scope = context.get(SCOPE)
@@ -118,7 +118,7 @@ class Loop(asyncio.AbstractEventLoop):
         gate.closed += 1
 
     def open_gate(self, gate: Gate) -> None:
-        """Undo one `close_gate`. After the last one, the waiting events become ready."""
+        """Undo one `close_gate`. When the last one opens, the waiting events become ready."""
         gate.closed -= 1
         if gate.closed == 0 and gate.waiting:
             self._ready.extend(gate.waiting)
@@ -150,8 +150,8 @@ class Loop(asyncio.AbstractEventLoop):
     def run_until_complete(self, future: Any) -> Any:
         """Run until `future` (a coroutine or future) is done, and return its result.
 
-        Raises what it raised, `Deadlock`, `StepsExceeded`, or what a platform callback raised. An exception from a
-        plain callback is a broken invariant and stops the run where it happened.
+        Raises the coroutine's own error, `Deadlock`, `StepsExceeded`, or the error of a platform callback. An exception
+        from a plain callback is a broken invariant and stops the run where it happened.
         """
         previous = events._get_running_loop()
         assert previous is None, "a loop runs already"
@@ -233,13 +233,13 @@ class Loop(asyncio.AbstractEventLoop):
             raise StepsExceeded(f"{self.max_steps} steps by {self._now_seconds:.3f} s: {self._pending()}")
 
     def _run_continuation(self, start: int) -> None:
-        """Run what an event made ready at once: an event and the code that waited for it share one turn."""
+        """Run the code that an event made ready at once: an event and the code that waited for it share one turn."""
         ready = self._ready
         handles = ready[start:]
         del ready[start:]
         for handle in handles:
             scope = handle.context.get(SCOPE)
-            if handle.event:  # a gate that opened in this turn had held it back: an event of its own
+            if handle.event:  # a gate that opened in this turn had delayed it: a separate event
                 ready.append(handle)
             elif not handle.cancelled_ and not (scope is not None and scope.dead):
                 self._count(1)
@@ -247,7 +247,7 @@ class Loop(asyncio.AbstractEventLoop):
                 handle.context.run(handle.callback, *handle.args)
 
     def _advance(self) -> None:
-        """Jump to the next timer. All timers of the same moment become ready together."""
+        """Move the clock to the next timer. All timers of the same moment become ready together."""
         timers = self._timers
         while timers and timers[0][2].cancelled_:
             heapq.heappop(timers)
@@ -264,7 +264,7 @@ class Loop(asyncio.AbstractEventLoop):
         return f"{len(names)} tasks waiting: {', '.join(names[:20])}"
 
     def close(self) -> None:
-        """End what is left: close coroutines in order. Bindings refuse effects to dead scopes, and warnings are off."""
+        """Close all remaining coroutines in order. Bindings refuse effects to dead scopes, and warnings are off."""
         if self._closed:
             return
         assert not self._running, "close a loop after it has run"

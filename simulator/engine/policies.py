@@ -1,7 +1,7 @@
 """Scheduling policies, which choose one of several ready handles.
 
-A policy is called with the ready handles, oldest first, only when there are at least two, and returns an index. It must
-depend on nothing but its own state and that list.
+A policy is called with the ready handles, oldest first, only when there are at least two, and returns an index. A
+policy may depend only on its own state and that list.
 """
 
 from collections.abc import Callable, Iterator
@@ -56,7 +56,7 @@ class Priorities:
 
 
 class Scripted:
-    """Replays a list of choices, then always takes the first handle. Notes how many choices there were."""
+    """Replays a list of choices, then always takes the first handle. Records how many choices there were."""
 
     def __init__(self, script: list[int]) -> None:
         self._script = script
@@ -65,7 +65,7 @@ class Scripted:
         self._over = False
 
     def end(self) -> None:
-        """Continue first in, first out: later choices are not part of what is explored."""
+        """From now on run events first in, first out: the exploration does not vary later choices."""
         self._over = True
 
     def __call__(self, ready: list[Handle]) -> int:
@@ -79,11 +79,11 @@ class Scripted:
 
 
 def explore[T](run: Callable[[Scripted], T], *, deviations_most: int | None = None) -> Iterator[tuple[list[int], T]]:
-    """Run `run` once for every schedule, depth first. Yields the choices taken and what `run` returned.
+    """Run `run` once for every schedule, depth first. Yields the choices taken and the result of `run`.
 
-    With `deviations_most`, only the schedules that differ from first-in-first-out in at most so many choices are run:
+    With `deviations_most`, only the schedules that differ from first-in-first-out in at most that many choices are run:
     all preemptions up to a bound (Musuvathi and Qadeer, "Iterative Context Bounding", PLDI 2007). `run` must build its
-    world anew each time and without latency, so that nothing but the choices differs.
+    world anew each time and without latency, so that only the choices differ.
     """
     script: list[int] | None = []
     while script is not None:

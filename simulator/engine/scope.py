@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 class Gate:
     """Counts reasons to hold events back, and keeps the events that wait for it to open.
 
-    Behind a `strict` gate, an event and the code that waited for it run in one turn, as in JavaScript, so that nothing
-    runs between them. Without it the code runs in some later turn, as in Python's own loop.
+    Behind a `strict` gate, an event and the code that waited for it run in one turn, as in JavaScript, so that no other
+    code runs between them. Without a strict gate the code runs in some later turn, as in Python's own loop.
 
     All scopes of an isolate share one gate. So the gate is also the place of the isolate's `clock`, if the isolate has
     one of its own.
@@ -28,7 +28,7 @@ class Gate:
 
 
 class InvocationScope:
-    """The loop's knowledge of an invocation: whether it is dead, and the gate before it."""
+    """The loop's knowledge of an invocation: whether the invocation is dead, and the gate before it."""
 
     __slots__ = ("dead", "gate", "priority")
 
@@ -42,7 +42,7 @@ SCOPE: ContextVar[InvocationScope | None] = ContextVar("scope", default=None)
 
 
 class Handle:
-    """A callback waiting for its turn. `event` marks what comes from outside: timers and binding replies."""
+    """A callback waiting for its turn. `event` marks handles that come from outside: timers and binding replies."""
 
     __slots__ = ("args", "callback", "cancelled_", "context", "event", "seq", "when_seconds")
 

@@ -1,4 +1,4 @@
-"""Makes a failing run readable: leaves out more and more faults, as long as the run still fails."""
+"""Makes a failing run readable: removes more and more faults, as long as the run still fails."""
 
 from collections.abc import Callable
 

@@ -22,7 +22,7 @@ class Trace:
             self._fold()
 
     def digest(self) -> str:
-        """Return the hexadecimal digest of everything noted so far."""
+        """Return the hexadecimal digest of everything recorded so far."""
         self._fold()
         return self._hash.hexdigest()
 

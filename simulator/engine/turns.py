@@ -1,9 +1,9 @@
 """Turns as the hosted runtime takes them: an event and its microtasks, under a clock that stands still.
 
-Cloudflare's clock moves when an event comes in. In a timer it shows exactly the millisecond for which the timer was
-set. `call_soon` and a delay of 0 are microtasks: they run before the next event, so they do not move the clock. On
-Pyodide's own loop a delay of up to 2 ms is a microtask, too. Code that waits "until the clock says T" in such steps
-never ends.
+Cloudflare's clock moves when an event arrives. In a timer's callback the clock shows exactly the millisecond for which
+the timer was set. `call_soon` and a delay of 0 are microtasks: they run before the next event, so they do not move the
+clock. On Pyodide's own loop a delay of up to 2 ms is a microtask, too. Code that waits "until the clock says T" in such
+steps never ends.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ _ROUNDING = 1e-6  # of a millisecond, so that a double just below a whole number
 
 
 class StandingTimer(Handle):
-    """A timer set by an isolate with a standing clock. Its callback finds the clock at `due_ms`."""
+    """A timer set by an isolate with a standing clock. The timer's callback finds the clock at `due_ms`."""
 
     __slots__ = ("due_ms",)
 
@@ -31,13 +31,13 @@ class StandingTimer(Handle):
 
 
 class StandingClock:
-    """The clock of one isolate. It moves when a turn begins, and stands still until the next turn.
+    """The clock of one isolate. This clock moves when a turn begins, and stands still until the next turn.
 
-    Like `performance.now()` on Workers it counts whole milliseconds from the epoch. On the way to Python they become
-    nanoseconds and then seconds, rounded each time. So after a timer the clock may be 0.24 microseconds short of the
-    moment for which the timer was set.
+    Like `performance.now()` on Workers it counts whole milliseconds from the epoch. On the way to Python these
+    milliseconds become nanoseconds and then seconds, rounded each time. So after a timer the clock may be 0.24
+    microseconds short of the moment for which the timer was set.
 
-    Timers last whole milliseconds. The Worker's loop rounds them up. Pyodide's own loop (`stock`) leaves that to
+    Timers last whole milliseconds. The Worker's loop rounds delays up. Pyodide's own loop (`stock`) leaves the delay to
     JavaScript, which cuts off the fraction.
     """
 
@@ -55,13 +55,13 @@ class StandingClock:
         self.ms = max(self.ms, at)
 
     def seconds(self) -> float:
-        """Return what the event loop's `time()` says."""
+        """Return the value of the event loop's `time()`."""
         return float((self._epoch_ms + self.ms) * 1_000_000) / 1e9
 
     def date_ms(self, skew_ms: float) -> int:
-        """Return what Python's `time.time()` says: it gains a millisecond at each further read within a moment.
+        """Return the value of Python's `time.time()`: it gains a millisecond at each further read within a moment.
 
-        This imitates `monotonicDateNow` of Cloudflare's glue. The next moment takes the gain back.
+        This imitates `monotonicDateNow` of Cloudflare's glue. The next moment removes the gain.
         """
         now = int(self._epoch_ms + self.ms + skew_ms)
         if now == self._read_ms:
@@ -71,16 +71,18 @@ class StandingClock:
         return now + self._gained
 
     def due_ms(self, delay: float) -> int | None:
-        """Return when a timer of so many seconds is due. None if it is no timer but a microtask."""
+        """Return when a timer of this many seconds is due. Returns None if the delay is no timer but a microtask."""
         if delay <= (SHORT_SECONDS if self._stock else 0):
             return None
         return self.ms + (int(delay * 1000) if self._stock else math.ceil(delay * 1000))
 
 
 class Turns:
-    """The behaviour of the hosted runtime in one world, by its fault plan. It draws from a stream of its own.
+    """The behaviour of the hosted runtime in one world, by its fault plan.
 
-    It does not stop when faults stop, since the platform always behaves like this.
+    These draws come from a separate random stream.
+
+    The behaviour does not stop when faults stop, since the platform always behaves like this.
     """
 
     def __init__(self, faults: FaultPlan, rng: Random) -> None:
@@ -96,13 +98,16 @@ class Turns:
         return self._faults.strike(name, actor)
 
     def clock(self, name: str, epoch_ms: int, now_seconds: float) -> StandingClock | None:
-        """Give a new isolate its clock. None: it uses the world's clock, which is exact at any time."""
+        """Return the clock of a new isolate.
+
+        Returns None if the isolate uses the world's clock, which is exact at any time.
+        """
         if not self.has("clock_standing", name):
             return None
         return StandingClock(epoch_ms, now_seconds, stock=self.has("stock_loop", name))
 
     def choose(self, count: int) -> int:
-        """Choose among so many microtasks of a turn, oldest first."""
+        """Choose among this many microtasks of a turn, oldest first."""
         if count > 1 and self.has("handle_overtaken"):
             return 1 + int(self._random() * (count - 1))
         return 0
@@ -116,7 +121,7 @@ def named(handles: Iterable[Handle]) -> str:
 
 
 def _place(coroutine: Any) -> str:
-    """Name a coroutine and those that it awaits, and the innermost line that is not asyncio's."""
+    """Name a coroutine and those that it awaits, and the innermost line outside asyncio."""
     names, where = [], ""
     while coroutine is not None:
         for kind in ("cr", "ag", "gi"):

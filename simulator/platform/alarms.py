@@ -33,11 +33,11 @@ class Alarm:
         self.dropped = 0
 
     def is_idle(self) -> bool:
-        """Whether no alarm is set and none runs."""
+        """Whether no alarm is set and none is running."""
         return self.running == 0 and self._timer is None and self._cell.data.alarm_ms is None
 
     def reschedule(self) -> None:
-        """After a commit: follow the stored alarm time."""
+        """After a commit, set the timer to the stored alarm time."""
         due = self._cell.data.alarm_ms
         if due == self._due_ms:
             return
@@ -105,7 +105,7 @@ class Alarm:
     def _after(self, outcome: InvocationEnd) -> None:
         cell, faults = self._cell, self._cell.network.faults
         if cell.data.alarm_ms is not None:
-            return  # the handler or other code has set it anew, and the commit has scheduled it
+            return  # the handler or other code has set the alarm anew, and the commit has scheduled it
         if outcome.kind == "returned":
             self._failures = self._deaths = 0
             if faults.fires("alarm_repeated", cell.name):

@@ -1,9 +1,8 @@
 """The interface between `src/` and this platform: what a simulated Worker must provide, and what it receives.
 
 An adapter implements `DeployedWorker`. The world calls `make_isolate(env)` once for each isolate and keeps the
-handlers. It calls `make_object(class_name, ctx, env)` for each instance of a Durable Object, which has an isolate and
-an `env` of its own.
-Nothing that the adapter builds may be shared between two `env`s: each stands for a process.
+handlers. The world calls `make_object(class_name, ctx, env)` for each instance of a Durable Object, which has its own
+isolate and `env`. Two `env`s may share no object that the adapter builds, because each belongs to a different process.
 
 `env` has the bindings of the present deployment under their names (`DB`; `AI_QUEUE`, `AI_DLQ`; `AI_PROCESSOR`,
 `BATCH_COORDINATOR`; `RATE_LIMITER`), the variables as strings, and `env.platform`: clock, randomness and model for the
@@ -11,7 +10,7 @@ adapter's runtime. A binding that is not bound raises AttributeError, so use `ge
 `env.has(name)`.
 
 Binding calls take effect when they are called, not when they are awaited, and raise `JsError`. Code in an isolate may
-use all of asyncio. It may await only its bindings, `platform.sleep` and its own tasks.
+use all of asyncio. Such code may await only its bindings, `platform.sleep` and its own tasks.
 """
 
 import asyncio
@@ -27,7 +26,7 @@ from simulator.platform.queues import DeliveredBatch
 
 
 class Platform:
-    """The stand-in for JavaScript's globals in an isolate."""
+    """A stand-in for JavaScript's globals in an isolate."""
 
     def __init__(self, isolate: Isolate, rng: Random, provider: ModelProvider) -> None:
         self.isolate = isolate
@@ -105,9 +104,12 @@ class DeployedWorker(Protocol):
     """The Worker."""
 
     def make_isolate(self, env: Env) -> Handlers:
-        """The handlers of a new isolate."""
+        """Return the handlers of a new isolate."""
         ...
 
     def make_object(self, class_name: str, ctx: ObjectContext, env: Env) -> Any:
-        """An instance of a Durable Object class. Stubs can call its methods, `alarm(info)` included."""
+        """Make an instance of a Durable Object class.
+
+        Stubs can call the methods of the instance, `alarm(info)` included.
+        """
         ...

@@ -1,7 +1,7 @@
 """The only way out of an isolate: every binding call goes through its port.
 
 A call leaves, arrives and takes effect outside, and its reply comes back as an event. The isolate may die before the
-call leaves, or while the reply is on its way. The request itself takes effect even if its sender has died.
+call leaves, or while its reply is on the way. The request itself takes effect even if its sender has died.
 """
 
 import asyncio
@@ -39,15 +39,18 @@ def entry_failure() -> JsError:
 
 
 class CpuExceeded(BaseException):
-    """The CPU limit. It is not an `Exception`, so that ordinary handlers do not swallow it."""
+    """The CPU limit. This error is not an `Exception`, so ordinary handlers do not swallow it."""
 
 
 class IsolateGone(BaseException):
-    """Raised by synchronous calls of a dead isolate. Only coroutines that are being closed see it."""
+    """Synchronous calls of a dead isolate raise this error. Only coroutines that are being closed see the error."""
 
 
 class Pending(Coroutine[Any, Any, Any]):
-    """The coroutine that a binding call returns. It may be dropped without a warning, since the call is under way."""
+    """The coroutine that a binding call returns.
+
+    The coroutine may be dropped without a warning, since the call is already under way.
+    """
 
     __slots__ = ("_args", "_function", "_started")
 
@@ -88,11 +91,11 @@ class Network:
         self.faults = faults
         self.scale_seconds = scale_seconds
         self.limits: InvocationLimits | None = None
-        self.never_awaited: list[str] = []  # what objects passed to `ctx.waitUntil` that is no promise
+        self.never_awaited: list[str] = []  # values that objects passed to `ctx.waitUntil` and that are no promises
         self._random = rng.random
 
     def latency_seconds(self) -> float:
-        """Draw the latency of one way: often nothing, mostly milliseconds, sometimes tens of them.
+        """Draw the latency of one way: often zero, mostly milliseconds, sometimes tens of them.
 
         Always 0 at scale 0.
         """
@@ -129,8 +132,8 @@ class Port:
         """Send a request at once, as a JavaScript binding does, and return a coroutine that awaits the reply.
 
         `take_effect(reply)` runs outside when the request arrives, and calls `reply(value, error)` then or later.
-        `shape` is applied to the value when it is awaited. `sends` marks the enqueue after a D1 write, where a crash is
-        a fault kind of its own. `statements` is how many D1 statements the call has.
+        `shape` is applied to the value when it is awaited. `sends` marks the send to a queue after a D1 write, at which
+        a crash is a separate kind of fault. `statements` is how many D1 statements the call has.
         """
         loop, isolate, faults = self.loop, self.isolate, self.faults
         future = loop.create_future()

@@ -13,7 +13,7 @@ type Scheduling = Literal["fifo", "random", "priorities"] | Policy
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """The bindings that a deployment has, besides D1."""
+    """The bindings of a deployment, besides D1."""
 
     name: str
     queue: bool
@@ -26,7 +26,7 @@ DIRECT = Deployment("direct", queue=False, objects=False)
 
 
 def make_plan(faults: Faults, rng: Random, *, keep_timeline: bool) -> FaultPlan:
-    """Make a fault plan from what a world was given."""
+    """Make a fault plan from the argument of a world."""
     if isinstance(faults, FaultPlan):
         return faults
     if isinstance(faults, dict):
@@ -39,7 +39,7 @@ def make_plan(faults: Faults, rng: Random, *, keep_timeline: bool) -> FaultPlan:
 
 
 def make_policy(scheduling: Scheduling, rng: Random) -> Policy:
-    """Make a scheduling policy from what a world was given."""
+    """Make a scheduling policy from the argument of a world."""
     if scheduling == "fifo":
         return choose_first
     if scheduling == "random":

@@ -1,8 +1,8 @@
-"""A D1 database on real SQLite, behind the surface that the Python SDK gives a Worker.
+"""A D1 database on real SQLite, with the methods that the Python SDK gives a Worker.
 
 A statement outside a batch is a transaction. A batch is one transaction, all or nothing. The platform retries failed
-reads, so the Worker sees a tenth of the errors on reads that it sees on writes. It does not retry writes: after
-"Network connection lost" one may have landed.
+reads, so the Worker sees a tenth of the errors on reads that it sees on writes. The platform does not retry writes:
+after "Network connection lost" a write may have landed.
 """
 
 import re
@@ -25,14 +25,14 @@ from simulator.platform.storage_cap import Cap
 LOST = f"D1_ERROR: {CONNECTION_LOST}"
 OVERLOADED = "D1_ERROR: D1 DB is overloaded. Requests queued for too long."
 _RETRIED_READ = 0.1
-LATE_ANSWER_SECONDS = (0.5, 25.0)  # after its effect, as observed on the platform
+LATE_ANSWER_SECONDS = (0.5, 25.0)  # the platform was observed to do so after the effect
 _BARRED = re.compile(r"\s*(ATTACH|DETACH|VACUUM)\b", re.IGNORECASE)
 _BLANK = re.compile(r"(\s|;|--[^\n]*(\n|\Z))*+")
 NO_STATEMENT = "D1_ERROR: No SQL statements detected."
 
 
 class DatabaseServer:
-    """The database itself, at the far end of the network. `now_ms` is its own clock, by which leases are judged."""
+    """The database itself, at the other end of the network. `now_ms` is its own clock, by which leases are judged."""
 
     def __init__(self, template: Template, faults: FaultPlan, platform_now_ms: Callable[[], int]) -> None:
         self.connection: Connection = template.acquire()
@@ -43,7 +43,7 @@ class DatabaseServer:
         self.observers: list[Callable[[], None]] = []  # called after each call that changed something
         self.note: Callable[[int], None] | None = None
         self.meter_reads = True
-        self.line: Line | None = None  # None: no other callers, so all calls are served at once
+        self.line: Line | None = None  # None: there are no other callers, so all calls are served at once
         self.cap = Cap(self.connection, faults)
         self._template = template
         self._platform_now_ms = platform_now_ms
@@ -53,7 +53,7 @@ class DatabaseServer:
         return int(self._platform_now_ms() + self.offset_ms)
 
     def close(self) -> None:
-        """Hand the connection back for the next run."""
+        """Give the connection back for the next run."""
         self._template.release(self.connection)
 
     def serve(self, statements: "Sequence[PreparedStatement]", reply: Reply, latency: Callable[..., object]) -> None:
@@ -124,7 +124,7 @@ class DatabaseServer:
                 observe()
 
     def analysis(self, statement: "PreparedStatement") -> Analysis:
-        """Return the statement's costs. They are computed once for each text and template."""
+        """Return the costs of a statement, computed once for each text and template."""
         known: Analysis | None = self._template.analyses.get(statement.sql)
         if known is None:
             if len(statement.sql.encode()) > 100_000:
@@ -232,7 +232,7 @@ class PreparedStatement:
         self.values = values
 
     def bind(self, *values: Any) -> "PreparedStatement":
-        """Set the parameters. None is NULL. Raises `JsError` for a type that D1 refuses."""
+        """Set the parameters. None is NULL. Bind parameters; raises `JsError` for a type that D1 refuses."""
         return PreparedStatement(self._database, self.sql, bound(values))
 
     def run(self) -> Pending:
@@ -242,7 +242,7 @@ class PreparedStatement:
     all = run
 
     def first(self, column: str | None = None) -> Pending:
-        """The first row, or its `column`. None without rows."""
+        """Return the first row, or its `column`. None without rows."""
         return self._database.send("d1.first", [self], lambda results: _first_row(results, column))
 
     def raw(self, options: dict[str, Any] | None = None) -> Pending:

@@ -1,7 +1,8 @@
-"""The limits of one invocation on each plan. A call beyond them is refused with the platform's error.
+"""The limits of one invocation on each plan. A call beyond these limits is refused with the platform's error.
 
 The figures are those of `local/limits.mjs`: all calls that leave an isolate are subrequests, and each statement of a
-batch counts. On the platform a seventh waiting connection waits. Here it only shows in `most_waiting`.
+batch counts. On Cloudflare, a seventh connection waits until one of six others has its answer. Here such a connection
+only counts in `most_waiting`.
 """
 
 from dataclasses import dataclass, field
@@ -35,7 +36,10 @@ class InvocationLimits:
     most: Use = field(default_factory=Use)
 
     def spend(self, use: Use, label: str, statements: int) -> str | None:
-        """Book a call that is about to leave. Returns the platform's error message if it is refused."""
+        """Book a call that is about to leave the isolate.
+
+        Returns the platform's error message if the call is refused.
+        """
         use.subrequests += 1
         use.statements += statements
         if statements and use.statements > _STATEMENTS[self.plan]:

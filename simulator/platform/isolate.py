@@ -1,7 +1,8 @@
-"""Isolates: they run invocations, and when they die all that is in them is lost.
+"""Isolates run invocations, and when an isolate dies all its state is lost.
 
 A dead isolate's coroutines are never resumed, so no `except` or `finally` of theirs runs. While the run is being
-closed, its port refuses whatever they call. Killing one invocation does the same to that invocation only.
+closed, the port of a dead isolate refuses all its calls. Killing one invocation does the same to the coroutines of that
+invocation only.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from simulator.platform.invocation_limits import Use
 
 @dataclass(frozen=True, slots=True)
 class InvocationEnd:
-    """How an invocation ended: `value` if it returned, `error` if it raised."""
+    """How an invocation ended: `value` is set if the handler returned, `error` if it raised."""
 
     kind: Literal["returned", "raised", "died"]
     value: Any = None
@@ -26,7 +27,7 @@ class InvocationEnd:
 
 
 class Invocation(InvocationScope):
-    """One call of a handler in an isolate, with what it gave to `waitUntil`."""
+    """One call of a handler in an isolate, with the work that it gave to `waitUntil`."""
 
     __slots__ = ("calls", "context", "isolate", "label", "outcome", "task", "use", "waiting")
 
@@ -43,7 +44,7 @@ class Invocation(InvocationScope):
         self.use = Use()
 
     def kill(self) -> None:
-        """Stop this invocation for good, together with what it gave to `waitUntil`."""
+        """Stop this invocation for good, together with the work that it gave to `waitUntil`."""
         self.dead = True
         self._resolve(InvocationEnd("died"))
         self.isolate.forget(self)
@@ -57,7 +58,7 @@ class Invocation(InvocationScope):
         task.add_done_callback(self._waited, context=self.isolate.loop.outside)
 
     def ended(self) -> bool:
-        """Whether nothing of it runs any more, `waitUntil` included."""
+        """Whether no code of the invocation runs any more, `waitUntil` included."""
         return self.dead or (self.outcome.done() and all(task.done() for task in self.waiting))
 
     def _begin(self, function: Callable[..., Awaitable[Any]], args: tuple[Any, ...]) -> None:
@@ -91,10 +92,10 @@ class Invocation(InvocationScope):
 
 
 class Isolate:
-    """One process of the Worker's code. `skew_ms` is the error of its wall clock.
+    """One process with the Worker's code. `skew_ms` is the error of its wall clock.
 
-    Without a `clock` of its own it has the world's. A task that no code awaits stops when its invocation has ended, as
-    on the platform. In an object (`keeps_strays`) it runs on for as long as the object is in memory.
+    Without its own `clock` the isolate uses the world's. A task that no code awaits stops when its invocation has
+    ended, as on the platform. In an object (`keeps_strays`) such a task runs on for as long as the object is in memory.
     """
 
     def __init__(
@@ -139,7 +140,7 @@ class Isolate:
             invocation.dead = True
 
     def kill(self) -> None:
-        """Die now. No coroutine of this isolate is ever resumed, and its memory is lost."""
+        """Die now. Kill the isolate: none of its coroutines is ever resumed, and its memory is lost."""
         if self.dead:
             return
         self.dead = True
@@ -150,9 +151,9 @@ class Isolate:
             tell()
 
     def freeze(self, seconds: float) -> None:
-        """Stand still: no event reaches this isolate for so long.
+        """Stand still: no event reaches this isolate for this long.
 
-        Afterwards it continues as if nothing had happened.
+        Afterwards the isolate continues as if nothing had happened.
         """
         self.loop.close_gate(self.gate)
         self.loop.call_later(seconds, self.loop.open_gate, self.gate, context=self.loop.outside)

@@ -1,4 +1,4 @@
-"""A model that misbehaves and keeps exact books of its own: every call that reached it, from any sender."""
+"""A model that misbehaves and keeps exact records of its own: every call that reached it, from any sender."""
 
 import asyncio
 import math
@@ -24,7 +24,7 @@ from src.inference.protocol import Health, ModelCall, ModelReply
 
 @dataclass(frozen=True, slots=True)
 class CallRecord:
-    """A call that reached the model: virtual seconds, the isolate that sent it, the call, how it was answered."""
+    """A call that reached the model: virtual seconds, the isolate that sent it, the call, and how it was answered."""
 
     at_seconds: float
     sender: str
@@ -42,7 +42,7 @@ ABSENCES: tuple[Absence, ...] = ("5xx", "5xx", "unreachable", "hang")
 
 
 def output_of(call: ModelCall) -> str:
-    """The model's answer, a function of the call alone."""
+    """Return the model's answer, which depends only on the call."""
     digest = blake2b(f"{call.model}\0{call.system}\0{call.user}".encode("utf-8", "replace"), digest_size=6)
     return f"seen {digest.hexdigest()}"
 
@@ -50,8 +50,8 @@ def output_of(call: ModelCall) -> str:
 class ModelServer:
     """The model, shared by all isolates.
 
-    `refuses` picks calls that it rejects for good, and `cuts_off` those whose output it cuts off. `slow` returns the
-    duration of calls that take longer than others.
+    `refuses` selects calls that the model rejects for good, and `cuts_off` those whose output it cuts off. `slow`
+    returns the duration of calls that take longer than others.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class ModelServer:
         return self.calls_by_text[text]
 
     def serve(self, call: ModelCall, sender: str, reply: Reply) -> None:
-        """Take one call in and answer it after a while."""
+        """Receive one call and answer it after a while."""
         faults = self.faults
         away = self._is_away(sender)
         if (away and self._absence == "unreachable") or (not away and faults.fires("model_unreachable", sender)):
@@ -122,7 +122,10 @@ class ModelServer:
         return "5xx", ModelUnavailable("503"), self.faults.between(*self.seconds)
 
     def _troubled(self, call: ModelCall, sender: str) -> tuple[str, ModelError | None, float] | None:
-        """Return the failure of a brown-out or of a text that always fails. None if neither affects this call."""
+        """Return the failure of a brown-out or of a text that always fails.
+
+        Returns None if neither affects this call.
+        """
         faults, now = self.faults, self.network.loop.now()
         if self.is_poison(call) or self._is_struck(call, sender):
             return "5xx", ModelUnavailable("500"), faults.between(*self.seconds)
@@ -134,9 +137,9 @@ class ModelServer:
         return None
 
     def _is_struck(self, call: ModelCall, sender: str) -> bool:
-        """Whether the fault has struck this text.
+        """Return whether the fault has struck this text.
 
-        It strikes at the text's first call or never, and ends with all faults.
+        The fault strikes at the text's first call or never, and ends with all faults.
         """
         if not self.faults.active or not self.faults.tallies[POISONED].rate:
             return False
@@ -197,6 +200,6 @@ class ModelProvider:
         return reply
 
     async def probe(self) -> Health:
-        """Always report that all is well."""
+        """Always report that the model is healthy."""
         await asyncio.sleep(0)
         return Health("healthy", "simulated")

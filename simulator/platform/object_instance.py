@@ -1,4 +1,4 @@
-"""One life of a Durable Object in memory: its gates, its storage operations, its calls, and how it ends."""
+"""One instance of a Durable Object in memory: its gates, its storage operations, its calls, and how it ends."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
@@ -29,7 +29,7 @@ class ObjectId:
         return self._text
 
     def equals(self, other: "ObjectId") -> bool:
-        """Whether both name the same object."""
+        """Whether both ids name the same object."""
         return self._text == other._text
 
 
@@ -42,11 +42,11 @@ class ObjectContext:
         self._instance = instance
 
     def waitUntil(self, promise: Awaitable[Any]) -> None:  # noqa: N802 - the platform's name
-        """Continue until `promise` is done. An object does so anyway while it is in memory.
+        """Continue until `promise` is done. Keep the object in memory; an object does this anyway while it has events.
 
-        The SDK mends the context of a Worker, but this one is JavaScript's own. Here a future stands for a promise.
-        With the fault, a coroutine is dropped as on the platform: without an error, and with Python's warning that it
-        was never awaited. Without the fault, it is refused.
+        The SDK changes the context of a Worker, but an object's context is JavaScript's own. Here a future counts as a
+        promise. With the fault, a coroutine is dropped as on the platform: without an error, and with Python's warning
+        that it was never awaited. Without the fault, the coroutine is refused.
         """
         network, name = self._instance.cell.network, self._instance.isolate.name
         assert network.loop.turns is not None
@@ -62,7 +62,7 @@ class ObjectContext:
     def blockConcurrencyWhile(  # noqa: N802 - the platform's name
         self, function: Callable[[], Awaitable[Any]]
     ) -> asyncio.Task[Any]:
-        """Run `function` and let in no other event. If it raises, the object is reset."""
+        """Run `function` and let no other event in. If the function raises, the object is reset."""
         return self._instance.block(function)
 
     def abort(self, reason: str | None = None) -> None:
@@ -72,7 +72,7 @@ class ObjectContext:
 
 
 class Instance:
-    """One life of an object in memory. It may have been replaced without knowing (`current` is False)."""
+    """One instance of an object in memory. The instance may have been replaced without knowing (`current` is False)."""
 
     def __init__(self, cell: "Cell", isolate: Isolate) -> None:
         self.cell = cell
@@ -93,7 +93,7 @@ class Instance:
     # -- storage ---------------------------------------------------------------------------------------
 
     def _touch(self) -> None:
-        """Before synchronous storage use: refuse dead and replaced instances, open the implicit transaction."""
+        """Prepare synchronous storage use: refuse dead and replaced instances, open the implicit transaction."""
         if self.isolate.dead:
             raise IsolateGone(self.isolate.name)
         if not self.current:
@@ -118,7 +118,10 @@ class Instance:
             self.cell.data.rollback()
 
     def _flush_and_maybe_leave(self) -> None:
-        """The output gate: writes are on disk before anything leaves. Faults of objects strike here."""
+        """Wait at the output gate: writes are on disk before anything leaves the object.
+
+        Faults of objects strike here.
+        """
         faults = self.cell.network.faults
         if self._owns_writes and faults.fires("write_lost_at_eviction", self.isolate.name):
             self.isolate.kill()
@@ -187,7 +190,10 @@ class Instance:
         return asyncio.ensure_future(section())
 
     def call(self, label: str, method: str, args: tuple[Any, ...], done: Callable[[InvocationEnd], None]) -> None:
-        """Call a method of the object in an invocation of its own. `done` learns how it ended, in every case."""
+        """Call a method of the object in an invocation of its own.
+
+        `done` is called with how the call ended, in every case.
+        """
         self.busy += 1
 
         async def invoke() -> Any:
@@ -231,7 +237,7 @@ class Instance:
         self.replace()
         backlog, self.backlog = self.backlog, []
         for start in backlog:
-            start()  # in a dead isolate, so that each call ends as died
+            start()  # in a dead isolate, so that each call ends as one of a dead isolate
 
 
 class _Operation:

@@ -41,7 +41,7 @@ class ObjectData:
         return self._sql
 
     def is_empty(self) -> bool:
-        """Whether nothing is stored and no alarm is set."""
+        """Whether no value is stored and no alarm is set."""
         tables = [] if self._sql is None else _tables(self._sql)
         return not self.values and not tables and self.alarm_ms is None
 
@@ -103,7 +103,7 @@ def _tables(connection: sqlite3.Connection) -> list[tuple[str, str]]:
 
 
 class SqlCursor:
-    """Rows of `sql.exec`, all read already."""
+    """The rows of `sql.exec`, all of them read already."""
 
     def __init__(self, columns: list[str], rows: list[tuple[Any, ...]], written: int) -> None:
         self.columnNames = columns
@@ -125,7 +125,7 @@ class SqlCursor:
         return [list(row) for row in rows]
 
     def one(self) -> dict[str, Any]:
-        """The only row. Raises `JsError` if there is none or more than one."""
+        """Return the only row. Raises `JsError` if there is none or more than one."""
         if len(self._rows) != 1:
             found = "multiple results" if self._rows else "no results"
             raise JsError(f"Expected exactly one result from SQL query, but got {found}.")
@@ -140,7 +140,7 @@ class SqlStorage:
         self._touch = touch
 
     def exec(self, query: str, *parameters: Any) -> SqlCursor:
-        """Run one or more statements. The parameters belong to the last one. Raises `JsError`."""
+        """Run one or more statements. Execute statements; the parameters belong to the last one. Raises `JsError`."""
         self._touch()
         connection = self._data.sql
         before = connection.total_changes
@@ -188,7 +188,7 @@ class InstanceStorage:
         self.sql = SqlStorage(data, touch)
 
     def get(self, key: str | list[str]) -> Coroutine[Any, Any, Any]:
-        """The value of a key, or None. For a list of keys, a dict of those that exist."""
+        """Return the value of a key, or None. For a list of keys, return a dict of those that exist."""
         values = self._data.values
         if isinstance(key, list):
             return self._operate("get", False, lambda: {k: clone(values[k]) for k in key if k in values})
@@ -205,7 +205,7 @@ class InstanceStorage:
         return self._operate("put", True, effect)
 
     def delete(self, key: str | list[str]) -> Coroutine[Any, Any, Any]:
-        """Delete a key and return whether it was there. For a list, return how many were there."""
+        """Delete a key and return whether it existed. For a list of keys, return how many existed."""
         keys = key if isinstance(key, list) else [key]
 
         def effect() -> bool | int:
@@ -232,11 +232,14 @@ class InstanceStorage:
         return self._operate("deleteAll", True, self._data.clear)
 
     def getAlarm(self) -> Coroutine[Any, Any, int | None]:  # noqa: N802 - the platform's name
-        """When the alarm is due, in milliseconds since the epoch. None while it runs, or if none is set."""
+        """Return when the alarm is due, in milliseconds since the epoch.
+
+        Returns None while the alarm runs, or if none is set.
+        """
         return self._operate("getAlarm", False, lambda: self._data.alarm_ms)
 
     def setAlarm(self, time_ms: float) -> Coroutine[Any, Any, None]:  # noqa: N802 - the platform's name
-        """Set the one alarm, replacing the previous one. A time in the past is due at once."""
+        """Set the one alarm, which replaces the previous one. An alarm with a time in the past is due at once."""
 
         def effect() -> None:
             self._data.begin()
@@ -258,7 +261,10 @@ class InstanceStorage:
         return self._operate("sync", True, lambda: None)
 
     def transactionSync[T](self, function: Callable[[], T]) -> T:  # noqa: N802 - the platform's name
-        """Run `function` all or nothing: if it raises, its SQL is undone. It must not write key-value pairs."""
+        """Run `function` all or nothing: if it raises, its SQL is undone.
+
+        The function must not write key-value pairs.
+        """
         self._touch()
         connection = self._data.sql
         connection.execute("SAVEPOINT sync")

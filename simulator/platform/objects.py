@@ -19,16 +19,16 @@ class ObjectHost(Protocol):
         ...
 
     def start_object(self, class_name: str, name: str) -> Isolate:
-        """A fresh isolate for one instance."""
+        """Return a new isolate for one instance."""
         ...
 
     def make_object(self, class_name: str, ctx: ObjectContext, isolate: Isolate) -> Any:
-        """The Worker's own object in that isolate."""
+        """Make the Worker's own object in that isolate."""
         ...
 
 
 class Cell:
-    """An object as the platform knows it: its data, its alarm, and its instance while there is one."""
+    """An object as the platform knows it: its data, its alarm, and its instance if there is one."""
 
     def __init__(self, namespace: "ObjectNamespace", name: str) -> None:
         self.namespace = namespace
@@ -42,7 +42,7 @@ class Cell:
         self.births = 0
 
     def wake(self) -> Instance:
-        """The instance in memory, or a new one."""
+        """Return the instance in memory, or a new one."""
         if self.instance is None or self.instance.isolate.dead:
             host, class_name = self.namespace.host, self.namespace.class_name
             self.births += 1
@@ -66,14 +66,14 @@ class ObjectNamespace:
         self.cells: dict[str, Cell] = {}
 
     def cell(self, object_id: ObjectId) -> Cell:
-        """The object of that id, made on first use."""
+        """Return the object of that id, made on first use."""
         key = object_id.toString()
         if key not in self.cells:
             self.cells[key] = Cell(self, object_id.name or key)
         return self.cells[key]
 
     def reset(self) -> None:
-        """New code or a restart: each instance dies, and stored data stays."""
+        """Reset all objects for new code or a restart: each instance dies, and stored data stays."""
         for cell in list(self.cells.values()):
             if cell.instance is not None:
                 cell.instance.isolate.kill()
@@ -93,11 +93,11 @@ class NamespaceBinding:
         self._port = port
 
     def idFromName(self, name: str) -> ObjectId:  # noqa: N802 - the platform's name
-        """The id that belongs to a name."""
+        """Return the id that belongs to a name."""
         return ObjectId(self._namespace.class_name, name)
 
     def idFromString(self, text: str) -> ObjectId:  # noqa: N802 - the platform's name
-        """The id from which `toString` made this text."""
+        """Return the id from which `toString` made this text."""
         return ObjectId(self._namespace.class_name, None, text)
 
     def get(self, object_id: ObjectId) -> "InstanceStub":
@@ -105,12 +105,12 @@ class NamespaceBinding:
         return InstanceStub(self._namespace.cell(object_id), self._port)
 
     def getByName(self, name: str) -> "InstanceStub":  # noqa: N802 - the platform's name
-        """A stub of the object of that name."""
+        """Return a stub of the object of that name."""
         return self.get(self.idFromName(name))
 
 
 class InstanceStub:
-    """Any attribute is a remote method."""
+    """A stub of an object, on which any attribute is a remote method."""
 
     def __init__(self, cell: Cell, port: Port) -> None:
         self._cell = cell

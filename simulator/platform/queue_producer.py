@@ -1,4 +1,4 @@
-"""The producer's side of a queue: what a binding accepts, what it refuses, and how a send can fail."""
+"""The producer's side of a queue: which messages a binding accepts, which it refuses, and how a send can fail."""
 
 from collections.abc import Coroutine
 from typing import Any
@@ -22,7 +22,10 @@ class QueueBinding:
         self._port = port
 
     def send(self, body: Any, options: dict[str, Any] | None = None) -> Coroutine[Any, Any, None]:
-        """Send one message. Resolves when the queue has it. `options`: `delaySeconds`, `contentType`."""
+        """Send one message.
+
+        Send a message; the promise resolves when the queue has stored it. `options`: `delaySeconds`, `contentType`.
+        """
         return self._send("queue.send", [(to_json(body), _delay(options or {}))])
 
     def sendBatch(  # noqa: N802 - the platform's name

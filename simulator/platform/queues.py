@@ -1,8 +1,8 @@
 """Queues: messages come at least once, in any order, late, twice, and sometimes not at all.
 
-A message is delivered `max_retries + 1` times. Then it goes to the dead-letter queue or is deleted. In production mode
-an explicit ack survives an exception of its handler. In local mode, as in workerd's simulator, an exception retries
-every message of the batch, and a restart loses what is in the queue.
+A message is delivered `max_retries + 1` times. After the last delivery the message goes to the dead-letter queue or is
+deleted. In production mode an explicit ack survives an exception of its handler. In local mode, as in workerd's
+simulator, an exception retries every message of the batch, and a restart loses what is in the queue.
 """
 
 import json
@@ -30,7 +30,10 @@ class Stored:
 
 @dataclass(slots=True, eq=False)
 class DeliveredMessage:
-    """One delivery of a message, as the consumer sees it. The first of ack and retry counts."""
+    """One delivery of a message, as the consumer sees it.
+
+    Of several acks and retries of a message, only the first one counts.
+    """
 
     id: str
     timestamp: datetime
@@ -71,7 +74,7 @@ class DeliveredBatch:
 
 @dataclass(slots=True)
 class QueueSettings:
-    """A consumer's settings, as in wrangler.toml."""
+    """The settings of a consumer, as in wrangler.toml."""
 
     max_batch_size: int = 1
     max_retries: int = 2
@@ -82,7 +85,10 @@ class QueueSettings:
 
 @dataclass(slots=True)
 class QueueCounts:
-    """Counts of what happened to messages. `operations` are those that the free plan counts: writes, reads, deletes."""
+    """Counts of what happened to messages.
+
+    `operations` are the operations that the free plan counts: writes, reads, deletes.
+    """
 
     sent: int = 0
     delivered: int = 0
@@ -101,7 +107,10 @@ class _Flight:
 
 
 class QueueServer:
-    """One queue and its delivery. `deliver` starts the consumer, or returns None while there is none."""
+    """One queue and its delivery.
+
+    A queue of the platform; `deliver` starts the consumer, or returns None while there is none.
+    """
 
     def __init__(
         self, name: str, network: Network, now_ms: Callable[[], int], settings: QueueSettings | None = None
@@ -126,7 +135,7 @@ class QueueServer:
         return not self.ready and self.delayed == 0 and self.in_flight == 0
 
     def accept(self, body: str, delay_seconds: float = 0.0, *, honest: bool = False) -> None:
-        """Take a message in. `honest` spares it the faults (for messages of the platform itself)."""
+        """Take a message in. Store a message; `honest` spares it the faults (for messages of the platform itself)."""
         self._ids += 1
         self.counts.sent += 1
         self.counts.operations += 1
@@ -144,7 +153,7 @@ class QueueServer:
         self._put(stored, delay_seconds)
 
     def lose_everything(self) -> None:
-        """Restart of the local simulator: messages live only in its memory."""
+        """Restart the local simulator, which keeps messages only in its memory."""
         self.counts.lost += len(self.ready) + self.delayed
         self._generation += 1
         self.ready.clear()
@@ -152,7 +161,7 @@ class QueueServer:
         self.in_flight = 0
 
     def pump(self) -> None:
-        """Deliver what is ready, as far as there is a consumer and its concurrency allows."""
+        """Deliver ready messages, if there is a consumer and its concurrency allows."""
         settings = self.settings
         while self.ready and self.in_flight < settings.max_concurrency:
             stored = [self._take() for _ in range(min(len(self.ready), settings.max_batch_size))]

@@ -3,7 +3,7 @@
 The platform calls it "permissive, eventually consistent": counters are cached on the machine that asks, and updated in
 the background within one location. So more requests may pass than the limit says, never fewer. Source:
 developers.cloudflare.com/workers/runtime-apis/bindings/rate-limit ("Locality", "Accuracy"). Cloudflare does not
-describe the windows in which requests are counted. Here they are fixed ones, like the local runtime's, and begin at a
+describe the windows in which requests are counted. Here the windows are fixed, like the local runtime's, and begin at a
 different moment in each location.
 """
 
@@ -46,7 +46,10 @@ class RateLimitServer:
         )
 
     def serve(self, cache: "_Cache", key: str, sender: str, reply: Reply) -> None:
-        """Count a request. This may fail, hang, take long, or let a request beyond the limit pass."""
+        """Count a request.
+
+        Answer a request to the limiter; it may fail, hang, take long, or let a request beyond the limit pass.
+        """
         faults, loop = self._network.faults, self._network.loop
         allowed = cache.count(key) <= self.settings.limit
         if faults.fires("rate_limiter_failed", sender):
@@ -83,7 +86,7 @@ class _Location:
 
 @dataclass(slots=True)
 class _Count:
-    """A count as one isolate sees it: its total, the part that the location has not heard yet, and since when."""
+    """A count as one isolate sees it: its total, the part that the location does not know yet, and since when."""
 
     window: int
     heard_at: float
@@ -101,7 +104,10 @@ class _Cache:
         self._counts: dict[str, _Count] = {}
 
     def count(self, key: str) -> int:
-        """Count one more under the key. Returns how many there are in this window, as far as this isolate knows."""
+        """Count one more under the key.
+
+        Returns how many requests there are in this window, as far as this isolate knows.
+        """
         now, location = self._loop.now(), self._location
         window = int((now - location.phase_seconds) // self._settings.period_seconds)
         known = self._counts.get(key)

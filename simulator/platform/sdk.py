@@ -1,11 +1,11 @@
-"""Stand-ins for modules that exist only inside the Workers runtime, so that the Worker's own shells run here.
+"""Stand-ins for modules that exist only inside the Workers runtime, so that `src.platform` and `src.entry` run here.
 
 Importing this module registers `workers`, `js` and `pyodide.ffi` for the process. Import it before `src.platform` or
 `src.entry`. The stand-ins have only the names that those two import. Nothing else can provide these modules outside the
 runtime.
 
-The shells receive their bindings, and their isolate's runtime with its clock and randomness (`Surroundings`). So of
-JavaScript they only need an arriving request.
+`src.platform` gets its bindings, and its isolate's runtime with its clock and randomness (`Surroundings`), as
+arguments. So the only object of JavaScript that it needs is an arriving request.
 """
 
 import asyncio
@@ -22,7 +22,10 @@ STATUSES_WITHOUT_BODY = (204, 304)
 
 
 class Entrypoint:
-    """The base of `WorkerEntrypoint` and `DurableObject`. Arguments of its handlers need no wrappers of the SDK."""
+    """The base of `WorkerEntrypoint` and `DurableObject`.
+
+    Arguments of the handlers of such a class need no wrappers of the SDK.
+    """
 
     def __init__(self, ctx: Any, env: Any) -> None:
         self.ctx = ctx
@@ -38,7 +41,7 @@ class DurableObject(Entrypoint):
 
 
 class StreamPart:
-    """The result of a read of a stream. The result is its own `value`."""
+    """The result of a read of a stream, which is also its own `value`."""
 
     def __init__(self, piece: bytes | None) -> None:
         self.done = piece is None
@@ -52,7 +55,7 @@ class StreamPart:
 
 
 class BodyStream:
-    """A body that arrives in pieces, and its reader. A piece is made when it is read."""
+    """A body that arrives in pieces, and its reader. Each piece is made when it is read."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
@@ -75,7 +78,7 @@ class BodyStream:
 
 
 class Object:
-    """JavaScript's `Object`. Here such an object is a dictionary."""
+    """JavaScript's `Object`. In this stand-in an object of JavaScript is a dictionary."""
 
     fromEntries = dict  # noqa: N815 - the platform's name
 
@@ -127,7 +130,7 @@ class Promise:
 
 
 class Response:
-    """JavaScript's `Response`. A body where HTTP allows none is refused, as on the platform."""
+    """JavaScript's `Response`. A response; a body where HTTP allows none is refused, as on the platform."""
 
     def __init__(self, body: str | IdentityTransformStream | None, status: int, headers: dict[str, str]) -> None:
         if body is not None and status in STATUSES_WITHOUT_BODY:

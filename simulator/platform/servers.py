@@ -22,8 +22,8 @@ OBJECT_CLASSES = ("AIProcessor", "BatchCoordinator")
 class Servers:
     """All servers of a world, and the bindings through which an isolate reaches them.
 
-    `model_seconds` is how long the model takes, at least and at most. The limiter draws each isolate's location from
-    `limiter_rng`. `strict_gates`: see `World`.
+    `model_seconds` are the shortest and the longest time that the model takes. The limiter draws each isolate's
+    location from `limiter_rng`. `strict_gates`: see `World`.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Servers:
             namespace.strict_gates = strict_gates
 
     def bindings(self, deployment: Deployment, port: Port) -> dict[str, Any]:
-        """Return what a deployment binds, for the isolate of that port."""
+        """Return the bindings of a deployment, for the isolate of that port."""
         bindings: dict[str, Any] = {"DB": D1Binding(self.database, port)}
         if deployment.queue:
             bindings |= {"AI_QUEUE": QueueBinding(self.queue, port), "AI_DLQ": QueueBinding(self.dlq, port)}
@@ -85,11 +85,14 @@ class Servers:
         self.dlq.pump()
 
     def is_quiet(self, deployment: Deployment) -> bool:
-        """Whether no message waits and no object works or has an alarm. Only what the deployment has counts."""
+        """Whether no message waits and no object works or has an alarm.
+
+        Only the parts that the deployment has count.
+        """
         queues = not deployment.queue or (self.queue.is_empty() and self.dlq.is_empty())
         return queues and (not deployment.objects or all(one.is_quiet() for one in self.namespaces.values()))
 
     def object_cells(self) -> Iterator[Cell]:
-        """All objects that were ever named."""
+        """All objects that any code has ever named."""
         for namespace in self.namespaces.values():
             yield from namespace.cells.values()

@@ -1,7 +1,7 @@
 """A database that many callers share: it serves one call at a time, in the order in which the calls came.
 
 A call's latency is the number of callers before it times the service time. If a caller gives up, its call stays in the
-line: it is still served, and its writes land.
+queue: it is still served, and its writes land.
 """
 
 from collections.abc import Callable
@@ -18,8 +18,8 @@ _OTHERS = (0, 0, 0, 20, 60, 120, 240)
 class Sharing:
     """How busy a shared database is.
 
-    `others` are callers of other Workers, who ask again as soon as they are served: while faults last, so many stand
-    before each call of ours. `stall_seconds` is the range of a stall's length. The rate of the fault `d1_shared` says
+    `others` are callers of other Workers, who call again as soon as they are served: while faults last, this many calls
+    come before each of ours. `stall_seconds` is the range of a stall's length. The rate of the fault `d1_shared` says
     how often a stall begins, at each call.
     """
 
@@ -29,12 +29,12 @@ class Sharing:
 
     @classmethod
     def drawn(cls, rng: Random) -> "Sharing":
-        """Draw a sharing: from an idle database to one that takes 5 s a call."""
+        """Draw how a database is shared: from an idle one to one that takes 5 s a call."""
         return cls(rng.choice(SERVICE_SECONDS), rng.choice(_OTHERS))
 
 
 class Line:
-    """The line before one database, kept as the moment at which all waiting calls are served."""
+    """The queue before one database, stored as the moment at which all waiting calls are served."""
 
     def __init__(self, sharing: Sharing, faults: FaultPlan, now: Callable[[], float]) -> None:
         self.sharing = sharing
@@ -43,7 +43,7 @@ class Line:
         self._free_at = 0.0
 
     def join(self) -> float:
-        """Join the line with one call. Returns the seconds until it is served."""
+        """Add one call to the queue. Returns the seconds until the call is served."""
         now, sharing = self._now(), self.sharing
         others = sharing.others if self._faults.active else 0
         if self._faults.fires("d1_shared", "d1"):
@@ -52,5 +52,5 @@ class Line:
         return self._free_at - now
 
     def stall(self, seconds: float) -> None:
-        """Serve no call for that long. Calls that already stand in line are served first."""
+        """Serve no call for this long. Calls that already wait in the queue are served first."""
         self._free_at = max(self._now(), self._free_at) + seconds

@@ -4,7 +4,7 @@ Rows written: each changed row counts once for the table and once for each of it
 with rowids and a text key has an index for the key; a WITHOUT ROWID table is its own key. An UPDATE touches the indexes
 that have one of its columns in their key. A partial index whose WHERE names one of its columns gets an entry if the
 condition becomes true for a row. So the entries of such indexes are counted before and after, and for an INSERT those
-of all partial indexes. If the number stays the same, entries with changed keys count as written anew. This is
+of all partial indexes. If the number stays the same, entries with changed keys count as written anew. This count is
 approximate: all other partial indexes of a table count as one, as if exactly one of their conditions were always true;
 and an upsert counts as an insert.
 

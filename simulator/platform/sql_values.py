@@ -55,7 +55,7 @@ def _text(value: str) -> str:
 
 
 def read_rows(cursor: sqlite3.Cursor, *, blob: type = list) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Column names and rows of a cursor, each value as it arrives in Python: 5.0 as 5, a blob as `blob`."""
+    """Return the column names and rows of a cursor, each value as it arrives in Python: 5.0 as 5, a blob as `blob`."""
     if cursor.description is None:
         return [], []
     rows = cursor.fetchall()
@@ -79,9 +79,9 @@ def _read(value: Any, blob: type) -> Any:
 
 
 def sqlite_message(error: sqlite3.Error) -> str:
-    """The text of an SQLite error in workerd's words, followed by the error's code."""
+    """Return the text of an SQLite error in workerd's words, followed by the error's code."""
     extended = getattr(error, "sqlite_errorname", "SQLITE_ERROR")
-    if extended == "unknown":  # the sqlite3 module has no name for a value that a STRICT column refuses
+    if extended == "unknown":  # Python's sqlite3 module has no error name for a value that a STRICT column refuses
         extended = "SQLITE_CONSTRAINT_DATATYPE" if error.sqlite_errorcode == 3091 else "SQLITE_ERROR"
     message = str(error)
     if message.startswith("Expression tree is too large"):
@@ -93,13 +93,13 @@ def sqlite_message(error: sqlite3.Error) -> str:
 
 
 def binding_message(error: sqlite3.Error) -> str:
-    """D1's message about parameters that do not fit their statement."""
+    """Return D1's message about parameters that do not fit their statement."""
     if "one statement at a time" in str(error):
         return "D1_ERROR: A prepared SQL statement must contain only one statement."
     return "D1_ERROR: Wrong number of parameter bindings for SQL query."
 
 
 def raw_rows(results: list[dict[str, Any]], *, named: bool) -> list[list[Any]]:
-    """Return the first result as rows that are lists. `named`: the column names come first."""
+    """Return the first result as rows that are lists. With `named`, the column names come first."""
     rows = [list(row) for row in results[0]["results"]]
     return [list(results[0]["columns"]), *rows] if named else rows

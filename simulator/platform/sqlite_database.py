@@ -25,14 +25,17 @@ _SUBSECOND = ("subsec", "subsecond")
 
 
 class SettableClock:
-    """Milliseconds since the epoch by the database. It can be replaced while a connection is in use."""
+    """The database's clock, in milliseconds since the epoch. The clock can be replaced while a connection is in use."""
 
     def __init__(self) -> None:
         self.now_ms: Callable[[], int] = int
 
 
 class Connection(sqlite3.Connection):
-    """An in-memory database whose SQL functions read `clock`. Its last reference closes it, on any thread."""
+    """An in-memory database whose SQL functions read `clock`.
+
+    The last reference to the connection closes it, on any thread.
+    """
 
     clock: SettableClock
     schema_version: int
@@ -75,7 +78,7 @@ _plain = sqlite3.connect(":memory:", check_same_thread=False, factory=Connection
 
 
 def _dated(name: str, clock: SettableClock) -> Callable[..., Any]:
-    """SQLite's own function `name`, with 'now' and a missing time replaced by the clock's time."""
+    """Replace SQLite's own function `name`, with 'now' and a missing time meaning the clock's time."""
     at = 1 if name == "strftime" else 0
 
     def function(*args: Any) -> Any:
@@ -94,9 +97,9 @@ def _dated(name: str, clock: SettableClock) -> Callable[..., Any]:
 
 
 class Template:
-    """A database with the migrations applied. Simulations get copies of it, and reuse connections.
+    """A database with the migrations applied. Simulations get copies of this database, and reuse connections.
 
-    A reused connection keeps its prepared statements. Preparing them takes most of a simulation's time.
+    A reused connection keeps its prepared statements. Preparing statements takes most of a simulation's time.
     """
 
     def __init__(self, scripts: Iterable[str]) -> None:
@@ -110,7 +113,7 @@ class Template:
 
     @classmethod
     def of_migrations(cls, folder: Path) -> "Template":
-        """The template of all `*.sql` in a folder, in the order of their names."""
+        """Make the template of all `*.sql` files in a folder, in the order of their names."""
         return cls(path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.sql")))
 
     def acquire(self) -> Connection:
@@ -131,7 +134,7 @@ class Template:
         return connection
 
     def release(self, connection: Connection) -> None:
-        """Take a database back. It is emptied for the next user, or dropped if its schema was changed."""
+        """Take a database back. Empty a database for the next user, or drop it if its schema was changed."""
         connection.clock.now_ms = int
         if connection.in_transaction:
             connection.execute("ROLLBACK")

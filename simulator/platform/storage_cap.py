@@ -21,10 +21,10 @@ _PAGES = "SELECT (SELECT * FROM pragma_page_count) - (SELECT * FROM pragma_freel
 
 
 class Cap:
-    """Limits how many pages of a database may be in use. Without a cap it may grow.
+    """Limits how many pages of a database may be in use. Without a cap the database may grow.
 
-    It judges the pages in use, not the pages of the file: connections are reused, and free pages that an earlier run
-    left in the file must not change this run. The times and sizes of the fault come from a stream of their own.
+    The cap counts the pages in use, not the pages of the file: connections are reused, and free pages that an earlier
+    run left in the file must not change this run. The times and sizes of the fault come from a stream of their own.
     """
 
     def __init__(self, connection: sqlite3.Connection, faults: FaultPlan) -> None:
@@ -53,8 +53,8 @@ class Cap:
     def size(self) -> int:
         """The bytes in use: `size_after`.
 
-        A capped database reports the platform's largest size. If another limit stops it, such as the account's, its
-        size tells nothing.
+        Return the size that replies report; a capped database reports the platform's largest size. If another limit
+        stops the database, such as the account's, the reported size does not show it.
         """
         if self.reported is not None:
             return self.reported
@@ -62,15 +62,15 @@ class Cap:
 
     @property
     def room_bytes(self) -> int:
-        """By how many bytes a capped database may still grow."""
+        """Return by how many bytes a capped database may still grow."""
         return max(0, (self._most or 0) - self.pages) * PAGE_BYTES
 
     def longest_ms(self, since_ms: float, until_ms: float) -> float:
-        """The longest time without a break for which the fault capped the database within that span."""
+        """Return the longest uninterrupted time for which the fault capped the database within that span."""
         return max((min(end, until_ms) - max(began, since_ms) for began, end in self.spans), default=0)
 
     def hold(self, pages: int, until_ms: float = math.inf) -> None:
-        """Allow the database no more than so many pages in use, until then."""
+        """Allow the database no more than this many pages in use, until the given time."""
         self._most = pages
         self._until_ms = until_ms
 
@@ -79,7 +79,7 @@ class Cap:
         self._most = None
 
     def offer(self, now_ms: int) -> None:
-        """Offer the fault with a write: for a while the database is as large as it may be."""
+        """Offer the fault at a write: if it strikes, the database may not grow for a while."""
         faults = self._faults
         rate = faults.tallies["d1_full"].rate
         if self.holds and (not faults.active or now_ms >= self._until_ms):
@@ -95,7 +95,7 @@ class Cap:
             self.told = self._rng.random() < 0.7
 
     def check(self) -> None:
-        """Refuse what a statement has just done if it made the database larger than its cap."""
+        """Refuse the effect of a statement if it made the database larger than its cap."""
         if self._most is not None and self.pages > self._most:
             self.refused += 1
             raise JsError(FULL)

@@ -1,6 +1,6 @@
 """JavaScript's `IdentityTransformStream`, through which an answer that is sent in parts reaches its client.
 
-A write is done when the reader has taken it, as in workerd. Once the reader has left, a write raises.
+A write is done when the reader has taken its piece, as in workerd. Once the reader has left, a write raises.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ class IdentityTransformStream:
 
     @classmethod
     def new(cls) -> "IdentityTransformStream":
-        """Make one, as `new` in JavaScript."""
+        """Make a stream, as `new` does in JavaScript."""
         return cls()
 
     def getWriter(self) -> "IdentityTransformStream":  # noqa: N802 - the platform's name
@@ -32,7 +32,7 @@ class IdentityTransformStream:
         return self
 
     async def write(self, piece: bytes) -> None:
-        """Hand a piece over, and wait until the reader has taken it."""
+        """Pass a piece on, and wait until the reader has taken it."""
         if self._left:
             raise JsError(CONNECTION_LOST)
         self._piece = piece
@@ -55,7 +55,11 @@ class IdentityTransformStream:
             self._news.set_result(None)
 
     async def pieces(self, silent_seconds: float) -> AsyncGenerator[bytes]:
-        """Read it. Raises JsError if it is broken off, or if nothing comes for so long because its isolate has died."""
+        """Read it.
+
+        Read the pieces; raises JsError if the stream is broken off, or if no piece comes for this long because its
+        isolate has died.
+        """
         while True:
             if self._piece is not None:
                 piece, self._piece = self._piece, None

@@ -13,7 +13,7 @@ NUMBER_MOST = 2**53 - 2  # Pyodide makes a BigInt of anything beyond, Number.MAX
 def clone(value: Any) -> Any:
     """Copy `value` as the SDK's conversion to JavaScript and back does.
 
-    5.0 arrives as 5. Raises TypeError for what cannot cross: tuples, bytearrays, sets, objects.
+    5.0 arrives as 5. Raises TypeError for values that cannot be cloned: tuples, bytearrays, sets, objects.
     """
     kind = type(value)
     if kind is str or value is None or kind is bool or kind is bytes or kind is datetime:
@@ -34,7 +34,7 @@ def _key(key: Any) -> str:
 
 
 def to_json(value: Any) -> str:
-    """The JSON text of a queue message. Raises TypeError for what cannot cross, `JsError` for a BigInt."""
+    """The JSON text of a queue message. Raises TypeError for values that cannot be cloned, `JsError` for a BigInt."""
     copy = clone(value)
     if _holds_bigint(copy):
         raise JsError("Do not know how to serialize a BigInt", "TypeError")

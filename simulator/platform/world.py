@@ -5,7 +5,7 @@
     world.trace_digest                # equal for equal seeds
 
 A scenario lives outside the Worker: it sends requests with `world.fetch`, changes deployments, kills things,
-and reads the database and the model's ledger directly. It has no faults of its own.
+and reads the database and the model's ledger directly. A scenario has no faults of its own.
 """
 
 import asyncio
@@ -35,10 +35,10 @@ EPOCH_MS = 1_790_000_000_000
 
 
 class ClientError(Exception):
-    """A client got no reply. It cannot know whether its request was carried out."""
+    """A client got no reply. The client cannot know whether its request was carried out."""
 
 
-# What fails at entry, before any code of the Worker runs, as seen in cloudflare/workerd 6624. HTTP does not fail.
+# These events fail at entry, before any code of the Worker runs (cloudflare/workerd 6624). HTTP requests do not fail.
 _DEAD = {"queue": "queue_dead", "scheduled": "cron_dead"}
 
 
@@ -62,10 +62,10 @@ class World:
 
     `faults` is "none", "everything", "swarm", a dict of rates by kind, or a plan of your own. `latency_seconds` scales
     the network; 0 leaves all order to the scheduler. `slots` is how many isolates take requests. `strict_gates=False`
-    lets events run between a storage operation and the code that awaited it. That is harsher than the documentation,
+    lets events run between a storage operation and the code that awaited it. This is stricter than the documentation,
     but may happen to Python, whose loop takes turns of its own. `limits` applies the limits of a plan to each
     invocation; `network.limits` then says what they spent and what was refused. `rate_limit` binds the limiter of
-    requests. `sharing` is how others share the database: drawn from the seed if the fault `d1_shared` may strike.
+    requests. `sharing` says how others share the database: drawn from the seed if the fault `d1_shared` may strike.
     """
 
     def __init__(
@@ -126,13 +126,13 @@ class World:
         self._pick = self._rng("isolates").random
         self._births = 0
         self._cron_every: float | None = None
-        self.deployed_at = -math.inf  # when the last deployment or restart was
+        self.deployed_at = -math.inf  # the time of the last deployment or restart
         self._closed = False
 
     # -- running ---------------------------------------------------------------------------------------
 
     def run[T](self, scenario: Callable[["World"], Awaitable[T]]) -> T:
-        """Run a scenario to its end and close the world. Raises what the scenario or an observer raised."""
+        """Run a scenario to its end and close the world. Raises the error that the scenario or an observer raised."""
 
         async def main() -> T:
             return await scenario(self)
@@ -155,11 +155,11 @@ class World:
 
     @property
     def trace_digest(self) -> str:
-        """Digest of all choices, times and database changes so far."""
+        """The digest of all choices, times and database changes so far."""
         return self.loop.trace.digest()
 
     def now_ms(self) -> int:
-        """True time, milliseconds since the epoch. Isolates and the database may have another time."""
+        """The true time, in milliseconds since the epoch. Isolates and the database may have another time."""
         return EPOCH_MS + int(self.loop.now() * 1000)
 
     def _rng(self, stream: str) -> Random:
@@ -217,7 +217,7 @@ class World:
         self.deploy(self.deployment, lose_queue=lose_queue)
 
     def is_quiet(self) -> bool:
-        """Whether nothing runs, waits in a queue or has an alarm set. Time still passes, and cron still fires."""
+        """Whether no code runs, no message waits in a queue and no alarm is set. Cron may still fire."""
         self.isolates = [isolate for isolate in self.isolates if not isolate.dead]
         running = any(
             invocation.label != "constructor" for isolate in self.isolates for invocation in isolate.invocations
@@ -225,7 +225,7 @@ class World:
         return not running and self.servers.is_quiet(self.deployment)
 
     async def quiet(self, within_seconds: float, *, look_every: float = 5.0) -> None:
-        """Wait for quiet. Raises NotQuiet when the time is up."""
+        """Wait until the world is quiet. Raises NotQuiet when the time is up."""
         deadline = self.loop.now() + within_seconds
         while not self.is_quiet():
             if self.loop.now() > deadline:
@@ -287,11 +287,11 @@ class World:
         return self.deployment.objects
 
     def start_object(self, class_name: str, name: str) -> Isolate:
-        """A fresh isolate for one instance of an object."""
+        """Return a new isolate for one instance of an object."""
         return self._isolate(name)
 
     def make_object(self, class_name: str, ctx: ObjectContext, isolate: Isolate) -> Any:
-        """The Worker's own object, in that isolate."""
+        """Make the Worker's own object in that isolate."""
         return self.app.make_object(class_name, ctx, self._env(isolate))
 
 

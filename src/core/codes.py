@@ -23,15 +23,15 @@ class TaskCode(StrEnum):
 TASK_CODES: Final = {
     TaskCode.MODEL_UNAVAILABLE: "The provider answered 408, 409, 425 or 5xx, or has no capacity. Tried again.",
     TaskCode.MODEL_TIMEOUT: "No reply came within AI_TIMEOUT_SECONDS. Tried again; the provider may bill the call.",
-    TaskCode.MODEL_CONNECTION_LOST: "No HTTP reply came at all, or who made the call was lost. Tried again.",
-    TaskCode.MODEL_REPLY_MALFORMED: "The reply holds no usable output. Tried again.",
+    TaskCode.MODEL_CONNECTION_LOST: "No HTTP reply came, or the worker that made the call was lost. Tried again.",
+    TaskCode.MODEL_REPLY_MALFORMED: "The reply has no usable output. Tried again.",
     TaskCode.MODEL_RATE_LIMITED: "The provider answered 429. Tried again after its `Retry-After`; costs no attempt.",
     TaskCode.MODEL_REFUSED: "The provider answered 400, 401, 403, 404 or the like. The task fails at once.",
     TaskCode.MODEL_QUOTA_EXHAUSTED: "The provider's allowance is used up. The task fails at once.",
-    TaskCode.WORKER_CRASHED: "Claim after claim of the task ended without a finished call.",
-    TaskCode.DEAD_LETTERED: "The deliveries of the task's message are used up.",
+    TaskCode.WORKER_CRASHED: "Several claims of the task in a row ended without a finished call.",
+    TaskCode.DEAD_LETTERED: "The task's message used up its deliveries.",
     TaskCode.DEADLINE_EXCEEDED: "The task was not finished by its `deadlineSeconds`.",
-    TaskCode.BUDGET_EXHAUSTED: "The task needs more calls than its `maxModelCalls`. A retry takes a larger one.",
+    TaskCode.BUDGET_EXHAUSTED: "The task needs more calls than its `maxModelCalls`. A retry may set a larger one.",
 }
 
 

@@ -1,4 +1,7 @@
-"""Whether the database keeps up, as one isolate sees it. While it does not, the isolate refuses new tasks."""
+"""Whether the database keeps up, as one isolate sees it.
+
+While the database is behind, the isolate refuses new tasks.
+"""
 
 from . import limits
 
@@ -9,8 +12,8 @@ class DatabaseLoad:
     A call has a known outcome once it was answered, or once it has waited longer than OVERLOAD_SECONDS. The newest call
     with a known outcome decides. So a lost call stops counting as soon as a later call is answered in time.
 
-    All times are seconds of the isolate's steady clock. This class holds plain numbers and nothing that can be awaited:
-    the runtime does not let a request wait for what another request owns.
+    All times are seconds of the isolate's steady clock. This class contains plain numbers and nothing that can be
+    awaited: the runtime does not let a request wait for another request's objects.
     """
 
     def __init__(self) -> None:
@@ -69,7 +72,10 @@ class DatabaseLoad:
         self._used_up_at = None
 
     def has_used_up(self, now: float, seconds_of_day: float) -> bool:
-        """Whether the day's allowance is used up, as far as known. `seconds_of_day` have passed since midnight UTC."""
+        """Whether the day's allowance is used up, as far as the isolate knows.
+
+        `seconds_of_day` have passed since midnight UTC.
+        """
         return self._used_up_at is not None and now - self._used_up_at <= seconds_of_day
 
     def admits(self, now: float) -> bool:

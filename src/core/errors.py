@@ -39,8 +39,9 @@ class ConfigurationFaults(ConfigurationError):
 class ModelError(OnceoverError):
     """A model call gave no usable output. The message names the cause, never the text or the key.
 
-    `answered`: the provider answered, so it has counted the call. Without an answer that is unknown. `of_service`: the
-    cause is the service's, whatever the call. `delay_seconds`: how long the provider asks to wait, if it says so.
+    `answered` says that the provider answered, so it has counted the call. Without an answer the provider may have
+    counted the call or not. `of_service` says that the cause is the service's, whatever the call. `delay_seconds` is
+    how long the provider asks to wait, or None.
     """
 
     code = "model_error"
@@ -140,8 +141,8 @@ class StoreError(OnceoverError):
 class StoreUnavailable(StoreError):
     """D1 gave no result. A write may have landed all the same.
 
-    `passing`: sending again may help. `sends`: how often the write was sent; this error followed the last send.
-    `withdrawing`: the withdrawal of a submission failed, so the submission may still land at any time.
+    `passing`: sending again may help. `sends` is how often the write was sent; this error followed the last send.
+    `withdrawing` says that the withdrawal of a submission failed, so the submission may still land at any time.
     """
 
     code = "database_unavailable"
@@ -151,11 +152,11 @@ class StoreUnavailable(StoreError):
 
 
 class StoreSilent(StoreUnavailable):
-    """D1 gave no answer in time. Sending again at once would add to its load."""
+    """D1 gave no answer in time. Sending the call again at once would add to the load of D1."""
 
 
 class StoreQuotaExhausted(StoreUnavailable):
-    """The account's daily allowance of rows is used up. Nothing works before midnight UTC, so nothing is repeated."""
+    """The account's daily allowance of rows is used up. No call works before midnight UTC, so none is repeated."""
 
     code = "database_quota_exhausted"
     passing = False
@@ -164,7 +165,8 @@ class StoreQuotaExhausted(StoreUnavailable):
 class StoreFull(StoreUnavailable):
     """The database has no space for what a write would add, and that send changed nothing. Reads and erasures go on.
 
-    Sending again at once does not help. There is space again when something is erased, or when the account gets more.
+    Sending the write again at once does not help. There is space again when something is erased, or when the account
+    gets more.
     """
 
     code = "storage_full"
@@ -172,7 +174,7 @@ class StoreFull(StoreUnavailable):
 
 
 class StoreCallsSpent(StoreUnavailable):
-    """The platform takes no more database calls from this invocation. The next invocation may go on."""
+    """The platform takes no more database calls from this invocation. The next invocation may continue."""
 
     code = "database_calls_spent"
     passing = False

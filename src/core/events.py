@@ -2,7 +2,7 @@
 
 Pure. A place says how much a client has seen: which generation, up to which status, and how many chunks in text order.
 An event's name is the place right after it. So a client can open a stream again after any event: on another isolate,
-after a retry of the task, or after its end. The stream goes on with the same events under the same names.
+after a retry of the task, or after its end. The stream continues with the same events under the same names.
 
 A generation has its events in this order: `pending`, `processing`, the chunks, and the final status. A chunk is sent
 once all chunks before it were sent, so a chunk after a failed one waits for a retry. Chunks that an earlier generation
@@ -22,7 +22,7 @@ _ID = re.compile(ID_PATTERN)
 
 
 class Phase(IntEnum):
-    """How far a generation of a task has got.
+    """How far a generation of a task has progressed.
 
     A generation never returns to an earlier phase: a released task stays in PROCESSING.
     """
@@ -33,7 +33,7 @@ class Phase(IntEnum):
 
 
 class EventPlace(NamedTuple):
-    """The last thing that a client saw: `chunks` in text order, and the status of `phase` in `generation`."""
+    """The last thing that a client has seen: `chunks` in text order, and the status of `phase` in `generation`."""
 
     generation: int
     phase: Phase
@@ -48,7 +48,7 @@ class EventPlace(NamedTuple):
 class State(NamedTuple):
     """The part of a task's row that its events follow from.
 
-    `started`: a worker has had the task, in this generation or before.
+    `started` says that a worker has had the task, in this generation or before.
     """
 
     generation: int
@@ -65,7 +65,7 @@ class TaskEvent(NamedTuple):
 
 
 def place_of(text: str) -> EventPlace | None:
-    """Read an `id`. None: the text cannot be one."""
+    """Return the place that the `id` of an event names, or None if the text cannot be an `id`."""
     if not _ID.fullmatch(text):
         return None
     generation, number = map(int, text.split("-"))
@@ -74,7 +74,7 @@ def place_of(text: str) -> EventPlace | None:
 
 
 def has_been(place: EventPlace, state: State, ready: int) -> bool:
-    """Whether a task in this state can have given this place. Its first `ready` chunks have outputs."""
+    """Whether a task in this state can have given this place. The first `ready` chunks of the task have outputs."""
     if place.generation > state.generation or place.chunks > ready:
         return False
     if place.generation < state.generation or place.phase is Phase.PENDING:
@@ -90,10 +90,10 @@ def takes_chunks(place: EventPlace | None, state: State) -> bool:
 
 
 def events(place: EventPlace | None, state: State, ready: int, *, all_ready: bool) -> Iterator[TaskEvent]:
-    """Give the events after a place, None for the beginning. The last one leads to the task's state.
+    """Give the events after a place, or from the beginning with None. The last event leads to the task's state.
 
-    `ready` chunks after the place are at hand. Unless they are `all_ready` there may be more, and the end waits for
-    them.
+    `ready` chunks after the place are available. Unless these chunks are `all_ready` there may be more, and the end
+    waits for them.
     """
     chunks = 0 if place is None else place.chunks
     if place is None or place.generation < state.generation:

@@ -1,4 +1,6 @@
-"""API keys: `oo_<id>_<secret>`. The id finds a key. The secret, which only its owner knows, proves it.
+"""API keys: `oo_<id>_<secret>`.
+
+The id finds a key. The form of an API key, `oo_<id>_<secret>`: its secret, which only the owner knows, proves it.
 
 A secret is 32 random bytes, so its plain SHA-256 can be stored: 256 random bits cannot be guessed. Slow or salted
 hashes protect secrets that people choose, and would cost CPU time that a Worker does not have.
@@ -18,7 +20,7 @@ ID_PATTERN = "[0-9a-f]{16}"
 _ID = re.compile(ID_PATTERN)
 # base64url (RFC 4648) contains `_`, so the secret is everything after the second `_`.
 _KEY = re.compile(f"oo_({ID_PATTERN})_([A-Za-z0-9_-]{{43}})")
-# Compared instead of the digest when a key does not exist. No known text has this digest.
+# This digest is compared if a key does not exist. No known text has this digest.
 _NO_DIGEST = "0" * 64
 
 
@@ -68,7 +70,7 @@ def make(entropy: bytes) -> tuple[Presented, str]:
 
 
 def parse(text: str) -> Presented | None:
-    """Split a key into its parts. None for a text that `make` cannot have made, of any length."""
+    """Split a key into its parts. Returns None for a text that `make` cannot have made, of any length."""
     found = _KEY.fullmatch(text)
     return None if found is None else Presented(found[1], found[2])
 

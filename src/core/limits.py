@@ -194,8 +194,8 @@ AWAY_NEWCOMER_SECONDS = 5.0  # a task without failures of its own probes this lo
 AWAY_TURN_SECONDS = 30.0  # a task whose own pause is over waits at most this long for another's probe
 AWAY_CLOCK_SECONDS = 5.0  # how far D1's clock may seem to differ from an isolate's, transfer included
 AWAY_LOOK_SECONDS = 2.0  # how often a waiting run checks whether another run of its isolate has had a success
-# A run of the queue holds a consumer that other tasks may need. So it waits only this long while its model is away.
-# After another failure it waits for UNCOUNTED_SECONDS_MOST at most, which no pause of a brown-out exceeds.
+# A run of the queue holds a consumer that other tasks may need. So such a run waits only this long while its model is
+# away. After another failure it waits for UNCOUNTED_SECONDS_MOST at most, which no pause of a brown-out exceeds.
 QUEUE_AWAY_WAIT_SECONDS_MOST = 2.0
 QUEUE_TURN_WAIT_SECONDS_MOST = 120.0  # a task that only waited for its turn to probe is given back for this long
 NEWS_MODELS_MOST = 1_000  # tenants and models in an isolate's memory, some 3 KB each
@@ -291,12 +291,12 @@ DELIVERY_START_SECONDS = 10.0  # a sender starts attempts for this long; platfor
 DELIVERIES_A_SWEEP = {"free": 5, "paid": 100}
 DELIVERIES_OF_ENDPOINT = 20  # deliveries that a sweep takes if the endpoint's last attempt failed
 DELIVERIES_WALK_MOST = 500  # deliveries of a tenant or endpoint that one sweep reads, and that one statement ends
-# After each failure in a row; the last value repeats. Together they take most of a day.
+# After each failure in a row; the last value repeats. Together the delays take most of a day.
 DELIVERY_WAITS_SECONDS = (5.0, 60.0, 300.0, 900.0, 3_600.0, 7_200.0, 14_400.0)
 DELIVERY_SECONDS_MOST = 86_400.0  # from its beginning to the last attempt
 DELIVERY_SECONDS_KEPT = 90_000.0  # then a delivery is given up that could not be tried because its endpoint was paused
 DELIVERY_RETRY_AFTER_SECONDS_MOST = 3_600.0
 DELIVERY_ATTEMPTS_SHOWN = 20
-BREAKER_FAILURES = 5  # failed attempts in a row: then an endpoint rests, and one attempt at a time probes it
+BREAKER_FAILURES = 5  # failed attempts in a row: then an endpoint is paused, and one attempt at a time probes it
 BREAKER_SECONDS_FIRST = 30.0  # doubles with each further failure
 BREAKER_SECONDS_MOST = 1_800.0

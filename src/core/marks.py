@@ -1,8 +1,8 @@
 """The progress of tasks, as an isolate knows it from the workers in it.
 
-Plain numbers hold it, because requests may share numbers. A request must not await what belongs to another request, so
-a waiting request checks here now and then. An entry is a hint: it is lost with the isolate, and it may describe a claim
-that is over. Only the database knows the task's state.
+The progress is stored as plain numbers, because requests may share numbers. A request must not await another request's
+objects, so a waiting request checks here now and then. An entry is a hint: it is lost with the isolate, and it may
+describe a claim that is over. Only the database knows the task's state.
 """
 
 from typing import NamedTuple
@@ -26,8 +26,8 @@ class Pulse(NamedTuple):
 class Known(NamedTuple):
     """An isolate's knowledge about a task.
 
-    `ended`: the task ended with this mark. Until `until`, by a clock that does not jump, a worker of the isolate works
-    on the task, unless that worker has died.
+    `ended` says that the task ended with this mark. Until `until`, by a clock that does not jump, a worker of the
+    isolate works on the task, unless that worker has died.
     """
 
     mark: Mark
@@ -36,13 +36,13 @@ class Known(NamedTuple):
 
 
 class Marks:
-    """The memory of one isolate. Losing it only costs reads of the database."""
+    """The memory of one isolate. The marks of an isolate; losing them only costs reads of the database."""
 
     def __init__(self) -> None:
         self._known: dict[TaskKey, Known] = {}
 
     def wrote(self, task_key: TaskKey, mark: Mark, until: float) -> None:
-        """Record a write that has landed. Its worker goes on, at most until its lease ends."""
+        """Record a write that has landed. The worker of the write continues, at most until its lease ends."""
         self._note(task_key, Known(mark, ended=False, until=until))
 
     def left(self, task_key: TaskKey, fence: int, *, ended: bool) -> None:
@@ -56,11 +56,11 @@ class Marks:
             self.left(task_key, known.mark.fence, ended=True)
 
     def find(self, task_key: TaskKey) -> Known | None:
-        """Return what is known about the task."""
+        """Return what the isolate knows about the task."""
         return self._known.get(task_key)
 
     def _note(self, task_key: TaskKey, known: Known) -> None:
-        """Keep it unless something later is known. Beyond MARKS_MOST tasks the oldest entry goes."""
+        """Keep a mark unless a later one is known. Beyond MARKS_MOST tasks the oldest entry is dropped."""
         before = self._known.get(task_key)
         if before is not None and before.mark > known.mark:
             return

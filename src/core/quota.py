@@ -14,7 +14,7 @@ _DAY_MS = 86_400_000
 def is_used_up(message: str) -> bool:
     """Whether an error's text says that an allowance is used up.
 
-    A used-up allowance is no outage, and is there again from midnight UTC on.
+    A used-up allowance is no outage, and it is available again from midnight UTC on.
     """
     return _USED_UP.search(message) is not None
 

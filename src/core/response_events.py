@@ -1,6 +1,6 @@
 """The events that a response of `/v1` has, and their numbers. Events and numbers follow from its task's state. Pure.
 
-A task's list of events only grows at its end. So a stream that is opened again after any number goes on with the same
+A task's list of events only grows at its end. So a stream that is opened again after any number continues with the same
 events under the same numbers. One exception: a retry through the native API removes the final event, and the next
 events reuse its numbers.
 """
@@ -43,10 +43,12 @@ class ResponseEvent(NamedTuple):
 
 
 class ResponseProgress(NamedTuple):
-    """How far a response has got. `started`: a worker has had its task. `deltas`: how many pieces its text has.
+    """How far a response has progressed.
+
+    `started` says that a worker has had the response's task. `deltas` is how many pieces the text has.
 
     Each piece is the output of a chunk, up to the first chunk without one. A merge has one piece, its result, once the
-    task has completed. `all_known`: no further pieces exist at this moment.
+    task has completed. `all_known` says that no further pieces exist at this moment.
     """
 
     status: Status

@@ -1,7 +1,7 @@
 """The variables of a deployment, parsed and checked once per isolate.
 
-The public contract defines names, defaults and meanings. Bad values raise a `ConfigurationError`. Its message names
-each bad variable and what it takes, and never repeats a value, which may be a secret.
+The public contract defines names, defaults and meanings. Bad values raise a `ConfigurationError`. The error for bad
+variables names each one and its allowed values, and never repeats a value, which may be a secret.
 """
 
 from collections.abc import Callable
@@ -33,7 +33,8 @@ _OWN_FIELDS = frozenset(
     }
 )
 
-# Reads one variable, None if it is not set. Values without quotes in wrangler.toml arrive as numbers or bools.
+# Reads one variable, Return the value of a variable, or None if it is not set. Values without quotes in wrangler.toml
+# arrive as numbers or bools.
 Variables = Callable[[str], object]
 
 
@@ -119,12 +120,12 @@ class Reading:
         self.faults: list[ConfigurationError] = []
 
     def __call__(self, name: str) -> object:
-        """Read one variable. None if it is not set."""
+        """Read one variable. Return the value of a variable, or None if it is not set."""
         self.asked.add(name)
         return self._variables(name)
 
     def refuse(self, name: str, takes: str) -> None:
-        """Record a fault and go on, so that all faults are found. Only the first fault of a variable counts."""
+        """Record a fault and continue, so that all faults are found. Only the first fault of a variable counts."""
         if not self.refused(name):
             self.faults.append(ConfigurationError(name, takes))
 
@@ -134,7 +135,10 @@ class Reading:
 
 
 def load(variables: Variables) -> Settings:
-    """Parse and check all variables. Raises ConfigurationError, which names all bad ones at once."""
+    """Parse and check all variables.
+
+    Load the settings; raises ConfigurationError, which names all bad variables at once.
+    """
     reading = variables if isinstance(variables, Reading) else Reading(variables)
     settings = _read(reading)
     if reading.faults:
@@ -143,7 +147,7 @@ def load(variables: Variables) -> Settings:
 
 
 def _read(variables: Reading) -> Settings:
-    """Read all variables. A bad one is noted as a fault and counts as not set."""
+    """Read all variables. Read a variable; a bad value is recorded as a fault, and the variable counts as not set."""
     provider = _choice(variables, "AI_PROVIDER", PROVIDERS, "workers-ai")
     timeout = _number(variables, "AI_TIMEOUT_SECONDS", 120, 0.1, 600)
     lease = _number(variables, "LEASE_SECONDS", 180, 0.2, 3_600)
@@ -233,7 +237,7 @@ def _optional(variables: Reading, name: str, least: int, most: int) -> int | Non
 
 
 def _bound(variables: Reading, name: str, most: int) -> int | None:
-    """Read an optional limit. None if it is not set or 0."""
+    """Read an optional limit. Read a limit; None if the variable is not set or 0."""
     return _whole(variables, name, 0, 0, most) or None
 
 

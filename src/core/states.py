@@ -1,7 +1,7 @@
 """The state machine of a task: one table, and what follows from it.
 
 The SQL of `store.sql` guards each transition with the sources listed here, the CHECK constraint of the schema lists
-these statuses, and `docs/design/state-machine.md` draws the table. Tests compare all three with it.
+these statuses, and `docs/design/state-machine.md` draws the table. Tests compare all three with the table.
 """
 
 from enum import StrEnum
@@ -29,7 +29,10 @@ TERMINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
 
 
 class Transition(NamedTuple):
-    """One named transition. `sources` are the statuses that it may start from. `why` says what causes it."""
+    """One named transition.
+
+    `sources` are the statuses from which the transition may start. `why` says what causes it.
+    """
 
     name: str
     sources: tuple[Status, ...]
@@ -57,7 +60,7 @@ TRANSITIONS = {transition.name: transition for transition in _TABLE}
 def check(name: str, source: Status) -> Status:
     """Return the status that transition `name` reaches from `source`.
 
-    Raises TransitionRefused if it may not start there.
+    Raises TransitionRefused if the transition may not start there.
     """
     transition = TRANSITIONS[name]
     if source not in transition.sources:

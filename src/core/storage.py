@@ -1,9 +1,12 @@
-"""How large the database is, as far as an isolate knows. Each reply of D1 reports the size, so this costs nothing.
+"""How large the database is, according to one isolate.
+
+Each reply of D1 reports the size, so an isolate learns it at no cost.
 
 From STORAGE_MB_MOST on the database is *tight*. While it is tight, new tasks are refused, and a worker announces calls
 only in a transaction that has just found space for their outputs. A write that finds no space makes the database tight
-at any size, until such a transaction has found space. An isolate whose workers announce nothing would never learn that.
-So the status forgets such a write after STORAGE_REST_SECONDS, or earlier when a new task has found space.
+at any size, until such a transaction has found space. An isolate whose workers announce nothing would never notice that
+space is free again. So the status forgets such a write after STORAGE_REST_SECONDS, or earlier when a new task has found
+space.
 """
 
 import math
@@ -41,7 +44,7 @@ class StorageUse:
         self.took_task()
 
     def took_task(self) -> None:
-        """Record that a new task found space. Its calls' outputs may still find none."""
+        """Record that a new task found space. The outputs of this task's calls may still find no space."""
         self._refused_at = -math.inf
 
     def is_over(self, most: int) -> bool:
@@ -53,5 +56,5 @@ class StorageUse:
         return self._found_full or self.is_over(most)
 
     def refuses(self, most: int, now: float) -> bool:
-        """Whether a new task would find no space, as far as known."""
+        """Whether a new task would find no space, as far as the isolate knows."""
         return self.is_over(most) or now - self._refused_at < limits.STORAGE_REST_SECONDS

@@ -28,10 +28,10 @@ class Reduce(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskOptions:
-    """The options that a client asks for a task. Its text and the cuts are kept elsewhere.
+    """The options that a client asks for a task. The text and the cuts of the task are kept elsewhere.
 
-    The request, the new task, a worker's claim and the task all hold these options. `store.records.options` writes and
-    reads them.
+    The request, the new task, a worker's claim and the task all contain these options. `store.records.options` writes
+    and reads them.
     """
 
     reduce: Reduce = Reduce.CONCAT  # how the outputs become the result
@@ -88,7 +88,8 @@ class Failure(NamedTuple):
 class LastError(NamedTuple):
     """The latest failed call, unless a call has succeeded since.
 
-    `calls` calls in a row have failed. `since` is when the first of them started. A call of a merge has no `chunk`.
+    `calls` calls in a row have failed. `since` is when the first of these calls started. A call of a merge has no
+    `chunk`.
     """
 
     code: TaskCode
@@ -102,7 +103,7 @@ class LastError(NamedTuple):
 class Wait(NamedTuple):
     """Why no work is done for a task, and until when. `until` None: unknown.
 
-    `ahead` counts the tenant's unfinished tasks that came before it, if known.
+    `ahead` counts the tenant's unfinished tasks that came before this one, or is None.
     """
 
     reason: str

@@ -1,4 +1,4 @@
-"""The version of this code, and the schema it needs. Tests compare them with `pyproject.toml` and `migrations/`."""
+"""The version of this code, and the schema it needs. Tests compare both with `pyproject.toml` and `migrations/`."""
 
 from typing import Final
 

@@ -45,7 +45,7 @@ _SPELT = ("nip.io", "sslip.io", "xip.io", "traefik.me", "localtest.me", "lvh.me"
 
 
 def refusal(url: str, *, loopback: bool = False) -> str | None:
-    """Say what is wrong with a URL. None: it may be used. `loopback`: this machine is allowed, on any port."""
+    """Say what is wrong with a URL. None: it may be used. `loopback` says that this machine is allowed, on any port."""
     if len(url) > limits.WEBHOOK_URL_CHARS_MOST:
         return f"must have at most {limits.WEBHOOK_URL_CHARS_MOST} characters"
     if loopback and (found := _LOOPBACK.fullmatch(url)) is not None and int(found["port"] or 80) <= 65_535:
@@ -59,9 +59,9 @@ def refusal(url: str, *, loopback: bool = False) -> str | None:
 
 def _flaw_of_name(host: str) -> str | None:
     if len(host) > _HOST_CHARS_MOST:
-        return f"must have a name of at most {_HOST_CHARS_MOST} characters"
+        return f"must have a host name of at most {_HOST_CHARS_MOST} characters"
     if host.rpartition(".")[2] in _INTERNAL:
-        return "must not be of a name that has a meaning in its own network alone"
+        return "must not have a host name that only a private network knows"
     if any(host == name or host.endswith(f".{name}") for name in _SPELT):
-        return "must not be of a name that stands for an address which it spells out"
+        return "must not have a host name that spells out an address"
     return None

@@ -63,7 +63,7 @@ class DeliveryKey(NamedTuple):
     """Names a delivery by its task, the end of that task, and the endpoint. Receivers detect repetitions by its id.
 
     `ended_at` is when the task ended, in ms since the epoch. After a restore of the database a task may end again in
-    the same generation, perhaps differently. Receivers do not know that end, so it needs another id.
+    the same generation, perhaps differently. Receivers do not know that second end, so it needs another id.
     """
 
     task_key: TaskKey
@@ -147,7 +147,10 @@ def headers(secrets: tuple[str, ...], message_id: str, timestamp: int, body: str
 
 
 def body_of(message_id: str, event: str, ended_at: int, object_id: str) -> str:
-    """Write the body. The body names the task and contains nothing of its text. `ended_at` is in milliseconds."""
+    """Write the body.
+
+    Return the body, which names the task and contains nothing of its text. `ended_at` is in milliseconds.
+    """
     told = {
         "object": "event",
         "id": message_id,
@@ -176,7 +179,10 @@ class ReceiverAnswer(NamedTuple):
 
 
 def answer_of(status: int, retry_after: float | None = None) -> ReceiverAnswer:
-    """Read an answer. Only 2xx means that the endpoint accepted the delivery. A redirect is not followed."""
+    """Read an answer.
+
+    Read the answer of a receiver: only 2xx means that the endpoint accepted the delivery. A redirect is not followed.
+    """
     if 200 <= status < 300:
         return ReceiverAnswer(status, None)
     if status == 410:
@@ -199,7 +205,7 @@ def outcome_of(answer: ReceiverAnswer, age_ms: int) -> DeliveryOutcome | None:
 
 
 def delay_ms(tries: int, retry_after: float | None, age_ms: int, chance: float) -> int:
-    """Say how long to wait after the `tries`-th failure: ever longer, up to a fifth of it jitter, over a day.
+    """Return the wait after the `tries`-th failure: longer each time, up to a fifth of it jitter, over a day.
 
     A receiver's `Retry-After` is obeyed up to an hour. The last attempt comes when the day is over, not after it.
     """

@@ -1,8 +1,8 @@
 """The API as a table: each call with its handler and every answer that it can give.
 
-The router takes paths and handlers from it, and `openapi` takes everything. Tests compare the handlers with it. Calls
-that every isolate gets are imported at its start. The others are imported by groups, with the first request for one of
-the group's paths (docs/decisions/0033-what-is-imported-when.md).
+The router takes paths and handlers from the catalogue, and `openapi` takes everything. Tests compare the handlers with
+the table. Calls that every isolate gets are imported at its start. The others are imported by groups, with the first
+request for one of the group's paths (docs/decisions/0033-what-is-imported-when.md).
 """
 
 import json
@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Final, NamedTuple
 
-from .base.acting import Reach
 from .base.endpoint import Access, Answer, Endpoint
 from .base.exchange import Exchange
 from .base.messages import Reply
@@ -36,9 +35,9 @@ def _task_calls() -> Sequence[Endpoint]:
 
 
 def _events() -> Sequence[Endpoint]:
-    from .tasks.events import ENDPOINT  # noqa: PLC0415 - here and below: see above
+    from .tasks.events import ENDPOINTS  # noqa: PLC0415 - here and below: see above
 
-    return (ENDPOINT,)
+    return ENDPOINTS
 
 
 def _retries() -> Sequence[Endpoint]:
@@ -97,13 +96,10 @@ def _description() -> Sequence[Endpoint]:
         Endpoint(
             method="GET",
             path="/openapi.json",
-            name="readOpenapi",
             summary="Read this description",
             handler=read_openapi,
             access=Access.ANY_KEY,
-            reach=Reach.OWN,
             answers=(Answer(200, "OpenAPI 3.1", (OpenapiView,)),),
-            problems=(),
         ),
     )
 
@@ -159,7 +155,7 @@ _BY_LENGTH: Final = {
 def at(path: Sequence[str]) -> tuple[Sequence[Endpoint], Parts]:
     """Return the calls of a path, given as its segments, and the values of its variable segments.
 
-    Without calls the path does not exist.
+    If no calls are known for a path, the path does not exist.
     """
     found = [
         (pattern, group, parts)

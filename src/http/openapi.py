@@ -1,8 +1,9 @@
 """The API's description, OpenAPI 3.1, made from its table and its models."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
+from itertools import chain
 from typing import Any, TypedDict
 
 from pydantic import TypeAdapter
@@ -12,7 +13,7 @@ from ..core.codes import TASK_CODES, ProblemCode, TaskCode
 from ..core.keys import Scope
 from .access import cors
 from .base import acting, problems
-from .base.endpoint import Access, Answer, Endpoint, Parameter, allowed
+from .base.endpoint import IDEMPOTENCY_KEY, Access, Answer, Endpoint, Parameter, allowed
 from .base.headers import MEANINGS, ON_EVERY_ANSWER, REQUEST_ID, SOMETIMES
 from .base.problems import PROBLEM_TYPE, ProblemKind, ProblemView
 from .follow import sse
@@ -20,36 +21,33 @@ from .responses import errors
 
 Json = dict[str, Any]
 
-# Problems of every call: unknown query parameters, and failures of the service itself.
-ANYWHERE = (problems.INVALID_FIELDS, problems.INTERNAL, problems.BAD_CONFIGURATION)
-# Problems of every call below `/v1`.
-ANYWHERE_COMPATIBLE = (problems.UNSUPPORTED_PARAMETER, problems.INTERNAL, problems.BAD_CONFIGURATION)
+_OWN_FAULTS = (problems.INTERNAL, problems.BAD_CONFIGURATION)
 
 _SCHEME = "key"
-_FOR_OPERATORS = "Only a key of the operator's tenant (`OPERATOR_TENANT`) may do this; any other is answered 403."
+_FOR_OPERATORS = "Only a key of the operator's tenant (`OPERATOR_TENANT`) may do this. Other keys get 403."
 
 _OPEN_SEGMENT = re.compile(r"\{([a-z]+)\}")
-_ABOUT = """Submit a long text, get an id, poll: the text is analysed chunk by chunk, and nothing that was accepted is
-lost. Sizes are in the units that their names say; times are RFC 3339 in UTC.
+_ABOUT = """Submit a long text, get an id, poll. The service analyses the text chunk by chunk. It loses nothing that it
+has accepted. Field names give the units of sizes. Times are RFC 3339 in UTC.
 
-`HEAD` is answered wherever `GET` is, `OPTIONS` on every path. An unknown path is answered 404 (`not_found`), another
-method 405 (`method_not_allowed`) with `Allow`. Problems are `application/problem+json` (RFC 9457); what identifies
-one is its `code`. Below `/v1`, which speaks OpenAI's Responses API in background mode, they have the shape of OpenAI's
-errors, with the same codes.
+Each path that takes `GET` also takes `HEAD`, and every path takes `OPTIONS`. An unknown path gets 404 (`not_found`).
+Another method gets 405 (`method_not_allowed`) with `Allow`. Problems are `application/problem+json` (RFC 9457), and
+`code` identifies a problem. The paths below `/v1` speak OpenAI's Responses API in background mode. Their problems have
+the same codes, in the shape of OpenAI's errors.
 
-A deployment answers requests with a valid key, `Authorization: Bearer oo_<id>_<secret>`; the key decides whose tasks
-are meant, and its scopes what may be done. A refused key is answered before anything else of the request is looked at.
+Requests to a deployment need a valid key, `Authorization: Bearer oo_<id>_<secret>`. The key decides whose tasks are
+meant. Its scopes decide what it may do. The service checks the key before the rest of the request.
 There are four scopes, and none implies another. `read` reads tasks, events, deliveries and responses. `write` submits,
-cancels, retries, erases and sends deliveries again. `admin` makes and revokes keys, and registers webhook endpoints;
-sweep, metrics and history need an `admin` key of the operator's tenant (`OPERATOR_TENANT`). A key that the API makes
-has `read` and `write` unless the request says otherwise; one of `make key` has these three.
-A key with the scope `operator`, which `make key` alone gives, may name another tenant, `?tenant=`, for what its `read`
-and `write` allow. Without that scope another tenant is 403 (`forbidden`), whether or not there is such a tenant; the
-key's own name is always fine.
-A key without `read` is shown no text of a task by the calls that it may make: `result` is null, `instructions` and
-`metadata` are empty.
-While the database does not keep up, a new task is refused before that, with 503 (`overloaded`) and `Retry-After`.
-With `REQUIRE_KEYS=false`, as under `make dev`, everybody is the one tenant `local`, and no key is looked at."""
+cancels, retries, erases and sends deliveries again. `admin` makes and revokes keys, and registers webhook endpoints.
+Sweep, metrics and history need an `admin` key of the operator's tenant (`OPERATOR_TENANT`). A key that the API makes
+has `read` and `write` unless the request says otherwise. A key of `make key` has these three.
+A key with the scope `operator` may name another tenant, `?tenant=`, for what its `read` and `write` allow. Only
+`make key` grants this scope. Without it, another tenant is 403 (`forbidden`), whether or not that tenant exists. A key
+may always name its own tenant.
+A key without `read` sees no text of a task: `result` is null, and `instructions` and `metadata` are empty.
+While the database is overloaded, the service refuses a new task before it checks the key, with 503 (`overloaded`) and
+`Retry-After`.
+With `REQUIRE_KEYS=false`, as under `make dev`, every request is the tenant `local`'s, and the service checks no key."""
 
 
 class OpenapiView(TypedDict):
@@ -93,10 +91,10 @@ def _path(endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> Json:
         "security": [],
         "responses": {
             "204": {
-                "description": "Nothing but headers",
+                "description": "Headers only",
                 "headers": _headers(("Allow",)) | _references(cors.ON_PREFLIGHTS),
             },
-            **_refusals(endpoint, (problems.INTERNAL, problems.BAD_CONFIGURATION)),
+            **_refusals(endpoint, _OWN_FAULTS),
         },
     }
     names = _OPEN_SEGMENT.findall(endpoint.path)
@@ -126,27 +124,41 @@ def _operation(endpoint: Endpoint) -> Json:
         content = {"application/json": {"schema": _reference(endpoint.body)}}
         operation["requestBody"] = {"required": not endpoint.body_optional, "content": content}
     answers = {str(answer.status): _answer(answer) for answer in endpoint.answers}
-    counted = (problems.LIMIT_REACHED,) if endpoint.counted else ()
-    anywhere = ANYWHERE_COMPATIBLE if errors.is_compatible(endpoint.path) else ANYWHERE
-    refusals = _refusals(endpoint, (*endpoint.problems, *counted, *_access_problems(endpoint.access), *anywhere))
+    refusals = _refusals(endpoint, _kinds(endpoint))
     assert not answers.keys() & refusals.keys()
     operation["responses"] = dict(sorted((answers | refusals).items()))
     return operation
 
 
 def _security(access: Scope | Access) -> list[Json]:
-    """Say what a caller needs. For a scheme that is not OAuth the list names roles (OpenAPI 3.1.0, 4.8.30)."""
+    """Return the schemes that admit a caller. Without OAuth each one's list names roles (OpenAPI 3.1.0, 4.8.30)."""
     if access is Access.PUBLIC:
         return []
     scope = Scope.ADMIN if access is Access.OPERATOR else access
     return [{_SCHEME: [scope.value] if isinstance(scope, Scope) else []}]
 
 
-def _access_problems(access: Scope | Access) -> tuple[ProblemKind, ...]:
-    if access is Access.PUBLIC:
-        return ()
-    forbidden = () if access is Access.ANY_KEY else (problems.FORBIDDEN,)
-    return (*problems.KEY_KINDS, *forbidden, *problems.DATABASE_KINDS)
+def _kinds(endpoint: Endpoint) -> Iterator[ProblemKind]:
+    """Derive the problems of a call. Each feature of its entry adds those that it may cause."""
+    is_compatible = errors.is_compatible(endpoint.path)
+    if endpoint.body is not None:
+        yield from problems.BODY_KINDS
+    if is_compatible and (endpoint.body is not None or endpoint.parameters):
+        yield problems.INVALID_FIELDS
+    if IDEMPOTENCY_KEY in endpoint.parameters:
+        yield from problems.IDEMPOTENCY_KINDS
+    yield from endpoint.problems
+    if _OPEN_SEGMENT.search(endpoint.path):
+        yield problems.NOT_FOUND
+    if endpoint.counted:
+        yield problems.LIMIT_REACHED
+    if endpoint.access is not Access.PUBLIC:
+        yield from (*problems.DATABASE_KINDS, *problems.KEY_KINDS)
+    if endpoint.access not in {Access.PUBLIC, Access.ANY_KEY}:
+        yield problems.FORBIDDEN
+    # Unknown query parameters, and failures of the service itself.
+    yield problems.UNSUPPORTED_PARAMETER if is_compatible else problems.INVALID_FIELDS
+    yield from _OWN_FAULTS
 
 
 def _head(get: Json) -> Json:
@@ -196,47 +208,25 @@ def _answer(answer: Answer) -> Json:
     return described
 
 
-def _problems(kinds: Iterable[ProblemKind]) -> Json:
-    by_status: dict[int, list[ProblemKind]] = {}
-    for kind in dict.fromkeys(kinds):
-        by_status.setdefault(kind.status, []).append(kind)
-    return {
-        str(status): {
-            "description": "; ".join(f"`{kind.code}`: {kind.title}" for kind in found),
-            "headers": _headers(dict.fromkeys(name for kind in found for name in kind.headers)),
-            "content": {PROBLEM_TYPE: {"schema": _problem_schema(found)}},
-        }
-        for status, found in by_status.items()
-    }
-
-
 def _refusals(endpoint: Endpoint, kinds: Iterable[ProblemKind]) -> Json:
-    return _errors(kinds) if errors.is_compatible(endpoint.path) else _problems(kinds)
-
-
-def _errors(kinds: Iterable[ProblemKind]) -> Json:
-    """Describe problems as they are answered below `/v1`."""
+    """Describe problems by status. Below `/v1` they have the shape, statuses and headers of OpenAI's errors."""
+    is_compatible = errors.is_compatible(endpoint.path)
+    media_type = "application/json" if is_compatible else PROBLEM_TYPE
     by_status: dict[int, list[ProblemKind]] = {}
     for kind in dict.fromkeys(kinds):
-        by_status.setdefault(errors.status_of(kind.code, kind.status), []).append(kind)
-    return {
-        str(status): {
+        status = errors.status_of(kind.code, kind.status) if is_compatible else kind.status
+        by_status.setdefault(status, []).append(kind)
+    described: Json = {}
+    for status, found in by_status.items():
+        headers = [errors.headers_of(kind) if is_compatible else kind.headers for kind in found]
+        codes: Json = {"properties": {"code": {"enum": [kind.code for kind in found]}}}
+        shape = (errors.ErrorView, {"properties": {"error": codes}}) if is_compatible else (ProblemView, codes)
+        described[str(status)] = {
             "description": "; ".join(f"`{kind.code}`: {kind.title}" for kind in found),
-            "headers": _headers(dict.fromkeys(name for kind in found for name in errors.headers_of(kind))),
-            "content": {"application/json": {"schema": _error_schema(found)}},
+            "headers": _headers(dict.fromkeys(chain.from_iterable(headers))),
+            "content": {media_type: {"schema": {"allOf": [_reference(shape[0]), shape[1]]}}},
         }
-        for status, found in by_status.items()
-    }
-
-
-def _error_schema(kinds: Sequence[ProblemKind]) -> Json:
-    code = {"properties": {"code": {"enum": [kind.code for kind in kinds]}}}
-    return {"allOf": [_reference(errors.ErrorView), {"properties": {"error": code}}]}
-
-
-def _problem_schema(kinds: Sequence[ProblemKind]) -> Json:
-    narrowed = {"properties": {"code": {"enum": [kind.code for kind in kinds]}}}
-    return {"allOf": [_reference(ProblemView), narrowed]}
+    return described
 
 
 def _headers(names: Iterable[str]) -> Json:
@@ -264,7 +254,7 @@ def _shared_headers() -> Json:
         name: {"description": f"With CORS only. {meaning}", "schema": {"type": "string"}}
         for name, meaning in (cors.ON_ANSWERS | cors.ON_PREFLIGHTS).items()
     }
-    meaning = "The caller's own, if it is 1 to 128 visible ASCII characters, else a fresh one. The log has it, too."
+    meaning = "The caller's own id if it has 1 to 128 visible ASCII characters, else a fresh one. The log has it too."
     name: Json = {REQUEST_ID: {"description": meaning, "required": True, "schema": {"type": "string"}}}
     return always | name | with_cors
 

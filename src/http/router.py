@@ -34,9 +34,11 @@ from .responses import errors
 
 
 async def handle(request: Request, api: Api) -> Reply:
-    """Answer one request. Every failure that a client, the database or our own error causes becomes a problem.
+    """Answer one request.
 
-    Cancellation, and whatever else is no Exception, passes through.
+    Answer a request: every failure that a client, the database or our own error causes becomes a problem.
+
+    Cancellation, and every other error that is no Exception, passes through.
     """
     name = request_id(request.headers)
     api.log.note(request=name)
@@ -89,7 +91,7 @@ async def _answer(request: Request, api: Api) -> Reply:
     if endpoint is None:
         raise Refusal(METHOD_NOT_ALLOWED, f"This path takes {allow['Allow']}.", headers=allow)
     if endpoint.makes_tasks and api.isolate.load.refuses(asyncio.get_running_loop().time()):
-        raise overload_refusal()  # before the key is looked up, which might add to the load
+        raise overload_refusal()  # this comes before the key's look-up, which might add to the load
     try:
         async with asyncio.timeout(endpoint.seconds_most) as time_limit:
             caller = await caller_of(request, api, endpoint.access)

@@ -1,7 +1,7 @@
 """The demo provider: a deterministic analysis of the call's text, without a model or a network.
 
-It quotes and counts, and states only what is in the text. A `merge` call makes one report of the same form from the
-earlier reports in its text, so merges can go on in levels.
+The provider quotes and counts, and states only what is in the text. A `merge` call makes one report of the same form
+from the earlier reports in its text, so merges can go on in levels.
 """
 
 import re
@@ -29,9 +29,9 @@ _LONGEST_ABBREVIATION_CHARS = 5
 
 
 class DemoProvider:
-    """A `Provider` that analyses the text itself. It needs no configuration and never fails.
+    """A `Provider` that analyses the text itself. The demo provider needs no configuration and never fails.
 
-    It obeys `max_output_tokens`, and ignores `system`, a temperature and other options.
+    The provider obeys `max_output_tokens`, and ignores `system`, a temperature and other options.
     """
 
     name = "demo"
@@ -46,7 +46,7 @@ class DemoProvider:
 
     async def probe(self) -> Health:
         """Return healthy, always: no part of this provider can be down."""
-        return Health("healthy", "built-in deterministic analysis, no model behind it")
+        return Health("healthy", "built-in deterministic analysis without a model")
 
 
 def estimated_tokens(text: str) -> int:
@@ -155,7 +155,7 @@ def _headline(headings: Sequence[str], telling: str, language: Language) -> str:
 def _headings_and_sentences(text: str) -> tuple[list[str], list[str]]:
     """Return the headings that open the text, and its sentences, with white space reduced to single spaces.
 
-    If all lines look like headings, they are the sentences.
+    If all lines look like headings, these lines are the sentences.
     """
     headings: list[str] = []
     sentences: list[str] = []

@@ -102,7 +102,7 @@ _TERMS = re.compile(r"([^\s,、()（）]++) ?[(（]([0-9]{1,9})[)）]")
 
 
 def reports(text: str) -> list[Report]:
-    """Return the reports in a text, in order. None if they are less than half of the text."""
+    """Return the reports in a text, in order. Returns None if the reports are less than half of the text."""
     found = [
         (match.span(), _parsed(language, match)) for language, pattern in _PATTERNS for match in pattern.finditer(text)
     ]

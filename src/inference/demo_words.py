@@ -49,7 +49,10 @@ _EMPTY_PAIRS = frozenset("大家 大约 大約 似乎 仿佛 彷彿 忽然 直�
 
 
 def is_chinese(text: str) -> bool:
-    """Say whether the text's letters are mostly Han characters. One counts as much as four Latin letters."""
+    """Say whether the text's letters are mostly Han characters.
+
+    One Han character counts as much as four Latin letters.
+    """
     han = sum(len(run) for run in _HAN_RUNS.findall(text))
     letters = sum(len(word) for word in _WORDS.findall(text))
     return han > 0 and han * _LATIN_LETTERS_PER_HAN >= letters
@@ -74,7 +77,8 @@ def key_terms(counts: Counter[str], most: int) -> list[tuple[str, int]]:
     """Return up to `most` terms with their counts, most frequent first.
 
     If two terms have equal counts, the earlier one is first. A term that occurs once counts only if no term occurs
-    twice. A Chinese triple stays if its pairs seldom occur without it, and the pairs go. Otherwise the pairs stay.
+    twice. A Chinese triple stays if its pairs seldom occur without it, and then the pairs are dropped. Otherwise the
+    pairs stay.
     """
     ranked = counts.most_common()
     repeated = [(term, count) for term, count in ranked if count > 1] or ranked

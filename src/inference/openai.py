@@ -39,14 +39,14 @@ PROBE_BYTES_MOST = 4 * limits.REPLY_BYTES_MOST  # aggregators list hundreds of m
 _TRANSIENT_4XX = frozenset({408, 409, 425})
 # For a used-up allowance OpenAI answers 429, with one of these codes. Others answer 402.
 _QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
-# OpenAI's current models refuse `max_tokens`, also behind a gateway. Other servers take it, and some of them silently
-# ignore `max_completion_tokens` (docs/decisions/0023-one-spelling-a-server.md).
+# OpenAI's current models refuse `max_tokens`, also behind a gateway. Other servers take `max_tokens`, and some of them
+# silently ignore `max_completion_tokens` (docs/decisions/0023-one-spelling-a-server.md).
 _OPENAI_HOST = re.compile(r"(?:^|\.)openai\.(?:com|azure\.com)\Z")
 _OPENAI_MODEL = re.compile(r"(?:openai/)?(?:gpt-(?:[5-9]|[1-9][0-9])|o[1-9])(?:\Z|[-.])", re.IGNORECASE)
 
 
 class OpenAIProvider:
-    """Model calls over `http`. `base_url` includes `/v1` at its end."""
+    """Model calls over `http`. A provider for an OpenAI-compatible server; `base_url` includes `/v1` at its end."""
 
     name = "openai"
 
@@ -65,7 +65,7 @@ class OpenAIProvider:
         self._api_key = api_key
 
     async def infer(self, call: ModelCall) -> ModelReply:
-        """Send the call once. Raises a `ModelError` that names the cause, without text or key."""
+        """Send the call once. Make a call; raises a `ModelError` that names the cause, without text or key."""
         try:
             reply = await self._http.request(
                 "POST",
@@ -120,11 +120,11 @@ class OpenAIProvider:
     def _transport_failure(self, error: HttpError) -> ModelError:
         match error:
             case HttpReplyTooLarge():
-                return ModelReplyMalformed(f"the reply passes {limits.REPLY_BYTES_MOST} bytes")
+                return ModelReplyMalformed(f"the reply exceeds {limits.REPLY_BYTES_MOST} bytes")
             case HttpConnectionLost():
                 return ModelConnectionLost("the connection to the provider was refused or lost")
             case _:
-                return ModelConnectionLost("no whole reply came from the provider")
+                return ModelConnectionLost("the provider's reply was incomplete")
 
     def _refusal(self, reply: HttpReply, call: ModelCall) -> ModelError:
         said, codes = _error_body(reply.body)

@@ -10,13 +10,13 @@ def health_of(reply: HttpReply, model: str, *, has_key: bool) -> Health:
     status = reply.status
     if 200 <= status < 300:
         if _lacks(reply.body, model):
-            return Health("degraded", f"the server answers, and does not list the model {model}: look at AI_MODEL")
+            return Health("degraded", f"the server answers but does not list the model {model}: check AI_MODEL")
         return Health("healthy", "the server answers")
     if status in {401, 403}:
-        said = "the key was refused: look at AI_API_KEY" if has_key else "the server wants a key: set AI_API_KEY"
+        said = "the server refused the key: check AI_API_KEY" if has_key else "the server needs a key: set AI_API_KEY"
         return Health("unavailable", said)
     if status in {404, 405}:
-        return Health("degraded", "the server answers, but lists no models: whether calls work is not known")
+        return Health("degraded", "the server answers but lists no models: calls may or may not work")
     if 300 <= status < 400:
         return Health("unavailable", "the server redirects: AI_BASE_URL must be the final address")
     return Health("degraded", f"the server answered {status}")

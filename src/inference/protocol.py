@@ -9,7 +9,8 @@ from typing import Literal, NamedTuple, Protocol
 class ModelCall:
     """One call. `user` is only the text to work on, `system` is what to do with it.
 
-    `max_output_tokens` and `temperature` None: the provider's own. `options` are further fields of the request.
+    If `max_output_tokens` or `temperature` is None, the provider's own value applies. `options` are further fields of
+    the request.
     """
 
     system: str
@@ -24,7 +25,7 @@ class ModelReply(NamedTuple):
     """A usable output. Token counts are the provider's own, 0 if it gives none.
 
     `finish_reason` is `stop`, `length`, `content_filter`, the provider's own word, or None without one. `lane` is the
-    number of the lane that made the call; None: the task's own worker made it, or it is unknown.
+    number of the lane that made the call; None means that the task's own worker made it, or that it is unknown.
     """
 
     output: str
@@ -48,7 +49,7 @@ class Provider(Protocol):
     default_model: str
 
     async def infer(self, call: ModelCall) -> ModelReply:
-        """Send the call once, without retries. Raises only `ModelError` subclasses of its own.
+        """Send the call once, without retries. The method raises only `ModelError` subclasses of its own.
 
         The caller limits the time of the call and cancels it then: see `processing.caller.call_model`.
         """
@@ -76,7 +77,7 @@ class HttpTimeout(HttpError):
 
 
 class HttpConnectionLost(HttpError):
-    """Refused, reset or unresolvable. It is unknown whether the other side saw the request."""
+    """Refused, reset or unresolvable. It is unknown whether the provider got the request."""
 
 
 class HttpReplyTooLarge(HttpError):
@@ -96,5 +97,5 @@ class HttpClient(Protocol):
         timeout_seconds: float | None,
         max_reply_bytes: int,
     ) -> HttpReply:
-        """Send once and read the whole reply. Raises an `HttpError` subclass."""
+        """Send a request once and read the whole reply. Raises an `HttpError` subclass."""
         ...

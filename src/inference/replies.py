@@ -60,12 +60,14 @@ def too_late(seconds: float) -> ModelTimeout:
 
 
 def member(document: object, name: str) -> object:
-    """Return a member of a JSON object. None if the value is no object or has no such member."""
+    """Return a member of a JSON object. Returns None if the value is no object or has no such member."""
     return document.get(name) if isinstance(document, Mapping) else None
 
 
 def parse(body: bytes) -> object:
-    """Parse JSON, or raise ModelReplyMalformed. Lone surrogate escapes, which no text contains, become U+FFFD.
+    """Parse JSON, or raise ModelReplyMalformed.
+
+    Parse JSON; lone surrogate escapes, which no text contains, become U+FFFD.
 
     `json.loads` is not safe here: on deep nesting it overflows the WebAssembly stack and kills the interpreter.
     pydantic's parser stops at 200 levels.
@@ -88,7 +90,7 @@ def chat_reply(document: object) -> ModelReply:
     first = choices[0] if isinstance(choices, list) and choices else None
     message = member(first, "message")
     if not isinstance(message, Mapping):
-        raise ModelReplyMalformed("the reply holds no message")
+        raise ModelReplyMalformed("the reply has no message")
     return text_reply(message.get("content"), member(document, "usage"), member(first, "finish_reason"))
 
 
@@ -107,9 +109,9 @@ def text_reply(content: object, usage: object, finish_reason: object = None) -> 
         content = ""
     if not isinstance(content, str) or not (content.strip() or reason == CONTENT_FILTER):
         before = " before it was cut off: maxOutputTokens may be too small" if reason == "length" else ""
-        raise ModelReplyMalformed(f"the reply holds no text{before}")
+        raise ModelReplyMalformed(f"the reply has no text{before}")
     if len(content) > limits.OUTPUT_CHARS_MOST:
-        raise ModelReplyMalformed(f"the reply's text passes {limits.OUTPUT_CHARS_MOST} characters")
+        raise ModelReplyMalformed(f"the reply's text exceeds {limits.OUTPUT_CHARS_MOST} characters")
     return ModelReply(
         output=_UNSTORABLE.sub("\ufffd", content),
         input_tokens=_token_count(member(usage, "prompt_tokens")),
@@ -119,7 +121,7 @@ def text_reply(content: object, usage: object, finish_reason: object = None) -> 
 
 
 def _finish_reason(value: object) -> str | None:
-    """Read the finish reason, None if it is no word. Servers have several words for an output that is too long."""
+    """Read the finish reason, or None if it is no word. Servers have several words for an output that is too long."""
     if not isinstance(value, str) or not (word := _one_line(value[: limits.FINISH_REASON_CHARS_MOST])):
         return None
     return "length" if word.lower() in _TOO_LONG else word
@@ -128,8 +130,8 @@ def _finish_reason(value: object) -> str | None:
 def cause(text: str, *, key: str | None = None, client_texts: Iterable[str] = ()) -> str:
     """Make a provider's error message safe for logs and clients: one short line without key or client text.
 
-    Providers often quote what they refuse. So an ellipsis replaces each stretch of at least 12 characters that is also
-    in a client's text, and each of at least 6 that is in the key.
+    Providers often quote the text that they refuse. So an ellipsis replaces each stretch of at least 12 characters that
+    is also in a client's text, and each of at least 6 that is in the key.
     """
     line = _one_line(text[: 4 * _CAUSE_CHARS_READ])[:_CAUSE_CHARS_READ]
     if key:

@@ -48,10 +48,13 @@ _THOUGHTS = re.compile(r"\s*<think>.*?</think>\s*", re.DOTALL)
 
 
 class AiBinding(Protocol):
-    """The binding `AI`. It returns results as Python dicts and lists."""
+    """The binding `AI`. The binding returns results as Python dicts and lists."""
 
     async def run(self, model: str, inputs: dict[str, object]) -> object:
-        """Run a model once. A cancellation aborts it. Raises the platform's error, with a code in its text."""
+        """Run a model once.
+
+        A cancellation aborts it. Run a model; raises the platform's error, with a code in its text.
+        """
         ...
 
 
@@ -66,7 +69,7 @@ class WorkersAIProvider:
         self._timeout_seconds = timeout_seconds
 
     async def infer(self, call: ModelCall) -> ModelReply:
-        """Send the call once. Raises a `ModelError` that names the cause, without the text."""
+        """Send the call once. Make a call; raises a `ModelError` that names the cause, without the text."""
         if self._ai is None:
             raise ModelRefused(_NO_BINDING)
         inputs = {"messages": replies.messages(call), **replies.asked(call, "max_tokens", OUTPUT_TOKENS)}
@@ -85,11 +88,14 @@ class WorkersAIProvider:
         """Say whether the binding exists. It has no free call."""
         if self._ai is None:
             return Health("unavailable", _NO_BINDING)
-        return Health("healthy", "the Workers AI binding is there; it was not called, as calls are paid")
+        return Health("healthy", "the Workers AI binding exists; it was not called, because calls are billed")
 
 
 def _text_reply(result: Mapping[str, object], tokens_most: object) -> ModelReply:
-    """Read the platform's own shape. It has no finish reason: an output of the greatest length was cut off."""
+    """Read the platform's own shape.
+
+    Read the older shape of a reply, which has no finish reason: an output of the greatest length was cut off.
+    """
     usage, reason = result.get("usage"), result.get("finish_reason")
     if reason is None and replies.member(usage, "completion_tokens") == tokens_most:
         reason = "length"
@@ -102,7 +108,7 @@ def _without_thoughts(reply: ModelReply) -> ModelReply:
     if thoughts is None:
         return reply
     if not (output := reply.output[thoughts.end() :]):
-        raise ModelReplyMalformed("the reply holds thoughts and no text: maxOutputTokens may be too small")
+        raise ModelReplyMalformed("the reply has thoughts but no text: maxOutputTokens may be too small")
     return reply._replace(output=output)
 
 

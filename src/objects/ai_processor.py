@@ -1,4 +1,4 @@
-"""The task actor's Durable Object. Each task has one, which works from its alarm in slices of bounded length.
+"""The task actor's Durable Object. The object of one task, which works from its alarm in slices of bounded length.
 
 The object is alone under its name, so it excludes other workers within the Durable Object route. Against other routes,
 and against a predecessor that is still finishing, D1's fence decides.
@@ -75,18 +75,18 @@ class Processor:
         await armed
 
     async def ended(self, fence: int) -> None:
-        """Let go of the task, whose claims up to this fence are over. A later claim, after a retry, goes on.
+        """Abandon the task, whose claims up to this fence are over. A later claim, after a retry, continues.
 
-        It may arrive late or twice. Without a slice at work it does nothing.
+        The notice may arrive late or twice. If no slice is at work, the notice has no effect.
         """
         self._hint.give(fence)
         self.audience.tell(Mark(fence, LAST_STEP), ended=True)
 
     async def alarm(self) -> None:
-        """Work one slice. The alarm is set again before the work, in case the slice dies.
+        """Work one slice. Run a slice; before the work the alarm is set again, in case the slice dies.
 
-        That alarm replaces the platform's own repetition. It is set for soon, because the object need not wait for the
-        lease of its predecessor. The platform delays it while the slice works.
+        That alarm replaces the platform's own repetition. The alarm is set for a few seconds later, because the object
+        need not wait for the lease of its predecessor. The platform delays the alarm while the slice works.
         """
         if self._running:  # a repeated alarm while its slice works in this instance
             await self._arm(limits.OBJECT_RETURN_SECONDS)
@@ -106,7 +106,7 @@ class Processor:
             self.audience.look_up()
 
     def _is_at_work(self) -> bool:
-        """Whether a slice works, or was asked for a moment ago and is about to."""
+        """Whether a slice works, or was requested a moment ago and is about to."""
         waited = asyncio.get_running_loop().time() - self._asked_at
         return self._running or (self._asked and waited < limits.OBJECT_START_SECONDS)
 

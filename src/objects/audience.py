@@ -13,7 +13,9 @@ from ..processing.clock import seconds_until
 
 
 class Audience:
-    """The callers at one object. Events of one object may share futures; two requests may not.
+    """The callers at one object.
+
+    The waiting calls of one object: events of an object may share futures, but two requests may not.
 
     `at_work` says whether a slice of the object works or is about to. If not, no caller is held, so callers do not keep
     the object awake longer.
@@ -26,13 +28,16 @@ class Audience:
         self._waiting: set[asyncio.Future[None]] = set()
 
     def tell(self, mark: Mark, ended: bool) -> None:
-        """Record that this write has landed. `ended`: the task ended with it. An older write is ignored."""
+        """Record that this write has landed.
+
+        `ended` says that the task ended with this write. An older write is ignored.
+        """
         if mark >= self._mark:
             self._mark, self._ended = mark, ended
             self.look_up()
 
     def look_up(self) -> None:
-        """Wake each caller, to see whether a write is new for it and whether the object still works."""
+        """Wake each caller, which checks whether a write is new to it and whether the object still works."""
         for waiting in self._waiting:
             if not waiting.done():
                 waiting.set_result(None)
@@ -40,7 +45,8 @@ class Audience:
     async def hear(self, since: Mark, quiet: float, seconds: float) -> bool | None:
         """Return True after a write later than `since`: at once for an end, otherwise after `quiet` seconds.
 
-        False: there was none within `seconds`. None: no slice works here, or AUDIENCE_MOST callers wait already.
+        Returns False if there was none within `seconds`. Returns None if no slice works here, or if AUDIENCE_MOST
+        callers wait already.
         """
         now = asyncio.get_running_loop().time
         quiet_until, until = now() + quiet, now() + min(seconds, limits.WAIT_SECONDS_MOST)

@@ -1,8 +1,8 @@
 """The chunk coordinator of a long task: which lane has which group of calls, since when and until when.
 
-It keeps its state in its own SQLite, so an evicted coordinator still knows which lanes are busy. A lane is a further
-`AIProcessor`, named after the task, without storage of its own. A lane that vanishes is replaced under another name.
-Outputs go back to the task's object, which alone writes to D1.
+The coordinator keeps its state in its own SQLite, so an evicted coordinator still knows which lanes are busy. A lane is
+a further `AIProcessor`, named after the task, without storage of its own. A lane that vanishes is replaced under
+another name. Outputs go back to the task's object, which alone writes to D1.
 """
 
 import asyncio
@@ -73,7 +73,7 @@ class Coordinator:
         self._fence = max(self._fence, fence)
         self._open()
         lane = self._take(lanes, len(calls), patience)
-        # If its task forgets this object, the alarm cleans up.
+        # If the task forgets its coordinator, the alarm cleans up.
         await self._arm()
         try:
             async with asyncio.timeout(patience):
@@ -86,9 +86,12 @@ class Coordinator:
         return [from_lane(outcome, lane) for outcome in outcomes]
 
     async def abort(self, task_key: TaskKey, fence: int) -> None:
-        """Make the busy lanes end the calls of claims up to this one. A lane that does not hear it goes on."""
+        """Make the busy lanes end the calls of claims up to this one.
+
+        A lane that does not get this notice continues.
+        """
         self._open()
-        await self._arm()  # it may come after `close`, and then something must clean up again
+        await self._arm()  # this may come after `close`, and then the rows must be cleaned up again
         rows = self._storage.sql.exec("SELECT lane FROM out").toArray()
         await asyncio.gather(*(self._abort(task_key, fence, int(str(row["lane"]))) for row in rows))
 
@@ -102,7 +105,8 @@ class Coordinator:
     async def close(self, fence: int) -> None:
         """Forget everything: the task has ended, or this claim's worker is done with it.
 
-        A later claim may already be at work, after a retry or on another route. If one is, its lanes are kept.
+        A later claim may already be at work, after a retry or on another route. If a later claim is at work, its lanes
+        are kept.
         """
         if fence >= self._fence:
             await self._forget()

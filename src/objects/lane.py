@@ -1,4 +1,4 @@
-"""A lane makes groups of calls and reports their outcomes. It remembers only the calls that are out."""
+"""A lane makes groups of calls and reports their outcomes. The lane remembers only the calls that are out."""
 
 import asyncio
 
@@ -28,7 +28,7 @@ class Lane:
         database whether the claim is still good, and how long its calls may start from then.
 
         At most the lane's own `AI_CONCURRENCY` calls are in flight: the sender may have another value around a
-        deployment. A call without a turn in time is not started, and comes again.
+        deployment. A call without a turn in time is not started, and is sent again.
         """
         asked_at = clock.now()
         try:
@@ -63,7 +63,7 @@ class Lane:
     def abort(self, fence: int) -> None:
         """End the calls of claims up to this one, because their task has ended. Finished calls keep their results.
 
-        It may arrive late, or before the calls that it means. A later claim has a higher fence, and its calls go on.
+        This may arrive late, or before the calls that it means. A later claim has a higher fence, and its calls go on.
         """
         self._aborted = max(self._aborted, fence)
         for made, of in self._out.items():

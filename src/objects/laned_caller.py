@@ -1,4 +1,4 @@
-"""Calls that lanes make. They let a long task have more than six calls out at a time.
+"""Calls that lanes make. Lets a long task have more than six calls out at a time.
 
 Each group of calls is one RPC to the task's `BatchCoordinator`, which gives it to a lane (`objects.lane`).
 """
@@ -23,8 +23,8 @@ class LanedCaller:
     """Implements `ModelCaller` over up to `lanes` lanes, each with up to `group_size` calls at a time.
 
     If no object can be reached, the worker makes the calls itself for the rest of its run, up to `group_size` at a
-    time. So it asks the coordinator for a sign of life before the first group, and after each lost group. A group that
-    is sent in vain would cost each of its calls an attempt, and a place on the bill.
+    time. So the caller asks the coordinator for a sign of life before the first group, and after each lost group. A
+    group that is sent in vain would cost each of its calls an attempt, and a place on the bill.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class LanedCaller:
     async def call(self, calls: Sequence[ModelCall], seconds: float, starts_by: float) -> Sequence[CallOutcome]:
         """See `ModelCaller.call`. The lane itself asks the database by when the calls may start.
 
-        An RPC cannot be taken back. One whose time is up is left to end, and `abort` ends those whose calls are no
+        An RPC cannot be taken back. A call whose time is up is left to end, and `abort` ends the calls that are no
         longer wanted. On a slow database the start window is longer than usual, and the difference extends the calls'
         time.
         """
@@ -149,10 +149,10 @@ def lanes_for(chunks: int) -> int:
 
 
 def laned_caller(worker: Worker, coordinators: Coordinators, claim: Claim) -> LanedCaller | None:
-    """Give a long task its lanes. None: the task needs none, or its last worker has just died.
+    """Give a long task its lanes. Returns None if the task needs no lanes, or if its last worker has just died.
 
     Each lane is an invocation with up to `AI_CONCURRENCY` calls. A value of 1 means one call at a time for a long task
-    too: then its own worker makes the calls.
+    too, so its own worker makes the calls.
     """
     lanes = lanes_for(claim.total)
     group_size = min(limits.LANE_CALLS, worker.settings.concurrency)

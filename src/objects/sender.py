@@ -16,7 +16,7 @@ from .stubs import Processors
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The slots of MAX_OBJECTS_AT_WORK. A sender takes one for its task."""
+    """The slots of MAX_OBJECTS_AT_WORK. A sender takes one slot for its task."""
 
     store: TaskStore
     most: int
@@ -24,7 +24,7 @@ class Places:
     log: Log
 
     async def take(self, task_key: TaskKey, start: Callable[[TaskKey], Awaitable[None]]) -> bool:
-        """Take a slot. False: the task waits, and a free slot has gone to the task whose turn it is."""
+        """Take a slot. False if the task must wait; the free slots then went to the tasks whose turn it is."""
         taken, waiting = await self.store.take_place(task_key, self.most)
         for other in await self.store.give_places(waiting, self.most) if waiting else []:
             self.meter.spend()
@@ -69,7 +69,7 @@ class ObjectTeller:
         self._log = log
 
     async def tell(self, task_key: TaskKey, fence: int) -> None:
-        """Tell it that claims up to `fence` are over, within TELL_SECONDS."""
+        """Notify the object that claims up to `fence` are over, within TELL_SECONDS."""
         if self._processors is None:
             return
         self._meter.spend()
@@ -82,7 +82,7 @@ class ObjectTeller:
     async def hear(self, task_key: TaskKey, since: Mark, quiet: float, seconds: float) -> bool | None:
         """Wait at the object for a write of the task, see `Audience.hear`.
 
-        It is also None if the object cannot be reached.
+        The result is also None if the object cannot be reached.
         """
         if self._processors is None:
             return None

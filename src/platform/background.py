@@ -1,4 +1,4 @@
-"""Work after an answer, or after an object's event. `ctx.waitUntil` keeps the invocation alive for it."""
+"""Work after an answer, or after an object's event. `ctx.waitUntil` keeps the invocation alive for this work."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -24,7 +24,7 @@ class Background:
         self._log = log
 
     def __call__(self, work: Awaitable[None]) -> None:
-        """Begin work, and return at once. An error in it is logged, because no code awaits the work."""
+        """Begin work, and return at once. An error in the work is logged, because no code awaits the work."""
         import js
 
         promised = js.Promise.withResolvers()

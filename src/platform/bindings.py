@@ -1,4 +1,4 @@
-"""Reads a deployment's bindings and variables from `env`. What is not configured is absent there."""
+"""Reads a deployment's bindings and variables from `env`. A binding that is not configured is absent there."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any

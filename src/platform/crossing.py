@@ -1,7 +1,7 @@
 """Moves whole values between Python and JavaScript, each in one crossing, as JSON.
 
-One crossing per value costs some microseconds. The SDK's conversion, which asks each value for its type, costs some
-tens. A row of D1 has forty values.
+Passing one value costs some microseconds. The SDK's conversion, which asks each value for its type, costs some tens. A
+row of D1 has forty values.
 """
 
 import json
@@ -15,9 +15,12 @@ if TYPE_CHECKING:
 
 
 class Crossing:
-    """The crossings of one invocation. It looks up each JavaScript function once: each look-up is a crossing itself.
+    """The crossings of one invocation.
 
-    It lives no longer, because JavaScript objects that an interpreter keeps are among the suspects of decision 0013.
+    The module looks up each JavaScript function once, because each look-up is a crossing itself.
+
+    The object lives no longer, because JavaScript objects that an interpreter keeps are among the suspects of decision
+    0013.
     """
 
     def __init__(self) -> None:
@@ -78,13 +81,14 @@ def says_at_most(headers: Mapping[str, str], most: int) -> bool:
 
 
 def behind(env: object) -> Any:
-    """Return the JavaScript environment in the SDK's wrapper. None without a wrapper, as in the simulation."""
+    """Return the JavaScript environment in the SDK's wrapper. Returns None without a wrapper, as in the simulation."""
     return getattr(env, "_env", None)
 
 
 def unwrapped(binding: object) -> Any:
     """Return the JavaScript binding in the SDK's wrapper, or an unwrapped one as it is.
 
-    The wrapper converts each argument and each result. Its `fetch` hides the promise (see `http_client`).
+    The wrapper converts each argument and each result. The `fetch` of the wrapper hides the promise (see
+    `http_client`).
     """
     return getattr(binding, "_binding", binding)

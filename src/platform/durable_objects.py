@@ -48,7 +48,7 @@ class AIProcessor(DurableObject):
         return answered(self.env, outcomes)
 
     async def ended(self, fence: int) -> None:
-        """Let go of a task whose claims up to this fence are over. Called over RPC."""
+        """Abandon a task whose claims up to this fence are over. Called over RPC."""
         await self._processor.ended(fence)
 
     async def hear(self, fence: int, step: int, quiet: float, seconds: float) -> bool | None:

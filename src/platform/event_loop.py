@@ -31,8 +31,8 @@ class Adaptation:
     def adapt(self) -> None:
         """Change Pyodide's loop, unless it lacks what that needs. Loops of other interpreters stay as they are.
 
-        Pyodide still runs the callbacks that are ready. On Cloudflare they run as microtasks, in order, within the
-        invocation that made them ready. See docs/decisions/0040-what-the-hosted-runtime-asks.md.
+        Pyodide still runs the callbacks that are ready. On Cloudflare the callbacks run as microtasks, in order, within
+        the invocation that made them ready. See docs/decisions/0040-what-the-hosted-runtime-asks.md.
         """
         if "pyodide.webloop" not in sys.modules:  # Pyodide loads it before it runs any code
             return

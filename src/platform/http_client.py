@@ -1,6 +1,7 @@
 """The network as providers see it (`inference.protocol.HttpClient`), over the runtime's `fetch`.
 
-It uses JavaScript's own `fetch`. The SDK's hides the promise, and a caller that gives a request up must wait for it.
+It uses JavaScript's own `fetch`. The SDK's `fetch` hides the promise, and a caller that gives a request up must wait
+for that promise.
 """
 
 import asyncio
@@ -37,7 +38,8 @@ class FetchClient:
     ) -> HttpReply:
         """Send and read the whole reply, including its body, within `timeout_seconds`. Raises an `HttpError`.
 
-        None: the caller cancels it when its time is up. A timer costs as much as reading the headers of a reply.
+        With None, the caller cancels the request when its time is up. A timer costs as much as reading the headers of a
+        reply.
         """
         from pyodide.ffi import JsException
 
@@ -48,7 +50,7 @@ class FetchClient:
             async with asyncio.timeout(timeout_seconds):
                 return await HttpExchange(self._crossing).run(url, options, max_reply_bytes)
         except TimeoutError:
-            raise HttpTimeout("no whole reply in time") from None
+            raise HttpTimeout("no complete reply in time") from None
         except JsException:
             raise HttpConnectionLost("the connection was refused or lost") from None
 
@@ -63,7 +65,10 @@ class HttpExchange:
         self._promise: Awaitable[Any] | None = None
 
     async def run(self, url: str, options: Mapping[str, object], max_reply_bytes: int) -> HttpReply:
-        """Send, and read the reply. However it ends early, no connection and no promise stay behind."""
+        """Send, and read the reply.
+
+        Run the request; however it ends early, no connection and no promise stay behind.
+        """
         try:
             response = await self._sent(url, options)
             headers = self._crossing.entries(response.headers)
@@ -108,7 +113,7 @@ class HttpExchange:
         while not (part := await self._settled(reader.read())).done:
             # Check the size before the bytes cross from JavaScript, which copies them.
             if len(received) + part.value.byteLength > max_reply_bytes:
-                raise HttpReplyTooLarge(f"the reply passed {max_reply_bytes} bytes")
+                raise HttpReplyTooLarge(f"the reply exceeded {max_reply_bytes} bytes")
             received += part.value.to_bytes()
         return bytes(received)
 
@@ -140,5 +145,5 @@ def _whole_within(headers: Mapping[str, str], most: int) -> bool:
 
 def _bytes(buffer: "JsBuffer", most: int) -> bytes:
     if buffer.byteLength > most:
-        raise HttpReplyTooLarge(f"the reply passed {most} bytes")
+        raise HttpReplyTooLarge(f"the reply exceeded {most} bytes")
     return buffer.to_bytes()

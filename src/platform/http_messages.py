@@ -78,7 +78,7 @@ def outgoing(reply: Reply, wait_until: Callable[[Awaitable[None]], None]) -> "js
 async def _send(parts: AsyncGenerator[str], writer: "js.WritableStreamDefaultWriter") -> None:
     """Send an answer's parts, each one after the reader has taken the one before.
 
-    It stops when a part cannot be sent, because the client is gone.
+    The stream stops when a part cannot be sent, because the client has left.
     """
     from pyodide.ffi import JsException, to_js
 
@@ -94,9 +94,9 @@ async def _send(parts: AsyncGenerator[str], writer: "js.WritableStreamDefaultWri
             # sent the last part, so the abort can lose only the line feed.
             with suppress(JsException):
                 await writer.write(to_js(b"\n"))
-            await writer.abort("the answer is not whole")
+            await writer.abort("the answer is incomplete")
             return
         except Exception:
-            await writer.abort("the answer is not whole")
+            await writer.abort("the answer is incomplete")
             raise
         await writer.close()

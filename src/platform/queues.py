@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 
 def delivered(batch: Batch) -> Batch:
-    """Return the batch as `queue` reads it. In the simulation there is no SDK wrapper, and it is returned as it is."""
+    """Return the batch as `queue` reads it.
+
+    In the simulation there is no SDK wrapper, and the batch is returned as it is.
+    """
     raw = unwrapped(batch)
     return batch if raw is batch else IncomingBatch(raw)
 

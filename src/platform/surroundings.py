@@ -51,6 +51,6 @@ class Surroundings:
 _OF_THE_INTERPRETER = Surroundings(runtime=WorkersRuntime(), memory=RequestMemory())
 
 # On Workers each isolate has its own interpreter, and this variable is never set: the Worker and its objects share one
-# memory when they share an isolate. The simulation has many isolates in one interpreter. It sets each isolate's own
-# where the Worker's code begins to run.
+# memory when they share an isolate. The simulation has many isolates in one interpreter. The simulation sets each
+# isolate's own where the Worker's code begins to run.
 SURROUNDINGS: ContextVar[Surroundings] = ContextVar("surroundings", default=_OF_THE_INTERPRETER)

@@ -14,13 +14,13 @@ LONGEST_SECONDS: Final = (2**31 - 1) / 1000
 
 
 class Timer(asyncio.Handle):
-    """The result of `call_later`. It keeps its timer until that has fired or is cancelled.
+    """The result of `call_later`. A timer that clears its JavaScript timer when it is cancelled.
 
-    It lasts whole milliseconds, rounded up, and at least one. On Cloudflare the clock stands still while code runs, and
-    moves in timers. A `setTimeout` of 0 is no timer, nor is a handle of Pyodide's own loop up to 2 ms: both are
-    microtasks.
+    The timer lasts whole milliseconds, rounded up, and at least one. On Cloudflare the clock stands still while code
+    runs, and moves in timers. A `setTimeout` of 0 is no timer, nor is a handle of Pyodide's own loop up to 2 ms: both
+    are microtasks.
 
-    Pyodide's loop only marks a cancelled handle. After `asyncio.timeout(120)` around a call of 200 ms, a timer goes on
+    Pyodide's loop only marks a cancelled handle. After `asyncio.timeout(120)` around a call of 200 ms, a timer remains
     for 120 s, and JavaScript keeps its Python function. A Durable Object stays active, and is paid for, until its last
     timer has ended. Elsewhere the function is never called and never freed. See decision 0013.
     """

@@ -1,6 +1,6 @@
 """The network as webhooks see it (`processing.deliveries.Courier`), over `fetch`.
 
-It reads only an answer's status and headers, because a receiver may send any body.
+The courier reads only an answer's status and headers, because a receiver may send any body.
 """
 
 import asyncio

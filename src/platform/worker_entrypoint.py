@@ -44,7 +44,10 @@ class Default(WorkerEntrypoint):
         await app.queue(batch)
 
     async def scheduled(self, controller: object, env: object = None, ctx: object = None) -> None:
-        """Handle a cron trigger. A bad variable fails it, so that the dashboard shows it. Due tasks stay due."""
+        """Handle a cron trigger.
+
+        Run the sweep; a bad variable makes the trigger fail, so that the dashboard shows it. Due tasks stay due.
+        """
         try:
             app = self._app()
         except ConfigurationError as error:

@@ -15,10 +15,11 @@ from ..store.records.pages import Span
 from . import clock
 from .submission import Submission
 
-# What sending a task off takes at most: the queue, a place on an object and the object; and the place's statements.
+# The most calls that sending a task off takes: the queue, a place on an object and the object; and the place's
+# statements.
 _SEND_CALLS: Final = 3
 _SEND_STATEMENTS: Final = 2
-# Kept back for making due, as often as it may be sent, those tasks that are not sent off.
+# Reserved for making due the tasks that are not sent off, as often as that write may be sent.
 _RESERVE: Final = limits.STORE_SENDS
 _NONE: Final[Mapping[TaskKey, int]] = {}
 
@@ -34,18 +35,19 @@ class BulkResult(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BulkChange:
-    """Puts failed tasks back and cancels tasks that go on, BULK_TASKS_MOST in one request.
+    """Puts failed tasks back and cancels unfinished tasks, BULK_TASKS_MOST in one request.
 
-    Of the tasks that it puts back it sends off as many as the invocation's allowance and BULK_SEND_SECONDS let it. The
-    others are due at once: the next sweep sends them off, or a request that asks for them.
+    Of the tasks that a request puts back, it sends off as many as the invocation's allowance and BULK_SEND_SECONDS
+    permit. The other tasks are due at once: the next sweep sends them off, or a request that reads them.
     """
 
     submission: Submission
 
     async def retry(self, tenant: str, span: Span, code: TaskCode | None) -> BulkResult | LimitReached:
-        """Put failed tasks of the span back, the oldest first, as many as the tenant's limit allows.
+        """Put failed tasks of the span back, oldest first, as many as the tenant's limit allows.
 
-        Refused: it allows none. Raises StoreError; then those that were put back stay so, and the sweep has them.
+        Refused: it allows none. Raises StoreError; the tasks that were put back before then stay so, and the sweep
+        finds them.
         """
         store, on, most = self.submission.store, self.submission.conditions(), limits.BULK_TASKS_MOST
         found = await store.failed(tenant, span, code, most + 1, on)
@@ -63,7 +65,7 @@ class BulkChange:
         return BulkResult(len(done), more)
 
     async def cancel(self, tenant: str, span: Span, status: Status | None) -> BulkResult:
-        """Cancel tasks of the span that go on, in this status if one is given. Raises StoreError."""
+        """Cancel unfinished tasks of the span, in this status if one is given. Raises StoreError."""
         store, most = self.submission.store, limits.BULK_TASKS_MOST
         found = await store.going_on_in(tenant, span, status, most + 1)
         if not found:
@@ -80,7 +82,7 @@ class BulkChange:
             self.submission.log(event, task=task_key, bulk=True)
 
     async def _send(self, crowded: Mapping[TaskKey, bool]) -> None:
-        """Send tasks off, one direct run among them at most, and make the rest due."""
+        """Send tasks off, at most one of them as a direct run, and make the other tasks due."""
         ends_at, task_keys = clock.now() + limits.BULK_SEND_SECONDS, list(crowded)
         for place, task_key in enumerate(task_keys):
             taken = None

@@ -1,7 +1,8 @@
-"""Who makes a run's calls: the protocol, and the worker that makes them itself.
+"""The code that makes a run's calls: the protocol, and the worker that makes them itself.
 
 Calls go out in groups. A group is one subrequest of the run's invocation, and one connection that waits for an answer.
-Its taker keeps it until all outcomes are there. The other implementation is `objects.laned_caller`.
+The taker of a group keeps the connection until it has all outcomes. The other implementation is
+`objects.laned_caller`.
 """
 
 import asyncio
@@ -22,8 +23,8 @@ class Silence(CallerLost):
 class ModelCaller(Protocol):
     """Makes the calls of a run: up to `groups_most` groups at a time, of up to `group_size` calls each.
 
-    `slack_seconds` is what the way to those who make the calls may take, there and back. It is 0 for a worker that
-    makes them itself, and only there: then a call that is out can be taken back.
+    `slack_seconds` is the time that the way to the caller and back may take. The slack is 0 for a worker that makes the
+    calls itself, and only there: then a call that is out can be cancelled.
     """
 
     @property
@@ -38,20 +39,20 @@ class ModelCaller(Protocol):
 
     @property
     def slack_seconds(self) -> float:
-        """The seconds that a group may take beyond its calls' own time."""
+        """The seconds that a group may take in addition to its calls' own time."""
         ...
 
     async def call(self, calls: Sequence[ModelCall], seconds: float, starts_by: float) -> Sequence[CallOutcome]:
         """Make a group of calls, and return their outcomes in the calls' order when the last one has ended.
 
-        Each may take `seconds`. One that cannot start before `starts_by`, on the run's clock, is CallNotStarted. A
-        group that was lost on its way is ModelConnectionLost for each call. One that gave no answer in time is Silence
-        for each call. The model's errors are returned, not raised.
+        Each may take `seconds`. A call that cannot start before `starts_by`, on the run's clock, is CallNotStarted. A
+        group that was lost on its way is ModelConnectionLost for each call. A group that gave no answer in time is
+        Silence for each call. The model's errors are returned, not raised.
         """
         ...
 
     async def abort(self) -> None:
-        """Have the calls that are out end soon, where they cannot be taken back. It may fail without an error."""
+        """Make the calls that are out end soon, if they cannot be cancelled. This may fail without raising an error."""
         ...
 
 

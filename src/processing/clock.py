@@ -7,15 +7,15 @@ from ..core import limits
 
 
 def now() -> float:
-    """Return the event loop's steady clock, in seconds. On Workers it stands still between awaits."""
+    """Return the event loop's steady clock, in seconds. On Workers this clock stands still between awaits."""
     return asyncio.get_running_loop().time()
 
 
 def seconds_until(at: float) -> float:
-    """Return how long to wait for a moment of this clock, 0 if it is past.
+    """Return how long to wait for a moment of this clock, 0 if the moment is past.
 
-    After a timer the clock may say a hair less than what the timer was for. The wait for that hair is a whole timer as
-    well: a shorter timer would not move the clock, and the wait for that moment would never end.
+    After a timer the clock may be a tiny fraction before the moment of the timer. The wait for that fraction is a whole
+    timer as well: a shorter timer would not move the clock, and the wait would never end.
     """
     left = at - now()
     return max(limits.TIMER_SECONDS_LEAST, left) if left > 0 else 0.0

@@ -1,8 +1,8 @@
-"""The sending of webhooks: an actor like a task, whose message is "send" and whose behaviour is `Deliverer`.
+"""Sends webhooks: a delivery is an actor like a task, whose message is "send" and whose behaviour is `Deliverer`.
 
-A delivery is taken on under a fence and a lease, as a task is claimed, and its holder sends it once. The invocation
-that ends a task has the task's deliveries from the same transaction, and sends them. The sweep takes on those that it
-does not get to, and those that fail. A delivery that is sent twice has the same id.
+A delivery is claimed under a fence and a lease, like a task, and its holder sends it once. The invocation that ends a
+task gets the task's deliveries in the same transaction, and sends them. The sweep takes the deliveries that this
+invocation does not reach, and those that fail. A delivery that is sent twice has the same id.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from .log import Log
 
 WaitUntil = Callable[[Awaitable[None]], None]
 
-# Taking deliveries is one call, and recording one is another. For one delivery, the taking is one statement, and the
+# Taking deliveries is one call, and recording one is another. For one delivery, the claim is one statement, and the
 # record has up to four.
 _CALLS = 2
 _STATEMENTS_OF_RECORD = 4
@@ -64,7 +64,10 @@ class Deliverer:
     log: Log
 
     def begin(self, due: Sequence[DueDelivery] = ()) -> None:
-        """Begin to send what is fresh, and what is due; return at once. Without WEBHOOK_KEY nothing can be signed."""
+        """Begin to send the fresh and the due deliveries; return at once.
+
+        Without WEBHOOK_KEY no message can be signed.
+        """
         fresh, astray = self.fresh.pop(), any(one.astray for one in due)
         due = [one for one in due if not one.astray]
         if self.settings.webhook_key is None:
@@ -73,13 +76,13 @@ class Deliverer:
             self.wait_until(self._deliver(fresh, due, clock.now(), astray=astray))
 
     def begin_one(self, taken: Taken, asked_at: float) -> None:
-        """Begin to send one whose taking on was asked for then, on the run's clock."""
+        """Begin to send one delivery, whose claim was requested at that time, on the run's clock."""
         self.wait_until(self._deliver([(taken, asked_at)], [], clock.now()))
 
     async def _deliver(
         self, held: list[tuple[Taken, float]], due: list[DueDelivery], began_at: float, *, astray: bool = False
     ) -> None:
-        """Send a few at a time. What is left over stays taken on for a minute, and is due then."""
+        """Send a few deliveries at a time. A delivery that is left over stays claimed for a minute, and is due then."""
         try:
             if astray and self._sendable(taking=False) > 0:
                 await self.store.sort()
@@ -88,7 +91,8 @@ class Deliverer:
                 if most <= 0:
                     break
                 part, due = ([], due) if held else (due[:most], due[most:])
-                # A sweep spends the same allowance at the same time. An attempt that is not recorded was for nothing.
+                # A sweep spends the same allowance at the same time. An attempt that cannot be recorded was made in
+                # vain.
                 with self.meter.reserved(1, len(part or held[:most]) * _STATEMENTS_OF_RECORD):
                     if part:
                         held = await self._take(part)
@@ -99,7 +103,7 @@ class Deliverer:
             self.log.failure("delivery_failed", error)
 
     def _sendable(self, *, taking: bool) -> int:
-        """Return how many may be sent at once, each of them sure to be recorded."""
+        """Return how many deliveries may be sent at once, so that each can be recorded."""
         meter, settings = self.meter, self.settings
         calls = settings.subrequests - meter.subrequests_taken - (_CALLS if taking else _CALLS - 1)
         statements = settings.statements - meter.statements_taken
@@ -117,7 +121,7 @@ class Deliverer:
             self.log("deliveries_recorded", deliveries=len(tried), **self.meter.facts())
 
     async def _try(self, taken: Taken, held_at: float) -> AttemptResult | None:
-        """Make an attempt. None: it is too late for one, since another invocation may have taken the delivery on."""
+        """Make an attempt. None if it is too late, because another invocation may have claimed the delivery."""
         waited = clock.now() - held_at
         if waited + limits.DELIVERY_SECONDS > limits.DELIVERY_HELD_SECONDS:
             return None
@@ -138,14 +142,17 @@ class Deliverer:
         return self.secrets(endpoint_key, taken.secret_generation, old_too=taken.old_secret_signs)
 
     def secrets(self, endpoint_key: EndpointKey, generation: int, *, old_too: bool) -> tuple[str, ...]:
-        """Derive the secrets by which an endpoint's messages are signed, the newest first."""
+        """Derive the secrets that sign an endpoint's messages, the newest first."""
         key = self.settings.webhook_key
         assert key is not None
         generations = (generation, generation - 1) if old_too and generation else (generation,)
         return tuple(webhooks.secret(key, endpoint_key, one) for one in generations)
 
     async def send(self, url: str, secrets: tuple[str, ...], message_id: str, timestamp: int, body: str) -> SendResult:
-        """Send a message once, in DELIVERY_SECONDS at most. A URL that is not allowed (any more) is not asked."""
+        """Send a message once, in DELIVERY_SECONDS at most.
+
+        If the URL is not allowed (any more), no request is made.
+        """
         from ..core import webhook_urls  # noqa: PLC0415 - most isolates send nothing
 
         if webhook_urls.refusal(url, loopback=self.settings.webhook_loopback) is not None:

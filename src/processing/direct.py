@@ -9,12 +9,12 @@ from .worker import Host, Worker
 
 
 class DirectSender:
-    """Has `begin` run tasks, each for as long as `seconds_left` says when its run begins.
+    """Lets `begin` run tasks, each for as long as `seconds_left` says when its run begins.
 
-    `begin` is given a function that makes the run: a run that never begins is then no coroutine left unawaited.
+    `begin` gets a function that makes the run, so a run that never begins leaves no coroutine unawaited.
 
-    Where no time is left, the task is made due at once instead. The next sweep has more time and begins it. The sweep
-    also takes up runs that the platform cuts short, and tasks that must wait.
+    If no time is left, the task is made due at once instead. The next sweep has more time and begins this task. The
+    sweep also continues runs that the platform cuts short, and tasks that must wait.
     """
 
     route = Route.DIRECT
@@ -30,7 +30,7 @@ class DirectSender:
         self._begin = begin
 
     async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
-        """Start a run at once. A delayed one is left to the sweep, which finds the task when it is due."""
+        """Start a run at once. Send a task; a delayed task is left to the sweep, which finds it when it is due."""
         if delay_seconds <= 0:
             self._begin(partial(self._run, task_key))
 

@@ -1,4 +1,4 @@
-"""Sends a task to a host, by the first route that takes it. The deployment says which routes there are."""
+"""Sends a task to a host, by the first route that accepts it. The deployment determines which routes exist."""
 
 import asyncio
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from .log import Log
 
 
 class Sender(Protocol):
-    """One route's way to tell a host about a task."""
+    """The way in which one route notifies a host of a task."""
 
     route: Route
 
@@ -23,13 +23,16 @@ class Sender(Protocol):
 
 
 class NoPlace(Exception):
-    """A route has as many tasks at work as it may have. The task waits, and the direct route does not stand in."""
+    """A route already has as many tasks at work as it may have.
+
+    Then the task waits, and the direct route does not replace this route.
+    """
 
 
 class Dispatcher:
-    """Tries the routes in their order. When all fail the task stays pending, and the sweep tries again.
+    """Tries the routes in their order. If all routes fail the task stays pending, and the sweep tries again.
 
-    `no_place`: the last task waits for a place, and nothing is wrong with the routes.
+    `no_place` says that the last task waits for a place, and that the routes work.
     """
 
     def __init__(self, senders: Sequence[Sender], meter: Meter, log: Log) -> None:
@@ -49,7 +52,7 @@ class Dispatcher:
         return any(sender.route is route for sender in self._senders)
 
     def first_choice(self, *, crowded: bool) -> Route:
-        """The route that is asked first for a task."""
+        """The route that is tried first for a task."""
         return self._in_order(crowded)[0].route
 
     def _in_order(self, crowded: bool) -> list[Sender]:
@@ -57,10 +60,10 @@ class Dispatcher:
         return sorted(self._senders, key=lambda sender: crowded and sender.route is not Route.DURABLE_OBJECT)
 
     async def dispatch(self, task_key: TaskKey, delay_seconds: float = 0, *, crowded: bool = False) -> Route | None:
-        """Send the task on its way and return the route that took it, None if none did.
+        """Send the task on its way and return the route that accepted it, None if no route did.
 
         A route may have accepted a task although its send failed. The host's claim makes a second message harmless. A
-        task whose tenant is `crowded` in the queue goes to an object of its own first, if there are objects.
+        task whose tenant is `crowded` in the queue goes to an object first, if there are objects.
         """
         self.no_place = False
         for sender in self._in_order(crowded):

@@ -1,4 +1,4 @@
-"""The triggers that an isolate has lately recorded in the database as alive, so that not every claim has to do it."""
+"""The triggers that an isolate has lately recorded in the database, so that not every claim has to record one."""
 
 from ..core import limits
 from ..core.task import Route
@@ -8,20 +8,23 @@ _TRIGGERS = {Route.QUEUE: Seen.QUEUE, Route.DURABLE_OBJECT: Seen.ALARM}
 
 
 class TriggerHeartbeats:
-    """The memory of one isolate. To lose it costs a statement. Times are seconds of a clock that does not jump."""
+    """The memory of one isolate.
+
+    The recorded triggers of an isolate; losing them costs a statement. Times are seconds of a clock that does not jump.
+    """
 
     def __init__(self) -> None:
         self._written_at: dict[Seen, float] = {}
         self._checked_at: float | None = None
 
     def due(self, route: Route, now: float) -> Seen | None:
-        """Return the trigger that a run on this route shows to be alive; None if it need not be written now."""
+        """Return the trigger that a run on this route proves to work; None if it need not be recorded now."""
         trigger = _TRIGGERS.get(route)
         written_at = None if trigger is None else self._written_at.get(trigger)
         return None if written_at is not None and now - written_at < limits.SEEN_SECONDS else trigger
 
     def written(self, trigger: Seen, now: float) -> None:
-        """Remember that the database knows the trigger to be alive."""
+        """Remember that the trigger has been recorded in the database."""
         self._written_at[trigger] = now
 
     def may_check_sweep(self, now: float) -> bool:

@@ -1,17 +1,17 @@
-"""Tells a run that something has happened to its task, so that the run need not poll to find out."""
+"""Notifies a run that its task may have changed, so that the run need not poll to find out."""
 
 import asyncio
 
 
 class Hint:
-    """A host's knowledge of its task: that it ended under a claim, or only that something has happened."""
+    """A host's notice about its task: that the task ended under a claim, or only that it may have changed."""
 
     def __init__(self) -> None:
         self._given: int | None = None
         self._waiting: asyncio.Future[None] | None = None
 
     def give(self, ended_fence: int = -1) -> None:
-        """Wake the run, or have it check as soon as it waits. Claims up to this fence are over for good."""
+        """Wake the run, or make it check as soon as it waits. Claims up to this fence are over for good."""
         self._given = max(ended_fence, -1 if self._given is None else self._given)
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
@@ -22,7 +22,7 @@ class Hint:
         return given
 
     def awaited(self) -> asyncio.Future[None]:
-        """Return what is done once the hint is given, and at once if it is already."""
+        """Return a future that is done once a notice comes, and at once if one came already."""
         self._waiting = asyncio.get_running_loop().create_future()
         if self._given is not None:
             self._waiting.set_result(None)

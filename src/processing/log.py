@@ -1,4 +1,4 @@
-"""Structured logs: one JSON line an event. Never a text, an output, a key or metadata."""
+"""Structured logs: one JSON line an event. No event contains a text, an output, a key or metadata."""
 
 import json
 import logging
@@ -12,22 +12,25 @@ _ENCODE = json.JSONEncoder(separators=(",", ":"), default=str).encode
 
 
 class Log:
-    """Writes events through `write`, each with the facts that were bound to it."""
+    """Writes events through `write`, each with the facts that are bound to the log."""
 
     def __init__(self, write: Callable[[str], None], facts: Mapping[str, object] | None = None) -> None:
         self._write = write
         self._facts = dict(facts or {})
 
     def bind(self, **facts: object) -> "Log":
-        """Return a log whose events carry these facts too."""
+        """Return a log whose events contain these facts too."""
         return Log(self._write, self._facts | facts)
 
     def note(self, **facts: object) -> None:
-        """Have all later events carry these facts too, those of logs that are bound from now on included."""
+        """Let all later events contain these facts too, also those of logs that are bound from now on."""
         self._facts |= facts
 
     def __call__(self, event: str, **facts: object) -> None:
-        """Write one event. Facts that are None are left out, strings are bounded, a task's key is shown in parts."""
+        """Write one event.
+
+        Write an event; facts that are None are left out, strings are bounded, a task's key is shown in parts.
+        """
         line = {"event": event} | self._facts | facts
         if isinstance(key := line.get("task"), str):
             tenant, line["task"] = split_task_key(TaskKey(key))

@@ -22,9 +22,9 @@ from .worker import Host, Worker
 
 
 class BriefCaller(LocalCaller):
-    """Makes calls that are cut at a time, on the run's clock, since the invocation ends soon after it.
+    """Makes calls that are cut off at a given time of the run's clock, since the invocation ends soon after that.
 
-    A call that was cut is in doubt: the provider may have done the work.
+    A call that was cut off is in doubt: the provider may have done the work.
     """
 
     def __init__(self, provider: Provider, concurrency: int, cut_at: float) -> None:
@@ -38,7 +38,7 @@ class BriefCaller(LocalCaller):
             return [CallNotStarted("too late to start the call")]
         (outcome,) = await super().call(calls, min(seconds, left), starts_by)
         if left < seconds and isinstance(outcome, ModelTimeout):
-            return [CallerLost(f"the poll that made the call had no more than {left:.0f} s for it")]
+            return [CallerLost(f"the poll that made the call had only {left:.0f} s left for it")]
         return [outcome]
 
 
@@ -50,20 +50,20 @@ class Rescue:
     routes: Dispatcher | None  # the deployment's routes but the direct one; None if there are none
     # `routes` and the direct route, if calls may start after an answer; None: only the sweep runs tasks.
     all_routes: Dispatcher | None
-    wait_until: WaitUntil  # keeps work going when the answer is out, or its client is gone
+    wait_until: WaitUntil  # keeps work going after the answer is sent, or after its client has left
 
     async def help(self, task: Task, wait_seconds: float) -> None:
-        """Do for the task what its state asks for; return as soon as nothing is left to hold the answer for.
+        """Do what the task's state requires; return as soon as the answer need not be delayed any more.
 
-        The first sends go to an object, where there are objects: the queue had its turn with the submission. Where they
-        had no effect, or no route takes the task, a poll that waits works on it. A poll that does not wait goes on
-        sending, once a minute, and leaves a task that no route takes to the sweep. A task that waits for its place
-        (MAX_OBJECTS_AT_WORK) goes on waiting. Raises StoreError, with nothing sent.
+        The first sends go to an object, if objects are bound: the submission already tried the queue. If these sends
+        had no effect, or no route takes the task, a poll that waits works on the task. A poll that does not wait
+        continues to send the task, once a minute, and leaves a task that no route takes to the sweep. A task that waits
+        for its place (MAX_OBJECTS_AT_WORK) continues to wait. Raises StoreError, with nothing sent.
         """
         ends_at, waits = clock.now() + wait_seconds, wait_seconds > 0
         dispatcher = self.routes if waits else self.all_routes
         if dispatcher is None and not waits:
-            return  # to take the task on would hide it from the sweep, for nothing
+            return  # claiming the task would hide it from the sweep without any use
         if waits and task.unanswered:
             if not await self.worker.may_stand_in(task.task_key):
                 return
@@ -80,7 +80,7 @@ class Rescue:
             await hold(self._work(task.task_key, left), left, self.wait_until)
 
     async def _work(self, task_key: TaskKey, seconds: float) -> None:
-        """Work on the task: calls start while the answer is held, and are cut some time after it."""
+        """Work on the task: calls start while the answer is delayed, and are cut off some time after it."""
         worker, cut_at = self.worker, clock.now() + seconds + limits.STAND_IN_SECONDS
         host = Host(
             Route.DIRECT,
@@ -95,9 +95,9 @@ class Rescue:
 
 
 async def hold(work: Coroutine[None, None, None], seconds: float | None, wait_until: WaitUntil) -> None:
-    """Wait for work, for `seconds` at most.
+    """Wait for a coroutine, for `seconds` at most.
 
-    The work goes on in `wait_until`, whether or not this invocation still answers.
+    The coroutine continues in `wait_until`, whether or not this invocation still answers.
     """
     done = asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""Accepting a task: durable in D1 first, then on its way to a host."""
+"""Accepts a task: first the task is durable in D1, then it is sent to a host."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -46,7 +46,7 @@ class TaskRequest:
         return self.instructions if self.instructions is not None else DEFAULT_INSTRUCTIONS
 
     def max_chars(self, settings: Settings) -> int:
-        """The most that a chunk holds: what is asked for, or the deployment's."""
+        """The most code points that a chunk contains, from the request or from the deployment."""
         return self.options.chunk_chars if self.options.chunk_chars is not None else settings.chunk_chars
 
     def cut(self, settings: Settings) -> tuple[int, ...]:
@@ -67,7 +67,7 @@ class TooMuchRepeated(ValueError):
 
 
 class BudgetTooSmall(ValueError):
-    """The task needs `minimum` calls even when nothing fails."""
+    """The task needs `minimum` calls even without failures."""
 
     def __init__(self, minimum: int) -> None:
         super().__init__(f"fewer calls than the {minimum} that are needed")
@@ -109,11 +109,11 @@ class Submission:
         digest: str = "",
         joining: "Joining | None" = None,
     ) -> Submitted | Mismatched | LimitReached:
-        """Write the task, or say why not. Raises StoreError with nothing accepted, or what cut raises.
+        """Write the task, or return why not. Raises StoreError if nothing was accepted, or the errors of `cut`.
 
-        Once the task is written it counts as accepted. The task is dispatched after the answer. If that fails, the
-        sweep finds the task. Its route is shown as the one that is asked first. `digest` is of the request, to tell
-        whether an idempotency key stands for it. Without a key, `joining` tells repetitions.
+        A task that is written counts as accepted. The task is dispatched after the answer. If that fails, the sweep
+        finds the task. The answer names the route that is tried first. `digest` identifies the request, so that a used
+        idempotency key is compared with it. Without a key, `joining` detects repetitions.
         """
         for _ in range(_REPLAYS_MOST):
             conditions = self.conditions(idempotency_key, digest, joining)
@@ -127,7 +127,7 @@ class Submission:
             if (task := await self.store.task(outcome.task_key)) is not None:
                 self.log("replayed", task=task.task_key)
                 return Submitted(task, replayed=True)
-            # The task was erased in between, and its key with it.
+            # The task was erased between the two reads, and its key with it.
         raise StoreUnavailable("the task of the idempotency key is erased again and again")
 
     async def _send(self, new: NewTask, *, crowded: bool) -> None:
@@ -143,7 +143,7 @@ class Submission:
     def conditions(
         self, idempotency_key: str | None = None, digest: str = "", joining: "Joining | None" = None
     ) -> Conditions:
-        """On what the deployment accepts a task."""
+        """Return the conditions on which the deployment accepts a task."""
         shared = self.dispatcher.has(Route.QUEUE) and self.dispatcher.has(Route.DURABLE_OBJECT)
         return Conditions(
             idempotency_key=idempotency_key,
@@ -155,10 +155,13 @@ class Submission:
         )
 
     async def _refused_by_storage(self, task_key: TaskKey, on: Conditions) -> Replayed | Mismatched | None:
-        """Raise StoreFull for a new task where the database has STORAGE_MB_MOST or more. None: the task may come in.
+        """Raise StoreFull for a new task if the database has STORAGE_MB_MOST or more.
 
-        What was accepted before, under the same idempotency key, is still found. While an isolate refuses, it looks at
-        the size again with the first request after STORAGE_MEASURE_SECONDS, and with each that has a key.
+        Returns None if the task may be accepted.
+
+        A task that was accepted before, under the same idempotency key, is still found. While an isolate refuses tasks,
+        the isolate checks the size again with the first request after STORAGE_MEASURE_SECONDS, and with each request
+        that has a key.
         """
         most = self.settings.storage_bytes_most
         if not self.storage.is_over(most):
@@ -172,11 +175,15 @@ class Submission:
         raise StoreFull("the database has reached STORAGE_MB_MOST")
 
     async def _write(self, new: NewTask, on: Conditions) -> Outcome:
-        """Write the task. If it may have landed without an answer, look for it, and withdraw it if it is not there."""
+        """Write the task.
+
+        If the write may have landed without an answer, look for the task. If the task does not exist, prevent the
+        write from landing later.
+        """
         try:
             outcome = await self.store.insert(new, self.settings.lease_ms, on)
         except StoreUnavailable as error:
-            # A write that found no room has not landed, but an earlier send of it may have.
+            # A write that found no space has not landed, but an earlier send of it may have.
             may_have_landed = error.sends > 1 if isinstance(error, StoreFull) else error.passing
             if not (may_have_landed or error.withdrawing):
                 raise
@@ -191,8 +198,8 @@ class Submission:
         """Say whether the task was stored.
 
         If it was not, or if that is unknown, withdraw it, so that it cannot land later.
-        The client then gets the answer that nothing was accepted. Once a withdrawal is on its way no client may get
-        another answer, whatever is there: the withdrawal may land after the answer.
+        The client then gets the answer that nothing was accepted. Once a withdrawal has been sent, no client may get
+        another answer, whatever the database contains: the withdrawal may land after the answer.
         """
         if not withdrawing:
             with suppress(StoreError):
@@ -223,7 +230,7 @@ class Submission:
 
 
 def _fresh(new: NewTask, route: Route) -> Task:
-    """Show a task as it was just written, without reading it back."""
+    """Show a task as the submission just wrote it, without reading it back."""
     deadline_ms = new.options.deadline_ms
     return Task(
         task_key=new.task_key,

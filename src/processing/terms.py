@@ -19,9 +19,9 @@ def exhausted(calls: int) -> Failure:
 class Terms:
     """The terms under which one claim works. Times are seconds of the worker's steady clock.
 
-    The database's clock decides about the deadline. The worker knows what was left when the claim was written, some
-    time between asking for the claim and having it. So it knows the deadline's earliest and latest moment: from the
-    earliest on it starts nothing, and at the latest it gives up.
+    The database's clock decides whether the deadline has passed. The worker knows how much time was left when the claim
+    was written, which was between the request for the claim and its answer. So the worker knows the deadline's earliest
+    and latest moment: from the earliest on it starts no call, and at the latest it gives up.
     """
 
     def __init__(self, claim: Claim, asked_at: float, granted_at: float) -> None:
@@ -36,13 +36,13 @@ class Terms:
         return math.inf if self._max_calls is None else max(0, self._max_calls - sent)
 
     def starts_by(self, announcing_at: float, seconds: float) -> float:
-        """Return until when calls may start that were announced at a time and have so long to start."""
+        """Return until when calls may start that were announced at a time and have this start window."""
         return min(announcing_at + seconds, self._deadline_earliest)
 
     def rest_ms(self, now: float) -> int:
         """Return how long the task rests after an unexpected error: as long as after a worker's death.
 
-        A continuation may come a bit early.
+        A continuation may come a little early.
         """
         left = self._rests_until - now
         return round(1000 * (left + limits.EARLY_SECONDS_ALLOWED)) if left > 0 else 0

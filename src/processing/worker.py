@@ -37,7 +37,7 @@ from .terms import OVERDUE, Terms
 
 
 class Host(NamedTuple):
-    """Where a worker runs, and for how long it may."""
+    """The place where a worker runs, and how long it may run."""
 
     route: Route
     seconds: float  # how long the invocation starts calls
@@ -70,13 +70,16 @@ class Worker:
     deliverer: Deliverer | None = None  # sends webhooks; None: this deployment sends none
 
     async def run(self, task_key: TaskKey, host: Host) -> RunOutcome:
-        """Work on the task until it ends or the host's allowance does. Raises StoreError, and what is unexpected."""
+        """Work on the task until it ends or the host's allowance does.
+
+        Raises StoreError, and every unexpected error.
+        """
         asked_at = clock.now()
         may_start = start_seconds(self.latency.seconds(asked_at))
         allowance = Allowance(host.seconds, self.settings.subrequests, self.settings.statements, self.meter, asked_at)
         affordable = allowance.affordable_calls(asked_at, limits.CHUNKS_MOST, 0, 1)
         concurrency = self.settings.concurrency
-        # Calls that are recorded together cost less than the allowance reckons with: more may start.
+        # Calls that are recorded together cost less than the allowance assumes, so more may start.
         chunks = max(affordable + concurrency, limits.WINDOW_CHUNKS_LEAST)
         announce = min(affordable, self._width(task_key, asked_at))
         claim = await self._claim(task_key, host, may_start, announce, chunks)
@@ -107,7 +110,7 @@ class Worker:
         return outcome
 
     def _tell(self, claim: Claim, host: Host, step: int) -> None:
-        """Tell the clients that wait for the task in this isolate, or at this host, of a write that has landed."""
+        """Notify the clients that wait for the task in this isolate, or at this host, of a write that has landed."""
         mark = Mark(claim.fence, step)
         self.marks.wrote(claim.task_key, mark, clock.now() + self.settings.lease_seconds)
         host.wrote(mark, False)
@@ -118,13 +121,16 @@ class Worker:
             self.deliverer.begin(due)
 
     async def may_stand_in(self, task_key: TaskKey) -> bool:
-        """Whether it may work on the task in place of a host: not where it waits for a place. Raises StoreError."""
+        """Whether the worker may work on the task in place of a host: not if the task waits for a place.
+
+        Raises StoreError.
+        """
         most = self.settings.objects_at_work_most
         return most is None or await self.store.may_stand_in(task_key, most)
 
     @property
     def can_afford_run(self) -> bool:
-        """Whether enough is left of the invocation's allowance for a run: its claim, a call, and its last write."""
+        """Whether the rest of the invocation's allowance suffices for a run: its claim, a call, and its last write."""
         settings, meter = self.settings, self.meter
         left = min(settings.subrequests - meter.subrequests_taken, settings.statements - meter.statements_taken)
         return left >= limits.RUN_LEAST
@@ -134,9 +140,9 @@ class Worker:
         return self.settings.model or self.provider.default_model
 
     def _width(self, task_key: TaskKey, now: float) -> int:
-        """Return how many calls a fresh task announces with its claim.
+        """Return how many calls a new task announces with its claim.
 
-        A full database has no room for their outputs. A model that is away is asked by one call, which is not announced
+        A full database has no space for their outputs. If the model is away, one call probes it, which is not announced
         with a claim.
         """
         settings = self.settings
@@ -150,7 +156,7 @@ class Worker:
     async def _claim(
         self, task_key: TaskKey, host: Host, may_start: float, announce: int, chunks: int
     ) -> Claim | Unclaimed:
-        """Claim the task. The calls that the claim announces may take `may_start` seconds to start."""
+        """Claim the task. Claim a task; the calls that the claim announces may take `may_start` seconds to start."""
         asked_at = clock.now()
         seen = self.heartbeats.due(host.route, asked_at)
         try:

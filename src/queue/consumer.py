@@ -23,7 +23,7 @@ type LeaveTask = Callable[[TaskKey], Awaitable[None]]
 async def consume(batch: Batch, worker: Worker, dispatcher: Dispatcher, host: Host, leave: LeaveTask, log: Log) -> None:
     """Handle the messages of the batch one by one.
 
-    `leave` is called for each task that this host is done with.
+    `leave` is called for each task that this host has finished with.
     """
     for message in batch.messages:
         bound = log.bind(message=message.id, delivery=message.attempts)

@@ -10,7 +10,10 @@ DEAD_LETTERS = "ai-processing-dlq"
 
 
 class QueueMessage(Protocol):
-    """A delivery. `attempts` starts at 1. Only the first of ack and retry counts."""
+    """A delivery.
+
+    `attempts` starts at 1. A message of a queue; of several acks and retries only the first one counts.
+    """
 
     id: str
     body: object

@@ -29,10 +29,10 @@ class Limit(StrEnum):
 
 
 class Conditions(NamedTuple):
-    """The conditions for accepting a task. None means no such condition, and no cost.
+    """The conditions under which a task is accepted. None means that the condition is absent and costs nothing.
 
-    `idempotency_key` is the client's, and `digest` is of its request. `joining` detects repetitions without a key.
-    `queue_share` is how many unfinished tasks of a tenant may stand in the queue.
+    `idempotency_key` is the client's key, and `digest` identifies the request. `joining` detects repetitions without a
+    key. `queue_share` is how many unfinished tasks of a tenant may stand in the queue.
     """
 
     idempotency_key: str | None = None
@@ -58,13 +58,13 @@ UNCONDITIONAL = Conditions()
 
 
 class Accepted(NamedTuple):
-    """The task is durable. `crowded`: its tenant has more than its share of the queue."""
+    """The task is durable. `crowded` says that the task's tenant has more than its share of the queue."""
 
     crowded: bool = False
 
 
 class Replayed(NamedTuple):
-    """The request was accepted before. `task_key` names the task that it made."""
+    """The request was accepted before. `task_key` names the task that the earlier request made."""
 
     task_key: TaskKey
 
@@ -87,7 +87,9 @@ class AdmissionStore(StandingStore):
     """Accepts new tasks, withdraws them, and retries ended ones. Each method is one transaction in D1."""
 
     async def insert(self, new: NewTask, unclaimed_ms: int, on: Conditions = UNCONDITIONAL) -> Outcome:
-        """Write a new pending task if the conditions are met. Unclaimed for `unclaimed_ms`, the sweep dispatches it.
+        """Write a new pending task if the conditions are met.
+
+        If the task stays unclaimed for `unclaimed_ms`, the sweep dispatches it.
 
         The write is safe to send again: if the first send landed unseen and a client deleted the task, a tombstone
         stops the second. A refused resend is withdrawn, because its first send may still land.
@@ -102,10 +104,10 @@ class AdmissionStore(StandingStore):
         return outcome
 
     async def key_holder(self, task_key: TaskKey, on: Conditions) -> Replayed | Mismatched | None:
-        """Return what the idempotency key already stands for, or the task that this request joins. None: nothing.
+        """Return the task that the idempotency key already has, or the task that this request joins. None: nothing.
 
-        This read works on a full database and reports its size. Without a key it is the smallest of reads. With one it
-        notes the replay, so that the task it found stays.
+        This read works on a full database and reports its size. Without a key the read is the smallest possible one.
+        With a key the read records the replay, so that the task it found stays.
         """
         if on.joining is not None:
             joins = on.joining
@@ -120,7 +122,7 @@ class AdmissionStore(StandingStore):
     async def withdraw(self, new: NewTask, on: Conditions = UNCONDITIONAL) -> None:
         """Withdraw a task that may have been written, or may still be.
 
-        A task that a replay was answered with stays.
+        If a replay was answered with the task, the task stays.
         """
         task_key = new.task_key
         buried = sql.BURY_WITHDRAWN.bind(task_key=task_key, tombstone_ms=TOMBSTONE_MS)
@@ -136,9 +138,8 @@ class AdmissionStore(StandingStore):
     ) -> Accepted | None:
         """Retry a failed or cancelled task within its tenant's limit. `max_calls` sets a new budget.
 
-        None: the task is neither failed nor cancelled, that limit is reached, its budget ran out and does not grow, or
-        the new one is too small. If an answer was lost on the way, a pending task counts as retried, because it may
-        have been.
+        Returns None if the task is neither failed nor cancelled, if that limit is reached, or if the budget is too
+        small. If an answer was lost on the way, a pending task counts as retried, because it may have been.
         """
         now = await self._standing(task_key)
         if now is None:

@@ -19,7 +19,10 @@ Generations = Mapping[TaskKey, int]
 
 
 class FailedTasks(NamedTuple):
-    """Failed tasks with their generations. `unended` counts the tenant's unfinished tasks, as far as needed."""
+    """Failed tasks with their generations.
+
+    `unended` counts the tenant's unfinished tasks, up to the number that the caller needs.
+    """
 
     generations: Generations
     unended: int
@@ -34,9 +37,9 @@ class Cost(NamedTuple):
 
 
 class Cancelled(NamedTuple):
-    """Tasks that were cancelled. For `starting_ms` their announced calls may still start, but no others.
+    """Tasks that were cancelled. For `starting_ms` the announced calls of these tasks may still start, but no others.
 
-    `objects` are those that Durable Objects worked on last, each with the fence up to which its claims are over.
+    `objects` are the tasks that Durable Objects worked on last, each with the fence up to which its claims are over.
     """
 
     task_keys: Sequence[TaskKey]
@@ -62,7 +65,7 @@ class BulkStore(OutboxStore):
         return FailedTasks(_generations(found), columns.whole(found[0], "unended") if found else 0)
 
     async def retry_cost(self, span: Span, code: TaskCode | None, attempts: int) -> Cost:
-        """Count those tasks, up to BULK_COUNT_MOST, and their calls with `attempts` for each output."""
+        """Count the failed tasks, up to BULK_COUNT_MOST, and their calls with `attempts` for each output."""
         (found,) = await self._database.run(
             sql.COUNT_FAILED.bind(
                 first=span.first, behind=span.behind, code=code, attempts=attempts, most=limits.BULK_COUNT_MOST
@@ -105,7 +108,7 @@ class BulkStore(OutboxStore):
         return columns.whole(found[0], "tasks")
 
     async def cancel_all(self, generations: Generations, status: Status | None, retention_ms: int) -> Cancelled:
-        """Cancel those of the tasks that are unfinished, and in `status` if it is given."""
+        """Cancel those of the tasks that are unfinished, and that are in `status` if it is given."""
         named = as_json(generations)
         asked_at = self._now()
         _, done, told = await self._database.run(

@@ -1,4 +1,4 @@
-"""Deliveries in D1: who may send one, what came of it, and what a client sees."""
+"""Deliveries in D1: which sender may send one, what became of it, and what a client sees."""
 
 import json
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ class Attempt(NamedTuple):
 
 
 class AttemptResult(NamedTuple):
-    """The result of an attempt, to be recorded. Without an `outcome` the next attempt follows after `delay_ms`.
+    """The result of an attempt, for the record. Without an `outcome` the next attempt follows after `delay_ms`.
 
     `asked_ms` is how long the endpoint asks us to wait.
     """
@@ -63,14 +63,15 @@ class DeliveryStore(Store):
     """The reads and writes of a sender of deliveries. Each method is one call to D1."""
 
     async def sort(self) -> None:
-        """End deliveries that are over, and move those aside that wait for a resting endpoint."""
+        """End deliveries that are over, and move those aside that wait for a paused endpoint."""
         walk_most, breaker = limits.DELIVERIES_WALK_MOST, limits.BREAKER_FAILURES
         await self._database.run(sql.SORT_DELIVERIES.bind(walk_most=walk_most, breaker=breaker, kept_ms=_KEPT_MS))
 
     async def take(self, due: Sequence[DueDelivery]) -> list[Taken]:
         """Take deliveries, and return those to send.
 
-        The statement is sent only once, because the next sweep tries again. Another sweep may have taken some of them.
+        The statement that takes them is sent only once, because the next sweep tries again. Another sweep may have
+        taken some of these deliveries.
         """
         batch = [sql.TAKE_DELIVERY.bind(**_named(one.key), fence=one.fence, held_ms=HELD_MS) for one in due]
         found = await self._database.run(*batch, sends=1) if batch else []
@@ -84,7 +85,10 @@ class DeliveryStore(Store):
         await self._database.run(*(statement for one in tried for statement in _record(one)))
 
     async def redeliver(self, found: Delivery) -> Taken | None:
-        """Start a delivery again, and take it. None: its endpoint is gone, or another sender was faster."""
+        """Start a delivery again, and take it.
+
+        Returns None if the endpoint is gone, or if another sender was faster.
+        """
         (rows,) = await self._database.run(sql.REDELIVER.bind(**_named(found.key), fence=found.fence, held_ms=HELD_MS))
         return taken(rows[0]) if rows else None
 

@@ -1,4 +1,4 @@
-"""Space in the database: who stores most, and the erasure of ended tasks before their retention is over."""
+"""Space in the database: which tenant stores most, and the erasure of ended tasks before their retention is over."""
 
 from dataclasses import dataclass, field
 
@@ -16,11 +16,11 @@ _MOMENT_CHARS = 13  # the first characters of a task id: the 48 bits of its time
 
 @dataclass(frozen=True, slots=True)
 class Old:
-    """Ended tasks that may be erased. None ended after `ended_by`, by the database's time.
+    """Ended tasks that may be erased. All of them ended by `ended_by`, in the database's time.
 
-    `uncounted`: the sums may lack some of them. The walk over the tasks of `tenant` that found them began at
-    `walked_from`, and the next one begins at `walked_to`. The next walk begins where this one ended, unless this one
-    left tasks that may be erased.
+    `uncounted` says that the sums may lack some of these tasks. The walk over the tasks of `tenant` that found them
+    began at `walked_from`, and the next one begins at `walked_to`. The next walk begins where this one ended, unless
+    this one left tasks that may be erased.
     """
 
     ended_by: int
@@ -40,9 +40,11 @@ class StorageStore(Store):
     """The reads and writes of the sweep when the database is nearly at its limit. Each method is one call to D1."""
 
     async def oldest_of_largest(self, most: int) -> Old | None:
-        """Find up to `most` ended tasks of the tenant that stores most, oldest first. None: there is no recent count.
+        """Find up to `most` ended tasks of the tenant that stores most, oldest first.
 
-        The tasks ended at least a day ago. The walk reads CLEAR_WALK_MOST tasks.
+        Returns None if there is no recent count.
+
+        The tasks found ended at least a day ago. The walk reads CLEAR_WALK_MOST tasks.
         """
         (found,) = await self._database.run(
             sql.OLDEST.bind(
@@ -68,7 +70,7 @@ class StorageStore(Store):
     async def count_storage(self, *, keep_input: bool) -> None:
         """Count what each tenant stores: read every task's own row, and write a row for each tenant that stores most.
 
-        `keep_input`: a task's input stays after the task has completed.
+        `keep_input` says that a task's input stays after the task has completed.
         """
         which: dict[str, Value] = {"keep_input": int(keep_input), "tenants_most": limits.STORAGE_TENANTS_MOST}
         await self._database.run(sql.FORGET_COUNT.bind(), sql.COUNT.bind(**which))

@@ -18,10 +18,10 @@ _START_MS_MOST = round(limits.START_SECONDS_MOST * 1000)
 
 
 class Stopped(NamedTuple):
-    """The result of a cancellation or an erasure. `changed`: the task was unfinished, or existed to be erased.
+    """The result of a cancellation or an erasure. `changed` says that the task was unfinished, or existed to be erased.
 
-    For `starting_ms` announced calls may still start, but no others; 0: none. `object_fence` is set if a Durable Object
-    worked on the task last and may still do so: claims up to this fence are over.
+    For `starting_ms` announced calls may still start, but no others; 0 means that none may. `object_fence` is set if a
+    Durable Object worked on the task last and may still do so: claims up to this fence are over.
     """
 
     changed: bool
@@ -36,7 +36,10 @@ class EndingStore(StandingStore, OutboxStore):
     """
 
     async def dead_letter(self, task_key: TaskKey, failure: Failure, retention_ms: int) -> bool:
-        """Fail a task that no worker has. False: a worker has it, it waits for its time, or it has ended."""
+        """Fail a task that no worker has.
+
+        Returns False if a worker has the task, if it waits for its time, or if it has ended.
+        """
         now = await self._standing(task_key)
         if now is None:
             return False
@@ -99,8 +102,8 @@ class EndingStore(StandingStore, OutboxStore):
     async def erase(self, task_key: TaskKey) -> Stopped:
         """Erase everything of a task.
 
-        The caller has seen the task. So if an answer was lost, the task counts as erased, and as one that had just
-        announced calls.
+        Erase a task that the caller has seen. So if an answer was lost, the task counts as erased, and as one that had
+        just announced calls.
         """
         *parts, whole = (part.bind(task_key=task_key) for part in sql.ERASE)
         # The parts go first: in a full database, the tombstone needs the space that they free.

@@ -22,8 +22,9 @@ from .sql import events as sql
 class Look:
     """A task as one read finds it, with the next outputs in text order after the last chunk that the client saw.
 
-    `pulse` says how far the task has got. `all_read`: no further such output exists at this moment; False if no outputs
-    were requested. `needs_help`: no worker comes for the task. `silent_ms` is the time since its last write.
+    `pulse` says how far the task has progressed. `all_read` says that no further such output exists at this moment; it
+    is False if no outputs were requested. `needs_help` says that no worker comes for the task. `silent_ms` is the time
+    since the last write to the task.
     """
 
     state: State
@@ -55,7 +56,10 @@ class EventStore(Store):
     """Reads that change nothing. Each method is one call to D1."""
 
     async def opening(self, task_key: TaskKey, following: int) -> Opening | None:
-        """Read the start of a stream, with outputs from chunk `following` on. None: the task does not exist."""
+        """Read the start of a stream, with outputs from chunk `following` on.
+
+        Returns None if the task does not exist.
+        """
         found, news, places, ready = await self._database.run(
             *_looking(task_key, following, -1),
             sql.CUTS.bind(task_key=task_key),
@@ -69,8 +73,8 @@ class EventStore(Store):
     async def look(self, task_key: TaskKey, following: int | None, known: int) -> Look | None:
         """Read a task, with outputs from chunk `following` on if more than `known` chunks have one.
 
-        None: the task does not exist. The read gives at most EVENT_CHUNKS_AT_ONCE outputs, all of one segment. Without
-        `following` it reads no output.
+        Returns None if the task does not exist. The read gives at most EVENT_CHUNKS_AT_ONCE outputs, all of one
+        segment. Without `following` it reads no output.
         """
         found, news = await self._database.run(*_looking(task_key, following, known))
         return _look(found[0], news, following) if found else None

@@ -16,7 +16,7 @@ _BEHIND = "~"
 class Joining(NamedTuple):
     """Distinguishes a repeated send from a new request.
 
-    `request` identifies what was requested and by which key. `sendings` says how often it was sent before, and
+    `request` identifies what was requested and by which key. `sendings` says how often the request was sent before, and
     `window_ms` within which time.
     """
 

@@ -43,7 +43,7 @@ class KeyStore(Store):
         return KeyLookup(_key(row), columns.text(row, "digest"), any_key)
 
     async def insert(self, new: NewKey) -> Key | None:
-        """Write a key. None: the tenant already has `limits.KEYS_MOST` keys that have not expired."""
+        """Write a key. Returns None if the tenant already has `limits.KEYS_MOST` keys that have not expired."""
         *_, inserted = await self._database.run(
             sql.DELETE_EXPIRED_KEYS.bind(tenant=new.tenant),
             sql.INSERT_KEY.bind(
@@ -66,7 +66,7 @@ class KeyStore(Store):
         return [_key(row) for row in found]
 
     async def delete(self, tenant: str, key_id: str) -> bool:
-        """Revoke a key. False: the tenant has no key with this id."""
+        """Revoke a key. Returns False if the tenant has no key with this id."""
         _, gone = await self._database.run(
             sql.BURY_KEY.bind(tenant=tenant, key_id=key_id, grave=grave(key_id), tombstone_ms=TOMBSTONE_MS),
             sql.DELETE_KEY.bind(tenant=tenant, key_id=key_id),
@@ -75,7 +75,10 @@ class KeyStore(Store):
 
 
 def grave(key_id: str) -> str:
-    """Return the name of a key's tombstone. No task key looks like it, because a tenant's name contains no slash."""
+    """Return the name of a key's tombstone.
+
+    No task key equals such a name, because a tenant's name contains no slash.
+    """
     return f"key/{key_id}"
 
 
@@ -85,7 +88,7 @@ def as_scopes(scopes: frozenset[Scope]) -> str:
 
 
 def _scopes(names: Sequence[str]) -> frozenset[Scope]:
-    """Read scopes. After a way back to older code a key may have one of newer code's, which means nothing here."""
+    """Read scopes. After a rollback a key may have a scope of newer code, which has no meaning here."""
     return frozenset(scope for scope in Scope if scope in names)
 
 

@@ -1,4 +1,4 @@
-"""The outbox: the transaction that ends a task also writes what endpoints must hear about it."""
+"""The outbox: the transaction that ends a task also writes the deliveries to endpoints that subscribe to the end."""
 
 import asyncio
 from collections.abc import Sequence
@@ -18,8 +18,7 @@ HELD_MS = round(limits.DELIVERY_HELD_SECONDS * 1000)
 class Taken(NamedTuple):
     """A delivery that the caller may send, for DELIVERY_HELD_SECONDS from `now_ms` on, by the database's clock.
 
-    `tries` counts all earlier attempts, `tries_of_day` those since `begun_at` (ms since the epoch), as far as they are
-    kept.
+    `tries` counts all earlier attempts, `tries_of_day` those since `begun_at` (ms since the epoch), if they are kept.
     """
 
     key: DeliveryKey
@@ -37,7 +36,8 @@ class Taken(NamedTuple):
 class Fresh:
     """Deliveries that this invocation has written, and that no other may send for a minute.
 
-    With each stands when its write was sent, by the invocation's clock: an answer may take longer than the minute.
+    Each delivery has the time at which its write was sent, by the invocation's clock: an answer may take longer than
+    the minute.
     """
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class OutboxStore(Store):
         return sql.OUTBOX.bind(task_keys=as_json(task_keys), held_ms=HELD_MS, breaker=limits.BREAKER_FAILURES)
 
     def _now(self) -> float:
-        """Return the invocation's clock, for `_wrote`. The caller reads it before it sends the write."""
+        """Return the invocation's clock, for `_wrote`. The caller reads this clock before it sends the write."""
         return asyncio.get_running_loop().time()
 
     def _wrote(self, found: Sequence[Row], asked_at: float) -> None:

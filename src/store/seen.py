@@ -1,4 +1,4 @@
-"""Records when each trigger of the deployment was last alive, and dispatches late tasks when a request asks for it."""
+"""Records when each trigger of the deployment last came, and dispatches late tasks when a request asks for it."""
 
 from enum import StrEnum
 from typing import NamedTuple
@@ -23,7 +23,7 @@ class Seen(StrEnum):
 
 
 class Backlog(NamedTuple):
-    """The unfinished tasks. `oldest_ms` is the age of the oldest pending one, None without any."""
+    """The unfinished tasks. `oldest_ms` is the age of the oldest pending task, None without any."""
 
     pending: int
     processing: int
@@ -37,7 +37,7 @@ def note(what: Seen) -> BoundStatement:
 
 
 class SeenStore(Store):
-    """Notes when triggers came, and reads it. Each method is one call to D1."""
+    """Records when triggers came, and reads these times. Each method is one call to D1."""
 
     async def take_turn(self, what: Seen, apart_seconds: float) -> int:
         """Take the turn for something that happens at most once in `apart_seconds`.
@@ -58,10 +58,10 @@ class SeenStore(Store):
         return times, Backlog(columns.whole(row, "pending"), columns.whole(row, "processing"), oldest)
 
     async def nudge(self, task_key: TaskKey, delay_ms: int) -> bool:
-        """Take the dispatch of a late task. The sweep looks again after `delay_ms`, and not within LATE_MS.
+        """Take the dispatch of a late task. The sweep checks the task again after `delay_ms`, and not within LATE_MS.
 
-        The sweep may look at any time at a task that was dispatched in vain before. False: the task is not late any
-        more, or another request took its dispatch.
+        If the task was dispatched in vain before, the sweep may check it at any time. Returns False if the task is not
+        late any more, or if another request took its dispatch.
         """
         (taken,) = await self._database.run(
             sql.NUDGE.bind(

@@ -22,6 +22,6 @@ class StandingStore(Store):
     """Reads what a write from outside a claim names."""
 
     async def _standing(self, task_key: TaskKey) -> Moment | None:
-        """Read the task's fence and generation. None: the task does not exist."""
+        """Read the task's fence and generation. Returns None if the task does not exist."""
         (found,) = await self._database.run(sql.STATUS.bind(task_key=task_key))
         return Moment(columns.whole(found[0], "fence"), columns.whole(found[0], "generation")) if found else None

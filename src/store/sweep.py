@@ -1,4 +1,4 @@
-"""The sweep's part of the store: what is due, and which sweep takes it."""
+"""The sweep's part of the store: which tasks are due, and which sweep takes each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -16,11 +16,13 @@ from .sql import sweep as sql
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """The tasks that the sweep found, by what they need. `now_ms` is the database's time, if it found any.
+    """The tasks that the sweep found, grouped by what each needs.
 
-    `live` tasks have a worker, or rest. `stalls` has those whose worker is gone, with the number of claims in a row
-    that ended without a finished call. `unanswered` tasks were dispatched again and not claimed. `uncounted`: the sums
-    may lack some of those past their retention.
+    `now_ms` is the database's time, if the sweep found any task.
+
+    `live` are tasks that have a worker, or that rest. `stalls` are tasks whose worker is gone, with the number of
+    claims in a row that ended without a finished call. `unanswered` are tasks that were dispatched again and not
+    claimed. `uncounted` says that the sums may lack some of the tasks past their retention.
     """
 
     now_ms: int = 0
@@ -40,7 +42,7 @@ class Due:
 
     @property
     def looked_at(self) -> int:
-        """How many unfinished tasks were found."""
+        """The number of unfinished tasks that were found."""
         return len(self.live) + len(self.idle) + len(self.overdue)
 
     def split(self, idle: int) -> "tuple[Due, Due]":
@@ -58,7 +60,7 @@ class Due:
         return replace(self, idle=[*task_keys, *self.without(task_keys).idle])
 
     def add(self, task_key: TaskKey, status: Status, *, live: bool, overdue: bool, stalls: int) -> None:
-        """Sort in one unfinished task. `stalls` workers in a row died on it."""
+        """Sort in one unfinished task. Add a task on which `stalls` workers in a row died."""
         if overdue:
             self.overdue.append(task_key)
             return
@@ -128,7 +130,8 @@ class SweepStore(Store):
     async def take_due(self, due: Due, delay_ms: int) -> list[TaskKey]:
         """Postpone live tasks, take idle ones, and return those to dispatch.
 
-        Another sweep may have taken some. Tasks that a poll dispatched within LATE_MS or `delay_ms` are left out.
+        Another sweep may have taken some of these tasks. Tasks that a poll dispatched within LATE_MS or `delay_ms` are
+        left out.
         """
         _, taken = await self._database.run(
             sql.POSTPONE.bind(task_keys=as_json(due.live)),
@@ -148,13 +151,13 @@ class SweepStore(Store):
     async def fill_places(self, most: int, give_most: int) -> list[TaskKey]:
         """Give up to `give_most` of the free slots to waiting tasks, and return those tasks. There are `most` slots.
 
-        If there are such tasks, it is a second call.
+        If there are waiting tasks, this takes a second call.
         """
         _, found = await self._database.run(sql.FREE_PLACES.bind(), _next_places(None, most, give_most))
         return await self.give_places([columns.task_key(row) for row in found], most) if found else []
 
     async def give_places(self, task_keys: Sequence[TaskKey], most: int) -> list[TaskKey]:
-        """Give slots to waiting tasks, in this order, and make them due. Return those that got one just now."""
+        """Give slots to waiting tasks, in this order, and make them due. Return the tasks that got a slot just now."""
         names = as_json(task_keys)
         given, _ = await self._database.run(
             sql.GIVE_PLACES.bind(task_keys=names, most=most), sql.PLACED_DUE.bind(task_keys=names)
@@ -165,7 +168,8 @@ class SweepStore(Store):
     async def take_place(self, task_key: TaskKey, most: int) -> tuple[bool, list[TaskKey]]:
         """Take one of `most` slots among the tasks that objects work on, if it is the task's turn.
 
-        Return whether the task has one. If not, return the task that should get a free slot, if there is one.
+        Return whether the task has one. If the task has none, return the task that should get a free slot, if there is
+        one.
         """
         _, taken, found = await self._database.run(
             sql.FREE_PLACES.bind(),

@@ -25,7 +25,10 @@ class Fold(NamedTuple):
 
 
 class Foldable(NamedTuple):
-    """The work of a fold. `more`: tasks are left for another fold. `sampled`: these five minutes have a sample."""
+    """The work of a fold.
+
+    `more` says that tasks are left for another fold. `sampled` says that these five minutes have a sample.
+    """
 
     folds: Sequence[Fold]
     more: bool
@@ -33,7 +36,7 @@ class Foldable(NamedTuple):
 
 
 class UnfinishedGroup(NamedTuple):
-    """Unfinished tasks of a tenant in one status on one route. `oldest_ms` is the age of the oldest pending one."""
+    """Unfinished tasks of a tenant in one status on one route. `oldest_ms` is the age of the oldest pending task."""
 
     tenant: str
     status: Status
@@ -78,7 +81,7 @@ class TallyStore(Store):
         return self._database.rows
 
     async def foldable(self, kept_ms: Sequence[int], most: int) -> Foldable:
-        """Find what has ended since the last fold, at most `most` tasks of each retention.
+        """Find the tasks that have ended since the last fold, at most `most` of each retention.
 
         `kept_ms` are the retentions that tasks have today.
         """
@@ -90,9 +93,9 @@ class TallyStore(Store):
         return Foldable(folds, more, bool(sampled["is_there"]))
 
     async def fold(self, found: Foldable, most: int) -> None:
-        """Add up what was found, and once in five minutes sample the backlog, counting up to `most` tasks.
+        """Add up the tasks that were found, and once in five minutes sample the backlog, counting up to `most` tasks.
 
-        Without work it makes no call to D1.
+        If there is nothing to add, this makes no call to D1.
         """
         batch = []
         for one in found.folds:
@@ -106,7 +109,10 @@ class TallyStore(Store):
             await self._database.run(*batch)
 
     async def scrape(self, most: int) -> Scrape:
-        """Read everything that metrics show. The read counts the first `most` unfinished tasks."""
+        """Read everything that metrics show.
+
+        Read the figures for a scrape, which count the first `most` unfinished tasks.
+        """
         totals, (until,), at_work, characters, times, (deliveries,) = await self._database.run(
             sql.TOTALS.bind(),
             sql.FOLDED_UNTIL.bind(),

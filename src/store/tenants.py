@@ -1,4 +1,4 @@
-"""Tenants in D1, for operators of several: their names, and the figures of each."""
+"""Tenants in D1, for an operator of several tenants: their names, and the figures of each."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

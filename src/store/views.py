@@ -23,7 +23,7 @@ class TooMuchAtOnce(Exception):
 
 
 class TaskGone(Exception):
-    """Outputs are gone, because their task was erased in between."""
+    """The outputs no longer exist, because their task was erased in between."""
 
 
 class ViewStore(Store):
@@ -45,7 +45,7 @@ class ViewStore(Store):
         return rows.task(found[0], result, source) if found else None
 
     async def input(self, task_key: TaskKey) -> str | None:
-        """Read the text of a task. None: it is no longer kept, or the task does not exist."""
+        """Read the text of a task. Returns None if the text is no longer kept, or if the task does not exist."""
         (found,) = await self._database.run(sql.INPUT.bind(task_key=task_key))
         return columns.text(found[0], "input") or None if found else None
 
@@ -60,7 +60,10 @@ class ViewStore(Store):
         return bool(found)
 
     async def going_on(self, task_key: TaskKey) -> Pulse | None:
-        """Return how far the task has got. None: it has ended, passed its deadline, or is gone."""
+        """Return how far the task has progressed.
+
+        Returns None if the task has ended, passed its deadline, or is gone.
+        """
         (found,) = await self._database.run(sql.STATUS.bind(task_key=task_key))
         if not found or found[0]["overdue"]:
             return None
@@ -68,9 +71,9 @@ class ViewStore(Store):
         return None if pulse.status.terminal else pulse
 
     async def chunks(self, task_key: TaskKey) -> list[FinishedChunk] | None:
-        """Read the finished chunks in order. None: the task does not exist.
+        """Read the finished chunks in order. Returns None if the task does not exist.
 
-        Raises TooMuchAtOnce if they have more than ANSWER_CHARS_AT_ONCE.
+        Raises TooMuchAtOnce if the outputs have more than ANSWER_CHARS_AT_ONCE.
         """
         most = limits.ANSWER_CHARS_AT_ONCE
         places, done, failed = await self._database.run(
@@ -86,7 +89,7 @@ class ViewStore(Store):
         return rows.chunk_views(index, rows.outputs(0, done), range(len(index.cuts)))
 
     async def chunk_index(self, task_key: TaskKey) -> ChunkIndex | None:
-        """Read which chunks are finished, without their outputs. None: the task does not exist."""
+        """Read which chunks are finished, without their outputs. Returns None if the task does not exist."""
         places, found, failed = await self._database.run(
             sql.PLACES.bind(task_key=task_key, most_chars=0),
             sql.CHUNK_SIZES.bind(task_key=task_key),
@@ -110,7 +113,7 @@ class ViewStore(Store):
 
     async def list(self, span: Span, *, only: ListFilter = NO_FILTER, most: int) -> Page:
         """Read a page of tasks, newest first, without results."""
-        # One more than is shown. If it is found, there is a next page.
+        # One more than is shown. If this row is found, there is a next page.
         bounds: dict[str, Value] = {"first": span.first, "behind": span.behind, "most": most + 1}
         if only == NO_FILTER:
             page = sql.LIST.bind(**bounds)
@@ -120,5 +123,5 @@ class ViewStore(Store):
         return rows.page(found, only, most)
 
     async def ready(self) -> None:
-        """Return if D1 answers and the schema is there. Raises StoreError otherwise."""
+        """Return if D1 answers and the schema exists. Raises StoreError otherwise."""
         await self._database.run(sql.READY.bind())

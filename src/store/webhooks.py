@@ -26,7 +26,10 @@ class NewEndpoint(NamedTuple):
 
 
 class WebhookEndpoint(NamedTuple):
-    """An endpoint as stored. Times are ms since the epoch. `old_secret_signs`: the previous secret signs too."""
+    """An endpoint as stored.
+
+    An endpoint of webhooks; times are ms since the epoch. `old_secret_signs` says that the previous secret signs too.
+    """
 
     key: EndpointKey
     name: str
@@ -45,7 +48,7 @@ class WebhookStore(Store):
     """Reads and writes endpoints. Each method is one call to D1."""
 
     async def insert(self, new: NewEndpoint) -> WebhookEndpoint | None:
-        """Write an endpoint. None: the tenant already has WEBHOOK_ENDPOINTS_MOST."""
+        """Write an endpoint. Returns None if the tenant already has WEBHOOK_ENDPOINTS_MOST."""
         tenant = new.key.partition(":")[0]
         _, found = await self._database.run(
             sql.INSERT_ENDPOINT.bind(
@@ -87,8 +90,8 @@ class WebhookStore(Store):
     async def delete(self, key: EndpointKey, *, unseen: bool = False) -> bool:
         """Delete an endpoint, and end its remaining deliveries. False: there is none.
 
-        If an answer was lost, the endpoint counts as deleted. `unseen`: the endpoint's own write may still land, and
-        must then change nothing.
+        If an answer was lost, the endpoint counts as deleted. `unseen` says that the endpoint's own write may still
+        land, and must then change nothing.
         """
         _, *_, gone = await self._database.run(
             sql.BURY_ENDPOINT.bind(endpoint=key, grave=_grave(key), tombstone_ms=TOMBSTONE_MS, unseen=int(unseen)),
@@ -103,7 +106,10 @@ def _of(tenant: str) -> dict[str, Value]:
 
 
 def _grave(key: EndpointKey) -> str:
-    """Return the name of an endpoint's tombstone. No task key looks like it: a tenant's name contains no slash."""
+    """Return the name of an endpoint's tombstone.
+
+    No task key equals such a name, because a tenant's name contains no slash.
+    """
     return f"webhook/{key}"
 
 

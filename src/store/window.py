@@ -26,7 +26,7 @@ class WindowStore(Store):
     async def level_sizes(self, task_key: TaskKey, level: int) -> Sequence[int]:
         """Read the lengths of one level's outputs in code points, in order, without their texts.
 
-        If some outputs are missing, it returns those before the first gap.
+        If some outputs are missing, the result has those before the first gap.
         """
         (found,) = await self._database.run(sql.LEVEL_SIZES.bind(task_key=task_key, level=level))
         sizes = rows.sizes(found)

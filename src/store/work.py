@@ -52,13 +52,15 @@ class WorkStore(OutboxStore):
         seen: Seen | None = None,
         model: str = "",
     ) -> Claim | Unclaimed:
-        """Take the task, or say why not. `holder` names this claim. `host` names a host that replaces itself, or is ''.
+        """Take the task, or return why not.
+
+        `holder` names this claim. `host` names a host that replaces its own earlier instance, or is ''.
 
         The task's first claim also announces its first `announce` calls, to start within `start_ms`. The claim has the
         text of up to `chunks` chunks, and of those that it announces in any case. A host that finds its own dead
         predecessor asks a second time, and names the claim that it has seen. If the worker dies before a call has
-        finished, the task rests before another may take it over. `stands_in`: the caller replaces a host that did not
-        come. `seen` is a trigger to be noted with the claim. `model` is the model of a task that names none.
+        finished, the task rests before another may take it over. `stands_in` says that the caller replaces a host that
+        did not come. `seen` is a trigger to be noted with the claim. `model` is the model of a task that names none.
         """
         seen_fence = None
         for _ in range(2):
@@ -107,8 +109,8 @@ class WorkStore(OutboxStore):
     ) -> bool:
         """Record progress and continue or end the claim, in one transaction. False: the claim is lost.
 
-        The write is sent up to `sends` times, because the worker limits its writes. If the claim goes on, `heard` gets
-        the calls of other isolates with `model` for this tenant.
+        The write is sent up to `sends` times, because the worker limits its writes. If the claim continues, `heard`
+        gets the calls of other isolates with `model` for this tenant.
         """
         told_id = latest_calls_id(claim.task_key, model)
         batch = [*self._records(claim, progress), _step(claim, progress, step, told_id)]
@@ -142,8 +144,8 @@ class WorkStore(OutboxStore):
     async def stand_down(self, claim: Claim, progress: Progress, back: Release) -> bool:
         """Give the task back without the work since the last write. False: the claim is lost.
 
-        Its step is one above that of the write that it replaces, because that write may have been given up and land
-        later.
+        The step of this write is one above that of the write that it replaces, because that write may have been given
+        up and land later.
         """
         mine: dict[str, Value] = {**_claimed(claim), "step": progress.step + 1}
         standing = sql.STAND_DOWN.bind(**mine, delay_ms=back.delay_ms, sweep_ms=back.sweep_ms)
@@ -153,8 +155,9 @@ class WorkStore(OutboxStore):
     async def settle(self, claim: Claim, progress: Progress, overdue: Failure, retention_ms: int) -> Status | None:
         """Settle the bill of a claim that a cancellation or its deadline has ended, and return the task's status.
 
-        A task whose deadline has passed is failed with `overdue` here, if nobody did so yet. None: the claim is still
-        good, and has its outputs and its totals recorded, or it was lost otherwise, and nothing has changed.
+        A task whose deadline has passed is failed with `overdue` here, unless the task has failed already. Returns None
+        if the claim is still valid, and has its outputs and its totals recorded, or if it was lost in another way, and
+        nothing has changed.
         """
         batch = self._records(claim, progress)
         if claim.deadline_left_ms is not None:
@@ -162,7 +165,7 @@ class WorkStore(OutboxStore):
         told: dict[str, Value] = {**_claimed(claim), **_totals(progress)}
         batch.append(tallies.SETTLE_LATE.bind(**{name: told[name] for name in tallies.SETTLE_LATE.parameters}))
         batch.append(sql.SETTLE.bind(**told))
-        if claim.deadline_left_ms is None:  # somebody else has ended the task, if it has ended
+        if claim.deadline_left_ms is None:  # another writer has ended the task, if it has ended
             settled = (await self._database.run(*batch))[-1]
         else:
             asked_at = self._now()
@@ -177,7 +180,7 @@ class WorkStore(OutboxStore):
         return columns.whole(found[0], "left_ms") if found else None
 
     async def stands(self, claim: Claim) -> bool:
-        """Whether a claim is still good. It is sent only once."""
+        """Whether a claim is still valid. It is sent only once."""
         (found,) = await self._database.run(sql.MAY_START.bind(**_claimed(claim)), sends=1)
         return bool(found)
 
@@ -212,7 +215,7 @@ def _tell(told_id: str, told: LatestCallsReport) -> BoundStatement:
 
 
 def _claimed(claim: Claim) -> dict[str, Value]:
-    """Give what names a claim in each of its writes."""
+    """Give the values that name a claim in each of its writes."""
     return {"task_key": claim.task_key, "fence": claim.fence, "holder": claim.holder}
 
 

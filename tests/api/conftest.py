@@ -9,7 +9,7 @@ from tests.support.api_bench import ApiBench
 
 @pytest.fixture
 def bench() -> Iterator[ApiBench]:
-    """The API over a fresh database, top-level environment, chunks of ten characters."""
+    """Make the API over a fresh database, with the top-level environment and chunks of ten characters."""
     made = ApiBench()
     yield made
     made.close()

@@ -50,7 +50,10 @@ def statuses(bench: ApiBench, *tasks: dict[str, Any]) -> list[str]:
 
 
 def test_failed_tasks_are_put_back_and_others_are_not(bench: ApiBench) -> None:
-    """Failed tasks keep their chunks and are sent off. Ended and unfinished tasks stay as they are."""
+    """Failed tasks keep their chunks, and the bulk retry sends the tasks off.
+
+    Ended and unfinished tasks stay as they are.
+    """
     ours = [failed(bench), failed(bench, TaskCode.MODEL_REFUSED)]
     pending, completed, cancelled = bench.submit(), bench.submit(), bench.submit()
     bench.complete(completed["id"])
@@ -87,7 +90,7 @@ def test_a_retry_chooses_by_code_and_time(bench: ApiBench) -> None:
 
 
 def test_at_most_a_hundred_are_put_back_and_more_is_said(bench: ApiBench) -> None:
-    """The oldest tasks come first, and `more` is true until none is left."""
+    """The oldest tasks come first, and `more` is true until no task is left."""
     tasks = [failed(bench) for _ in range(limits.BULK_TASKS_MOST + 1)]
     assert data(retry(bench)) == {"retried": limits.BULK_TASKS_MOST, "more": True}
     assert statuses(bench, tasks[0], tasks[-2], tasks[-1]) == ["pending", "pending", "failed"]
@@ -129,7 +132,7 @@ def test_a_task_without_budget_is_left_and_named(bench: ApiBench) -> None:
 def test_a_retry_stays_within_the_tenants_limit(bench: ApiBench) -> None:
     """A bulk retry puts back only as many tasks as the limit allows.
 
-    If it allows none, the answer is 429, as for one task.
+    If the limit allows no task, the answer is 429, as for one task.
     """
     tasks = [failed(bench) for _ in range(3)]
     bench.submit()
@@ -141,7 +144,7 @@ def test_a_retry_stays_within_the_tenants_limit(bench: ApiBench) -> None:
 
 
 def test_a_refused_route_leaves_the_tasks_due(bench: ApiBench) -> None:
-    """Nothing is lost: the next sweep finds the tasks."""
+    """If routes refuse, the tasks stay due, and the next sweep finds them."""
     tasks = [failed(bench) for _ in range(3)]
     for sender in bench.senders:
         sender.refuses = True
@@ -176,7 +179,10 @@ def test_lost_answers_count_no_task_twice_or_not_at_all(bench: ApiBench, when: W
 
 
 def test_tasks_that_go_on_are_cancelled_and_others_are_not(bench: ApiBench) -> None:
-    """Pending and processing tasks are cancelled. Ended ones stay as they are, and a repetition finds nothing."""
+    """Pending and processing tasks are cancelled.
+
+    Ended tasks stay unchanged, and a repeated cancellation finds no task.
+    """
     pending, working, done = bench.submit(), bench.submit(), bench.submit()
     bench.begin(working["id"], 1)
     bench.complete(done["id"])
@@ -212,7 +218,7 @@ def test_a_dry_run_counts_what_goes_on(bench: ApiBench) -> None:
 
 
 def test_at_most_a_hundred_are_cancelled_and_more_is_said(bench: ApiBench) -> None:
-    """`more` is true until none is left."""
+    """`more` is true until no task is left."""
     for _ in range(limits.BULK_TASKS_MOST + 1):
         bench.submit("x")
     assert data(cancel(bench)) == {"cancelled": limits.BULK_TASKS_MOST, "more": True}
@@ -220,7 +226,7 @@ def test_at_most_a_hundred_are_cancelled_and_more_is_said(bench: ApiBench) -> No
 
 
 def test_no_call_starts_after_the_answer(bench: ApiBench) -> None:
-    """The answer waits until the last announced calls can no longer start. On a slow database it is 503."""
+    """The answer waits until the last announced calls can no longer start. On a slow database the answer is 503."""
     task = bench.submit()
     claim = bench.claim(task["id"])
     bench.work(claim, {}, Continue(180_000, start_ms=5_000))
@@ -239,7 +245,7 @@ def test_no_call_starts_after_the_answer(bench: ApiBench) -> None:
 
 
 def on_objects(bench: ApiBench, count: int) -> list[str]:
-    """Let objects work on so many tasks. Returns their keys."""
+    """Let objects work on this many tasks. Returns their keys."""
     tasks = [bench.submit("x")["id"] for _ in range(count)]
     for task in tasks:
         bench.begin(task, 0)
@@ -248,7 +254,7 @@ def on_objects(bench: ApiBench, count: int) -> list[str]:
 
 
 def test_objects_are_told_of_their_tasks_end(bench: ApiBench) -> None:
-    """Each object hears the fence under which it worked. For a task of the queue no object is called."""
+    """Each object gets the fence under which it worked. For a task of the queue, no object gets a call."""
     tasks = on_objects(bench, 3)
     bench.submit()
     assert data(cancel(bench)) == {"cancelled": 4, "more": False}
@@ -256,7 +262,10 @@ def test_objects_are_told_of_their_tasks_end(bench: ApiBench) -> None:
 
 
 def test_objects_are_told_within_the_invocations_allowance(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Objects are notified six at a time, while subrequests and time are left. The others must check for themselves."""
+    """Objects are notified six at a time, while subrequests and time are left.
+
+    The other objects must check their tasks themselves.
+    """
     at_once, most_at_once = 0, 0
 
     async def tell(task_key: str, fence: int) -> None:
@@ -336,7 +345,7 @@ def test_a_body_is_needed(bench: ApiBench, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/api/tasks/retry", "/api/tasks/cancel"])
 def test_the_paths_are_no_tasks(bench: ApiBench, path: str) -> None:
-    """Another method on a bulk path gets 405, not 404 for an unknown task."""
+    """Another method on a bulk path gets 405; the path's last segment is not taken for a task's id."""
     for method in ("GET", "DELETE", "PUT"):
         reply = bench.call(method, path)
         assert (reply.status, reply.headers["Allow"]) == (405, "POST, OPTIONS")

@@ -34,7 +34,7 @@ def shown(bench: ApiBench, task_id: str) -> dict:
 
 
 def test_a_chunk_shows_when_its_call_started_and_ended() -> None:
-    """A chunk's times are by the database's clock, and within the task's own times."""
+    """The times of a chunk are by the database's clock, and within the task's own times."""
     bench = ApiBench()
     bench.pass_seconds(3)
     task = bench.submit()
@@ -59,7 +59,8 @@ def test_a_chunk_shows_when_its_call_started_and_ended() -> None:
 def test_a_task_names_the_calls_that_are_out_and_those_in_doubt(bench: ApiBench) -> None:
     """Announced calls are out while their worker has its lease, and in doubt after that.
 
-    They stay in doubt when another worker takes the task over. The calls that this worker announces are out.
+    The calls stay in doubt when another worker takes the task over. The calls that this second worker announces are
+    out.
     """
     task = bench.submit()
     assert task["calls"] == {"announcedAt": None, "out": [], "inDoubt": []}

@@ -1,4 +1,4 @@
-"""The log has a line for each change by a client, with tenant and request, and no secret in any line."""
+"""The log has a line for each change that a client makes, with tenant and request, and no secret."""
 
 import json
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ def bench() -> Iterator[ApiBench]:
 
 
 def lines(bench: ApiBench, request: str) -> list[dict[str, Any]]:
-    """Return the lines of one request, without lines about routes."""
+    """Return the log lines of one request, without lines about routes."""
     found = [json.loads(line) for line in bench.log_lines]
     return [line for line in found if line["request"] == request and line["event"] != "dispatched"]
 
@@ -35,7 +35,7 @@ def lines(bench: ApiBench, request: str) -> list[dict[str, Any]]:
 def test_each_change_has_one_line(bench: ApiBench) -> None:
     """Submitting, replaying, cancelling, retrying and deleting tasks, and making and deleting keys, log one line each.
 
-    Each has event, tenant, request and subject.
+    Each line has event, tenant, request and subject.
     """
     secret = bench.make_key(tenant="acme")
     steps = iter(range(100))
@@ -67,7 +67,7 @@ def test_each_change_has_one_line(bench: ApiBench) -> None:
     assert line(name) == made
     name, _ = call("DELETE", f"/api/keys/{key['id']}")
     assert line(name) == {"event": "key_deleted", "tenant": "acme", "key": key["id"], "request": name}
-    # Reading changes nothing, and neither does a refused or repeated request.
+    # A read changes nothing, and neither does a refused or repeated request.
     assert lines(bench, call("GET", "/api/tasks")[0]) == []
     written = "\n".join(bench.log_lines)
     assert "canary" not in written

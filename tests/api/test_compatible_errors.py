@@ -18,13 +18,13 @@ CLIENT = openai.OpenAI(api_key="x", base_url="http://localhost/v1")
 
 
 def retries(reply: Reply) -> bool:
-    """Whether the SDK sends the request again after this answer, by its own rule."""
+    """Return whether the SDK sends the request again after this answer, by its own rule."""
     answer = httpx2.Response(reply.status, headers=dict(reply.headers), content=reply.body.encode())
     return CLIENT._should_retry(answer)
 
 
 def raised(reply: Reply) -> openai.APIStatusError:
-    """The error that the SDK raises for an answer."""
+    """Return the error that the SDK raises for an answer."""
     request = httpx2.Request("POST", "http://localhost/v1/responses")
     answer = httpx2.Response(reply.status, headers=dict(reply.headers), content=reply.body.encode(), request=request)
     return CLIENT._make_status_error_from_response(answer)
@@ -45,7 +45,7 @@ def raised(reply: Reply) -> openai.APIStatusError:
     ],
 )
 def test_the_shape(bench: ApiBench, method: str, path: str, status: int, code: str):
-    """Every refusal below /v1 has the shape, for unknown paths and methods too."""
+    """Every refusal below /v1 has OpenAI's shape, for unknown paths and methods too."""
     reply = bench.call(method, path)
     error = data(reply)["error"]
     assert (reply.status, error["code"], error["param"]) == (status, code, None)
@@ -56,7 +56,7 @@ def test_the_shape(bench: ApiBench, method: str, path: str, status: int, code: s
 
 @pytest.mark.parametrize("path", ["/v1x", "/V1/responses", "//v1/responses", "/api/v1/responses"])
 def test_what_is_not_below_v1_has_problems(bench: ApiBench, path: str):
-    """A path that only resembles one of these gets a problem of the native API."""
+    """A path that only resembles `/v1` gets a problem of the native API."""
     assert data(bench.call("GET", path))["code"] == "not_found"
 
 
@@ -78,7 +78,7 @@ def test_a_misconfigured_deployment_says_so_in_the_shape():
     ],
 )
 def test_trouble_of_the_database(bench: ApiBench, message: str, code: str, again: bool):
-    """An SDK repeats only what may succeed within its patience."""
+    """An SDK repeats only requests that may succeed within its patience."""
     bench.database.fail(message, times=10)
     reply = bench.call("POST", "/v1/responses", BODY)
     assert data(reply)["error"]["code"] == code
@@ -90,7 +90,7 @@ def test_trouble_of_the_database(bench: ApiBench, message: str, code: str, again
 
 @pytest.mark.parametrize(("limit", "again"), [("tasks_in_flight_most", True), ("characters_a_day_most", False)])
 def test_limits_of_a_tenant(bench: ApiBench, limit: str, again: bool):
-    """A place among the tasks in flight becomes free soon. The next day does not come soon."""
+    """A place among the tasks in flight becomes free soon. The next day's allowance does not come soon."""
     bench.limit(**{limit: 1})
     bench.call("POST", "/v1/responses", BODY)
     reply = bench.call("POST", "/v1/responses", BODY)
@@ -109,7 +109,7 @@ def test_a_deployment_without_webhooks(bench: ApiBench):
 
 
 def test_keys(bench: ApiBench):
-    """No keys at all, no key in the request, and a key without the scope each raise an error of the SDK's own."""
+    """The SDK raises an error of its own if no key exists, if the request has none, and if a scope is missing."""
     keyed = ApiBench(keys=True)
     none_yet = keyed.call("POST", "/v1/responses", BODY)
     assert (none_yet.status, data(none_yet)["error"]["code"]) == (503, "not_configured")
@@ -133,7 +133,7 @@ def test_the_sdk_reads_code_and_param(bench: ApiBench):
 
 
 def test_nothing_in_the_answer_asks_for_a_repetition(bench: ApiBench):
-    """Neither the native API nor a success has headers for SDKs that repeat."""
+    """Neither the native API nor a successful answer has the headers that make SDKs repeat."""
     assert "x-should-retry" not in bench.call("POST", "/v1/responses", BODY).headers
     bench.database.fail("no such table: tasks", times=10)
     assert "x-should-retry" not in bench.call("POST", "/api/tasks", {"input": "x"}).headers

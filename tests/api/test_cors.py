@@ -91,7 +91,7 @@ def test_every_answer_to_a_listed_origin_can_be_read(shared: ApiBench, method: s
 )
 @pytest.mark.parametrize(("method", "path", "status"), CALLS)
 def test_nobody_else_can(shared: ApiBench, method: str, path: str, status: int, origin: str | None) -> None:
-    """Any other origin, however similar to a listed one, gets only `Vary`. The answer itself is the same."""
+    """Any other origin, however similar to a listed one, gets only `Vary`. The answer's content is the same."""
     headers = {} if origin is None else preflight(origin)
     reply = shared.call(method, path, headers=headers)
     assert reply.status == status
@@ -107,7 +107,10 @@ def test_nobody_else_can(shared: ApiBench, method: str, path: str, status: int, 
     ],
 )
 def test_preflight(shared: ApiBench, path: str, methods: str) -> None:
-    """A preflight learns the path's methods and the headers that a request may have. It does not use the database."""
+    """A preflight learns the path's methods and the headers that a request may have.
+
+    A preflight makes no call of the database.
+    """
     reply = shared.call("OPTIONS", path, headers=preflight(LISTED))
     assert (reply.status, reply.body) == (204, "")
     assert reply.headers["Allow"] == reply.headers["Access-Control-Allow-Methods"] == methods
@@ -127,7 +130,7 @@ def test_pages_may_use_the_sdk(shared: ApiBench) -> None:
     sent = {name.lower() for name in re.findall(r"['\"]((?:X-Stainless|OpenAI)-[A-Za-z-]+)['\"]", code)}
     assert {"x-stainless-retry-count", "openai-organization"} <= sent
     assert sent - ONLY_ANSWERED - {"openai-beta"} <= sendable
-    # The header that it sets itself, and two of the SDK for Python, for pages that run that.
+    # the header that a browser sets itself, and two of the SDK for Python, for pages that run it
     assert {"user-agent", "x-stainless-async", "x-stainless-read-timeout"} <= sendable
 
 

@@ -10,7 +10,7 @@ from local.node import ROOT
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """A folder with the generated documents in it, and the file that one of them is made from."""
+    """Make a folder with the generated documents, and the file from which one of them is made."""
     for path in (*docs.generated(ROOT), claims_page.CLAIMS):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text((ROOT / path).read_text(encoding="utf-8"), encoding="utf-8")
@@ -23,7 +23,7 @@ def test_page_is_current() -> None:
 
 
 def test_every_generated_document_is_current() -> None:
-    """`make docs` has nothing to do."""
+    """`make docs` would change no file."""
     assert docs.outdated(ROOT) == {}
 
 
@@ -33,7 +33,7 @@ def test_every_generated_document_is_current() -> None:
 def test_a_document_that_is_not_current_is_told_and_mended(
     path: Path, word: str, copy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`--check` names the outdated document and changes nothing. Without it the document is rewritten."""
+    """`--check` names the outdated document and changes nothing. Without `--check` the document is rewritten."""
     current = (copy / path).read_text(encoding="utf-8")
     spoilt = current.replace(word, "waiting")
     (copy / path).write_text(spoilt, encoding="utf-8")
@@ -44,7 +44,7 @@ def test_a_document_that_is_not_current_is_told_and_mended(
 
     assert docs.main([], copy) == 0
     assert capsys.readouterr().out == f"Wrote {path}\n"
-    # What is generated is as it was; the prose around the diagram and the table is not generated and stays.
+    # The generated part is as it was; the prose around the diagram and the table is not generated and stays.
     assert docs.outdated(copy) == {}
     if path == docs.API:
         assert (copy / path).read_text(encoding="utf-8") == current

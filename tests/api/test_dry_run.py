@@ -35,7 +35,7 @@ REFUSED: list[tuple[object, int]] = [
 
 
 def plan(bench: ApiBench, body: object) -> Any:
-    """Ask for a plan that must be given."""
+    """Ask for a plan, and fail if it is refused."""
     reply = bench.call("POST", "/api/tasks?dryRun=true", body)
     assert reply.status == 200, reply
     assert set(reply.headers) & {"Location", "Retry-After"} == set()
@@ -63,7 +63,7 @@ def test_tokens_are_those_of_each_call(bench: ApiBench) -> None:
 
 
 def test_nothing_is_done(bench: ApiBench) -> None:
-    """There is no call to D1, no send, no row, and no log line with the text.
+    """A dry run makes no call of D1, no send, no row, and no log line with the text.
 
     An unreachable database changes nothing.
     """
@@ -76,7 +76,7 @@ def test_nothing_is_done(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize(("body", "status"), REFUSED, ids=lambda value: ascii(value)[:50])
 def test_refused_as_the_submission_would_be(body: object, status: int) -> None:
-    """A dry run refuses what a submission refuses, in the same words."""
+    """A dry run refuses the same requests as a submission, in the same words."""
     bench = ApiBench(settings=Settings(provider="demo", input_bytes=10_000))
     dry = bench.call("POST", "/api/tasks?dryRun=true", body)
     real = bench.call("POST", "/api/tasks", body)
@@ -87,7 +87,7 @@ def test_refused_as_the_submission_would_be(body: object, status: int) -> None:
 
 @pytest.mark.parametrize("query", ["dryRun=1", "dryRun=True", "dryRun=yes", "dryRun=true&dryRun=true", "dryrun=true"])
 def test_bad_parameter(bench: ApiBench, query: str) -> None:
-    """Anything except true and false is refused by name, and nothing is submitted by mistake."""
+    """Any value except true and false is refused by name, and no task is submitted by mistake."""
     reply = bench.call("POST", f"/api/tasks?{query}", {"input": "x"})
     assert reply.status == 422
     assert data(reply)["errors"][0]["field"].lower() == "dryrun"
@@ -96,14 +96,14 @@ def test_bad_parameter(bench: ApiBench, query: str) -> None:
 
 @pytest.mark.parametrize("query", ["dryRun=false", "dryRun="])
 def test_false_submits(bench: ApiBench, query: str) -> None:
-    """`false`, and a parameter without a value, are a submission."""
+    """With `false`, or without a value for the parameter, the request is a submission."""
     assert bench.call("POST", f"/api/tasks?{query}", {"input": "x"}).status == 202
 
 
 def test_largest_plan() -> None:
     """The plan of the most chunks works: each overlaps the previous one in all but one character.
 
-    The body is about as large as allowed.
+    The body of this request is nearly as large as allowed.
     """
     bench = ApiBench(settings=Settings(provider="demo", input_bytes=limits.INPUT_BYTES_MOST))
     most = limits.CHUNKS_MOST

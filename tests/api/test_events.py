@@ -31,7 +31,7 @@ def bench() -> Iterator[ApiBench]:
 
 
 class Stream:
-    """A client of a stream in the background of a bench: what came, and when, in the bench's seconds."""
+    """A client of a stream in the background of a bench: its events, and their times, in the bench's seconds."""
 
     def __init__(self, bench: ApiBench, task: Mapping[str, Any], after: str = "", **headers: str) -> None:
         self.came: list[tuple[float, str]] = []
@@ -63,7 +63,7 @@ class Stream:
 
     @property
     def retry(self) -> list[int]:
-        """The milliseconds after which the client shall reconnect."""
+        """Return the milliseconds after which the client shall reconnect."""
         return [each for each in events_of(self.text.split("\n")) if isinstance(each, int)]
 
     def named(self, *names: str) -> list[Received]:
@@ -72,7 +72,7 @@ class Stream:
 
 
 def numbered(stream: Stream) -> list[tuple[str | None, object]]:
-    """The contents of the events with an id, and their ids."""
+    """Return the contents of the events with an id, and their ids."""
     return [(each.id, each.json.get("output", each.json["status"])) for each in stream.named("status", "chunk")]
 
 
@@ -88,7 +88,7 @@ def record(
 
 
 def held(bench: ApiBench) -> dict[str, Any]:
-    """Submit a task. A worker has finished its first chunk, and has the task for hours."""
+    """Submit a task. Make a task whose worker has finished its first chunk, and has the task for hours."""
     task = bench.submit()
     bench.work(bench.claim(task["id"]), {0: "output 0"}, Continue(100_000_000))
     return task
@@ -183,7 +183,7 @@ def test_an_unknown_task_is_404(bench: ApiBench):
 
 
 def test_a_retry_raises_the_generation_and_repeats_no_chunk(bench: ApiBench):
-    """A client that saw the failed end hears of the new beginning, and gets the chunks that it lacks."""
+    """A client that received the failed end gets the new generation, and the chunks that it lacks."""
     task = bench.submit()
     bench.fail(task["id"])
     failed = Stream(bench, task)
@@ -193,7 +193,7 @@ def test_a_retry_raises_the_generation_and_repeats_no_chunk(bench: ApiBench):
     again = Stream(bench, task, after="0-5")
     assert bench.call("POST", task["links"]["retry"]).status == 202
     bench.run(again.reading)
-    assert numbered(again) == []  # it had its end before the retry
+    assert numbered(again) == []  # the task had its end before the retry
 
     live = Stream(bench, task, after="0-5")
     bench.pass_seconds(3)
@@ -207,7 +207,7 @@ def test_a_retry_raises_the_generation_and_repeats_no_chunk(bench: ApiBench):
         resumed = Stream(bench, task, after=event_id)
         bench.run(resumed.reading)
         assert numbered(resumed) == rest[at:]
-    late = Stream(bench, task, after="0-4")  # it has not seen how the first generation ended
+    late = Stream(bench, task, after="0-4")  # the stream has not yet sent how the first generation ended
     bench.run(late.reading)
     assert numbered(late) == [("1-3", "pending"), *rest]
     fresh = Stream(bench, task)
@@ -232,7 +232,7 @@ def test_a_put_back_task_holds_its_chunks_until_a_worker_has_it(bench: ApiBench)
 
 
 def test_a_chunk_behind_a_gap_is_not_sent(bench: ApiBench):
-    """The second chunk failed for good. The third one is finished and readable, and comes after a retry."""
+    """The second chunk failed for good. The third chunk is finished and readable, and its event comes after a retry."""
     task = bench.submit()
     claim = bench.claim(task["id"])
     bench.work(claim, {0: "output 0", 2: "output 2"}, Continue(180_000))
@@ -274,7 +274,7 @@ def test_a_large_result_is_sent_in_parts(bench: ApiBench, monkeypatch: pytest.Mo
 
 
 def test_a_quiet_stream_is_kept_open_by_comments(bench: ApiBench):
-    """Something comes every 15 seconds, and a quiet task costs no other events."""
+    """A comment or an event comes every 15 seconds, and a quiet task has no other events."""
     task = held(bench)
     stream = Stream(bench, task)
     bench.pass_seconds(300)
@@ -291,7 +291,7 @@ def test_an_hour_of_a_stream_costs_what_the_documents_say(bench: ApiBench, plan:
     """The cost of a client that always reconnects equals the documents' figures, and no row is written.
 
     The cases are an hour of a quiet task, and ten minutes of one that finishes a chunk every four seconds, with and
-    without an object that reports each write.
+    without an object that sends notice of each write.
     """
     bench.limit(plan=plan)
     task = bench.submit("word " * 400, chunk={"maxChars": 10})
@@ -320,8 +320,8 @@ def test_an_hour_of_a_stream_costs_what_the_documents_say(bench: ApiBench, plan:
     assert (streams, spent["database_calls"], spent["rows_read"], len(bench.asked)) == COSTS[plan, pace, tells]
 
 
-# Requests and calls of D1, as in `docs/limits.md`, rows read as the fake counts them (workerd counts more), and calls
-# of the task's object.
+# Requests and calls of D1 as in `docs/limits.md`, rows read as the fake counts them (workerd counts more), and calls of
+# the task's object.
 COSTS = {
     ("free", "quiet", False): (62, 372, 496, 0),
     ("paid", "quiet", False): (6, 371, 383, 0),
@@ -414,7 +414,7 @@ def test_a_revoked_key_ends_the_stream_within_a_minute():
     task = data(bench.call("POST", "/api/tasks", {"input": "one two three four"}, bearer(text)))
     bench.work(bench.claim(task["id"]), {}, Continue(100_000_000))
     here = bench.api
-    bench.restart()  # another isolate, which this one does not notice
+    bench.restart()  # another isolate revokes the key, and this one does not notice
     assert bench.call("DELETE", f"/api/keys/{text.split('_')[1]}", headers=bearer(admin)).status == 204
     revoked_at, bench.api = bench.loop.time(), here
     bench.pass_seconds(44)

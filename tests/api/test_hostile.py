@@ -19,7 +19,7 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
     max_leaves=12,
 )
-# Close to valid bodies, so that all checks are reached.
+# These bodies are close to valid ones, so that all checks are reached.
 requests = st.fixed_dictionaries(
     {},
     optional={
@@ -38,7 +38,7 @@ requests = st.fixed_dictionaries(
 
 
 def submit(raw: bytes, headers: dict[str, str]) -> None:
-    """Send a body. Check that it is stored only if the answer is 202, and that it is shown unchanged."""
+    """Send a body. Check that a task is stored only if the answer is 202, and that it is then shown unchanged."""
     bench = ApiBench(settings=Settings(provider="demo", chunk_chars=7, input_bytes=40))
     reply = bench.send(BenchRequest("POST", "http://h/api/tasks", headers, raw))
     assert reply.status in {202, 400, 413, 415, 422}, reply
@@ -64,14 +64,14 @@ def test_any_bytes(raw: bytes, media_type: str | None, length: str | None) -> No
 @MANY
 @given(body=values)
 def test_any_json(body: Any) -> None:
-    """Arbitrary JSON, with NaN and lone surrogates in it."""
+    """Arbitrary JSON, including NaN and lone surrogates, never causes a 5xx."""
     submit(json.dumps(body).encode(), {})
 
 
 @MANY
 @given(body=requests)
 def test_near_requests(body: dict[str, Any]) -> None:
-    """Bodies that are nearly, or completely, valid."""
+    """Bodies that are nearly, or completely, valid never cause a 5xx."""
     submit(json.dumps(body).encode(), {})
 
 
@@ -84,7 +84,7 @@ def test_near_requests(body: dict[str, Any]) -> None:
     ),
 )
 def test_any_url(method: str, path: list[str], query: list[tuple[str, str]]) -> None:
-    """Arbitrary paths and queries, even without encoding."""
+    """Arbitrary paths and queries, even without encoding, never cause a 5xx."""
     bench = ApiBench()
     url = "http://h/" + "/".join(path) + "?" + "&".join(f"{name}={value}" for name, value in query)
     reply = bench.send(BenchRequest(method, url))

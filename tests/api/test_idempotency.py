@@ -14,7 +14,7 @@ from src.store.d1.database import D1Statement
 from tests.support.api_bench import ApiBench, BenchRequest, bearer, data, key
 from tests.support.sqlite_d1 import NETWORK_LOST, OVERLOADED, When
 
-# Each sending of a task's write, and each read that searches for it.
+# Each send of a task's write, and each read that searches for the task.
 ALL_LOST = 2 * limits.STORE_SENDS
 
 URL = "http://localhost:8787/api/tasks"
@@ -38,7 +38,7 @@ def submissions(bench: ApiBench) -> list[dict[str, object]]:
 
 
 def is_replay(reply: Reply) -> bool:
-    """Whether an answer says that it is a replay."""
+    """Return whether an answer says that it is a replay."""
     assert reply.status == 202, reply
     said = reply.headers.get("Idempotency-Replayed")
     assert said in {None, "true"}
@@ -51,7 +51,7 @@ def wait(bench: ApiBench, seconds: float) -> None:
 
 
 def refuses(reply: Reply, status: int, code: str) -> bool:
-    """Whether an answer is this problem."""
+    """Return whether an answer is this problem."""
     return (reply.status, data(reply)["code"]) == (status, code)
 
 
@@ -59,7 +59,7 @@ def refuses(reply: Reply, status: int, code: str) -> bool:
 
 
 def test_a_replay(bench: ApiBench) -> None:
-    """The second request gets the first one's task, says so, and writes and sends nothing."""
+    """The second request gets the task of the first and says so; it makes no write and no send."""
     first, second = post(bench, "one"), post(bench, "one")
     assert (is_replay(first), is_replay(second)) == (False, True)
     assert second.body == first.body
@@ -108,7 +108,7 @@ def test_the_form_of_the_json_does_not_matter(bench: ApiBench) -> None:
     ],
 )
 def test_another_body(bench: ApiBench, other: dict[str, object]) -> None:
-    """The key with any other body is refused. Nothing is stored, and the first task stays."""
+    """The key with any other body is refused. The refused request stores nothing, and the first task stays."""
     first = post(bench, "one")
     assert refuses(post(bench, "one", other), 422, "idempotency_mismatch")
     assert is_replay(post(bench, "one"))
@@ -148,7 +148,7 @@ def test_replay_of_a_task_that_went_on(bench: ApiBench, state: str) -> None:
 
 
 def test_after_a_day_the_key_is_free(bench: ApiBench) -> None:
-    """For 24 h the key stands for its task, whatever body comes. Then it makes a new task."""
+    """For 24 h the key belongs to its task, whatever body comes. After that the key makes a new task."""
     first = post(bench, "one")
     wait(bench, DAY - 0.001)
     assert is_replay(post(bench, "one"))
@@ -181,7 +181,7 @@ def keyed() -> Iterator[ApiBench]:
 
 
 def test_keys_belong_to_their_tenant(keyed: ApiBench) -> None:
-    """Equal keys of two tenants are different keys, with equal bodies or not. API keys of one tenant share them."""
+    """Equal keys of two tenants are different keys, with equal bodies or not. All API keys of one tenant share them."""
     ours, sister, theirs = keyed.make_key(), keyed.make_key(), keyed.make_key(tenant="theirs")
     first = post(keyed, "one", **bearer(ours))
     second = post(keyed, "one", **bearer(theirs))
@@ -240,14 +240,14 @@ def test_what_is_a_key(bench: ApiBench, name: str) -> None:
     ["", " ", "a b", " a", "a ", "x" * 256, "a\tb", "a\nb", "a\x00", "\x7f", "é", "文", "a\u2028", "x" * 100_000],
 )
 def test_what_is_no_key(bench: ApiBench, name: str) -> None:
-    """Anything else is refused before the body is read or the database is used."""
+    """Any other key is refused before the body is read or the database is used."""
     request = BenchRequest("POST", URL, {"idempotency-key": name}, json.dumps(BODY).encode())
     assert refuses(bench.send(request), 400, "bad_idempotency_key")
     assert (request.read_bytes, bench.database.batches) == (0, 0)
 
 
 def test_only_submissions_look_at_it(bench: ApiBench) -> None:
-    """For other calls the header has no meaning."""
+    """For other calls than submissions the header has no meaning."""
     assert bench.call("GET", "/api/tasks", headers={"idempotency-key": "a b"}).status == 200
 
 
@@ -275,7 +275,10 @@ def test_nothing_is_left_of_a_503(bench: ApiBench, when: When) -> None:
 
 
 def test_when_the_withdrawal_is_lost_too_the_key_leads_to_the_task(bench: ApiBench) -> None:
-    """If the database stays away after the commit, the answer is 503. The same request later finds the one task."""
+    """If the database stays away after the commit, the answer is 503.
+
+    The client's same request later finds the one task.
+    """
     bench.database.fail(NETWORK_LOST, "after", ALL_LOST)
     bench.database.fail(NETWORK_LOST, "before", limits.STORE_SENDS)
     assert post(bench, "one").status == 503
@@ -307,7 +310,7 @@ class Interleaver:
         return await self._gates.get()
 
     async def admit(self, count: int = 1) -> None:
-        """Let the next calls run, each to its end, with what follows from it."""
+        """Let the next calls run, each to its end, with all work that follows from it."""
         for _ in range(count):
             (await self.gate()).set()
             await asyncio.sleep(0.001)
@@ -353,10 +356,10 @@ def test_many_twins_with_a_stranger_among_them(bench: ApiBench) -> None:
 
 
 def test_a_task_that_a_twin_was_told_of_stays(bench: ApiBench) -> None:
-    """A task stays if a twin got it, although the first request's answers were all lost.
+    """A task stays if an equal request was answered with it, although the first request's answers were all lost.
 
-    The twin comes before the first request takes its task back. The first request gets 503, but the task stays, and the
-    sweep dispatches it.
+    The equal request comes before the first one withdraws its task. The first request gets 503, but the task stays, and
+    the sweep dispatches it.
     """
 
     async def race() -> tuple[Reply, Reply]:
@@ -382,7 +385,7 @@ def test_a_task_that_a_twin_was_told_of_stays(bench: ApiBench) -> None:
 def test_a_stranger_under_the_key_keeps_no_task_from_being_taken_back(bench: ApiBench) -> None:
     """If a request with another body comes instead of the twin, nothing is left of the first request.
 
-    The other one is refused and gets no task.
+    The request with the other body is refused and gets no task.
     """
 
     async def race() -> tuple[Reply, Reply]:
@@ -404,7 +407,7 @@ def test_a_stranger_under_the_key_keeps_no_task_from_being_taken_back(bench: Api
 
 
 def test_a_twin_after_the_withdrawal_makes_its_own_task(bench: ApiBench) -> None:
-    """Once the first request has taken its task back, the twin finds nothing and makes a task of its own."""
+    """Once the first request has withdrawn its task, the equal request finds none and makes a new task."""
 
     async def race() -> tuple[Reply, Reply]:
         gates = Interleaver(bench)
@@ -447,7 +450,10 @@ def test_a_task_erased_under_a_replay(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("settings", [{"tasks_in_flight_most": 1}, {"characters_a_day_most": 30}])
 def test_a_refused_request_gives_its_key_back(bench: ApiBench, settings: dict[str, Any]) -> None:
-    """A submission beyond a limit does not keep its key. A replay of an accepted one is within every limit."""
+    """A submission beyond a limit does not keep its key.
+
+    A replay of an accepted submission is never refused because of a limit.
+    """
     bench.limit(**settings)
     first = data(post(bench, "one"))
     for _ in range(2):

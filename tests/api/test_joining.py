@@ -1,4 +1,4 @@
-"""A submission that an SDK repeats by itself is one task, and two wishes are two tasks, without a key."""
+"""A submission that an SDK repeats by itself makes one task, and two separate requests make two, without a key."""
 
 from typing import Any
 
@@ -14,33 +14,33 @@ MOST = limits.JOINING_SECONDS_MOST
 
 
 def post(bench: ApiBench, count: object = None, body: object = BODY, **headers: str) -> Reply:
-    """Send a submission, like an SDK that has sent it so often before."""
+    """Send a submission, as an SDK does that has sent it this many times before."""
     said = {} if count is None else {"x-stainless-retry-count": str(count)}
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return bench.call("POST", "/v1/responses", body, said | named)
 
 
 def name(reply: Reply) -> str:
-    """The id of the response in an answer."""
+    """Return the id of the response in an answer."""
     assert reply.status == 200, reply
     found: str = data(reply)["id"]
     return found
 
 
 def joined(reply: Reply) -> bool:
-    """Whether an answer says that an earlier sending made the task."""
+    """Return whether an answer says that an earlier send made the task."""
     assert reply.status == 200, reply
     return reply.headers.get("Idempotency-Replayed") == "true"
 
 
 def rows(bench: ApiBench) -> tuple[int, int]:
-    """The numbers of tasks and of submissions' rows."""
+    """Count the tasks and the submissions' rows."""
     counts = [len(bench.database.rows(f"SELECT * FROM {table}")) for table in ("tasks", "submissions")]  # noqa: S608
     return counts[0], counts[1]
 
 
 def test_a_repetition_finds_its_task(bench: ApiBench) -> None:
-    """The second and third sending get the task of the first, say so, and dispatch nothing."""
+    """The second and third send get the task of the first, say so, and dispatch no task."""
     first = post(bench, 0)
     again, once_more = post(bench, 1), post(bench, 2)
     assert [name(again), name(once_more)] == [name(first)] * 2
@@ -67,24 +67,24 @@ def test_another_body_joins_nothing(bench: ApiBench) -> None:
 
 
 def test_a_repetition_of_what_never_came_makes_the_task(bench: ApiBench) -> None:
-    """The first try was lost on its way, so the second is the first that arrives."""
+    """The first try was lost on its way, so the second try is the first that arrives."""
     second, third = post(bench, 1), post(bench, 2)
     assert (joined(second), joined(third)) == (False, True)
     assert name(second) == name(third)
 
 
 def test_wishes_and_repetitions_pair_off(bench: ApiBench) -> None:
-    """Two equal wishes in parallel, each repeated twice, make two tasks, and each wish gets its own answers."""
+    """Two equal requests in parallel, each repeated twice, make two tasks, and each client gets its own answers."""
     wishes = {name(post(bench, 0)), name(post(bench, 0))}
     assert len(wishes) == 2
     assert {name(post(bench, 1)), name(post(bench, 1))} == wishes
     assert {name(post(bench, 2)), name(post(bench, 2))} == wishes
-    assert name(post(bench, 1)) not in wishes  # a third client's, whose first try never arrived
+    assert name(post(bench, 1)) not in wishes  # a third client's task, whose first try never arrived
     assert rows(bench) == (3, 3)
 
 
 def test_a_third_sending_joins_what_the_second_joined(bench: ApiBench) -> None:
-    """A third sending joins its own wish's task, not the newer task of an equal wish that came between."""
+    """A third send joins the task of its own request, not the newer task of an equal request in between."""
     first = name(post(bench, 0))
     assert name(post(bench, 1)) == first
     other = name(post(bench, 0))
@@ -93,7 +93,7 @@ def test_a_third_sending_joins_what_the_second_joined(bench: ApiBench) -> None:
 
 
 def test_the_one_case_that_cannot_be_told_apart(bench: ApiBench) -> None:
-    """If one of two equal wishes never arrived, its repetition finds the other's task. A key prevents this."""
+    """If one of two equal requests never arrived, its repetition finds the other one's task. A key prevents this."""
     first = post(bench, 0)
     assert name(post(bench, 1)) == name(first)  # of the other one
     one, other = (post(bench, count, idempotency_key=key) for count, key in ((0, "one"), (1, "other")))
@@ -115,7 +115,7 @@ def test_the_one_case_that_cannot_be_told_apart(bench: ApiBench) -> None:
 )
 @pytest.mark.parametrize("late", [False, True])
 def test_the_window(bench: ApiBench, headers: dict[str, str], count: int, seconds: float, late: bool) -> None:
-    """A repetition joins what came within its count times the SDK's timeout plus 130 seconds, 20 minutes at most."""
+    """A repetition joins a submission within its count times the SDK's timeout plus 130 seconds, 20 minutes at most."""
     first = post(bench, 0)
     bench.pass_seconds(seconds + (0.01 if late else -0.01))
     again = bench.call("POST", "/v1/responses", BODY, {"x-stainless-retry-count": str(count)} | headers)
@@ -153,7 +153,7 @@ def test_keys_do_not_join(bench: ApiBench) -> None:
 
 
 def test_what_is_erased_is_joined_no_more(bench: ApiBench) -> None:
-    """The row is deleted with its task."""
+    """The submission's row is deleted with its task."""
     first = name(post(bench, 0))
     assert bench.call("DELETE", f"/v1/responses/{first}").status == 200
     assert rows(bench) == (0, 0)
@@ -161,7 +161,7 @@ def test_what_is_erased_is_joined_no_more(bench: ApiBench) -> None:
 
 
 def test_a_refusal_leaves_nothing(bench: ApiBench) -> None:
-    """A refused task leaves no row. A repetition of an accepted one is within the limit."""
+    """A refused task leaves no row. A repetition of an accepted request does not count against the limit."""
     bench.limit(tasks_in_flight_most=1)
     first = name(post(bench, 0))
     other = BODY | {"input": "other"}
@@ -174,7 +174,7 @@ def test_a_refusal_leaves_nothing(bench: ApiBench) -> None:
 
 
 def test_a_full_database_still_finds_it(bench: ApiBench) -> None:
-    """On a full database a repetition finds its task, and a new wish is refused."""
+    """On a full database a repetition finds its task, and a new request is refused."""
     first = name(post(bench, 0))
     bench.limit(storage_mb_most=0)
     bench.api.isolate.storage.measured(10_000_000, bench.loop.time())
@@ -186,7 +186,7 @@ def test_a_full_database_still_finds_it(bench: ApiBench) -> None:
 @pytest.mark.parametrize("when", ["after", "later"])
 @pytest.mark.parametrize("count", [0, 1])
 def test_a_write_that_is_sent_again(bench: ApiBench, count: int, when: Any, sends: int) -> None:
-    """Whatever happens to its own sends to the database, a sending makes one task or joins one."""
+    """Whatever happens to its statements, a send of a submission makes one task or joins one."""
     first = name(post(bench, 0)) if count else None
     bench.database.fail(NETWORK_LOST, when, sends)
     found = name(post(bench, count))
@@ -197,7 +197,7 @@ def test_a_write_that_is_sent_again(bench: ApiBench, count: int, when: Any, send
 
 
 def written(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, send: Any) -> int:
-    """How many rows a submission writes, index entries included, as D1 counts them."""
+    """Count the rows that a submission writes, index entries included, as D1 counts them."""
     rows: list[int] = []
     batch = bench.database.batch
 
@@ -220,14 +220,14 @@ def test_any_number_of_equal_wishes_pairs_off(bench: ApiBench) -> None:
 
 
 def test_a_sending_that_waited_as_asked_joins(bench: ApiBench) -> None:
-    """A sending joins after the two minutes of `Retry-After`, even if the SDK has a short timeout."""
+    """A send joins after the two minutes of `Retry-After`, even if the SDK has a short timeout."""
     first = name(post(bench, 0, x_stainless_read_timeout="5"))
     bench.pass_seconds(125)
     assert name(post(bench, 1, x_stainless_read_timeout="5")) == first
 
 
 def test_what_it_costs(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A submission of /v1 writes one row more than a native one, as many as one with a key. Joining writes one."""
+    """A submission of /v1 writes one row more than a native one, like a native one with a key. Joining writes one."""
     native = written(bench, monkeypatch, bench.submit)
     assert written(bench, monkeypatch, lambda: post(bench, 0)) == native + 1
     assert written(bench, monkeypatch, lambda: post(bench, 1)) == 1

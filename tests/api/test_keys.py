@@ -1,4 +1,4 @@
-"""Keys: who is let in, for which calls, at what cost, and how keys are made and revoked."""
+"""API keys: which ones are accepted, for which calls, at what cost, and how keys are made and revoked."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ MINUTE = limits.KEY_CACHE_SECONDS
 
 @pytest.fixture
 def keyed() -> Iterator[ApiBench]:
-    """A deployment that requires keys and has none yet."""
+    """Make a deployment that requires keys and has none yet."""
     made = ApiBench(keys=True)
     yield made
     made.close()
@@ -82,7 +82,7 @@ CALLS = [*NEEDED, ("GET", "/openapi.json"), ("HEAD", "/api/tasks"), ("HEAD", "/o
 def test_scopes(keyed: ApiBench, method: str, path: str, scope: Scope) -> None:
     """Each call accepts only keys with its own scope.
 
-    A key with another scope gets 403, which names the needed scope, and nothing is done.
+    A key with another scope gets 403, which names the needed scope, and has no effect.
     """
     key = keyed.make_key(scope)
     reply = keyed.call(method, path, b"?", bearer(key))
@@ -92,7 +92,7 @@ def test_scopes(keyed: ApiBench, method: str, path: str, scope: Scope) -> None:
         return
     assert (reply.status, data(reply)["code"]) == (403, "forbidden")
     assert reply.headers["WWW-Authenticate"] == f'Bearer error="insufficient_scope", scope="{needed}"'
-    assert keyed.database.batches == 2  # the key's insertion and its lookup
+    assert keyed.database.batches == 2  # the key's insertion and its look-up
 
 
 @pytest.mark.parametrize("scope", OWN_SCOPES)
@@ -103,7 +103,7 @@ def test_the_description_takes_any_key(keyed: ApiBench, scope: Scope) -> None:
 
 @pytest.mark.parametrize(("method", "path"), CALLS)
 def test_no_keys_at_all(keyed: ApiBench, method: str, path: str) -> None:
-    """Before any key exists everything is 503 and says what to run, whatever the request has."""
+    """Until a key exists, every call answers 503 with the command to run, whatever the request contains."""
     for headers in ({}, bearer(UNKNOWN_KEY)):
         reply = keyed.call(method, path, b"?", headers)
         assert reply.status == 503
@@ -115,7 +115,7 @@ def test_no_keys_at_all(keyed: ApiBench, method: str, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/api/async-status", "/api/ai-status"])
 def test_status_is_open(keyed: ApiBench, path: str) -> None:
-    """The two status endpoints need no key, before one exists and after, and check none."""
+    """The two status endpoints need no key, whether keys exist or not, and check none."""
     assert ask(keyed, None, path).status == 200
     keyed.make_key()
     assert ask(keyed, None, path).status == 200
@@ -131,7 +131,7 @@ def test_what_is_no_call_needs_no_key(keyed: ApiBench) -> None:
 
 
 def bad_headers(good: str) -> dict[str, dict[str, str]]:
-    """Return headers without a valid key, by what is wrong with them."""
+    """Return headers without a valid key, by the fault of each."""
     return {
         "none": {},
         "empty": {"authorization": ""},
@@ -170,7 +170,7 @@ def test_every_bad_key_is_answered_alike(keyed: ApiBench, case: str) -> None:
 
 
 def test_a_bad_key_is_the_first_thing_that_is_said(keyed: ApiBench) -> None:
-    """The key is checked before query and body: not a byte of the body is read."""
+    """The key is checked before query and body: not one byte of the body is read."""
     keyed.make_key()
     request = BenchRequest("POST", "http://h/api/tasks?surprise=1", {"content-type": "text/plain"}, b"x" * 100)
     assert keyed.send(request).status == 401
@@ -193,7 +193,7 @@ def test_open_mode_looks_at_no_key(bench: ApiBench) -> None:
 
 
 def test_a_valid_key_costs_one_call_a_minute(keyed: ApiBench) -> None:
-    """The first use asks D1 once, repeated use within a minute not at all. Then D1 is asked once more."""
+    """The first use asks D1 once, repeated use within a minute not at all. After a minute D1 is asked once more."""
     key = keyed.make_key()
     assert [cost(keyed, key) for _ in range(3)] == [1, 0, 0]
     wait(keyed, MINUTE - 1)
@@ -251,7 +251,10 @@ def test_expiry(keyed: ApiBench) -> None:
 
 
 def test_a_revoked_key_is_refused(keyed: ApiBench) -> None:
-    """The isolate that revoked a key refuses it at once. Another isolate does so within a minute after its lookup."""
+    """The isolate that revoked a key refuses it at once.
+
+    Another isolate refuses it within a minute after its own look-up.
+    """
     admin, key = keyed.make_key(Scope.ADMIN), keyed.make_key(Scope.READ)
     first, second = keyed.api, replace(keyed.api, isolate=RequestMemory())
     for keyed.api in (first, second):
@@ -400,7 +403,7 @@ def test_nothing_secret_is_stored_or_logged(keyed: ApiBench) -> None:
     ],
 )
 def test_bad_fields(keyed: ApiBench, fields: dict[str, object], field: str) -> None:
-    """Each wrong field is named, and no key is made. The tenant cannot be chosen."""
+    """The error names each wrong field, and no key is made. The tenant cannot be chosen."""
     reply = keyed.call("POST", "/api/keys", fields, bearer(keyed.make_key()))
     assert (reply.status, data(reply)["errors"][0]["field"]) == (422, field)
     assert keyed.count_rows() == 1
@@ -413,7 +416,7 @@ def test_bad_bodies(keyed: ApiBench, body: bytes) -> None:
 
 
 def test_a_body_that_is_too_large(keyed: ApiBench) -> None:
-    """Reading stops at a small cap."""
+    """Reading stops at a small limit."""
     body = b'{"label": "%s"}' % (b"x" * limits.KEY_BODY_BYTES_MOST)
     assert keyed.call("POST", "/api/keys", body, bearer(keyed.make_key())).status == 413
 
@@ -429,7 +432,10 @@ def test_what_is_no_key_id(keyed: ApiBench, name: str) -> None:
 
 
 def test_tenants_do_not_meet(keyed: ApiBench) -> None:
-    """An admin sees, makes and deletes its own tenant's keys. Another's are 404, and do not count toward its limit."""
+    """An admin sees, makes and deletes its own tenant's keys.
+
+    Keys of another tenant are 404, and do not count toward the limit.
+    """
     ours, theirs = keyed.make_key(tenant="ours"), keyed.make_key(tenant="theirs")
     mine = made(keyed, ours)
     for name in (key_id(theirs), "0" * 16):
@@ -479,6 +485,6 @@ def test_a_key_whose_answer_is_lost_is_taken_back(keyed: ApiBench) -> None:
 
 
 def test_the_whole_key_has_the_documented_form(keyed: ApiBench) -> None:
-    """`oo_`, 16 hexadecimal digits, and 43 characters of base64url."""
+    """A key is `oo_`, 16 hexadecimal digits, and 43 characters of base64url."""
     key = str(made(keyed, keyed.make_key())["key"])
     assert re.fullmatch(r"oo_[0-9a-f]{16}_[A-Za-z0-9_-]{43}", key)

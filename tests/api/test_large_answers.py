@@ -29,7 +29,7 @@ def bench():
 
 
 def submit(bench: ApiBench, chunks: int, **fields: object) -> str:
-    """Make a task of so many chunks, and return its path."""
+    """Make a task of this many chunks, and return its path."""
     body = {"input": "word " * chunks, "chunk": {"maxChars": 5}, **fields}
     path: str = data(bench.call("POST", "/api/tasks", body))["links"]["self"]
     return path
@@ -69,7 +69,7 @@ def test_pages_are_the_whole_list_in_order(bench: ApiBench):
 
 
 def test_a_page_of_long_outputs_is_shorter(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
-    """A page has as many chunks as can be read at once, at least one. The cursor says that there are more."""
+    """A page has as many chunks as can be read at once, and at least one. The cursor says that more chunks follow."""
     path = submit(bench, 4)
     record(bench, path, {0: "a" * 40, 1: "b" * 40, 2: "c" * 300, 3: "d"})
     monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 100)
@@ -103,7 +103,7 @@ def test_no_pages_of_no_task(bench: ApiBench):
 
 @pytest.mark.parametrize("reduce", ["concat", "none"])
 def test_a_large_answer_says_what_a_small_one_does(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, reduce: str):
-    """A task, its chunks and the list of chunks are the same JSON when sent in parts."""
+    """A task, its chunks and the list of chunks are the same JSON even if the answer is sent in parts."""
     path = submit(bench, 12, reduce=reduce, metadata={"result": '"', "chunks": "]"})
     record(bench, path, {index: f'{index} "quoted" \\ 文字\n𝒳{"z" * index}' for index in (*range(6, 12), *range(6))})
     paths = (path, f"{path}?include=chunks", f"{path}/chunks", f"{path}/chunks?cursor=5")
@@ -140,7 +140,7 @@ def test_an_answer_does_not_end_if_its_task_is_erased_meanwhile(
 ):
     """If the task is erased during the answer, the connection ends but the JSON does not.
 
-    So a client cannot take the part for the whole.
+    So a client cannot mistake the part for the whole.
     """
     path = submit(bench, 5, reduce="none")
     record(bench, path, {index: f"output {index}" + "z" * 50 for index in range(5)})
@@ -178,7 +178,7 @@ def test_no_page_of_a_task_that_is_erased_meanwhile(bench: ApiBench, monkeypatch
 def test_chunks_that_end_while_they_are_read_change_no_page(bench: ApiBench):
     """A page is measured by the index, so chunks that end during the reading do not change it.
 
-    Otherwise the page would be longer, or show a chunk twice, as failed too.
+    Otherwise the page would be longer, or show a chunk twice, once as failed.
     """
     path = submit(bench, 4)
     task_id = path.rpartition("/")[2]
@@ -223,4 +223,4 @@ def test_40_mb_are_read_within_100_mb(bench: ApiBench, query: str):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert size > (1_000_000 if "limit" in query else 40_000_000)
-    assert peak < 57_000_000, f"{peak:,} bytes"  # of 100 MB an isolate has 43 when the Worker is imported
+    assert peak < 57_000_000, f"{peak:,} bytes"  # of 100 MB an isolate has used 43 when the Worker is imported

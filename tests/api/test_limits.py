@@ -1,4 +1,7 @@
-"""Limits of a tenant: tasks in flight, characters a day, share of the queue. They are exact, and free when unused."""
+"""Limits of a tenant: tasks in flight, characters a day, share of the queue.
+
+The limits are exact, and cost nothing if they are not set.
+"""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -38,7 +41,7 @@ def retry(bench: ApiBench, task: dict[str, Any]) -> Reply:
 
 
 def refused(reply: Reply, limit: str, retry_after: int) -> bool:
-    """Whether an answer is the refusal by this limit."""
+    """Return whether an answer is the refusal by this limit."""
     if reply.status != 429:
         return False
     problem = data(reply)
@@ -48,12 +51,12 @@ def refused(reply: Reply, limit: str, retry_after: int) -> bool:
 
 
 def crowded_out(reply: Reply) -> bool:
-    """Whether an answer says that too many tasks are in flight."""
+    """Return whether an answer says that too many tasks are in flight."""
     return refused(reply, "tasks_in_flight", limits.IN_FLIGHT_RETRY_SECONDS)
 
 
 def used_up(bench: ApiBench, reply: Reply) -> bool:
-    """Whether an answer says that the day's characters are used up and that midnight UTC brings new ones."""
+    """Return whether an answer says that the day's characters are used up and that midnight UTC brings new ones."""
     return refused(reply, "characters_per_day", -(-(DAY_MS - bench.now_ms() % DAY_MS) // 1000))
 
 
@@ -88,7 +91,7 @@ def statements(bench: ApiBench) -> list[str]:
 def test_tasks_in_flight_are_exact(bench: ApiBench, most: int) -> None:
     """As many tasks as the limit are accepted, pending and processing together.
 
-    The next one is refused and not stored.
+    The next task is refused and not stored.
     """
     bench.limit(tasks_in_flight_most=most)
     made = [bench.submit() for _ in range(most)]
@@ -133,7 +136,7 @@ def test_an_ended_task_makes_room(bench: ApiBench, end: str) -> None:
 
 @pytest.mark.parametrize("end", ["failed", "cancelled"])
 def test_a_retry_needs_room(bench: ApiBench, end: str) -> None:
-    """A retry counts like a submission: at the limit it is refused and changes nothing, below it it is accepted."""
+    """A retry counts like a submission: at the limit it is refused without effect, and below it is accepted."""
     bench.limit(tasks_in_flight_most=1)
     ended = bench.submit()
     ENDS[end](bench, ended)
@@ -326,7 +329,7 @@ def test_what_is_used_is_paid_for_in_one_call(
 
 @pytest.fixture
 def shared() -> Iterator[ApiBench]:
-    """A deployment with keys, queue and objects."""
+    """Make a deployment with keys, queue and objects."""
     made = ApiBench(keys=True, routes=(Route.QUEUE, Route.DURABLE_OBJECT))
     yield made
     made.close()
@@ -366,7 +369,7 @@ def test_a_retry_has_its_share_too(shared: ApiBench) -> None:
 
 
 def test_an_object_that_refuses_leaves_the_queue(shared: ApiBench) -> None:
-    """Beyond the share the queue still takes what no object takes."""
+    """Beyond the share, the queue still takes a task that no object takes."""
     ours = shared.make_key()
     shared.senders[1].refuses = True
     made = [data(post(shared, secret=ours)) for _ in range(limits.QUEUE_SHARE + 1)]
@@ -384,7 +387,7 @@ def test_a_higher_limit_does_not_blur_the_share(shared: ApiBench) -> None:
 
 @pytest.mark.parametrize("routes", [(Route.QUEUE, Route.DIRECT), (Route.DURABLE_OBJECT,), (Route.DIRECT,)])
 def test_without_both_there_is_nothing_to_share(routes: tuple[Route, ...]) -> None:
-    """Without queue or without objects nothing is counted: two statements a submission, one route."""
+    """Without queue or without objects no task is counted: two statements a submission, one route."""
     made = ApiBench(routes=routes)
     noted = statements(made)
     for number in range(1, limits.QUEUE_SHARE + 3):

@@ -1,6 +1,6 @@
-"""A waiting request hears of its task's end from a worker in the isolate or from the task's object.
+"""A waiting request gets notice of its task's end from a worker in the isolate or from the task's object.
 
-Reads of the database find out the rest, as if no such worker existed.
+If no notice comes, reads of the database find the end.
 """
 
 import asyncio
@@ -29,9 +29,9 @@ LOOKS = {views_sql.TASK.sql: "task", views_sql.STATUS.sql: "status", events_sql.
 
 
 class Scene:
-    """A task of three chunks, whose calls take `seconds` each, and the source of reports.
+    """A task of three chunks, whose calls take `seconds` each, and the source of its notices.
 
-    The source is a worker of the isolate, the task's object, or a worker that cannot report.
+    The source is a worker of the isolate, the task's object, or a worker that cannot send notices.
     """
 
     def __init__(self, near: str, seconds: float, plan: str = "paid") -> None:
@@ -55,7 +55,7 @@ class Scene:
         self.bench.database.prepare = noted  # type: ignore[method-assign]
 
     def claim(self) -> Claim:
-        """Take the task as the object's slice does."""
+        """Claim the task as the object's slice does."""
         store, task_key = self.bench.store, key(self.task["id"])
         claiming = store.claim(task_key, holder="h", host="", route=Route.DURABLE_OBJECT, lease_ms=180_000)
         claim: Claim = self.bench.run(claiming)
@@ -89,7 +89,7 @@ class Scene:
 
     @property
     def kinds(self) -> list[str]:
-        """The kinds of reads, in order."""
+        """Return the kinds of reads, in order."""
         return [kind for _, kind in self.looks]
 
 
@@ -119,19 +119,20 @@ def scene() -> Iterator[Callable[..., Scene]]:
     ],
 )
 def test_a_wait_ends_with_its_task(scene: Any, near: str, plan: str, looks: list[str], late: float):
-    """With a source of reports, the answer leaves at the end after two reads: the first one, and the result's."""
+    """With a source of notices, the answer leaves at the end after two reads: the first one, and the result's."""
     made = scene(near, plan=plan)
     shown = made.wait((0.1, made.work))
     assert shown["status"] == "completed"
     assert made.kinds == looks, made.looks
     assert made.bench.loop.time() - made.ended_at <= late + 1e-6
-    # The object was asked once, with the state that was read. An object that cannot report is asked once in each state.
+    # The request asked the object once, with the state that it had read. An object that cannot send notices is asked
+    # once in each state.
     assert [since for _, since in made.bench.asked] == [Mark(0, 0), Mark(1, 0)][: 2 if near == "nobody" else 1]
 
 
 @pytest.mark.parametrize("near", ["isolate", "object"])
 def test_where_somebody_tells_a_wait_looks_every_five_seconds(scene: Any, near: str):
-    """A report may be lost, so the request still reads every five seconds. Earlier code made 34 reads."""
+    """A notice may be lost, so the request still reads every five seconds. Earlier code made 34 reads."""
     made = scene(near, seconds=60.0)
     assert made.wait((0.0, made.work))["status"] == "processing", made.bench.log_lines
     assert made.kinds == ["task", "status", "status", "status", "status", "task"], made.looks
@@ -161,7 +162,7 @@ def test_an_end_between_the_read_and_the_listening_is_heard(scene: Any, near: st
 
 @pytest.mark.parametrize("near", ["isolate", "object"])
 def test_a_word_that_is_lost_is_made_up_for(scene: Any, near: str):
-    """The worker dies without a report after its first write, and another worker ends the task elsewhere."""
+    """The worker dies without a notice after its first write, and another worker ends the task elsewhere."""
     made = scene(near)
     bench, task_key = made.bench, key(made.task["id"])
     made.claim()
@@ -173,9 +174,9 @@ def test_a_word_that_is_lost_is_made_up_for(scene: Any, near: str):
 @pytest.mark.parametrize("near", ["isolate", "object"])
 @pytest.mark.parametrize("plan", ["free", "paid"])
 def test_a_false_word_costs_one_read(scene: Any, near: str, plan: str):
-    """A wrong report costs one read and no loop.
+    """A wrong notice costs one read and no loop.
 
-    It is about a claim that has not come, or it comes repeatedly, while the task is unfinished.
+    The notice is about a claim that has not come, or it is repeated, while the task is unfinished.
     """
     made = scene(near, seconds=60.0, plan=plan)
     task_key = key(made.task["id"])
@@ -188,12 +189,12 @@ def test_a_false_word_costs_one_read(scene: Any, near: str, plan: str):
     assert shown["status"] == "processing"
     assert made.bench.loop.time() <= 25.0 + 1e-6
     assert len(made.looks) <= (limits.WAIT_READS_FREE if plan == "free" else 36), made.looks
-    # A wrong report adds one read to the half-second reads of a task without reports.
+    # A wrong notice adds one read to the half-second reads of a task without notices.
     assert sum(1.0 <= at <= 3.1 for at, _ in made.looks) <= 4 + 3, made.looks
 
 
 def test_a_word_of_an_earlier_life_is_nothing(scene: Any):
-    """The task was cancelled and put back, and the report of the cancellation comes late."""
+    """The task was cancelled and put back, and the notice of the cancellation comes late."""
     made = scene("isolate", seconds=60.0)
     bench, task_key = made.bench, key(made.task["id"])
     made.wait((0.0, made.work), seconds=1.0)
@@ -215,7 +216,10 @@ def test_a_client_that_cancels_ends_the_waits_of_others(scene: Any):
 
 
 def test_an_object_that_is_not_at_work_is_asked_once(scene: Any):
-    """A request wakes the object, and an awake object costs money. In another state of the task it is asked again."""
+    """A request wakes the object, and an object that is awake costs money.
+
+    When the state of the task has changed, the object is asked again.
+    """
     made = scene("object", seconds=3.0)
     made.at_work = False
 
@@ -263,7 +267,7 @@ def test_a_stream_looks_when_something_was_written(scene: Any, near: str, looks:
 
 @pytest.mark.parametrize("near", ["isolate", "object"])
 def test_a_quick_task_costs_no_more_looks_than_before(scene: Any, near: str):
-    """Writes in quick succession are reported once a second. The end is reported at once."""
+    """Of writes in quick succession, streams get one notice a second. A notice of the end comes at once."""
     made = scene(near)
     task_key, claim = key(made.task["id"]), made.claim()
     stream = Stream(made.bench, made.task)

@@ -18,7 +18,7 @@ START = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=START_MS)
 
 
 def moment(milliseconds: float, zone: str = "Z") -> str:
-    """Write the time so many milliseconds after the bench's start, with microseconds."""
+    """Write the time this many milliseconds after the bench's start, with microseconds."""
     return (START + timedelta(milliseconds=milliseconds)).strftime("%Y-%m-%dT%H:%M:%S.%f") + zone
 
 
@@ -44,7 +44,7 @@ def walk(bench: ApiBench, headers: dict[str, str] | None = None, **query: object
 
 @pytest.fixture
 def three(bench: ApiBench) -> list[str]:
-    """Three tasks, made at 0, 1 and 2 ms."""
+    """Make three tasks, at 0, 1 and 2 ms."""
     made = []
     for _ in range(3):
         made.append(bench.submit()["id"])
@@ -57,7 +57,7 @@ def three(bench: ApiBench) -> list[str]:
     [(-1, [2, 1, 0]), (0, [2, 1]), (0.5, [2, 1]), (0.999, [2, 1]), (1, [2]), (1.001, [2]), (2, []), (2.5, [])],
 )
 def test_created_after(bench: ApiBench, three: list[str], after: float, expected: list[int]) -> None:
-    """The bound itself is excluded, and may have a fraction of a millisecond."""
+    """The time that bounds the list is itself excluded, and may have a fraction of a millisecond."""
     assert listed(bench, createdAfter=moment(after)) == [three[at] for at in expected]
 
 
@@ -66,7 +66,7 @@ def test_created_after(bench: ApiBench, three: list[str], after: float, expected
     [(-1, []), (0, []), (0.001, [0]), (0.5, [0]), (1, [0]), (1.5, [1, 0]), (2, [1, 0]), (2.001, [2, 1, 0])],
 )
 def test_created_before(bench: ApiBench, three: list[str], before: float, expected: list[int]) -> None:
-    """The bound itself is excluded, and may have a fraction of a millisecond."""
+    """The time that bounds the list is itself excluded, and may have a fraction of a millisecond."""
     assert listed(bench, createdBefore=moment(before)) == [three[at] for at in expected]
 
 
@@ -75,7 +75,10 @@ def test_created_before(bench: ApiBench, three: list[str], before: float, expect
     [(0, 2, [1]), (0.5, 1.5, [1]), (1, 1, []), (0, 1, []), (2, 0, []), (-9, 9, [2, 1, 0]), (0.2, 0.8, [])],
 )
 def test_both_bounds(bench: ApiBench, three: list[str], after: float, before: float, expected: list[int]) -> None:
-    """A range has what lies between its bounds. An empty or reversed range is empty and no error."""
+    """A list with both bounds has the tasks created between them.
+
+    An empty or reversed range gives an empty list and no error.
+    """
     found = listed(bench, createdAfter=moment(after), createdBefore=moment(before))
     assert found == [three[at] for at in expected]
 
@@ -97,7 +100,7 @@ def test_both_bounds(bench: ApiBench, three: list[str], after: float, before: fl
     ],
 )
 def test_times_as_rfc_3339_has_them(bench: ApiBench, three: list[str], text: str, expected: list[int]) -> None:
-    """Every zone, either case, a space for the T, up to six digits of fraction."""
+    """Times have any zone, either case, a space for the T, and up to six digits of fraction."""
     assert listed(bench, createdAfter=text) == [three[at] for at in expected]
 
 
@@ -149,7 +152,7 @@ def test_what_is_no_time(bench: ApiBench, name: str, text: str) -> None:
 
 
 def test_filters_hold_over_pages(bench: ApiBench) -> None:
-    """Filters by time and status apply to all pages of one."""
+    """Filters by time and status apply to all pages of a list."""
     made = []
     for number in range(12):
         made.append(bench.submit()["id"])
@@ -241,14 +244,14 @@ def test_walks_stay_within_the_filters_and_the_tenant(bench: ApiBench) -> None:
 
 
 def test_tasks_come_and_go_under_a_walk(bench: ApiBench) -> None:
-    """With tasks added and erased between the pages, each of the others still appears once."""
+    """If tasks are added and erased between the pages, each of the other tasks still appears once."""
     ids = fill(bench, ("c" + "p" * 4) * 300)
     matches, seen, gone = ids[::5], [], set()
     for number, page in enumerate(walk(bench, status="completed", limit=9)):
         seen += [task["id"] for task in page["tasks"]]
         bench.submit()
         left = [id_ for id_ in matches if id_ not in seen and id_ not in gone]
-        # Also the very task that the cursor names, and the one that would come next.
+        # also the very task that the cursor names, and the one that would come next
         for id_ in {*seen[-1:], *left[-1:], *left[: number % 3]}:
             bench.call("DELETE", f"/api/tasks/{id_}")
             if id_ not in seen:
@@ -274,7 +277,10 @@ def test_tasks_come_and_go_under_a_walk(bench: ApiBench) -> None:
 )
 @pytest.mark.parametrize("state", ["pending", "processing", "completed", "failed", "cancelled", "overdue"])
 def test_another_tenants_task_is_an_unknown_one(method: str, rest: str, state: str) -> None:
-    """The answers are equal, byte for byte and second for second, in any state. Nothing of the task changes."""
+    """Another tenant's task and an unknown one get equal answers, byte for byte and second for second, in any state.
+
+    Nothing of the task changes.
+    """
     bench = ApiBench(keys=True)
     ours, theirs = bearer(bench.make_key()), bearer(bench.make_key(tenant="theirs"))
     task = data(bench.call("POST", "/api/tasks", {"input": "one\n\ntwo\n\nthree", "deadlineSeconds": 60}, ours))

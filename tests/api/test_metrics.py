@@ -1,4 +1,7 @@
-"""`GET /api/metrics`: Prometheus can read it, counters never fall, only operators see it. Also `GET /api/history`."""
+"""`GET /api/metrics`: Prometheus can read the metrics, counters never fall, and only operators see them.
+
+Also `GET /api/history`.
+"""
 
 from collections.abc import Iterator
 from functools import partial
@@ -34,7 +37,7 @@ def families(bench: ApiBench, headers: dict[str, str] | None = None) -> Any:
 
 
 def scrape(bench: ApiBench) -> Scrape:
-    """Return each sample's value, by name and labels."""
+    """Return the value of each sample, by name and labels."""
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
         for family in families(bench)
@@ -65,7 +68,7 @@ def test_prometheus_takes_it(bench: ApiBench) -> None:
 
 
 def test_what_a_scrape_shows(bench: ApiBench) -> None:
-    """Unfinished and ended tasks, their bills and latencies, as of this moment."""
+    """A scrape shows unfinished and ended tasks, their bills and latencies, as of this moment."""
     done, failed, cancelled, waiting = (bench.submit()["id"] for _ in range(4))
     bench.pass_seconds(3)
     bench.complete(done)
@@ -152,10 +155,13 @@ def test_counters_never_fall(bench: ApiBench) -> None:
 
 
 def test_a_scrape_says_what_it_costs(bench: ApiBench) -> None:
-    """The answer itself has the rows. `tests/runtime/test_metrics.py` checks them on the real runtime."""
+    """The answer itself states the rows that it cost.
+
+    `tests/runtime/test_metrics.py` checks these figures on the real runtime.
+    """
     bench.complete(bench.submit()["id"])
     found = scrape(bench)
-    # The bench has one meter for all its calls, but a Worker has one for each.
+    # The bench has one meter for all its calls, but in production each invocation has its own.
     assert [found[f"onceover_scrape_rows_{what}", ()] for what in ("read", "written")] == list(
         bench.store.beside(TallyStore).rows
     )
@@ -182,7 +188,7 @@ def test_text_is_escaped() -> None:
 
 
 def test_history(bench: ApiBench) -> None:
-    """The history has steps of five minutes: what ended, how long it took, and the backlog.
+    """The history has steps of five minutes: tasks that ended, how long they took, and the backlog.
 
     Older steps are left out.
     """
@@ -231,7 +237,7 @@ def test_without_a_database(bench: ApiBench) -> None:
 
 
 def test_a_fold_that_fails_costs_the_scrape_nothing(bench: ApiBench) -> None:
-    """The sums are those of the last fold, and the log says why."""
+    """If a fold fails, the sums are those of the last fold, and the log says why."""
     bench.complete(bench.submit()["id"])
     bench.database.fail("string or blob too big: SQLITE_TOOBIG")
     assert value(bench, "tasks_ended_total", status="completed", route="queue") == 0

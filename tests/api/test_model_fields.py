@@ -67,13 +67,13 @@ def test_the_deployment_lists_the_options() -> None:
     assert bench.call("POST", "/api/tasks", {"input": "x", "modelOptions": {"top_k": 5}}).status == 202
     reply = bench.call("POST", "/api/tasks", {"input": "x", "modelOptions": {"top_p": 0.5}})
     assert data(reply)["errors"] == [
-        {"field": "modelOptions.top_p", "message": "is not taken here; AI_MODEL_OPTIONS has top_k"}
+        {"field": "modelOptions.top_p", "message": "is not allowed; AI_MODEL_OPTIONS allows top_k"}
     ]
     bench.close()
 
 
 def test_the_deployment_lists_the_models() -> None:
-    """With AI_MODELS a task may name no other model, but it may name none."""
+    """With AI_MODELS a task may name no unlisted model, but it may name none at all."""
     bench = ApiBench(settings=Settings(provider="demo", models=("small", "large")))
     assert bench.call("POST", "/api/tasks", {"input": "x", "model": "large"}).status == 202
     assert bench.call("POST", "/api/tasks", {"input": "x"}).status == 202

@@ -1,4 +1,7 @@
-"""GET /openapi.json is complete, true and sound. Every other test here checks its answers against it."""
+"""GET /openapi.json is complete, true and sound.
+
+All other tests of the API check their answers against this document.
+"""
 
 import re
 from collections.abc import Callable, Iterator
@@ -34,7 +37,7 @@ def plain(bench: ApiBench, method: str, path: str) -> Reply:
 
 
 def there(bench: ApiBench, path: str, task_id: str) -> str:
-    """Return the id of an existing thing of the path's kind."""
+    """Return the id of an existing thing of the kind in the path."""
     if "/keys/" in path:
         return a_key(bench)
     if "/models/" in path:
@@ -70,7 +73,7 @@ def an_endpoint(bench: ApiBench) -> str:
 
 
 def a_delivery(bench: ApiBench) -> str:
-    """Let an endpoint hear of a task's end. Returns the delivery's id."""
+    """Let a task end, so that an endpoint gets a delivery. Returns the delivery's id."""
     an_endpoint(bench)
     task_id = bench.submit()["id"]
     bench.call("POST", f"/api/tasks/{task_id}/cancel")
@@ -183,7 +186,7 @@ def mistake(bench: ApiBench, method: str, path: str) -> Reply:
 
 
 def needs_only_a_key(path: str) -> bool:
-    """Whether a call asks the database only for the caller's key."""
+    """Return whether a call uses the database only for the caller's key."""
     return path == "/openapi.json" or path.startswith("/v1/models")
 
 
@@ -307,7 +310,7 @@ def verbose(*scopes: Scope, known: bool = True) -> Provoke:
     return provoke
 
 
-# How to get the successful answers that `plain` does not give.
+# How to get the successful answers that the function `plain` does not give.
 SUCCEEDED: dict[tuple[str, str, int], Provoke] = {
     ("POST", "/api/tasks", 200): dry_run,
     ("POST", "/api/tasks/retry", 200): body(b'{"dryRun": true}'),
@@ -315,7 +318,7 @@ SUCCEEDED: dict[tuple[str, str, int], Provoke] = {
     ("GET", "/api/async-status", 503): database_away(NETWORK_LOST),
 }
 
-# How to get problems that another call has too, but that have another cause here.
+# How to get problems that other calls have too, but for another cause.
 OTHERWISE: dict[tuple[str, str], Provoke] = {
     ("/api/async-status", "unauthenticated"): verbose(known=False),
     ("/api/async-status", "forbidden"): verbose(Scope.READ),

@@ -1,4 +1,4 @@
-"""What operators may do and see: `POST /api/sweep`, `verbose=1`, and sweeps that requests begin by themselves."""
+"""The operators' view and acts: `POST /api/sweep`, `verbose=1`, and sweeps that requests begin by themselves."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -31,7 +31,7 @@ def keyed() -> Iterator[ApiBench]:
 
 @pytest.fixture
 def looking() -> Iterator[ApiBench]:
-    """A deployment whose requests check for missed sweeps."""
+    """Make a deployment whose requests check for missed sweeps."""
     made = ApiBench(looks=True)
     yield made
     made.close()
@@ -80,7 +80,7 @@ def test_one_sweep_in_half_a_minute(bench: ApiBench) -> None:
 
 
 def test_crons_own_sweep_is_no_reason_to_refuse(bench: ApiBench) -> None:
-    """A monitor that asks once a minute does not get 429 because cron works."""
+    """If cron works, a monitor that asks once a minute does not get 429 for it."""
     bench.run(bench.store.due(1))
     assert sweep(bench).status == 200
 
@@ -101,11 +101,11 @@ def test_where_sending_was_in_vain_the_sweep_works_itself(bench: ApiBench) -> No
 
 
 def test_who_may_sweep(keyed: ApiBench) -> None:
-    """Only an `admin` key of the operators' tenant may sweep. By default that tenant is `local`."""
-    assert sweep(keyed).status == 503  # there are no keys at all
+    """Only an `admin` key of the operators' tenant may start a sweep. By default that tenant is `local`."""
+    assert sweep(keyed).status == 503  # no key exists yet
     reader = keyed.make_key(Scope.READ, Scope.WRITE)
     foreign = keyed.make_key(tenant="elsewhere")
-    keyed.restart()  # the isolate briefly remembers that there were none
+    keyed.restart()  # the isolate briefly remembers that no key existed
     assert (sweep(keyed).status, sweep(keyed).headers["WWW-Authenticate"]) == (401, "Bearer")
     for key in (reader, foreign):
         refused = sweep(keyed, key)
@@ -126,7 +126,7 @@ def test_only_post_sweeps(bench: ApiBench) -> None:
 
 
 def test_a_sweep_without_a_database_is_told(bench: ApiBench) -> None:
-    """The answer is 503, whether the turn or the sweep itself fails."""
+    """The answer is 503, whether reserving the turn or the sweep itself fails."""
     bench.database.fail(NETWORK_LOST, times=10)
     assert sweep(bench).status == 503
     bench.database.heal()
@@ -180,7 +180,7 @@ def test_operators_see_when_a_host_came(bench: ApiBench, route: Route, name: str
 
 
 def test_operators_see_version_and_schema(bench: ApiBench) -> None:
-    """The code's version and needed schema, and what wrangler has applied: null if wrangler keeps no record there."""
+    """Operators see the code's version, the schema that it needs, and the applied one, or null without a record."""
     shown = data(verbose(bench))
     assert (shown["version"], shown["schema"]) == (VERSION, {"known": MIGRATION, "applied": None})
     bench.database.rows("CREATE TABLE d1_migrations (id INTEGER PRIMARY KEY, name TEXT)")
@@ -190,7 +190,7 @@ def test_operators_see_version_and_schema(bench: ApiBench) -> None:
 
 
 def test_who_sees_them(keyed: ApiBench) -> None:
-    """Without a key a caller sees the public view. A key that may not see more is refused, as elsewhere."""
+    """Without a key a caller sees the public view. A key without the needed scope is refused, as elsewhere."""
     assert not {"backlog", "version", "schema"} & set(data(verbose(keyed)))
     assert "backlog" not in data(verbose(keyed, "oo_none"))  # there are no keys yet
     admin, reader = keyed.make_key(Scope.ADMIN), keyed.make_key(Scope.READ)
@@ -200,7 +200,7 @@ def test_who_sees_them(keyed: ApiBench) -> None:
     assert verbose(keyed, admin[:-1]).status == 401
     assert verbose(keyed, reader).status == 403
     assert verbose(keyed, keyed.make_key(tenant="elsewhere")).status == 403
-    # No key is checked if nothing depends on it.
+    # No key is checked if the answer does not depend on it.
     assert keyed.call("GET", "/api/async-status", headers=bearer("oo_none")).status == 200
 
 
@@ -246,7 +246,7 @@ def test_an_isolate_looks_once_a_minute(looking: ApiBench) -> None:
 
 
 def test_of_two_isolates_one_sweeps(looking: ApiBench) -> None:
-    """Both isolates find that the sweep is missing. The database gives the turn to one."""
+    """Both isolates notice that no sweep has run. The database gives the turn to one of them."""
     looking.submit()
     looking.settle()
     looking.pass_seconds(LEASE_SECONDS)
@@ -261,7 +261,7 @@ def test_of_two_isolates_one_sweeps(looking: ApiBench) -> None:
 
 
 def test_public_calls_begin_no_sweep(looking: ApiBench) -> None:
-    """A caller without a key starts nothing."""
+    """A caller without a key starts no sweep."""
     for path in ("/api/async-status", "/api/ai-status", "/nowhere"):
         looking.call("GET", path)
     looking.settle()
@@ -313,7 +313,7 @@ def test_a_poll_that_waits_works_where_sending_was_in_vain(bench: ApiBench) -> N
 
 @pytest.mark.parametrize("routes", [(Route.QUEUE, Route.DIRECT), (Route.DIRECT,)], ids=["refusing", "direct"])
 def test_where_no_route_takes_it_the_first_poll_works(routes: tuple[Route, ...]) -> None:
-    """If the first sending is refused, or there is no route, the first poll works without waiting for a second one."""
+    """If the first send is refused, or there is no route, the first poll runs the task without another poll."""
     bench = ApiBench(routes=routes)
     task = bench.submit()
     for sender in bench.senders:

@@ -1,7 +1,7 @@
-"""Operators: who may act on another tenant's tasks, in which calls, and with which effects.
+"""Operators: which of them may act on another tenant's tasks, in which calls, and with which effects.
 
-The matrix is made from `/openapi.json`. A call without a row here fails, and so does a call that takes `tenant` against
-its row.
+`/openapi.json` gives the calls of the matrix. A call without a row in this test fails it, and so does a call that takes
+`tenant` against its row.
 """
 
 import itertools
@@ -27,7 +27,7 @@ from tests.support.api_bench import ENDPOINT, START_MS, ApiBench, bearer, data
 
 Json = dict[str, Any]
 
-OURS, THEIRS = "local", "acme"  # the former is the operator's tenant
+OURS, THEIRS = "local", "acme"  # the first one is the operator's tenant
 UNKNOWN = new_task_id(START_MS - 1, b"0123456789")
 FAILURE = Failure(TaskCode.MODEL_UNAVAILABLE, "the model server answered 503", True)
 
@@ -98,7 +98,7 @@ class Operation:
 
     @property
     def has_id(self) -> bool:
-        """Whether the call is about one thing."""
+        """Return whether the call is about one thing."""
         return "{id}" in self.path
 
 
@@ -135,7 +135,7 @@ SCOPES: Final = [
 
 
 class Two:
-    """A deployment with two tenants that have the same kinds of things."""
+    """A deployment with two tenants that have things of the same kinds."""
 
     def __init__(self) -> None:
         self.bench = ApiBench(keys=True)
@@ -177,7 +177,7 @@ class Two:
         return self.bench.call(one.method, path, BODY.get(operation) if body is None else body, bearer(key))
 
     def acts(self) -> list[Json]:
-        """The logged acts on other tenants."""
+        """Return the logged acts on other tenants."""
         return [line for line in map(json.loads, self.bench.log_lines) if line["event"] == "operator_acted"]
 
 
@@ -193,7 +193,7 @@ def two() -> Iterator[Two]:
 
 
 def test_each_call_has_its_row() -> None:
-    """A new call must say here how far it reaches, and the description must say the same."""
+    """A new call must state in this test how far it reaches, and the description must say the same."""
     described = {name: EACH if one.takes_all else ONE if one.takes_tenant else OWN for name, one in OPERATIONS.items()}
     assert described == dict(REACH)
     assert {name for name in REACHING if OPERATIONS[name].has_id} == THING.keys()
@@ -217,7 +217,7 @@ def test_matrix(operation: str, scopes: tuple[Scope, ...]) -> None:
 
 
 def _try(two: Two, one: Operation, scopes: tuple[Scope, ...], where: str | None, owner: str | None) -> bool:
-    """Make a call and check its answer. Returns whether it may have changed anything."""
+    """Make a call and check its answer. Returns whether the call may have changed anything."""
     key, acted_before = two.bench.make_key(*scopes), len(two.acts())
     batches, case = two.bench.database.batches, (one.name, scopes, where, owner)
     thing = None if not one.has_id else UNKNOWN if owner is None else two.things[owner][THING[one.name]]
@@ -230,7 +230,7 @@ def _try(two: Two, one: Operation, scopes: tuple[Scope, ...], where: str | None,
         assert (reply.status, data(reply)["code"]) == (422, "invalid_fields"), case
     elif is_foreign and Scope.OPERATOR not in scopes:
         assert _refusal(reply) == (403, "operator"), case
-        assert two.bench.database.batches == batches + 1, case  # the key's lookup and no other call
+        assert two.bench.database.batches == batches + 1, case  # the key's look-up and no other call
     elif one.has_id and owner != whose:
         assert reply.status == 404, case
     else:
@@ -310,7 +310,7 @@ def test_without_keys_there_is_one_tenant() -> None:
 def test_the_api_gives_it_to_nobody(two: Two) -> None:
     """No caller gets the scope through the API, not even an admin or operator.
 
-    Only `make key` gives it, and such a key shows it.
+    Only `make key` gives the scope, and such a key shows it.
     """
     for key in (two.bench.make_key(), two.bench.make_key(*Scope)):
         reply = two.bench.call("POST", "/api/keys", {"scopes": ["read", "operator"]}, bearer(key))
@@ -406,7 +406,7 @@ def test_bad_filters_are_refused_before_a_tenant_is_visited(two: Two, query: str
     ("operation", "counts", "thing"), [("retryTasks", "retried", "failed"), ("cancelTasks", "cancelled", "going")]
 )
 def test_bulk_goes_through_all_tenants(two: Two, operation: str, counts: str, thing: str) -> None:
-    """Each answer is about one tenant, in a dry run too. Tenants with nothing to do are skipped."""
+    """Each answer is about one tenant, in a dry run too. Tenants without a matching task are skipped."""
     made = {tenant: two.submit(tenant) for tenant in MANY}
     if thing == "failed":
         for tenant in ("b", "t2"):
@@ -428,7 +428,7 @@ def test_bulk_goes_through_all_tenants(two: Two, operation: str, counts: str, th
 def test_bulk_goes_on_with_what_a_tenant_has_left(
     two: Two, operation: str, counts: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If a request does not finish a tenant, the cursor leads to the same tenant, and then to the next."""
+    """If a request does not finish a tenant, the cursor leads to the same tenant again, and later to the next."""
     monkeypatch.setattr("src.core.limits.BULK_TASKS_MOST", 1)
     more = two.submit(THEIRS)
     if operation == "retryTasks":
@@ -465,7 +465,10 @@ def test_a_cancellation_that_finds_all_changed_comes_back(two: Two, monkeypatch:
 
 
 def test_a_tenant_at_its_limit_holds_up_no_other(two: Two) -> None:
-    """A tenant at its limit is named with it, and the next tenant gets its turn. Alone it is refused as usual."""
+    """A tenant at its limit is named with the limit, and the next tenant gets its turn.
+
+    A request for such a tenant alone is refused as usual.
+    """
     two.bench.limit(tasks_in_flight_most=1)
     two.bench.call("POST", f"/api/tasks/{two.things[OURS]['going']}/cancel", headers=bearer(two.bench.make_key()))
     key = two.bench.make_key(*Scope)
@@ -477,7 +480,10 @@ def test_a_tenant_at_its_limit_holds_up_no_other(two: Two) -> None:
 
 
 def test_figures_by_tenant(two: Two) -> None:
-    """Each tenant's tasks by status, failures by code, calls and tokens. A plain key sees its own."""
+    """The figures are each tenant's tasks by status, failures by code, calls and tokens.
+
+    A key without the scope sees its own tenant's figures.
+    """
     found = data(two.ask("readTenants", two.bench.make_key(*Scope), "*"))
     assert [one["tenant"] for one in found["tenants"]] == [THEIRS, OURS]
     assert found["nextCursor"] is None
@@ -512,7 +518,10 @@ def test_figures_cost_a_bounded_number_of_rows(two: Two, monkeypatch: pytest.Mon
 
 
 def test_a_repeated_submission_is_the_other_tenants_task(two: Two) -> None:
-    """An idempotency key belongs to the tenant that is meant. The same key for another tenant is another task."""
+    """An idempotency key belongs to the tenant that the request names.
+
+    The same key for another tenant makes another task.
+    """
     key = two.bench.make_key(*Scope)
     ids = []
     for where in (f"?tenant={THEIRS}", f"?tenant={THEIRS}", ""):

@@ -1,4 +1,4 @@
-"""What is refused under overload: new tasks, and unknown keys."""
+"""Overload: new tasks and unknown keys are refused."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
@@ -71,7 +71,7 @@ def test_no_new_task_is_taken_while_the_database_is_late(slow: SlowBench) -> Non
     assert submit(slow) == (503, "overloaded", str(round(limits.OVERLOAD_PROBE_SECONDS)))
     assert slow.call("POST", "/api/tasks?dryRun=true", {"input": "x"}).status == 503
     assert (slow.database.batches, slow.count_rows()) == (before, rows)
-    slow.seconds = LATE  # so that no answer ends the refusals
+    slow.seconds = LATE  # so that no answer in time ends the refusals
     for method, path, status in (
         ("GET", "/api/tasks", 200),
         ("POST", task["links"]["cancel"], 200),
@@ -94,7 +94,7 @@ def test_an_answer_in_time_opens_it_again(slow: SlowBench) -> None:
 
 
 def test_one_submission_at_a_time_looks_whether_it_is_over(slow: SlowBench) -> None:
-    """Without other calls, a probe passes after the stated time, and its result decides for the others."""
+    """If no other call comes, a probe passes after the stated time, and its result decides for the others."""
     slow.seconds = LATE
     assert submit(slow)[0] == 202  # nothing was known
     assert submit(slow)[0] == 503
@@ -197,7 +197,7 @@ def strange(number: int) -> dict[str, str]:
 
 
 def flood(bench: ApiBench, count: int, first: int = 0) -> dict[str, int]:
-    """Send so many different unknown keys at once. Returns the number of answers by code."""
+    """Send so many different unknown keys at once. Returns the number of answers, by code."""
     found: dict[str, int] = {}
 
     async def all_at_once() -> list[Reply]:
@@ -244,7 +244,7 @@ def test_the_same_wrong_key_costs_a_call_in_ten_seconds(keyed: SlowBench) -> Non
 
 
 def test_a_key_that_has_worked_is_not_locked_out(keyed: SlowBench) -> None:
-    """A key that has worked costs one lookup a minute, even in a flood, and is refused at once when it is revoked."""
+    """A key that has worked costs one look-up a minute, even in a flood, and a revocation ends it at once."""
     key = keyed.make_key()
     assert keyed.call("GET", "/api/tasks", headers=bearer(key)).status == 200
     for _ in range(5):
@@ -269,7 +269,7 @@ def test_a_new_key_works_at_once_where_nothing_floods(keyed: SlowBench) -> None:
 def test_a_key_that_was_tried_before_it_was_there_works_in_time(keyed: SlowBench) -> None:
     """The refusal of a key that did not exist yet is remembered only for the stated time.
 
-    This also applies to the refusal when no keys exist.
+    The same holds for the cached refusal of a deployment that has no keys yet.
     """
     key = keyed.make_key()
     keyed.database.rows("CREATE TABLE aside AS SELECT * FROM api_keys")

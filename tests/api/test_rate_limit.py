@@ -1,4 +1,4 @@
-"""The limit of requests: each tenant has its own, and a failing limiter never blocks a request."""
+"""The limit of requests: each tenant has its own, and a request passes if the limiter fails."""
 
 import asyncio
 import json
@@ -43,7 +43,7 @@ class Limiter:
         self.trouble: Callable[[], object] | None = None
 
     async def allows(self, key: str) -> bool:
-        """Count, after the trouble that a test wants."""
+        """Count a request, after the trouble that a test sets."""
         if self.trouble is not None:
             found = self.trouble()
             if isinstance(found, Exception):

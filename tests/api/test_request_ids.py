@@ -33,7 +33,7 @@ def check(reply: Reply, name: str) -> None:
 @pytest.mark.parametrize(("method", "path", "body"), CALLS)
 @pytest.mark.parametrize("own", ["a", "job/17#!~", "x" * 128])
 def test_the_callers_own_name_is_taken(bench: ApiBench, method: str, path: str, body: object, own: str) -> None:
-    """1 to 128 visible ASCII characters come back unchanged, whatever the answer is."""
+    """1 to 128 visible ASCII characters of the caller come back unchanged, whatever the answer is."""
     check(bench.call(method, path, body, {"x-request-id": own}), own)
 
 
@@ -56,7 +56,7 @@ def test_log_lines_carry_it(bench: ApiBench) -> None:
 
 
 def test_a_bad_configuration_answers_with_it() -> None:
-    """The answer to a bad configuration still has the request's id."""
+    """The answer of a badly configured deployment still has the request's id."""
     error = ConfigurationError("X", "y")
     check(configuration_problem(error, "GET", {"x-request-id": "mine"}), "mine")
     assert len(configuration_problem(error).headers["X-Request-Id"]) == 32

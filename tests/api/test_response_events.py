@@ -26,14 +26,14 @@ PAID = Settings(provider="demo", chunk_chars=10, plan="paid")
 
 @pytest.fixture
 def bench() -> Iterator[ApiBench]:
-    """The API on the paid plan."""
+    """Make the API on the paid plan."""
     made = ApiBench(settings=PAID)
     yield made
     made.close()
 
 
 def post(bench: ApiBench, **fields: object) -> str:
-    """Submit, and return the response's id."""
+    """Submit a response, and return its id."""
     reply = bench.call("POST", "/v1/responses", {**BODY, **fields})
     assert reply.status == 200, reply
     name: str = data(reply)["id"]
@@ -43,7 +43,7 @@ def post(bench: ApiBench, **fields: object) -> str:
 def follow(
     bench: ApiBench, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
 ) -> tuple[list[Received], bool]:
-    """Read a stream. Returns its events, and whether it ended by itself or was broken off."""
+    """Read a stream. Follow a response; return its events, and whether the stream ended by itself or was broken off."""
 
     async def read() -> tuple[list[Received], bool]:
         raw = b"" if body is None else json.dumps(body).encode()
@@ -76,7 +76,7 @@ def events_of(bench: ApiBench, name: str, after: int | None = None) -> list[Rece
 
 
 def kinds(events: list[Received]) -> list[str]:
-    """The types of events, which are also their names."""
+    """Return the types of events, which are also their names."""
     assert [event.name for event in events] == [event.json["type"] for event in events]
     return [event.name.removeprefix("response.") for event in events]
 
@@ -87,7 +87,10 @@ def deltas(events: list[Received]) -> list[str]:
 
 
 def test_concat_has_a_delta_for_each_chunk(bench: ApiBench):
-    """The deltas come in order, with the blank lines between. Together they are the text, and every number resumes."""
+    """The deltas come in order, with the blank lines between.
+
+    Together the deltas are the text, and a client can resume after every number.
+    """
     name = post(bench)
     bench.complete(name.removeprefix("resp_"))
     events = events_of(bench, name)
@@ -104,7 +107,7 @@ def test_concat_has_a_delta_for_each_chunk(bench: ApiBench):
 
 
 def test_events_are_the_same_whenever_they_are_read(bench: ApiBench):
-    """A response's events are equal byte for byte before anything has happened, during the work, and after the end."""
+    """A response's events are the same byte for byte before its start, during the work, and after the end."""
     name = post(bench)
     task_id = name.removeprefix("resp_")
     bench.limit(plan="free")
@@ -121,7 +124,7 @@ def test_events_are_the_same_whenever_they_are_read(bench: ApiBench):
 
 
 def test_merge_has_one_delta(bench: ApiBench):
-    """The delta is the merged text, once it is there. The chunks' outputs are no part of it."""
+    """The delta is the merged text, once it exists. The outputs of the chunks are not part of this delta."""
     name = post(bench, onceover=None)
     claim = bench.claim(name.removeprefix("resp_"))
     bench.work(claim, {at: f"output {at}" for at in range(3)}, Continue(100_000_000))
@@ -253,7 +256,10 @@ def test_a_revoked_key_ends_the_stream():
     ],
 )
 def test_what_cannot_be_followed_is_refused_by_name(bench: ApiBench, query: str, field: str):
-    """400 with `param`, before anything is streamed. A number without an event is also refused."""
+    """A stream that cannot be followed gets 400 with `param`, before any event.
+
+    A number without an event is also refused.
+    """
     reply = bench.call("GET", f"/v1/responses/{post(bench)}?{query}")
     assert (reply.status, data(reply)["error"]["param"]) == (400, field)
 

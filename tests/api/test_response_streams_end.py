@@ -1,4 +1,4 @@
-"""How streams of `/v1/responses` end early, and who may open one: never within an event, never after a refusal."""
+"""Streams of `/v1/responses` that end early, and which clients may open one: no stream ends within an event."""
 
 import asyncio
 import json
@@ -38,7 +38,7 @@ def post(bench: ApiBench, headers: Mapping[str, str] | None = None, **fields: ob
 
 
 def task_id(name: str) -> str:
-    """The id of a response's task."""
+    """Return the id of a response's task."""
     return name.removeprefix("resp_")
 
 
@@ -72,7 +72,7 @@ async def _followed(bench: ApiBench, path: str) -> tuple[str, bool]:
 
 
 def lose_database(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, calls: int) -> None:
-    """Let only so many calls reach the database."""
+    """Let only this many calls reach the database."""
     batch, left = bench.database.batch, [calls]
 
     async def cut(statements: Any) -> Any:
@@ -86,7 +86,7 @@ def lose_database(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, calls: int) 
 
 @pytest.mark.parametrize("calls", range(2, 16))
 def test_an_error_is_an_event_of_its_own(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, calls: int):
-    """Whenever the database fails, the last event is the end or an error. Half an event may stand before it."""
+    """Whenever the database fails, the last event is the end or an error. Half an event may come before this error."""
     monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 12)
     name = post(bench)
     bench.complete(task_id(name))
@@ -102,7 +102,7 @@ def test_an_error_is_an_event_of_its_own(bench: ApiBench, monkeypatch: pytest.Mo
 def test_the_allowance_ends_a_stream_between_events(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
     """No event begins if the invocation's subrequests do not suffice for it.
 
-    The next stream continues after the last one.
+    The next stream continues after the last complete event.
     """
     monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 12)
     monkeypatch.setitem(limits.SUBREQUESTS, "paid", 9)
@@ -154,7 +154,7 @@ def test_outputs_beyond_the_count_are_told(bench: ApiBench, ending: str):
     else:
         bench.pass_seconds(61)
     assert data(bench.call("GET", f"/v1/responses/{name}"))["status"] == ending
-    with pytest.raises(AssertionError):  # the worker hears that the task has ended, and its paid outputs are kept
+    with pytest.raises(AssertionError):  # the worker learns that the task has ended, and its paid outputs are kept
         bench.work(claim, {at: f"output {at}" for at in range(2, 40)}, Continue(180_000), completed=40)
     events = read_events(follow(bench, name)[0])
     assert sum(event.name.endswith(".delta") for event in events) == 40

@@ -41,7 +41,7 @@ HONOURED: dict[str, Any] = {
     "top_p": 0.9,
 }
 OURS = {"onceover": {"chunk": {"maxChars": 5, "overlapChars": 1}, "maxModelCalls": 9, "modelOptions": {"seed": 1}}}
-# For each other field a value that a client may well send.
+# For each other field, a value that a client may well send.
 REFUSED: dict[str, list[Any]] = {
     "access_programs": [{"cyber": "standard"}],
     "context_management": [[{"type": "compaction"}]],
@@ -73,7 +73,7 @@ REFUSED: dict[str, list[Any]] = {
 
 
 def parameters() -> set[str]:
-    """The fields of a body that the SDK can send, by the signature of its own method."""
+    """Return the fields of a body that the SDK can send, by the signature of its own method."""
     return set(inspect.signature(Responses.create).parameters) - OF_THE_CALL
 
 
@@ -83,7 +83,7 @@ def create(bench: ApiBench, **fields: Any) -> Reply:
 
 
 def made(bench: ApiBench, **fields: Any) -> dict[str, Any]:
-    """Submit a request that must be accepted."""
+    """Submit a request, and fail if it is refused."""
     reply = create(bench, **fields)
     assert reply.status == 200, reply.body
     return strict(reply)
@@ -99,7 +99,7 @@ def strict(reply: Reply) -> dict[str, Any]:
 
 
 def error(reply: Reply, status: int = 400) -> tuple[str, str | None]:
-    """The code of an error, and the parameter that it names."""
+    """Return the code of an error, and the parameter that it names."""
     assert reply.status == status, reply
     found = data(reply)["error"]
     assert set(found) == {"message", "type", "param", "code"}
@@ -162,7 +162,7 @@ def test_openais_own_defaults_pass(bench: ApiBench):
 
 @pytest.mark.parametrize("tier", ["auto", "default", "flex"])
 def test_who_is_in_no_hurry_is_served_as_anybody(bench: ApiBench, tier: str):
-    """`flex` means that the answer may take its time. The answer says which tier it had."""
+    """`flex` means that the answer may take its time. The answer says which tier was used."""
     response = made(bench, service_tier=tier)
     assert response["service_tier"] == "default"
 
@@ -296,7 +296,7 @@ def test_every_honoured_field_reaches_the_task():
     ],
 )
 def test_the_input(given: Any, text: str, system: str | None):
-    """A text, or one user message of text, with at most one message of instructions."""
+    """The input is a text, or one user message of text, with at most one message of instructions."""
     request = new_request(LEAST | {"input": given}, Settings(), "default")
     assert (request.text, request.instructions or None) == (text, system)
 
@@ -348,7 +348,7 @@ def test_a_response_from_its_submission_to_its_end(bench: ApiBench):
     ],
 )
 def test_a_response_that_failed(bench: ApiBench, code: str, shown: str):
-    """The SDK knows the error's code. The service's own error stands beside it."""
+    """The SDK knows the error's code. The service's own error is in the answer too."""
     response = made(bench)
     failure = Failure(TaskCode(code), "said the model", True)
     bench.work(bench.claim(task_id(response)), {}, Fail(bench.settings.retention_ms, failure), failed=failure)
@@ -389,7 +389,7 @@ def test_a_large_text_is_sent_in_parts(bench: ApiBench, monkeypatch: pytest.Monk
 
 
 def test_store_false_is_kept_for_an_hour(bench: ApiBench):
-    """The answer says so, and after an hour the sweep erases it, however the task ended."""
+    """The answer says so, and after an hour the sweep erases the response, however it ended."""
     for end in ("complete", "fail", "cancel"):
         response = made(bench, store=False)
         assert (response["store"], response["onceover"]["retentionSeconds"]) == (False, 3_600)
@@ -431,7 +431,10 @@ def test_a_retry_keeps_the_retention(bench: ApiBench):
 
 
 def test_both_faces_show_a_response_and_one_shows_a_task(bench: ApiBench):
-    """A response is a task of the native API. A native task has no fields to echo, and is no response."""
+    """A response is a task of the native API.
+
+    A native task has no fields of a response to repeat, and is no response.
+    """
     response = made(bench)
     shown = data(bench.call("GET", response["onceover"]["task"]))
     assert (shown["id"], shown["request"]["reduce"]) == (task_id(response), "merge")
@@ -448,7 +451,7 @@ def test_an_option_that_is_null_is_shown_as_the_default(bench: ApiBench):
 
 @pytest.mark.parametrize("end", ["", "complete", "fail"])
 def test_cancellation(bench: ApiBench, end: str):
-    """An unfinished response is cancelled. An ended one is shown unchanged, with 200, as at OpenAI."""
+    """An unfinished response is cancelled. A response that has ended is shown unchanged, with 200, as at OpenAI."""
     response = made(bench)
     if end:
         getattr(bench, end)(task_id(response))
@@ -486,7 +489,7 @@ def test_input_items(bench: ApiBench):
 
 
 def test_models(bench: ApiBench):
-    """The deployment's model comes first, then the others that may be named, each once."""
+    """the deployment's model, then the others that may be named"""
     bench.limit(models=("@cf/meta/llama", "demo-1"))
     listed = data(bench.call("GET", "/v1/models"))
     assert [Model.model_validate(one, strict=True).id for one in listed["data"]] == ["demo-1", "@cf/meta/llama"]

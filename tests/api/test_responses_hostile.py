@@ -1,4 +1,4 @@
-"""Whatever JSON stands in a field of `POST /v1/responses`, the answer names the field and is no 5xx."""
+"""Whatever JSON is in a field of `POST /v1/responses`, the answer names the field and is no 5xx."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Paths, methods, headers, and what happens when something fails underneath."""
+"""The router: paths, methods, headers, and failures in the layers below."""
 
 import asyncio
 import json
@@ -176,7 +176,7 @@ def test_schema_missing(method: str, path: str, body: object) -> None:
 
 
 def test_database_refuses(bench: ApiBench, caplog: pytest.LogCaptureFixture) -> None:
-    """Any other error of D1 is 503 without SQL in it. The terminal shows where it came from."""
+    """Any other error of D1 is 503 without SQL in it. The terminal shows where the error came from."""
     bench.database.fail("D1_ERROR: CHECK constraint failed: SELECT 1 FROM secret")
     reply = bench.call("POST", "/api/tasks", {"input": "x"})
     assert (reply.status, data(reply)["code"]) == (503, "database_error")
@@ -186,7 +186,7 @@ def test_database_refuses(bench: ApiBench, caplog: pytest.LogCaptureFixture) -> 
 
 
 class BrokenProvider(DemoProvider):
-    """Fails in ways in which no provider should."""
+    """A provider that fails in ways in which no provider should."""
 
     error: BaseException = KeyError("the client's text")
 

@@ -1,4 +1,4 @@
-"""GET /api/async-status, exactly as specified in each environment, and GET /api/ai-status."""
+"""GET /api/async-status, exactly as the contract says in each environment, and GET /api/ai-status."""
 
 import asyncio
 import json
@@ -114,14 +114,14 @@ def test_verbose() -> None:
 
 
 def test_verbose_without_a_count(bench: ApiBench) -> None:
-    """A deployed Worker cannot know its account's use, and says null instead of a number that is too small."""
+    """A deployed Worker cannot know its account's use, and answers null instead of a number that is too small."""
     assert data(bench.call("GET", "/api/async-status?verbose=1"))["usage"] is None
     refused = bench.call("GET", "/api/async-status?verbose=yes")
     assert (refused.status, data(refused)["errors"][0]["field"]) == (422, "verbose")
 
 
 def test_rows_used_up() -> None:
-    """When the day's rows are used up, the answer says so, and to come back after midnight UTC."""
+    """When the day's rows are used up, the answer says so, and tells clients to come back after midnight UTC."""
     bench = ApiBench()
     bench.database.fail(ROWS_USED_UP)
     reply = bench.call("GET", "/api/async-status")
@@ -142,14 +142,14 @@ GIVEN_UP = limits.STORE_SECONDS_OF_REQUEST
 
 
 async def crowd(bench: ApiBench, count: int) -> list[Reply]:
-    """Send so many requests at once."""
+    """Send this many requests at once."""
     requests = [BenchRequest("GET", "http://h/api/async-status") for _ in range(count)]
     return await asyncio.gather(*(handle(request, bench.api) for request in requests))
 
 
 @pytest.fixture
 def asked() -> Iterator[ApiBench]:
-    """A deployment that waits for its database as long as requests do."""
+    """Make a deployment that waits for its database as long as requests do."""
     made = ApiBench()
     made.api = replace(made.api, store=TaskStore(Database(made.database, Meter(), seconds=GIVEN_UP)))
     yield made
@@ -194,7 +194,7 @@ def test_a_minute_of_requests_costs_a_call_a_second(asked: ApiBench, seconds: fl
 
 
 def test_an_error_is_shown_for_a_second(asked: ApiBench) -> None:
-    """An error is shown for one second. Then the recovered database is shown as healthy."""
+    """The status shows an error for one second. Then the recovered database is shown as healthy."""
     asked.database.fail(ROWS_USED_UP)
     met = asked.call("GET", "/api/async-status")
     asked.pass_seconds(0.5)
@@ -206,7 +206,7 @@ def test_an_error_is_shown_for_a_second(asked: ApiBench) -> None:
 
 
 def test_the_last_answer_is_shown_while_the_next_is_out(asked: ApiBench) -> None:
-    """Only the request that asks the database waits. Others get the last answer, unless it is too old."""
+    """Only the request that asks the database waits. The other requests get the last answer, unless it is too old."""
 
     async def story() -> tuple[list[float], list[int]]:
         await crowd(asked, 1)
@@ -252,7 +252,10 @@ def test_what_a_later_check_found_is_newer(asked: ApiBench) -> None:
 
 
 def test_a_check_whose_request_died_holds_nobody_up(asked: ApiBench) -> None:
-    """The runtime may end an invocation silently. The next request then asks for itself, a second later at most."""
+    """The runtime may end an invocation silently.
+
+    The next request then asks the database itself, a second later at most.
+    """
 
     async def dead() -> None:
         await asyncio.sleep(1e9)

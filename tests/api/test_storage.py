@@ -1,4 +1,4 @@
-"""How clients see a database that is full, or nearly full."""
+"""A database that is full, or nearly full, as clients see it."""
 
 from collections.abc import Iterator
 
@@ -59,7 +59,10 @@ def test_below_the_bound_nothing_changes(bench: ApiBench) -> None:
 
 
 def test_an_isolate_looks_again_after_a_while(bench: ApiBench) -> None:
-    """While it refuses, it makes one small read of D1 in ten seconds. Later new tasks are accepted again."""
+    """While the isolate refuses tasks, this isolate makes one small read of D1 in ten seconds.
+
+    Once D1 has space again, new tasks are accepted again.
+    """
     bench.submit()
     size(bench, 460)
     bench.call("GET", "/api/tasks")
@@ -85,7 +88,7 @@ def test_a_submission_that_was_accepted_is_still_found(bench: ApiBench) -> None:
 
 
 def test_a_key_whose_time_is_over_finds_nothing(bench: ApiBench) -> None:
-    """An expired key stands for a new task, which a full database does not accept."""
+    """An expired key makes a new task, which a full database does not accept."""
     post(bench, "key")
     bench.pass_seconds(limits.IDEMPOTENCY_SECONDS + 1)
     size(bench, 460)
@@ -105,27 +108,27 @@ def test_a_task_that_was_found_is_not_withdrawn(bench: ApiBench) -> None:
 
 
 def test_a_write_that_finds_no_room_accepts_nothing(bench: ApiBench) -> None:
-    """A limit other than the database's own is reached, which its size does not show."""
+    """The database's size does not show that another limit is reached."""
     bench.database.cap.hold(bench.database.cap.pages)
     before = bench.database.batches
     reply = post(bench)
     assert (reply.status, data(reply)["code"]) == (507, "storage_full")
     assert bench.database.rows("SELECT count(*) AS tasks FROM tasks") == [{"tasks": 0}]
-    # The only sending was refused, so there is nothing to find or to take back. A withdrawal would leave a tombstone.
+    # The only send was refused, so there is no task to find or to withdraw. A withdrawal would leave a tombstone.
     assert bench.database.batches == before + 1
     bench.database.cap.lift()
     assert post(bench).status == 202
 
 
 def test_a_sending_before_the_one_that_found_no_room_may_have_landed(bench: ApiBench) -> None:
-    """The first sending was lost on its way, so the Worker reads, and finds the accepted task."""
+    """The first send was lost on its way, so the Worker reads, and finds the accepted task."""
     bench.database.fail("D1_ERROR: Network connection lost.", "after")
     bench.database.fail(FULL)
     assert post(bench).status == 202
 
 
 def test_a_sending_before_the_one_that_found_no_room_is_taken_back(bench: ApiBench) -> None:
-    """The first sending is still on its way when the second finds no space. It must not land any more."""
+    """The first sending is still on its way when the second finds no space. The first send must not land any more."""
     bench.database.fail("D1_ERROR: Network connection lost.", "later")
     bench.database.fail(FULL)
     assert post(bench).status == 507
@@ -134,7 +137,7 @@ def test_a_sending_before_the_one_that_found_no_room_is_taken_back(bench: ApiBen
 
 
 def test_a_refused_submission_whose_withdrawal_found_no_room_is_taken_back(bench: ApiBench) -> None:
-    """The first sending is still on its way, and the second met its tenant's limit, so the withdrawal is retried."""
+    """The first send is still on its way, and the second met its tenant's limit, so the withdrawal is retried."""
     bench.limit(tasks_in_flight_most=1)
     task = bench.submit()
     bench.database.fail("D1_ERROR: Network connection lost.", "later")
@@ -182,7 +185,7 @@ def test_a_task_is_erased_from_a_full_database(bench: ApiBench) -> None:
 
 
 def test_operators_see_how_full_the_database_is(bench: ApiBench) -> None:
-    """The size in bytes, as the reply just read reports it, and the size from which new tasks are refused."""
+    """The status has the size in bytes from D1's last reply, and the size from which new tasks are refused."""
     size(bench, 123)
     shown = data(bench.call("GET", "/api/async-status?verbose=1"))
     assert shown["storage"] == {"bytes": 123 * MB, "most": 450 * MB}
@@ -229,7 +232,10 @@ def test_the_status_forgets_that_there_was_no_room(bench: ApiBench) -> None:
 
 
 def test_what_a_full_database_leaves_possible(bench: ApiBench) -> None:
-    """An ended task can be read, put back, cancelled and erased without a new row. Only a new task is refused."""
+    """An ended task can be read, put back, cancelled and erased without a new row.
+
+    Only a new task needs a new row, so only this is refused.
+    """
     task = bench.submit()
     path = f"/api/tasks/{task['id']}"
     assert bench.call("POST", f"{path}/cancel").status == 200

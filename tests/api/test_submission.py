@@ -1,4 +1,4 @@
-"""POST /api/tasks: what is accepted, what is refused and how. A refusal stores nothing."""
+"""POST /api/tasks: which requests are accepted, and how others are refused. A refusal stores nothing."""
 
 import asyncio
 import json
@@ -272,7 +272,7 @@ def test_problem_to_the_letter(bench: ApiBench) -> None:
     """A problem has the members of RFC 9457, a stable code, and the fields by name."""
     assert refused(bench, {"input": "x", "colour": "red"}, 422, "invalid_fields") == {
         "type": "urn:onceover:problem:invalid_fields",
-        "title": "Some fields have values that they cannot take",
+        "title": "Some fields have invalid values",
         "status": 422,
         "detail": "colour: is not a known field",
         "code": "invalid_fields",
@@ -282,7 +282,7 @@ def test_problem_to_the_letter(bench: ApiBench) -> None:
 
 
 def test_refusals_quote_nothing(bench: ApiBench) -> None:
-    """Neither the text nor values nor a whole long name appear in a problem or in the log."""
+    """No problem and no log line contains the text, a value or a whole long name."""
     secret = "canary" * 50
     for body in (
         {"input": secret + "\0"},
@@ -399,9 +399,11 @@ def test_what_a_malformed_body_is_told(bench: ApiBench, body: bytes, detail: str
 
 
 def test_send_falls_through(bench: ApiBench) -> None:
-    """If the queue refuses the message, the next route takes the task. The 202 does not wait for that.
+    """If the queue refuses the message, the next route takes the task.
 
-    It names the route that was tried first.
+    The 202 is sent before the next route has answered.
+
+    The 202 names the route that was tried first.
     """
     bench.senders[0].refuses = True
     task = bench.submit()

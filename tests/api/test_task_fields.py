@@ -1,6 +1,6 @@
 """The fields of a task: each goes from the request to the answer, and none is forgotten on its way.
 
-A new field must be added to `BODY` here. The tests then say which place is missing. See CONTRIBUTING.md.
+A new field must be added to `BODY` of this module. The tests then say which place is missing. See CONTRIBUTING.md.
 """
 
 import json
@@ -65,7 +65,7 @@ def test_every_option_has_its_column():
 
 
 def test_every_option_is_kept(bench: ApiBench):
-    """Claims, polls and lists of a task have each option as it was requested."""
+    """Claims, polls and lists of a task have each option with its requested value."""
     asked = new_request(BODY, bench.settings).options
     task_id = bench.submit(BODY["input"], **{name: value for name, value in BODY.items() if name != "input"})["id"]
     task = bench.run(bench.store.task(key(task_id)))
@@ -84,7 +84,7 @@ def test_every_field_is_shown_as_it_was_sent(bench: ApiBench, name: str):
 
 
 def test_whoever_reads_a_task_finds_what_it_was_asked_for(bench: ApiBench):
-    """`request` has each field as it was sent, and `include=input` adds the text. Lists have neither."""
+    """`request` has each field with the value that was sent, and `include=input` adds the text. Lists have neither."""
     accepted = data(bench.call("POST", "/api/tasks", BODY))
     read = data(bench.call("GET", accepted["links"]["self"] + "?include=input"))
     assert read["request"] == {name: BODY[name] for name in REQUESTED} | {"inputCharacters": len(BODY["input"])}
@@ -106,7 +106,10 @@ def test_every_text_is_looked_for_after_an_erasure():
 
 
 def test_no_text_is_shown_to_a_key_that_may_not_read(bench: ApiBench):
-    """Whoever may not read a task sees none of its client's texts. `OPTION_TEXTS` lists the options that hold some."""
+    """Whoever may not read a task sees none of its client's texts.
+
+    `OPTION_TEXTS` lists the options that contain such texts.
+    """
     task_id = bench.submit(**canaries.loaded(2))["id"]
     task = bench.run(bench.store.task(key(task_id)))
 
@@ -117,7 +120,7 @@ def test_no_text_is_shown_to_a_key_that_may_not_read(bench: ApiBench):
 
 
 def takes_text(schema: dict[str, Any]) -> bool:
-    """Whether a field may contain a string of the client's making, also inside an object with free names."""
+    """Return whether a field may contain a string of the client's making, also inside an object with free names."""
     kinds = schema.get("anyOf", [schema])
     return any(kind.get("type") in {"string", "object"} and "enum" not in kind for kind in kinds)
 

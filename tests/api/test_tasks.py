@@ -299,7 +299,7 @@ def test_bad_query(bench: ApiBench, rest: str, query: str, field: str) -> None:
 
 
 def test_list_pages(bench: ApiBench) -> None:
-    """The pages have each task once, newest first, without results. A task added in between changes nothing."""
+    """The pages have each task once, newest first, without results. A task that is added in between changes no page."""
     ids = []
     for number in range(7):
         ids.append(bench.submit(metadata={"number": number})["id"])
@@ -352,7 +352,10 @@ def cancel(bench: ApiBench, task: dict[str, Any]) -> Reply:
 
 
 def test_cancel(bench: ApiBench) -> None:
-    """A pending and a processing task are cancelled. A repetition changes nothing and gets the same answer."""
+    """A pending and a processing task are cancelled.
+
+    A repeated cancellation changes nothing and gets the same answer.
+    """
     pending, processing = bench.submit(), bench.submit()
     bench.begin(processing["id"], 1)
     for task in (pending, processing):
@@ -428,7 +431,7 @@ def test_retry_refused(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("state", ["pending", "processing", "completed", "failed", "cancelled"])
 def test_erase(bench: ApiBench, state: str) -> None:
-    """Erasing leaves nothing, whatever the task's status. Afterwards the task is unknown."""
+    """Erasing leaves no row of the task, whatever its status. Afterwards the task is unknown."""
     task = bench.submit()
     match state:
         case "processing":

@@ -39,7 +39,7 @@ IN_FLIGHT, CHARACTERS, RETENTION_DAYS = 4, 150, 0.01
 FAILURE = Failure(TaskCode.MODEL_UNAVAILABLE, "503", True)
 UNKNOWN = new_task_id(START_MS - 1, b"0123456789")
 
-# --- The names allowed at each place of an answer; a client's metadata may have any ---------------------------------
+# --- The names that each place of an answer may have; a client's metadata may have any ---------------------------
 
 
 def _names(text: str) -> frozenset[str]:
@@ -112,7 +112,7 @@ def _places(value: object, place: str = "") -> Iterator[tuple[str, frozenset[str
 
 @dataclass
 class ModelTask:
-    """What a client may know about one of its tasks. Times are the bench's milliseconds."""
+    """The facts that a client may know about one of its tasks. Times are the bench's milliseconds."""
 
     id: str
     body: Json
@@ -134,14 +134,17 @@ class ModelTask:
         self.status, self.ended_ms, self.error = status, now_ms, error
 
     def look(self, now_ms: int) -> None:
-        """Fail it if its deadline has passed."""
+        """Fail the task if its deadline has passed."""
         if self.open and self.deadline_at is not None and self.deadline_at <= now_ms:
             self.end("failed", now_ms, DEADLINE_EXCEEDED)
 
 
 @dataclass
 class Tenant:
-    """What one tenant has. `words` are what the other must not see: ids, keys, and a word in all of its texts."""
+    """What one tenant has.
+
+    `words` are what the other tenant must not see: ids, keys, and a word in all of the tenant's texts.
+    """
 
     name: str
     admin: str
@@ -154,7 +157,7 @@ class Tenant:
 
     @property
     def canary(self) -> str:
-        """The word in all of its texts."""
+        """The word in all texts of the tenant."""
         return f"canary-{self.name}-7Q9Z"
 
     def used(self, now_ms: int) -> int:
@@ -178,7 +181,7 @@ picks = st.integers(0, 1_000)
 
 
 class TwoTenants(RuleBasedStateMachine):
-    """Each rule is a call of one tenant, of a worker, of the sweep, or of the clock."""
+    """The two tenants and their models; each rule is a call of a tenant, of a worker, of the sweep, or of the clock."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -222,7 +225,7 @@ class TwoTenants(RuleBasedStateMachine):
         return reply
 
     def pick(self, pick: int) -> tuple[str, str]:
-        """Pick any tenant's task, or none. Returns its tenant's name and its id."""
+        """Pick any tenant's task, or none. Returns the name of the task's tenant and the task's id."""
         known = [(name, id_) for name in TENANTS for id_ in self.tenants[name].tasks]
         return ("nobody", UNKNOWN) if pick % 10 == 0 or not known else known[pick % len(known)]
 
@@ -334,7 +337,10 @@ class TwoTenants(RuleBasedStateMachine):
         limit=st.integers(1, 4),
     )
     def list_tasks(self, name: str, status: str | None, after: int | None, before: int | None, limit: int) -> None:
-        """All own tasks that the filters select, newest first, once each. The bounds may be others' times."""
+        """A tenant lists all own tasks that the filters select, newest first, once each.
+
+        The times in `createdAfter` and `createdBefore` may be those of the other tenant's tasks.
+        """
         tenant = self.tenants[name]
         times = [START_MS, *(task.created_ms for other in self.tenants.values() for task in other.tasks.values())]
         low = None if after is None else times[after % len(times)]
@@ -415,7 +421,7 @@ class TwoTenants(RuleBasedStateMachine):
     @precondition(lambda self: max(len(tenant.keys) for tenant in self.tenants.values()) < 6)
     @rule(name=tenants, scopes=st.sampled_from([["read"], ["write"], ["admin"], ["read", "write", "admin"]]))
     def make_key(self, name: str, scopes: list[str]) -> None:
-        """A key for the own tenant is shown once. It allows what its scopes say."""
+        """A key for the own tenant is shown once. The key allows what its scopes say."""
         tenant = self.tenants[name]
         shown = data(self.ask(tenant, "POST /api/keys", "/api/keys", {"scopes": scopes, "label": tenant.canary}))
         tenant.keys[shown["id"]] = shown["key"]

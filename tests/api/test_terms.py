@@ -1,4 +1,7 @@
-"""A client's terms for a task: its deadline and its model calls. Nothing starts after an answer that says so."""
+"""A client's terms for a task: its deadline and its model calls.
+
+Once an answer says that no call follows, no call starts.
+"""
 
 import asyncio
 import json
@@ -94,7 +97,10 @@ def test_what_is_no_json_number(bench: ApiBench, text: str) -> None:
 
 @pytest.mark.parametrize("working", [False, True])
 def test_after_the_deadline_a_task_has_failed(bench: ApiBench, *, working: bool) -> None:
-    """The first read after it shows the failure, however the task might have ended later. Before it, nothing shows."""
+    """The first read after the deadline shows the failure, however the task might have ended later.
+
+    Before it, nothing shows.
+    """
     task = bench.submit(deadlineSeconds=60)
     if working:
         bench.begin(task["id"], 1)
@@ -112,14 +118,17 @@ def test_after_the_deadline_a_task_has_failed(bench: ApiBench, *, working: bool)
 
 
 def listed_form(task: dict[str, Any]) -> dict[str, Any]:
-    """A task as a list shows it."""
+    """Return a task in the form in which a list shows it."""
     alone = {"request", "lastError", "estimatedFinishAt", "calls"}
     shown = {name: value for name, value in task.items() if name not in alone}
     return shown | {"waitingFor": shown["waitingFor"] and shown["waitingFor"] | {"ahead": None}}
 
 
 def test_a_list_is_a_look_too(bench: ApiBench) -> None:
-    """A list shows an overdue task as failed, and not among the pending. Otherwise it is one call of D1."""
+    """A list shows an overdue task as failed, and not among the pending.
+
+    Without an overdue task, the list is one call of D1.
+    """
     late, other = bench.submit(deadlineSeconds=60), bench.submit()
     wait(bench, 60)
     assert data(bench.call("GET", "/api/tasks?status=pending"))["tasks"] == [listed_form(read(bench, other))]
@@ -210,7 +219,7 @@ def test_an_exhausted_budget_shows_and_keeps_its_chunks(bench: ApiBench) -> None
 
 
 def exhausted_task(bench: ApiBench) -> dict[str, Any]:
-    """A task of three chunks that has spent its three calls on two of them."""
+    """Make a task of three chunks that has spent its three calls on two of them."""
     task = bench.submit(maxModelCalls=3)
     claim = bench.claim(task["id"])
     bench.work(claim, {0: "output 0", 1: "output 1"}, Fail(bench.settings.retention_ms, exhausted(3)))
@@ -224,7 +233,7 @@ def test_a_budget_that_ran_out_must_grow(bench: ApiBench, body: object) -> None:
     task = exhausted_task(bench)
     reply = bench.call("POST", task["links"]["retry"], body)
     assert (reply.status, data(reply)["code"]) == (409, "budget_exhausted")
-    assert "has made 3 calls, and needs 1 more" in data(reply)["detail"]
+    assert "has made 3 calls and needs at least 1 more" in data(reply)["detail"]
     assert read(bench, task)["status"] == "failed"
 
 
@@ -242,7 +251,7 @@ def test_a_larger_budget_puts_a_task_back(bench: ApiBench) -> None:
 def test_a_budget_that_cannot_do(bench: ApiBench, reduce: str, least: int, how: str) -> None:
     """A new budget must cover the calls made and those that remain.
 
-    A smaller one is refused with 422, which names the sum. The sum itself is accepted.
+    A smaller budget is refused with 422, which names the sum. The sum itself is accepted.
     """
     task = bench.submit(reduce=reduce)
     bench.begin(task["id"], 1)
@@ -279,14 +288,17 @@ def test_a_retry_whose_body_is_none(bench: ApiBench, body: object, status: int) 
 @pytest.mark.parametrize("path", ["/api/tasks", "/api/tasks?dryRun=true"])
 @pytest.mark.parametrize(("reduce", "least"), [("concat", 3), ("none", 3), ("merge", 4)])
 def test_a_budget_below_the_minimum(bench: ApiBench, path: str, reduce: str, least: int) -> None:
-    """422 names the minimum, in a plan too, and nothing is stored. The minimum itself is accepted."""
+    """A budget below the minimum gets 422, which names the minimum, in a plan too, and no task is stored.
+
+    The minimum itself is accepted.
+    """
     body = {"input": "one\n\ntwo\n\nthree and four", "reduce": reduce}
     reply = bench.call("POST", path, body | {"maxModelCalls": least - 1})
     assert reply.status == 422
     (error,) = data(reply)["errors"]
     assert error == {
         "field": "maxModelCalls",
-        "message": f"must be at least {least}: so many calls are needed when nothing fails",
+        "message": f"must be at least {least}: the task needs that many calls without failures",
     }
     assert bench.count_rows() == 0
     assert bench.call("POST", path, body | {"maxModelCalls": least}).status in {200, 202}
@@ -347,7 +359,10 @@ def test_the_answer_waits_for_the_window_that_was_announced(
 
 
 def test_a_quicker_announcement_does_not_cut_an_older_one_short(bench: ApiBench) -> None:
-    """A worker that lost its claim may still start calls that it announced before. The answer waits for these, too."""
+    """A worker that lost its claim may still start calls that it announced before.
+
+    The answer waits for these calls, too.
+    """
     task = bench.submit()
     bench.run(
         bench.store.claim(key(task["id"]), holder="h", host="h", route=Route.QUEUE, lease_ms=1_000, start_ms=20_000)
@@ -396,7 +411,7 @@ def test_a_task_that_nobody_has_begun_is_ended_at_once(bench: ApiBench, how: str
 
 @pytest.mark.parametrize("how", ["cancel", "delete"])
 def test_repeating_it_does_not_get_around_the_wait(bench: ApiBench, how: str) -> None:
-    """A repeated request from an impatient client waits, too, for the rest of the time."""
+    """A repeated request of an impatient client also waits for the rest of the time."""
     task = bench.submit()
     bench.begin(task["id"], 1)
 
@@ -484,7 +499,7 @@ def test_a_deletion_after_cancel_and_retry_is_held_too(bench: ApiBench, then: st
 def test_a_deletion_of_a_task_that_was_just_given_back_is_held_too(bench: ApiBench) -> None:
     """A deletion waits even if the task was just given back.
 
-    Its worker may have given it back in trouble, while lanes had already asked whether they may start.
+    The task's worker may have given it back in trouble, while lanes had already asked whether they may start.
     """
     task = bench.submit()
     claim = bench.claim(task["id"])
@@ -527,7 +542,7 @@ def test_a_cancellation_is_answered_in_time_whatever_the_database_does(bench: Ap
 
 
 def test_what_the_held_answer_shows(bench: ApiBench) -> None:
-    """After the wait the task is read anew, so the answer has the bill that its worker settled in the meantime."""
+    """After the wait the task is read again, so the answer has the bill that its worker has settled."""
     task = bench.submit()
     claim = bench.claim(task["id"])
 

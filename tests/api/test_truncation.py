@@ -22,7 +22,7 @@ TEXT = "\n\n".join(f"{name:8}" for name in ENDS)
 
 
 def choice(text: str) -> Mapping[str, object]:
-    """A chat completion. Output that a filter kept back has no content."""
+    """A chat completion. Return a choice of the model; an output that a filter kept back has no content."""
     reason = ENDS[text.strip()]
     content = None if reason == "content_filter" else f"of {text.strip()}"
     return {
@@ -32,7 +32,7 @@ def choice(text: str) -> Mapping[str, object]:
 
 
 def own_shape(text: str) -> Mapping[str, object]:
-    """Workers AI's older shape, which has no reason: the count of tokens shows a cut."""
+    """Return Workers AI's older shape, which has no reason: the count of tokens shows a cut."""
     cut = ENDS[text.strip()] == "length"
     usage = {"prompt_tokens": 3, "completion_tokens": OUTPUT_TOKENS if cut else 2}
     return {"response": f"of {text.strip()}", "usage": usage}
@@ -72,7 +72,7 @@ PROVIDERS: dict[str, tuple[Callable[[], Provider], list[str | None]]] = {
 
 @pytest.mark.parametrize(("make", "reasons"), PROVIDERS.values(), ids=PROVIDERS)
 def test_a_cut_output_is_marked_wherever_it_is_shown(make: Callable[[], Provider], reasons: list[str | None]) -> None:
-    """The chunk has its reason, the task and the list have their number, and the log has a line."""
+    """The chunk shows the reason, the task and the list show the number, and the log has a line."""
     provider = make()
     bench = ApiBench(provider=provider)
     task = bench.submit(TEXT)

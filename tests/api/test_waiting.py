@@ -76,7 +76,7 @@ def test_a_worker_that_waits_says_why_and_dies(bench: ApiBench, route: Route, re
 
 @each_route
 def test_a_run_that_started_nothing_waits_for_the_database(bench: ApiBench, route: Route):
-    """Runs whose calls could not start in time waited for the database, whatever else they waited for."""
+    """If a run's calls could not start in time, the task waits for the database, whatever else it waited for."""
     task = bench.submit()
     bench.work(claim(bench, task["id"], route), {}, Release(10_000, MINUTE_MS), idle_runs=1)
     assert read(bench, task)["waitingFor"] == {"reason": "database", "until": at(10), "ahead": None}
@@ -129,11 +129,14 @@ def test_a_day_whose_rows_are_used_up(bench: ApiBench, route: Route):
 
 @pytest.mark.parametrize("wait", [0, 2])
 def test_a_late_task_is_read_though_it_cannot_be_helped(bench: ApiBench, wait: int):
-    """When the day's rows are used up, a late task can be read but not sent off. Each poll shows what it waits for."""
+    """When the day's rows are used up, a late task can be read but not sent off.
+
+    Each poll shows what the task waits for.
+    """
     task = bench.submit()
     bench.pass_seconds(bench.settings.lease_seconds + limits.LATE_TASK_SECONDS)
     for _ in range(3):
-        bench.database.fail(QUOTA, passing=1)  # the read passes, but not the write of the dispatch
+        bench.database.fail(QUOTA, passing=1)  # the database allows the read, but not the write of the dispatch
         reply = bench.call("GET", f"{task['links']['self']}?wait={wait}")
         assert (reply.status, data(reply)["waitingFor"]["reason"]) == (200, "quota")
         assert [line for line in bench.log_lines if "help_failed" in line][-1].count("database_quota_exhausted") == 1
@@ -147,7 +150,7 @@ def test_a_task_past_its_deadline_is_read_though_its_end_cannot_be_written(bench
     """When the day's rows are used up, the task is shown as stored, in the list too. The next day it has failed."""
     task = bench.submit(deadlineSeconds=60)
     bench.pass_seconds(61)
-    bench.database.fail(QUOTA, passing=1)  # the read passes, but not the write of the end
+    bench.database.fail(QUOTA, passing=1)  # the database allows the read, but not the write of the end
     reply = bench.call("GET", path.format(id=task["id"]))
     assert reply.status == 200
     bench.call("GET", task["links"]["self"])
@@ -155,7 +158,7 @@ def test_a_task_past_its_deadline_is_read_though_its_end_cannot_be_written(bench
 
 
 def test_a_quota_ends_with_its_day(bench: ApiBench):
-    """Yesterday's answer says nothing about today."""
+    """An answer of yesterday does not count today."""
     task = bench.submit()
     bench.database.fail(QUOTA, "before")
     bench.call("POST", "/api/tasks", {"input": "x"})
@@ -180,7 +183,10 @@ def test_a_database_that_does_not_keep_up(bench: ApiBench, route: Route):
 
 @each_route
 def test_calls_that_must_have_ended_were_not_recorded(bench: ApiBench, route: Route):
-    """While announced calls may be out no reason is shown. After that their worker stands still."""
+    """While announced calls may be out no reason is shown.
+
+    After that time the worker of these calls counts as silent.
+    """
     bench.limit(timeout_seconds=60.0)
     task = bench.submit()
     made = bench.run(

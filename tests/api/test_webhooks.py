@@ -16,7 +16,7 @@ ALL = {**ENDPOINT, "event_types": ["task.completed", "task.cancelled", "response
 
 @pytest.fixture
 def bench() -> Iterator[ApiBench]:
-    """An open deployment with WEBHOOK_KEY."""
+    """Make an open deployment with WEBHOOK_KEY."""
     made = ApiBench()
     yield made
     made.close()
@@ -33,7 +33,10 @@ def error(reply: Any) -> Any:
 
 
 def test_a_secret_is_shown_when_it_is_made_and_never_again(bench: ApiBench):
-    """A secret is shown at creation and at each rotation. Its hint is its end. Stored values contain no part of it."""
+    """A secret is shown at creation and at each rotation.
+
+    Its hint is its end. Stored values contain no part of the secret.
+    """
     one = made(bench)
     secret = one.pop("signing_secret")
     path = f"/v1/webhook_endpoints/{one['id']}"
@@ -96,7 +99,10 @@ def test_loopback_is_for_those_who_ask_for_it(bench: ApiBench):
 
 
 def test_a_cancelled_task_is_told_after_the_answer(bench: ApiBench):
-    """The request that ends it sends the delivery. It is listed, and can be sent again under the same id."""
+    """The request that ends a task sends its delivery.
+
+    The delivery is listed, and can be sent again under the same id.
+    """
     made(bench)
     task_id = bench.submit()["id"]
     bench.call("POST", f"/api/tasks/{task_id}/cancel")
@@ -131,7 +137,7 @@ def test_a_task_of_the_other_face_is_told_in_its_words(bench: ApiBench):
 
 
 def test_a_task_without_deliveries_has_an_empty_list(bench: ApiBench):
-    """A task that no endpoint hears of has an empty list. A missing one is 404."""
+    """A task without a subscribed endpoint has an empty list of deliveries. A missing one is 404."""
     task_id = bench.submit()["id"]
     assert data(bench.call("GET", f"/api/tasks/{task_id}/deliveries")) == {"deliveries": []}
 

@@ -14,7 +14,7 @@ from src.store.records.claims import Fail, Finish
 from tests.api.test_large_answers import FAILURE
 from tests.support.api_bench import ENDPOINT, WEBHOOK_KEY, ApiBench, bearer, data
 
-CANARY = "canary"  # in every text of the client's and of the model's
+CANARY = "canary"  # a word in every text of the client's and of the model's
 TEXT = f"{CANARY} 1\n\n{CANARY} 2\n\n{CANARY} 3"
 FIELDS: dict[str, Any] = {
     "input": TEXT,
@@ -29,7 +29,7 @@ KEY = {"idempotency-key": "one"}
 
 @pytest.fixture(params=[False, True], ids=["small", "large"])
 def keyed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiBench]:
-    """An API that requires keys. Large results are read separately, and sent in parts."""
+    """An API that requires keys. Make a deployment with keys: large results are read separately, and sent in parts."""
     if request.param:
         monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 20)
     made = ApiBench(settings=Settings(provider="demo", chunk_chars=10, webhook_key=WEBHOOK_KEY), keys=True)
@@ -59,7 +59,7 @@ def check(writer: Reply, status: int) -> Any:
 
 
 class Walk:
-    """Makes every call that accepts a writing key, and notes which were made."""
+    """A walk that makes every call which accepts a writing key, and records the calls."""
 
     def __init__(self, bench: ApiBench) -> None:
         self.bench = bench
@@ -75,7 +75,7 @@ class Walk:
         return check(self.bench.call(method, path, body, self.writer | named), status)
 
     def native(self) -> None:
-        """A native task: made, found again, put back, cancelled, erased."""
+        """Walk through a native task: made, found again, put back, cancelled, erased."""
         made = self.call("POST", "/api/tasks", 202, NATIVE, idempotency_key="one")
         task_id = made["id"]
         assert self.call("POST", "/api/tasks", 202, NATIVE, idempotency_key="one")["id"] == task_id
@@ -91,7 +91,7 @@ class Walk:
         assert again["usage"]["modelCalls"] > 0
         self.call("POST", "/api/tasks/{id}/retry", 409, at=task_id)
         self.call("POST", "/api/tasks/{id}/cancel", 409, at=task_id)
-        # With the same call, a key that may read gets all of it.
+        # With the same call, a key that may read gets the whole text.
         whole = self.bench.call("POST", "/api/tasks", NATIVE, self.admin | KEY)
         assert whole.status == 202
         assert f"{CANARY} output" in str(data(whole)["result"])
@@ -108,7 +108,7 @@ class Walk:
             self.call("POST", "/api/tasks/cancel", status, body)
 
     def responses(self) -> None:
-        """Responses of `/v1`: found again by a key, and by an SDK's repetition count."""
+        """Walk through responses of `/v1`: found again by a key, and by an SDK's repetition count."""
         made = self.call("POST", "/v1/responses", 200, RESPONSE, x_stainless_retry_count="0")
         name = made["id"]
         for count, status in (("1", "queued"), ("2", "completed")):
@@ -137,7 +137,7 @@ class Walk:
 def test_no_call_shows_texts_to_a_key_that_only_writes(keyed: ApiBench) -> None:
     """No call with the scope `write` shows output, instructions, input, metadata or options, in any state of the task.
 
-    A new call must be added here.
+    If the API gets a new call, add the call to this list.
     """
     walk = Walk(keyed)
     walk.native()

@@ -1,4 +1,4 @@
-"""What schemathesis loads beside its own checks: `SCHEMATHESIS_HOOKS=tests.api_fuzz.checks`."""
+"""The hooks that schemathesis loads in addition to its own checks: `SCHEMATHESIS_HOOKS=tests.api_fuzz.checks`."""
 
 import os
 import re
@@ -7,41 +7,42 @@ import schemathesis
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance, use_after_free
 
-# Rules that JSON Schema cannot state: one field against another, sizes in bytes, text at any depth, what Unicode calls
-# printable, what a splitter makes of a text. By field and beginning of the message.
+# Rules that JSON Schema cannot state: one field against another, sizes in bytes, text at any depth, which characters
+# are printable, how a splitter cuts a text. Each rule is given by its field and the beginning of its message.
 UNSAYABLE = (
     ("chunk.overlapChars", "must be less than maxChars"),
     ("chunk.maxChars", "is too small: the input would need more than"),
     ("metadata", "has "),
-    ("metadata", "holds a NUL character"),
-    ("model", "must hold printable characters only"),
+    ("metadata", "contains a NUL character"),
+    ("model", "must have printable characters only"),
     ("modelOptions", "has "),
-    ("modelOptions", "is not taken here"),
-    ("modelOptions", "holds a NUL character"),
+    ("modelOptions", "is not allowed"),
+    ("modelOptions", "contains a NUL character"),
     ("errorCode", "must not be budget_exhausted"),
-    ("modelOptions", "is a name that holds a NUL character"),
-    ("cursor", "goes with tenant=*"),
+    ("modelOptions", "is a name that contains a NUL character"),
+    ("cursor", "needs tenant=*"),
     ("cursor", "must be the nextCursor of an earlier"),
-    ("after, Last-Event-ID", "is no id of an event that this task has had"),
+    ("after, Last-Event-ID", "is not the id of an event of this task"),
     ("after, Last-Event-ID", "must be the id of an event of this task"),
 )
-# The same of `/v1`, by parameter and a part of the message; there it is 400.
+# The same rules for `/v1`, by parameter and a part of the message; `/v1` answers 400.
 UNSAYABLE_COMPATIBLE = (
     ("input", "input"),
     ("onceover", ""),
-    ("model", "must hold printable characters only"),
-    ("metadata", "holds a NUL character"),
-    ("instructions", "is too long for so many chunks"),
-    ("starting_after", "is the sequence_number of no event"),
+    ("model", "must have printable characters only"),
+    ("metadata", "contains a NUL character"),
+    ("instructions", "is too long for this many chunks"),
+    ("starting_after", "is not the sequence_number of an event"),
     ("starting_after", "needs stream=true"),
     ("after", "must be the id of an endpoint"),
-    ("after", "is the id of no item of this list"),
+    ("after", "is not the id of an item of this list"),
     ("url", "must be a URL of"),
-    ("url", "must have a name of at most"),
-    ("url", "must not be of a name that"),
+    ("url", "must have a host name of at most"),
+    ("url", "must not have a host name that"),
 )
 
-# Which event a task has had, what is in a list, and that some cursors go with all tenants alone, no schema says.
+# No schema can state which events a task has had, what is in a list, and that some cursors are only valid with all
+# tenants.
 UNSAYABLE_OF_HEAD = frozenset(
     {
         "/api/tasks",
@@ -57,13 +58,13 @@ UNSAYABLE_OF_HEAD = frozenset(
 
 @schemathesis.hook
 def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwargs: dict[str, object]) -> None:
-    """Point endpoints that are made at a receiver of webhooks: made-up names lead nowhere, and a test is then 502."""
+    """Send generated endpoints to a real receiver: an invented host does not exist, so its test would be 502."""
     if case.operation.label == "POST /v1/webhook_endpoints" and _is_valid(case) and isinstance(case.body, dict):
         case.body["url"] = os.environ["FUZZ_RECEIVER"]
 
 
 def _is_valid(case: schemathesis.Case) -> bool:
-    """Whether a case is made to be accepted."""
+    """Whether schemathesis made a case that the API should accept."""
     return case.meta is not None and case.meta.generation.mode == GenerationMode.POSITIVE
 
 
@@ -71,16 +72,16 @@ def _is_valid(case: schemathesis.Case) -> bool:
 def sayable_data_acceptance(
     ctx: schemathesis.CheckContext, response: schemathesis.Response, case: schemathesis.Case
 ) -> bool | None:
-    """`positive_data_acceptance`, but for a 422 of which every error is of a rule that no schema states."""
+    """`positive_data_acceptance`, which also allows a 422 whose errors all come from rules that no schema can state."""
     if case.method.upper() == "HEAD" and case.path in UNSAYABLE_OF_HEAD and response.status_code in {400, 422}:
-        return None  # which rule it was stands in no answer to HEAD
+        return None  # an answer to HEAD does not say which rule was broken
     if response.status_code == 400 and response.content and case.path.startswith("/v1/"):
         if _is_unsayable_compatible(response.json()["error"]):
             return None
     elif response.status_code == 422 and response.content:
         problem = response.json()
         problem = problem.get("error", problem)
-        # That a key stands for another request is no matter of the request's form.
+        # Whether a key was used for another request does not depend on the request's form.
         if problem["code"] == "idempotency_mismatch" or all(map(_is_unsayable, problem.get("errors", [{}]))):
             return None
     return positive_data_acceptance(ctx, response, case)
@@ -90,8 +91,7 @@ def sayable_data_acceptance(
 def use_of_erased_task(
     ctx: schemathesis.CheckContext, response: schemathesis.Response, case: schemathesis.Case
 ) -> bool | None:
-    """`use_after_free`, but for OPTIONS: it tells the methods of a path, asks no database, and is open to anyone, who
-    is not to learn which tasks there are."""
+    """`use_after_free`, but not for OPTIONS, which lists a path's methods for anyone, without the database."""
     return None if case.method.upper() == "OPTIONS" else use_after_free(ctx, response, case)
 
 

@@ -1,4 +1,4 @@
-"""schemathesis against the real runtime: what /openapi.json says is what happens, and nothing breaks."""
+"""schemathesis tests the real runtime: the API does what /openapi.json says, and nothing breaks."""
 
 import itertools
 import json
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.runtime
 
 HOOKS = "tests.api_fuzz.checks"
 SEED = 20_261_124
-# Cases of the coverage phase follow from the description; the others are drawn, for each operation and in chains.
+# The description fixes the cases of the coverage phase; the others are drawn, for each operation and in chains.
 LEAST_CASES, FUZZED, CHAINS = sized(quick=(0, 0, 0), test=(300, 6, 30), campaign=(5_000, 100, 200))
 
 CONFIG = f"""
@@ -40,13 +40,13 @@ expected-statuses = [400, 401, 403, 404, 405, 406, 409, 413, 415, 422, 428, 429,
 
 
 def fuzz(url: str, folder: Path, seed: int, key: str, receiver: str) -> tuple[int, str]:
-    """Run all phases and checks with an API key, webhooks to a receiver: the exit status and what was printed."""
+    """Run all phases and checks with an API key and a receiver of webhooks: return the exit status and the output."""
     config = folder / "schemathesis.toml"
     config.write_text(CONFIG)
     command = [
         *(sys.executable, "-c", "from schemathesis.cli import schemathesis; schemathesis()"),
         *("--config-file", str(config), "run", f"{url}/openapi.json"),
-        # HOOKS has others for the two.
+        # HOOKS replaces these two checks by its own.
         *("--checks", "all", "--exclude-checks", "positive_data_acceptance,use_after_free"),
         *("--seed", str(seed), "--generation-database", "none", "--workers", "2"),
         *("--continue-on-failure", "--no-color"),
@@ -67,14 +67,14 @@ def fuzz(url: str, folder: Path, seed: int, key: str, receiver: str) -> tuple[in
 
 
 def cases(output: str) -> int:
-    """How many cases a run had."""
+    """Count the cases of a run."""
     found = re.search(r"^  ([0-9,]+) generated", output, re.MULTILINE)
     assert found, output
     return int(found[1].replace(",", ""))
 
 
 def answers(folder: Path) -> Iterator[tuple[str, str, int]]:
-    """Each call that was answered: method, path with its id left out, status."""
+    """Each answered call: its method, its path without the id, and its status."""
     for entry in json.loads((folder / "calls.har").read_text())["log"]["entries"]:
         request, response = entry["request"], entry["response"]
         path = re.sub(
@@ -84,13 +84,13 @@ def answers(folder: Path) -> Iterator[tuple[str, str, int]]:
 
 
 def mistakes(lines: Sequence[str]) -> list[str]:
-    """The lines of a server's output that tell of a mistake of its own."""
+    """Return the lines of a server's output that report a mistake in the server's own code."""
     return [
         line for line in lines if re.search(r'Traceback|"event":"(unexpected|database_error|database_trouble)"', line)
     ]
 
 
-# Answers that only a task which is there can give: of each group one must have come, or the links lead nowhere.
+# Answers that only an existing task can give: one of each group must have come, or the links lead nowhere.
 REACHED = (
     {("GET", "/api/tasks/{id}", 200)},
     {("GET", "/api/tasks/{id}/chunks", 200)},
@@ -112,7 +112,7 @@ REACHED = (
 
 @pytest.mark.timeout(sized(quick=300, test=300, campaign=1_800))
 def test_api_is_as_described(tmp_path: Path):
-    """Made-up and linked calls, valid and not: no 5xx, no answer, header or field that is undescribed, no surprise."""
+    """Generated and linked calls, valid and not: no 5xx, no undescribed answer, header or field, no surprise."""
     values = {"REQUIRE_KEYS": "true", "WEBHOOK_KEY": secrets.token_urlsafe(32), "WEBHOOK_LOOPBACK": "true"}
     with Receiver() as receiver, DevServer(tmp_path / "state", *variables(values)) as server:
         key = make_key(tmp_path / "state")

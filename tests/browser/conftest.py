@@ -20,7 +20,7 @@ expect.set_options(timeout=20_000)
 
 
 def behave(call: Call) -> Behaviour | None:
-    """Refuse texts that shall fail, cut off one part, and answer hostile texts with the text itself."""
+    """Fail the texts that a test wants to fail, cut off one part, and return hostile texts unchanged."""
     if "doom" in call.user:
         return Behaviour("status", status_code=400, text="<svg onload=alert(3)> no")
     if "lingers" in call.user:
@@ -34,7 +34,7 @@ def behave(call: Call) -> Behaviour | None:
 
 @pytest.fixture(scope="session")
 def model() -> Iterator[ModelServer]:
-    """A model that a test can hold."""
+    """Serve a model whose calls a test can hold back."""
     with ModelServer(api_key="test-key", plan=Plan(decide=behave)) as server:
         yield server
 
@@ -48,7 +48,10 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture(scope="session")
 def server(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """The Worker, requiring keys, with webhooks to this machine. It has the same port at each start."""
+    """Serve the Worker, which requires keys and sends webhooks to this machine.
+
+    The server has the same port at each start.
+    """
     port = free_port()
     values = {"REQUIRE_KEYS": "true", "WEBHOOK_KEY": secrets.token_urlsafe(32), "WEBHOOK_LOOPBACK": "true"}
     flags = openai(model.base_url, AI_TIMEOUT_SECONDS=60, LEASE_SECONDS=90) + variables(values)
@@ -79,7 +82,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def tab(browser: Browser, server: DevServer) -> Iterator[Watched]:
-    """A page in which no script may fail, and which may use no other host."""
+    """Open a page in which no script may fail, and which may contact no other host."""
     watched = Watched(browser, server.url)
     yield watched
     watched.close()

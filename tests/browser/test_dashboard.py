@@ -1,4 +1,4 @@
-"""The dashboard in a real browser, against the local runtime: what users do with it, and what must not happen."""
+"""The dashboard in a real browser, against the local runtime: what users do with it, and what must never happen."""
 
 import re
 
@@ -18,8 +18,9 @@ CHUNKS = {"maxChars": 40}
 def test_from_a_wrong_key_to_a_result(tab: Watched, model: ModelServer, key: str) -> None:
     """A user goes from a wrong key to a result.
 
-    A page without a key asks for one, and says that a wrong one was refused. A text is planned, which costs nothing,
-    and submitted. Its chunks arrive one by one in the waterfall, with their outputs. The text is not kept.
+    A page without a key asks for one, and says that a wrong one was refused. The user plans a text, which costs
+    nothing, and submits it. The task's chunks arrive one by one in the waterfall, with their outputs. The text is not
+    kept.
     """
     page = tab.open("#/tasks")
     dialog = page.get_by_role("dialog")
@@ -53,7 +54,7 @@ def test_from_a_wrong_key_to_a_result(tab: Watched, model: ModelServer, key: str
     rows = page.get_by_role("option")
     expect(rows).to_have_count(9)
     expect(page.locator(".call.is-out").nth(5)).to_be_visible()
-    expect(rows.first).to_have_accessible_name(re.compile("call is out"))
+    expect(rows.first).to_have_accessible_name(re.compile("call in progress"))
     model.release()
     expect(page.get_by_role("heading", level=1)).to_contain_text("Completed")
     expect(page.locator(".fall .call.is-done")).to_have_count(8)
@@ -74,10 +75,10 @@ def test_from_a_wrong_key_to_a_result(tab: Watched, model: ModelServer, key: str
 
 
 def test_cancel_and_retry_and_many_at_once(tab: Watched, client: Client, model: ModelServer, key: str) -> None:
-    """A running task is cancelled and put back, and many at once.
+    """A user cancels a running task and puts it back, and then does so with many at once.
 
     A filter in the address finds failed tasks. Before a bulk retry the page names the numbers of tasks and calls, and
-    the API then puts back as many.
+    the API then puts the same numbers back.
     """
     failed = [client.finished(client.submit(f"doom\n\n{paragraphs(2)}", chunk=CHUNKS)["id"])["id"] for _ in range(2)]
     model.hold()
@@ -111,7 +112,7 @@ def test_cancel_and_retry_and_many_at_once(tab: Watched, client: Client, model: 
     expect(page.get_by_role("dialog")).to_contain_text(f"2 failed tasks, at most {told['maximumCalls']} calls.")
     assert tab.serious() == []
     page.get_by_role("button", name="Retry 2 tasks").click()
-    expect(page.get_by_role("dialog")).to_contain_text("2 tasks put back.")
+    expect(page.get_by_role("dialog")).to_contain_text("2 tasks retried.")
     for task in failed:
         assert client.finished(task)["attempts"] >= 2
     page.get_by_role("button", name="Close").click()
@@ -125,17 +126,17 @@ def test_cancel_and_retry_and_many_at_once(tab: Watched, client: Client, model: 
 def test_what_waits_is_told_and_many_are_cancelled(tab: Watched, client: Client, key: str) -> None:
     """A call that the provider put off is shown as waiting, with its reason and time.
 
-    Before a bulk cancellation the page names the number of tasks, and then cancels these.
+    Before a bulk cancellation the page names the number of tasks, and then cancels exactly these.
     """
     tasks = [client.submit("This is throttled.")["id"] for _ in range(2)]
     page = tab.open(f"#/task/{tasks[0]}", key)
     expect(page.locator(".fall .call.is-backoff")).to_have_count(1)
-    expect(page.locator(".waiting").first).to_contain_text("the provider asked for a pause · goes on in ")
+    expect(page.locator(".waiting").first).to_contain_text("the provider asked for a pause · resumes in ")
     tab.picture("waiting")
     page.get_by_role("navigation").get_by_role("link", name="Tasks").click()
     expect(page.locator(".list-row", has_text="the provider asked for a pause")).to_have_count(2)
     page.get_by_role("button", name="Cancel many").click()
-    expect(page.get_by_role("dialog")).to_contain_text("2 tasks that go on.")
+    expect(page.get_by_role("dialog")).to_contain_text("2 unfinished tasks.")
     page.get_by_role("button", name="Cancel 2 tasks").click()
     expect(page.get_by_role("dialog")).to_contain_text("2 tasks cancelled.")
     assert {client.task(task)["status"] for task in tasks} == {"cancelled"}
@@ -146,7 +147,7 @@ def test_what_waits_is_told_and_many_are_cancelled(tab: Watched, client: Client,
 def test_what_is_hostile_is_shown_as_text(tab: Watched, client: Client, key: str) -> None:
     """Hostile input is shown as text: scripts in all fields, direction marks, and a line of 200 KB.
 
-    The scripts stand in a text, its outputs, its metadata and a model's error message.
+    The scripts are in a text, its outputs, its metadata and a model's error message.
     """
     line, chunk = "x" * 200_000, {"maxChars": 100_000}
     named = {"metadata": {"name": HOSTILE}, "instructions": HOSTILE}
@@ -170,7 +171,7 @@ def test_what_is_hostile_is_shown_as_text(tab: Watched, client: Client, key: str
 def test_lanes_and_failed_calls_are_drawn(
     browser: Browser, server: DevServer, client: Client, key: str, language: str, lane: str
 ) -> None:
-    """A chunk names the lane of its call, and when earlier calls failed, as far as that is stored."""
+    """A chunk names the lane of its call, and the times at which earlier calls failed, if they are stored."""
     task = client.finished(client.submit(paragraphs(3), chunk=CHUNKS)["id"])
 
     def answer(route: Route) -> None:
@@ -192,7 +193,7 @@ def test_lanes_and_failed_calls_are_drawn(
     assert start is not None
     assert call is not None
     assert start["x"] + start["width"] == pytest.approx(call["x"], abs=1)
-    for index in (0, 2):  # without another call, and where the first call's start is not stored
+    for index in (0, 2):  # without another call, and where the start of the first call is not stored
         expect(rows.nth(index).locator(".again")).to_have_count(0)
     assert page.locator(".fall-note").evaluate_all("all => all.filter(one => one.scrollWidth > one.clientWidth)") == []
     assert tab.serious() == []
@@ -230,7 +231,7 @@ def test_a_restart_of_the_server_is_survived(
     """The page survives a restart of the server.
 
     While a task runs, the text stands beside its outputs. While the server is away the page keeps what it shows and
-    says that it is not current. A view that was not read before says that it cannot be read. Everything continues by
+    says that it is out of date. A view that was not read before says that it cannot be read. Everything continues by
     itself when the server is back, which now keeps texts.
     """
     task = client.submit(f"{paragraphs(2)}\n\nThis part lingers on.", chunk=CHUNKS)["id"]
@@ -242,7 +243,7 @@ def test_a_restart_of_the_server_is_survived(
     expect(page.get_by_role("group", name="Output")).to_contain_text("analysis of")
     server.kill()
     expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
-    expect(page.get_by_text("not current")).to_be_visible()
+    expect(page.get_by_text("out of date")).to_be_visible()
     expect(page.get_by_role("option")).to_have_count(3)
     page.get_by_role("navigation").get_by_role("link", name="Health").click()
     expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
@@ -253,7 +254,7 @@ def test_a_restart_of_the_server_is_survived(
     page.go_back()
     expect(page.get_by_role("option")).to_have_count(3)
     expect(page.get_by_role("alert")).to_have_count(0)
-    expect(page.get_by_text("not current")).to_have_count(0)
+    expect(page.get_by_text("out of date")).to_have_count(0)
     kept = client.finished(client.submit(paragraphs(2), chunk=CHUNKS)["id"])["id"]
     page.goto(f"{tab.url}/#/task/{kept}?chunk=1")
     expect(page.get_by_role("heading", level=1)).to_contain_text("Completed")

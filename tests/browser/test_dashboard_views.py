@@ -25,15 +25,18 @@ FIVE_MINUTES_MS = 300_000
 
 
 def test_keys_and_health(tab: Watched, client: Client, key: str, server: DevServer) -> None:
-    """A key is made, shown once, and works until it expires. Then the page says so, whatever it showed before."""
+    """A user makes a key; the page shows it once, and it works until it expires.
+
+    After that the page says that the key has expired, whatever the page showed before.
+    """
     page = tab.open("#/access", key)
-    page.get_by_label("What it is for").fill(HOSTILE[:60])
+    page.get_by_label("Purpose").fill(HOSTILE[:60])
     page.get_by_label("Valid for days").fill(str(EXPIRED_SECONDS / 86_400))
     page.get_by_role("button", name="Make a key").click()
     made = page.get_by_role("dialog").locator("code").inner_text()
     assert made.startswith("oo_")
     assert tab.serious() == []
-    page.get_by_role("button", name="I have kept it").click()
+    page.get_by_role("button", name="I have saved it").click()
     expect(page.locator(".rows li").last).to_contain_text("<img src=x")
     assert made not in page.content()
     bearer = {"Authorization": f"Bearer {made}"}
@@ -44,27 +47,28 @@ def test_keys_and_health(tab: Watched, client: Client, key: str, server: DevServ
     expect(page.get_by_role("dialog")).to_contain_text("wrong, revoked or expired")
     page.get_by_role("dialog").get_by_role("textbox").fill(key)
     page.get_by_role("button", name="Use this key").click()
-    page.get_by_label("What it is for").fill("To be revoked")
+    page.get_by_label("Purpose").fill("To be revoked")
     page.get_by_label("Valid for days").fill("")
     page.get_by_role("button", name="Make a key").click()
     revoked = {"Authorization": f"Bearer {page.get_by_role('dialog').locator('code').inner_text()}"}
-    page.get_by_role("button", name="I have kept it").click()
+    page.get_by_role("button", name="I have saved it").click()
     assert httpx.get(f"{server.url}/api/tasks", headers=revoked).status_code == 200
     page.locator(".rows li", has_text="To be revoked").get_by_role("button", name="Revoke").click()
     page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
     expect(page.locator(".rows li", has_text="To be revoked")).to_have_count(0)
     eventually(lambda: httpx.get(f"{server.url}/api/tasks", headers=revoked).status_code == 401, 90)
     page.get_by_role("navigation").get_by_role("link", name="Health").click()
-    expect(page.get_by_role("heading", name="To do").first).to_be_visible()
+    expect(page.get_by_role("heading", name="Backlog").first).to_be_visible()
     expect(page.get_by_text("of 450 MB").or_(page.get_by_text("of 9.5 GB"))).to_be_visible()
     assert tab.serious() == []
     assert {*tab.refused} <= {401, 404}
 
 
 def test_an_operator_looks_after_another_tenant(tab: Watched, key: str, server: DevServer) -> None:
-    """An operator chooses a tenant from those with tasks, with their figures.
+    """An operator chooses a tenant from the list of tenants with tasks, which shows their figures.
 
-    Then every call about tasks names it, and no other call does. A key without the scope gets a message.
+    After the choice every call about tasks names the tenant, and no other call does. A key without the scope gets a
+    message.
     """
     theirs = {"Authorization": f"Bearer {insert_key(server.persist_to, 'acme')}"}
     made = httpx.post(
@@ -87,7 +91,7 @@ def test_an_operator_looks_after_another_tenant(tab: Watched, key: str, server: 
     chosen = [request for request in tab.requests if "tenant=acme" in request]
     assert {urlsplit(request.split()[1]).path.split("/")[2] for request in chosen} == {"tasks"}
     page.get_by_role("navigation").get_by_role("link", name="Keys and webhooks").click()
-    expect(page.get_by_text("Keys and webhooks are your own tenant's")).to_be_visible()
+    expect(page.get_by_text("Keys and webhooks here are always your own tenant's")).to_be_visible()
 
     page.get_by_role("button", name="Key set").click()
     page.get_by_role("dialog").get_by_role("textbox").fill(key)
@@ -100,7 +104,8 @@ def test_an_operator_looks_after_another_tenant(tab: Watched, key: str, server: 
 def test_a_bulk_change_ends_where_another_tenant_is_chosen(browser: Browser, server: DevServer) -> None:
     """A bulk change stops when another tenant is chosen.
 
-    Its dialog may be closed while it runs. The rest is not done to the next tenant.
+    The dialog of the change may be closed while the change runs. The rest of the change is not made for the next
+    tenant.
     """
     tab = Watched(browser, server.url)
     asked: list[str] = []
@@ -135,7 +140,7 @@ def test_a_bulk_change_ends_where_another_tenant_is_chosen(browser: Browser, ser
 
 
 def past(server: DevServer, *steps: range) -> None:
-    """Write into the database the backlog and the ends of so many five-minute steps before now."""
+    """Write the backlog and the ends of this many past five-minute steps into the database."""
     now = round(time.time() * 1000) // FIVE_MINUTES_MS * FIVE_MINUTES_MS
     times = [now - step * FIVE_MINUTES_MS for part in steps for step in part]
     counts = {"ended": 5, "retries": 1, "dead_letters": 1, "in_doubt": 2, "took": 5, "took_ms": 5 * BOUNDS_MS[-1]}
@@ -170,7 +175,7 @@ def test_the_last_hours_are_plotted(tab: Watched, client: Client, key: str, serv
         return sum(bucket[name] > 0 for bucket in buckets for name in names)
 
     expect(page.locator(".plot")).to_have_count(7)
-    backlog = page.locator(".plot", has_text="To do").locator("path")
+    backlog = page.locator(".plot", has_text="Backlog").locator("path")
     for line in backlog.all():
         assert str(line.get_attribute("d")).count("M") == 3
     ended = page.locator(".plot", has_text="Tasks that ended")
@@ -178,7 +183,7 @@ def test_the_last_hours_are_plotted(tab: Watched, client: Client, key: str, serv
     for name, tone in (("completed", "good"), ("failed", "bad"), ("cancelled", "dull")):
         expect(ended.locator(f"rect.{tone}")).to_have_count(columns(name))
     expect(ended.locator(".plot-read")).to_contain_text(f"Completed {buckets[-1]['completed']}")
-    expect(page.locator(".plot", has_text="Trouble").locator("rect")).to_have_count(
+    expect(page.locator(".plot", has_text="Problems").locator("rect")).to_have_count(
         columns("retries", "inDoubt", "deadLetters")
     )
     expect(page.locator(".plot", has_text="From submission to end")).to_contain_text("p95")
@@ -190,9 +195,11 @@ def test_the_last_hours_are_plotted(tab: Watched, client: Client, key: str, serv
 
 
 def test_webhooks_and_deliveries(tab: Watched, client: Client, key: str, receiver: Receiver) -> None:
-    """An endpoint is made, tested, given another secret and deleted. Each secret is shown once, and signs.
+    """A user makes an endpoint, tests it, gives it another secret and deletes it.
 
-    A failed delivery is listed with its attempt, and sent again.
+    The page shows each secret once, and the secret signs the messages.
+
+    The page lists a failed delivery with its attempt, and sends it again.
     """
     page = tab.open("#/access", key)
     webhooks = page.get_by_role("region", name="Webhooks")
@@ -200,7 +207,7 @@ def test_webhooks_and_deliveries(tab: Watched, client: Client, key: str, receive
 
     def secret() -> str:
         shown = page.get_by_role("dialog").locator("code").inner_text()
-        page.get_by_role("button", name="I have kept it").click()
+        page.get_by_role("button", name="I have saved it").click()
         expect(page.get_by_role("dialog")).to_have_count(0)
         assert shown not in page.content()
         return shown
@@ -227,7 +234,7 @@ def test_webhooks_and_deliveries(tab: Watched, client: Client, key: str, receive
     page.goto(f"{tab.url}/#/task/{task}")
     deliveries = page.get_by_role("region", name="Deliveries")
     expect(deliveries).to_contain_text("503")
-    expect(deliveries).to_contain_text("under way")
+    expect(deliveries).to_contain_text("in progress")
     assert tab.serious() == []
     tab.picture("deliveries")
     receiver.answers["/hook"] = [200]
@@ -237,7 +244,7 @@ def test_webhooks_and_deliveries(tab: Watched, client: Client, key: str, receive
         return one if one["status"] == "delivered" else {}
 
     tries = eventually(delivered, 60)["tries"]
-    expect(deliveries).to_contain_text("delivered")  # the page has noticed it by itself
+    expect(deliveries).to_contain_text("delivered")  # the page has noticed the change without a reload
     deliveries.get_by_role("button", name="Send again").click()
     expect(deliveries).to_contain_text(f"{tries + 1} attempts; the latest {tries + 1} are shown")
 
@@ -296,10 +303,11 @@ def test_it_is_itself_in_either_language_theme_and_width(
 
 @pytest.mark.parametrize("view", ["#/tasks", "#/tasks?status=pending", "#/health"])
 def test_an_open_page_costs_little_and_a_hidden_one_nothing(tab: Watched, key: str, view: str) -> None:
-    """A quiet page makes at most 4 requests in any of ten minutes, and a hidden page none.
+    """A quiet page makes at most 4 requests in each of ten minutes, and a hidden page makes none.
 
-    The browser's clock counts, and it runs ahead. A page of one status reads up to 1,500 rows, so it is requested every
-    seven and a half minutes at most. When a hidden page is shown again, it makes one request.
+    The requests are counted by the browser's clock, which the test runs ahead. The page of one status reads up to 1,500
+    rows, so it is requested every seven and a half minutes at most. When a hidden page is shown again, the page makes
+    one request.
     """
     page = tab.page
     page.clock.install()

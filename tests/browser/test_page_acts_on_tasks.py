@@ -43,7 +43,7 @@ def test_rows_are_chosen_and_retried(browser: Browser, locale: str, width: int) 
     expect(dialog).to_contain_text("2 of the chosen cannot" if english else "所选中有 2 个不适用")
     assert stage.serious() == []
     page.get_by_role("button", name="Retry 2 tasks" if english else "重试 2 个任务").click()
-    expect(dialog).to_contain_text("2 tasks put back." if english else "已重试 2 个任务。")
+    expect(dialog).to_contain_text("2 tasks retried." if english else "已重试 2 个任务。")
     acts = [path for method, path, _ in stage.asked if method == "POST" and "dryRun" not in path]
     assert acts == [f"/api/tasks/{task_id}/retry" for task_id in ids[:2]]
     page.get_by_role("button", name="Close" if english else "关闭").click()

@@ -21,7 +21,7 @@ def test_esc_does_not_close_a_secret(stage: Stage) -> None:
     for _ in range(3):
         page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_contain_text("oo_once")
-    page.get_by_role("button", name="I have kept it").click()
+    page.get_by_role("button", name="I have saved it").click()
     expect(page.get_by_role("dialog")).to_have_count(0)
     expect(page.get_by_role("button", name="Make a key")).to_be_focused()
 

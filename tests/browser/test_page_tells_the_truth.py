@@ -139,7 +139,7 @@ def test_the_cursor_of_a_plot_reads_the_value_beneath_it(stage: Stage) -> None:
     page.clock.set_fixed_time("2026-11-28T12:00:00Z")
     stage.answers["/api/history"] = history("2026-11-28T11:10:00Z", [70_000])
     stage.open("#/health?hours=1")
-    plot = page.locator(".plot", has_text="To do")
+    plot = page.locator(".plot", has_text="Backlog")
     box = plot.locator("svg").bounding_box()
     assert box is not None
     inside, drawn = box["width"] * 588 / 600, box["width"] * 6 / 600

@@ -1,1 +1,1 @@
-"""Published clients of OpenAI's API, unmodified, against this one: only base URL and API key are ours."""
+"""Unmodified clients of OpenAI's API use onceover's API: they change only the base URL and the API key."""

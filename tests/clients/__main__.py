@@ -1,8 +1,8 @@
-"""`python -m tests.clients`: every supported version of OpenAI's SDKs, and another maker's client, on its own Worker.
+"""`python -m tests.clients` tries every supported version of OpenAI's SDKs, and another maker's client.
 
-Each is tried with each call, streams and webhooks. `openai` 3 for Python and 7 and 6 for JavaScript are the installed
-ones. `openai` 2 for Python and `autobatcher`, which sends background responses and polls them, are installed into a
-temporary folder from pip's configured index.
+Each client has a Worker of its own, and uses each call, streams and webhooks. `openai` 3 for Python and 7 and 6 for
+JavaScript are installed already. `openai` 2 for Python and `autobatcher`, which sends background responses and polls
+them, are installed into a temporary folder from pip's configured index.
 """
 
 import json
@@ -40,7 +40,7 @@ def python_with(package: str, folder: Path) -> Path:
 
 
 def signed() -> tuple[str, dict[str, str], list[str]]:
-    """A message with two secrets, as during a rotation; and those secrets with a third one."""
+    """Return a message signed with two secrets, as during a rotation, these secrets, and a third one."""
     endpoint, task = EndpointKey("local:we_" + "0a" * 12), TaskKey("local:0197b2f0-0000-7000-8000-00000000abcd")
     old, new, other = (webhooks.secret("k" * 32, endpoint, generation) for generation in range(3))
     now = int(time.time())
@@ -50,7 +50,7 @@ def signed() -> tuple[str, dict[str, str], list[str]]:
 
 
 def check_unwrap(command: Sequence[str | Path]) -> str:
-    """Check that both secrets are accepted, and the third one is not."""
+    """Check that both secrets of the message are accepted, and that the third one is refused."""
     body, headers, secrets = signed()
     *taken, refused = unwrapped(command, body, headers, secrets)
     event = json.loads(body)
@@ -60,14 +60,14 @@ def check_unwrap(command: Sequence[str | Path]) -> str:
 
 
 def check_stream(command: Sequence[str | Path]) -> str:
-    """Check that streams, continued after each event, are complete."""
+    """Check that a stream is complete, and that it is still complete if the client continues after any event."""
     seen = run(command)
     assert seen == EXPECTED_OF_STREAM, seen
     return "streams"
 
 
 def checks(folder: Path, model: ModelServer) -> Iterator[tuple[str, Callable[[], str]]]:
-    """Each client with its checks, once it has a server."""
+    """List each client with its checks, which need its server."""
     older, batcher = python_with(OLDER, folder / "older"), python_with(BATCHER, folder / "batcher")
     javascript: Sequence[tuple[str, Sequence[str | Path], str]] = [
         (f"npm's {package}", [find_node()], package) for package in ("openai", "openai6")

@@ -1,7 +1,7 @@
-"""What a program that uses `autobatcher` does with this API: `python batcher.py URL KEY`.
+"""A program that uses `autobatcher` with onceover's API: `python batcher.py URL KEY`.
 
-This client of another maker takes calls that look like foreground calls, sends each as a background response, and polls
-it. The program imports only the package, and prints what it saw as JSON.
+`autobatcher` is a client of another maker: it takes calls that look like foreground calls, sends each as a background
+response, and polls it. The program imports only this package, and prints the results as JSON.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ def batcher(url: str, key: str, **arguments: Any) -> Any:
 
 
 async def chat(client: Any) -> list[object]:
-    """Chat completions, which the client turns into background responses and back."""
+    """Make chat completions, which the client turns into background responses and back."""
     messages = [{"role": "system", "content": "Say it."}, {"role": "user", "content": "A short text."}]
     done = await client.chat.completions.create(model="demo-1", messages=messages)
     (choice,) = done.choices
@@ -31,14 +31,14 @@ async def chat(client: Any) -> list[object]:
 
 
 async def long(client: Any) -> list[object]:
-    """A text of 20 chunks, with our own fields."""
+    """Send a text of 20 chunks, with onceover's own fields."""
     ours = {"onceover": {"chunk": {"maxChars": 80}}}
     done = await client.responses.create(model="demo-1", input=LONG, extra_body=ours)
     return [done.status, done.onceover["progress"]["total"], len(done.output), done.service_tier]
 
 
 async def at_once(client: Any) -> list[object]:
-    """Many texts in parallel: each has its own answer and its own task."""
+    """Send many texts in parallel: each gets its own answer and its own task."""
     calls = (client.responses.create(model="demo-1", input=f"Text {at:03} alone.") for at in range(TEXTS))
     done = await asyncio.gather(*calls)
     right = [f"Text {at:03} alone." in one.output_text for at, one in enumerate(done)]
@@ -46,7 +46,7 @@ async def at_once(client: Any) -> list[object]:
 
 
 async def cancelled(url: str, key: str) -> list[object]:
-    """A call that its program gives up after acceptance: the client cancels the response."""
+    """Give up a call after its acceptance: the client cancels the response."""
     accepted: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def look(answer: Any) -> None:
@@ -65,7 +65,7 @@ async def cancelled(url: str, key: str) -> list[object]:
 
 
 async def refused(client: Any) -> list[object]:
-    """Fields that are not honoured are refused by name, through the client too."""
+    """Send fields that onceover does not support: each is refused by name, through the client too."""
     try:
         await client.responses.create(model="demo-1", input="x", tools=[{"type": "web_search"}])
     except openai.BadRequestError as error:

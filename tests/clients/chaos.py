@@ -1,8 +1,9 @@
-"""`python -m tests.clients.chaos`: the unmodified SDK, SIGKILLs of the runtime, and a proxy that loses answers.
+"""`python -m tests.clients.chaos` runs the unmodified SDK through SIGKILLs and a proxy that loses answers.
 
-It is the run of `make chaos` with long texts and another client. The proxy loses one answer in ten. Each text is
+The run is the one of `make chaos`, with long texts and another client. The proxy loses one answer in ten. Each text is
 submitted once and polled to its end; the SDK itself makes all repetitions. With `--stripped` the proxy removes the
-SDK's repetition count, so that nothing is joined. Then tasks are doubled, which joining prevents.
+SDK's repetition count, so the Worker cannot join repeated requests. Then some texts have two tasks, which joining
+prevents.
 """
 
 import argparse
@@ -28,7 +29,7 @@ PARTS = (3, 5, 8, 13, 21)
 
 
 class SdkStream:
-    """Programs that submit one text after another with the SDK, and then poll all of them to their ends."""
+    """Runs programs that submit one text after another with the SDK, and then poll all of them to their ends."""
 
     def __init__(self, plan: Plan, pause_seconds: float, *, stripped: bool) -> None:
         self.accepted: list[str] = []

@@ -1,4 +1,4 @@
-"""A proxy that loses some answers: the server has done its part, but the client gets no answer."""
+"""A proxy that loses some answers: the server processes the request, but the client gets no answer."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,9 +11,12 @@ COUNTS = "x-stainless-retry-count"
 
 
 class LosingProxy(ThreadingHTTPServer):
-    """Forwards to `target`. Without one, or if the server is gone, it closes the connection without an answer.
+    """Forwards to `target`.
 
-    `losses` is the share of lost answers. With `strips` the SDK's repetition count is removed.
+    If the answer is lost, or if the server is gone, the proxy closes the connection without an answer.
+
+    `losses` is the share of answers that the proxy loses. With `strips` the proxy removes the SDK's repetition count
+    from requests.
     """
 
     daemon_threads = True
@@ -43,7 +46,7 @@ class LosingProxy(ThreadingHTTPServer):
             return lost
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Print nothing: connections are cut off on purpose here."""
+        """Print nothing: the tests cut connections off on purpose."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -65,7 +68,7 @@ class _Handler(BaseHTTPRequestHandler):
         except httpx.HTTPError:
             return
         if "x-request-id" not in answer.headers:
-            self.server.strange += 1  # the Worker puts an id on every answer, so this is the rest of a killed runtime's
+            self.server.strange += 1  # the Worker puts an id on every answer, so this is from a killed runtime
             return
         if self.server.loses():
             return

@@ -1,5 +1,5 @@
-// What a program that uses `openai` for JavaScript does with streams of background responses:
-// `node stream.mjs openai URL KEY EARLY`. It prints what it saw as JSON.
+// A program that uses `openai` for JavaScript to read streams of background responses: `node stream.mjs openai URL KEY
+// EARLY`. The program prints the results as JSON.
 import { deepStrictEqual } from "node:assert";
 
 const [name, url, key, early] = process.argv.slice(2);
@@ -66,7 +66,7 @@ async function patient(cut = 0) {
       }
       if (!left && !TERMINAL.has(last(events).type)) throw new Error(`a clean end behind ${last(events).type}`);
     } catch (error) {
-      // A connection lost within a stream is an error of fetch, which the SDK passes on unchanged.
+      // If a connection breaks within a stream, fetch raises an error, which the SDK passes on unchanged.
       if (!(error instanceof OpenAI.APIError) && !(early === "outlives" && error instanceof TypeError)) throw error;
       broken.add(error.constructor.name);
     }
@@ -79,7 +79,7 @@ async function patient(cut = 0) {
   };
 }
 
-// Continues reading as soon as the server is there.
+// Continues to read once the server is back.
 async function again(id, after) {
   for (let tries = 0; ; tries += 1) {
     try {

@@ -1,6 +1,6 @@
-"""What a program that uses `openai` for Python does with streams of background responses: `python stream.py URL KEY`.
+"""A program that uses `openai` for Python to read streams of background responses: `python stream.py URL KEY`.
 
-It imports only the package, and prints what it saw as JSON.
+The program imports only the package, and prints the results as JSON.
 """
 
 import importlib
@@ -24,7 +24,7 @@ def submit(client: openai.OpenAI, **ours: object) -> Any:
 
 
 def read_on(client: openai.OpenAI, response_id: str, after: int) -> Any:
-    """Follow a response from after an event."""
+    """Follow a response from a given event on."""
     return client.responses.retrieve(response_id, stream=True, starting_after=after)
 
 
@@ -44,9 +44,9 @@ def whole(client: openai.OpenAI, **ours: object) -> dict[str, object]:
 
 
 def patient(client: openai.OpenAI, cut: int = 0, broken_by: type[Exception] = openai.APIError) -> dict[str, object]:
-    """Follow a response across breaks. If `leave` is not 0, leave after so many events each time.
+    """Follow a response across breaks. If `leave` is not 0, the client leaves after this many events each time.
 
-    A lost connection is an error of the HTTP client, which the SDK passes on unchanged: `broken_by`.
+    If a connection breaks, the HTTP client raises an error, which the SDK passes on unchanged: `broken_by`.
     """
     stream = submit(client, reduce="concat")
     events: list[Any] = []
@@ -74,7 +74,7 @@ def patient(client: openai.OpenAI, cut: int = 0, broken_by: type[Exception] = op
 
 
 def again(client: openai.OpenAI, response_id: str, after: int) -> Any:
-    """Continue reading as soon as the server is there."""
+    """Continue to read once the server is back."""
     for _ in range(100):
         try:
             return read_on(client, response_id, after)
@@ -93,14 +93,14 @@ def cancelled(client: openai.OpenAI) -> list[str]:
 
 
 def transport_error() -> type[Exception]:
-    """The error of the HTTP client that this version of the SDK uses."""
+    """The error class of the HTTP client that this version of the SDK uses."""
     name = next(base.__module__.partition(".")[0] for base in openai.DefaultHttpxClient.__mro__[1:])
     found: type[Exception] = importlib.import_module(name).TransportError
     return found
 
 
 def main(url: str, key: str, early: str) -> dict[str, object]:
-    """Follow responses in every way. With `early`, the deployment's streams end early.
+    """Follow responses in every way. With `early`, the deployment ends its streams early.
 
     With `outlives`, the deployment's server is killed and comes back.
     """
@@ -108,7 +108,7 @@ def main(url: str, key: str, early: str) -> dict[str, object]:
     if early == "early":
         return {"patient": patient(client)}
     if early == "outlives":
-        print("ready", flush=True)  # importing an SDK takes seconds, in which a server could come and go
+        print("ready", flush=True)  # importing an SDK takes seconds, in which a server could stop and start
         sys.stdin.readline()
         return {"patient": patient(client, broken_by=transport_error())}
     return {

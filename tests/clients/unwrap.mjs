@@ -1,5 +1,5 @@
-// What a receiver that uses `openai` for JavaScript does with a webhook: `node unwrap.mjs PACKAGE`. Standard input has
-// {"body", "headers", "secrets"}. For each secret it prints the result, or the error's name.
+// A receiver that uses `openai` for JavaScript to check a webhook: `node unwrap.mjs PACKAGE`. Standard input contains
+// {"body", "headers", "secrets"}. For each secret the program prints the result, or the error's name.
 import { text } from "node:stream/consumers";
 
 const { default: OpenAI } = await import(process.argv[2]);

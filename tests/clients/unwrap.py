@@ -1,6 +1,7 @@
-"""What a receiver that uses `openai` for Python does with a webhook: `python unwrap.py`.
+"""A receiver that uses `openai` for Python to check a webhook: `python unwrap.py`.
 
-Standard input has {"body", "headers", "secrets"}. For each secret it prints the result, or the error's name.
+Standard input contains {"body", "headers", "secrets"}. For each secret the program prints the result, or the error's
+name.
 """
 
 import json

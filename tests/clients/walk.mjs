@@ -1,5 +1,5 @@
-// What a program that uses `openai` for JavaScript does with background responses: `node walk.mjs PACKAGE URL KEY`.
-// It prints what it saw as JSON.
+// A program that uses `openai` for JavaScript to send and read background responses: `node walk.mjs PACKAGE URL KEY`.
+// The program prints the results as JSON.
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 

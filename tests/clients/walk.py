@@ -1,6 +1,6 @@
-"""What a program that uses `openai` for Python does with background responses: `python walk.py URL KEY`.
+"""A program that uses `openai` for Python to send and read background responses: `python walk.py URL KEY`.
 
-It imports only the package, so that it runs with any version of it, and prints what it saw as JSON.
+The program imports only the package, so it runs with any version of it, and prints the results as JSON.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Runs programs that use a client, each in its own process, and compares what they saw with what they must see."""
+"""Runs programs that use a client, each in its own process, and compares their output with the expected one."""
 
 import json
 import subprocess
@@ -9,7 +9,8 @@ from typing import Any
 HERE = Path(__file__).parent
 WALK_SECONDS = 120
 
-# The variables of a deployment for `walk`. The input is kept: a task may have ended before its items are listed.
+# The deployment's variables for `walk`. The deployment keeps the input, because a task may have ended before its items
+# are listed.
 WALKED = {"REQUIRE_KEYS": "true", "KEEP_INPUT": "true"}
 # For every language and version.
 EXPECTED: dict[str, Any] = {
@@ -35,7 +36,7 @@ EXPECTED_OF_BATCHER: dict[str, Any] = {
 }
 _CONCAT = ["created", "queued", "in_progress", "output_item.added", "content_part.added"]
 _ENDS = ["output_text.done", "content_part.done", "output_item.done", "completed"]
-# What `stream.py` and `stream.mjs` must see.
+# The expected output of `stream.py` and `stream.mjs`.
 EXPECTED_OF_STREAM: dict[str, Any] = {
     "concat": {
         "types": [*_CONCAT, *["output_text.delta"] * 8, *_ENDS],
@@ -73,5 +74,5 @@ def walk(command: Sequence[str | Path], expected: Mapping[str, Any] = EXPECTED) 
 
 
 def unwrapped(command: Sequence[str | Path], body: str, headers: Mapping[str, str], secrets: Sequence[str]) -> Any:
-    """The result of `webhooks.unwrap` for a message, with each secret: see `unwrap.py` and `unwrap.mjs`."""
+    """Return the results of `webhooks.unwrap` for a message, one for each secret: see `unwrap.py` and `unwrap.mjs`."""
     return run(command, json.dumps({"body": body, "headers": dict(headers), "secrets": list(secrets)}))

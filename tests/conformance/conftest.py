@@ -1,4 +1,4 @@
-"""The conformance Worker, started once for all cases."""
+"""Starts the conformance Worker once for all cases."""
 
 from collections.abc import Callable, Iterator
 

@@ -1,4 +1,7 @@
-"""The differences between the local workerd and the fakes, each with its reason. A vanished difference fails a test."""
+"""Lists the differences between the local workerd and the fakes, each with its reason.
+
+If a listed difference no longer exists, a test fails.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,15 +9,16 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A case whose results differ. `because` says what the fake follows: documented production, or our own choice."""
+    """A case whose results differ. `because` says what the fake imitates: documented production, or our own choice."""
 
     because: Literal["production", "choice"]
     reason: str
     source: str
 
 
-# Stories that set an indexed key to its present value. In that case SQLite 3.54, which workerd has, writes no index
-# entry, but the fake's meter counts one. So the fake may count more rows written there, and never fewer.
+# Stories that set an indexed key to its present value. If the value of an indexed key does not change, SQLite 3.54 in
+# workerd writes no index entry, but the fake's meter counts one. So the fake may count more rows written there, and
+# never fewer.
 UNCHANGED_KEYS = (
     "a_late_task_is_sent_off_once_a_minute",
     "what_the_sweep_does",

@@ -1,4 +1,4 @@
-"""The conformance Worker as a project for `--project`, and the same Worker for the simulated platform."""
+"""Writes the conformance Worker as a project for `--project`, and builds the same Worker for the simulated platform."""
 
 import shutil
 from pathlib import Path
@@ -118,7 +118,10 @@ class Default(WorkerEntrypoint):
 
 
 def write_project(folder: Path) -> Path:
-    """Write the Worker into `folder`, with the store and the cases under their own names. Returns the folder."""
+    """Write the Worker into `folder`, with the store and the cases under their usual module names.
+
+    Returns the folder.
+    """
     source = folder / "src"
     for part in ("src/core", "src/store", "tests/conformance/cases"):
         shutil.copytree(ROOT / part, source / part, ignore=shutil.ignore_patterns("__pycache__"))
@@ -131,12 +134,12 @@ def write_project(folder: Path) -> Path:
 
 
 def make_template() -> Template:
-    """The database of the simulated Worker."""
+    """Make the database of the simulated Worker."""
     return Template([*(path.read_text() for path in sorted((ROOT / "migrations").glob("*.sql"))), SCHEMA])
 
 
 class Conformance:
-    """The Worker in the form of the simulated platform."""
+    """The conformance Worker in the form that the simulated platform needs."""
 
     def make_isolate(self, env: Env) -> "_Handlers":
         return _Handlers(env)

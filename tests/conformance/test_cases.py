@@ -1,4 +1,4 @@
-"""The suite itself: its size, its coverage, and that its cases can fail."""
+"""The suite of cases: its size, its coverage, and that its cases can fail."""
 
 import json
 import re
@@ -40,13 +40,13 @@ def test_there_are_cases_for_each_binding():
 
 
 def test_differences_name_cases_and_give_their_source():
-    """Each entry of the table belongs to a case and gives a reason and a source."""
+    """Each entry of the table of differences belongs to a case and gives a reason and a source."""
     assert set(DIFFERENCES) <= set(WORKER_CASES)
     assert all(len(one.reason) > 20 and one.source for one in DIFFERENCES.values())
 
 
 def test_the_stories_run_every_statement_of_the_store(template: Template):
-    """The stories run every statement of `src/store/sql`, those in sequences included."""
+    """The stories run every statement of `src/store/sql`, including those of sequences."""
     names = set(statement_names().values())
     assert {"CLAIM", "OUTCOME", "LIST_FILTERED", "FIND_KEY", "ERASE[0]", "WITHDRAW_PARTS[3]"} <= names
     ran: set[str] = set()
@@ -57,7 +57,7 @@ def test_the_stories_run_every_statement_of_the_store(template: Template):
 
 
 def test_statements_stand_in_the_modules_that_the_stories_know():
-    """The names come from every module of statements."""
+    """The names of statements come from every module of statements."""
     assert {Path(str(module.__file__)) for module in STATEMENT_MODULES} == set(SQL.glob("*.py")) - PIECES
 
 
@@ -71,7 +71,10 @@ def _strings(value: Any) -> Iterator[str]:
 
 @pytest.mark.parametrize("name", GATES)
 def test_the_cases_about_gates_can_tell(name: str, template: Template):
-    """If gates let events in before the caller continues, the case sees it. With strict gates it never does."""
+    """If gates let events in before the caller continues, the case notices it.
+
+    With strict gates the case never sees such an event.
+    """
     seeds = range(8)
 
     def between(*, strict: bool) -> list[bool]:
@@ -84,13 +87,13 @@ def test_the_cases_about_gates_can_tell(name: str, template: Template):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_cases_do_not_depend_on_the_schedule(seed: int, template: Template):
-    """Any order of events that the simulation chooses gives the first one's result."""
+    """Each case gives the same result in every order of events that the simulation chooses."""
     for name in WORKER_CASES:
         assert run_on_fakes(name, template, seed=seed, scheduling="random") == run_on_fakes(name, template), name
 
 
 def test_cases_know_of_neither_side():
-    """The code that goes into the Worker imports nothing that only one side has."""
+    """The code that goes into the Worker imports nothing that only workerd or only the fakes have."""
     for path in Path(worker.__file__).parent.joinpath("cases").glob("*.py"):
         roots = re.findall(r"^(?:from|import) ([\w.]+)", path.read_text(), re.MULTILINE)
         assert all(re.match(r"src\.|tests\.conformance\.cases|\w+(\.abc)?$", root) for root in roots), (path, roots)

@@ -30,12 +30,12 @@ def test_fakes_and_workerd_agree(name: str, in_workerd: Run, template: Template)
 
 @pytest.mark.parametrize("name", DIFFERENCES)
 def test_a_listed_difference_is_still_there(name: str, in_workerd: Run, template: Template):
-    """An exception in the table that no longer differs must be removed."""
+    """A listed difference that no longer exists must be removed from the table."""
     assert _typed(json.loads(run_on_fakes(name, template))) != _typed(json.loads(in_workerd(name)))
 
 
 def _typed(value: Any) -> Any:
-    """The value with its numbers' types, since 5 == 5.0 and True == 1 in Python."""
+    """Return the value with its numbers' types, since 5 == 5.0 and True == 1 in Python."""
     if isinstance(value, dict):
         return {key: _typed(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Mistakes in Python: each kind is made where it can be, and nowhere where it changes nothing."""
+"""Mistakes in Python: each kind is made in every place that it fits, and none where it would change nothing."""
 
 import ast
 from textwrap import dedent
@@ -11,7 +11,7 @@ from mutation.source import Source
 
 
 def mutated(text: str, operator: str) -> list[str]:
-    """All that a module becomes by one kind of mistake; each still is Python."""
+    """Return each text that a module becomes by one kind of mistake; each text is still Python."""
     source = Source(dedent(text))
     found = []
     for edit in python_edits(source, defaults_of([source.tree])):
@@ -23,13 +23,13 @@ def mutated(text: str, operator: str) -> list[str]:
 
 
 def lines(text: str, operator: str) -> set[str]:
-    """The lines that one kind of mistake makes, which were not there before."""
+    """Return the new lines that one kind of mistake makes."""
     before = {line.strip() for line in dedent(text).splitlines()}
     return {line.strip() for after in mutated(text, operator) for line in after.splitlines()} - before
 
 
 def test_statements_are_dropped():
-    """Calls, changes of what has a value, raises and jumps become `pass`."""
+    """Calls, assignments to names that already have a value, raises and jumps become `pass`."""
     text = """
         def f(self, items):
             self.seen.add(1)
@@ -47,7 +47,7 @@ def test_statements_are_dropped():
 
 
 def test_what_has_no_value_before_is_not_dropped():
-    """Without its first assignment a name or attribute is an error at the first use, which any test notices."""
+    """Without its first assignment, a name or attribute is an error at the first use, which any test notices."""
     text = """
         class A:
             def __init__(self, size):
@@ -59,14 +59,14 @@ def test_what_has_no_value_before_is_not_dropped():
 
 
 def test_awaited_calls_are_dropped():
-    """An effect that is waited for does not happen."""
+    """An awaited call becomes `pass`, so its effect does not happen."""
     text = "async def f(store):\n    await store.write()\n    return await store.read()"
     assert lines(text, "awaited call dropped") == {"pass"}
     assert len(mutated(text, "awaited call dropped")) == 1
 
 
 def test_early_returns_are_dropped():
-    """A return inside of a condition goes; the last one of a function stays."""
+    """A return inside of a condition is dropped; the last return of a function stays."""
     text = """
         def f(x):
             if x:
@@ -118,18 +118,18 @@ def test_conditions_are_negated():
     ],
 )
 def test_comparisons_are_swapped(before: str, after: set[str]):
-    """Each for its neighbour and for its opposite."""
+    """Each comparison is swapped for its neighbour and for its opposite."""
     assert set(mutated(before, "comparison swapped")) == after
 
 
 def test_boolean_operators_are_changed():
-    """`and` for `or` with the same grouping, and each operand left out."""
+    """`and` becomes `or` with the same grouping, and each operand is left out once."""
     assert mutated("a and (b or c)", "boolean operator changed") == ["(a or (b or c))", "a and ((b and c))"]
     assert set(mutated("a and (b or c)", "operand dropped")) == {"((b or c))", "(a)", "a and ((c))", "a and ((b))"}
 
 
 def test_constants_are_off_by_one():
-    """Numbers go one up, and one down where that is not below zero; True and False are swapped."""
+    """Numbers go one up, and one down unless that is below zero; True and False are swapped."""
     ups = ["f(1, 1, 2.5)", "f(0, 2, 2.5)", "f(0, 1, 3.5)"]
     downs = ["f(0, 0, 2.5)", "f(0, 1, 1.5)"]
     assert sorted(mutated("f(0, 1, 2.5)", "constant off by one")) == sorted(ups + downs)
@@ -137,16 +137,16 @@ def test_constants_are_off_by_one():
 
 
 def test_arithmetic_is_swapped():
-    """Signs in expressions and in assignments; functions for their opposites."""
+    """Signs are swapped in expressions and in assignments, and functions for their opposites."""
     assert set(mutated("a = b + c * -d", "arithmetic swapped")) == {"a = b - c * -d", "a = b + c / -d"}
     assert mutated("a -= b", "arithmetic swapped") == ["a += b"]
     assert set(mutated("min(math.ceil(a), b)", "function swapped")) == {"max(math.ceil(a), b)", "min(math.floor(a), b)"}
 
 
 def test_arguments_with_defaults_are_dropped():
-    """An argument is dropped if every function of the name has a default for it.
+    """An argument is dropped if every function of that name has a default for it.
 
-    Without a default, it would be an error at once.
+    Without a default, the call would fail at once.
     """
     text = """
         def f(a, b=1, *, c=2): ...
@@ -168,7 +168,7 @@ def test_arguments_with_defaults_are_dropped():
 
 
 def test_the_log_is_left_alone():
-    """What only the log sees is no behaviour: its calls, and values that nobody else reads."""
+    """Code that only serves the log gets no mistake: calls of the log, and values that only these calls read."""
     text = """
         def f(self, x):
             log = self._log.bind(a=1 + x)
@@ -184,7 +184,7 @@ def test_the_log_is_left_alone():
 
 
 def test_values_that_have_an_effect_are_not_the_logs():
-    """An effect happens whoever reads the value."""
+    """A value that only the log reads gets mistakes all the same, if computing it has an effect."""
     text = """
         async def f(self, x):
             count = await self.store.erase(x + 1)
@@ -194,7 +194,7 @@ def test_values_that_have_an_effect_are_not_the_logs():
 
 
 def test_what_cannot_change_behaviour_is_left_alone():
-    """Assertions, texts, annotations, decorators, docstrings and imports."""
+    """Assertions, texts, annotations, decorators, docstrings and imports get no mistake."""
     text = '''
         from a import b
 
@@ -212,5 +212,5 @@ def test_what_cannot_change_behaviour_is_left_alone():
 
 
 def test_places_are_characters():
-    """A tree counts in bytes of UTF-8, a text in characters."""
+    """Python's syntax tree counts in bytes of UTF-8, but mutants count in characters."""
     assert mutated('a = "…ä漢" if b < c else d', "comparison swapped")[0] == 'a = "…ä漢" if b <= c else d'

@@ -1,4 +1,4 @@
-"""What a run tells: figures, survivors and their reasons."""
+"""The report of a run: figures, survivors and their reasons."""
 
 import json
 from pathlib import Path
@@ -33,7 +33,10 @@ FOUND = [
 
 
 def test_the_figures():
-    """Killed by the quick suite, and by all; a time-out counts as killed. Everything is JSON."""
+    """The report counts mutants killed by the quick suite, and by all suites; a time-out counts as killed.
+
+    Everything is JSON.
+    """
     told = json.loads(json.dumps(report.facts(FOUND, {"00000004": "nobody can tell"}, {"seed": 7, "deep": True})))
     assert (told["seed"], told["drawn"], told["judged"]) == (7, 4, 4)
     assert (told["quick"]["killRate"], told["all"]["killRate"]) == (0.5, 0.75)
@@ -46,7 +49,7 @@ def test_the_figures():
 
 
 def test_the_table(capsys: pytest.CaptureFixture[str]):
-    """Each file and each kind has a line, each survivor its reason, or the way to look at it."""
+    """Each file and each kind has a line; each survivor has its reason, or the command that shows it."""
     report.show(Console(width=120), report.facts(FOUND, {}, {"deep": True}))
     told = capsys.readouterr().out
     assert "all, quick suite" in told
@@ -63,7 +66,7 @@ def test_nothing_judged_is_no_rate_of_anything():
 
 
 def test_the_reasons_are_reasons(tmp_path: Path):
-    """Each entry says of which mutant it speaks, for the reader, and why that may live."""
+    """Each entry names the mutant for the reader, and the reason why it may survive."""
     assert all(len(reason) > 20 for reason in report.reasons().values())
     path = tmp_path / "reasons.toml"
     path.write_text('["1234abcd"]\nmutant = "a"\nreason = "b"\n')
@@ -71,7 +74,7 @@ def test_the_reasons_are_reasons(tmp_path: Path):
 
 
 def test_the_command_lists_what_it_would_judge(capsys: pytest.CaptureFixture[str]):
-    """By seed, by number, by file; the same each time."""
+    """The command chooses mutants by seed, number and file, and lists the same ones each time."""
     arguments = ["--list", "--mutants", "5", "--seed", "3", "--only", "src/processing/run/ledger.py"]
     assert command.main(arguments) == 0
     first = capsys.readouterr().out
@@ -84,7 +87,7 @@ def test_the_command_lists_what_it_would_judge(capsys: pytest.CaptureFixture[str
 def test_the_command_shows_a_mutant(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """As a diff, with a copy of the tree that has it."""
+    """The command prints a diff, and leaves a copy of the tree with the mutant."""
     monkeypatch.setattr(command, "STATE", tmp_path)
     command.main(["--list", "--mutants", "1", "--only", "src/processing/run/ledger.py"])
     name = capsys.readouterr().out.splitlines()[1].split()[0]
@@ -97,7 +100,7 @@ def test_the_command_shows_a_mutant(
 
 
 def test_the_command_explains_itself(capsys: pytest.CaptureFixture[str]):
-    """Help has each option and examples; a number of mutants below one is refused."""
+    """The help lists each option and examples; a number of mutants below one is refused."""
     with pytest.raises(SystemExit):
         command.main(["--help"])
     told = capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Mistakes in SQL: each kind is made where it can be, in statements and in pieces of them."""
+"""Mistakes in SQL: each kind is made in every place that it fits, in statements and in pieces of them."""
 
 import sqlite3
 from contextlib import closing
@@ -13,7 +13,7 @@ from mutation.sql_text import groups, sql_strings
 
 
 def mutated(sql: str, operator: str) -> list[str]:
-    """All that a string of SQL becomes by one kind of mistake, with blanks made one."""
+    """Return each text that a string of SQL becomes by one kind of mistake, with single blanks."""
     source = Source(f'f"""{sql}"""')
     whole = next(one for one in sql_strings(source, all_of_them=True) if one.span.start == 4)
     found = []
@@ -37,7 +37,7 @@ def test_comparisons_are_swapped_and_assignments_are_not():
 
 
 def test_conditions_are_negated():
-    """IN, EXISTS and IS get a NOT, or lose it."""
+    """IN, EXISTS and IS get a NOT, or lose the one that they have."""
     sql = "SELECT a FROM t WHERE a IN (1) AND EXISTS (b) AND c IS NULL AND d IS NOT NULL AND NOT {E}"
     assert mutated(sql, "condition negated") == [
         sql.replace("a IN", "a NOT IN"),
@@ -50,7 +50,7 @@ def test_conditions_are_negated():
 def test_each_condition_is_dropped():
     """Each condition of an AND becomes true and each one of an OR false.
 
-    A condition that stands alone is dropped, too.
+    A condition without AND or OR is dropped, too.
     """
     assert mutated("DELETE FROM t WHERE a = :a AND (b OR c = {D}) AND {E} RETURNING a", "condition dropped") == [
         "DELETE FROM t WHERE 1 AND (b OR c = {D}) AND {E} RETURNING a",
@@ -65,12 +65,12 @@ def test_each_condition_is_dropped():
 
 
 def test_connectives_are_swapped():
-    """AND for OR, and OR for AND."""
+    """AND becomes OR, and OR becomes AND."""
     assert mutated("a AND (b OR c)", "AND and OR swapped") == ["a OR (b OR c)", "a AND (b AND c)"]
 
 
 def test_statuses_are_swapped_and_left_out():
-    """A status becomes the next one that is not there; each of a list is left out."""
+    """A status becomes the next status that the statement does not name; each status of a list is left out once."""
     sql = "UPDATE tasks SET status = 'failed' WHERE status IN ('pending', 'processing', 'cancelled')"
     assert mutated(sql, "status swapped") == [
         sql.replace("'failed'", "'cancelled'"),
@@ -86,7 +86,7 @@ def test_statuses_are_swapped_and_left_out():
 
 
 def test_assignments_are_dropped():
-    """A column keeps its value, whatever expression it was set to; a piece may be a list of assignments."""
+    """Without its assignment a column keeps its value; a piece of SQL may be a list of assignments."""
     assert mutated("UPDATE t SET a = a + 1, b = CASE WHEN c THEN 1 ELSE 2 END WHERE d", "assignment dropped") == [
         "UPDATE t SET a = a, b = CASE WHEN c THEN 1 ELSE 2 END WHERE d",
         "UPDATE t SET a = a + 1, b = b WHERE d",
@@ -98,7 +98,7 @@ def test_assignments_are_dropped():
 
 
 def test_values_are_changed():
-    """Summands, numbers, limits, defaults, min and max."""
+    """Summands, numbers, limits, defaults, min and max are changed."""
     assert mutated("a = b + (c IS NULL), d = 0", "summand dropped") == ["a = b, d = 0"]
     assert mutated("a = b + (c IS NULL), d = 0", "arithmetic swapped") == ["a = b - (c IS NULL), d = 0"]
     assert mutated("SELECT 1, 2 FROM t LIMIT :most", "constant off by one") == [
@@ -111,7 +111,7 @@ def test_values_are_changed():
 
 
 def test_clauses_are_changed():
-    """CASE, ON CONFLICT, ORDER BY, LEFT JOIN."""
+    """CASE, ON CONFLICT, ORDER BY and LEFT JOIN are changed."""
     assert mutated("CASE WHEN a THEN b + 1 ELSE 0 END", "branches swapped") == ["CASE WHEN a THEN 0 ELSE b + 1 END"]
     assert mutated("CASE WHEN a THEN b WHEN c THEN d ELSE e END", "branch dropped") == [
         "CASE WHEN c THEN d ELSE e END",
@@ -130,7 +130,7 @@ def test_clauses_are_changed():
 
 
 def test_texts_and_comments_are_left_alone():
-    """What is in quotes or comments, and the columns of a read, are no place for mistakes."""
+    """Quoted texts, comments and the columns of a read get no mistakes."""
     source = Source("X = \"SELECT a, 'b = 1 AND c' FROM t -- WHERE d = 1\"")
     (whole,) = sql_strings(source, all_of_them=False)
     assert list(sql_edits(source.text, whole)) == []
@@ -138,7 +138,7 @@ def test_texts_and_comments_are_left_alone():
 
 @pytest.mark.parametrize("parameters", [[":a"], [":a", ":b"], ["?"]])
 def test_parameters_are_kept_without_a_meaning(parameters: list[str]):
-    """A condition whose parameters are lost keeps them, and its value."""
+    """If a mistake drops a condition, the parameters of the condition stay in an expression without effect."""
     with closing(sqlite3.connect(":memory:")) as database:
         for value in ("0", "1"):
             kept = keeping(value, parameters)
@@ -148,12 +148,12 @@ def test_parameters_are_kept_without_a_meaning(parameters: list[str]):
 
 
 def test_nameless_parameters_are_kept_at_once():
-    """An object's own statements have such ones; as many must be set as before."""
+    """An object's own statements have nameless parameters; a mutant must take the same number of them."""
     assert mutated("DELETE FROM t WHERE a = ?", "condition dropped") == ["DELETE FROM t WHERE iif(? IS NULL, 1, 1)"]
 
 
 def test_sql_is_found_in_a_module():
-    """By its verb, or all strings but docstrings; a string within a placeholder is one of its own."""
+    """SQL is found by its verb, or all strings but docstrings count; a placeholder's string counts separately."""
     text = dedent('''
         """SELECT nothing."""
         A = "SELECT a FROM t"
@@ -184,7 +184,7 @@ def test_brackets_and_cases_are_groups():
 
 
 def test_every_module_of_statements_has_mistakes_to_make():
-    """However a statement is composed, its pieces are found."""
+    """The pieces of a statement are found, whatever way it is composed."""
     folder = Path(__file__).parents[2] / "src" / "store" / "sql"
     counts = {}
     for path in folder.glob("*.py"):

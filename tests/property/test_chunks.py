@@ -1,4 +1,4 @@
-"""The splitter, for any text and any legal sizes."""
+"""Tests of the splitter with any text and any legal sizes."""
 
 from itertools import pairwise
 
@@ -14,7 +14,7 @@ _MARKS = ["e\u0301", "\u0301", "👍🏽", "👩\u200d👩\u200d👧", "\u200d",
 _HEADINGS = ["# Head\n", "Chapter 3\n", "第三章\n", "Title\n===\n"]
 _PIECES = st.sampled_from([*_WORDS, *_BLANKS, *_MARKS, *_HEADINGS])
 _TEXTS = st.text(min_size=1, max_size=200) | st.lists(_PIECES, min_size=1, max_size=80).map("".join)
-# For the second implementation, which has neither headings nor other marks.
+# Texts for the second implementation, which knows neither headings nor other marks.
 _DENSE_TEXTS = st.text("ab. 。」\n\r", min_size=1, max_size=120)
 _SPARSE_TEXTS = st.lists(
     st.sampled_from(["a" * 9, "b" * 20, "a", " ", ". ", "。", "」", "\n", "\r\n", "\n\n"]), min_size=1, max_size=40
@@ -35,7 +35,7 @@ def test_without_overlap_the_chunks_partition_the_text(text: str, max_chars: int
 
 @given(_TEXTS, _SIZES)
 def test_with_overlap_each_chunk_reaches_back_and_still_fits(text: str, sizes: tuple[int, int]) -> None:
-    """A chunk starts `overlap` before the previous one's end, adds something, and has at most `max_chars`."""
+    """A chunk starts `overlap` before the end of the previous one, adds text, and has at most `max_chars`."""
     max_chars, overlap = sizes
     ends = cuts(text, max_chars, overlap)
     spans = chunks(ends, overlap)
@@ -51,7 +51,7 @@ def test_with_overlap_each_chunk_reaches_back_and_still_fits(text: str, sizes: t
 
 @given(_TEXTS, _SIZES)
 def test_the_same_text_and_sizes_give_the_same_cuts(text: str, sizes: tuple[int, int]) -> None:
-    """An equal copy of the text, as from a database, gives equal cuts."""
+    """An equal copy of the text, for example from a database, gives equal cuts."""
     copy = text.encode("utf-8").decode("utf-8")
     assert cuts(text, *sizes) == cuts(copy, *sizes)
 
@@ -75,7 +75,7 @@ def test_crlf_stays_together(text: str, sizes: tuple[int, int]) -> None:
 
 @given(_TEXTS, _SIZES)
 def test_no_word_is_cut_where_white_space_lies_in_the_window(text: str, sizes: tuple[int, int]) -> None:
-    """A cut between two characters without a boundary means that its window had no white space."""
+    """If a cut is between two characters without a boundary, its window had no white space."""
     max_chars, overlap = sizes
     before = 0
     for end in cuts(text, max_chars, overlap)[:-1]:

@@ -1,4 +1,4 @@
-"""The numbering of events: whatever happens to a task and its streams, each event comes once."""
+"""Tests of the numbering of events: whatever happens to a task and its streams, each event comes once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -21,12 +21,15 @@ class Row:
 
     @property
     def ready(self) -> int:
-        """How many chunks before the first gap have an output."""
+        """Count the chunks with an output before the first gap."""
         return next(index for index in range(CHUNKS + 1) if index not in self.done)
 
 
 def moved(row: Row, name: str, chunk: int) -> Row:
-    """Make one step of the state machine if the row allows it. `progress` gives a chunk its output."""
+    """Return the row after one step of the state machine, if the row allows the step.
+
+    The step `progress` gives a chunk its output.
+    """
     transition, state = TRANSITIONS[name], row.state
     if state.status not in transition.sources or (name == "finish" and len(row.done) < CHUNKS):
         return row
@@ -42,7 +45,7 @@ histories = st.lists(steps, max_size=40)
 
 
 def rows_of(history: Sequence[tuple[str, int]]) -> list[Row]:
-    """Return all states of the database in order."""
+    """Return all states of the database, in order."""
     rows = [Row(), moved(Row(), "claim", 0)]
     for name, chunk in history:
         rows.append(moved(rows[-1], name, chunk))
@@ -50,7 +53,7 @@ def rows_of(history: Sequence[tuple[str, int]]) -> list[Row]:
 
 
 def look(place: EventPlace | None, row: Row, at_once: int) -> list[TaskEvent]:
-    """Return the events that a stream finds if each read takes so many outputs, with as many reads as needed."""
+    """Return the events that a stream finds if each read returns at most so many outputs."""
     found: list[TaskEvent] = []
     while True:
         seen = 0 if place is None else place.chunks
@@ -63,7 +66,10 @@ def look(place: EventPlace | None, row: Row, at_once: int) -> list[TaskEvent]:
 
 
 def follow(rows: Sequence[Row], at_once: int = 16, cuts: frozenset[int] = frozenset()) -> list[TaskEvent]:
-    """Follow a task through all its states. The stream is cut after these events, and the rest is lost."""
+    """Follow a task through all its states.
+
+    The stream is cut after the given numbers of events, and the rest is lost.
+    """
     received: list[TaskEvent] = []
     for row in rows:
         place = received[-1].place if received else None
@@ -78,7 +84,7 @@ def follow(rows: Sequence[Row], at_once: int = 16, cuts: frozenset[int] = frozen
 def test_a_stream_that_is_cut_anywhere_gives_each_event_once(
     history: list[tuple[str, int]], at_once: int, cuts: set[int]
 ):
-    """Chunks come in the order of the text, none twice and none left out, over all generations. Ids rise."""
+    """Chunks come in the order of the text, each exactly once, over all generations. Ids rise."""
     rows = rows_of(history)
     received = follow([*rows, rows[-1]], at_once, frozenset(cuts)) if cuts else follow(rows, at_once)
     chunks = [event.chunk for event in received if event.chunk is not None]
@@ -104,7 +110,7 @@ def test_whoever_comes_back_at_the_end_has_what_others_have(history: list[tuple[
 
 @given(histories)
 def test_an_ended_task_tells_its_end_last(history: list[tuple[str, int]]):
-    """A stream opened afterwards has the finished chunks of the text's beginning, and then the status."""
+    """A stream that is opened after the end sends the finished chunks of the text's beginning, and then the status."""
     row = rows_of(history)[-1]
     told = follow([row])
     if row.state.status.terminal:
@@ -116,7 +122,7 @@ def test_an_ended_task_tells_its_end_last(history: list[tuple[str, int]]):
 
 @given(histories)
 def test_every_id_is_known_again(history: list[tuple[str, int]]):
-    """An id leads back to its place, and later states of the task accept it."""
+    """Each id names one place in the stream, and later states of the task accept the id."""
     rows = rows_of(history)
     received: list[TaskEvent] = []
     for row in rows:
@@ -128,7 +134,7 @@ def test_every_id_is_known_again(history: list[tuple[str, int]]):
 
 @given(st.integers(0, 9), st.integers(0, 3 * CHUNKS + 9), histories)
 def test_an_id_that_nobody_has_given_is_told(generation: int, number: int, history: list[tuple[str, int]]):
-    """Ids of a future generation, of a chunk without an output, and of an end that has not come are detected."""
+    """An id is refused if its generation, its output or its end does not exist yet."""
     row = rows_of(history)[-1]
     place = place_of(f"{generation}-{number}")
     assert place is not None
@@ -140,6 +146,6 @@ def test_an_id_that_nobody_has_given_is_told(generation: int, number: int, histo
 
 @given(st.text(max_size=12) | st.from_regex(r"[0-9]{0,10}-[0-9]{0,10}", fullmatch=True))
 def test_whatever_is_no_id_is_none(text: str):
-    """Only two numbers in their shortest form are an id."""
+    """Only two numbers in their shortest form are a valid id."""
     place = place_of(text)
     assert place is None or place.id == text

@@ -1,8 +1,8 @@
-"""Joining, for all orders of sendings: with lost answers, tries that never arrive, and tries that land late.
+"""Tests of joining repeated requests: with lost answers, lost requests, and writes that land late.
 
-Clients with the same wish send it as the SDKs do: up to three times, with a count, until they have an answer. The fate
-of each sending is drawn. When all has landed there are no more tasks than wishes. The only exception is what lands late
-among several equal wishes.
+Several clients send the same request as the SDKs do: up to three times, with a count, until they have an answer. The
+test draws what happens to each sending. Once all writes have landed, there are no more tasks than clients. The only
+exception is a write that lands late among several equal requests.
 """
 
 from collections import Counter
@@ -30,7 +30,8 @@ from src.store.tasks import TaskStore
 from tests.support.sqlite_d1 import NETWORK_LOST, SqliteD1
 from tests.support.store_bench import LEASE_MS, START_MS, new_task
 
-# An answer comes; it is lost; the request is lost; its write lands at the next `land`, after its Worker has died.
+# What happens to a request: an answer comes; the answer is lost; the request is lost; its write lands at the next
+# `land`, after its Worker has died.
 Fate = Literal["answered", "lost", "never", "late"]
 SENDINGS_MOST = 3
 LAND = -1
@@ -38,12 +39,12 @@ WINDOW_MS = 1_000_000
 
 fates: st.SearchStrategy[Fate] = st.sampled_from(("answered", "lost", "lost", "never", "late", "late"))
 in_time: st.SearchStrategy[Fate] = st.sampled_from(("answered", "lost", "lost", "never"))
-# The client of the next sending and the sending's fate; or LAND.
+# The client of the next request and what happens to it; or LAND.
 events = st.lists(st.tuples(st.integers(LAND, 2), fates), max_size=14)
 
 
 class Deployment:
-    """A store, and clients by number. Each sending comes a second after the previous one."""
+    """A store, and its clients by number. Each request is sent a second after the previous one."""
 
     def __init__(self) -> None:
         self.loop = Loop(max_steps=10_000_000)  # type: ignore[abstract]
@@ -61,7 +62,7 @@ class Deployment:
         self.database.close()
 
     def send(self, client: int, fate: Fate) -> None:
-        """Let a client send, unless it has an answer or has given up."""
+        """Let a client send its request, unless it has an answer or has given up."""
         count = self.sent[client]
         if client in self.told or count == SENDINGS_MOST:
             return
@@ -87,7 +88,7 @@ class Deployment:
             self.told[client] = outcome.task_key if isinstance(outcome, Replayed) else key
 
     def land(self) -> None:
-        """Land the writes on their way."""
+        """Let the writes that are on their way land."""
         self.loop.run_until_complete(self.database.land())
 
     def tasks(self) -> list[str]:
@@ -97,7 +98,7 @@ class Deployment:
 
 @contextmanager
 def played(script: list[tuple[int, Fate]]) -> Iterator[Deployment]:
-    """Play a script, and let all writes land."""
+    """Play a script of requests, and then let all writes land."""
     deployment = Deployment()
     for client, fate in script:
         if client == LAND:
@@ -112,7 +113,7 @@ def played(script: list[tuple[int, Fate]]) -> Iterator[Deployment]:
 @given(st.lists(st.tuples(st.integers(0, 2), in_time), max_size=14))
 @settings(max_examples=150, deadline=None)
 def test_no_task_more_than_wishes(script: list[tuple[int, Fate]]) -> None:
-    """However sendings and answers are lost, there is at most one task for each client from which anything arrived."""
+    """However requests and answers are lost, there is at most one task for each client that reached the Worker."""
     with played(script) as deployment:
         assert len(deployment.tasks()) <= len(deployment.came)
 
@@ -120,9 +121,11 @@ def test_no_task_more_than_wishes(script: list[tuple[int, Fate]]) -> None:
 @given(events)
 @settings(max_examples=150, deadline=None)
 def test_only_what_lands_late_among_equal_wishes_may_be_one_more(script: list[tuple[int, Fate]]) -> None:
-    """Among equal wishes at once, a late sending may find its place taken. Then it makes an additional task.
+    """Among equal requests sent at once, a late write may find its place taken by another request.
 
-    Each answered task exists, at least one does, and no row is without a task.
+    Then the late write makes an additional task.
+
+    Each task that a client was answered with exists, at least one task exists, and each row has a task.
     """
     late = sum(fate == "late" for client, fate in script if client != LAND)
     with played(script) as deployment:
@@ -137,7 +140,7 @@ def test_only_what_lands_late_among_equal_wishes_may_be_one_more(script: list[tu
 @given(st.lists(st.tuples(st.sampled_from((LAND, 0)), fates), max_size=8))
 @settings(max_examples=100, deadline=None)
 def test_one_client_has_one_task(script: list[tuple[int, Fate]]) -> None:
-    """A single client has exactly one task once any sending has arrived, and gets that one in its answer."""
+    """A client that is alone has exactly one task once any of its requests arrived, and is answered with it."""
     with played(script) as deployment:
         assert len(deployment.tasks()) == len(deployment.came)
 
@@ -145,12 +148,12 @@ def test_one_client_has_one_task(script: list[tuple[int, Fate]]) -> None:
 @given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from(("answered", "lost"))), max_size=12))
 @settings(max_examples=100, deadline=None)
 def test_where_only_answers_are_lost_each_wish_is_a_task(script: list[tuple[int, Fate]]) -> None:
-    """If each sending arrives, nothing is ambiguous: there are as many tasks as clients."""
+    """If every request arrives, no case is ambiguous: there are exactly as many tasks as clients."""
     with played(script) as deployment:
         assert len(deployment.tasks()) == len(deployment.came)
 
 
-# A part of the statements, with the script that shows its absence: two tasks of one wish.
+# Parts of the statements, each with a script in which two tasks of one request show that the part is missing.
 LATE: list[tuple[int, Fate]] = [(0, "late"), (0, "answered"), (LAND, "late")]
 LOST: list[tuple[int, Fate]] = [(0, "lost"), (0, "answered")]
 ABLATIONS = [
@@ -164,7 +167,7 @@ ABLATIONS = [
 def test_without_a_part_of_it_tasks_are_doubled(
     monkeypatch: pytest.MonkeyPatch, name: str, part: str, instead: str, script: list[tuple[int, Fate]]
 ) -> None:
-    """Each part of joining is needed: the same script has one task with it and two without."""
+    """Each part of joining is needed: the same script makes one task with the part and two without."""
     with played(script) as deployment:
         assert len(deployment.tasks()) == 1
     whole: Statement = getattr(sql, name)
@@ -176,7 +179,7 @@ def test_without_a_part_of_it_tasks_are_doubled(
 
 
 class _Tolerant:
-    """A statement that has lost a part, and perhaps a parameter with it."""
+    """A statement that lacks a part of its text, and perhaps one parameter."""
 
     def __init__(self, without: Statement) -> None:
         self._without = without

@@ -1,4 +1,4 @@
-"""Merging: each level is strictly smaller, each call fits, and nothing is silently dropped."""
+"""Tests of merging: each level is strictly smaller, each call fits, and no text is silently dropped."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,13 +25,13 @@ def test_the_same_outputs_make_the_same_level(outputs: list[str], most: int):
 
 @given(st.lists(st.text("abc", min_size=1, max_size=20), min_size=2, max_size=40))
 def test_what_fits_is_kept_whole_and_in_order(outputs: list[str]):
-    """Short outputs reach the merge call whole and in order."""
+    """Short outputs are passed to the merge call whole and in order."""
     groups = merge_groups(outputs, MERGE_CHARS_LEAST)
     assert "\n\n".join(groups) == "\n\n".join(outputs)
 
 
 def test_long_outputs_share_a_call_and_are_marked():
-    """Two outputs that do not fit one call together are shortened to a fair share. A short one stays whole."""
+    """If two outputs do not fit into one call together, each is shortened to a fair share. A short one stays whole."""
     (group,) = merge_groups(["short", "y" * 5000], 2000)
     short, long = group.split("\n\n")
     assert short == "short"

@@ -1,4 +1,4 @@
-"""The limit on writes, for any run: whatever fails, writes are no more than the finished work allows."""
+"""Tests of the limit on writes: whatever fails, there are no more writes than the finished work allows."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,9 +18,10 @@ EVENTS = st.lists(
 
 @given(events=EVENTS, first=st.sampled_from([limits.WRITES_AT_FIRST, limits.WRITES_AT_FIRST_IDLE]))
 def test_writes_are_bounded_by_work_and_time(events: list[tuple[str, float]], first: int):
-    """Writes are at most two a call that has ended, two a minute, and the first ones.
+    """A run may write at most twice for each ended call, twice a minute, and a few times at the start.
 
-    The run writes whenever it may. It never waits longer than half a minute for the next write.
+    The run in this test writes whenever the limit allows it. The run never waits longer than half a minute for its next
+    write.
     """
     now, ended, writes = 1_000.0, 0, 0
     bucket = WriteBucket(first, now)

@@ -1,4 +1,4 @@
-"""The numbering of the events of `/v1`: a list that only grows at its end, whatever happens to the response."""
+"""Tests of the numbering of `/v1`'s events: the list only grows at its end, whatever happens to the response."""
 
 from itertools import pairwise
 
@@ -13,14 +13,14 @@ ENDS = st.sampled_from([Status.COMPLETED, Status.FAILED, Status.CANCELLED])
 
 @st.composite
 def lives(draw: st.DrawFn) -> list[ResponseProgress]:
-    """The successive states of a response, from its submission to its end."""
+    """Draw the successive states of a response, from its submission to its end."""
     end, deltas = draw(ENDS), draw(st.integers(0, 6))
     started = bool(deltas) or end is Status.COMPLETED or draw(st.booleans())
     life = [ResponseProgress(Status.PENDING, False, 0)]
     if started:
         life += [ResponseProgress(Status.PROCESSING, True, known) for known in range(deltas + 1)]
     deltas = max(deltas, 1) if end is Status.COMPLETED else deltas
-    # The end may be visible before all of the text.
+    # A read may see the end before it sees all of the text.
     life += [
         ResponseProgress(end, started, known, all_known=False)
         for known in draw(st.sets(st.integers(life[-1].deltas, deltas)))
@@ -42,7 +42,7 @@ def test_what_was_told_stays_as_it_was(life: list[ResponseProgress]):
 
 @given(lives(), st.lists(st.integers(0, 3), max_size=12))
 def test_a_stream_that_is_cut_anywhere_has_each_event_once(life: list[ResponseProgress], taken: list[int]):
-    """Whatever was read in each state, continuing after it gives the whole list."""
+    """A client that read the events up to any state and continues after them gets the whole list."""
     received: list[ResponseEvent] = []
     for standing, most in zip(life, taken, strict=False):
         received += list(response_events(standing, len(received)))[:most]
@@ -53,7 +53,7 @@ def test_a_stream_that_is_cut_anywhere_has_each_event_once(life: list[ResponsePr
 
 @given(lives())
 def test_the_list_is_openai_s(life: list[ResponseProgress]):
-    """The events have OpenAI's order, and a response's text is done only if it has completed."""
+    """The events have OpenAI's order, and the text of a response is done only if the response has completed."""
     end, kinds = life[-1], [event.kind for event in whole(life[-1])]
     assert kinds[:2] == [ResponseEventKind.CREATED, ResponseEventKind.QUEUED]
     assert kinds.count(ResponseEventKind.DELTA) == end.deltas

@@ -1,4 +1,4 @@
-"""The store against a model: after any sequence of transitions, SQL and plain Python have the same tasks."""
+"""Tests of the store against a model: after any sequence of transitions, SQL and plain Python have the same tasks."""
 
 import asyncio
 import copy
@@ -69,7 +69,7 @@ steps = st.one_of(
     st.builds(Release, delays, st.sampled_from([0, LEASE_MS])),
     st.builds(Fail, st.sampled_from([0, RETENTION_MS]), failures),
 )
-# Mostly the answer comes. Sometimes the first call fails, before or after the commit, and is sent again.
+# Mostly the answer comes. Sometimes the first call fails, before or after the commit, and the store sends it again.
 faults = st.sampled_from([None] * 6 + ["before", "after"])
 positions = st.sampled_from([set(), {0}, {1}, {2}, {0, 1}, {1, 2}, {0, 1, 2}])
 pauses = st.sampled_from([1, 500, EARLY_MS, LEASE_MS // 2, LEASE_MS - 1, LEASE_MS, LEASE_MS + 1, RETENTION_MS, DAY_MS])
@@ -95,7 +95,10 @@ rarely = st.sampled_from([False] * 5 + [True])
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """The rules are the store's methods. After each, every row is compared."""
+    """A machine of hypothesis whose rules are the store's methods.
+
+    After each rule, every row is compared with the model.
+    """
 
     tasks = Bundle("tasks")
     workers = Bundle("workers")
@@ -116,7 +119,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.database.close()
 
     def lose(self, fault: str, reads: int = 0) -> None:
-        """Make the next call fail, before or after its commit, after so many that succeed."""
+        """Make a call fail after this many calls that succeed, before or after its commit."""
         if fault == "after":
             self.database.fail(NETWORK_LOST, "after", passing=reads)
         else:
@@ -129,7 +132,10 @@ class StoreMachine(RuleBasedStateMachine):
         model: Callable[[], Any],
         reads: int = 0,
     ) -> tuple[T, Any]:
-        """Call store and model. After a lost answer the store sends again, so the model does it twice, without effect.
+        """Call the store and the model, and return both results.
+
+        After a lost answer the store sends its call again, so the model applies it twice; the second time has no
+        effect.
 
         `reads` is how many calls the store makes before the one that writes.
         """
@@ -162,11 +168,11 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(task_key=tasks, fault=faults)
     def insert_again(self, task_key: TaskKey, fault: str | None) -> None:
-        if task_key in self.model.tasks:  # the id of an erased task is never used again
+        if task_key in self.model.tasks:  # an erased task's id is never used again
             self._insert(task_key, fault)
 
     def _insert(self, task_key: TaskKey, fault: str | None) -> Any:
-        """Write a task. If it is sent again and then not accepted, it is taken back."""
+        """Write a task. If a task is sent again and then not accepted, it is withdrawn."""
         new, on = self.submitted[task_key]
         given, expected = self.both(
             fault,
@@ -202,7 +208,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(target=workers, worker=workers, fault=faults)
     def claim_again(self, worker: Worker, fault: str | None) -> Any:
-        """Claim a task again as the same holder, perhaps much later: the holder gets its own claim, or a new one."""
+        """Claim a task again as the same holder, perhaps much later: the holder gets its old claim, or a new one."""
         wish = {"host": worker.host, "route": Route.QUEUE, "lease_ms": LEASE_MS, "announce": 1}
         wish |= {"start_ms": 2_000, "rests": RESTS[1]}
         return self._claim(worker.claim.task_key, worker.holder, fault, **wish)
@@ -302,7 +308,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(worker=workers, level=st.integers(0, 1), first=st.integers(0, 2), last=st.integers(0, 2))
     def outputs_of_a_level(self, worker: Worker, level: int, first: int, last: int) -> None:
-        """What a merge reads: sizes up to the first gap, and the texts of some places."""
+        """Return what a merge reads: sizes up to the first gap, and the texts of some places."""
         task_key = worker.claim.task_key
         task = self.model.tasks.get(task_key)
         texts = (
@@ -324,7 +330,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(worker=workers, fault=faults)
     def finish(self, worker: Worker, fault: str | None) -> None:
-        """A worker with all outputs: the usual end."""
+        """Finish a task as a worker that has all outputs, as usual."""
         self._finish(worker, fault)
 
     def _finish(self, worker: Worker, fault: str | None) -> None:
@@ -335,7 +341,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(worker=workers, early_ms=st.sampled_from([0, 1]), finishing=st.booleans(), fault=faults)
     def in_time(self, worker: Worker, early_ms: int, fault: str | None, *, finishing: bool) -> None:
-        """Try a worker's write at its task's deadline and a millisecond before: it continues or completes the task."""
+        """Try a worker's write at its task's deadline and a millisecond earlier: only the earlier one succeeds."""
         task = self.model.tasks.get(worker.claim.task_key)
         if task is None or task.deadline_at is None or task.deadline_at - early_ms < self.now:
             return
@@ -383,7 +389,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(task_key=tasks, fault=faults, meant=rarely)
     def erase(self, task_key: TaskKey, fault: str | None, *, meant: bool) -> None:
-        if not meant:  # an erased task is of little use to the other rules
+        if not meant:  # an erased task is of no use to the other rules
             return
         given, expected = self.both(
             fault,
@@ -401,7 +407,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(due=sweeps, fault=faults)
     def take_due(self, due: Due, fault: str | None) -> None:
-        """Perhaps much later, when tasks have changed."""
+        """Take the due tasks, perhaps much later, when tasks have changed."""
         given, expected = self.both(
             fault,
             lambda: self.store.take_due(due, LEASE_MS),
@@ -421,7 +427,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(task_key=tasks)
     def read(self, task_key: TaskKey) -> None:
-        """The views of the API, and what they leave out."""
+        """Compare the views of the API with the model, including what they leave out."""
         model = self.model.tasks.get(task_key)
         task, chunks = _run(self.store.task(task_key)), _run(self.store.chunks(task_key))
         going_on = _run(self.store.going_on(task_key))
@@ -455,7 +461,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(tenant=st.sampled_from(TENANTS), status=st.sampled_from([None, *Status]), most=st.integers(1, 3))
     def list_pages(self, tenant: str, status: Status | None, most: int) -> None:
-        """All pages together have the tenant's tasks, each once, newest first. No page is longer than requested."""
+        """All pages together list each of the tenant's tasks once, newest first. No page is longer than requested."""
         seen: list[str] = []
         last: TaskKey | None = None
         while True:
@@ -512,7 +518,7 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 def _run[T](coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a store call to its end."""
+    """Run one call of the store to its end."""
     return asyncio.run(coroutine)
 
 

@@ -14,7 +14,7 @@ ENVIRONMENTS = {"queue": (), "durable-object": ("--env", "free"), "direct": ("--
 
 @pytest.fixture(scope="module", params=list(ENVIRONMENTS))
 def route(request: pytest.FixtureRequest) -> str:
-    """Each of the three routes in turn."""
+    """Run a test on each of the three routes in turn."""
     return request.param
 
 

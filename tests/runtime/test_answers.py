@@ -25,7 +25,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 
 
 def stored(client: Client) -> int:
-    """Count the stored tasks over a connection of its own, since one with an unread body ends with its answer."""
+    """Count the stored tasks over a new connection, since a connection with an unread body ends with its answer."""
     with Client(str(client.http.base_url)) as own:
         return len(own.http.get("/api/tasks", params={"limit": 100}).json()["tasks"])
 
@@ -74,7 +74,10 @@ HOSTILE = {
 
 @pytest.mark.parametrize("case", HOSTILE)
 def test_a_hostile_body_is_refused_and_nothing_stored(small: Client, case: str):
-    """Each bad body gets the contract's status as problem details. Nothing is stored, and the Worker lives on."""
+    """Each bad body gets the contract's status as problem details.
+
+    The Worker stores nothing, and continues to serve.
+    """
     body, expected = HOSTILE[case]
     answer = small.http.post("/api/tasks", content=body, headers={"content-type": "application/json"})
     assert answer.status_code == expected, answer.text
@@ -95,7 +98,7 @@ def test_a_body_without_a_length_is_capped_while_it_is_read(small: Client):
     try:
         answer = small.http.post("/api/tasks", content=endless(), headers={"content-type": "application/json"})
     except httpx.WriteError:
-        pass  # the server closed while we were still writing, which is a refusal too
+        pass  # the server closed while the test was still writing, which is a refusal too
     else:
         assert answer.status_code == 413
     assert stored(small) == 0
@@ -131,7 +134,8 @@ def test_head_options_and_the_description(small: Client):
     assert "/api/tasks/{id}/cancel" in document["paths"]
 
 
-# `make dev` refuses to start with bad variables. So this Worker gets them later, as a deployment would.
+# `make dev` refuses to start with bad variables. So the Worker of this test gets its bad variables after the start, as
+# a deployment would.
 BAD_VARIABLES = """
 
 from src.platform import surroundings as _surroundings
@@ -143,7 +147,10 @@ _surroundings.variable = lambda env, name: _bad.get(name) or _read(env, name)
 
 
 def test_a_deployment_names_its_bad_variables(tmp_path):
-    """Every answer names each bad variable and its allowed values. HEAD is answered without a body there too."""
+    """Every answer of a misconfigured deployment names each bad variable and its allowed values.
+
+    A misconfigured deployment answers HEAD without a body, too.
+    """
     project = write_wired_worker(tmp_path / "project")
     with (project / "src" / "entry.py").open("a") as entry:
         entry.write(BAD_VARIABLES)
@@ -158,7 +165,7 @@ def test_a_deployment_names_its_bad_variables(tmp_path):
 
 
 def test_neither_text_nor_key_is_in_the_log(tmp_path):
-    """Input, instructions, metadata, outputs and the key appear in no line of the log, however the task ends."""
+    """No line of the log contains input, instructions, metadata, outputs or the key, however the task ends."""
     with ModelServer(api_key="test-key", output_chars=lambda text: 60) as model:
         model.plan = Plan(decide=lambda call: status(401) if "fail" in call.user else None)
         flags = openai(model.base_url)

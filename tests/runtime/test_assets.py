@@ -1,4 +1,7 @@
-"""The dashboard's files are served as Cloudflare serves them, under a strict policy. The API is unchanged by them."""
+"""The dashboard's files are served as Cloudflare serves them, under a strict policy.
+
+The files do not change the API.
+"""
 
 import json
 import os
@@ -51,7 +54,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
 
 @pytest.fixture(scope="module")
 def cloudflare() -> dict[str, Any]:
-    """What Cloudflare's asset worker answers to REQUESTS, and each environment's configuration of assets."""
+    """The answers of Cloudflare's asset worker to REQUESTS, and each environment's configuration of assets."""
     told = json.dumps({"project": str(ROOT), "requests": REQUESTS})
     command = [str(find_node()), str(ROOT / "tests" / "support" / "assets.mjs")]
     done = subprocess.run(command, input=told, capture_output=True, text=True, check=True, timeout=120)
@@ -66,7 +69,7 @@ def shown(status: int, headers: dict[str, str], body: str) -> dict[str, object]:
 def test_files_are_served_as_cloudflare_serves_them(server: DevServer, cloudflare: dict[str, Any]) -> None:
     """Status, headers and bytes match Cloudflare's for each file, the page's names, other methods and missing files.
 
-    The ETag of a file differs, but leads to 304 in both.
+    The ETag of a file differs from Cloudflare's, but leads to 304 on both.
     """
     for (method, path, headers), theirs in zip(REQUESTS, cloudflare["answers"], strict=True):
         answer = httpx.request(method, server.url + path, headers=headers)
@@ -81,7 +84,7 @@ def test_files_are_served_as_cloudflare_serves_them(server: DevServer, cloudflar
 
 
 def test_all_environments_have_the_same_assets(cloudflare: dict[str, Any]) -> None:
-    """The assets are named once and inherited: each environment has the dashboard, and none has a binding for it."""
+    """The assets are configured once and inherited: all environments have the dashboard, none a binding for it."""
     top, free, direct = (cloudflare["environments"][name] for name in ("", "free", "direct"))
     assert top == free == direct
     assert Path(top["directory"]) == PUBLIC
@@ -107,7 +110,7 @@ def test_the_policy_is_strict(server: DevServer) -> None:
 
 
 def test_the_api_is_untouched(server: DevServer) -> None:
-    """Unknown paths get the API's 404 problem with its headers, below its paths and elsewhere."""
+    """Unknown paths get the API's 404 problem with its headers, both below the API's paths and elsewhere."""
     for path in ("/api/x", "/api/", "/nothing", "/app/none.js"):
         answer = httpx.get(server.url + path)
         assert (answer.status_code, answer.json()["status"]) == (404, 404), path
@@ -144,7 +147,7 @@ def test_a_foreign_host_gets_no_file(server: DevServer) -> None:
 def test_it_is_small_and_adds_nothing_to_the_worker() -> None:
     """All files of the dashboard together are small, and so are those of its first view.
 
-    Nothing in the Worker's own folder knows of them.
+    The Worker's own folder does not mention these files.
     """
     assert sum((PUBLIC / name[1:]).stat().st_size for name in FILES) < BYTES_MOST
     named = re.findall(r'(?:href|src)="([^"#]+)"', (PUBLIC / "index.html").read_text())

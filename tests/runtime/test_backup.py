@@ -1,4 +1,4 @@
-"""docs/backup.md as written: export, rewrite, import into a new database, with the real wrangler, locally."""
+"""Runs docs/backup.md as written: export, rewrite, import into a new database, with the real wrangler, locally."""
 
 import re
 import shutil
@@ -20,7 +20,7 @@ STATEMENT_BYTES_MOST = 100_000  # D1's limit
 
 
 def written(beginning: str) -> str:
-    """Return the page's one command in a block with this beginning."""
+    """Return the one command of the page that stands in a block with this beginning."""
     (command,) = re.findall(rf"^ *({re.escape(beginning)}.*)$", PAGE, re.MULTILINE)
     return command
 
@@ -39,7 +39,7 @@ def run(command: str, folder: Path) -> str:
 
 @pytest.mark.runtime
 def test_an_export_comes_back_whole(tmp_path: Path) -> None:
-    """Three texts, one far longer than a statement may be, come back byte by byte in the new database."""
+    """An import gives back three texts byte by byte, one of them far longer than a statement may be."""
     english = (ROOT / "examples" / "english.txt").read_text("utf-8")
     texts = [english, (ROOT / "examples" / "chinese.txt").read_text("utf-8"), (english * 31)[:900_000]]
     shutil.copytree(ROOT / "migrations", tmp_path / "migrations")
@@ -76,7 +76,10 @@ def test_an_export_comes_back_whole(tmp_path: Path) -> None:
 
 
 def test_a_long_value_is_written_in_pieces(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Text of any characters, bytes of any value, quotes, nulls and numbers come back. No statement is too long."""
+    """An import gives back text of any characters, bytes of any value, quotes, nulls and numbers.
+
+    No statement is too long.
+    """
     text, body = "'中𠀀\n" * 40_000, bytes(range(256)) * 500
     export = tmp_path / "export.sql"
     with closing(sqlite3.connect(":memory:")) as made:

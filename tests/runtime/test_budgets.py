@@ -25,7 +25,7 @@ def slow_model() -> Iterator[ModelServer]:
 
 @pytest.fixture(scope="module")
 def server(route: str, slow_model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """The Worker on one route, with the free plan's allowance, requiring keys."""
+    """Serve the Worker on one route, with the free plan's allowance, requiring keys."""
     state: Path = tmp_path_factory.mktemp("state")
     options = (*ENVIRONMENTS[route], *openai(slow_model.base_url, REQUIRE_KEYS="true"), "--cron-every", "1")
     with DevServer(state, *options) as made:
@@ -41,7 +41,10 @@ def client(server: DevServer) -> Iterator[Client]:
 
 
 def events(server: DevServer, task_id: str) -> list[Json]:
-    """Return the log's events of one task. Waits for the last run's event, which is written after the answer."""
+    """Return the log's events of one task.
+
+    Waits for the event of the last run, which the Worker writes after the answer.
+    """
 
     def found() -> list[Json]:
         lines = [json.loads(line) for line in list(server.lines) if line.startswith('{"event"')]
@@ -52,8 +55,8 @@ def events(server: DevServer, task_id: str) -> list[Json]:
 
 
 def waves(calls: Sequence[Call]) -> int:
-    """Return the length of the longest row of calls in which each arrived after the previous one had ended."""
-    depths: list[tuple[float, int]] = []  # when a call ended, and the length of the row that it ends
+    """Return the length of the longest row of calls in which each call arrived after the previous one had ended."""
+    depths: list[tuple[float, int]] = []  # the end of a call, and the length of the row of calls that it ends
     for call in sorted(calls, key=lambda call: call.arrived_at):
         assert call.ended_at is not None
         before = [depth for ended_at, depth in depths if ended_at <= call.arrived_at]
@@ -65,8 +68,8 @@ def test_rows_and_calls_of_a_20_chunk_task(server: DevServer, client: Client, sl
     """A task of 20 chunks writes at most 20 D1 rows and makes 8 D1 calls, with authentication and an Idempotency-Key.
 
     Index entries count as rows. The calls take a second, so that calls which start together also count as ending
-    together on a busy machine. Another task runs first, because every 150 seconds a claim writes one more row to note
-    its trigger.
+    together on a busy machine. Another task runs before this one, because every 150 seconds a claim writes one more row
+    to note its trigger.
     """
     client.finished(client.submit("before")["id"])
     slow_model.latency_seconds = 1.0
@@ -95,13 +98,13 @@ def test_24_chunks_take_four_waves_of_calls_and_five_calls_of_d1(
 ):
     """24 chunks, six calls at a time, waste no wave of calls and no round trip to D1.
 
-    `make bench` checks the design's bound of 1.1 times the ideal time, on a machine without other work. A test run has
-    a second worker, so it counts instead: 24 calls take four waves at least. The calls take a second, so that calls
-    which start together also count as ending together. A busy machine may still tear a wave in two, so the best of
-    several tasks counts.
+    `make bench` checks the design's bound of 1.1 times the ideal time, on a machine without other work. A test run
+    shares the machine with another one, so this test counts calls instead: 24 calls take four waves at least. The calls
+    take a second, so that calls which start together also count as ending together. A busy machine may still split a
+    wave in two, so the best of several tasks counts.
     """
     client.finished(client.submit(paragraphs(6), chunk={"maxChars": 40})["id"])
-    found: list[tuple[int, int]] = []  # waves of calls, and calls of D1
+    found: list[tuple[int, int]] = []  # long calls, to tell waves of calls and calls of D1 apart
     slow_model.latency_seconds = 1.0
     try:
         while len(found) < 10 and (4, 5) not in found:

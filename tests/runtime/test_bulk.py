@@ -1,4 +1,4 @@
-"""Many tasks are put back and cancelled in one request, in the real workerd, under the free plan's limits."""
+"""One request puts many tasks back or cancels them, in the real workerd, under the free plan's limits."""
 
 from collections.abc import Iterator
 
@@ -11,12 +11,12 @@ from tests.support.model_server import ModelServer
 
 pytestmark = pytest.mark.runtime
 
-TASKS = 55  # more than an invocation on the free plan may send off
+TASKS = 55  # more tasks than an invocation on the free plan may send off
 
 
 @pytest.fixture(scope="module")
 def server(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """The Worker on the queue, each invocation metered as on the free plan."""
+    """Serve the Worker on the queue, with each invocation metered as on the free plan."""
     flags = openai(model.base_url, AI_TIMEOUT_SECONDS=10, LEASE_SECONDS=20)
     with DevServer(tmp_path_factory.mktemp("state"), *flags, "--limits", "free", "--cron-every", "1") as made:
         yield made

@@ -1,4 +1,4 @@
-"""`make bundle`: what a deployment would upload, for each environment, built by wrangler without an account."""
+"""`make bundle` shows what a deployment would upload, for each environment, built by wrangler without an account."""
 
 import re
 import subprocess
@@ -56,7 +56,7 @@ def test_the_upload_holds_the_worker_and_its_packages(env: str) -> None:
 
 @pytest.mark.parametrize("env", BINDINGS)
 def test_the_upload_is_within_its_limit(env: str) -> None:
-    """The line `gzip: N KiB`, which scripts read, agrees with wrangler's own and is within 2.4 MiB."""
+    """The line `gzip: N KiB`, which scripts read, agrees with wrangler's own figure and is within 2.4 MiB."""
     output = build(env).output
     (size,) = re.findall(r"^gzip: (\d+) KiB$", output, re.MULTILINE)
     (exact,) = re.findall(r"Total Upload: .*gzip: ([\d.]+) KiB", output)

@@ -1,4 +1,4 @@
-"""Many submissions at once, while cron fires: Node.js and workerd must not wait for each other."""
+"""Many requests submit tasks at once, while cron fires: Node.js and workerd must not wait for each other."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`onceover` against the real Worker: submit, watch, every exit status, Ctrl-C, a server that goes and comes back."""
+"""`onceover` against the real Worker: submit, watch, every exit status, Ctrl-C, a server that stops and returns."""
 
 import json
 import os
@@ -112,7 +112,7 @@ def test_submit_then_watch(variables: Mapping[str, str], text: str):
     ],
 )
 def test_exit_statuses(variables: Mapping[str, str], given: str, options: Sequence[str], expected: int):
-    """A refusing model, a cutting model, an output of 200 KB and a refused request each give their exit status."""
+    """The model refuses, the model cuts off, an output has 200 KB, a request is refused: each has its exit status."""
     done = onceover(variables, "run", "-", *options, given=given)
     assert done.returncode == expected, done.stderr
     if given == "write at length":
@@ -124,7 +124,10 @@ def test_exit_statuses(variables: Mapping[str, str], given: str, options: Sequen
 def test_a_deadline_and_a_cancellation_have_statuses_of_their_own(
     variables: Mapping[str, str], model: ModelServer, text: str
 ):
-    """The statuses are 4 and 5 while the model gives no answer. A cancelled task continues after a retry."""
+    """While the model gives no answer, the statuses are 4 for a deadline and 5 for a cancellation.
+
+    A cancelled task continues after a retry.
+    """
     model.hold()
     try:
         late = onceover(variables, "run", text, *SMALL, "--deadline", "1s")
@@ -195,7 +198,7 @@ def test_doctor_finds_nothing_and_does_a_task(variables: Mapping[str, str]):
 
 
 def test_keys_and_lists(variables: Mapping[str, str]):
-    """A key is made, listed and revoked. Tasks are listed by status, as the documents say."""
+    """The command line makes, lists and revokes a key. The command line lists tasks by status, as the documents say."""
     made = json.loads(onceover(variables, "keys", "make", "--label", "nightly", "-o", "json").stdout)
     assert made["id"] in onceover(variables, "keys", "list").stdout
     assert onceover(variables, "keys", "revoke", made["id"]).returncode == 0
@@ -207,7 +210,10 @@ def test_keys_and_lists(variables: Mapping[str, str]):
 def test_a_server_that_goes_away_and_comes_back(
     server: DevServer, flags: list[str], variables: Mapping[str, str], model: ModelServer, text: str
 ):
-    """The server is killed during a task and restarted on the same port. The watcher waits and sees the end."""
+    """The server is killed during a task and restarted on the same port.
+
+    The watcher waits for the server and then reports the task's end.
+    """
     model.hold()
     try:
         with Terminal([str(PROGRAM), "run", text, *SMALL], variables) as terminal:

@@ -1,4 +1,4 @@
-"""What `make dev` says about its variables before it is ready."""
+"""The lines that `make dev` prints about its variables before it is ready."""
 
 import shutil
 from pathlib import Path
@@ -30,7 +30,7 @@ LIMITS = (
     "9 tasks in flight a tenant, invocations as on the free plan"
 )
 
-# Each configuration: --var flags, .dev.vars, and every fault that must be named.
+# Each case: --var flags, .dev.vars, and every fault that the command must name.
 BROKEN: dict[str, tuple[dict[str, str], str, list[str]]] = {
     "unknown provider": ({"AI_PROVIDER": "gpt"}, "", ["AI_PROVIDER must be one of workers-ai, openai, demo (--var)"]),
     "workers-ai without an account": ({"AI_PROVIDER": "workers-ai"}, "", [f"{NO_WORKERS_AI} (--var)"]),
@@ -118,7 +118,7 @@ def flags_of(variables: dict[str, str]) -> list[str]:
 def test_every_fault_is_named_at_once(
     project: Path, tmp_path: Path, flags: dict[str, str], file: str, faults: list[str]
 ) -> None:
-    """A bad configuration ends with status 2 and a line for each fault, and nothing is started."""
+    """With a bad configuration, the command ends with status 2 and a line for each fault, and starts nothing."""
     (project / ".dev.vars").write_text(file)
     state = tmp_path / "state"
     status, lines = run_dev("--port", "0", "--persist-to", str(state), *flags_of(flags), project=project)
@@ -128,7 +128,7 @@ def test_every_fault_is_named_at_once(
 
 
 def test_a_file_that_cannot_be_read_is_named_beside_the_faults(project: Path, tmp_path: Path) -> None:
-    """If `.dev.vars` is a folder, that is named together with the other faults."""
+    """If `.dev.vars` is a folder, the command names this fault together with the others."""
     (project / ".dev.vars").mkdir()
     arguments = ("--port", "0", "--persist-to", str(tmp_path / "state"), "--var", "PLAN:none")
     status, lines = run_dev(*arguments, project=project)
@@ -141,7 +141,7 @@ def test_a_file_that_cannot_be_read_is_named_beside_the_faults(project: Path, tm
 def test_what_runs_and_what_nothing_reads_is_said_before_it_is_ready(project: Path, tmp_path: Path) -> None:
     """The banner names provider, model, base URL, route, keys, state, limits and runtime.
 
-    There is a warning for a name that nothing reads, with the name that was probably meant, and for a server that the
+    The command warns of a name that nothing reads, with the name that was probably meant, and of a server that the
     provider does not use. A reload names changes.
     """
     (project / ".dev.vars").write_text("AI_MODLE=llama3.2\nHOME_PAGE=x\nAI_PROVIDER=openai\nMAX_TASKS_IN_FLIGHT=9\n")
@@ -159,7 +159,7 @@ def test_what_runs_and_what_nothing_reads_is_said_before_it_is_ready(project: Pa
         assert said[-6:-1] == [
             f"provider  openai, model gpt-5.4-mini at {url}",
             "route     durable-object",
-            "keys      off, everybody is the tenant local",
+            "keys      off, every request is the tenant local's",
             f"state     {state}",
             LIMITS,
         ]
@@ -173,5 +173,5 @@ def test_what_runs_and_what_nothing_reads_is_said_before_it_is_ready(project: Pa
         } < set(server.lines[printed:])
         printed = len(server.lines)
         (project / ".dev.vars").write_text("AI_PROVIDER=none\nPLAN=none\n")
-        server.wait_for_line("^Not reloaded: the configuration before", 60, after=printed)
+        server.wait_for_line("^Not reloaded: the previous configuration", 60, after=printed)
         assert sum(line.startswith("error: ") for line in server.lines[printed:]) == 2

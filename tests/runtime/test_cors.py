@@ -1,4 +1,4 @@
-"""Headers on the real runtime: CORS, HEAD and OPTIONS as they leave the socket."""
+"""Headers on the real runtime: CORS, HEAD and OPTIONS as a client receives them over a socket."""
 
 from collections.abc import Iterator
 
@@ -20,7 +20,10 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 
 
 def test_a_preflight_and_the_request_after_it(client: Client):
-    """A listed origin may submit and read the answers' headers. Others do not reach the Worker, see `test_front.py`."""
+    """The front refuses requests of other origins before they reach the Worker, see `test_front.py`.
+
+    Others do not reach the Worker, see `test_front.py`.
+    """
     asked = {"origin": LISTED, "access-control-request-method": "POST"}
     preflight = client.http.options("/api/tasks", headers=asked)
     assert (preflight.status_code, preflight.content) == (204, b"")
@@ -40,7 +43,10 @@ def test_a_preflight_and_the_request_after_it(client: Client):
     "path", ["/api/tasks", "/api/async-status", "/openapi.json", "/nowhere", "/api/tasks/x/cancel"]
 )
 def test_head_is_get_without_its_body(client: Client, path: str):
-    """HEAD has the headers of GET. The runtime leaves out the length, as RFC 9110 (9.3.2) allows."""
+    """HEAD has the same headers as GET, except for the length.
+
+    The runtime leaves the length out, as RFC 9110 (9.3.2) allows.
+    """
     plain = {"accept-encoding": "identity", "x-request-id": "one"}
     get, head = client.http.get(path, headers=plain), client.http.head(path, headers=plain)
     assert (head.status_code, head.content) == (get.status_code, b"")

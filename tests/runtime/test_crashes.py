@@ -1,4 +1,4 @@
-"""SIGKILL of everything during a task: nothing is lost, and little is paid twice."""
+"""SIGKILL ends everything during a task: no work is lost, and few calls are paid twice."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ CHUNKS = 40
 def test_a_killed_task_completes_after_the_restart(tmp_path: Path, first: str, then: str):
     """A task killed with calls in flight completes after a restart, in the same environment or another one.
 
-    The server gets at most 40 calls plus those in flight at the kill, and the bill says so.
+    The model server gets at most 40 calls plus those in flight at the kill, and the bill shows the same number.
     """
     with ModelServer(api_key="test-key", latency_seconds=0.05) as model:
         flags = [*openai(model.base_url, AI_TIMEOUT_SECONDS=1, LEASE_SECONDS=2, PLAN="paid"), "--cron-every", "0.5"]

@@ -1,4 +1,4 @@
-"""Queue, cron, alarms and RPC that throw at entry, on real workerd: HTTP requests still move a task."""
+"""Queue, cron, alarms and RPC raise an error at entry, on real workerd: HTTP requests still move a task."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,10 +24,10 @@ SERVERS: Mapping[str, tuple[Sequence[str], Mapping[str, object]]] = {
     "free": (("--env", "free"), SHORT),
     "direct": (("--env", "direct"), LONG),
 }
-# Server, dead triggers, the routes that then work on a polled task, and the routes whose failures the server has
-# recorded.
+# Server, dead triggers, the routes that then work on a polled task, and the routes whose failures the server must
+# record.
 CASES = [
-    ("top", "queue", "durable-object direct", "queue"),  # cron's sweeps send it to the queue in vain
+    ("top", "queue", "durable-object direct", "queue"),  # cron's sweeps send the task to the queue in vain
     ("top", "cron", "queue", "cron"),
     ("top", "alarm", "queue", ""),
     ("top", "rpc", "queue", ""),
@@ -63,7 +63,7 @@ def servers(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.fixture
 def server(servers: Mapping[str, DevServer], name: str, dead: str, model: ModelServer) -> DevServer:
-    """The server of that name, with these triggers dead and an empty ledger."""
+    """Return the server of that name, with these triggers dead and an empty ledger."""
     model.wait_until_idle()
     model.reset()
     kill(servers[name], dead)
@@ -89,7 +89,7 @@ def status(client: Client) -> Json:
 
 
 def assert_done(task: Json, model: ModelServer, routes: str = "direct") -> None:
-    """Check that it completed on one of these routes, with one call for each chunk."""
+    """Check that the task completed on one of these routes, with one call for each chunk."""
     assert task["status"] == "completed"
     assert task["route"] in routes.split()
     assert (task["usage"]["modelCalls"], task["usage"]["inDoubt"]) == (CHUNKS, 0)
@@ -101,9 +101,9 @@ def assert_done(task: Json, model: ModelServer, routes: str = "direct") -> None:
     [("top", "queue,cron,alarm,rpc", "lastQueueAt"), ("free", "cron,alarm,rpc", "lastAlarmAt")],
 )
 def test_status_shows_which_triggers_come(server: DevServer, client: Client, seen: str) -> None:
-    """While all triggers are dead the status shows only a request's sweep.
+    """While all triggers are dead, the status shows only the sweep that a request made.
 
-    Later it shows the host, and cron's sweeps.
+    Later the status shows the host, and cron's sweeps.
     """
     client.http.post("/api/sweep")
     shown = status(client)
@@ -120,7 +120,7 @@ def test_status_shows_which_triggers_come(server: DevServer, client: Client, see
 
 @pytest.mark.parametrize(("name", "dead", "route", "failed"), CASES)
 def test_polls_end_a_task(server: DevServer, client: Client, model: ModelServer, route: str, failed: str) -> None:
-    """A client that polls with `?wait=` gets its result whichever triggers are dead: each alone, and all together."""
+    """A client that polls with `?wait=` gets its result even if one trigger is dead, or all of them."""
     before = len(server.lines)
     task = client.submit(paragraphs(CHUNKS), chunk=SMALL)
 
@@ -141,11 +141,11 @@ def test_polls_end_a_task(server: DevServer, client: Client, model: ModelServer,
 def test_sweeps_that_are_asked_for_end_a_task(client: Client, model: ModelServer, name: str) -> None:
     """Without polls, a monitor's `POST /api/sweep` works on the task and says so.
 
-    It is refused if it comes too soon.
+    A sweep that is requested too soon is refused.
     """
     task = client.submit(paragraphs(CHUNKS), chunk=SMALL)
     worked: list[Json] = []
-    # Without another route the sweep begins the run itself, with no sends in vain before it.
+    # Without another route the sweep begins the run itself, without sending the task in vain first.
     done, dispatched = ("dispatched", 1) if name == "direct" else ("worked", 2)
 
     def swept() -> bool:

@@ -16,9 +16,9 @@ TASKS = 8
 
 
 def test_eight_slow_tasks_are_at_work_at_once_and_end_after_a_kill(tmp_path: Path) -> None:
-    """All eight tasks have their calls out at the same time.
+    """The model gets the calls of all eight tasks at the same time.
 
-    A runtime that is killed and restarted ends all of them.
+    After a kill and a restart, the runtime ends all eight tasks.
     """
     with ModelServer(api_key="test-key") as model:
         flags = [*openai(model.base_url, AI_TIMEOUT_SECONDS=20, LEASE_SECONDS=22), "--cron-every", "0.5"]
@@ -39,7 +39,10 @@ def test_eight_slow_tasks_are_at_work_at_once_and_end_after_a_kill(tmp_path: Pat
 
 
 def test_a_task_ends_while_another_ones_call_hangs(tmp_path: Path) -> None:
-    """The second task ends while the first one's call is never answered. Each event in the log has its time."""
+    """The second task ends although the first task's call is never answered.
+
+    Each event in the log has the time at which it happened.
+    """
     with ModelServer(api_key="test-key", plan=Plan(by_text={"first": [hang()]})) as model:
         before = datetime.now(UTC)
         with DevServer(tmp_path, *openai(model.base_url)) as dev, Client(dev.url) as client:

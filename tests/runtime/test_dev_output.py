@@ -1,4 +1,4 @@
-"""What `make dev` prints of the Worker's log: readable lines on a terminal, JSON in a pipe; and how it ends."""
+"""The Worker's log as `make dev` prints it: readable lines on a terminal, JSON in a pipe; and the command's end."""
 
 import json
 import os
@@ -53,7 +53,10 @@ def test_a_pipe_gets_the_json_of_the_worker_with_its_time() -> None:
 
 
 def test_a_terminal_gets_a_line_for_a_reader() -> None:
-    """A line has time, name and facts. Facts for machines are left out, and no control character gets through."""
+    """A line on a terminal has time, name and facts.
+
+    The line leaves facts for machines out, and lets no control character through.
+    """
     (line,) = shown([EVENT], terminal=True, NO_COLOR="1")
     assert line == '00:00:00 claimed            task=01a2 attempt=1 done=[0,2] error="said \\"no\\"\\u001b[31m\\u009b"'
     (coloured,) = shown([{"event": "claimed", "tenant": "acme"}], terminal=True, NO_COLOR="")
@@ -61,19 +64,19 @@ def test_a_terminal_gets_a_line_for_a_reader() -> None:
 
 
 def test_lines_of_the_meter_are_shown_whole() -> None:
-    """The meter's lines are shown whole, since `--limits` asks for them."""
+    """The meter's lines are printed whole, since `--limits` asks for them."""
     (line,) = shown([{"event": "metered", "request": "r1", "rows_read": 7}], terminal=True, NO_COLOR="1")
     assert line == "00:00:00 metered            request=r1 rows_read=7"
 
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_other_lines_stay_as_they_are(*, terminal: bool) -> None:
-    """Text, and JSON that is no event, stay unchanged."""
+    """Text, and JSON that is no event, are printed unchanged."""
     assert shown(["text", {"a": 1}], terminal=terminal) == ['"text"', '{"a":1}']
 
 
 def test_a_server_that_is_not_ready_yet_is_named_without_a_url(tmp_path: Path) -> None:
-    """A server that is not ready yet is not named with the URL of an earlier server on the same state."""
+    """If a server is not ready yet, the output does not name the URL of an earlier server on the same state."""
     (tmp_path / "runtime.lock").write_text("http://127.0.0.1:1")
     with sole_use(tmp_path), pytest.raises(UsageError) as refused, sole_use(tmp_path):
         pass
@@ -84,7 +87,7 @@ def test_a_server_that_is_not_ready_yet_is_named_without_a_url(tmp_path: Path) -
 
 @pytest.mark.runtime
 def test_make_dev_on_a_terminal(tmp_path: Path) -> None:
-    """The real command shows a real task's event as a readable line, and its last line says what stays."""
+    """The real command shows a real task's event as a readable line, and its last line says what is kept."""
     command = [sys.executable, "-m", "local.dev", "--port", "0", "--persist-to", str(tmp_path)]
     with Terminal(command, {**os.environ, "NO_COLOR": "1"}, columns=200) as terminal:
         terminal.wait_for("Ready on http://", 100)
@@ -98,5 +101,5 @@ def test_make_dev_on_a_terminal(tmp_path: Path) -> None:
         terminal.press("\x03")
         assert terminal.wait() == 0
         assert terminal.text.endswith(
-            f"Stopped. The state stays in {tmp_path}, and the next start goes on from there.\r\n"
+            f"Stopped. The state stays in {tmp_path}, and the next start continues from there.\r\n"
         )

@@ -1,4 +1,4 @@
-"""An erased task leaves no row, no line and no message, and no byte once the local runtime has ended."""
+"""An erased task leaves no row, no line and no message, and no byte in a file once the local runtime has ended."""
 
 import json
 from collections.abc import Iterator
@@ -22,11 +22,11 @@ from tests.support.wired_worker import write_wired_worker
 pytestmark = pytest.mark.runtime
 
 LONG = limits.LANES_FROM_CHUNKS + 20
-CHUNKS = {"queue": LONG, "durable-object": LONG, "direct": 20}  # with lanes, where the route has them
+CHUNKS = {"queue": LONG, "durable-object": LONG, "direct": 20}  # with lanes, on routes that have them
 KEPT_SECONDS = 4
 RETENTION = variables({"RETENTION_DAYS": f"{KEPT_SECONDS / 86_400:.8f}"})
 
-# Prints each delivered message: the local queue keeps them in memory, where a test cannot look.
+# Prints each delivered message: the local queue keeps messages only in memory, which a test cannot read.
 WITNESS = """
 
 import js as _js
@@ -45,21 +45,21 @@ Default.queue = _witnessed
 
 
 def echo(call: Call) -> Behaviour:
-    """Repeat everything that was sent, in the output or, if the text asks for it, in the refusal."""
+    """Repeat everything that the model got, in the output or, if the text asks for it, in the refusal."""
     repeated = f"You said {call.user} and {call.system}"
     return Behaviour("status", status_code=400, text=repeated) if "refuse" in call.user else ok(repeated)
 
 
 @pytest.fixture
 def model() -> Iterator[ModelServer]:
-    """A model that repeats the canaries."""
+    """Serve a model that repeats the canaries."""
     with ModelServer(api_key="test-key", plan=Plan(decide=echo)) as server:
         yield server
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """The Worker with its door for tests and the witness of its messages."""
+    """Make the Worker with a door for tests and a witness of its messages."""
     (tmp_path / "project").mkdir()
     folder = write_wired_worker(tmp_path / "project")
     entry = folder / "src" / "entry.py"
@@ -68,7 +68,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def messages(server: DevServer) -> list[tuple[str, object]]:
-    """The queue and the body of each delivered message."""
+    """Return the queue and the body of each delivered message."""
     lines = [line.split(" ", 2) for line in server.lines if line.startswith("message ")]
     return [(queue, json.loads(body)) for _, queue, body in lines]
 
@@ -87,7 +87,7 @@ def delete(client: Client, *task_ids: str) -> None:
 
 
 def deleted_under_way(server: DevServer, client: Client, model: ModelServer, *, cancelled: bool) -> str:
-    """Delete a task whose worker is waiting for the model, and let that worker find out."""
+    """Delete a task while its worker waits for the model, and wait until this worker notices."""
     model.hold()
     task_id = submit(client, 8)
     model.wait_for_in_flight(6)
@@ -101,9 +101,9 @@ def deleted_under_way(server: DevServer, client: Client, model: ModelServer, *, 
 
 @pytest.mark.parametrize("route", ENVIRONMENTS)
 def test_deleted_tasks_leave_nothing(route: str, project: Path, model: ModelServer, tmp_path: Path):
-    """After the deletion of a task in any state, rows, output and messages have no canary, on each route.
+    """After a task was deleted in any state, no row, output or message has a canary, on each route.
 
-    Before it, rows and files had each of them. After the end of the runtime, no file has one.
+    Before the deletion, rows and files had each of the canaries. After the end of the runtime, no file has a canary.
     """
     state = tmp_path / "state"
     flags = (*ENVIRONMENTS[route], *openai(model.base_url), "--cron-every", "1")
@@ -136,7 +136,7 @@ def test_deleted_tasks_leave_nothing(route: str, project: Path, model: ModelServ
 def test_retention_leaves_nothing(project: Path, model: ModelServer, tmp_path: Path):
     """The sweep erases completed, cancelled and dead-lettered tasks by itself.
 
-    A restart after SIGKILL clears the files.
+    A restart after SIGKILL removes the canaries from the files.
     """
     state = tmp_path / "state"
     flags = (*openai(model.base_url), *RETENTION, "--cron-every", "1")
@@ -144,7 +144,7 @@ def test_retention_leaves_nothing(project: Path, model: ModelServer, tmp_path: P
         model.hold()
         done = submit(client, 6)
         busy = [submit(client, 1) for _ in range(9)]
-        model.wait_for_in_flight(15)  # the local queue's ten consumers are busy, so the others stay in the queue
+        model.wait_for_in_flight(15)  # ten tasks keep the local queue's consumers busy, so the others stay in it
         cancelled, dead = (submit(client, 6) for _ in range(2))
         assert client.http.post(f"/api/tasks/{cancelled}/cancel").status_code == 200
         letter = {"queue": "AI_DLQ", "bodies": [{"taskId": task_key_of(LOCAL, dead)}]}

@@ -19,11 +19,13 @@ pytestmark = pytest.mark.runtime
 MANY = 10_000
 START_MS = 1_700_000_000_000  # long ago: each of these tasks has waited for its dispatch since then
 RUNS = 25  # of the sweep, while the other tenant's task is made, dispatched and done
-# Tasks that may be sent off first: a page of the sweep. On the direct route these are two, each with a run of its own.
+# Tasks that may be sent off first: a page of the sweep. long ago: each of these tasks has waited for its dispatch since
+# then of the sweep, while the other tenant's task is made, dispatched and done Tasks that may be sent off first: a page
+# of the sweep.
 FIRST = {"queue": 40, "durable-object": 40, "direct": 2}
 TEXT = "The only sentence of this text."
 
-# Accepted tasks whose messages are gone: what remains when a queue has lost its messages.
+# Accepted tasks without messages: the state of a database after a queue has lost its messages.
 TASK = """
 INSERT INTO tasks (id, status, route, reduce, metadata, total, merge_chars, calls_minimum, wake_at, created_at)
 VALUES (?1, 'pending', 'queue', 'concat', '{}', 1, 6000, 1, ?2, ?2)
@@ -32,7 +34,7 @@ TEXT_OF_TASK = "INSERT INTO texts (task_id, input, instructions, cuts, overlap) 
 
 
 def fill(state: Path, tenant: str, first: int, behind: int) -> list[str]:
-    """Write tasks that are due, one a millisecond, into the database of a stopped runtime."""
+    """Write due tasks, one for each millisecond, into the database of a stopped runtime."""
     made = [(new_task_id(START_MS + number, number.to_bytes(10)), START_MS + number) for number in range(first, behind)]
     with closing(sqlite3.connect(d1_file(state))) as connection, connection:
         connection.executemany(TASK, [(task_key_of(tenant, id_), due_ms) for id_, due_ms in made])
@@ -55,16 +57,16 @@ def swept(state: Path) -> bool:
 
 
 def dispatched(server: DevServer) -> list[Json]:
-    """The log's lines of tasks that were sent off, in order."""
+    """Return the log's lines about tasks that were sent off, in order."""
     return [json.loads(line) for line in server.lines if line.startswith('{"event":"dispatched"')]
 
 
 @pytest.mark.campaign
 @pytest.mark.parametrize("route", ENVIRONMENTS)
 def test_ten_thousand_waiting_tasks_hold_up_nobody(route: str, tmp_path: Path) -> None:
-    """The other tenant's task, the last one due, is in the sweep's first run, or in its second on the direct route.
+    """The sweep's first run sends off the other tenant's task, the last one due; the direct route's second run does.
 
-    A task that this tenant submits then is done while nine in ten of the others still wait.
+    A task that this tenant submits afterwards is done while nine in ten of the first tenant's tasks still wait.
     """
     flags = (*ENVIRONMENTS[route], "--var", "REQUIRE_KEYS:true")
     with DevServer(tmp_path, *flags, "--cron-every", "1") as server:
@@ -78,8 +80,8 @@ def test_ten_thousand_waiting_tasks_hold_up_nobody(route: str, tmp_path: Path) -
     with DevServer(tmp_path, *flags, "--cron-every", "1") as server, Client(server.url) as client:
         client.http.headers["Authorization"] = f"Bearer {secrets['one']}"
         fresh = client.submit(TEXT)
-        # A request about a late task would send the task off. So the test makes no such request before the sweep has
-        # done so.
+        # A request about a late task would make the Worker send the task off. So the test makes no such request before
+        # the sweep has sent the task off.
         server.wait_for_line(f'"dispatched".*"{lost}"', 60)
         for id_ in (lost, fresh["id"]):
             assert client.finished(id_)["status"] == "completed"

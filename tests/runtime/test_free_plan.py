@@ -1,4 +1,4 @@
-"""The free plan on the real runtime, metered: long tasks, the day's use, enforced limits, nothing left behind."""
+"""The free plan on the real runtime, metered: long tasks, the day's use, enforced limits, and no leftovers."""
 
 import json
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.runtime
 LONG = 200
 WIDTH = limits.LANES_MOST * limits.LANE_CALLS
 SMALL_TASKS = 60
-OURS = 45  # the Worker's own limit; the platform's is 50
+OURS = 45  # the Worker's own limit; the platform's limit is 50
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def queues(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 def long_task(server: DevServer, model: ModelServer) -> Json:
-    """Run a long task, whose lanes all work at once, and return it."""
+    """Run a long task, whose lanes all have calls at the same time, and return it."""
     model.wait_until_idle()
     model.reset()
     model.hold()
@@ -62,7 +62,7 @@ def long_task(server: DevServer, model: ModelServer) -> Json:
 
 
 def check_limits(server: DevServer) -> None:
-    """Check every invocation so far against the Worker's own limit."""
+    """Check every invocation so far against the limit that the Worker sets itself."""
     lines = metered.lines(server)
     assert not [line for line in lines if "passed" in line]
     assert max(line["subrequests"] for line in lines) <= OURS
@@ -73,11 +73,11 @@ def check_limits(server: DevServer) -> None:
 def test_a_wait_reads_its_task_when_it_begins_and_when_it_has_ended(
     free: DevServer, queues: DevServer, model: ModelServer
 ):
-    """A waiting client hears of the end from the task's object or from the marks of the queue's consumer.
+    """A waiting client learns of its task's end from the task's object or from a mark of the queue's consumer.
 
-    The object holds one call for it; the consumer leaves the marks in the isolate. On either route the waiting request
-    does not read the task in between. Each read of a task is three statements. Earlier code made up to five reads, and
-    answered up to four times as late after the end.
+    The object keeps one call open for the waiting request; the consumer leaves its marks in the isolate. On either
+    route the waiting request does not read the task while it waits. Each read of a task is three statements. Earlier
+    code made up to five reads, and answered up to four times as late after the end.
     """
     model.latency_seconds = 2.0
     try:
@@ -93,12 +93,12 @@ def test_a_wait_reads_its_task_when_it_begins_and_when_it_has_ended(
 
 
 def spent(server: DevServer, request: str) -> Json:
-    """What a request has spent, once it has ended. Before that, nothing."""
+    """Return what a request has spent, once the request has ended. Before that, nothing."""
     return next((line for line in metered.lines(server) if line.get("request") == request), {})
 
 
 def test_200_chunks_are_as_wide_on_objects_as_on_the_queue(free: DevServer, queues: DevServer, model: ModelServer):
-    """On each route 30 calls are out at once, each is made once, and the limits are kept.
+    """On each route 30 calls are out at once, each call is made once, and the limits are kept.
 
     `bench.free_plan` measures how long each route takes.
     """
@@ -124,7 +124,7 @@ def test_200_chunks_are_as_wide_on_objects_as_on_the_queue(free: DevServer, queu
 
 
 def test_the_meter_and_the_worker_count_the_same(queues: DevServer):
-    """A run's own count of subrequests, statements and rows equals the meter's, which is independent."""
+    """A run's own count of subrequests, statements and rows equals the count of the meter, which is independent."""
     with Client(queues.url) as client:
         task = client.finished(client.submit(paragraphs(20), chunk={"maxChars": 40})["id"])
     start = next(at for at, line in enumerate(queues.lines) if "claimed" in line and task["id"] in line)
@@ -146,7 +146,7 @@ def of_handler(server: DevServer, handler: str, start: int = 0) -> list[Json]:
 
 
 def run_of_20_chunks(server: DevServer, client: Client, route: str) -> tuple[int, str]:
-    """Run a task while nothing else runs. Returns the rows that it wrote, and its id."""
+    """Run a task while nothing else runs. Returns the rows that the task wrote, and its id."""
     start = len(server.lines)
     task = client.finished(client.submit(paragraphs(20), chunk={"maxChars": 40})["id"])
     eventually(lambda: of_handler(server, free_plan.SLICES[route], start))
@@ -155,7 +155,7 @@ def run_of_20_chunks(server: DevServer, client: Client, route: str) -> tuple[int
 
 
 def rows_of_erasure(server: DevServer, client: Client, task_id: str) -> int:
-    """Erase a task after two cron runs, one of which added it to the sums. Returns the rows written."""
+    """Erase a task after two cron runs, one of which added the task to the sums. Returns the rows written."""
     crons = len(of_handler(server, "scheduled"))
     eventually(lambda: len(of_handler(server, "scheduled")) >= crons + 2)
     start = len(server.lines)
@@ -166,10 +166,10 @@ def rows_of_erasure(server: DevServer, client: Client, task_id: str) -> int:
 
 @pytest.mark.parametrize("route", free_plan.ROUTES)
 def test_a_task_writes_what_the_costs_count_with(free: DevServer, queues: DevServer, model: ModelServer, route: str):
-    """20 chunks with calls in waves, their erasure, and a cron run that adds them write what `bench/measured.py` says.
+    """20 chunks with calls in waves, their erasure, and the cron run that sums them match `bench/measured.py`.
 
-    Calls that end within a fifth of their time are written together. A call takes a second here, so that a busy machine
-    rarely tears a wave apart. If it does, the next task counts.
+    Calls that end within a fifth of their time are written together. In this test a call takes a second, so that a busy
+    machine rarely splits a wave. If a wave is split, the next task counts.
     """
     server = {"queue": queues, "durable-object": free}[route]
     found: list[tuple[int, str]] = []
@@ -205,7 +205,7 @@ def test_the_day_s_use_is_shown_and_kept(tmp_path: Path):
         def usage() -> Json:
             return client.http.get("/api/async-status?verbose=1").json()["usage"]
 
-        # The object's call and its alarm, whose line comes after the task's end.
+        # The meter writes the line of the object's call and of its alarm after the task's end.
         eventually(lambda: of_handler(server, "AIProcessor.alarm"))
         assert eventually(lambda: (found := usage())["objectRequests"]["used"] >= 2 and found)
         written = sum(line["rows_written"] for line in metered.lines(server))
@@ -268,7 +268,7 @@ GREEDY = """
 
 
 def test_limits_bite(tmp_path: Path):
-    """Each invocation, objects included, is separately refused what the platform would refuse, in its words."""
+    """Each invocation, also of an object, is refused what the platform would refuse, with the platform's words."""
     source = write_tiny_worker(tmp_path / "project")
     lines = GREEDY.split("\n")
     (source / "entry.py").write_text("\n".join(line.removeprefix("    ") for line in lines))
@@ -280,7 +280,7 @@ def test_limits_bite(tmp_path: Path):
         def ask(path: str) -> Json:
             return client.http.get(path).json()
 
-        with ThreadPoolExecutor(4) as pool:  # at once in one interpreter, and counted separately
+        with ThreadPoolExecutor(4) as pool:  # at the same time in one interpreter, and yet counted separately
             assert list(pool.map(ask, ["/statements/50"] * 4)) == [{"done": None}] * 4
         assert "Too many API requests by single Worker invocation" in ask("/statements/51")["error"]
         assert ask("/subrequests/50") == {"done": None}

@@ -21,7 +21,7 @@ def server(tmp_path_factory: pytest.TempPathFactory):
 
 
 def served(server: DevServer) -> int:
-    """How many requests the Worker has seen, this one included."""
+    """Return how many requests the Worker has received, including this one."""
     return httpx.get(f"{server.url}/facts").json()["served"]
 
 
@@ -39,10 +39,10 @@ def test_its_own_names_are_answered(server: DevServer, host: str) -> None:
 )
 @pytest.mark.parametrize("extra", [{}, {"mf-original-url": "{url}/status"}], ids=["plain", "with another URL"])
 def test_another_host_is_refused_before_anything_else(server: DevServer, host: str, extra: dict[str, str]) -> None:
-    """Requests with a foreign host do not reach the Worker (DNS rebinding).
+    """Requests with a foreign host name do not reach the Worker (DNS rebinding).
 
-    Such a page's name leads to the loopback address, so its requests have its own origin. A header of the runtime does
-    not change the host.
+    The name of an attacker's page may lead to the loopback address, so its requests count as of the same origin. A
+    header that the runtime understands does not change the host.
     """
     before = served(server)
     port = httpx.URL(server.url).port
@@ -72,7 +72,7 @@ def test_below_v1_a_refusal_has_the_shape_of_openai(server: DevServer, path: str
     "origin", ["http://127.0.0.1:{port}", "http://localhost:{port}", "http://[::1]:{port}", *LISTED]
 )
 def test_its_own_pages_and_those_of_listed_origins_are_answered(server: DevServer, origin: str) -> None:
-    """The origins are the same as CORS_ORIGINS has for the Worker."""
+    """The allowed origins are those that CORS_ORIGINS names, as for the Worker."""
     port = httpx.URL(server.url).port
     answer = httpx.get(f"{server.url}/status", headers={"origin": origin.format(port=port)})
     assert answer.status_code == 200
@@ -84,7 +84,10 @@ def test_its_own_pages_and_those_of_listed_origins_are_answered(server: DevServe
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
 def test_pages_of_other_origins_are_refused(server: DevServer, origin: str, method: str) -> None:
-    """A foreign page's request does not reach the Worker, with or without preflight. It needs no answer to do harm."""
+    """A foreign page's request does not reach the Worker, with or without preflight.
+
+    Such a request does harm even if the page cannot read the answer.
+    """
     before = served(server)
     headers = {"origin": origin.format(port=httpx.URL(server.url).port)}
     answer = httpx.request(method, f"{server.url}/note", headers=headers)
@@ -95,7 +98,7 @@ def test_pages_of_other_origins_are_refused(server: DevServer, origin: str, meth
 
 @pytest.mark.parametrize("refused", [{"host": "rebound.example"}, {"origin": "https://evil.example"}], ids=list)
 def test_a_refusal_has_the_name_of_its_request(server: DevServer, refused: dict[str, str]) -> None:
-    """A refusal has a request id, in its problem too: the caller's own, if it is valid, or a fresh one."""
+    """A refusal has a request id, also in its problem: the caller's own id, if it is valid, or a new one."""
 
     def name(own: str) -> str:
         answer = httpx.get(f"{server.url}/status", headers={"x-request-id": own, **refused})

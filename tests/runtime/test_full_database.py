@@ -1,4 +1,4 @@
-"""A really full database, under load on real workerd: SQLite refuses what does not fit, and later has space."""
+"""A database that is really full, under load on real workerd: SQLite refuses what does not fit, and later has space."""
 
 import json
 from base64 import b64encode
@@ -21,7 +21,7 @@ PAGES = 430  # 1.8 MB; the empty tables take a tenth of a megabyte
 CHUNKS = 8
 CHUNK_CHARS = 6_000
 REFUSALS = 5
-# A task that found no space rests for three seconds instead of ten minutes.
+# A task that found no space waits for three seconds instead of ten minutes.
 SHORT_RESTS = """
 
 from src.core import limits as _limits
@@ -36,7 +36,7 @@ def output_of(user: str) -> str:
 
 
 def text_of(number: int) -> str:
-    """A text of eight chunks that all differ."""
+    """Return a text of eight chunks that all differ."""
     return "".join(f"{number:03}.{chunk}".ljust(CHUNK_CHARS - 1, "x") + "\n" for chunk in range(CHUNKS))
 
 
@@ -69,17 +69,17 @@ def load(client: Client) -> list[str]:
 
 
 def refusals(server: DevServer) -> list[Json]:
-    """The events of runs without space for the outputs of future calls, or for outputs that they have."""
+    """Return the events of runs without space for the outputs of future calls, or for outputs that they have."""
     lines = [json.loads(line) for line in list(server.lines) if line.startswith('{"event":"st')]
     runs = [line for line in lines if "fence" in line]
     return [line for line in runs if "storage_full" in (line["event"], line.get("error"))]
 
 
 def task_of(client: Client, task_id: str) -> Json:
-    """Read a task. A read that reports a full database is repeated once.
+    """Read a task. A read that fails with a full database is repeated once.
 
-    This happened once, and the cause is unknown. Maybe the local workerd fails everything under way when a commit finds
-    no space.
+    Such a failure was seen once, and its cause is unknown. Perhaps the local workerd fails all current calls when a
+    commit finds no space.
     """
     answer = client.http.get(f"/api/tasks/{task_id}")
     if answer.status_code == 507:
@@ -95,8 +95,8 @@ def test_a_full_database_costs_no_call_and_no_task(
 ) -> None:
     """Tasks are submitted until the file may not grow any more. Then a deletion frees space.
 
-    Every accepted task ends, with one call for each chunk and each output as the model gave it. While the database is
-    full, new tasks get 507, and accepted ones can be read. The file itself is capped, at 430 pages.
+    Every accepted task ends, with one call for each chunk, and with each output exactly as the model returned it. While
+    the database is full, new tasks get 507, and accepted ones can be read. The file itself is capped, at 430 pages.
     """
     cap_d1(monkeypatch, tmp_path, PAGES)
 

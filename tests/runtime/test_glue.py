@@ -18,7 +18,8 @@ from tests.support.tiny_worker import write_tiny_worker
 pytestmark = pytest.mark.runtime
 
 CLOSE_SECONDS = 120  # the clock of a new isolate does not start in 1970
-# Flags of a release besides our own. The date of wrangler.toml implies the releases, and one of them the snapshot.
+# Flags of a release besides our own. The compatibility date of wrangler.toml implies these flags, and one of them
+# enables the snapshot.
 FLAGS_OF_OUR_BUNDLE = {"python_workers_development", "python_dedicated_snapshot"}
 FLAGS_AS_HOSTED = {
     *("enable_python_external_sdk", "python_check_rng_state", "python_no_global_handlers", "python_process_pth_files"),
@@ -38,9 +39,9 @@ def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def test_the_glue_is_cloudflares(tiny: DevServer):
-    """Modules that only the hosted glue mounts are there.
+    """The interpreter has modules that only the hosted glue mounts.
 
-    The flags are the release's, except for those of our bundle.
+    The compatibility flags are those of the release, except for the flags of our bundle.
     """
     seen = httpx.get(f"{tiny.url}/glue", timeout=20).json()
     assert any(name.startswith("_cloudflare.introspection_") for name in seen["modules"]), seen
@@ -55,15 +56,17 @@ def test_the_glue_is_cloudflares(tiny: DevServer):
 
 
 def is_exact(seen: Json) -> bool:
-    """Whether each timer showed exactly the millisecond for which it was set."""
+    """Return whether each timer showed exactly the millisecond for which it was set."""
     return all(asked == passed for asked, passed in seen["timers"])
 
 
 def test_the_standing_clock_stands_within_a_turn_and_is_exact_in_a_timer(tiny: DevServer):
-    """On the standing clock many additions take no time, and a timer of n ms shows n ms. The moving clock does neither.
+    """On the standing clock many additions take no time, and after a timer of n ms the clock shows n ms.
 
-    The standing clock moves if a turn or a timer is late by more than 250 ms. A busy machine causes that, so the test
-    repeats until both were quicker.
+    The moving clock does neither.
+
+    The standing clock moves if a turn or a timer is late by more than 250 ms. A busy machine causes such delays, so the
+    test repeats until both were quicker.
     """
 
     def ask() -> Json:
@@ -82,7 +85,7 @@ def test_the_standing_clock_stands_within_a_turn_and_is_exact_in_a_timer(tiny: D
 
 
 def test_the_clock_of_requests_in_a_row_is_late_by_less_than_a_second(tiny: DevServer):
-    """Each request's timers are as late as its first read of the clock.
+    """The timers of each request are late by as much as the request's first read of the clock.
 
     The lateness of forty requests does not add up.
     """
@@ -95,7 +98,7 @@ def test_the_clock_of_requests_in_a_row_is_late_by_less_than_a_second(tiny: DevS
 
 
 def test_what_runs_is_what_is_uploaded():
-    """Without --limits the modules are those of `make bundle`, by name and byte."""
+    """Without --limits, the runtime runs the same modules as `make bundle` builds, by name and byte."""
     made = subprocess.run(["make", "bundle"], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert made.returncode == 0, made.stdout + made.stderr
     folder = ROOT / ".build" / "bundle-top"
@@ -117,7 +120,10 @@ def test_what_runs_is_what_is_uploaded():
 
 
 def test_a_start_takes_the_snapshot_of_its_own_source_alone(tmp_path: Path):
-    """A second start of the same source imports nothing. A changed source is imported and runs."""
+    """A second start of the same source uses the first start's snapshot and imports nothing.
+
+    A changed source is imported and runs.
+    """
     source = write_tiny_worker(tmp_path / "project")
     unique = f"# {tmp_path}\n"
     (source / "greeting.py").write_text(f"{unique}GREETING = 'hello'\n")

@@ -1,4 +1,4 @@
-"""Idempotency-Key on the real runtime: twins at once, and SIGKILL between the write and the reply."""
+"""Idempotency-Key on the real runtime: equal requests at once, and SIGKILL between the write and the reply."""
 
 import threading
 from collections import Counter
@@ -20,7 +20,8 @@ TWINS = 50
 BODY = {"input": paragraphs(3), "chunk": {"maxChars": 40}}
 HEADERS = {"Idempotency-Key": "one-and-only"}
 
-# Delays a submission before it is sent to its host, or before it is answered. By then the task is in D1.
+# Delays a submission before the Worker sends it to its host, or before the Worker answers it. At that moment the task
+# is already in D1.
 HOLD = """
 
 import asyncio as _asyncio
@@ -50,7 +51,7 @@ Default.fetch = _held_fetch
 
 
 def rows(state: Path) -> list[tuple[str, str]]:
-    """Read the tasks from D1's own file, without the runtime: key and status."""
+    """Read the tasks from D1's file, without the runtime: key and status."""
     for path in state.glob("v3/d1/**/*.sqlite"):
         with opened(path) as database:
             if "tasks" in tables(database):
@@ -59,7 +60,7 @@ def rows(state: Path) -> list[tuple[str, str]]:
 
 
 def test_fifty_at_once_are_one_task(tmp_path: Path) -> None:
-    """50 equal requests with one key, in flight together: each gets 202 with the same task, which one of them made."""
+    """50 equal requests with one key are in flight together: each gets 202 with the same task."""
     with DevServer(tmp_path) as server, Client(server.url) as client:
         start = threading.Barrier(TWINS)
 
@@ -87,7 +88,7 @@ def test_fifty_at_once_are_one_task(tmp_path: Path) -> None:
 def test_killed_between_write_and_reply(tmp_path: Path, place: str) -> None:
     """After SIGKILL with the row in D1, the repeated request is answered with the same task, which completes.
 
-    The kill comes before the answer has left, or after it but before the task is on its way.
+    The kill comes before the answer is sent, or after the answer but before the task is sent off.
     """
     (tmp_path / "project").mkdir()
     project, state = write_wired_worker(tmp_path / "project"), tmp_path / "state"

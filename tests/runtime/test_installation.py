@@ -1,4 +1,4 @@
-"""What `make` does before anything is installed: which Python, npm and Node.js it uses, and what it says."""
+"""`make` before anything is installed: which Python, npm and Node.js it uses, and what it prints."""
 
 import os
 import pty
@@ -20,7 +20,7 @@ type Program = Callable[[str, str], Path]
 
 @pytest.fixture
 def program(tmp_path: Path) -> Program:
-    """Makes a shell script of a given name and body, each in a folder of its own."""
+    """Return a function that makes a shell script of a given name and body, each in a folder of its own."""
 
     def write(name: str, body: str) -> Path:
         folder = tmp_path / f"bin{len(list(tmp_path.iterdir()))}"
@@ -46,7 +46,7 @@ def find_python(folder: Path, path: list[Path], *arguments: str) -> subprocess.C
 
 
 def test_python_is_searched_by_running_each_candidate(tmp_path: Path, program: Program) -> None:
-    """Failing shims and versions that are too old are skipped, wherever they stand on PATH."""
+    """The search skips failing shims and versions that are too old, wherever they are on PATH."""
     shim = program("python3.13", "echo 'not installed' >&2; exit 127")
     old = program("python3", "exit 1")
     good = program("python3", f'exec {sys.executable} "$@"')
@@ -57,7 +57,7 @@ def test_python_is_searched_by_running_each_candidate(tmp_path: Path, program: P
 
 
 def test_no_python_that_is_new_enough_is_an_error_that_lists_what_there_is(tmp_path: Path, program: Program) -> None:
-    """The message says what is needed and what was found."""
+    """The message says which version is needed and which ones were found."""
     shim = program("python3.12", "exit 127")
     old = program("python3", 'case "$2" in *lacks*) echo 3.11.7;; *) exit 1;; esac')
     found = find_python(tmp_path, [shim, old])
@@ -69,7 +69,7 @@ def test_no_python_that_is_new_enough_is_an_error_that_lists_what_there_is(tmp_p
 
 
 def test_python_can_be_named(tmp_path: Path, program: Program) -> None:
-    """With PYTHON= only that one is tried."""
+    """With PYTHON= the search tries only that one."""
     good = program("mine", f'exec {sys.executable} "$@"')
     assert find_python(tmp_path, [good], str(good)).stdout.strip() == sys.executable
     absent = find_python(tmp_path, [good], "no-such-python")
@@ -78,7 +78,7 @@ def test_python_can_be_named(tmp_path: Path, program: Program) -> None:
 
 
 def test_a_missing_npm_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Without npm on PATH the installation says so, and nothing is installed."""
+    """Without npm on PATH the installation reports this, and installs nothing."""
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(install.InstallError, match="npm is needed"):
         install._node_commands()
@@ -101,7 +101,7 @@ def test_a_node_that_is_too_old_is_an_error(
 def test_a_node_that_is_new_enough_is_taken_from_path(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, program: Program
 ) -> None:
-    """Without npm's own Node.js, the user's is used."""
+    """Without npm's own Node.js, the user's Node.js is used."""
     own = program("node", "echo v24.1.0")
     monkeypatch.setenv("PATH", str(own.parent))
     monkeypatch.setattr(node, "ROOT", tmp_path)
@@ -129,7 +129,7 @@ def test_an_installation_is_done_once(monkeypatch: pytest.MonkeyPatch, tmp_path:
 def test_a_failed_installation_is_shown_and_tried_again(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The tool's output is printed, the status is 1, and no stamp is left."""
+    """If a tool fails, its output is printed, the status is 1, and no stamp is left."""
     (tmp_path / "lock").write_text("one")
     command = [sys.executable, "-c", "import sys; sys.exit('registry out of reach')"]
     part = install.Part(tmp_path / "folder", tmp_path / "lock", "a part", lambda: [command])
@@ -140,8 +140,8 @@ def test_a_failed_installation_is_shown_and_tried_again(
     assert not install.is_current(part)
 
 
-# An installation of two parts: the first is quick, the second prints and then takes the given time. Ctrl-C works in it
-# as on a terminal. (These tests may be a shell's background command, which ignores Ctrl-C.)
+# An installation of two parts: the first is quick, the second prints and then takes the given time. Ctrl-C ends this
+# script as on a terminal. (These tests may be a shell's background command, which ignores Ctrl-C.)
 TWO_PARTS = """
 import pathlib, signal, sys
 from local import install
@@ -158,7 +158,10 @@ sys.exit(install.main([]))
 
 
 def begin_two_parts(folder: Path, seconds: int, status: int, error: int) -> subprocess.Popen[bytes]:
-    """Start it in a process group of its own. Its standard error is a terminal's descriptor or a pipe."""
+    """Start the installation in a process group of its own.
+
+    The installation's standard error is a terminal's descriptor or a pipe.
+    """
     out = subprocess.PIPE if error == subprocess.PIPE else subprocess.DEVNULL
     (folder / "lock").write_text("one")
     command = [sys.executable, "-c", TWO_PARTS, str(folder), str(seconds), str(status)]
@@ -166,16 +169,16 @@ def begin_two_parts(folder: Path, seconds: int, status: int, error: int) -> subp
 
 
 def read_all(descriptor: int) -> str:
-    """Return what was written to a terminal that no process has open any more."""
+    """Return what processes wrote to a terminal that no process has open any more."""
     found = b""
-    with suppress(OSError):  # Linux says EIO at the end
+    with suppress(OSError):  # Linux reports EIO at the end
         while part := os.read(descriptor, 4096):
             found += part
     return found.decode()
 
 
 def test_an_interrupted_installation_says_so_and_the_next_one_goes_on(tmp_path: Path) -> None:
-    """After Ctrl-C in the second part, on a terminal, nothing claims that it was installed.
+    """After Ctrl-C in the second part, on a terminal, no line says that this part was installed.
 
     The next run installs only that part, and keeps its standard output free.
     """
@@ -190,8 +193,7 @@ def test_an_interrupted_installation_says_so_and_the_next_one_goes_on(tmp_path: 
     assert "Installed the first part in" in said
     assert "Installed the second part" not in said
     assert said.rstrip().endswith(
-        "Interrupted while installing the second part. "
-        "The next run does that part anew; what was installed before stays."
+        "Interrupted while installing the second part. The next run repeats that part; earlier installations stay."
     )
     again = begin_two_parts(tmp_path, 0, 0, subprocess.PIPE)
     out, said_again = again.communicate(timeout=20)
@@ -201,7 +203,10 @@ def test_an_interrupted_installation_says_so_and_the_next_one_goes_on(tmp_path: 
 
 
 def test_a_failed_installation_on_a_terminal_claims_nothing(tmp_path: Path) -> None:
-    """A failed part is not called installed. The message says what to do, and that the rest stays."""
+    """A failed part is not reported as installed.
+
+    The message says what to do, and that the other parts stay installed.
+    """
     terminal, error = pty.openpty()
     running = begin_two_parts(tmp_path, 0, 3, error)
     os.close(error)
@@ -211,11 +216,11 @@ def test_a_failed_installation_on_a_terminal_claims_nothing(tmp_path: Path) -> N
     assert "Installed the first part in" in said
     assert "Installed the second part" not in said
     assert "error: could not install the second part" in said
-    assert "run the command again: it goes on here." in said
+    assert "run the command again: it continues here." in said
 
 
 def test_make_without_a_target_lists_the_commands_of_the_contract() -> None:
-    """`make` alone prints help, and needs nothing installed."""
+    """`make` alone prints help, and needs no installation."""
     shown = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for target in ("dev", "key", "test", "check", "bench", "bundle", "deploy"):
         assert f"make {target} " in shown

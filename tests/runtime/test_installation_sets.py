@@ -1,4 +1,4 @@
-"""The two installations, for running and for tests, and a home folder in which nothing can be stored."""
+"""The two installations, for running and for tests; and a home folder in which nothing can be stored."""
 
 import os
 import subprocess
@@ -55,7 +55,7 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Clone:
 
 
 def test_make_install_installs_what_running_needs(clone: Clone) -> None:
-    """The larger installation replaces the smaller one.
+    """`make install` replaces the smaller installation by the larger one.
 
     The smaller command leaves the larger installation unchanged.
     """
@@ -65,7 +65,10 @@ def test_make_install_installs_what_running_needs(clone: Clone) -> None:
 
 
 def test_a_newer_tool_of_the_tests_is_no_reason_to_install_for_running(clone: Clone) -> None:
-    """If only dev.txt has changed, running needs no installation. `make test` then installs the newer tool."""
+    """If only dev.txt has changed, running the Worker needs no installation.
+
+    `make test` then installs the newer tool.
+    """
     clone.make("--dev")
     clone.dev_lock.write_text("dev 2")
     assert [clone.make(), clone.make("--dev")] == [[], ["dev"]]
@@ -75,7 +78,7 @@ def test_a_newer_tool_of_the_tests_is_no_reason_to_install_for_running(clone: Cl
 
 
 def test_an_installation_of_before_the_two_sets_is_kept(clone: Clone) -> None:
-    """An older stamp has only the digest of the larger lock file, and its installation is kept."""
+    """An older stamp has only the digest of the larger lock file; its installation is kept."""
     clone.make("--dev")
     (stamp,) = install.STAMPS.iterdir()
     stamp.write_text(stamp.read_text().splitlines()[0])
@@ -83,7 +86,7 @@ def test_an_installation_of_before_the_two_sets_is_kept(clone: Clone) -> None:
 
 
 def test_a_venv_whose_python_is_gone_is_made_anew(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A .venv is made anew after an update of Python, or in a container that mounts its host's folder."""
+    """A .venv is replaced after an update of Python, or in a container that mounts its host's folder."""
     monkeypatch.setattr(install, "VENV", clone.folder)
     python = clone.folder / "bin" / "python"
     python.parent.mkdir(parents=True)
@@ -95,7 +98,7 @@ def test_a_venv_whose_python_is_gone_is_made_anew(clone: Clone, monkeypatch: pyt
 
 
 def home_under_make(**environment: str) -> str:
-    """The home folder that a recipe gets."""
+    """Return the home folder that a recipe of make gets."""
     without = {name: value for name, value in os.environ.items() if name not in OF_THE_OUTER_MAKE and name != "HOME"}
     done = subprocess.run(
         ["make", "-s", "--eval", "show: ; @echo $$HOME", "show"],
@@ -119,7 +122,7 @@ def test_without_a_usable_home_the_commands_have_one_in_the_clone(home: str, tmp
 
 @pytest.mark.parametrize(("target", "flag"), [("dev", "--help"), ("model", "--help"), ("dev", "-h")])
 def test_the_help_of_a_command_installs_nothing(target: str, flag: str, tmp_path: Path) -> None:
-    """In a clone without installation, and without npm, help prints the flags and leaves nothing behind."""
+    """In a clone without installation and without npm, help prints the flags and leaves no file behind."""
     listed = subprocess.run(
         ["git", "ls-files", "Makefile", "local", "wrangler.toml"], cwd=ROOT, capture_output=True, text=True, check=True
     )

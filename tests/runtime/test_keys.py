@@ -37,10 +37,12 @@ def get(server: DevServer, path: str, *authorization: str) -> httpx.Response:
 
 
 def test_from_no_key_to_a_revoked_one(server: DevServer, state: Path) -> None:
-    """Requests get 503 until `make key` has run beside the server. Then its key works at once, and others get 401.
+    """All requests get 503 until `make key` has run beside the server.
 
-    A request without a key gets 401 a little later. The key makes another key and revokes it at once. No secret stands
-    in any file of the state or in any line of the log.
+    Then the new key works at once, and other keys get 401.
+
+    A request without a key gets 401 a little later. The new key makes another key, and a revocation of that one works
+    at once. No file of the state and no line of the log contains a secret.
     """
     assert get(server, "/api/async-status").status_code == 200
     unconfigured = get(server, "/api/tasks", "Bearer oo_x")
@@ -48,7 +50,7 @@ def test_from_no_key_to_a_revoked_one(server: DevServer, state: Path) -> None:
 
     admin = make_key(state, "--label", "first key's", "--expires-days", "30")
     assert get(server, "/api/tasks", f"Bearer {admin}").status_code == 200
-    # For so long the isolate remembers that it refused an invalid key, and why.
+    # The isolate remembers for this time that it refused an invalid key, and why.
     eventually(lambda: get(server, "/api/tasks").status_code == 401, limits.REFUSED_CACHE_SECONDS + 10)
     refused = get(server, "/api/tasks")
     assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
@@ -71,7 +73,7 @@ def test_from_no_key_to_a_revoked_one(server: DevServer, state: Path) -> None:
         assert client.http.delete(f"/api/keys/{made['id']}").status_code == 204
         assert get(server, "/api/tasks", reader).status_code == 401
 
-    # Without their last characters: some requests used a key that was cut short.
+    # The last characters are left out, because some requests used a key that was cut short.
     secrets = [key.split("_", 2)[2][:-2] for key in (admin, made["key"])]
     assert b"first key's" in everything(state)
     assert not [secret for secret in secrets if secret.encode() in everything(state)]
@@ -86,9 +88,9 @@ def everything(state: Path) -> bytes:
 
 
 def test_a_revocation_reaches_another_isolate(tmp_path: Path) -> None:
-    """A revocation takes effect at once in its own isolate, and in another one when that one's memory of keys expires.
+    """A revocation takes effect at once in its own isolate, and in another one when the memory of keys there expires.
 
-    Two runtimes share one database. Their memory of keys lasts a few seconds here instead of 60.
+    Two runtimes share one database. In this test an isolate remembers keys for a few seconds instead of 60.
     """
     seconds = 5.0
     (tmp_path / "project").mkdir()
@@ -99,7 +101,7 @@ def test_a_revocation_reaches_another_isolate(tmp_path: Path) -> None:
         bounds.read_text().replace(f"KEY_CACHE_SECONDS = {limits.KEY_CACHE_SECONDS}", f"KEY_CACHE_SECONDS = {seconds}")
     )
     admin, flags = f"Bearer {make_key(shared)}", ("--var", "REQUIRE_KEYS:true")
-    # A state folder has one server. So the second server has a folder of its own, which shares only the database.
+    # A state folder has one server. So the second server has its own state folder, and shares only the database.
     database = d1_file(shared).parent.relative_to(shared)
     (other := tmp_path / "other" / database).parent.mkdir(parents=True)
     other.symlink_to(shared / database, target_is_directory=True)
@@ -115,26 +117,29 @@ def test_a_revocation_reaches_another_isolate(tmp_path: Path) -> None:
         revoked = httpx.delete(f"{here.url}/api/keys/{made['id']}", headers={"Authorization": admin}, timeout=20)
         assert revoked.status_code == 204
         assert get(here, "/api/tasks", reader).status_code == 401
-        taken: list[float] = []  # send times of requests that were still accepted
+        taken: list[float] = []  # So the second server has a folder of its own that contains only the shared database.
         sent_at = time.monotonic()
         while (answer := get(there, "/api/tasks", reader)).status_code == 200:
             taken.append(sent_at - known_at)
             sent_at = time.monotonic()
             assert taken[-1] < seconds + 0.1
         assert answer.status_code == 401
-        # At least one was answered from memory, or this would show nothing, and none after its time.
+        # times at which requests were sent that were still accepted
         assert taken
 
 
 def test_a_key_for_another_tenant(server: DevServer, state: Path) -> None:
-    """`--tenant` and `--scopes` define the key: one tenant's admin does not see another tenant's keys."""
+    """`--tenant` and `--scopes` define the key: the admin of one tenant does not see another tenant's keys."""
     key = make_key(state, "--tenant", "team-7", "--scopes", "admin")
     assert [item["scopes"] for item in get(server, "/api/keys", f"Bearer {key}").json()["keys"]] == [["admin"]]
     assert get(server, "/api/tasks", f"Bearer {key}").status_code == 403
 
 
 def test_a_key_made_before_the_server_ever_ran(tmp_path: Path) -> None:
-    """`make key` creates the database with its tables. `make dev` finds it there, and needs no key by default."""
+    """`make key` creates the database with its tables.
+
+    `make dev` finds the key there, and requires no key by default.
+    """
     key = make_key(tmp_path)
     with DevServer(tmp_path, "--env", "direct", "--var", "REQUIRE_KEYS:true") as server:
         assert not any("Applied migration" in line for line in server.lines)

@@ -1,4 +1,4 @@
-"""Large outputs on the real runtime: read in parts, merged, and WebAssembly's memory during it."""
+"""Large outputs on the real runtime: read in parts, merged, and how much memory WebAssembly then has."""
 
 import random
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ def client(large: DevServer) -> Iterator[Client]:
 
 
 def completed(client: Client, chunks: int, **request: object) -> str:
-    """Submit a text of so many chunks, wait until it has completed, and return its path."""
+    """Submit a text of this many chunks, wait until the task has completed, and return its path."""
     task = client.submit(paragraphs(chunks), chunk={"maxChars": 40}, **request)
 
     def done() -> bool:
@@ -51,14 +51,14 @@ def completed(client: Client, chunks: int, **request: object) -> str:
 
 
 def heap_mb(server: DevServer) -> int:
-    """The peak size of WebAssembly's memory."""
+    """Return the peak size of WebAssembly's memory."""
     return max(int(line["heap_mb"]) for line in metered.lines(server))
 
 
 def test_40_mb_are_read_whole_and_by_pages(large: DevServer, client: Client):
-    """More than 40 MB of outputs come as one list, as chunks in one answer, and page by page, within 100 MB.
+    """Clients read more than 40 MB of outputs as one list, as chunks in one answer, and by pages, within 100 MB.
 
-    The texts are the same each time.
+    The three ways of reading give the same texts.
     """
     path = completed(client, CHUNKS, reduce="none")
     whole = client.http.get(path, timeout=120)
@@ -82,7 +82,7 @@ def test_40_mb_are_read_whole_and_by_pages(large: DevServer, client: Client):
 
 
 def test_20_mb_are_merged(large: DevServer, client: Client):
-    """Outputs of 20 MB become one answer, by further calls over them, within 100 MB."""
+    """Outputs of 20 MB are merged into one answer by further calls, within 100 MB."""
     path = completed(client, 106, reduce="merge")
     task: Json = client.http.get(path, timeout=60).json()
     assert task["usage"]["modelCalls"] == task["usage"]["minimumCalls"] > 106

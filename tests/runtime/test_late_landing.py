@@ -1,4 +1,4 @@
-"""A D1 that loses answers, lands writes late and leaves calls unanswered, on real workerd: the bill stays right."""
+"""D1 loses answers, lands writes late and leaves calls unanswered, on real workerd: the bill stays right."""
 
 import threading
 from collections.abc import Sequence
@@ -20,16 +20,17 @@ from tests.support.wired_worker import SHORT_LIMITS, write_wired_worker
 pytestmark = pytest.mark.runtime
 TASKS = 12
 SEED = 7
-# Of twenty calls that write, and of as many that only read. Every second silent one has landed.
+# The deck for twenty calls that write, and the deck for twenty that only read. Half of the writes without an answer
+# have landed.
 WRITES = ("lost",) * 4 + ("silent",) * 2 + ("served",) * 14
 READS = ("silent",) + ("served",) * 19
 LANDS_MS = (1_000, 5_000)
-# No trouble of one task here is a reason to give it up.
+# With these settings no trouble of this test fails a task.
 SETTINGS = {"LEASE_SECONDS": 4, "AI_TIMEOUT_SECONDS": 2, "MAX_ATTEMPTS": 20, "PLAN": "paid"}
 
 
 class Trouble:
-    """Decides the fate of each call to D1 while it is on."""
+    """Decides what happens to each call to D1 while it is switched on."""
 
     def __init__(self) -> None:
         self.on = False
@@ -37,7 +38,7 @@ class Trouble:
         self._decks: dict[bool, list[str]] = {True: [], False: []}
 
     def __call__(self, writes: bool) -> Fate:
-        """Draw the fate of a call from a deck, so that each kind comes in time."""
+        """Draw what happens to a call from a deck of cards, so that each kind comes in time."""
         if not self.on:
             return SERVED
         deck = self._decks[writes]
@@ -53,14 +54,15 @@ class Trouble:
 
 
 def tag(number: int) -> str:
-    """The name by which the model's ledger knows a submission."""
+    """Return the name under which the model's ledger counts a submission."""
     return f"t{number:04}"
 
 
 def submit(client: Client, number: int, parts: int, reduce: str, refused: set[str]) -> str:
     """Send a submission with its key until it is accepted, as a client does after a lost answer or a 503.
 
-    A refused task is taken back. It may have been worked on, and its bill is gone with it, so its tag is noted.
+    A refused submission is withdrawn. The task of such a key may have made calls whose bill was withdrawn too, so the
+    tag is recorded.
     """
     body = Submission(tag(number), parts, reduce).body()
     while True:
@@ -75,7 +77,7 @@ def submit(client: Client, number: int, parts: int, reduce: str, refused: set[st
 
 
 def left(client: Client) -> int | None:
-    """How many tasks have not ended. None if the answer fails."""
+    """Count the tasks that have not ended. None if the answer fails."""
     answers = [client.http.get(f"/api/tasks?status={status}&limit=100") for status in ("pending", "processing")]
     if any(answer.status_code == httpx.codes.SERVICE_UNAVAILABLE for answer in answers):
         return None

@@ -1,4 +1,4 @@
-"""A hanging call delays no other task, and its host lets go of it once its task has ended."""
+"""A hanging call delays no other task, and its host abandons the call once the task has ended."""
 
 import json
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ LANED_CHUNKS = 3 * limits.LANE_CHUNKS
 
 @pytest.fixture(scope="module")
 def dev(route: str, model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """The Worker on one route, with the free plan's allowance."""
+    """Serve the Worker on one route, with the free plan's allowance."""
     timeout = TIMEOUT_SECONDS[route]
     flags = openai(model.base_url, AI_TIMEOUT_SECONDS=timeout, LEASE_SECONDS=timeout + 10, PLAN="free")
     with DevServer(tmp_path_factory.mktemp("state"), *ENVIRONMENTS[route], *flags, "--cron-every", "1") as server:
@@ -40,17 +40,17 @@ def _fresh(model: ModelServer) -> Iterator[None]:
 
 
 def let_go(dev: DevServer, task_id: str) -> Json:
-    """The log event of the run that let go of a task's calls. There is none before that."""
+    """Return the log event of the run that abandoned a task's calls. There is none before that."""
     said = (line for line in list(dev.lines) if '"event":"let_go"' in line and task_id in line)
     return next(map(json.loads, said), {})
 
 
 @pytest.mark.parametrize("method", ["cancel", "delete"])
 def test_a_task_that_is_ended_frees_its_host(dev: DevServer, client: Client, model: ModelServer, method: str):
-    """The run lets go of its calls, and the model sees their connections close.
+    """The run abandons its calls, and the model sees their connections close.
 
-    `test_looks` tests how soon it checks, under a clock of its own. Six calls are as many as an invocation may have. An
-    object is metered here and has no connection left for a check, so it is notified.
+    `test_looks` tests how soon the run checks its task, under a virtual clock. An invocation may have six calls out,
+    and the task has six. The object is metered here and has no connection left for a check, so the request notifies it.
     """
     task = client.submit(paragraphs(6, "hang"), chunk=SMALL)
     model.wait_for_in_flight(6, 30)
@@ -65,7 +65,10 @@ def test_a_task_that_is_ended_frees_its_host(dev: DevServer, client: Client, mod
 
 
 def test_a_task_that_is_put_back_goes_on(client: Client, model: ModelServer):
-    """The host that waited for its calls lets go. The retry makes them anew, and the first ones are in doubt."""
+    """The host that waited for its calls abandons them.
+
+    The retry makes these calls anew, and the first ones are in doubt.
+    """
     task = client.submit(paragraphs(2, "hang"), chunk=SMALL)
     model.wait_for_in_flight(2, 30)
     assert client.http.post(task["links"]["cancel"]).status_code == 200
@@ -89,9 +92,9 @@ def test_a_second_task_does_not_wait_for_a_hanging_one(client: Client, model: Mo
 
 @pytest.mark.parametrize("route", ["queue", "durable-object"])
 def test_lanes_are_told(route: str, model: ModelServer, tmp_path: Path):
-    """18 calls of three lanes hang. After the cancellation all their connections close.
+    """18 calls of three lanes hang. After the cancellation all connections of the lanes close.
 
-    All are in doubt, except for calls whose outputs had come: these are kept.
+    All calls are in doubt, except for those whose outputs had come: these are kept.
     """
     flags = [*openai(model.base_url, AI_TIMEOUT_SECONDS=600, LEASE_SECONDS=610, PLAN="paid"), *ENVIRONMENTS[route]]
     model.plan = Plan(decide=lambda call: hang() if call.number > 18 else None)
@@ -100,13 +103,13 @@ def test_lanes_are_told(route: str, model: ModelServer, tmp_path: Path):
         task = client.submit(paragraphs(LANED_CHUNKS), chunk=SMALL)
         model.wait_for_in_flight(18, 60)
         model.release()
-        model.wait_for_calls(36, 60)  # the whole second wave has arrived, so the model knows of each paid call
+        model.wait_for_calls(36, 60)  # the whole second wave has arrived, so the model has counted each paid call
         model.wait_for_in_flight(18)
         assert client.http.post(task["links"]["cancel"]).status_code == 200
         model.wait_until_idle(90)
         answered = sum(call.complete for call in model.calls())
         assert answered == 18
-        model.plan = Plan()  # before the retry, whose first calls may arrive before its answer
+        model.plan = Plan()  # before the retry, whose first calls may reach the model before the client has its answer
         assert client.http.post(task["links"]["retry"]).status_code == 202
         done = client.finished(task["id"], 90)
         assert done["status"] == "completed"

@@ -1,4 +1,4 @@
-"""A list of 100,000 tasks in the real local D1: each task once while others come and go, at a constant price."""
+"""A list of 100,000 tasks in the real local D1: it has each task once while others come and go, at a constant price."""
 
 import sqlite3
 import threading
@@ -58,10 +58,10 @@ def pages(client: Client, **query: str | int) -> Iterator[Json]:
 
 
 def dearest(server: DevServer, client: Client, count: int, **query: str | int) -> int:
-    """The most rows that D1 read for one of the first `count` pages. Every page makes one call.
+    """Return the most rows that D1 read for one of the first `count` pages. Every page makes one call.
 
-    Once a minute an invocation continues after its answer, to check whether cron has come. Then the pages are read
-    again.
+    Once a minute an invocation does more work after its answer, to check whether cron has come. In that case the pages
+    are read again.
     """
     found = metered_pages(server, client, count, query)
     if {line["d1_statements"] for line in found} != {1}:
@@ -71,12 +71,12 @@ def dearest(server: DevServer, client: Client, count: int, **query: str | int) -
 
 
 def metered_pages(server: DevServer, client: Client, count: int, query: dict[str, str | int]) -> list[Json]:
-    """The meter's figures of the first `count` pages, or of all if there are fewer."""
+    """Return the meter's figures of the first `count` pages, or of all pages if there are fewer."""
     before = len(server.lines)
     for number, _ in enumerate(pages(client, **query), 1):
         if number == count:
             break
-    done = number  # fewer, if there are no more
+    done = number  # or fewer, if there are no more
 
     def lines() -> list[Json]:
         found = [line for line in metered.lines(server, before) if line.get("request") == "GET /api/tasks"]
@@ -106,7 +106,7 @@ class Others(threading.Thread):
         self.deleted: list[str] = []
 
     def run(self) -> None:
-        """Work over the whole length of the list."""
+        """Add and delete tasks over the whole length of the list."""
         with Client(self._url) as client:
             while not self.enough.is_set():
                 self.added.append(client.submit("one more")["id"])
@@ -116,7 +116,7 @@ class Others(threading.Thread):
 
 
 def scraped(client: Client) -> tuple[float, float]:
-    """The rows that a scrape reads and writes when all ended tasks are in the sums: the least of several."""
+    """Return the rows that a scrape reads and writes when all ended tasks are in the sums: the least of several."""
     found = []
     for _ in range(5):
         text = client.http.get("/api/metrics").raise_for_status().text
@@ -128,7 +128,7 @@ def scraped(client: Client) -> tuple[float, float]:
 
 @pytest.mark.campaign
 def test_a_hundred_thousand_tasks(tmp_path: Path) -> None:
-    """With 100,000 tasks a page, or a scrape of the metrics, reads as many rows as with 1,000, whatever the filters.
+    """With 100,000 tasks a page, or a scrape of the metrics, reads no more rows than with 1,000, whatever the filters.
 
     While tasks are added and deleted, the pages together have each remaining task exactly once, newest first.
     """

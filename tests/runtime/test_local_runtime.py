@@ -1,4 +1,4 @@
-"""How the local runtime treats a Worker: as production does, with everything visible in the terminal."""
+"""The local runtime treats a Worker as production does, and shows everything in the terminal."""
 
 import re
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.runtime
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """One running tiny Worker for all tests that change none of its files."""
+    """Serve one tiny Worker for all tests that change none of its files."""
     folder = tmp_path_factory.mktemp("tiny")
     write_tiny_worker(folder / "project")
     (folder / "project" / ".dev.vars").write_text("FROM_SECRETS=secrets\nFROM_FLAG=secrets\n")
@@ -37,7 +37,7 @@ def traceback_of(server: DevServer, error: str) -> list[str]:
 
 
 def test_the_interpreter_looks_for_modules_as_production_does(server: DevServer) -> None:
-    """Python 3.14 looks in the standard library first, then in vendored packages, then in the Worker's own files."""
+    """Python 3.14 imports from the standard library, then from vendored packages, then from the Worker's own files."""
     facts = get(server, "facts").json()
     assert facts["python"] == [3, 14]
     order = ["/lib/python314.zip", "/session/metadata/python_modules", "/session/metadata"]
@@ -46,12 +46,18 @@ def test_the_interpreter_looks_for_modules_as_production_does(server: DevServer)
 
 
 def test_bindings_are_those_of_wrangler_toml(server: DevServer) -> None:
-    """Nothing of the local runtime is visible. Workers AI, which needs the network, is left out."""
+    """The Worker sees the bindings of wrangler.toml, and none of the local runtime.
+
+    Workers AI is left out, because it needs the network.
+    """
     assert get(server, "facts").json()["bindings"] == ["DB", "JOBS", "COUNTER"]
 
 
 def test_variables_come_from_three_places_in_order(server: DevServer) -> None:
-    """wrangler.toml, then .dev.vars, then --var. AI_PROVIDER is `demo` unless one of the last two sets it."""
+    """Variables come from wrangler.toml, then from .dev.vars, then from --var.
+
+    AI_PROVIDER is `demo` unless one of the last two sets it.
+    """
     assert get(server, "facts").json()["variables"] == {
         "AI_PROVIDER": "demo",
         "FROM_FILE": "toml",
@@ -71,7 +77,7 @@ def test_prints_and_logs_are_plain_lines(server: DevServer) -> None:
 
 
 def test_an_exception_in_fetch_shows_its_traceback_and_is_a_500(server: DevServer) -> None:
-    """The client sees only the status. The terminal shows file, line and message, once."""
+    """The client sees only the status. The terminal shows the error's file, line and message, once."""
     response = get(server, "fail")
     assert response.status_code == 500
     assert "fetch broke" not in response.text
@@ -103,7 +109,7 @@ def test_an_exception_in_an_object_reaches_its_caller(server: DevServer) -> None
 
 
 def test_background_work_goes_on_after_the_reply(server: DevServer) -> None:
-    """A coroutine given to `waitUntil` outlives its call, and its exception is shown."""
+    """A coroutine given to `waitUntil` outlives its call, and an exception in it is printed."""
     assert get(server, "background").status_code == 200
     server.wait_for_line("^background went on$")
     traceback_of(server, "LookupError: background broke")
@@ -117,7 +123,10 @@ def test_cron_fires_at_the_interval_and_never_over_itself(server: DevServer) -> 
 
 
 def test_a_change_reloads_and_a_broken_one_does_not(tmp_path: Path) -> None:
-    """State survives a reload. Code that cannot start is shown while the old code runs on. A fix is picked up."""
+    """State survives a reload.
+
+    If changed code cannot start, the error is printed and the old code runs on. A fix is picked up.
+    """
     source = write_tiny_worker(tmp_path / "project")
     greeting = source / "greeting.py"
     with DevServer(tmp_path / "state", project=tmp_path / "project") as server:
@@ -136,7 +145,7 @@ def test_a_change_reloads_and_a_broken_one_does_not(tmp_path: Path) -> None:
             assert re.search(r'File "src/greeting\.py", line 1', "\n".join(server.lines[seen:]))
             assert error in "\n".join(server.lines[seen:])
             assert get(server, "status").json() == {"greeting": "changed"}
-        # One interpreter answered all requests: the two above and this one.
+        # One interpreter answered all three requests.
         assert get(server, "facts").json()["served"] == served + 3
 
         seen = len(server.lines)

@@ -45,7 +45,7 @@ def demo(route: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clien
 
 @pytest.mark.parametrize("name", ["english.txt", "chinese.txt"])
 def test_an_example_is_analysed(demo: Client, route: str, name: str):
-    """Each example text yields an analysis of itself: every chunk's, in order, quoting its sentences."""
+    """Each example text yields an analysis of itself: all chunks in order, with quoted sentences."""
     text = (EXAMPLES / name).read_text()
     accepted = demo.submit(text, metadata={"name": name})
     assert accepted["status"] == "pending"
@@ -65,7 +65,7 @@ def test_an_example_is_analysed(demo: Client, route: str, name: str):
 
 @pytest.mark.parametrize("reduce", ["merge", "none"])
 def test_the_other_ways_to_reduce(demo: Client, reduce: str):
-    """`none` leaves the list of the chunks' outputs. `merge` makes one text with exactly the announced calls."""
+    """`none` returns the list of the chunks' outputs. `merge` returns one text, after exactly the announced calls."""
     text = (EXAMPLES / "english.txt").read_text()
     task = demo.finished(demo.submit(text, reduce=reduce, chunk={"maxChars": 1500})["id"])
     total = task["progress"]["total"]
@@ -87,7 +87,11 @@ def test_async_status_to_the_letter(demo: Client, route: str):
 
 
 def test_operators_read_metrics_history_and_schema(demo: Client, route: str):
-    """Prometheus accepts the scrape. Newly ended tasks are in it and in the history. The schema is as wrangler says."""
+    """Prometheus accepts the scrape.
+
+    The metrics and the history contain tasks that have just ended. The version of the schema is the one that wrangler
+    reports.
+    """
     demo.finished(demo.submit("a task for the metrics")["id"])
 
     def ended() -> dict[str, float]:
@@ -105,13 +109,13 @@ def test_operators_read_metrics_history_and_schema(demo: Client, route: str):
 
 
 def test_ai_status(demo: Client):
-    """The built-in provider is healthy and names itself."""
+    """The built-in provider reports that it is healthy, and its name."""
     answer = demo.http.get("/api/ai-status").json()
     assert (answer["status"], answer["provider"], answer["model"]) == ("healthy", "demo", "demo-1")
 
 
 def test_polling_shows_hints(demo: Client):
-    """While a task has not ended its answers have Retry-After. The 202 also has its location."""
+    """Until a task ends, its answers have Retry-After. The 202 also has its location."""
     answer = demo.http.post("/api/tasks", json={"input": "One short text."})
     assert answer.status_code == 202
     assert answer.headers["location"] == f"/api/tasks/{answer.json()['id']}"

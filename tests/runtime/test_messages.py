@@ -22,13 +22,13 @@ CONSUMERS = 10  # of the local queue, see local/runtime/queue.mjs: if they are a
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Worker with its door for tests."""
+    """Make the Worker with its door for tests."""
     return write_wired_worker(tmp_path_factory.mktemp("project"))
 
 
 @pytest.fixture(scope="module")
 def wired(project: Path, model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """The Worker with the door, running with queues and objects, and the model server."""
+    """Serve the Worker with the door, with queues and objects, and the model server."""
     with DevServer(tmp_path_factory.mktemp("state"), *openai(model.base_url), project=project) as server:
         yield server
 
@@ -55,7 +55,7 @@ def put(client: Client, queue: str, *bodies: object) -> None:
 
 
 def deliver(server: DevServer, task_id: str) -> str:
-    """Let a task's message be consumed in an invocation of its own. Returns its outcome."""
+    """Let the Worker consume a message of a task in a separate invocation. Returns its outcome."""
     with Client(server.url) as client:
         bodies = [{"taskId": task_key_of(LOCAL, task_id)}]
         return client.http.post("/_test/messages", json={"queue": None, "bodies": bodies}).text
@@ -68,7 +68,7 @@ def events(server: DevServer, name: str) -> list[dict]:
 
 
 def test_duplicates_while_tasks_run_make_no_call(wired: DevServer, through_door: Client, model: ModelServer):
-    """Three running tasks with ten more deliveries each, all at once: the live leases stop every delivery."""
+    """Each of three running tasks gets ten more deliveries, all at once: the live leases stop every delivery."""
     model.hold()
     tasks = [through_door.submit(paragraphs(8, f"text {number}"), chunk=SMALL)["id"] for number in range(3)]
     with ThreadPoolExecutor(33) as pool:
@@ -86,7 +86,7 @@ def test_duplicates_while_tasks_run_make_no_call(wired: DevServer, through_door:
 
 
 def test_racing_deliveries_of_fresh_tasks_make_one_run(wired: DevServer, through_door: Client, model: ModelServer):
-    """Ten deliveries race for an unclaimed task: one gets it, and each chunk is called for once."""
+    """Ten deliveries compete for an unclaimed task: one gets the task, and each chunk has one call."""
     model.hold()
     blockers = [through_door.submit(paragraphs(1, "blocker"), chunk=SMALL)["id"] for _ in range(CONSUMERS)]
     model.wait_for_in_flight(CONSUMERS)
@@ -137,7 +137,10 @@ def test_a_dead_letter_spares_a_task_that_is_worked_on(wired: DevServer, through
 
 
 def test_a_queue_that_refuses_falls_through(project: Path, model: ModelServer, tmp_path: Path):
-    """If a send fails, the task goes to its object. The answer is 202 and does not wait for that."""
+    """If the queue refuses a message, the task goes to its object.
+
+    The answer is 202, and is sent before the task reaches its object.
+    """
     flags = [*openai(model.base_url), *variables({"QUEUE_REFUSES": "yes"})]
     with DevServer(tmp_path, *flags, project=project) as server, Client(server.url) as client:
         accepted = client.submit(paragraphs(4), chunk=SMALL)
@@ -148,9 +151,9 @@ def test_a_queue_that_refuses_falls_through(project: Path, model: ModelServer, t
 
 
 def test_a_task_that_breaks_its_worker_ends_as_failed(tmp_path: Path):
-    """A poison task, whose every run raises, is retried and ends as failed with a reason.
+    """A task whose every run raises is retried, and then fails with a reason.
 
-    Its rests are short here. The simulation uses the real ten minutes.
+    Its rests are short here. The simulation tests the same with the real ten minutes.
     """
     folder = tmp_path / "project"
     folder.mkdir()

@@ -1,4 +1,4 @@
-"""A model server is away for seconds during a task, on real workerd: the task waits, and says so."""
+"""A model server is away for seconds during a task, on real workerd: the task waits, and its answers say so."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,13 +22,13 @@ BROWN_OUT_TASKS = sized(quick=5, test=5, campaign=30)
 
 @pytest.fixture(scope="module")
 def port() -> int:
-    """A port on which model servers can start and stop."""
+    """Find a port on which model servers can start and stop."""
     return free_port()
 
 
 @pytest.fixture(scope="module")
 def patient(route: str, port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """A client of the Worker on one route, with the model at that port and a deployment's patience."""
+    """Make a client of the Worker on one route, with the model at that port and a deployment's patience."""
     settings = openai(f"http://127.0.0.1:{port}/v1", AI_TIMEOUT_SECONDS=2, LEASE_SECONDS=5, PLAN="paid")
     state: Path = tmp_path_factory.mktemp("state")
     with (
@@ -51,7 +51,7 @@ def begin(client: Client, model: ModelServer) -> Json:
 
 
 def wait_for_words(client: Client, task: Json, code: str) -> Json:
-    """Wait until the task says what it waits for, after some failed calls. Returns it."""
+    """Wait until the task says what it waits for, which is after some failed calls. Returns it."""
     seen: list[Json] = []
 
     def waits() -> bool:
@@ -69,7 +69,7 @@ def wait_for_words(client: Client, task: Json, code: str) -> Json:
 
 
 def assert_whole(client: Client, task: Json) -> None:
-    """Check that it completed and no part of it failed."""
+    """Check that the task completed and that no part of it failed."""
     done = client.finished(task["id"], 120)
     assert done["status"] == "completed", done
     assert done["progress"] == {"total": CHUNKS, "completed": CHUNKS, "failed": 0, "truncated": 0}
@@ -77,7 +77,7 @@ def assert_whole(client: Client, task: Json) -> None:
 
 
 def test_a_server_that_is_down(patient: Client, port: int):
-    """While the model's port is closed for seconds, no task fails, and few calls are made."""
+    """While the model's port is closed for seconds, no task fails, and tasks make few calls."""
     with serve(port) as model:
         task = begin(patient, model)
     shown = wait_for_words(patient, task, "model_connection_lost")
@@ -88,13 +88,13 @@ def test_a_server_that_is_down(patient: Client, port: int):
 
 
 def test_a_server_that_answers_500(patient: Client, port: int):
-    """The model answers all calls with 500 for seconds: the task makes few calls, and keeps its outputs."""
+    """While the model answers all calls with 500 for seconds, the task makes few calls, and keeps its outputs."""
     with serve(port) as model:
         task = begin(patient, model)
         model.plan = Plan(decide=lambda call: status(500))
         wait_for_words(patient, task, "model_unavailable")
         refused = [call for call in model.calls() if call.answered == "status 500"]
-        assert len(refused) <= 6 + 8  # those that were out, and later one at a time
+        assert len(refused) <= 6 + 8  # the calls that were out, and later one at a time
         model.plan = Plan()
         assert_whole(patient, task)
         served = [call for call in model.calls() if call.answered == "ok"]
@@ -104,7 +104,7 @@ def test_a_server_that_answers_500(patient: Client, port: int):
 @pytest.mark.campaign
 @pytest.mark.parametrize("share", [0.1, 0.5])
 def test_a_share_of_the_calls_fails(patient: Client, port: int, share: float):
-    """A share of the calls gets 503 while tasks come one by one, thirty in a campaign: no task fails."""
+    """The model answers a share of calls with 503 while tasks come one by one, thirty in a campaign: no task fails."""
     with serve(port) as model:
         chance = Random(f"brown-out of {share}")
         tasks = [patient.submit(paragraphs(CHUNKS), chunk=SMALL)]

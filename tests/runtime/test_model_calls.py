@@ -1,4 +1,4 @@
-"""What the Worker sends to an OpenAI-compatible server, and how it handles that server's trouble."""
+"""The requests that the Worker sends to an OpenAI-compatible server, and how it handles that server's trouble."""
 
 import itertools
 import json
@@ -15,10 +15,10 @@ from tests.support.model_server import ModelServer
 
 pytestmark = pytest.mark.runtime
 SMALL = {"maxChars": 40}
-# The local clock may be late by a turn where Cloudflare's is not (local/runtime/standing_clock.js). So timed events may
-# come early by this much.
+# The local clock may be late by one turn, unlike Cloudflare's (local/runtime/standing_clock.js). So events at set times
+# may come early by this much.
 LATE_CLOCK_SECONDS = 0.25 if os.environ["ONCEOVER_LOCAL_CLOCK"] == "standing" else 0.0
-# What CPython, Pyodide and workerd print about a task or promise that was never awaited.
+# Lines that CPython, Pyodide and workerd print about a task or promise that was never awaited.
 LEFTOVER = re.compile(
     r"was destroyed but it is pending|never retrieved|never awaited|Exception in callback|Exception ignored"
     r"|[Uu]ncaught|[Uu]nhandled|different request"
@@ -35,7 +35,7 @@ def _fresh(model: ModelServer):
 
 
 def test_twelve_chunks_make_exactly_twelve_calls(client: Client, model: ModelServer):
-    """Each chunk is one call, with its text verbatim as the user message and the instructions as the system message."""
+    """Each chunk is one call: its unchanged text is the user message, the instructions are the system message."""
     text = paragraphs(12)
     task = client.finished(client.submit(text, instructions="Count the words.", chunk=SMALL, model="m-1")["id"])
     assert task["status"] == "completed"
@@ -63,7 +63,7 @@ def test_merge_adds_only_its_levels(client: Client, model: ModelServer):
 def test_a_rate_limit_is_obeyed_and_costs_no_attempt(client: Client, model: ModelServer):
     """After a 429 no call arrives for the two seconds of its Retry-After.
 
-    All chunks finish, with more calls than attempts.
+    All chunks finish, although some need more calls than MAX_ATTEMPTS.
     """
     model.plan = Plan(decide=lambda call: rate_limit(2) if call.number <= 4 else None)
     task = client.finished(client.submit(paragraphs(1), chunk=SMALL)["id"])
@@ -75,7 +75,7 @@ def test_a_rate_limit_is_obeyed_and_costs_no_attempt(client: Client, model: Mode
 
 @pytest.mark.parametrize("trouble", [status(500), status(503), garbage(), empty(), drop()], ids=lambda item: item.label)
 def test_transient_trouble_is_retried(client: Client, model: ModelServer, trouble):
-    """Each kind of passing trouble is retried with backoff. Finished chunks are not called for again."""
+    """Each kind of passing trouble is retried with backoff. A finished chunk gets no further call."""
     text = paragraphs(3)
     second = text.split("\n\n")[1]
     failures = iter([trouble, trouble])
@@ -98,8 +98,8 @@ def test_timeouts_are_retried_until_the_attempts_are_used_up(
 ):
     """A server that never answers, or never finishes, costs MAX_ATTEMPTS calls. The failed task says why.
 
-    Each call's connection is closed before the next call, and nothing of it is left to complain about later.
-    `test_worker` tests when its time is up, under a clock of its own.
+    Each call's connection is closed before the next call, and no warning about it appears later. `test_worker` tests
+    when a call's time is up, under a virtual clock.
     """
     printed = len(dev.lines)
     model.plan = Plan(decide=lambda call: trouble)
@@ -142,7 +142,7 @@ def test_finished_chunks_survive_a_failure(client: Client, model: ModelServer):
 
 
 def test_cancel_stops_spending(client: Client, model: ModelServer):
-    """After the answer to a cancellation no call starts, and the bill is the server's count."""
+    """After a cancellation is answered no call starts, and the bill equals the server's count."""
     model.hold()
     task = client.submit(paragraphs(30), chunk=SMALL)
     model.wait_for_in_flight(6)
@@ -178,7 +178,7 @@ def test_many_tasks_at_once_make_no_extra_call(client: Client, model: ModelServe
 
 
 def test_outputs_that_were_cut_off_are_marked(client: Client, dev: DevServer, model: ModelServer):
-    """`length` and `content_filter` appear in the chunks, the task, the list and the log."""
+    """The chunks, the task, the list and the log report `length` and `content_filter`."""
     text = paragraphs(3)
     reasons = dict(zip(text.split("\n\n"), ["length", "stop", "content_filter"], strict=True))
     model.plan = Plan(decide=lambda call: ended(reasons[call.user.strip()]))

@@ -1,4 +1,4 @@
-"""`openai` for Python and for JavaScript, unmodified, on the real runtime: only base URL and API key are ours."""
+"""Unmodified `openai` for Python and JavaScript on the real runtime: only base URL and API key are changed."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.runtime
 
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    """URL and key of a Worker that requires keys."""
+    """The URL of a Worker that requires keys, and a key."""
     state = tmp_path_factory.mktemp("state")
     with DevServer(state, *variables(WALKED)) as server:
         yield server.url, make_key(state)

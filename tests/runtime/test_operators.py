@@ -1,4 +1,4 @@
-"""An operator handles another tenant's task on the real runtime. A key without the scope cannot."""
+"""An operator handles another tenant's task on the real runtime. A key without the operator's scope cannot do this."""
 
 import json
 from collections.abc import Iterator
@@ -31,9 +31,10 @@ def server(model: ModelServer, state: Path) -> Iterator[DevServer]:
 
 
 def test_an_operator_looks_after_anothers_task(server: DevServer, state: Path, model: ModelServer) -> None:
-    """With a key from `make key` it is listed, read, cancelled, retried and followed to its end.
+    """With a key from `make key` an operator lists, reads, cancels, retries and follows another tenant's task.
 
-    Each act is in the log with both tenants. A third tenant's plain key is refused, whether or not it names the tenant.
+    Each act of the operator is in the log with both tenants. A plain key of a third tenant is refused, with and without
+    naming the tenant.
     """
     operator = make_key(state, "--scopes", "read,write,operator")
     acme, plain = insert_key(state, "acme"), insert_key(state, "other")

@@ -1,6 +1,6 @@
-"""A slow database, and a machine that stands still, under load on real workerd: all work is done, and paid once.
+"""A slow database, and a machine that stands still, under load on real workerd: all work is done, and paid for once.
 
-Both routes go through each story at the same time, each on a server of its own.
+Both routes run each story at the same time, each on a server of its own.
 """
 
 import os
@@ -24,9 +24,9 @@ pytestmark = pytest.mark.runtime
 CHUNKS = 8
 TASKS = 20
 SMALL = {"maxChars": 40}
-AT_WORK = 40  # calls at the model, of seven tasks at least, when the database stalls
+AT_WORK = 40  # the calls that the model has of each of seven tasks, at least, when the database stalls
 SERVICE_SECONDS = 0.1
-OTHERS = 25  # callers before each call: an answer takes 2.6 s or more, and calls once had 2 s to start
+OTHERS = 25  # callers before each call: an answer takes 2.6 s or more; earlier code gave calls only 2 s to start
 
 
 # A rare request must not use a connection that the server is about to close, after 15 s without one.
@@ -34,7 +34,7 @@ ALONE = {"Connection": "close"}
 
 
 class AskingAgain(Client):
-    """Reads again after a lost answer, as any client may: a runtime that stood still can drop a connection."""
+    """A client that reads again after a lost answer: a runtime that stood still can drop a connection."""
 
     def task(self, task_id: str, **query: str | float) -> Json:
         for _ in range(5):
@@ -44,13 +44,13 @@ class AskingAgain(Client):
 
 
 def refused(client: Client) -> httpx.Response | None:
-    """Ask what a submission would do. Returns the answer if the database is too slow for one."""
+    """Ask what a submission would do. Returns the answer if the database is too slow to answer in time."""
     answer = client.http.post("/api/tasks?dryRun=true", json={"input": "Would you take this?"}, headers=ALONE)
     return answer if answer.status_code == 503 else None
 
 
 def taken(client: Client) -> str | None:
-    """Submit a task. Returns its id, unless the database is still too slow for it."""
+    """Submit a task. Return its id, or None if the database is still too slow."""
     answer = client.http.post("/api/tasks", json={"input": paragraphs(CHUNKS), "chunk": SMALL}, headers=ALONE)
     if answer.status_code == 202:
         return str(answer.json()["id"])
@@ -66,7 +66,7 @@ def completed(client: Client) -> int:
 
 
 def check_writes(database: SharedD1, tasks: Sequence[str]) -> None:
-    """Compare what workers wrote to each task with its calls, the time, and what a run may write at first."""
+    """Compare the writes for each task with its calls, the time, and the writes that a run may make at first."""
     for task_id in tasks:
         (account,) = [one for key, one in database.accounts.items() if key.endswith(task_id)]
         of_calls = limits.WRITES_A_CALL * CHUNKS
@@ -75,7 +75,7 @@ def check_writes(database: SharedD1, tasks: Sequence[str]) -> None:
 
 
 def check_bill(client: Client, model: ModelServer, tasks: Sequence[str]) -> None:
-    """Check that all tasks complete, with one call for each chunk by their own count and the model's."""
+    """Check that all tasks complete, with one call for each chunk by the tasks' own counts and the model's."""
     ended = [client.finished(task_id, seconds=240) for task_id in tasks]
     assert [task["status"] for task in ended] == ["completed"] * len(tasks)
     assert [(task["usage"]["modelCalls"], task["usage"]["inDoubt"]) for task in ended] == [(CHUNKS, 0)] * len(tasks)
@@ -83,7 +83,7 @@ def check_bill(client: Client, model: ModelServer, tasks: Sequence[str]) -> None
 
 
 def work_through_a_stall(environment: Sequence[str], folder: Path) -> None:
-    """Twenty tasks share a database that stalls, refuses new tasks during it, and stays slow."""
+    """Twenty tasks share a database that stalls, refuses new tasks during the stall, and stays slow."""
     with (
         SharedD1() as database,
         ModelServer(api_key="test-key") as model,
@@ -117,7 +117,7 @@ def work_through_a_stall(environment: Sequence[str], folder: Path) -> None:
 
 
 def test_tasks_share_a_slow_database_that_stalls(tmp_path: Path) -> None:
-    """All tasks complete with one call a chunk, at two writes a call and two a minute.
+    """All tasks complete with one call a chunk, and at most two writes a call and two a minute.
 
     New tasks are refused at first, and accepted later.
     """
@@ -125,7 +125,7 @@ def test_tasks_share_a_slow_database_that_stalls(tmp_path: Path) -> None:
 
 
 def stand_still(environment: Sequence[str], folder: Path) -> None:
-    """Stop the whole runtime four times, with twenty tasks under way."""
+    """Stop the whole runtime four times while twenty tasks run."""
     with (
         ModelServer(api_key="test-key", latency_seconds=0.3) as model,
         DevServer(
@@ -150,5 +150,8 @@ def stand_still(environment: Sequence[str], folder: Path) -> None:
 
 
 def test_a_runtime_that_stands_still_loses_and_doubles_nothing(tmp_path: Path) -> None:
-    """Each stop lasts longer than calls have to start. All tasks complete, and what was paid twice was in doubt."""
+    """Each stop lasts longer than a call may take to start.
+
+    All tasks complete, and each call that was paid twice was in doubt.
+    """
     on_each_route(tmp_path, stand_still)

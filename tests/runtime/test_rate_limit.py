@@ -1,4 +1,4 @@
-"""The limit of requests on the real runtime, bound as wrangler.toml explains."""
+"""The limit of requests on the real runtime, configured as wrangler.toml explains."""
 
 from pathlib import Path
 
@@ -24,7 +24,10 @@ def with_limiter(folder: Path) -> Path:
 
 
 def test_requests_beyond_the_limit(tmp_path: Path):
-    """Of eight requests at most two windows' worth are answered, the rest gets 429. The status stays readable."""
+    """Of eight requests, at most as many as two minutes allow are answered; the others get 429.
+
+    The status stays readable.
+    """
     project = with_limiter(tmp_path / "project")
     with DevServer(tmp_path / "state", project=project) as server, Client(server.url) as client:
         answers = [client.http.get("/api/tasks") for _ in range(8)]

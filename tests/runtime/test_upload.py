@@ -1,6 +1,6 @@
-"""Imports the Worker under the rules of an upload, with Cloudflare's own glue, which takes a memory snapshot.
+"""The test imports the Worker under the rules of an upload, with Cloudflare's own glue, which takes a memory snapshot.
 
-Every other test of the runtime starts from such a snapshot of the whole Worker.
+All other tests of the runtime start from such a snapshot of the whole Worker.
 """
 
 import random
@@ -58,7 +58,7 @@ def test_the_local_runtime_refuses_what_an_upload_refuses(
 
 
 def test_what_needs_no_randomness_at_import_is_let_through(project: Callable[[str], Path], tmp_path: Path):
-    """A seeded generator, global names, and a function of `random` that works once there are requests are allowed."""
+    """An upload allows a seeded generator, global names, and a function of `random` that only requests call."""
     root = project(
         "import random\nfrom random import random as chance\nimport js\nfrom js import AbortController, fetch\n"
         "SEEDED = random.Random(7).random()\n"

@@ -1,4 +1,4 @@
-"""Waits on the real runtime that end at odd moments, on either clock: an isolate that loops answers no more."""
+"""Waits on the real runtime that end at odd moments, on either clock: an isolate that loops stops answering."""
 
 import random
 from collections.abc import Iterator
@@ -15,13 +15,13 @@ from tests.support.model_server import ModelServer
 
 pytestmark = pytest.mark.runtime
 
-# `?wait=`, and how many chunks the task has.
+# `?wait=` of the request, and the number of the task's chunks.
 WAITS = [(1.2342, 9), (0.7777, 7), (1, 12), (2.0501, 20), (2, 9)]
 
 
 @pytest.fixture(scope="module")
 def model() -> Iterator[ModelServer]:
-    """A model that takes an odd time for each call."""
+    """Serve a model that takes an odd time for each call."""
     odd = random.Random(5)
     with ModelServer(api_key="test-key", plan=Plan(decide=lambda _: slow(odd.uniform(0.05, 1.1)))) as made:
         yield made
@@ -37,7 +37,7 @@ def serving(state: Path, route: str, model: ModelServer, **more: str) -> Iterato
 
 @pytest.fixture(scope="module")
 def client(route: str, model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """A client of the Worker on one route."""
+    """Make a client of the Worker on one route."""
     with serving(tmp_path_factory.mktemp("state"), route, model) as (_, made):
         yield made
 
@@ -51,19 +51,25 @@ def wait_for_each(client: Client) -> None:
 
 
 def test_waits_of_odd_times_end(client: Client):
-    """On a clock that stands still within a turn, all waits end. The first of them once hung the isolate."""
+    """On a clock that stands still within a turn, all waits end.
+
+    The first of these waits once made the isolate hang.
+    """
     wait_for_each(client)
 
 
 def test_waits_end_on_pyodides_own_loop(model: ModelServer, tmp_path: Path):
-    """EVENT_LOOP selects that loop, with a log line. It uses no timer for 2 ms or less, and nothing hangs."""
+    """EVENT_LOOP selects Pyodide's own event loop, and a log line says so.
+
+    Pyodide's loop uses no timer for 2 ms or less, and no request hangs.
+    """
     with serving(tmp_path, "durable-object", model, EVENT_LOOP="pyodide") as (server, client):
         wait_for_each(client)
         assert '"event":"event_loop_kept"' in server.output
 
 
 def test_a_stream_of_odd_times_ends(client: Client):
-    """A client that follows a task gets its last event."""
+    """A client that follows a task gets the task's last event."""
     task = client.submit(paragraphs(9), chunk={"maxChars": 40})
     lines = client.http.get(task["links"]["events"]).text
     assert '"status":"completed"' in lines.replace(" ", ""), lines

@@ -39,7 +39,7 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """The Worker with a key for webhooks, which it may send to this machine."""
+    """Serve the Worker with a key for webhooks; it may send them to this machine."""
     values = {"WEBHOOK_KEY": secrets.token_urlsafe(32), "WEBHOOK_LOOPBACK": "true", "REQUIRE_KEYS": "true"}
     with DevServer(tmp_path_factory.mktemp("state"), *variables(values), "--cron-every", "1") as made:
         yield made
@@ -68,7 +68,7 @@ def sdk(server: DevServer, key: str) -> Iterator[OpenAI]:
 
 @pytest.fixture
 def endpoint(sdk: OpenAI, receiver: Receiver, request: pytest.FixtureRequest) -> Iterator[Any]:
-    """An endpoint of this test alone, made by the SDK."""
+    """Make an endpoint for this test alone, by the SDK."""
     path = f"/{request.function.__name__}"
     made = sdk.webhooks.create(name="one", url=receiver.url + path, event_types=ENDS)  # type: ignore[arg-type]
     yield made
@@ -95,7 +95,7 @@ def deliveries(client: Client, task_id: str) -> list[Json]:
 
 
 def settled(client: Client, task_id: str, status: str) -> Json:
-    """Wait until the task's one delivery has this status."""
+    """Wait until the task's only delivery has this status."""
 
     def found() -> Json:
         (one,) = deliveries(client, task_id)
@@ -120,7 +120,10 @@ def test_an_end_is_told_and_both_verifiers_take_it(client: Client, sdk: OpenAI, 
 
 
 def test_the_sdk_manages_endpoints(sdk: OpenAI, endpoint: Any, server: DevServer):
-    """Endpoints are listed and read without their secrets. A test call says what the endpoint answered."""
+    """Endpoints are listed and read without their secrets.
+
+    The answer to a test call says what the endpoint answered.
+    """
     assert [one.id for one in sdk.webhooks.list()] == [endpoint.id]
     found = sdk.webhooks.retrieve(endpoint.id)
     assert (found.url, found.event_types) == (endpoint.url, ENDS)
@@ -133,7 +136,10 @@ def test_the_sdk_manages_endpoints(sdk: OpenAI, endpoint: Any, server: DevServer
 
 
 def test_both_secrets_sign_while_one_is_being_rotated(client: Client, sdk: OpenAI, receiver: Receiver, endpoint: Any):
-    """Both secrets sign for a day if the rotation asks for it. Otherwise the old one ends at once."""
+    """After a rotation that asks for it, both secrets sign messages for a day.
+
+    Otherwise the old secret ends at once.
+    """
     rotated = sdk.webhooks.rotate_secret(endpoint.id, keep_old_secret_active_for_24_hours=True)
     ended(client)
     (message,) = awaited(receiver, endpoint)
@@ -152,7 +158,7 @@ def test_both_secrets_sign_while_one_is_being_rotated(client: Client, sdk: OpenA
 def test_unwrap_for_javascript(client: Client, sdk: OpenAI, receiver: Receiver, package: str):
     """npm's `openai` accepts a message with the endpoint's secret, and refuses another secret and a changed body.
 
-    During a rotation it accepts both secrets, and after it only the new one.
+    During a rotation `openai` accepts both secrets, and after the rotation only the new one.
     """
     made = sdk.webhooks.create(name="one", url=f"{receiver.url}/{package}", event_types=ENDS)  # type: ignore[arg-type]
     old, other = made.signing_secret, f"whsec_{'A' * 43}="
@@ -160,7 +166,7 @@ def test_unwrap_for_javascript(client: Client, sdk: OpenAI, receiver: Receiver, 
     no = ["InvalidWebhookSignatureError"]
 
     def told(count: int) -> tuple[Received, list[str]]:
-        """Return the message of a task's end, and what it must say."""
+        """Return the message of a task's end, and its expected content."""
         task_id = ended(client)
         *_, message = awaited(receiver, made, count)
         return message, [message.headers["webhook-id"], "task.completed", task_id]
@@ -191,7 +197,7 @@ def test_the_programs_of_the_page(client: Client, server: DevServer, sdk: OpenAI
     port = free_port()
 
     def here(program: str) -> list[str]:
-        """Return the command that runs a program against this server."""
+        """Return the command that runs one of the page's programs against this server."""
         changed = program.replace(LOCAL_URL, server.url).replace('api_key="none"', f'api_key="{key}"')
         return [sys.executable, "-c", changed.replace("8000", str(port))]
 
@@ -233,7 +239,7 @@ def test_an_endpoint_is_not_changed(sdk: OpenAI, endpoint: Any):
 def test_a_receiver_that_fails_gets_the_message_when_it_is_back(client: Client, receiver: Receiver, endpoint: Any):
     """A failed delivery arrives later: after a closed connection, the sweep's try gets 503, and a redelivery 200.
 
-    All have one id, and the attempts say what happened.
+    All three messages have the same id, and the list of attempts has each answer.
     """
     receiver.answers[httpx.URL(endpoint.url).path] = ["close", 503, 200]
     task_id = ended(client)
@@ -258,7 +264,10 @@ def test_a_redirect_is_not_followed(client: Client, receiver: Receiver, endpoint
 
 
 def test_a_receiver_that_is_gone_is_disabled(client: Client, sdk: OpenAI, receiver: Receiver, endpoint: Any):
-    """410 ends the delivery and disables the endpoint. Nothing can be sent to it again."""
+    """The answer 410 ends the delivery and disables the endpoint.
+
+    Afterwards no message can be sent to this endpoint.
+    """
     receiver.answers[httpx.URL(endpoint.url).path] = [410]
     one = settled(client, ended(client), "gone")
     assert sdk.webhooks.retrieve(endpoint.id).model_extra == {"status": "disabled"}
@@ -272,7 +281,7 @@ def test_an_endpoint_costs_two_rows_more(client: Client, server: DevServer, sdk:
     """An endpoint costs two rows by workerd's count, from the claim to the record. Other tenants pay nothing."""
 
     def rows(event: str, seen: int) -> int:
-        """Return the count of the first line of this event after those already seen."""
+        """Return the row count in the first log line of this event after those already seen."""
         lines = [json.loads(line) for line in list(server.lines)[seen:] if f'"event":"{event}"' in line]
         return int(lines[0]["rows_written"]) if lines else 0
 

@@ -1,4 +1,4 @@
-"""A call of Workers AI in the real workerd: its signal passes through the SDK and ends the call."""
+"""A call of Workers AI in the real workerd: its abort signal passes through the SDK and ends the call."""
 
 import threading
 from pathlib import Path
@@ -33,6 +33,6 @@ def test_a_call_whose_time_is_up_ends_at_once(model: ModelServer, tmp_path: Path
         waiting.start()
         model.wait_for_in_flight(1)
         model.wait_until_idle(8)
-        assert said == []  # the invocation has not ended, so it was the signal
+        assert said == []  # the invocation has not ended, so the signal closed the connection
         waiting.join()
         assert said == ["model_timeout"]

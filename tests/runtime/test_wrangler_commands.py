@@ -1,6 +1,6 @@
-"""Every `npx wrangler …` of the documents is a command of the pinned wrangler, with flags that it knows.
+"""Every `npx wrangler …` in the documents is a command of the pinned wrangler, with flags that it knows.
 
-No account is used: wrangler's own help is compared.
+The test needs no account: it reads wrangler's own help.
 """
 
 import os
@@ -15,9 +15,9 @@ import pytest
 from local.node import ROOT, wrangler
 
 SOURCES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md")), ROOT / "local" / "remote" / "fixes.toml"]
-# Stands for an omitted word of a command.
+# Replaces an omitted word of a command.
 LEFT_OUT = "…"
-# Arguments, which are no words of a command: our own names, and words in capitals.
+# Arguments, which are not words of a command: our own names, and words in capitals.
 _ARGUMENT = re.compile(r"onceover.*|ai-processing-.*|.*[A-Z…].*")
 
 
@@ -34,7 +34,10 @@ COMMANDS = sorted({command for path in SOURCES for command in _commands(path)})
 
 @cache
 def _help(words: tuple[str, ...]) -> str:
-    """wrangler's help for the command that these words begin. The following words are its arguments."""
+    """Return wrangler's help for the command that these words begin.
+
+    The words that follow are arguments of the command.
+    """
     done = subprocess.run(
         wrangler(*words, "--help"),
         cwd=ROOT,
@@ -55,7 +58,7 @@ def _help(words: tuple[str, ...]) -> str:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_wrangler_has_the_command(command: str) -> None:
-    """The words are a command with as many arguments as it takes. Each flag belongs to it."""
+    """The words form a command, with the number of arguments that it takes. Each flag belongs to it."""
     words = shlex.split(command)[2:]
     plain = [word for word in words if not word.startswith("-")]
     said = _help(tuple(word for word in plain if not _ARGUMENT.fullmatch(word)))
@@ -74,7 +77,7 @@ def test_wrangler_has_the_command(command: str) -> None:
 
 
 def test_the_commands_of_the_pages_for_operators_are_among_them() -> None:
-    """The search for commands overlooks none of these."""
+    """The search for commands finds all of these."""
     for command in (
         "npx wrangler d1 export onceover --remote --output=.build/backup.sql --env=",
         "npx wrangler d1 time-travel restore onceover --timestamp=2026-11-25T12:00:00Z",

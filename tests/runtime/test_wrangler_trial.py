@@ -1,4 +1,7 @@
-"""The real wrangler deploys to a stand-in for Cloudflare's API. `python -m tests.wrangler_trial` is the full trial."""
+"""The real wrangler deploys to a stand-in for Cloudflare's API.
+
+`python -m tests.wrangler_trial` runs the full trial.
+"""
 
 from pathlib import Path
 
@@ -16,9 +19,9 @@ pytestmark = [pytest.mark.runtime, pytest.mark.campaign]
 def test_wrangler_itself_takes_the_three_steps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """In an empty account, missing things are created once, and the key is in the database.
+    """In an empty account, missing things are created once, and the key is stored in the database.
 
-    The stand-in for wrangler, which other tests use, prints the same words for the same commands.
+    The stand-in for wrangler that other tests use prints the same words for the same commands.
     """
     monkeypatch.delenv("CLOUDFLARE_ACCOUNT_ID", raising=False)
     with CloudflareApi() as api:

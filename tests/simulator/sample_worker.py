@@ -1,4 +1,4 @@
-"""A small Worker for testing the simulator itself: its jobs count a visit to each of their parts, by any route.
+"""A small Worker that tests the simulator itself: its jobs count a visit to each of their parts, by any route.
 
 `python -m tests.simulator.sample_worker SEED COUNT` runs seeds and prints a digest of all their traces.
 """
@@ -31,13 +31,13 @@ D1_SECONDS = 30
 
 
 async def answered(call: Awaitable[Any]) -> Any:
-    """Wait for an answer of D1, which may never come."""
+    """Wait for an answer of D1 that may never come."""
     async with asyncio.timeout(D1_SECONDS):
         return await call
 
 
 class Worker:
-    """Handlers of one isolate. This is no good example: it has no fence."""
+    """Handlers of one isolate. This Worker is no good example: it has no fence."""
 
     def __init__(self, env: Env) -> None:
         self.env = env
@@ -97,7 +97,7 @@ class Worker:
 
 
 class Processor:
-    """The object: it works from its alarm until the job is done."""
+    """The object works from its alarm until the job is done."""
 
     def __init__(self, ctx: ObjectContext, env: Env) -> None:
         self.ctx = ctx
@@ -130,7 +130,7 @@ class SampleApp:
 
 
 async def scenario(world: World) -> int:
-    """Some jobs, a restart, two changes of deployment, then quiet: every accepted job is done."""
+    """Run some jobs, a restart and two changes of deployment, then wait for quiet: every accepted job is done."""
     world.start_cron(30)
     accepted = []
 
@@ -148,7 +148,7 @@ async def scenario(world: World) -> int:
     await asyncio.sleep(100)
     world.deploy(TOP)
     world.faults.stop()
-    await asyncio.sleep(2_400)  # what continues after faults stop: an absent model, a full database
+    await asyncio.sleep(2_400)  # faults that go on after all others stop: an absent model, a full database
     await world.quiet(2000)
     states = dict(world.database.connection.execute("SELECT id, state FROM jobs").fetchall())
     assert all(states[job] == "done" for job in accepted), states
@@ -163,7 +163,7 @@ def run_seed(seed: int, template: Template, **options: Any) -> World:
 
 
 def main(first: int, count: int) -> str:
-    """Digest of the traces of `count` seeds."""
+    """Print a digest of the traces of `count` seeds."""
     template = Template([SCHEMA])
     digests = [run_seed(seed, template).trace_digest for seed in range(first, first + count)]
     return blake2b("".join(digests).encode(), digest_size=16).hexdigest()

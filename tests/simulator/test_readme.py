@@ -1,4 +1,4 @@
-"""The simulator's README: its examples run, its quotes stand in the code, and its map is complete."""
+"""The simulator's README: its examples run, its quotes match the code, and its map is complete."""
 
 import re
 from textwrap import dedent
@@ -16,7 +16,7 @@ RECIPES = {"Replay a seed": 1, "Write a fault": 3, "Write an invariant": 1, "Wri
 
 
 def test_each_recipe_shows_code():
-    """The README has each of the recipes, and each has code."""
+    """The README has each of the recipes, and each recipe has code."""
     sections = re.split(r"^## ", README.read_text("utf-8"), flags=re.MULTILINE)
     found = {section.partition("\n")[0]: section.count("```python\n") for section in sections}
     assert {name: found.get(name) for name in RECIPES} == RECIPES
@@ -24,7 +24,10 @@ def test_each_recipe_shows_code():
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_an_example_runs(example: str):
-    """Each example runs unchanged, in a namespace of its own. Its statements about the outcome are assertions."""
+    """Each example runs unchanged, in a namespace of its own.
+
+    The example's statements about its outcome are assertions.
+    """
     assert "assert " in example
     before = README.read_text("utf-8").partition(example)[0].count("\n")  # so that a traceback shows the right line
     exec(compile("\n" * before + example, str(README), "exec"), {"__name__": "example"})  # noqa: S102 - our own document
@@ -32,7 +35,7 @@ def test_an_example_runs(example: str):
 
 @pytest.mark.parametrize("quote", QUOTES)
 def test_a_quote_stands_in_the_code(quote: str):
-    """The lines below the path are consecutive lines of that file."""
+    """The quoted lines below a path are consecutive lines of that file."""
     path, _, lines = quote.partition("\n")
     assert lines in (ROOT / path.removeprefix("# ")).read_text("utf-8"), dedent(lines)
 

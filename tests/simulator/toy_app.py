@@ -1,4 +1,4 @@
-"""A toy app for the simulator's own tests: made of plain functions, with one call to run it."""
+"""A toy app for the simulator's own tests, made of plain functions; one call runs it."""
 
 from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
@@ -37,7 +37,7 @@ class ToyApp:
 
 
 def play[T](app: ToyApp, scenario: Callable[[World], Awaitable[T]], *, seed: int = 1, **options: Any) -> T:
-    """Run a scenario on a fresh world."""
+    """Run a scenario in a fresh simulated world."""
     return World(seed, app, TEMPLATE, **options).run(scenario)
 
 
@@ -47,6 +47,6 @@ async def mark(env: Env, who: str, what: str) -> None:
 
 
 def marks(world: World) -> list[str]:
-    """The marks in D1, as `who what`, in order."""
+    """Return the marks in D1, as `who what`, in order."""
     rows = world.database.connection.execute("SELECT who, what FROM marks ORDER BY rowid").fetchall()
     return [f"{who} {what}" for who, what in rows]

@@ -1,4 +1,4 @@
-"""The HTTP layer on a bench: a real store over SQLite, virtual time, and a check of each answer.
+"""Tests the HTTP layer with a real store over SQLite, in virtual time, and checks each answer.
 
 Every answer is checked against `/openapi.json`. A status, problem, header or field that is not described there fails
 the test that saw it.
@@ -75,7 +75,7 @@ QUEUES = BoundRoutes(queue=True, dead_letter_queue=True, objects=True)
 
 @dataclass(slots=True)
 class BenchRequest:
-    """A request whose body arrives in pieces. `read_bytes` is how much of it was read."""
+    """A request whose body arrives in pieces. `read_bytes` counts the bytes of it that were read."""
 
     method: str
     url: str
@@ -96,7 +96,7 @@ class BenchRequest:
 
 
 class BenchSender:
-    """A route that notes what is sent to it, or refuses it."""
+    """A route that records the tasks that it gets, or refuses them."""
 
     def __init__(self, route: Route) -> None:
         self.route = route
@@ -112,10 +112,10 @@ class BenchSender:
 
 
 class ApiBench:
-    """One deployment of the API. Calls are synchronous, and time passes only while something waits.
+    """One deployment of the API. The methods are synchronous, and time passes only while something waits.
 
-    Requests need no keys, as under `make dev`, unless `keys` are required. With `looks` requests check for missed
-    sweeps.
+    Requests need no keys, as under `make dev`, unless `keys` are required. With `looks`, requests check whether a sweep
+    was missed.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class ApiBench:
             settings or Settings(provider="demo", chunk_chars=10, webhook_key=WEBHOOK_KEY), require_keys=keys
         )
         isolate = RequestMemory()
-        self.meter = Meter()  # of all that the API asks the database for
+        self.meter = Meter()  # the database as the API sees it
         database = Database(self.database, self.meter, load=isolate.load, storage=isolate.storage)
         self.store = TaskStore(database)
         self._keys = KeyStore(database)
@@ -241,7 +241,7 @@ class ApiBench:
         self.database.close()
 
     def now_ms(self) -> int:
-        """Return the one time of this bench: isolate and database agree here."""
+        """Return the one time of this bench: isolate and database have the same clock."""
         return START_MS + round(self.loop.time() * 1000)
 
     def _entropy(self, size: int) -> bytes:
@@ -267,7 +267,7 @@ class ApiBench:
         return reply
 
     def call(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Reply:
-        """Send JSON, or bytes if given, to a path. The request id is always the same unless one is given."""
+        """Send JSON, or the given bytes, to a path. The request id is always the same unless the test gives one."""
         headers = {"x-request-id": "bench"} | dict(headers or {})
         raw = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
         return self.send(BenchRequest(method, f"http://localhost:8787{path}", headers, raw))
@@ -287,11 +287,11 @@ class ApiBench:
         return text
 
     def restart(self) -> None:
-        """Continue in a new isolate, over the same database."""
+        """Continue in a new isolate, with the same database."""
         self.api = replace(self.api, isolate=RequestMemory())
 
     def submit(self, text: str = "one\n\ntwo\n\nthree and four", **fields: object) -> dict[str, Any]:
-        """Submit a task and return it. By default it has three chunks."""
+        """Submit a task and return it. By default the task has three chunks."""
         reply = self.call("POST", "/api/tasks", {"input": text, **fields})
         assert reply.status == 202, reply
         task = data(reply)
@@ -314,9 +314,9 @@ class ApiBench:
     def work(
         self, claim: Claim, outputs: Mapping[int, str], step: Step, failed: Failure | None = None, **said: Any
     ) -> None:
-        """Write outputs of chunks and end or continue the claim. With `failed`, the next chunk has failed for good.
+        """Write outputs of chunks and end or continue the claim. With `failed`, the next chunk fails for good.
 
-        `said` has further values of `Progress` that the worker writes, and the `finish_reason` of the outputs.
+        `said` has further values of `Progress` for the worker to write, and the `finish_reason` of the outputs.
         """
         at = CallKey(0, len(outputs))
         self._step += 1
@@ -370,7 +370,7 @@ def bearer(secret: str) -> dict[str, str]:
 
 
 async def _whole(request: BenchRequest, api: Api) -> Reply:
-    """Answer a request. An answer sent in parts is put together, up to where it is cut off."""
+    """Answer a request. Join an answer that is sent in parts, up to the place where it is cut off."""
     reply = await handle(request, api)
     if reply.parts is None:
         return reply
@@ -423,7 +423,7 @@ def _operation(method: str, path: str) -> dict[str, Any] | None:
     return None
 
 
-# Models that extend another one by a field.
+# Models that extend another model by a field.
 FULLER = {"TaskWithChunksView": "chunks", "OperatorServiceView": "backlog", "VerboseServiceView": "usage"}
 
 

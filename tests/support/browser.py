@@ -1,4 +1,4 @@
-"""Debian's Chromium under Playwright, and pages that note errors and other forbidden events."""
+"""Runs Debian's Chromium under Playwright; its pages record errors and other forbidden events."""
 
 import os
 import re
@@ -21,19 +21,19 @@ AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 SCREENSHOTS = ROOT / ".build" / "screenshots"
 # Texts that must be shown as plain text everywhere: markup, scripts, direction marks.
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script> \u202egnp.exe\u2066 & \"'"
-# A turn of the page's loop, triggered by a message, since the page's timers may stand still.
+# A turn of the page's event loop, triggered by a message, since the page's timers may stand still.
 _A_TURN = """new Promise((done) => {
   const channel = new MessageChannel();
   channel.port1.onmessage = done;
   channel.port2.postMessage(0);
 })"""
-# What a browser logs for any answer of 4xx or 5xx, and for a server that dies, however well the page handles it.
+# The lines that a browser logs for answers of 4xx or 5xx and for a dead server, even if the page handles them well.
 _DEAD_SERVER = "net::ERR_(?:CONNECTION|INCOMPLETE_CHUNKED_ENCODING)"
 _FAILED_LOAD = re.compile(rf"Failed to load resource: .* status of (\d+)|Failed to load resource: {_DEAD_SERVER}")
 
 
 def chromium_path() -> Path | None:
-    """Where Chromium is, if it is installed."""
+    """Return the path of Chromium, if it is installed."""
     names = ("chromium", "chromium-browser", "google-chrome")
     return next((Path(found) for name in names if (found := shutil.which(name))), None)
 
@@ -54,7 +54,7 @@ def chromium() -> Iterator[Browser]:
 
 
 class Watched:
-    """A page in a context of its own, with the faults that it has shown so far.
+    """A page in a context of its own, with the faults that the page has shown so far.
 
     `refused` are the statuses of 4xx and 5xx answers. A test may expect some.
     """
@@ -107,20 +107,21 @@ class Watched:
         raise AssertionError(f"requests without an answer: {self.requests[-3:]}")
 
     def open(self, fragment: str, key: str = "") -> Page:
-        """Go to a view. If a key is given, the tab has it."""
+        """Go to a view. Open the page; if a key is given, the tab has it."""
         if key:
             self.context.add_init_script(f"sessionStorage['onceover.key'] ??= '{key}'")
         self.page.goto(f"{self.url}/{fragment}")
         return self.page
 
     def close(self) -> None:
-        """Close the page. A route handler that still waits for the server's answer is no error."""
+        """Close the page. A handler of a route that still waits for the server's answer is no error."""
         self.page.unroute_all(behavior="ignoreErrors")
         self.context.close()
 
     def serious(self) -> list[str]:
-        """Return what axe-core rates serious or critical in the present page."""
-        # The page's own policy forbids scripts from elsewhere. The debugger's evaluation does not count as one.
+        """Return what axe-core rates serious or critical in the current page."""
+        # The page's own policy forbids scripts from elsewhere. The policy does not forbid an evaluation by the
+        # debugger.
         self.page.evaluate(AXE.read_text() + "; 0")
         found = self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
         return [

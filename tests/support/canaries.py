@@ -1,4 +1,4 @@
-"""Words that occur nowhere else are put into a task, and then sought wherever the local runtime stores things."""
+"""Puts words that occur nowhere else into a task, and searches for them wherever the local runtime stores data."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from tests.support.dev_server import DevServer
 SENT = ("input", "instructions")  # fields that a model gets
 KEPT = ("metadata", "modelOptions")  # the other fields with a client's text
 # Long enough that a provider's refusal is searched for them (see inference/replies.py). Short enough that in a text
-# which repeats them some stand whole on one database page.
+# which repeats them, some are complete on one page of the database.
 CANARIES = {place: (f"Kanarienvogel-{place}-7Q9Z", f"金絲雀之歌響徹雲霄{place}七號") for place in (*SENT, *KEPT)}
 WORDS = frozenset(word for pair in CANARIES.values() for word in pair)
 WORDS_SENT = frozenset(word for place in SENT for word in CANARIES[place])
@@ -23,7 +23,7 @@ WORDS_SENT = frozenset(word for place in SENT for word in CANARIES[place])
 def loaded(paragraphs: int, mark: str = "") -> Json:
     """Return the body of a submission with each canary in its place.
 
-    Each paragraph is a chunk with the input's canary.
+    Each paragraph of the input is a chunk and contains the input's canary.
     """
     ascii_word, cjk_word = CANARIES["input"]
     return {place: " and ".join(words) for place, words in CANARIES.items()} | {
@@ -41,13 +41,13 @@ def _forms(word: str) -> Iterator[bytes]:
 
 
 def words_in(content: bytes) -> set[str]:
-    """Return the canaries in some bytes, in any encoding in use, and in compressed data within the bytes."""
+    """Return the canaries in some bytes, in any encoding in use, also in compressed data within the bytes."""
     readable = b"\n".join([content, *_inflated(content)])
     return {word for word in WORDS if any(form in readable for form in _forms(word))}
 
 
 def _inflated(content: bytes) -> Iterator[bytes]:
-    """Inflate zlib data at the start of some bytes, as far as possible: page borders may cut it."""
+    """Decompress zlib data at the start of some bytes, as far as possible: a page's border may cut the data."""
     for begins in re.finditer(re.escape(zlib.compress(b"")[:2]), content):
         stream, at, found = zlib.decompressobj(), begins.start(), b""
         with suppress(zlib.error):
@@ -58,7 +58,7 @@ def _inflated(content: bytes) -> Iterator[bytes]:
 
 
 def in_rows(state: Path) -> dict[str, set[str]]:
-    """The canaries in the rows of all databases, D1's and the objects', by file and table."""
+    """Return the canaries in the rows of all databases, D1's and the objects', by file and table."""
     found = {}
     for path in state.rglob("*.sqlite"):
         for table, values in _rows(path):
@@ -68,14 +68,14 @@ def in_rows(state: Path) -> dict[str, set[str]]:
 
 
 def in_files(state: Path) -> dict[str, set[str]]:
-    """The canaries in the bytes of all files, by file."""
+    """Return the canaries in the bytes of all files, by file."""
     files = [path for path in state.rglob("*") if path.is_file()]
     assert files, "nothing was stored: nothing would ever be found"
     return {str(path.relative_to(state)): words for path in files if (words := words_in(path.read_bytes()))}
 
 
 def in_output(server: DevServer) -> set[str]:
-    """The canaries in a server's output."""
+    """Return the canaries in a server's output."""
     return words_in(server.output.encode())
 
 

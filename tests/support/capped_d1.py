@@ -1,6 +1,6 @@
 """A local D1 that may not grow: SQLite itself refuses to use another page, as the hosted D1 does at its limit.
 
-SQLite's page limit is valid for one connection and is not stored. So the process that opens the file must set it,
+SQLite's page limit applies to one connection and is not stored. So the process that opens the file must set the limit,
 through the one call that workerd has for tests.
 """
 
@@ -12,6 +12,6 @@ from tests.support.miniflare_d1 import write_hook
 
 
 def cap_d1(monkeypatch: pytest.MonkeyPatch, folder: Path, pages: int) -> None:
-    """Limit the D1 of every server started from now on to so many pages of 4,096 bytes."""
+    """Limit the D1 of every server that starts from now on to this many pages of 4,096 bytes."""
     cap = f"state.storage.sql.setMaxPageCountForTest({pages}), "
     monkeypatch.setenv("NODE_OPTIONS", write_hook(folder, "super(state, env), ", cap))

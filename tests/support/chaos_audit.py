@@ -27,7 +27,10 @@ class Audit:
 
 
 def audit(accepted: Iterable[str], tasks: list[Json], calls: list[Call]) -> Audit:
-    """Compare task by task. `accepted` are the ids that clients got with a 202, `tasks` all that the API lists."""
+    """Compare task by task.
+
+    `accepted` are the ids that clients got with a 202, `tasks` all tasks that the API lists.
+    """
     found = Audit(ledger_calls=len(calls))
     by_origin: dict[str, list[Call]] = defaultdict(list)
     for call in calls:
@@ -68,10 +71,10 @@ def _faults(task: Json, origin: Submission, calls: list[Call]) -> Iterable[str]:
 
 
 def _good_repeats(calls: list[Call]) -> Counter[tuple[str, str]]:
-    """For each distinct request, return the good answers after the first.
+    """Return, for each distinct request, the good answers except the first.
 
-    All good answers but the last must have been lost in a crash and be in doubt, since an accepted answer is never
-    requested again. Failed calls in between do not matter.
+    All good answers except the last must have been lost in a crash and be in doubt, since an accepted answer is never
+    requested again. Failed calls between good answers do not matter.
     """
     good = Counter((call.system, call.user) for call in calls if call.complete and call.answered == "ok")
     return Counter({request: count - 1 for request, count in good.items() if count > 1})

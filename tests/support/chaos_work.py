@@ -1,4 +1,4 @@
-"""The submissions of the chaos run: tasks from a seed, each recognisable in the model server's ledger."""
+"""The submissions of the chaos run: tasks that a seed draws, each recognisable in the model server's ledger."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +17,10 @@ REDUCTIONS = ("concat", "none", "merge")
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """One request. Its tag stands in each chunk and in the instructions, so that every call shows its origin."""
+    """One request.
+
+    A submission whose tag is in each chunk and in the instructions, so that every call shows its origin.
+    """
 
     tag: str
     parts: int
@@ -25,7 +28,7 @@ class Submission:
 
     @property
     def text(self) -> str:
-        """The input: a paragraph a chunk."""
+        """The input: one paragraph for each chunk."""
         return paragraphs(self.parts, self.tag)
 
     def body(self) -> dict[str, Any]:
@@ -56,7 +59,7 @@ class Submission:
 
     @classmethod
     def of_metadata(cls, metadata: dict[str, Any]) -> "Submission":
-        """Return the submission from which a listed task came, without what only its client knows."""
+        """Return the submission that made a listed task, without the facts that only its client knows."""
         return cls(metadata["tag"], int(metadata["parts"]), metadata["reduce"])
 
 

@@ -24,13 +24,13 @@ class Client:
         self.http.close()
 
     def submit(self, text: str, **fields: object) -> Json:
-        """Submit a task that must be accepted."""
+        """Submit a task, and fail if it is not accepted."""
         answer = self.http.post("/api/tasks", json={"input": text, **fields})
         assert answer.status_code == 202, answer.text
         return answer.json()
 
     def task(self, task_id: str, **query: str | float) -> Json:
-        """Read a task that must be there."""
+        """Read a task, and fail if it does not exist."""
         answer = self.http.get(f"/api/tasks/{task_id}", params=query)
         assert answer.status_code == 200, answer.text
         return answer.json()
@@ -61,5 +61,5 @@ def openai(base_url: str, **more: object) -> list[str]:
 
 
 def paragraphs(count: int, tag: str = "part") -> str:
-    """Write a text of `count` paragraphs. With `chunk.maxChars` of 40 each of them is one chunk."""
+    """Write a text of `count` paragraphs. With `chunk.maxChars` of 40, each paragraph is one chunk."""
     return "\n\n".join(f"{tag} {number:03} of a text for the test." for number in range(count))

@@ -1,6 +1,6 @@
-"""A stand-in for wrangler: keeps an account in a JSON file, prints as 4.164 does, refuses or dies on request.
+"""A stand-in for wrangler: it keeps an account in a JSON file, prints as 4.164 does, and refuses or dies on request.
 
-`python -m tests.support.cloud_account STATE …` is the same as a program, for scripts.
+`python -m tests.support.cloud_account STATE …` runs the same stand-in as a program, for scripts.
 """
 
 import functools
@@ -43,7 +43,7 @@ def _wrangler_toml() -> dict[str, Any]:
 
 
 class Killed(BaseException):
-    """The whole process ended here, including `make deploy`."""
+    """The whole process, including `make deploy`, ended at this point."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,10 @@ class Refused(Exception):
 
 
 class CloudAccount:
-    """One account. `die` names a call by its number, from 1, and the moment within it at which everything ends."""
+    """One account.
+
+    `die` names a call by its number, from 1, and the moment within the call at which everything ends.
+    """
 
     def __init__(self, file: Path, die: tuple[int, When] | None = None, *, with_sqlite: bool = False) -> None:
         self.file = file
@@ -69,7 +72,7 @@ class CloudAccount:
         self.file.write_text(json.dumps(self.state, indent=1))
 
     def refuse(self, command: str, text: str, times: int = -1) -> None:
-        """Make commands with this beginning fail."""
+        """Make commands that begin in this way fail."""
         self.state["refuse"].append([command, text, times])
         self.save()
 
@@ -109,7 +112,10 @@ class CloudAccount:
         return method
 
     def _config(self, arguments: tuple[str, ...]) -> dict[str, Any]:
-        """Return the environment that the flag names. As in wrangler, an environment inherits no bindings."""
+        """Return the configuration of the environment that the flag names.
+
+        As in wrangler, an environment inherits no bindings.
+        """
         (flag,) = [one for one in arguments if one.startswith("--env=")]
         whole = _wrangler_toml()
         env = flag.removeprefix("--env=")
@@ -218,7 +224,7 @@ class CloudAccount:
             + [f"queue {queue['binding']}" for queue in queues.get("producers", [])]
             + [f"object {bound['name']}" for bound in config.get("durable_objects", {}).get("bindings", [])]
         )
-        # A deployment without a migration never removes objects.
+        # A deployment without a migration never removes classes of objects.
         new = [name for migration in config["migrations"] for name in migration["new_sqlite_classes"]]
         worker["objects"] = sorted({*worker["objects"], *new})
         self._kill("half")
@@ -269,7 +275,10 @@ class CloudAccount:
 
 
 def main() -> int:
-    """Act as the program `wrangler`; the first argument is the account's file. A death ends with SIGKILL's status."""
+    """Act as the program `wrangler`; the first argument is the account's file.
+
+    If the account dies, the program ends with SIGKILL's status.
+    """
     kill = os.environ.get("STAND_IN_DIES", "")
     call, _, when = kill.partition(" ")
     account = CloudAccount(Path(sys.argv[1]), with_sqlite="STAND_IN_SQLITE" in os.environ)

@@ -1,7 +1,8 @@
 """The part of Cloudflare's API that wrangler 4.164 uses to deploy onceover, with an account in memory.
 
-With CLOUDFLARE_API_BASE_URL the real wrangler sends its requests to this server. The server answers unknown requests
-with 404 and keeps them in `strange`.
+With CLOUDFLARE_API_BASE_URL the real wrangler sends its requests to this server. by name: the applied migrations by
+name: the Workers that consume it by name: versions, bindings, objects, secrets, crons milliseconds of CPU that an
+upload's import takes; None: not printed [beginning of a command, wrangler's message, how often; -1 always]
 """
 
 import json
@@ -27,7 +28,10 @@ class ApiError(Exception):
 
 
 class CloudflareApi(Loopback):
-    """A server on a free port. Use it as a context manager. `refuse` has errors by a part of the path."""
+    """A server of Cloudflare's API on a free port.
+
+    The server is used as a context manager. `refuse` maps parts of a path to errors.
+    """
 
     def __init__(self) -> None:
         self.databases: dict[str, sqlite3.Connection] = {}
@@ -108,7 +112,8 @@ class CloudflareApi(Loopback):
             (f"GET {worker}/deployments", self._deployments),
             (f"POST {worker}/deployments", self._deploy),
             (f"GET {worker}/versions/(\\S+)", lambda match, *_: self._version(match[1])),
-            # Every file is known, so wrangler uploads none: the session's first token is already its last.
+            # The stand-in says that it knows every file, so wrangler uploads none: the session's first token is already
+            # its last.
             (f"POST {worker}/assets-upload-session", lambda *_: {"jwt": "all-known", "buckets": []}),
             (f"PUT {worker}", self._upload),
             (f"POST {worker}/versions", self._upload_version),

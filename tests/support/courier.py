@@ -1,4 +1,4 @@
-"""A network for webhooks that notes what is sent and answers as a test says."""
+"""A network for webhooks that records the messages and answers as a test says."""
 
 import asyncio
 import json
@@ -40,7 +40,7 @@ class FakeCourier:
     async def post(
         self, url: str, *, headers: Mapping[str, str], body: str, timeout_seconds: float
     ) -> tuple[int, Mapping[str, str]]:
-        """Take a message and answer it after a while."""
+        """Take a message, and answer it after a while."""
         assert timeout_seconds == 15.0
         message = Message(url, dict(headers), body)
         self.messages.append(message)

@@ -1,8 +1,8 @@
 """Reads the databases of a running local runtime, from copies.
 
-A second process that opens such a file takes part in SQLite's locking. While an object clears its storage, workerd
-deletes and rebuilds the file. A reader is then refused ("attempt to write a readonly database"), or it keeps workerd
-from the exclusive lock that workerd needs.
+A second process that opens the file of a database takes part in SQLite's locking. While an object clears its storage,
+workerd deletes and rebuilds the file. A reader is then refused ("attempt to write a readonly database"), or prevents
+the exclusive lock that workerd needs.
 """
 
 import sqlite3
@@ -18,7 +18,7 @@ type _Files = dict[str, bytes]
 
 @contextmanager
 def opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open a copy of a database as it was at one moment, with its write-ahead log."""
+    """Open a copy of a database as of one moment, with its write-ahead log."""
     with TemporaryDirectory() as folder:
         copy = Path(folder) / path.name
         files = eventually(lambda: _still(path))
@@ -41,7 +41,10 @@ def tables(connection: sqlite3.Connection) -> list[str]:
 
 
 def _still(path: Path) -> _Files | None:
-    """Return the files of a database that did not change while they were read. None if they changed or are about to."""
+    """Return the files of a database that did not change while they were copied.
+
+    Returns None if the files changed or will change soon.
+    """
     try:
         first, second = _files(path), _files(path)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Webhooks on a bench: workers whose invocations send deliveries to a fake network, in virtual time."""
+"""Tests webhooks: workers whose invocations send deliveries to a fake network, in virtual time."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ def task_key(number: int, tenant: str = "local") -> TaskKey:
 
 
 class DeliveryBench(WorkerBench):
-    """A deployment with WEBHOOK_KEY. `do` awaits what an invocation gives to `waitUntil`."""
+    """A deployment with WEBHOOK_KEY. `do` awaits the work that an invocation gives to `waitUntil`."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{"webhook_key": KEY} | settings)
@@ -45,7 +45,7 @@ class DeliveryBench(WorkerBench):
         self.sends = True  # whether invocations live long enough to send their deliveries
 
     def worker(self) -> Worker:
-        """Make a worker in an invocation of its own."""
+        """Make a worker in a separate invocation."""
         worker = super().worker()
         fresh = Fresh()
         store = TaskStore(Database(self.database, worker.meter, storage=self.storage), fresh)
@@ -80,14 +80,17 @@ class DeliveryBench(WorkerBench):
         return key
 
     def submit(self, key: TaskKey = TASK, chunks: int = 1, *, response: bool = False, **terms: Any) -> TaskKey:
-        """Write a task; with `response` one of `/v1`."""
+        """Write a task; with `response`, a task of `/v1`."""
         self.do(self.store.insert(new_task(key, chunks, Reduce.CONCAT, START_MS, **terms), self.settings.lease_ms))
         if response:
             self.database.rows("UPDATE tasks SET response = '{}' WHERE id = ?", key)
         return key
 
     def finish(self, key: TaskKey = TASK, *, sends: bool = True) -> None:
-        """Let a worker run a task to its end. If its invocation lives long enough, it sends the deliveries."""
+        """Let a worker run a task to its end.
+
+        If the worker's invocation lives long enough, the worker sends the deliveries.
+        """
         self.sends = sends
         self.do(self.worker().run(key, HOST))
         self.settle()

@@ -20,7 +20,7 @@ QUEUES = ("ai-processing-queue", "ai-processing-dlq")
 
 
 def wrong(state: dict[str, Any], env: str) -> list[str]:
-    """Name what is wrong after a deployment of this environment."""
+    """List the differences from the expected account after a deployment of this environment."""
     worker = state["workers"].get("onceover", {})
     faults = []
     if state["databases"].get("onceover") != MIGRATIONS:
@@ -42,7 +42,7 @@ def wrong(state: dict[str, Any], env: str) -> list[str]:
 
 
 class Internet:
-    """Serves what the account's Worker would answer. `first` are earlier replies."""
+    """Serves the answers that the account's Worker would give. `first` are earlier replies."""
 
     def __init__(self, account: CloudAccount, first: list[DeploymentReply] | None = None) -> None:
         self.account = account
@@ -53,7 +53,7 @@ class Internet:
 
     @property
     def web(self) -> Web:
-        """The internet as the code sees it. Time passes only in pauses."""
+        """Return the network access that the deployment command uses. Time passes only in pauses."""
         return Web(self._get, lambda: self.seconds, self._pause)
 
     def _pause(self, seconds: float) -> None:
@@ -76,7 +76,7 @@ class Internet:
 
 
 def ready(env: str, wanted: Needs) -> DeploymentReply:
-    """The answer of a Worker with other bindings than `wanted`: an older version that still serves."""
+    """The answer of a Worker that lacks some of the bindings `wanted`: an older version that still serves."""
     return DeploymentReply(
         200, {"status": "healthy", "queueCheck": {name: not value for name, value in wanted.queue_check.items()}}, env
     )

@@ -1,4 +1,4 @@
-"""Starts `python -m local.dev` as a user would, and ends it gently or by force."""
+"""Starts `python -m local.dev` as a user would, and ends the server gently or by force."""
 
 import contextlib
 import os
@@ -25,8 +25,9 @@ class ServerEnded(Exception):
 class DevServer:
     """A local runtime in a process group of its own, on any free port unless `port` names one.
 
-    Use it as a context manager: entering waits for "Ready on", leaving kills the rest of the group. `environ` adds
-    variables to those of this process. `lines` has everything that it has printed, standard error included.
+    The server is used as a context manager: entering waits for "Ready on", leaving kills the rest of the group.
+    `environ` adds environment variables to those of this process. `lines` has every line that the server has printed,
+    standard error included.
     """
 
     def __init__(
@@ -54,13 +55,16 @@ class DevServer:
         self._reader: threading.Thread | None = None
 
     def start(self) -> Self:
-        """Start and return once it is ready. Raises `ServerEnded` with its output if it does not become ready."""
+        """Start the server, and return once it is ready.
+
+        Raises `ServerEnded` with the output if the server does not become ready.
+        """
         self.launch()
         self.url = READY.match(self.wait_for_line(READY.pattern, self.ready_seconds))[1]  # type: ignore[index]
         return self
 
     def launch(self) -> None:
-        """Start without waiting. It may have run and ended before."""
+        """Start without waiting. Launch the server, which may have run and ended before."""
         if self._process is not None and self._process.stdout is not None:
             self._process.stdout.close()
         self._process = subprocess.Popen(
@@ -87,7 +91,7 @@ class DevServer:
 
     @property
     def process(self) -> subprocess.Popen[str]:
-        """The Python process at the head of the group."""
+        """The Python process that leads the group."""
         assert self._process is not None, "not started"
         return self._process
 
@@ -97,7 +101,7 @@ class DevServer:
         return "\n".join(self.lines)
 
     def wait_for_line(self, pattern: str, seconds: float = 60, *, after: int = 0) -> str:
-        """Return the first line from index `after` on that matches the pattern."""
+        """Return the first line that matches the pattern, from index `after` on."""
         deadline = time.monotonic() + seconds
         while True:
             ended = self._reader is not None and not self._reader.is_alive()
@@ -112,12 +116,12 @@ class DevServer:
                 self._news.get(timeout=min(left, 1))
 
     def stop(self, seconds: float = 60) -> int:
-        """Send Ctrl-C as a terminal does: SIGINT to the whole group. Returns the exit status."""
+        """Send Ctrl-C to the group, as a terminal does: SIGINT to the whole group. Returns the exit status."""
         self._signal(signal.SIGINT)
         return self.wait(seconds)
 
     def kill(self) -> None:
-        """Send SIGKILL to the whole group, which cannot write anything after it."""
+        """Send SIGKILL to the whole group, which cannot write anything afterwards."""
         self._signal(signal.SIGKILL)
         self.wait(60)
 
@@ -164,7 +168,7 @@ class DevServer:
 
 
 def eventually[T](attempt: Callable[[], T], seconds: float = 60, pause: float = 0.05) -> T:
-    """Call until the result is true. When the time is up, the last result decides."""
+    """Call a function until its result is true. When the time is up, the last result decides."""
     deadline = time.monotonic() + seconds
     event = threading.Event()
     while not (result := attempt()) and time.monotonic() < deadline:
@@ -174,7 +178,7 @@ def eventually[T](attempt: Callable[[], T], seconds: float = 60, pause: float = 
 
 
 def run_dev(*arguments: str, project: Path | None = None, seconds: float = 60) -> tuple[int, Sequence[str]]:
-    """Run a command line that should end by itself. Returns its status and its output."""
+    """Run a command line that should end by itself. Returns the command's status and its output."""
     extra = ("--project", str(project)) if project else ()
     done = subprocess.run(
         [sys.executable, "-m", "local.dev", *extra, *arguments],

@@ -1,4 +1,4 @@
-"""Reads server-sent events strictly as the HTML Standard says ("Parsing an event stream")."""
+"""Reads server-sent events strictly by the HTML Standard ("Parsing an event stream")."""
 
 import json
 import time
@@ -11,7 +11,7 @@ import httpx
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One event: its name, its own `id` (None if it has none), and its data."""
+    """One event: its name, its own `id` (None if absent), and its data."""
 
     name: str
     id: str | None
@@ -24,7 +24,7 @@ class Received:
 
 
 def events_of(lines: Iterable[str]) -> Iterator[Received | int]:
-    """Yield events from lines without line ends, and `retry` in milliseconds. A cut-off event is dropped."""
+    """Yield events from lines without line ends, and `retry` in milliseconds. An event that is cut off is dropped."""
     name, event_id, data = "message", None, list[str]()
     for line in lines:
         if not line:
@@ -54,7 +54,7 @@ def read_events(text: str) -> list[Received]:
 
 @dataclass(slots=True)
 class Follower:
-    """Follows one task through as many connections as it takes, each from after the last event received."""
+    """Follows one task over as many connections as needed; each continues after the last received event."""
 
     http: httpx.Client
     path: str
@@ -64,7 +64,7 @@ class Follower:
     end: Any = None
 
     def connect(self, most: int | None = None) -> None:
-        """Open the stream and read it to its end, or until it has brought so many events with an id."""
+        """Open the stream and read it to its end, or until it has brought this many events with an id."""
         self.connections += 1
         headers = {"Last-Event-ID": self.came[-1].id or ""} if self.came else {}
         with self.http.stream("GET", self.path, headers=headers, timeout=60) as answer:
@@ -90,7 +90,10 @@ class Follower:
     def follow(
         self, seconds: float = 60, *, cut_each: bool = False, meanwhile: Callable[[], object] | None = None
     ) -> Any:
-        """Reconnect until the end is there, and return its task. With `cut_each` leave after each event."""
+        """Reconnect until the stream has ended, and return the task in its last event.
+
+        With `cut_each`, leave after each event.
+        """
         deadline = time.monotonic() + seconds
         while self.end is None:
             assert time.monotonic() < deadline, f"no end within {seconds} s: {self.came[-1:]}"

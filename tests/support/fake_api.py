@@ -12,7 +12,7 @@ from tests.support.loopback import Loopback, Quiet
 
 Json = dict[str, Any]
 TASK_ID = "01a213be-b263-762c-b9e4-99bccab77cf8"
-LOST = "lost"  # stands for a missing answer: the connection is cut
+LOST = "lost"  # the sign for a missing answer: the connection is cut
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class FakeApi(Loopback):
         super().__init__(self._handler())
 
     def on(self, method: str, path: str, *replies: Reply) -> Self:
-        """Set the answers to a path without its query."""
+        """Set the answers to a path, which is given without its query."""
         self._replies[method, path] = list(replies)
         return self
 
@@ -62,7 +62,7 @@ class FakeApi(Loopback):
             self.asked.append(asked)
             replies = self._replies.get((asked.method, asked.path))
             if not replies:
-                return Answer(404, {"code": "not_found", "detail": "There is nothing here.", "status": 404})
+                return Answer(404, {"code": "not_found", "detail": "The path or id does not exist.", "status": 404})
             return replies.pop(0) if len(replies) > 1 else replies[0]
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
@@ -107,7 +107,7 @@ class FakeApi(Loopback):
 
 
 def task(status: str = "completed", *, output: Any = "one\n\ntwo", **more: Any) -> Json:
-    """A task as the API shows it, of two chunks."""
+    """Return a task of two chunks, as the API shows it."""
     is_over = status in {"completed", "failed", "cancelled"}
     done = 2 if status == "completed" else 0
     made: Json = {
@@ -163,6 +163,6 @@ def problem(status: int, code: str, detail: str = "", **headers: str) -> Answer:
 
 
 def event(name: str, data: Any, event_id: str | None = None) -> str:
-    """An event in a stream's format."""
+    """Write an event in a stream's format."""
     named = "" if event_id is None else f"id: {event_id}\n"
     return f"event: {name}\n{named}data: {json.dumps(data, ensure_ascii=False)}\n\n"

@@ -1,4 +1,4 @@
-"""Event loops under the hosted clock, in virtual time: it stands still while code runs and moves only in timers."""
+"""Event loops under the hosted clock, in virtual time: it stands still while code runs, and only timers move it."""
 
 import math
 from collections.abc import Callable
@@ -14,8 +14,9 @@ HAIR_SECONDS = 2.4e-7  # the rounding error observed on the real runtime
 class HostedLoop(Loop):
     """Code that loops without waiting soon exceeds `max_steps`. After a timer the clock is `hair_seconds` short.
 
-    `stock`: the loop is Pyodide's own, which uses no timer for 2 ms or less, and JavaScript cuts off fractions of
-    milliseconds. Otherwise it is ours (`src.platform.timers`), which rounds them up to at least one.
+    `stock` chooses Pyodide's own loop, which uses no timer for 2 ms or less; JavaScript cuts off fractions of
+    milliseconds. Otherwise the loop is ours (`src.platform.timers`), which rounds delays up to at least one
+    millisecond.
     """
 
     def __init__(self, *, stock: bool, hair_seconds: float = 0.0, max_steps: int = 20_000) -> None:

@@ -1,7 +1,7 @@
-"""Watches an interpreter while it imports the Worker, for what a snapshot of it must not contain.
+"""Watches an interpreter while it imports the Worker, and finds what a snapshot must not contain.
 
-It imports nothing of the project. `python -I tests/support/import_watch.py DIR` imports `entry` from DIR and prints its
-findings.
+This module imports nothing of the project. `python -I tests/support/import_watch.py DIR` imports `entry` from DIR and
+prints its findings.
 """
 
 import gc
@@ -11,7 +11,7 @@ import sys
 from types import BuiltinFunctionType, FrameType, ModuleType
 from typing import Any, NamedTuple
 
-# By module and name. Methods of C have no module.
+# By module and name. Methods that are written in C have no module.
 CLOCK = {
     *(f"time.{name}" for name in ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns")),
     *("time.gmtime", "time.localtime", ".datetime.now", ".datetime.utcnow", ".datetime.today", ".date.today"),
@@ -22,7 +22,7 @@ WATCHED = CLOCK | ENTROPY | THREADS
 
 
 class Seen(NamedTuple):
-    """A call, and the module whose top level led to it."""
+    """An import or other observed call, and the module whose top level led to it."""
 
     what: str
     module: str
@@ -41,7 +41,7 @@ class Watch:
         sys.setprofile(self._profile)
 
     def end(self) -> dict[str, Any]:
-        """Stop watching and return, for JSON, what was seen and what is left."""
+        """Stop watching, and return what was seen and what is left, in a form for JSON."""
         sys.setprofile(None)
         gc.unfreeze()  # `entry` hides what it has imported from the collector
         return {
@@ -73,7 +73,7 @@ def module_of(frame: FrameType | None) -> str:
 
 
 def alive(*kinds: type) -> list[object]:
-    """Find the objects of these kinds that the collector knows."""
+    """Find the objects of these kinds that the garbage collector knows."""
     return [found for found in gc.get_objects() if isinstance(found, kinds)]
 
 
@@ -103,7 +103,7 @@ def ours() -> dict[str, ModuleType]:
 
 
 def made() -> dict[str, int]:
-    """Count the classes of the Worker that take long to make, by kind."""
+    """Count the classes of the Worker that take long to create, by kind."""
     classes = [
         value
         for name, module in ours().items()
@@ -131,7 +131,7 @@ def proxies() -> list[str]:
 
 
 def _stand_in() -> None:
-    """Register an SDK with its two base classes and nothing else, so that any other use at import fails."""
+    """Register an SDK that consists of its two base classes, so that any other use at import fails."""
     sdk = ModuleType("workers")
     for name in ("WorkerEntrypoint", "DurableObject"):
         setattr(sdk, name, type(name, (), {}))

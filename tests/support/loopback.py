@@ -1,4 +1,4 @@
-"""An HTTP server on this machine, from which receivers, fakes and stand-ins are made."""
+"""An HTTP server on this machine, as the base of receivers, fakes and stand-ins."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -7,7 +7,7 @@ from typing import Self
 
 
 class Quiet(BaseHTTPRequestHandler):
-    """Prints nothing of the requests that it answers."""
+    """A handler that prints nothing about the requests that it answers."""
 
     def log_message(self, *_arguments: object) -> None:
         """Say nothing."""

@@ -20,7 +20,7 @@ fs.readFileSync = function (file, ...rest) {
 
 
 def write_hook(folder: Path, place: str, more: str) -> str:
-    """Write a hook that inserts JavaScript after a text, which must occur once. Returns NODE_OPTIONS for it."""
+    """Write a hook that inserts JavaScript after a text that occurs exactly once. Returns NODE_OPTIONS for it."""
     hook = folder / "miniflare_d1.cjs"
     hook.write_text(_HOOK % (json.dumps(place), json.dumps(more)))
     return f"--require {hook}"

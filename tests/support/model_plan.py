@@ -1,4 +1,4 @@
-"""The plan by which the test model server answers calls, and its records of them."""
+"""The plan by which the test model server answers calls, and its records of the calls."""
 
 import argparse
 import hashlib
@@ -16,7 +16,7 @@ Kind = Literal["ok", "status", "hang", "drop", "garbage", "empty", "cut", "stall
 class Behaviour:
     """The server's behaviour at one call. `delay_seconds` None means the server's own latency.
 
-    `text` is the answer's text, an output or a refusal's message. None means that it follows from the call.
+    `text` is the answer's text, an output or a refusal's message. If `text` is None, the call determines the text.
     """
 
     kind: Kind
@@ -34,7 +34,7 @@ class Behaviour:
 
 
 def ok(text: str | None = None) -> Behaviour:
-    """Answer well. With `text`, not with the output that follows from the input."""
+    """Answer well, with `text` instead of the output that follows from the input."""
     return Behaviour("ok", text=text)
 
 
@@ -66,12 +66,12 @@ def redirect(location: str) -> Behaviour:
 
 
 def hang() -> Behaviour:
-    """Never answer. Ends when the client goes or the server closes."""
+    """Never answer. Give no answer until the client leaves or the server closes."""
     return Behaviour("hang")
 
 
 def drop() -> Behaviour:
-    """Do the work and close without a reply: a success that is lost on its way."""
+    """Do the work and close without a reply: the success is lost on its way."""
     return Behaviour("drop")
 
 
@@ -81,7 +81,7 @@ def cut() -> Behaviour:
 
 
 def stall() -> Behaviour:
-    """Answer half of the body and then nothing. Ends when the client goes or the server closes."""
+    """Answer half of the body and then nothing. Give no answer until the client leaves or the server closes."""
     return Behaviour("stall")
 
 
@@ -97,7 +97,7 @@ def empty() -> Behaviour:
 
 @dataclass(slots=True)
 class Call:
-    """One call as the server saw it. Times are the server's wall clock, in seconds."""
+    """One call as the model server saw it. The times are those of the server's wall clock, in seconds."""
 
     number: int
     arrived_at: float
@@ -116,10 +116,11 @@ class Call:
 
 @dataclass(slots=True)
 class Plan:
-    """Which behaviour a call gets: the first that applies of number, text, `decide`, chance, else `ok`.
+    """Decides the behaviour for a call: the first of number, text, `decide` and chance that applies, else `ok`.
 
-    `by_text` maps a piece of the user message to the behaviours, in order, of the calls that contain it. Once they are
-    used up the later rules apply. `chances` are (probability, behaviour) pairs, drawn once a call.
+    `by_text` maps a piece of the user message to the behaviours for the calls that contain the piece, in order. Once
+    these behaviours are used up, the later rules apply. `chances` are (probability, behaviour) pairs, drawn once a
+    call.
     """
 
     by_number: Mapping[int, Behaviour] = field(default_factory=dict)
@@ -134,7 +135,7 @@ class Plan:
         self._random = random.Random(self.seed)
 
     def choose(self, call: Call) -> Behaviour:
-        """Take the behaviour for this call, using up a scripted one."""
+        """Choose the behaviour for this call, and use up a scripted one."""
         if call.number in self.by_number:
             return self.by_number[call.number]
         for piece, script in self.by_text.items():
@@ -157,19 +158,22 @@ class Plan:
 
 
 def output_for(user: str, chars: int | None = None) -> str:
-    """The output for a text, always the same. With `chars`, repeated or cut to exactly that length."""
+    """Return the output for a text, which is always the same.
+
+    With `chars`, the output is repeated or cut to exactly that length.
+    """
     digest = hashlib.sha256(user.encode("utf-8", "surrogatepass")).hexdigest()[:12]
     line = f"analysis of {digest} ({len(user)} chars)"
     return line if chars is None else ((line + "\n") * (chars // (len(line) + 1) + 1))[:chars]
 
 
 def tokens_for(text: str) -> int:
-    """The server's own count, a quarter of the characters rounded up."""
+    """Count tokens as the server does: a quarter of the characters, rounded up."""
     return -(-len(text) // 4)
 
 
 def completion(call: Call, output: str, finish_reason: str = "stop") -> dict[str, object]:
-    """Return the body of a good answer. Notes its token counts in the call."""
+    """Return the body of a good answer. Records the token counts of the answer in the call."""
     call.input_tokens = tokens_for(call.system) + tokens_for(call.user)
     call.output_tokens = tokens_for(output)
     message = {"role": "assistant", "content": output}
@@ -187,7 +191,7 @@ def completion(call: Call, output: str, finish_reason: str = "stop") -> dict[str
 
 
 def read_ledger(path: Path) -> list[Call]:
-    """Read the calls from a ledger file, in order of arrival. A line cut short at the end is left out."""
+    """Read the calls from a ledger file, in order of arrival. A last line that is cut short is left out."""
     calls: dict[int, Call] = {}
     for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
         call = Call(**json.loads(line))

@@ -1,9 +1,9 @@
-"""An OpenAI-compatible server for tests: deterministic answers, faults to order, and an exact ledger.
+"""An OpenAI-compatible server for tests: deterministic answers, faults on request, and an exact ledger.
 
 In a test, `with ModelServer(...) as server:` serves from a thread of its own. For a process that will be killed,
 `python -m tests.support.model_server --port 0 --ledger FILE` serves from a process of its own, and
-`model_plan.read_ledger(FILE)` returns its calls. It speaks HTTP/1.1 with keep-alive over a bare asyncio protocol. A
-reply costs well under a millisecond, so the requested latency is the real one.
+`model_plan.read_ledger(FILE)` returns its calls. The server speaks HTTP/1.1 with keep-alive over a bare asyncio
+protocol. A reply takes well under a millisecond, so the latency that a test sets is the real one.
 """
 
 import argparse
@@ -59,7 +59,7 @@ class ModelServer:
 
     @property
     def base_url(self) -> str:
-        """The value of AI_BASE_URL, `/v1` included."""
+        """The value for AI_BASE_URL, `/v1` included."""
         return f"http://127.0.0.1:{self._port}/v1"
 
     def __enter__(self) -> Self:
@@ -97,12 +97,12 @@ class ModelServer:
         self._thread = None
 
     def calls(self) -> list[Call]:
-        """All calls so far, in order of arrival."""
+        """Return all calls so far, in order of arrival."""
         with self._changed:
             return [dataclasses.replace(call) for call in self._calls]
 
     def calls_for(self, text: str) -> list[Call]:
-        """The calls whose user message is exactly this text."""
+        """Return the calls whose user message is exactly this text."""
         return [call for call in self.calls() if call.user == text]
 
     def usage(self) -> tuple[int, int]:
@@ -111,12 +111,15 @@ class ModelServer:
         return sum(call.input_tokens for call in calls), sum(call.output_tokens for call in calls)
 
     def in_flight(self) -> int:
-        """Calls that have arrived and have no reply yet."""
+        """Return the calls that have arrived and have no reply yet."""
         with self._changed:
             return self._in_flight
 
     def reset(self) -> None:
-        """Forget all calls and start numbering at 1 again. Allowed only while none is in flight, and without a file."""
+        """Forget all calls, and number the next ones from 1 again.
+
+        This is allowed only while no call is in flight, and without a ledger file.
+        """
         assert self._ledger is None, "a ledger file keeps every call"
         with self._changed:
             assert self._in_flight == 0, f"{self._in_flight} calls are in flight"
@@ -151,7 +154,7 @@ class ModelServer:
                     f"waited {timeout_seconds:g} s for {what}: {self._in_flight} in flight, {len(self._calls)} arrived"
                 )
 
-    # --- What runs in the server's loop -------------------------------------------------------------
+    # --- The methods below run in the server's loop -------------------------------------------------
 
     async def _serve(self, when_ready: Callable[[], object]) -> None:
         self._loop = asyncio.get_running_loop()
@@ -213,7 +216,8 @@ class ModelServer:
             self._changed.notify_all()
 
     def _record(self, call: Call) -> None:
-        # The file is opened each time, so that the line is in it before the call continues and whatever dies next.
+        # The file is opened for each line, so that the line is written before the call continues, even if the process
+        # dies then.
         if self._ledger is not None:
             with self._ledger.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(dataclasses.asdict(call)) + "\n")
@@ -237,7 +241,7 @@ class ModelServer:
                 connection.send(*reply, cut=True)
                 answers = await connection.unless_gone(_for_ever())
         finally:
-            # Before the reply goes out: a client with an answer must find its call in the ledger.
+            # This happens before the reply is sent: a client with an answer must find its call in the ledger.
             self._ended(call, behaviour, complete=answers and behaviour.kind not in {"drop", "cut"})
         if not answers or behaviour.kind == "drop":
             connection.close()
@@ -248,7 +252,7 @@ class ModelServer:
 
     async def _work(self, call: Call, behaviour: Behaviour) -> None:
         await self._pass_gate()
-        # Counted from the arrival, so that the latency includes parsing and bookkeeping.
+        # The delay counts from the arrival, so that the latency includes parsing and bookkeeping.
         delay = self.latency_seconds if behaviour.delay_seconds is None else behaviour.delay_seconds
         await asyncio.sleep(max(0.0, call.arrived_at + delay - time.time()))
         if behaviour.kind == "hang":
@@ -289,7 +293,7 @@ def _json(document: object) -> bytes:
 
 
 def main() -> None:
-    """Serve until SIGTERM or Ctrl-C. The first line printed contains the URL."""
+    """Serve until the process gets SIGTERM or Ctrl-C. The first line printed contains the URL."""
     parser = argparse.ArgumentParser(description=__doc__, prog="python -m tests.support.model_server")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--ledger", type=Path, help="file to append one JSON line an event to")
@@ -313,6 +317,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # Blocked before the server's thread starts and inherits the mask, so that sigwait receives them.
+    # The signals are blocked before the server's thread starts and inherits the mask, so that sigwait receives them.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     main()

@@ -1,4 +1,4 @@
-"""HTTP/1.1 with keep-alive over a bare asyncio protocol: only what a test server needs, and fast."""
+"""Speaks HTTP/1.1 with keep-alive over a bare asyncio protocol: only what a test server needs, and fast."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,10 @@ class Request:
     body: bytes
 
     def document(self) -> dict[str, Any]:
-        """Return the body as an object. Anything else becomes an empty one, so that a bad call is still counted."""
+        """Return the body as a JSON object.
+
+        Any other body becomes an empty object, so that a bad call is still counted.
+        """
         try:
             document = json.loads(self.body)
         except ValueError:
@@ -25,7 +28,10 @@ class Request:
 
 
 class Connection(asyncio.Protocol):
-    """One client connection. It reads requests one after the other and answers each before the next."""
+    """One client connection.
+
+    A connection reads requests one after the other, and answers each before it reads the next.
+    """
 
     def __init__(self, answer: "Answer", connections: "set[Connection]") -> None:
         self._answer = answer
@@ -46,7 +52,7 @@ class Connection(asyncio.Protocol):
             self._gone.set_result(None)
 
     def eof_received(self) -> bool:
-        return False  # a client that closes its side is gone, and connection_lost follows
+        return False  # the client has closed its side, so it is gone, and connection_lost follows
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -57,7 +63,7 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def send(self, code: int, body: bytes, headers: Iterable[tuple[str, str]] = (), *, cut: bool = False) -> None:
-        """Write a reply, or half of its body. Does nothing if the client has gone."""
+        """Write a reply, or half of its body. Does nothing if the client has left."""
         if self._transport is None or self._transport.is_closing():
             return
         lines = [f"HTTP/1.1 {code} Test", "content-type: application/json", f"content-length: {len(body)}"]
@@ -66,7 +72,7 @@ class Connection(asyncio.Protocol):
         self._transport.write(head + (body[: len(body) // 2] if cut else body))
 
     async def unless_gone(self, work: Awaitable[None]) -> bool:
-        """Run to the end, or stop when the client goes. Returns which."""
+        """Run an awaitable to its end, or stop when the client leaves. Returns which."""
         task = asyncio.ensure_future(work)
         try:
             await asyncio.wait({task, self._gone}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""The processor time of servers, which says more than a clock if the machine has other work."""
+"""Measures the processor time of servers, which says more than a clock if the machine has other work."""
 
 import os
 from contextlib import suppress
@@ -6,11 +6,11 @@ from pathlib import Path
 
 
 def cpu_seconds(group: int) -> float:
-    """The processor time of a process group, including its processes' ended children, as Linux counts it."""
+    """Return the processor time of a process group, including ended children of its processes, as Linux counts it."""
     ticks = 0
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):  # it has ended since
-            # See proc(5). The command's name, in parentheses, may contain spaces; the state follows it.
+            # See proc(5). The command's name, in parentheses, may contain spaces; the state comes after the name.
             fields = path.read_text().rpartition(")")[2].split()
             if int(fields[2]) == group:
                 ticks += sum(map(int, fields[11:15]))

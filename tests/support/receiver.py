@@ -1,4 +1,4 @@
-"""A receiver of webhooks on this machine, whose paths answer as a test says."""
+"""A receiver of webhooks on this machine; each path answers as a test says."""
 
 import socket
 import threading
@@ -19,9 +19,9 @@ class Received:
 
 
 class Receiver(Loopback):
-    """Listens on loopback. `answers` has each path's answers, statuses or "close"; other paths answer 204.
+    """Listens on loopback. `answers` maps paths to their answers, statuses or "close"; other paths answer 204.
 
-    A message gets the first remaining answer of its path. The last answer is repeated.
+    A message gets the first unused answer of its path. The last answer is repeated.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class Receiver(Loopback):
         super().__init__(Handler)
 
     def at(self, path: str) -> list[Received]:
-        """Return what came to a path so far."""
+        """Return what a path has received so far."""
         return [message for message in self.received if message.path == path]
 
 

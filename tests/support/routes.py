@@ -9,7 +9,7 @@ ROUTES: Mapping[str, Sequence[str]] = {"queue": (), "objects": ("--env", "free")
 
 
 def on_each_route(folder: Path, story: Callable[[Sequence[str], Path], None]) -> None:
-    """Run the story with each route's flags and a folder of its own. The first failure is raised."""
+    """Run the story once on each route, with the route's flags and a folder of its own. The first failure is raised."""
     folders = [folder / name for name in ROUTES]
     for made in folders:
         made.mkdir()

@@ -1,8 +1,8 @@
-"""A really shared local D1: all calls go through one lock, with a service time, stalls and faults.
+"""A local D1 that callers really share: all calls go through one lock, with a service time, stalls and faults.
 
 Miniflare's own D1 asks a server in the test's process before it runs a call, and waits for the answer. So all
-invocations of the Worker stand in one line, in the order in which their calls came. If a caller gives up, its call
-stays in the line: it is served, and its writes land.
+invocations of the Worker wait in one queue, in the order in which their calls came. If a caller gives up, its call
+stays in the queue: it is served, and its writes land.
 """
 
 import json
@@ -23,7 +23,7 @@ from tests.support.loopback import Loopback, Quiet
 from tests.support.miniflare_d1 import write_hook
 
 _PLACE = "let queries = D1QueriesSchema.parse(await req.json());"
-# `lost` answers at once, and lands later or never. `silent` lands at once or never, and never answers.
+# `lost` answers with an error at once, and lands later or never. `silent` lands at once or never, and never answers.
 _ASK = """
     const asked = await fetch("%s", { method: "POST", body: JSON.stringify([queries].flat()) });
     const fate = await asked.json();
@@ -43,9 +43,9 @@ _WRITES = ("INSERT", "UPDATE", "DELETE")
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """The fate of a call: it is served, its answer is lost, or no answer comes.
+    """What happens to a call: it is served, its answer is lost, or no answer comes.
 
-    `lands_ms` is None if it never lands.
+    `lands_ms` is None if the call never lands.
     """
 
     kind: str = "served"
@@ -71,9 +71,10 @@ class _Waiting:
 
 
 class SharedD1(Loopback):
-    """Serves one call at a time. `others` is how many calls of other Workers stand before each of ours.
+    """Serves one call at a time. `others` is the number of other Workers' calls before each of ours.
 
-    `decide` returns the fate of a call, given whether it writes. All can be changed while calls are under way.
+    `decide` returns what happens to a call; its argument says whether the call writes. All three can be changed while
+    calls are under way.
     """
 
     def __init__(self) -> None:
@@ -92,7 +93,7 @@ class SharedD1(Loopback):
         super().__init__(self._handler())
 
     def options(self, folder: Path) -> str:
-        """Return NODE_OPTIONS for a server that shall use this D1."""
+        """Return NODE_OPTIONS for a server that must use this D1."""
         return write_hook(folder, _PLACE, _ASK % f"{self.url}/")
 
     def __enter__(self) -> Self:
@@ -112,17 +113,17 @@ class SharedD1(Loopback):
         self._moves.clear()
 
     def resume(self) -> None:
-        """Serve again, in the order of arrival."""
+        """Serve calls again, in the order of arrival."""
         self._moves.set()
 
     @property
     def landing(self) -> bool:
-        """Whether a write with a lost answer may still land."""
+        """Return whether a write whose answer was lost may still land."""
         return time.monotonic() < self._lands_at
 
     @property
     def waiting(self) -> int:
-        """How many calls stand in line."""
+        """Return how many calls wait in the queue."""
         return self._waiting
 
     def _serve(self) -> None:
@@ -159,7 +160,7 @@ class SharedD1(Loopback):
         passed = self._passed
 
         class Handler(Quiet):
-            """Answers one call with its fate when its turn comes."""
+            """Answers one call when its turn comes, and says what happens to it."""
 
             protocol_version = "HTTP/1.1"
 

@@ -1,4 +1,4 @@
-"""The shell commands of the project's documents, as a reader would paste them, and how a test tries each one."""
+"""The shell commands of the project's documents, as a reader would paste them, and the way a test tries each."""
 
 import os
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 LOCAL_URL = "http://127.0.0.1:8787"
 
-# Commands that cannot run here, by their beginnings, with the reason.
+# Commands that a test cannot run, by their beginnings, with the reason.
 NOT_RUN = {
     "npx wrangler": "needs a Cloudflare account",
     "make deploy": "needs a Cloudflare account; tests/unit/local/test_deploy.py does it in a stand-in for one",
@@ -30,7 +30,7 @@ NOT_RUN = {
     "vllm serve": "needs vLLM and a model",
 }
 
-# Targets whose recipe is only looked up (`make -n`), with the reason.
+# Targets that a test only looks up (`make -n`), with the reason.
 _LOOKED_UP = {
     "install": "every other target runs it",
     "check": "takes as long as this whole module; each change passes it anyway",
@@ -39,7 +39,7 @@ _LOOKED_UP = {
     "bundle": "takes long; tests/runtime/test_bundle.py builds it",
 }
 
-# Shorter forms of commands that take minutes: their flags are parsed, but their work is not done.
+# Shorter forms of commands that take minutes: the test checks their flags, but does not do their work.
 _SHORT = {
     "simulate": "SEEDS=2 WORKERS=1",
     "chaos": "ARGS=--help",
@@ -52,7 +52,7 @@ _SHORT = {
     "coverage": "PYTEST_ARGS=tests/unit/core/calls/test_pace.py",
 }
 
-# Variables that `make test` sets and a reader's shell does not have. They would reach the make inside.
+# Variables that `make test` sets and a reader's shell does not have. The make that a test starts would inherit them.
 OF_THE_OUTER_MAKE = ("MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS", "ARGS", "PYTEST_ARGS", "PYTEST_PARALLEL")
 
 
@@ -102,13 +102,13 @@ def not_run(command: str) -> str | None:
 
 
 def target(command: str) -> str | None:
-    """Return the target of a `make` command, None for any other command."""
+    """Return the target of a `make` command, or None for any other command."""
     match = re.match(r"make(?: -s)? ([a-z]+)", command)
     return match[1] if match else None
 
 
 def dev_arguments(command: str) -> str | None:
-    """Return the ARGS of a `make dev` command, empty without them; None for any other command."""
+    """Return the ARGS of a `make dev` command, empty if there are none; None for any other command."""
     if target(command) != "dev":
         return None
     match = re.fullmatch(r'make dev(?: ARGS="([^"]*)")?', command)
@@ -117,8 +117,8 @@ def dev_arguments(command: str) -> str | None:
 
 
 def trial(command: str, url: str, state: Path) -> str:
-    """Write a command as it is tried here: within seconds, against the server at `url` with its state in `state`."""
-    if '"$URL/' in command:  # an operator's commands; without REQUIRE_KEYS no key is checked
+    """Rewrite a command for a trial: within seconds, against the server at `url` with its state in `state`."""
+    if '"$URL/' in command:  # an operator's commands; without REQUIRE_KEYS the server checks no key
         command = command.replace('"$URL/', f'"{url}/').replace("Bearer $KEY", "Bearer none")
     command = command.replace(LOCAL_URL, url)
     if re.search(r"(^|[\s(|])onceover ", command):
@@ -136,7 +136,7 @@ def trial(command: str, url: str, state: Path) -> str:
 
 
 def run(script: str) -> subprocess.CompletedProcess[str]:
-    """Run a script in the clone as a reader's shell would, but stop at the first command that fails."""
+    """Run a script in the clone as a reader's shell would, but stop at the first failing command."""
     return subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""The D1 binding of tests that need no network: the simulator's database, with a clock and faults to order."""
+"""The D1 binding of tests that need no network: the simulator's database, with a clock and faults on request."""
 
 import asyncio
 import sqlite3
@@ -29,11 +29,12 @@ _TEMPLATES = {True: Template.of_migrations(MIGRATIONS), False: Template([])}
 
 
 class SqliteD1:
-    """One database. `batches` counts the calls that reached it. `now_ms` is its clock.
+    """One database. `batches` counts the calls that reached the database. `now_ms` is its clock.
 
-    `fail(message, when, times)` makes the next batches raise. With "before" they are not done. With "after" they are
-    committed, but the caller cannot know it. With "later" they are done at the next `land`. A batch that fails for a
-    reason of its own changes nothing. A batch takes `seconds`, half of them before it is done.
+    `fail(message, when, times)` makes the next batches raise an error. With "before", the failing batches are not
+    executed. With "after", they are committed, but the caller cannot know this. With "later", the statements are
+    executed at the next `land`. A batch that fails by itself changes nothing. A batch takes `seconds`, half of them
+    before its execution.
     """
 
     def __init__(self, *, migrated: bool = True, now_ms: Callable[[], int] | None = None) -> None:
@@ -45,15 +46,15 @@ class SqliteD1:
         server = DatabaseServer(_TEMPLATES[migrated], FaultPlan(Random(0)), self.now_ms)
         self._binding = D1Binding(server, DirectPort())
         self._connection = server.connection
-        self.cap = server.cap  # how large the database may be
+        self.cap = server.cap  # the largest allowed size of the database
 
     def migrate(self, most: int | None = None, *, applied: int = 0) -> None:
-        """Apply the first migrations that are not applied yet: all, or so many."""
+        """Apply the next migrations: all that are left, or a given number."""
         for path in sorted(MIGRATIONS.glob("*.sql"))[applied:most]:
             self._connection.executescript(path.read_text(encoding="utf-8"))
 
     def snapshot(self) -> bytes:
-        """Return the database as it is now."""
+        """Return a copy of the database as it is now."""
         return self._connection.serialize()
 
     def restore(self, snapshot: bytes) -> None:
@@ -68,20 +69,20 @@ class SqliteD1:
         self._connection.close()
 
     def fail(self, message: str, when: When = "before", times: int = 1, *, passing: int = 0) -> None:
-        """Make the next `times` batches raise an error with this message, after so many that pass."""
+        """Make `times` batches raise an error with this message, after a number of batches that pass."""
         self._faults += [("", None)] * passing + [(message, when)] * times
 
     def heal(self) -> None:
-        """Cancel the ordered failures that have not happened."""
+        """Cancel the requested failures that have not happened yet."""
         self._faults.clear()
 
     async def land(self, most: int | None = None) -> None:
-        """Carry out delayed batches in order: all, or the first `most`."""
+        """Execute delayed batches in order: all, or the first `most`."""
         for _ in range(len(self._late) if most is None else most):
             await self._binding.batch(cast(list[PreparedStatement], self._late.pop(0)))
 
     def rows(self, sql: str, *values: str | int | float | None) -> list[dict[str, Any]]:
-        """Read the database without the binding."""
+        """Read the database directly, without the binding."""
         cursor = self._connection.execute(sql, values)
         names = [column[0] for column in cursor.description or ()]
         return [dict(zip(names, row, strict=True)) for row in cursor]
@@ -91,7 +92,7 @@ class SqliteD1:
         return self._binding.prepare(sql)
 
     async def batch(self, statements: list[D1Statement]) -> list[Mapping[str, object]]:
-        """Run the statements as one transaction."""
+        """Execute the statements as one transaction."""
         self.batches += 1
         if self.seconds:
             await asyncio.sleep(self.seconds / 2)

@@ -1,22 +1,22 @@
-"""Counts the lines of Python that some work executes: its cost, which is the same on every machine."""
+"""Counts the lines of Python that some work executes: this measures its cost in the same way on every machine."""
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import CodeType, ModuleType
 
-_TOOL = 4  # a tool id of `sys.monitoring` without a reserved use
+_TOOL = 4  # a tool id of `sys.monitoring` that no kind of tool has reserved
 
 
 class Steps:
-    """How many lines were executed so far."""
+    """The number of lines executed so far."""
 
     lines = 0
 
 
 @contextmanager
 def counted(*modules: ModuleType) -> Iterator[Steps]:
-    """Count each line that functions of these modules execute, every time. C code does not count."""
+    """Count each line that functions of these modules execute, each time that it runs. C code does not count."""
     steps = Steps()
     files = {module.__file__ for module in modules}
     monitoring = sys.monitoring

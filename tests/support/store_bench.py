@@ -1,4 +1,4 @@
-"""A task store over SQLite with its own clock, and tasks in each status."""
+"""A store of tasks over SQLite with its own clock, and tasks in each status."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -26,7 +26,7 @@ FAILURE = Failure(TaskCode.MODEL_REFUSED, "401", False)
 
 
 class StoreBench:
-    """One database and its store. Time passes only through `pass_ms`."""
+    """One database and its store. Time passes only when a test calls `pass_ms`."""
 
     def __init__(self) -> None:
         self.time_ms = START_MS
@@ -51,14 +51,14 @@ class StoreBench:
     def insert(
         self, task_key: str = "task", *, chunks: int = 2, reduce: Reduce = Reduce.CONCAT, **terms: int | None
     ) -> TaskKey:
-        """Write a pending task of so many chunks of one letter."""
+        """Write a pending task with this many chunks of one letter."""
         self.run(self.store.insert(new_task(task_key, chunks, reduce, self.time_ms, **terms), LEASE_MS))
         return TaskKey(task_key)
 
     def claim(
         self, task_key: str = "task", *, holder: str | None = None, host: str = "", rests: Rests = NO_RESTS
     ) -> Claim:
-        """Take a claim that must be granted."""
+        """Claim a task, and fail if the claim is refused."""
         made = self.try_claim(task_key, holder=holder, host=host, rests=rests)
         assert isinstance(made, Claim), made
         return made
@@ -66,18 +66,18 @@ class StoreBench:
     def try_claim(
         self, task_key: str = "task", *, holder: str | None = None, host: str = "", rests: Rests = NO_RESTS
     ) -> Claim | Unclaimed:
-        """Ask for a claim. The holder has a new name each time unless one is given."""
+        """Ask for a claim. Each claim has a holder with a new name unless the test gives one."""
         self._named += 1
         name, key = holder or f"holder-{self._named}", TaskKey(task_key)
         claim = self.store.claim(key, holder=name, host=host, route=Route.QUEUE, lease_ms=LEASE_MS, rests=rests)
         return self.run(claim)
 
     def step(self, claim: Claim, step: Continue | Release | Finish | Fail | None = None, **changes: Any) -> bool:
-        """Write under a claim. By default the step is "continue"."""
+        """Write under a claim. Make a step of the claim, by default "continue"."""
         return self.run(self.store.step(claim, progress(claim, **changes), step or Continue(LEASE_MS)))
 
     def in_status(self, status: Status, task_key: str = "task") -> Claim | None:
-        """Write a task and bring it into a status. Returns its last claim, if it had one."""
+        """Write a task and bring it into a status. Returns the task's last claim, if it had one."""
         self.insert(task_key, deadline_ms=DEADLINE_MS)
         if status is Status.PENDING:
             return None
@@ -93,7 +93,7 @@ class StoreBench:
 
 
 def new_task(task_key: str, chunks: int, reduce: Reduce, created_at: int, **terms: Any) -> NewTask:
-    """Make a task whose chunks are its letters."""
+    """Make a task whose chunks are single letters."""
     return NewTask(
         task_key=TaskKey(task_key),
         route=Route.QUEUE,

@@ -1,4 +1,4 @@
-"""The knowledge and the writes of the state machine's workers, and rows of store and model in one form."""
+"""What workers of the state machine know and write, and the rows of store and model in one form."""
 
 import json
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from tests.support.store_model import ModelTask
 
 @dataclass(slots=True)
 class Worker:
-    """A claim and what its worker knows. The worker never learns that it has lost the claim."""
+    """A claim, and what the worker with this claim knows. The worker never learns that it has lost its claim."""
 
     claim: Claim
     holder: str
@@ -26,13 +26,13 @@ class Worker:
     def progress(
         self, done: set[int], failed: set[int], in_flight: set[int], *, final: bool, failure: Failure
     ) -> Progress:
-        """Report outputs, failures and announced calls. Once all chunks are there, a merge gets its one level.
+        """Report outputs, failures and announced calls. Once all chunks have outputs, a merge gets its one level.
 
-        The worker itself must not exceed the calls that the task may make.
+        The worker itself must not exceed the budget of calls.
         """
         outputs = [CallKey(0, at) for at in sorted(done) if at < self.total][: self._room()]
         self.known |= set(outputs)
-        # Each claim has a plan of its own, in every write: the store reads neither.
+        # Each claim has its own plan, in every write: the store does not read the plan's content.
         merges = [MergeLevel(1, (self.claim.fence,))] if self.merges else []
         if self.merges and self.total > 1 and sum(key.level == 0 for key in self.known) == self.total:
             outputs = [*outputs, CallKey(1, 0)][: self._room()]
@@ -72,7 +72,7 @@ class Worker:
 
 
 def failed_values(item: FailedCall) -> tuple[Any, ...]:
-    """The columns of a row of `failures` after its key."""
+    """Return the columns of a row of `failures` after its key."""
     failure = item.failure
     return (
         *(item.tried.attempts, item.tried.calls, int(item.final)),
@@ -97,7 +97,7 @@ _CLAIMED = (
 
 
 def row_facts(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of `tasks` as facts."""
+    """Return a row of `tasks` as facts."""
     facts = {name: row[name] for name in _NAMES}
     error = (
         None if row["error_code"] is None else (row["error_code"], row["error_message"], bool(row["error_retryable"]))
@@ -106,7 +106,7 @@ def row_facts(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def task_facts(task: ModelTask) -> dict[str, Any]:
-    """A task of the model as the facts of `row_facts`."""
+    """Return a task of the model as the facts of `row_facts`."""
     failure = task.failure
     error = None if failure is None else (failure.code, failure.message, failure.retryable)
     calls = ([list(key) for key in task.in_flight], [list(key) for key in task.doubted])
@@ -128,7 +128,7 @@ def claim_seen(claim: Claim) -> dict[str, Any]:
 
 
 def claim_expected(task: ModelTask, now: int) -> dict[str, Any]:
-    """A claim that the model expects, as the facts of `claim_seen`."""
+    """Return a claim that the model expects, as the facts of `claim_seen`."""
     return {name: getattr(task, name) for name in _CLAIMED} | {
         "outputs": frozenset(task.outputs),
         "doubted": frozenset(task.doubted),

@@ -1,7 +1,7 @@
 """The store as a few dicts: the promises of `store.tasks` for each transition, in plain Python and without SQL.
 
-Every method gets the time as `now`, like the database, and returns what the store's method returns, reduced to plain
-values. It is written from the contracts, so store and model can only agree if both are right.
+Every method gets the time as `now`, because the database has a clock of its own, and returns the result of the store's
+method as plain values. The model is written from the contracts, so store and model can only agree if both are right.
 """
 
 from collections import Counter
@@ -24,7 +24,7 @@ DAY_MS = 86_400_000
 
 @dataclass(slots=True)
 class ModelTask:
-    """One task. The names are those of the columns; the options are one value."""
+    """One task. The fields have the names of the columns; the options are one value."""
 
     options: TaskOptions
     total: int
@@ -82,7 +82,7 @@ class ModelTask:
         return self.options.max_calls
 
     def begin_time(self, now: int) -> None:
-        """Start the time to the deadline."""
+        """Set the deadline, counted from now."""
         self.deadline_at = None if self.deadline_ms is None else now + self.deadline_ms
 
     def window(self, places: range) -> tuple[range, str]:
@@ -91,28 +91,34 @@ class ModelTask:
         return there, self.text[there.start : there.stop]
 
     def is_live(self, now: int) -> bool:
-        """Whether a worker has a lease that has not run out."""
+        """Return whether a worker has a lease that has not run out."""
         return self.lease_until is not None and self.lease_until > now
 
     def free_at(self) -> int:
-        """When another worker may take it over."""
+        """Return when another worker may take the task over."""
         assert self.lease_until is not None
         return max(self.lease_until, self.rest_until)
 
     def is_held(self, now: int) -> bool:
-        """Whether a worker has it, or it rests after a worker died."""
+        """Return whether a worker has the task, or the task rests after a worker's death."""
         return self.status is Status.PROCESSING and self.free_at() > now
 
     def is_idle(self, now: int) -> bool:
-        """Whether it has not ended and no worker has it."""
+        """Return whether the task has not ended and no worker has it."""
         return not self.status.terminal and not self.is_held(now)
 
     def crashes(self) -> int:
-        """The number of claims in a row without a finished call. The present claim counts only if it has ended."""
+        """Return the number of consecutive claims without a finished call.
+
+        The present claim counts only if it has ended.
+        """
         return self.stalls + (self.stalled_since is not None)
 
     def refusal(self, now: int, holder: str, host: str) -> tuple[ClaimRefusal, int] | None:
-        """Why it cannot be claimed. Its own host must wait for the rest but not for the lease."""
+        """Why it cannot be claimed.
+
+        Return why a claim is refused; the task's own host must wait for the rest but not for the lease.
+        """
         if self.status.terminal:
             return ClaimRefusal.TERMINAL, 0
         if self.is_overdue(now):
@@ -142,21 +148,21 @@ class ModelTask:
         return self.deadline_at is not None and self.deadline_at <= now
 
     def look_at(self, at: int) -> None:
-        """Make the sweep check it at this time, or at the deadline."""
+        """Make the task due for the sweep at this time, or at the deadline if that is earlier."""
         self.wake_at = at if self.deadline_at is None else min(at, self.deadline_at)
 
     def starting_ms(self, now: int) -> int:
-        """For how long announced calls may still start, once no more are announced."""
+        """Return for how long announced calls may still start, once no more calls are announced."""
         if self.status not in {Status.PENDING, Status.PROCESSING, Status.CANCELLED} and self.attempts <= 1:
             return 0
         return max(0, self.window_left_ms(now))
 
     def window_left_ms(self, now: int) -> int:
-        """For how long previously announced calls may start: never longer than they were given."""
+        """Return for how long announced calls may still start: never longer than was granted."""
         return min(self.start_ms, (self.announced_at or 0) + self.start_ms - now)
 
     def let_go(self) -> None:
-        """Release it. The name of its last claim stays."""
+        """Release it. End the task's lease; the name of the last claim stays."""
         self.host = self.lease_until = None
 
     def doubt(self) -> None:
@@ -165,7 +171,7 @@ class ModelTask:
         self.in_flight = []
 
     def end(self, status: Status, now: int, retention_ms: int, failure: Failure | None = None) -> None:
-        """End the task. A second end keeps the first one's time, and the end of the retention."""
+        """End the task. A second end keeps the time of the first one, and the end of the retention."""
         self.status = status
         self.let_go()
         self.finished_at = self.finished_at if self.finished_at is not None else max(self.created_at, now)
@@ -183,11 +189,11 @@ class ModelTask:
             self.stalled_since, self.rest_until = None, 0
 
     def refused(self) -> dict[CallKey, FailedCall]:
-        """The calls that failed for good. A recorded output is accepted nevertheless."""
+        """Return the calls that failed for good. An output that is recorded is accepted nevertheless."""
         return {key: item for key, item in self.failures.items() if item.final and key not in self.outputs}
 
     def result(self) -> list[str] | None:
-        """The outputs that make the result."""
+        """Return the outputs that make the result."""
         if self.status is not Status.COMPLETED:
             return None
         level = max(key.level for key in self.outputs) if self.reduce is Reduce.MERGE else 0
@@ -217,7 +223,7 @@ class StoreModel:
         return self.tasks, self.submissions, self.daily_use
 
     def insert(self, now: int, new: NewTask, unclaimed_ms: int, on: Conditions) -> Outcome:
-        """Write a pending task, once, if its key is free and its tenant's limits allow it."""
+        """Write a pending task, once, if its key is free and the tenant's limits allow it."""
         tenant = new.task_key.partition(":")[0]
         name = None if on.idempotency_key is None else f"{tenant}:{on.idempotency_key}"
         holder = None if name is None else self._take_key(now, name, new.task_key, on.digest)
@@ -247,7 +253,10 @@ class StoreModel:
         return LimitReached(Limit.TASKS_IN_FLIGHT if full else Limit.CHARACTERS_PER_DAY)
 
     def _take_key(self, now: int, name: str, task_key: TaskKey, digest: str) -> Submission:
-        """Take a key that is free or has expired. Otherwise note that another client heard of its task."""
+        """Take an idempotency key that is free or has expired.
+
+        Otherwise record that another client was answered with the key's task.
+        """
         holder = self.submissions.get(name)
         if holder is None or (holder.expires_at <= now and holder.task_key != task_key):
             holder = self.submissions[name] = Submission(task_key, digest, now + IDEMPOTENCY_SECONDS * 1000)
@@ -259,7 +268,7 @@ class StoreModel:
         return sum(not task.status.terminal for key, task in self.tasks.items() if key.startswith(f"{tenant}:"))
 
     def withdraw(self, now: int, new: NewTask, on: Conditions) -> None:
-        """Take a task back unless another client heard of it."""
+        """Withdraw a task unless another client was answered with it."""
         task = self.tasks.get(new.task_key)
         if task is None:
             return
@@ -273,7 +282,7 @@ class StoreModel:
         self._forget(new.task_key)
 
     def _held(self, task_key: TaskKey) -> str | None:
-        """Return the idempotency key of a task, if it still has it."""
+        """Return the idempotency key of a task, if the task still has it."""
         name = self.tasks[task_key].submission
         held = None if name is None else self.submissions.get(name)
         return name if held is not None and held.task_key == task_key else None
@@ -295,7 +304,7 @@ class StoreModel:
         start_ms: int,
         rests: Rests,
     ) -> ModelTask | tuple[ClaimRefusal, int]:
-        """Claim a task that is due, whose lease ran out, or that is the worker's own.
+        """Claim a task that is due, or whose lease ran out, or that already is the worker's own.
 
         The task's first claim announces calls.
         """
@@ -325,7 +334,7 @@ class StoreModel:
         return task
 
     def _record(self, task_key: TaskKey, fence: int, progress: Progress) -> ModelTask | None:
-        """Keep outputs and failures from the worker with the latest fence, even if the task has ended."""
+        """Store outputs and failures from the worker with the latest fence, even if the task has ended."""
         task = self.tasks.get(task_key)
         if task is None or task.fence != fence:
             return None
@@ -338,14 +347,14 @@ class StoreModel:
         return task
 
     def window(self, task_key: TaskKey, fence: int, places: range) -> tuple[range, str] | None:
-        """Return the chunks of these places, a letter each, while the claim is valid: the first, and those that fit."""
+        """Return the chunks at these places, a letter each, while the claim is valid: the first, and those that fit."""
         task = self.tasks.get(task_key)
         if task is None or task.fence != fence or task.status is not Status.PROCESSING:
             return None
         return task.window(places[: max(1, limits.WINDOW_CHARS_MOST)])
 
     def step(self, now: int, task_key: TaskKey, fence: int, progress: Progress, step: Step) -> bool:
-        """Record, then continue or end. Does nothing without the latest fence."""
+        """Record, then continue or end. Make a step of the claim; a worker without the latest fence changes nothing."""
         task = self._record(task_key, fence, progress)
         if task is None:
             return False
@@ -374,7 +383,7 @@ class StoreModel:
 
     @staticmethod
     def _takes(task: ModelTask, now: int, step: Step) -> bool:
-        """Whether a task accepts this step: it is being worked on, in time, or the same step ended it before."""
+        """Return whether a task accepts this step: a worker has it in time, or the same step ended it before."""
         if task.status is Status.PROCESSING:
             return not (task.is_overdue(now) and isinstance(step, Continue | Finish))
         if isinstance(step, Fail) and task.failure is not None and task.failure.code != step.failure.code:
@@ -384,9 +393,9 @@ class StoreModel:
     def settle(
         self, now: int, task_key: TaskKey, fence: int, progress: Progress, overdue: Failure | None, retention_ms: int
     ) -> Status | None:
-        """Take the last totals of the worker whose task was cancelled or is past its deadline by now.
+        """Take the last totals of a worker whose task was cancelled or is past its deadline.
 
-        A task that goes on takes the totals of the outputs that are recorded with them.
+        A task that continues takes the totals of the outputs that the same write records.
         """
         if overdue is not None:
             self.expire(now, [task_key], overdue, retention_ms)
@@ -409,7 +418,7 @@ class StoreModel:
     def expire(self, now: int, ids: Sequence[str], failure: Failure, retention_ms: int) -> set[str]:
         """Fail tasks past their deadline.
 
-        The fence and the announced calls stay, so that the worker can settle them.
+        End a task at its deadline; its fence and announced calls stay, so that the worker can settle them.
         """
         ended = {i for i in ids if i in self.tasks and self.tasks[i].is_overdue(now)}
         ended = {i for i in ended if not self.tasks[i].status.terminal}
@@ -418,7 +427,7 @@ class StoreModel:
         return ended
 
     def dead_letter(self, now: int, task_key: TaskKey, failure: Failure, retention_ms: int) -> bool:
-        """Fail a task that no worker has and that waits for nothing."""
+        """Fail a task that no worker has and that does not wait for anything."""
         task = self.tasks.get(task_key)
         if task is None or not task.is_idle(now) or (task.status is Status.PENDING and task.not_before > now):
             return False
@@ -438,9 +447,11 @@ class StoreModel:
     def retry(
         self, now: int, task_key: TaskKey, unclaimed_ms: int, on: Conditions, *, resent: bool = False
     ) -> Accepted | None:
-        """Put back a failed or cancelled task, within the tenant's limit. Its outputs stay; its deadline begins anew.
+        """Put a failed or cancelled task back, within the tenant's limit.
 
-        `resent`: the answer to the first send was lost, so a task that is pending counts as put back.
+        The task keeps its outputs; its deadline begins anew.
+
+        `resent` says that the answer to the first send was lost, so a task that is pending counts as put back.
         """
         task, tenant = self.tasks.get(task_key), task_key.partition(":")[0]
         most, unended = on.tasks_in_flight_most, self._unended(tenant)
@@ -465,7 +476,7 @@ class StoreModel:
         return Accepted(crowded=crowded)
 
     def erase(self, now: int, task_key: TaskKey, *, resent: bool = False) -> tuple[bool, int]:
-        """Delete a task. After a lost answer, a missing task counts as deleted."""
+        """Delete a task. Erase a task; after a lost answer, a missing task counts as deleted."""
         task = self.tasks.get(task_key)
         if task is None:
             return (True, round(START_SECONDS_MOST * 1000)) if resent else (False, 0)
@@ -475,8 +486,8 @@ class StoreModel:
     def due(self, now: int, most: int) -> Due:
         """Return what the sweep must check: each tenant's longest overdue task, then each one's second, and so on.
 
-        The first tenant changes each minute, by `most` tenants of those with unfinished tasks. At most `most` of these
-        tasks are returned, and `most` to erase, those that have been due longest.
+        Each minute another tenant is first: `most` tenants further in the list of those with unfinished tasks. The
+        result has at most `most` of these tasks, and `most` to erase, those that have been due longest.
         """
         going_on = [task_key for task_key, task in self.tasks.items() if not task.status.terminal]
         tenants = sorted({task_key.partition(":")[0] for task_key in going_on})
@@ -515,7 +526,7 @@ class StoreModel:
         return sorted((key for key in own if status in {None, self.tasks[key].status}), reverse=True)
 
     def take_due(self, now: int, due: Due, delay_ms: int) -> set[TaskKey]:
-        """Postpone and take on the tasks that are still as `due` found them."""
+        """Postpone and return the tasks that are still as `due` found them."""
         for task in self._those(due.live):
             if task.is_held(now):
                 task.look_at(task.free_at())
@@ -527,7 +538,7 @@ class StoreModel:
         return taken
 
     def erase_expired(self, due: Due) -> int:
-        """Erase tasks whose retention is still over."""
+        """Erase tasks whose retention has ended, if they are unchanged."""
         over = [
             i
             for i in due.past_retention

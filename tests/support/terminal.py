@@ -1,4 +1,4 @@
-"""Runs a program under a pseudo-terminal: its output, typed keys, its end."""
+"""Runs a program under a pseudo-terminal: reads its output, types keys, and waits for its end."""
 
 import contextlib
 import fcntl
@@ -16,12 +16,12 @@ from types import TracebackType
 from typing import Self
 
 ROWS = 24
-# Makes the terminal the session's own, so that Ctrl-C reaches the program, then becomes the program.
+# Makes the terminal the session's own, so that Ctrl-C reaches the program, then runs the program in its place.
 _OWN = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execvp(sys.argv[1], sys.argv[1:])"
 
 
 class Terminal:
-    """Runs a program on a terminal of its own. Use it as a context manager.
+    """Runs a program on a terminal of its own. The terminal is used as a context manager.
 
     As in a shell, the program's input and both streams are one terminal.
     """
@@ -29,7 +29,7 @@ class Terminal:
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], *, columns: int = 80) -> None:
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
-        # On Ctrl-C Linux would drop output that was not read yet, even the program's reply to that Ctrl-C.
+        # At Ctrl-C, Linux would drop output that was not read yet, even the program's reply to that Ctrl-C.
         modes = termios.tcgetattr(slave)
         modes[3] |= termios.NOFLSH
         termios.tcsetattr(slave, termios.TCSANOW, modes)
@@ -46,7 +46,7 @@ class Terminal:
 
     @property
     def text(self) -> str:
-        """Everything shown so far, with escape sequences."""
+        """Return everything shown so far, with escape sequences."""
         return self._shown.decode("utf-8", errors="replace")
 
     def press(self, text: str) -> None:
@@ -54,11 +54,11 @@ class Terminal:
         os.write(self._master, text.encode())
 
     def wait_for(self, text: str, seconds: float = 60) -> None:
-        """Wait until this has been shown."""
+        """Wait until the terminal has shown this text."""
         self.wait_until(lambda: text in self.text, seconds)
 
     def wait_until(self, reached: Callable[[], bool], seconds: float = 60) -> None:
-        """Wait until a condition is true, while the terminal is read."""
+        """Read the terminal until a condition is true."""
         deadline = time.monotonic() + seconds
         while not reached():
             assert time.monotonic() < deadline, f"not so within {seconds} s; shown: …{self.text[-2_000:]!r}"
@@ -72,12 +72,12 @@ class Terminal:
         return self._process.returncode
 
     def _read(self, seconds: float) -> bool:
-        """Read what comes within so many seconds. Returns whether anything came."""
+        """Read what comes within this many seconds. Returns whether anything came."""
         if not select.select([self._master], [], [], seconds)[0]:
             return False
         try:
             some = os.read(self._master, 65_536)
-        except OSError:  # Linux: the other side has no open end any more
+        except OSError:  # Linux raises this if no process has the other side open any more
             return False
         self._shown += some
         return bool(some)

@@ -1,14 +1,14 @@
-"""The tiers of the suite: `make quick`, `make test`, `make campaign`. Each includes the one before it."""
+"""The tiers of the suite: `make quick`, `make test`, `make campaign`. Each tier includes the one before it."""
 
 import os
 from typing import Literal
 
 type Tier = Literal["quick", "test", "campaign"]
-VARIABLE = "ONCEOVER_TIER"  # which tier runs; by default that of `make test`
+VARIABLE = "ONCEOVER_TIER"  # the tier that runs; by default the tier of `make test`
 
 
 def tier() -> Tier:
-    """The tier that runs. Raises ValueError for an unknown name."""
+    """The tier that runs. Return the tier of this run; raises ValueError for an unknown name."""
     match os.environ.get(VARIABLE, "test"):
         case "quick" | "test" | "campaign" as name:
             return name

@@ -1,6 +1,6 @@
 """The project's own Worker with a door for tests: raw messages, immediate deliveries, a queue that refuses.
 
-The door is code appended to a copy of `src/entry.py`. Everything else is the unchanged Worker.
+The door is code appended to a copy of `src/entry.py`. Everything else is the Worker's own code, unchanged.
 """
 
 from pathlib import Path
@@ -64,8 +64,8 @@ class Default(Default):  # the glue goes by the class's own name
 '''
 
 
-# Events that fail at entry, before any code of the Worker runs: those that the last POST to /_test/dead named. All
-# hosts share one interpreter here. A task is late after a second, and the time of each trigger is always noted.
+# Events that the last POST to /_test/dead named fail at entry, before any code of the Worker runs. Here all hosts share
+# one interpreter. A task is late after a second, and the time of each trigger is always recorded.
 DEAD_TRIGGERS = """
 
 from src.core import limits as _limits
@@ -110,9 +110,9 @@ class AIProcessor(AIProcessor):
 
 """
 
-# A door for a call of Workers AI: POST to /_test/ai, with an address and seconds. The binding is wrapped as the SDK
-# wraps it. Its `run` fetches the address with the signal it receives, like workerd's. A call that was given up is
-# answered ten seconds later.
+# A door for a call of Workers AI: POST to /_test/ai, with an address and seconds. The binding is wrapped in the same
+# way as the SDK does it. The `run` of the binding fetches the address with the signal that it receives, as workerd's
+# does. If the call was given up, the door answers it ten seconds later.
 WORKERS_AI = """
 
 import asyncio as _asyncio
@@ -159,7 +159,7 @@ class Default(Default):  # the glue goes by the class's own name
 
 """
 
-# The Worker gives up a silent database after three seconds, and replaces a worker that died of it after as long.
+# The Worker gives up a silent database after three seconds, and after the same time replaces a worker that died of it.
 SHORT_LIMITS = """
 
 from src.core import limits as _limits

@@ -1,4 +1,4 @@
-"""The task actor on a bench: a scripted model, a database, workers over both, and lanes, in virtual time."""
+"""Tests the task actor with a scripted model, a database, workers and lanes, in virtual time."""
 
 import asyncio
 import json
@@ -32,7 +32,10 @@ HOST = Host(Route.QUEUE, 600.0)
 
 
 class Script:
-    """A provider whose calls take a second each and do what `act` returns. It notes when each call was made."""
+    """A provider whose calls take a second each and do what `act` returns.
+
+    The provider records when each call was made.
+    """
 
     name = "script"
     default_model = "script-1"
@@ -56,7 +59,10 @@ class Script:
 
 
 class OneLaneEach:
-    """A coordinator that gives every group of calls a lane of its own. The lane sends all of them to the model."""
+    """A coordinator that gives every group of calls a separate lane.
+
+    The lane sends all calls of its group to the model.
+    """
 
     def __init__(self, model: Script, *, deaf: bool = False) -> None:
         self._model = model
@@ -79,14 +85,14 @@ class OneLaneEach:
         return [wire.from_lane(aborted if made.cancelled() else made.result(), lane) for made in out]
 
     async def abort(self, task_key: TaskKey, fence: int) -> None:
-        """End the calls that are out; or do nothing, like a lane whose RPC is lost."""
+        """Abort the calls that are out; or do nothing, like a lane whose RPC is lost."""
         if self._deaf:
             raise ConnectionError
         for made in self._out:
             made.cancel()
 
     async def close(self, fence: int) -> None:
-        """Do nothing, since there is nothing to forget."""
+        """Do nothing, because this lane has no state."""
 
     async def _make(self, call: Wire) -> Wire:
         try:
@@ -105,7 +111,7 @@ class WorkerBench:
         self.model = Script()
         self.settings = Settings(plan="paid", **settings)
         self.lines: list[dict[str, Any]] = []
-        self.latency = Latency()  # all workers are in one isolate
+        self.latency = Latency()  # all workers share one isolate
         self.storage = StorageUse()
         self._nonces = 0
 
@@ -140,7 +146,7 @@ class WorkerBench:
         return self.do(self.store.task(TaskKey("task")))
 
     def laned_host(self, *, deaf: bool = False, hint: Hint | None = None) -> Host:
-        """An object whose calls go to two lanes of six each. `deaf` lanes hear of no end of the task."""
+        """An object whose calls go to two lanes of six each. `deaf` lanes are not notified of the task's end."""
         coordinator = OneLaneEach(self.model, deaf=deaf)
 
         def caller_for(claim: Claim) -> LanedCaller:

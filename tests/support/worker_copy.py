@@ -1,4 +1,4 @@
-"""Copies of the Worker, for tests and benchmarks that change something of it."""
+"""Makes copies of the Worker, for tests and benchmarks that change some part of it."""
 
 import shutil
 from pathlib import Path
@@ -9,7 +9,7 @@ PARTS = ("src", "migrations", "public")
 
 
 def copy_worker(folder: Path) -> Path:
-    """Copy everything that a deployment needs into a folder, for `DevServer(project=folder)`. Returns the folder."""
+    """Copy all files that a deployment needs into a folder, for `DevServer(project=folder)`. Returns the folder."""
     for part in PARTS:
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "wrangler.toml", folder)

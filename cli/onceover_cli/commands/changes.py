@@ -27,12 +27,12 @@ class GoingOn(StrEnum):
 def cancel(
     context: typer.Context,
     task_ids: Annotated[list[str] | None, typer.Argument(metavar="ID…", show_default=False)] = None,
-    every: Annotated[bool, typer.Option("--all", help="All tasks that go on and that the filters below name.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="All unfinished tasks that match the filters below.")] = False,
     status: Annotated[GoingOn | None, typer.Option("--status", help="Only tasks of this status.")] = None,
     since: Since = None,
     created_after: CreatedAfter = None,
     created_before: CreatedBefore = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --all: how many tasks it would be.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --all: only count the tasks.")] = False,
     output: Output = Form.TEXT,
     tenant: Tenant = None,
     url: Url = None,
@@ -43,9 +43,9 @@ def cancel(
     filters: Json = {"status": status, "createdAfter": after, "createdBefore": created_before}
     given = {name: value for name, value in filters.items() if value is not None}
     if bool(task_ids) == every:
-        raise CommandError("name the tasks, or say --all for all that go on")
+        raise CommandError("name the tasks, or use --all for all unfinished tasks")
     if task_ids and (given or dry_run):
-        raise CommandError("--status, --since, --created-after, --created-before and --dry-run go with --all")
+        raise CommandError("--status, --since, --created-after, --created-before and --dry-run need --all")
     with connect(context, url, key, tenant=tenant) as api:
         if every:
             _many(api, CANCEL, given, output, is_dry=dry_run)
@@ -69,7 +69,7 @@ def _cancel_one(api: ApiClient, task_id: str, output: Form) -> None:
 def retry(
     context: typer.Context,
     task_ids: Annotated[list[str] | None, typer.Argument(metavar="ID…", show_default=False)] = None,
-    failed: Annotated[bool, typer.Option("--failed", help="All failed tasks that the filters below name.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="All failed tasks that match the filters below.")] = False,
     error_code: Annotated[
         str | None, typer.Option("--error-code", metavar="CODE", help="Only tasks that failed with this code.")
     ] = None,
@@ -77,11 +77,9 @@ def retry(
     created_after: CreatedAfter = None,
     created_before: CreatedBefore = None,
     max_calls: Annotated[
-        int | None, typer.Option("--max-calls", min=1, help="A new budget, all attempts together; with ids only.")
+        int | None, typer.Option("--max-calls", min=1, help="A new budget for all attempts together; only with ids.")
     ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="With --failed: how many tasks and calls it would be.")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --failed: only count the tasks and calls.")] = False,
     output: Output = Form.TEXT,
     tenant: Tenant = None,
     url: Url = None,
@@ -92,9 +90,9 @@ def retry(
     filters = {"errorCode": error_code, "createdAfter": after, "createdBefore": created_before}
     given = {name: value for name, value in filters.items() if value is not None}
     if bool(task_ids) == failed:
-        raise CommandError("name the tasks, or say --failed for all of them")
+        raise CommandError("name the tasks, or use --failed for all failed tasks")
     if task_ids and (given or dry_run):
-        raise CommandError("--error-code, --since, --created-after, --created-before and --dry-run go with --failed")
+        raise CommandError("--error-code, --since, --created-after, --created-before and --dry-run need --failed")
     if failed and max_calls is not None:
         raise CommandError("--max-calls is the budget of one task: name the task")
     with connect(context, url, key, tenant=tenant) as api:

@@ -43,7 +43,9 @@ def chunk_pages(api: ApiClient, task_id: str, most: int | None = None) -> Iterat
 def chunks(
     context: typer.Context,
     task_id: TaskId,
-    limit: Annotated[int | None, typer.Option("-n", "--limit", min=1, help="The first so many; else all.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("-n", "--limit", min=1, help="The first N chunks; by default all.")
+    ] = None,
     output: Output = Form.TEXT,
     tenant: Tenant = None,
     url: Url = None,

@@ -24,19 +24,19 @@ def doctor(
     context: typer.Context,
     target: Annotated[
         str | None,
-        typer.Argument(metavar="[URL|FOLDER]", help="What to look at; else ONCEOVER_URL.", show_default=False),
+        typer.Argument(metavar="[URL|FOLDER]", help="What to check; by default ONCEOVER_URL.", show_default=False),
     ] = None,
     env: Annotated[
         str | None,
-        typer.Option("--env", help="The environment that it should be: free, direct, or '' for the top level."),
+        typer.Option("--env", help="The expected environment: free, direct, or '' for the top level."),
     ] = None,
-    task: Annotated[bool, typer.Option("--task", help="Do a small task, too: one model call.")] = False,
+    task: Annotated[bool, typer.Option("--task", help="Also run a small task: one model call.")] = False,
     deployed: Annotated[
         bool,
-        typer.Option("--deployed", help="Right after a deployment: only what that can break is a fault."),
+        typer.Option("--deployed", help="Right after a deployment: report only what that can break as a fault."),
     ] = False,
     ask_account: Annotated[
-        bool, typer.Option("--account", help="With a folder: ask wrangler about the account, too.")
+        bool, typer.Option("--account", help="With a folder: also ask wrangler about the account.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The same as -o json.")] = False,
     output: Output = Form.TEXT,

@@ -30,7 +30,7 @@ Key = Annotated[
         envvar="ONCEOVER_KEY",
         show_envvar=True,
         show_default=False,
-        help="An API key. Others can see what stands on a command line (`ps`): prefer the variable.",
+        help="An API key. Others can see the command line (`ps`): prefer the variable.",
     ),
 ]
 Tenant = Annotated[
@@ -39,17 +39,17 @@ Tenant = Annotated[
         "--tenant",
         metavar="NAME",
         show_default=False,
-        help="Another tenant's tasks, with a key of the scope operator; * means all where many are meant.",
+        help="Another tenant, with a key of the scope operator; * means all tenants, for commands on many tasks.",
     ),
 ]
 Output = Annotated[
     Form, typer.Option("-o", "--output", help="`json`: one JSON document on standard output, of a stable shape.")
 ]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress, and no last line.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress and no last line.")]
 TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task's id.", show_default=False)]
 TaskIds = Annotated[list[str], typer.Argument(metavar="ID…", help="Ids of tasks.", show_default=False)]
 Patience = Annotated[
-    str, typer.Option("--patience", metavar="TIME", help="How long a server may be away before this gives up.")
+    str, typer.Option("--patience", metavar="TIME", help="How long to wait for an unreachable server.")
 ]
 CreatedAfter = Annotated[
     str | None, typer.Option("--created-after", metavar="TIME", help="Only tasks created after this RFC 3339 time.")
@@ -59,7 +59,7 @@ CreatedBefore = Annotated[
 ]
 Since = Annotated[
     str | None,
-    typer.Option("--since", metavar="TIME", help="Only tasks of the last 90s, 10m, 2h, 1d; or from a time on."),
+    typer.Option("--since", metavar="TIME", help="Only tasks of the last 90s, 10m, 2h, 1d; or since a time."),
 ]
 
 
@@ -68,13 +68,13 @@ def created_after(after: str | None, since: str | None) -> str | None:
     if since is None:
         return after
     if after is not None:
-        raise CommandError("--since and --created-after say the same; leave one of them out")
+        raise CommandError("--since and --created-after mean the same; use one of them")
     try:
         moment = datetime.now(UTC) - timedelta(seconds=seconds("--since", since))
     except CommandError:
         moment = _time(since)
     except OverflowError:
-        raise CommandError(f"--since {since}: that is before all time") from None
+        raise CommandError(f"--since {since}: that is too long ago") from None
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -108,9 +108,9 @@ def connect(
     where = place(target or _nearest(context, "url", url), _nearest(context, "key", key))
     is_typed = _is_typed(context, "key") or context.find_root().params.get("key") is not None
     if where.key is not None and is_typed:
-        terminal.say("onceover: --key can be seen by everybody on this machine; ONCEOVER_KEY cannot")
+        terminal.say("onceover: every user of this machine can see --key; prefer ONCEOVER_KEY")
     if where.key is not None and where.is_open:
-        terminal.say(f"onceover: the key goes to {where.url} in the clear; use https")
+        terminal.say(f"onceover: the key goes to {where.url} unencrypted; use https")
     return ApiClient(where, tenant=tenant)
 
 

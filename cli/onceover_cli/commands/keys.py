@@ -31,12 +31,12 @@ def list_keys(context: typer.Context, output: Output = Form.TEXT, url: Url = Non
 @app.command(epilog=examples("onceover keys make --label nightly --scopes read,write --expires-in 90d"))
 def make(
     context: typer.Context,
-    label: Annotated[str | None, typer.Option("--label", help="What the key is for.")] = None,
+    label: Annotated[str | None, typer.Option("--label", help="The key's purpose.")] = None,
     scopes: Annotated[
-        str, typer.Option("--scopes", help="Of read, write, admin; none implies another.")
+        str, typer.Option("--scopes", help="Any of read, write, admin; none implies another.")
     ] = "read,write",
     expires_in: Annotated[
-        str | None, typer.Option("--expires-in", metavar="TIME", help="Like 90d; else never.")
+        str | None, typer.Option("--expires-in", metavar="TIME", help="Like 90d; by default never.")
     ] = None,
     output: Output = Form.TEXT,
     url: Url = None,
@@ -54,7 +54,7 @@ def make(
         terminal.write_json(made)
     else:
         terminal.write(f"{made['key']}\n")
-    terminal.say(f"Key {made['id']} ({', '.join(made['scopes'])}). It is shown this once; keep it.")
+    terminal.say(f"Key {made['id']} ({', '.join(made['scopes'])}). It is shown only once; save it now.")
 
 
 @app.command(epilog=examples("onceover keys revoke 0123456789abcdef"))
@@ -65,7 +65,7 @@ def revoke(
     url: Url = None,
     key: Key = None,
 ) -> None:
-    """Revoke a key. It is refused everywhere within a minute."""
+    """Revoke a key. A revoked key is refused everywhere within a minute."""
     if key_id.startswith("oo_"):
         terminal.say("error: name the key's id (`onceover keys list`), not the key itself")
         raise typer.Exit(Exit.COULD_NOT_RUN)

@@ -64,7 +64,7 @@ def _lines(task: Json) -> list[tuple[str, str]]:
         ("route", task["route"]),
         ("created", task["createdAt"]),
         ("started", task["startedAt"] or ""),
-        ("done about", f"{task['estimatedFinishAt']}" if task.get("estimatedFinishAt") else ""),
+        ("expected end", f"{task['estimatedFinishAt']}" if task.get("estimatedFinishAt") else ""),
         ("finished", task["finishedAt"] or ""),
         ("kept until", f"{task['expiresAt']}" if task["expiresAt"] else ""),
     ]
@@ -73,7 +73,9 @@ def _lines(task: Json) -> list[tuple[str, str]]:
 def result(
     context: typer.Context,
     task_id: TaskId,
-    partial: Annotated[bool, typer.Option("--partial", help="Outputs so far, of any task.")] = False,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Print the outputs so far, whatever the task's status.")
+    ] = False,
     output: Output = Form.TEXT,
     tenant: Tenant = None,
     url: Url = None,
@@ -109,9 +111,10 @@ def _refuse(task: Json) -> None:
     """Say why there is no result, and exit: with the task's own status if the task has ended."""
     if not is_terminal(task):
         raise CommandError(
-            f"the task is {task['status']}: `onceover watch {task['id']}` waits, --partial shows what is there"
+            f"the task is {task['status']}: `onceover watch {task['id']}` waits for its end, --partial shows "
+            "the outputs so far"
         )
-    terminal.say(f"{last_line(task)} `--partial` shows the outputs that are there.")
+    terminal.say(f"{last_line(task)} `--partial` shows the outputs so far.")
     raise typer.Exit(exit_of(task))
 
 
@@ -154,11 +157,14 @@ def list_tasks(
     headings = ["ID", *(["TENANT"] if is_named else []), "STATUS", "CHUNKS", "CALLS", "CREATED", "WHY", "CUT", "NAME"]
     terminal.write_table(headings, rows)
     if found["nextCursor"] is not None and terminal.is_terminal(sys.stdout):
-        terminal.say(f"There are others: -n {limit * 5} shows more.")
+        terminal.say(f"There are more: use -n {limit * 5}.")
 
 
 def name_of(task: Json) -> str:
-    """Return the client's name for its task if a metadata field looks like a name. The dashboard uses the same rule."""
+    """Return the client's name for its task if a metadata field looks like a name.
+
+    The dashboard names tasks by the same rule.
+    """
     metadata = task.get("metadata") or {}
     found = next((metadata[one] for one in ("name", "title", "label") if metadata.get(one) is not None), "")
     return " ".join(found.split())[:_NAME_CHARS] if isinstance(found, str) else ""

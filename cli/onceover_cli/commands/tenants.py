@@ -17,21 +17,21 @@ from .flags import Form, Key, Output, Quiet, Url, connect, examples
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Tenants; needs a key with the scope operator beside read, and write to erase.",
+    help="Tenants; needs a key with the scopes operator and read, and write to erase.",
     rich_markup_mode="rich",
 )
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The tenant.", show_default=False)]
 
 _STAYS = (
-    "What stays: the tenant's keys (its admin revokes them, or whoever runs the deployment), its webhook endpoints, "
-    "the sums of metrics, log lines, and the database's own backups (Time Travel) until they expire."
+    "These stay: the tenant's keys (its admin or the deployment's operator revokes them), its webhook "
+    "endpoints, the sums of metrics, log lines, and the database's own backups (Time Travel) until they expire."
 )
 
 
 @app.command("list", epilog=examples("onceover tenant list", "onceover tenant list --hours 48 -o json"))
 def list_tenants(
     context: typer.Context,
-    hours: Annotated[int, typer.Option("--hours", min=1, max=48, help="Tasks of the last so many hours.")] = 24,
+    hours: Annotated[int, typer.Option("--hours", min=1, max=48, help="Tasks of the last N hours.")] = 24,
     output: Output = Form.TEXT,
     url: Url = None,
     key: Key = None,
@@ -60,7 +60,7 @@ def list_tenants(
         ]
         for one in found
     ]
-    terminal.write_table(["TENANT", "TASKS", "GO ON", "FAILED", "WHY", "CALLS", "DOUBT", "TOKENS IN/OUT"], rows)
+    terminal.write_table(["TENANT", "TASKS", "UNFINISHED", "FAILED", "WHY", "CALLS", "DOUBT", "TOKENS IN/OUT"], rows)
 
 
 @app.command(
@@ -71,7 +71,11 @@ def export(
     name: Name,
     target: Annotated[
         Path | None,
-        typer.Option("--to", metavar="FILE", help="The same file again goes on where it stopped; else to the output."),
+        typer.Option(
+            "--to",
+            metavar="FILE",
+            help="The file to write; repeat the command to continue it. By default standard output.",
+        ),
     ] = None,
     quiet: Quiet = False,
     url: Url = None,
@@ -94,15 +98,15 @@ def _to_file(tenant: Tenant, name: str, target: Path, *, is_quiet: bool) -> Expo
     try:
         with file:  # on a full disk, closing the file fails a second time
             if so_far.is_whole:
-                terminal.say(f"{target} is a whole export already.")
+                terminal.say(f"{target} is already a complete export.")
                 return so_far
             if so_far.is_begun and not is_quiet:
-                terminal.say(f"Going on behind {many(so_far.tasks, 'task')} in {target}.")
+                terminal.say(f"Continuing after {many(so_far.tasks, 'task')} in {target}.")
             for line in tenants.export(tenant, name, so_far):
                 file.write(_text(line).encode())
                 file.flush()
     except (CommandError, OSError, KeyboardInterrupt) as error:
-        terminal.say(f"The export is not whole: the same command goes on in {target}.")
+        terminal.say(f"The export is incomplete. Repeat the command to continue {target}.")
         if isinstance(error, OSError):
             raise CommandError(f"cannot write {target}: {error.strerror}") from None
         raise
@@ -116,17 +120,17 @@ def _text(line: Json) -> str:
 def _tell(done: Exported) -> None:
     said = f"{many(done.tasks, 'task')} exported"
     if done.going_on:
-        said += f"; {done.going_on} of them went on, and stand as they were when they were read"
+        said += f"; {done.going_on} unfinished, exported as they were when read"
     if done.gone:
-        said += f"; {done.gone} had been erased before they were read"
-    terminal.say(f"{said}. Tasks that came since it began are left out: the last line counts them.")
+        said += f"; {done.gone} erased before they could be read"
+    terminal.say(f"{said}. Tasks submitted since it began are left out; the last line counts them.")
 
 
 @app.command(epilog=examples("onceover tenant erase acme", "onceover tenant erase acme --yes -o json"))
 def erase(
     context: typer.Context,
     name: Name,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     output: Output = Form.TEXT,
     url: Url = None,
     key: Key = None,
@@ -147,7 +151,7 @@ def erase(
         try:
             done = tenants.erase(tenant, note)
         except (CommandError, KeyboardInterrupt):
-            terminal.say(f"{many(latest.erased, 'task')} erased, and not all: the same command goes on.")
+            terminal.say(f"{many(latest.erased, 'task')} erased, but not all. Repeat the command to continue.")
             raise
     if output is Form.JSON:
         terminal.write_json({"tenant": name, "erased": done.erased, "gone": done.gone, "newer": done.newer})
@@ -156,7 +160,7 @@ def erase(
     terminal.say(_STAYS)
     if done.newer:
         count = many(done.newer, "task") + (" or more" if done.newer >= tenants.PAGE else "")
-        terminal.say(f"{count} came meanwhile, and stay: revoke the tenant's keys, then repeat this.")
+        terminal.say(f"{count} arrived since then, still there. Revoke the tenant's keys, then repeat the command.")
         raise typer.Exit(Exit.INCOMPLETE)
 
 
@@ -170,8 +174,8 @@ def _one(name: str) -> str:
 def _ask(api: ApiClient, name: str, going_on: int) -> None:
     """Ask whether to erase all tasks of a tenant. Raises `CommandError` without a terminal to ask on."""
     if not sys.stdin.isatty():
-        raise CommandError(f"this erases all tasks of {name} at {api.where.url}: say --yes")
-    also = f", {many(going_on, 'task')} that {'goes' if going_on == 1 else 'go'} on among them" if going_on else ""
+        raise CommandError(f"this erases all tasks of {name} at {api.where.url}: confirm with --yes")
+    also = f", including {many(going_on, 'unfinished task')}" if going_on else ""
     terminal.say(f"This erases all tasks of tenant {name} at {api.where.url}{also}, with their texts and results.")
-    if typer.prompt("Type the tenant's name to go on", default="", show_default=False, err=True).strip() != name:
+    if typer.prompt("Type the tenant's name to continue", default="", show_default=False, err=True).strip() != name:
         raise CommandError("nothing was erased")

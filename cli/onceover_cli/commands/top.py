@@ -27,7 +27,7 @@ _TASKS_MOST: Final = 200
 def top(
     context: typer.Context,
     once: Annotated[bool, typer.Option("--once", help="Show it once.")] = False,
-    interval: Annotated[str, typer.Option("--interval", metavar="TIME", help="Between two looks.")] = "5s",
+    interval: Annotated[str, typer.Option("--interval", metavar="TIME", help="The time between two snapshots.")] = "5s",
     window: Annotated[str, typer.Option("--window", metavar="TIME", help="How far to look back.")] = "1h",
     output: Output = Form.TEXT,
     url: Url = None,

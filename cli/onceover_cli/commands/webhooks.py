@@ -41,8 +41,8 @@ def list_endpoints(context: typer.Context, output: Output = Form.TEXT, url: Url 
 )
 def add(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="What it is called.", show_default=False)],
-    target: Annotated[str, typer.Argument(metavar="URL", help="https, port 443.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="The endpoint's name.", show_default=False)],
+    target: Annotated[str, typer.Argument(metavar="URL", help="An https URL on port 443.", show_default=False)],
     events: Annotated[str, typer.Option("--events", help="Separated by commas.")] = _EVENTS,
     output: Output = Form.TEXT,
     url: Url = None,
@@ -68,9 +68,9 @@ def try_out(
     if output is Form.JSON:
         terminal.write_json({"id": endpoint_id, "answer": answer})
     elif is_taken:
-        terminal.write(f"{event} was taken, with {status}\n")
+        terminal.write(f"The endpoint accepted {event} with {status}\n")
     if not is_taken:
-        terminal.say(f"error: {event} was not taken: the endpoint answered {status}, and only 2xx takes it")
+        terminal.say(f"error: the endpoint answered {status} to {event}; only 2xx accepts it")
         raise typer.Exit(Exit.COULD_NOT_RUN)
 
 
@@ -78,7 +78,7 @@ def try_out(
 def remove(
     context: typer.Context, endpoint_id: EndpointId, output: Output = Form.TEXT, url: Url = None, key: Key = None
 ) -> None:
-    """Remove an endpoint. Nothing more is delivered to it."""
+    """Remove an endpoint. No further message is delivered to a deleted endpoint."""
     with connect(context, url, key) as api:
         api.ask("DELETE", f"{_PATH}/{endpoint_id}")
     if output is Form.JSON:
@@ -90,7 +90,7 @@ def remove(
 def rotate(
     context: typer.Context,
     endpoint_id: EndpointId,
-    keep_old: Annotated[bool, typer.Option("--keep-old", help="The old secret signs too, for 24 hours.")] = False,
+    keep_old: Annotated[bool, typer.Option("--keep-old", help="The old secret also signs for 24 hours.")] = False,
     output: Output = Form.TEXT,
     url: Url = None,
     key: Key = None,
@@ -103,12 +103,12 @@ def rotate(
 
 
 def _show_secret(made: Json, output: Form) -> None:
-    """Print an endpoint's secret. It cannot be read again later."""
+    """Print an endpoint's secret. The secret cannot be read again later."""
     secret = made.get("signing_secret", "")
     if output is Form.JSON:
         terminal.write_json(made)
     else:
         terminal.write(f"{secret}\n")
     terminal.say(
-        f"Endpoint {made.get('id', '')}. Its signing secret is shown this once; keep it where the receiver runs."
+        f"Endpoint {made.get('id', '')}. Its signing secret is shown only once; save it now, where the receiver runs."
     )

@@ -26,7 +26,7 @@ class ReduceChoice(StrEnum):
 
 
 _WANTED = "The task"
-# After its reader has gone, a task gets this many seconds to end, so that its end can be reported.
+# After the reader of its output has gone, a task gets this many seconds to end, so that its end can be reported.
 _LAST_LOOK_SECONDS = "2"
 Source = Annotated[str, typer.Argument(metavar="FILE|-", help="A UTF-8 text; - reads it from standard input.")]
 Instructions = Annotated[
@@ -34,23 +34,26 @@ Instructions = Annotated[
     typer.Option("-i", "--instructions", help="What to do with each part; @FILE reads it.", rich_help_panel=_WANTED),
 ]
 ReduceFlag = Annotated[
-    ReduceChoice | None, typer.Option("--reduce", help="What becomes of the parts' outputs.", rich_help_panel=_WANTED)
+    ReduceChoice | None, typer.Option("--reduce", help="How to combine the parts' outputs.", rich_help_panel=_WANTED)
 ]
 ChunkChars = Annotated[
-    int | None, typer.Option("--chunk-chars", min=1, help="Characters of a part at most.", rich_help_panel=_WANTED)
+    int | None, typer.Option("--chunk-chars", min=1, help="The most characters in a part.", rich_help_panel=_WANTED)
 ]
 ChunkOverlap = Annotated[
-    int | None, typer.Option("--chunk-overlap", min=0, help="Characters repeated.", rich_help_panel=_WANTED)
+    int | None,
+    typer.Option(
+        "--chunk-overlap", min=0, help="Characters of the previous part that are repeated.", rich_help_panel=_WANTED
+    ),
 ]
-Model = Annotated[str | None, typer.Option("--model", help="Another model than usual.", rich_help_panel=_WANTED)]
+Model = Annotated[str | None, typer.Option("--model", help="Replaces the deployment's model.", rich_help_panel=_WANTED)]
 OutputTokens = Annotated[
     int | None,
-    typer.Option("--max-output-tokens", min=1, help="Tokens that a call may write.", rich_help_panel=_WANTED),
+    typer.Option("--max-output-tokens", min=1, help="The most tokens that a call may write.", rich_help_panel=_WANTED),
 ]
 Temperature = Annotated[float | None, typer.Option("--temperature", min=0, max=2, rich_help_panel=_WANTED)]
 ModelOption = Annotated[
     list[str] | None,
-    typer.Option("--model-option", metavar="NAME=VALUE", help="Of the provider's own.", rich_help_panel=_WANTED),
+    typer.Option("--model-option", metavar="NAME=VALUE", help="An option of the provider.", rich_help_panel=_WANTED),
 ]
 Metadata = Annotated[
     list[str] | None,
@@ -58,15 +61,18 @@ Metadata = Annotated[
 ]
 Deadline = Annotated[
     str | None,
-    typer.Option("--deadline", metavar="TIME", help="Fail after that: 90, 10m, 2h.", rich_help_panel=_WANTED),
+    typer.Option("--deadline", metavar="TIME", help="Fail after this time: 90, 10m, 2h.", rich_help_panel=_WANTED),
 ]
 MaxCalls = Annotated[
-    int | None, typer.Option("--max-calls", min=1, help="The most model calls, ever.", rich_help_panel=_WANTED)
+    int | None,
+    typer.Option("--max-calls", min=1, help="The most model calls, over all retries.", rich_help_panel=_WANTED),
 ]
 IdempotencyKey = Annotated[
     str | None,
     typer.Option(
-        "--idempotency-key", help="The same key is the same task for 24 h; else a fresh one.", rich_help_panel=_WANTED
+        "--idempotency-key",
+        help="The same key gives the same task for 24 h; by default a fresh one.",
+        rich_help_panel=_WANTED,
     ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show parts, calls and tokens; submit nothing.")]
@@ -185,8 +191,8 @@ def _submit(api: ApiClient, body: Json, key: str | None, *, is_quiet: bool) -> J
     own = key or submission.fresh_key()
     interrupts = Interrupts()
     first = (
-        "waiting for the answer, which has the task's id. Ctrl-C again leaves at once; a task that was accepted "
-        f"then runs on, and the same command with --idempotency-key {own} finds it"
+        "waiting for the answer, which has the task's id. Ctrl-C again leaves at once. An accepted task then "
+        f"runs on; the same command with --idempotency-key {own} finds it"
     )
     with interrupts.held(first):
         task = submission.submit(api, body, own, terminal.say)
@@ -258,7 +264,7 @@ def _where(api: ApiClient) -> str:
 
 def _say_goodbye(api: ApiClient, task_id: str) -> None:
     where = _where(api)
-    terminal.say(f"\nThe task runs on; what it calls is billed. Stop it: onceover cancel {task_id}{where}")
+    terminal.say(f"\nThe task runs on, and its calls are billed. Stop it: onceover cancel {task_id}{where}")
     terminal.say(f"Watch it: onceover watch {task_id}{where}")
 
 
@@ -267,9 +273,9 @@ def _show_plan(plan: Json, output: Form) -> None:
         terminal.write_json(plan)
         return
     terminal.write(
-        f"{many(len(plan['chunks']), 'chunk')}, {many(plan['minimumCalls'], 'model call')} when nothing fails, "
-        f"about {plan['estimatedTokens']} tokens in, "
-        f"{plan['characters']} characters, model {plan['request']['model']}\n"
+        f"{many(len(plan['chunks']), 'chunk')}, {many(plan['minimumCalls'], 'model call')} without failures, "
+        f"about {plan['estimatedTokens']} tokens in, {plan['characters']} characters, model "
+        f"{plan['request']['model']}\n"
     )
 
 

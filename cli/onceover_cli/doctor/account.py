@@ -64,7 +64,7 @@ def wrangler_in(folder: Path) -> Wrangler | None:
 def examine(folder: Path, env: str | None, ask: Wrangler | None) -> Iterator[Check]:
     """Check the account to which the folder would be deployed."""
     if ask is None:
-        yield skipped("login", "there is no wrangler", "make install")
+        yield skipped("login", "wrangler is not installed", "make install")
         return
     who = ask(["whoami"])
     if not who.is_good or "not authenticated" in who.text.lower():
@@ -101,7 +101,7 @@ def _queues(listed: Said) -> Check:
     if missing:
         fix = " && ".join(f"npx wrangler queues create {queue}" for queue in missing)
         return fault("queues", f"AI_QUEUE binding is missing its queue: the account has no {', '.join(missing)}", fix)
-    return ok("queues", "both queues are there")
+    return ok("queues", "both queues exist")
 
 
 def _database(ask: Wrangler, flags: list[str], own: dict[str, Any]) -> Iterator[Check]:

@@ -21,9 +21,9 @@ _WITHOUT_OBJECTS: Final = frozenset({"direct"})
 def bindings(own: dict[str, Any], name: str, where: str) -> Iterator[Check]:
     """Check the queues and the objects of an environment."""
     queues = list(_queues(own.get("queues", {}), where, is_wanted=name not in _WITHOUT_QUEUES))
-    yield from queues or [ok("queues", f"{where}: as the Worker wants them")]
+    yield from queues or [ok("queues", f"{where}: as the Worker needs them")]
     objects = list(_objects(own, where, is_wanted=name not in _WITHOUT_OBJECTS))
-    yield from objects or [ok("objects", f"{where}: as the Worker wants them")]
+    yield from objects or [ok("objects", f"{where}: as the Worker needs them")]
 
 
 def _queues(queues: dict[str, Any], where: str, *, is_wanted: bool) -> Iterator[Check]:
@@ -42,14 +42,14 @@ def _queues(queues: dict[str, Any], where: str, *, is_wanted: bool) -> Iterator[
     consumer = consumers.get(_QUEUES["AI_QUEUE"])
     if consumer is None:
         fix = f'[[queues.consumers]] queue = "{_QUEUES["AI_QUEUE"]}", max_batch_size = 1, max_retries = 2'
-        yield fault("queues", f"{where}: nobody consumes {_QUEUES['AI_QUEUE']}", fix)
+        yield fault("queues", f"{where}: {_QUEUES['AI_QUEUE']} has no consumer", fix)
         return
     for setting, value in _CONSUMER.items():
         if consumer.get(setting) != value:
             text = f"{where}: the consumer's {setting} is {consumer.get(setting)!r}, not {value!r}"
             yield fault("queues", text, f"{setting} = {value!r}".replace("'", '"'))
     if _QUEUES["AI_DLQ"] not in consumers:
-        text = f"{where}: nobody consumes {_QUEUES['AI_DLQ']}, so dead letters are not turned into failed tasks"
+        text = f"{where}: {_QUEUES['AI_DLQ']} has no consumer, so tasks with dead letters do not fail"
         yield fault("queues", text, f'[[queues.consumers]] queue = "{_QUEUES["AI_DLQ"]}"')
 
 

@@ -49,7 +49,7 @@ def as_deployed(check: Check) -> Check:
 
 
 def examine(api: ApiClient, env: str | None, now: datetime) -> Iterator[Check]:
-    """Check a deployment. `env` is the environment that it should be. With None it is the one that it reports."""
+    """Check a deployment, which should be of the environment `env`. With None the deployment's own report decides."""
     status, blocking = _service(api)
     yield from blocking
     if status is None:
@@ -66,7 +66,7 @@ def examine(api: ApiClient, env: str | None, now: datetime) -> Iterator[Check]:
 
 
 def _service(api: ApiClient) -> tuple[Json | None, list[Check]]:
-    """Read the status. Without it no other check is possible."""
+    """Read the status. Without the deployment's status no other check is possible."""
     where = api.where.url
     try:
         status = api.get("/api/async-status")
@@ -86,7 +86,7 @@ def _service(api: ApiClient) -> tuple[Json | None, list[Check]]:
         return None, [fault("reach", f"{where}: {error}", "set ONCEOVER_URL to the URL that `make deploy` printed")]
     if not isinstance(status.get("queueCheck"), dict) or not all(name in status["queueCheck"] for name in BINDINGS):
         return None, [
-            fault("reach", f"{where} answers, and is no onceover", "set ONCEOVER_URL to the deployment's URL")
+            fault("reach", f"{where} answers, but is not onceover", "set ONCEOVER_URL to the deployment's URL")
         ]
     return status, [ok("reach", f"{where} answers"), ok("database", "the database answers, and has its tables")]
 
@@ -112,12 +112,12 @@ def _room_fix(outlook: Json, *, is_local: bool) -> str:
     if storage is None or storage["bytes"] >= storage["most"]:
         return MORE_ROOM
     if is_local:
-        return "make room on the disk (`df -h .`): the database is below STORAGE_MB_MOST, so that is not what refuses"
-    return "delete what else the account stores in D1: the database is below STORAGE_MB_MOST, so the account is full"
+        return "free space on the disk (`df -h .`): the database is below STORAGE_MB_MOST, so the disk must be full"
+    return "delete other databases of the account: this one is below STORAGE_MB_MOST, so the account must be full"
 
 
 def _bindings(status: Json, env: str | None, room_fix: str) -> Iterator[Check]:
-    """Compare the bindings, and their wording, with the environment."""
+    """Compare the bindings, and the wording of them, with the environment."""
     found = tuple(bool(status["queueCheck"][name]) for name in BINDINGS)
     has_queue, has_dead_letters, has_objects = found
     meant = FACES.get(env) if env is not None else None
@@ -136,8 +136,8 @@ def _bindings(status: Json, env: str | None, room_fix: str) -> Iterator[Check]:
     if complaints:
         yield from complaints
         return
-    yield ok("queues", "bound" if has_queue else "not bound, as this environment has it")
-    yield ok("objects", "bound" if has_objects else "not bound, as this environment has it")
+    yield ok("queues", "bound" if has_queue else "not bound, as intended in this environment")
+    yield ok("objects", "bound" if has_objects else "not bound, as intended in this environment")
     yield _words(status, meant, found, room_fix)
 
 
@@ -146,20 +146,20 @@ def _words(status: Json, meant: Face | None, found: tuple[bool, ...], room_fix: 
     face = meant or next((one for one in FACES.values() if one.bindings == found), None)
     said = f"{status['status']}: {status['service']}, {status['architecture']}"
     if face is None:
-        return fault("async-status", f"{said}: bindings that no environment has", "make deploy")
+        return fault("async-status", f"{said}: no environment has these bindings", "make deploy")
     if (status["service"], status["architecture"]) != (face.service, face.architecture) or found != face.bindings:
         return fault(
             "async-status",
             f"{said}; expected {face.service}, {face.architecture}",
-            "make deploy (with the ENV that is meant)",
+            "make deploy (with the intended ENV)",
         )
     if status["status"] == "degraded" and face.status == "healthy":
-        return fault("storage", "degraded: the database has no room for new tasks", room_fix)
+        return fault("storage", "degraded: the database has no space for new tasks", room_fix)
     return ok("async-status", said)
 
 
 def _dashboard(api: ApiClient) -> Iterator[Check]:
-    """Check that the dashboard is there. Tasks do not depend on it."""
+    """Check that the dashboard is there. Tasks do not depend on the dashboard."""
     try:
         api.get("/")
         status = 0  # JSON, so it is no page
@@ -177,7 +177,7 @@ def _dashboard(api: ApiClient) -> Iterator[Check]:
 def _access(api: ApiClient) -> Iterator[Check]:
     """Check whether the key is valid, and whether requests without a key are refused."""
     if api.where.key is not None and api.where.is_open:
-        yield fault("transport", f"the key goes to {api.where.url} in the clear", "use the https URL")
+        yield fault("transport", f"the key goes to {api.where.url} unencrypted", "use the https URL")
     try:
         api.get("/api/tasks", {"limit": "1"})
     except ServerRefused as error:
@@ -187,18 +187,18 @@ def _access(api: ApiClient) -> Iterator[Check]:
     else:
         if api.where.key is None and not api.where.is_local:
             fix = "remove REQUIRE_KEYS=false from wrangler.toml, then make deploy, then make key ARGS=--remote"
-            yield fault("keys", "anybody may read and submit tasks here: REQUIRE_KEYS is false", fix)
+            yield fault("keys", "anyone may read and submit tasks here: REQUIRE_KEYS is false", fix)
         else:
-            yield ok("keys", "no key is needed on this machine" if api.where.key is None else "the key is good")
+            yield ok("keys", "no key is needed on this machine" if api.where.key is None else "the key is valid")
 
 
 def _refusal(api: ApiClient, error: ServerRefused) -> Check:
     """Say why tasks cannot be read."""
     make = "make key" if api.where.is_local else "make key ARGS=--remote"
     if error.code == "not_configured":
-        return fault("keys", "the deployment has no keys yet, so nobody can use it", make)
+        return fault("keys", "the deployment has no keys yet, so it refuses all requests for tasks", make)
     if error.status == 401 and api.where.key is None:
-        text = "a key is needed, as it should be, and ONCEOVER_KEY is not set"
+        text = "the deployment needs a key, as it should, but ONCEOVER_KEY is not set"
         return skipped("keys", text, f"{make}, then set ONCEOVER_KEY")
     if error.status == 401:
         text = "the key in ONCEOVER_KEY is refused: unknown, revoked, or expired"
@@ -221,10 +221,10 @@ def _outlook(api: ApiClient) -> Json:
 def version(outlook: Json) -> Check:
     """Say which version and schema run there, if the server says so, and whether they fit each other."""
     if outlook.get("version") is None:
-        return skipped("version", "the server does not tell its version to this key")
+        return skipped("version", "this key may not see the server's version")
     schema = outlook.get("schema") or {}
     known, applied = schema.get("known"), schema.get("applied")
     if known is not None and applied is not None and applied < known:
-        text = f"version {outlook['version']} knows the migration {known}, and the database has {applied}"
+        text = f"version {outlook['version']} knows the migration {known}, but the database has {applied}"
         return fault("version", text, "npx wrangler d1 migrations apply DB --remote, or make deploy")
     return ok("version", f"version {outlook['version']}" + (f", schema {applied or known}" if schema else ""))

@@ -43,12 +43,12 @@ def failures(api: ApiClient, now: datetime, clock: Callable[[], float] = time.mo
     if cut is not None:
         since = f" --created-before {cut.before}" if cut.before else ""
         yield warning(
-            "failures", f"not all of the last day could be looked at: {cut}", f"onceover list --status failed{since}"
+            "failures", f"only a part of the last day could be checked: {cut}", f"onceover list --status failed{since}"
         )
 
 
 def _failed(api: ApiClient, now: datetime, clock: Callable[[], float]) -> Iterator[Json]:
-    """Yield the tasks that failed within the last day. Raises `_Cut`, and what the first page raises.
+    """Yield the tasks that failed within the last day. Raises `_Cut`, and the errors of the first page.
 
     An empty page need not be the last one: a page skips a limited number of tasks that have not failed.
     """
@@ -79,7 +79,7 @@ def _judged(codes: Counter[str], *, is_whole: bool) -> Iterator[Check]:
     dead = codes.pop("dead_lettered", 0)
     if dead:
         fix = "npx wrangler tail (why?), then onceover retry --failed --error-code dead_lettered"
-        yield fault("dead-letters", f"failing messages: {many(dead, 'task')} of the last day dead-lettered", fix)
+        yield fault("dead-letters", f"failing messages: {many(dead, 'task')} dead-lettered in the last day", fix)
     elif is_whole:
         yield ok("dead-letters", "none in the last day")
     for code in _ASKED_FOR:
@@ -87,8 +87,8 @@ def _judged(codes: Counter[str], *, is_whole: bool) -> Iterator[Check]:
     if codes:
         said = ", ".join(f"{count} {code}" for code, count in codes.most_common())
         worst = next(code for code, _ in codes.most_common())
-        fix = f"onceover list --status failed; once mended, onceover retry --failed --error-code {worst}"
-        yield warning("failures", f"tasks of the last day that failed: {said}", fix)
+        fix = f"onceover list --status failed; after the repair, onceover retry --failed --error-code {worst}"
+        yield warning("failures", f"tasks that failed in the last day: {said}", fix)
     elif is_whole:
         yield ok("failures", "none in the last day")
 

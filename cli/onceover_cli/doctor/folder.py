@@ -32,7 +32,7 @@ def examine(folder: Path, env: str | None) -> Iterator[Check]:
         return
     known = list(config.get("env", {}))
     if env and env not in known:
-        there = ", ".join(known) or "none but the top level"
+        there = ", ".join(known) or "only the top level"
         yield fault(
             "configuration",
             f"{CONFIGURATION} has no environment {env}; there are {there}",
@@ -51,7 +51,7 @@ def _whole(config: Table, folder: Path) -> Iterator[Check]:
     main = str(config.get("main", ""))
     if not main or not (folder / main).is_file():
         complaints.append(
-            fault("configuration", f"main is {main!r}, and there is no such file", 'main = "src/entry.py"')
+            fault("configuration", f"main is {main!r}, but there is no such file", 'main = "src/entry.py"')
         )
     else:
         complaints += packages(folder, main)
@@ -62,21 +62,19 @@ def _whole(config: Table, folder: Path) -> Iterator[Check]:
     yield assets(config, folder)
     if "* * * * *" not in config.get("triggers", {}).get("crons", []):
         fix = '[triggers] crons = ["* * * * *"]'
-        yield fault(
-            "cron", "no cron trigger that comes each minute: what a worker leaves behind is found by nobody", fix
-        )
+        yield fault("cron", "no cron trigger runs every minute, so nothing finds the tasks of a dead worker", fix)
     else:
-        yield ok("cron", "comes each minute")
+        yield ok("cron", "runs every minute")
     if not config.get("observability", {}).get("enabled"):
         yield warning(
             "logs",
-            "[observability] is not enabled: nothing that fails can be looked up",
+            "[observability] is not enabled, so Cloudflare keeps no log of failures",
             "[observability] enabled = true",
         )
 
 
 def _environment(config: Table, name: str, folder: Path) -> Iterator[Check]:
-    """Check one environment. It inherits everything but bindings and variables."""
+    """Check one environment. The environment of the program has everything but bindings and variables."""
     own: Table = config["env"][name] if name else config
     where = f"[env.{name}]" if name else "the top level"
     yield from bindings(own, name, where)
@@ -94,10 +92,12 @@ def _database(own: Table, where: str, folder: Path) -> Iterator[Check]:
         return
     database_id = found.get("database_id")
     if database_id is not None and not re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", str(database_id)):
-        yield fault("database", f"{where}: database_id is no id", "npx wrangler d1 list")
+        yield fault("database", f"{where}: database_id is not an id", "npx wrangler d1 list")
     elif database_id is not None and set(str(database_id)) <= {"0", "-"}:
         yield Check(
-            "database", Level.NOTE, f"{where}: database_id is a placeholder: leave it out, DB is found by its name"
+            "database",
+            Level.NOTE,
+            f"{where}: database_id is a placeholder. Leave it out: wrangler finds DB by its name",
         )
     else:
         yield ok("database", f"{where}: DB is {found.get('database_name')}")
@@ -105,7 +105,7 @@ def _database(own: Table, where: str, folder: Path) -> Iterator[Check]:
 
 
 def _secrets(config: Table, env: str | None, folder: Path) -> Iterator[Check]:
-    """Check the secrets file. Wrangler prefers its values to the variables of wrangler.toml."""
+    """Check the secrets file. Wrangler prefers this file's values to the variables of wrangler.toml."""
     names = (*([f".dev.vars.{env}"] if env else []), ".dev.vars")
     path = next((folder / name for name in names if (folder / name).is_file()), None)
     if path is None:
@@ -117,7 +117,7 @@ def _secrets(config: Table, env: str | None, folder: Path) -> Iterator[Check]:
             "dev-vars", f"line {idle[0]} of {path.name} sets nothing", "write NAME=value, or # before a comment"
         )
     elif path.stat().st_mode & 0o004:
-        yield warning("dev-vars", f"{path.name} can be read by everybody on this machine", f"chmod 600 {path.name}")
+        yield warning("dev-vars", f"every user of this machine can read {path.name}", f"chmod 600 {path.name}")
     else:
         yield ok("dev-vars", f"{path.name} can be read")
     own: Table = config["env"][env] if env else config

@@ -16,7 +16,7 @@ _APART_MOST: Final = timedelta(minutes=5)
 def model(api: ApiClient, now: datetime) -> tuple[Iterable[Check], datetime]:
     """Check whether model calls would work. Also return the time by which to judge the server's times.
 
-    It is `now`, unless the two clocks differ.
+    The returned time is `now`, unless the two clocks differ.
     """
     try:
         found = api.get("/api/ai-status")
@@ -44,7 +44,7 @@ def _status(api: ApiClient, found: dict[str, str], said: str) -> Check:
     elif found["provider"] == "workers-ai":
         fix = 'put `[ai]` with `binding = "AI"` back into wrangler.toml, then make deploy'
     else:
-        fix = "look at AI_BASE_URL, and set the key: " + (
+        fix = "check AI_BASE_URL, and set the key: " + (
             "AI_API_KEY in .dev.vars" if api.where.is_local else "npx wrangler secret put AI_API_KEY"
         )
     return (fault if found["status"] == "unavailable" else warning)("ai-status", said, fix)
@@ -56,9 +56,7 @@ def _clock(served: datetime, now: datetime) -> list[Check]:
     if apart <= _APART_MOST:
         return []
     text = f"the server's clock says {served:%Y-%m-%d %H:%M} UTC, this machine's {now:%Y-%m-%d %H:%M} UTC"
-    fix = (
-        "set the clock that is wrong: deadlines, retention and keys go by the server's (`timedatectl status` on Linux)"
-    )
+    fix = "correct the wrong clock: deadlines, retention and keys follow the server's (`timedatectl status` on Linux)"
     return [fault("clock", text, fix)]
 
 
@@ -72,5 +70,5 @@ def model_fix(said: str, *, is_local: bool) -> str:
         return f"set the key that the model's server takes: {where}"
     if re.search(r"AI_MODEL\b|answered 404\b|no such model|\b(?:5007|model_not_found)\b", said, re.IGNORECASE):
         where = ".dev.vars or --var" if is_local else "wrangler.toml, then make deploy"
-        return f"name a model that the server has in AI_MODEL ({where}); GET AI_BASE_URL/models lists them"
+        return f"set AI_MODEL to a model of the server ({where}); GET AI_BASE_URL/models lists them"
     return ""

@@ -11,7 +11,9 @@ from .findings import Check, Level, fault, ok, skipped, warning
 _SWEEP_LATE: Final = timedelta(minutes=10)
 _PENDING_LONG_SECONDS: Final = 600
 _ROOM_LEFT: Final = 0.9
-MORE_ROOM: Final = "onceover delete, or RETENTION_DAYS lower, or STORAGE_MB_MOST higher on the paid plan"
+MORE_ROOM: Final = (
+    "delete ended tasks (onceover delete), lower RETENTION_DAYS, or raise STORAGE_MB_MOST on the paid plan"
+)
 
 
 def triggers(outlook: Json, bound: Json, now: datetime, *, is_local: bool) -> Iterator[Check]:
@@ -31,32 +33,32 @@ def triggers(outlook: Json, bound: Json, now: datetime, *, is_local: bool) -> It
     counts = f"{backlog['pending']} pending, {backlog['processing']} processing"
     if waits > _PENDING_LONG_SECONDS:
         fix = "onceover top; then onceover list --status pending, and npx wrangler tail"
-        yield warning("backlog", f"{counts}; the oldest waits for {waits} s", fix)
+        yield warning("backlog", f"{counts}; the oldest has waited for {waits} s", fix)
     else:
         yield ok("backlog", counts)
     yield _storage(outlook["storage"])
 
 
 def _sweep(outlook: Json, now: datetime, *, is_local: bool) -> Check:
-    fix = 'make sure of `crons = ["* * * * *"]` under [triggers] in wrangler.toml, then make deploy'
+    fix = 'check for `crons = ["* * * * *"]` under [triggers] in wrangler.toml, then make deploy'
     last = outlook.get("lastSweepAt")
     if last is None:
         if is_local:
-            return Check("cron", Level.NOTE, "the cron trigger has not come yet; it comes each minute")
-        return fault("cron", "the cron trigger has never come", fix)
+            return Check("cron", Level.NOTE, "the cron trigger has not run yet; it runs every minute")
+        return fault("cron", "the cron trigger has never run", fix)
     since = now - _time(last)
     if since > _SWEEP_LATE:
-        return fault("cron", f"the cron trigger last came at {last}, {_minutes(since)} ago", fix)
-    return ok("cron", f"came at {last}")
+        return fault("cron", f"the cron trigger last ran at {last}, {_minutes(since)} ago", fix)
+    return ok("cron", f"last ran at {last}")
 
 
 def _carrier(check_id: str, name: str, last: str | None, waits: int, now: datetime) -> Check:
     """Judge what carries tasks to their workers. Silence is no sign of trouble while no task waits."""
     if waits > _PENDING_LONG_SECONDS and (last is None or now - _time(last) > timedelta(seconds=_PENDING_LONG_SECONDS)):
-        seen = "has never come" if last is None else f"last came at {last}"
+        seen = "has never run" if last is None else f"last ran at {last}"
         fix = "npx wrangler queues list (is there a consumer?), npx wrangler tail, then make deploy"
-        return fault(check_id, f"failing messages: tasks wait for {waits} s, and {name} {seen}", fix)
-    return ok(check_id, "nothing was sent yet" if last is None else f"came at {last}")
+        return fault(check_id, f"failing messages: tasks have waited for {waits} s, and {name} {seen}", fix)
+    return ok(check_id, "nothing has been sent yet" if last is None else f"last ran at {last}")
 
 
 def _storage(storage: Json) -> Check:
@@ -74,7 +76,7 @@ def _day_use(outlook: Json) -> Iterator[Check]:
     """Judge the use of the free plan's day. Only the local runtime knows it."""
     for name, used in (outlook.get("usage") or {}).items():
         if isinstance(used, dict) and used["used"] >= _ROOM_LEFT * used["limit"]:
-            text = f"{name}: {used['used']} of {used['limit']} a day of the free plan"
+            text = f"{name}: {used['used']} of the free plan's {used['limit']} a day"
             yield warning("quota", text, "wait for midnight UTC, or change to the Workers Paid plan")
 
 

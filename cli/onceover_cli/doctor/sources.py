@@ -32,7 +32,7 @@ def python(config: Table) -> Iterator[Check]:
     try:
         found = date.fromisoformat(str(config.get("compatibility_date", "")))
     except ValueError:
-        yield fault("configuration", "compatibility_date is missing, or is no date", fix)
+        yield fault("configuration", "compatibility_date is missing or not a date", fix)
         return
     if found < PYTHON_DATE and PYTHON_FLAG not in flags:
         text = (
@@ -47,7 +47,7 @@ def packages(folder: Path, main: str) -> Iterator[Check]:
     for name in PACKAGES:
         if not any((source / name).glob("*.py")):
             where = (source / name).relative_to(folder)
-            yield fault("configuration", f"{where}/ is not there: the Worker cannot start", f"{_RESTORE} {where}")
+            yield fault("configuration", f"{where}/ is missing: the Worker cannot start", f"{_RESTORE} {where}")
 
 
 def assets(config: Table, folder: Path) -> Check:
@@ -62,7 +62,7 @@ def assets(config: Table, folder: Path) -> Check:
         return fault("assets", f"{directory or 'directory'} has no index.html: the deployment has no dashboard", fix)
     missing = [path for path in API_PATHS if path not in _worker_first(found)]
     if missing:
-        return fault("assets", f"run_worker_first lacks {', '.join(missing)}: a file there hides the API", block)
+        return fault("assets", f"run_worker_first lacks {', '.join(missing)}: a file there would hide the API", block)
     return ok("assets", f"the dashboard is in {directory}")
 
 
@@ -85,10 +85,10 @@ def migrations(folder: Path, where: str) -> Check:
     if odd or twice:
         what = f"{odd[0]} has no number" if odd else f"there are two with the number {min(twice):04}"
         fix = "give it the next number, as NNNN_name.sql"
-        return fault("migrations", f"{where}: {folder.name}/: {what}, so their order is not known", fix)
+        return fault("migrations", f"{where}: {folder.name}/: {what}, so the order is unclear", fix)
     # Numbers may have gaps: the digests list the migrations that databases have.
     if gone := sorted(_landed(folder) - set(files)):
-        text = f"{where}: {folder.name}/ lacks {', '.join(gone)}: a new database would not have what it makes"
+        text = f"{where}: {folder.name}/ lacks {', '.join(gone)}, so a new database would be incomplete"
         return fault("migrations", text, f"{_RESTORE} {folder.name}")
     return ok("migrations", f"{where}: {len(files)}, the last one is {files[-1]}")
 

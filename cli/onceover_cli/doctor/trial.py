@@ -34,13 +34,13 @@ def trial(api: ApiClient, clock: Callable[[], float] = time.monotonic) -> Check:
             task = api.get(path, {"wait": _HELD_SECONDS})
         api.ask("DELETE", path)
     except (Unreachable, ServerRefused) as error:
-        return fault("task", f"the trial could not be done: {error}", tail)
+        return fault("task", f"the trial could not run: {error}", tail)
     took = f"{clock() - began:.1f} s"
     if task["status"] == "completed":
         calls = task["usage"]["modelCalls"]
         return ok(
             "task",
-            f"a task was done in {took} by the {task['route']} route with {many(calls, 'model call')}, and erased",
+            f"a task completed in {took} by the {task['route']} route with {many(calls, 'model call')}, and was erased",
         )
     if not task["terminal"]:
         last = task.get("lastError") or {}

@@ -71,18 +71,21 @@ def variables(
     found = list(_complaints(given, where, is_secret=is_secret))
     found += _together(given, below or {}, where, has_ai=has_ai, is_secret=is_secret)
     if found or given:
-        yield from found or [ok("variables", f"{where}: {len(given)} set, all of them read")]
+        yield from found or [ok("variables", f"{where}: {len(given)} set, all of them in use")]
 
 
 def _complaints(given: Mapping[str, object], where: str, *, is_secret: bool) -> Iterator[Check]:
     for name, value in given.items():
         if name not in KNOWN and not name.startswith(_LOCAL):
             close = difflib.get_close_matches(name.upper(), sorted(KNOWN), n=1, cutoff=0.7)
-            fix = f"did you mean {close[0]}?" if close else f"take {name} out"
+            fix = f"did you mean {close[0]}?" if close else f"remove {name}"
             yield warning("variables", f"{where}: nothing reads {name}", fix)
         elif name in SECRETS and not is_secret and str(value).strip():
-            fix = f"take it out of wrangler.toml, get a new one (git has this one), npx wrangler secret put {name}"
-            yield fault("secrets", f"{where}: {name} stands in wrangler.toml, for everybody to read", fix)
+            fix = (
+                "remove it from wrangler.toml, make a new one (git keeps the old one), then npx wrangler secret "
+                f"put {name}"
+            )
+            yield fault("secrets", f"{where}: {name} is in wrangler.toml, where everyone can read it", fix)
         else:
             yield from _value(
                 name, str(value).strip().lower() if isinstance(value, bool) else str(value).strip(), where
@@ -94,12 +97,12 @@ def _value(name: str, value: str, where: str) -> Iterator[Check]:
         return
     if name in _CHOICES and value not in _CHOICES[name]:
         takes = ", ".join(_CHOICES[name])
-        yield fault("variables", f"{where}: {name} has a value that it does not take", f"one of {takes}")
+        yield fault("variables", f"{where}: {name} has an invalid value", f"one of {takes}")
     if name in SECRETS and not (
         value.isascii() and value.isprintable() and " " not in value and len(value) >= SECRETS[name]
     ):
         takes = f"printable ASCII without spaces, {SECRETS[name]} characters at least"
-        yield fault("variables", f"{where}: {name} has a value that it does not take", takes)
+        yield fault("variables", f"{where}: {name} has an invalid value", takes)
     if name in _NUMBERS:
         least, most = _NUMBERS[name]
         try:
@@ -109,7 +112,7 @@ def _value(name: str, value: str, where: str) -> Iterator[Check]:
         if not is_sound:
             yield fault(
                 "variables",
-                f"{where}: {name} has a value that it does not take",
+                f"{where}: {name} has an invalid value",
                 f"a number from {least:g} to {most:g}",
             )
 
@@ -128,7 +131,7 @@ def _together(
             'AI_BASE_URL = "https://api.openai.com/v1"',
         )
     if provider == "workers-ai" and not has_ai:
-        yield fault("ai", f"{where}: AI binding is missing, which AI_PROVIDER workers-ai needs", '[ai] binding = "AI"')
+        yield fault("ai", f"{where}: AI binding is missing; AI_PROVIDER workers-ai needs it", '[ai] binding = "AI"')
     if provider == "workers-ai" and is_secret:
         yield fault(
             "variables",
@@ -148,6 +151,6 @@ def _together(
     if not is_secret and str(given.get("REQUIRE_KEYS", "true")).lower() == "false":
         yield fault(
             "keys",
-            f"{where}: REQUIRE_KEYS is false, so a deployment answers anybody",
-            "take REQUIRE_KEYS out of wrangler.toml",
+            f"{where}: REQUIRE_KEYS is false, so a deployment answers anyone",
+            "remove REQUIRE_KEYS from wrangler.toml",
         )

@@ -1,4 +1,4 @@
-"""Safeguards of the Worker, each with the way to switch it off, and where that must show: one list of all."""
+"""Lists the ablations: each switches a safeguard off, in a workload in which its absence must show."""
 
 from simulator.campaign.ablations import (
     bills,

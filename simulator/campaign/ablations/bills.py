@@ -1,4 +1,4 @@
-"""Ablations of the bill: calls that were answered are settled on it, and not in doubt."""
+"""Ablations of the bill: a call that was answered must be settled on the bill, and not be in doubt."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def _doubt_failure(self: Any, _error: ModelError) -> None:
     self.in_doubt += 1
 
 
-# Calls without an answer are there in both, so that doubt alone is nothing odd.
+# Both runs contain calls without an answer, so doubt alone proves nothing.
 ABLATIONS = (
     Ablation(
         "settled_outputs",

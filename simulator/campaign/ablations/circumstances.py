@@ -1,4 +1,4 @@
-"""Where the absence of a safeguard shows: rates of faults, small workloads, and what else has to go wrong."""
+"""The circumstances in which a missing safeguard shows: rates of faults, small workloads, and further patches."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -32,22 +32,22 @@ from src.store import tasks
 # Faults under which a worker outlives its claim.
 ZOMBIES = {"worker_frozen": 0.08, "object_zombie": 0.05, "duplicate_delivery": 0.3, "clock_jumped": 0.02}
 CRASHES = {"crash_before": 0.05, "crash_after": 0.05}
-# D1 that answers no look for a task: rare, since the platform repeats reads, and what withdrawals are for.
+# D1 answers no check of a task's state: in reality this is rare, because the platform repeats reads.
 NO_LOOKS: tuple[Patch, ...] = ((tasks.TaskStore, "is_there", without.look_in_vain),)
-# Workers that do not check whether their task goes on: a worker that outlives its claim learns it from its next write.
+# Workers do not check whether their task goes on: a worker that outlives its claim notices this only at its next write.
 BLIND: tuple[Patch, ...] = ((claim_checks.ClaimChecks, "next_at", without.never),)
-# Calls whose records do not wait for those of other calls: so the last outputs and the task's end are two writes.
+# The record of a call does not wait for those of other calls: so the last outputs and the task's end are two writes.
 ALONE: tuple[Patch, ...] = ((limits, "LINGER_SECONDS_QUICK", 0.0), (limits, "LINGER_SECONDS_MOST", 0.0))
 LOST_REPLIES = {"d1_failed_after_commit": 0.2}
-# Isolates that stand still for less than a call may take to start: 0.1 to 2 s.
+# Isolates stand still for less than a call may take to start: 0.1 to 2 s.
 SHORT_FREEZES: tuple[Patch, ...] = ((Isolate, "freeze", without.freeze_shortly),)
 
-# Isolates that stand still for less than a call may take to start on a slow database: 1 to 15 s.
+# Isolates stand still for less than a call may take to start on a slow database: 1 to 15 s.
 FREEZES: tuple[Patch, ...] = ((Isolate, "freeze", without.freeze_a_while),)
 
-# A database that takes 2.4 or 4.8 s a call, since others share it.
+# The database takes 2.4 or 4.8 s a call, since others share it.
 CROWDED: tuple[Patch, ...] = ((Sharing, "drawn", without.crowd),)
-# Workers that give their calls no longer to start than on a quick one.
+# Workers give their calls the same time to start on a slow database as on a quick one.
 STUBBORN: tuple[Patch, ...] = (
     (write_pacer, "start_seconds", without.shortest_window),
     (worker, "start_seconds", without.shortest_window),
@@ -55,23 +55,23 @@ STUBBORN: tuple[Patch, ...] = (
 
 
 def beside_trouble(rng: Random) -> Workload:
-    """Many tasks of one tenant of which each call fails, and tasks of another tenant that come meanwhile."""
+    """Draw many tasks of one tenant, whose calls all fail, and tasks of another tenant that come during that time."""
     poisoned = tuple(TaskSpec(rng.uniform(0, 5), 1, tenant=TENANTS[0], poisoned=True) for _ in range(12))
     sound = tuple(TaskSpec(rng.uniform(10, 60), rng.randint(1, 4), tenant=TENANTS[1]) for _ in range(6))
     return Workload(tasks=poisoned + sound, consumers=50, variables={PATIENCE: "3600"}, short_slices=False)
 
 
-# A database that is full for less than half of a lease at a time.
+# The database is full for less than half of a lease at a time.
 HELD_BRIEFLY: tuple[Patch, ...] = ((storage_cap, "HOLD_SECONDS", (2, 10)),)
-# Outputs that fit into no page which is in use: a segment each, of more than a page.
+# No output fits into a page in use: each output gets a segment of its own, of more than a page.
 TIDY: tuple[Patch, ...] = ((model, "output_of", without.long_output), (end_checks, "output_of", without.long_output))
 
-# A model that never has an answer for a text that begins with an x.
+# The model never answers a text that begins with an x.
 ONE_CHUNK_FAILS: tuple[Patch, ...] = ((model.ModelServer, "_decide", impatience.fail_one_chunk),)
 
 
 def some_tasks(*deployments: Deployment, **options: Any) -> Callable[[Random], Workload]:
-    """Three tasks of some chunks on one of the deployments."""
+    """Draw three tasks of some chunks on one of the deployments."""
 
     def draw(rng: Random) -> Workload:
         first = rng.choice(deployments)
@@ -85,7 +85,7 @@ def some_tasks(*deployments: Deployment, **options: Any) -> Callable[[Random], W
 
 
 def long_trouble(rng: Random) -> Workload:
-    """Tasks on objects, and one that comes late, so that faults go on for minutes."""
+    """Draw tasks on objects, and one more that comes late, so that faults continue for minutes."""
     specs = tuple(TaskSpec(at=rng.uniform(0, 5) + late, chunks=4) for late in (0, 0, 150))
     return Workload(tasks=specs, first=FREE, last=FREE)
 
@@ -103,7 +103,7 @@ def erasing(rng: Random) -> Workload:
 
 
 def merging(rng: Random) -> Workload:
-    """Short merges, whose plan comes soon; some are erased."""
+    """Draw short merges, which make their plan soon; some are erased."""
     first = rng.choice((TOP, FREE))
     specs = tuple(
         TaskSpec(at=0, chunks=2, reduce="merge", actions=((rng.uniform(0, 6), "delete"),) if at else ())
@@ -113,14 +113,14 @@ def merging(rng: Random) -> Workload:
 
 
 def erasing_soon(rng: Random) -> Workload:
-    """Tasks that are erased before their submission has landed for good."""
+    """Draw tasks that are erased while their submission may still land late."""
     first = rng.choice(DEPLOYMENTS)
     specs = tuple(TaskSpec(at=0, chunks=2, actions=((rng.uniform(0, 3), "delete"),)) for _ in range(6))
     return Workload(tasks=specs, first=first, last=first)
 
 
 def putting_back(rng: Random) -> Workload:
-    """Tasks that are cancelled and put back twice."""
+    """Draw tasks that are cancelled and put back twice."""
     first = rng.choice(DEPLOYMENTS)
     actions: list[Action] = ["cancel", "retry", "cancel", "retry"]
     specs = tuple(
@@ -131,7 +131,7 @@ def putting_back(rng: Random) -> Workload:
 
 
 def cancelling_late(*deployments: Deployment, chunks: int, concurrency: int = 1) -> Callable[[Random], Workload]:
-    """Tasks of many calls that are cancelled somewhere in between."""
+    """Draw tasks of many calls that are cancelled before they end."""
     variables = {"AI_CONCURRENCY": str(concurrency)}
 
     def draw(rng: Random) -> Workload:
@@ -143,7 +143,7 @@ def cancelling_late(*deployments: Deployment, chunks: int, concurrency: int = 1)
 
 
 def holding_up(*deployments: Deployment, long: bool = False) -> Callable[[Random], Workload]:
-    """Tasks whose first call takes long, cancelled in the midst of it; `long` ones have lanes."""
+    """Draw tasks that are cancelled during their long first call; `long` tasks have lanes."""
 
     def draw(rng: Random) -> Workload:
         first = rng.choice(deployments)
@@ -157,7 +157,7 @@ def holding_up(*deployments: Deployment, long: bool = False) -> Callable[[Random
 
 
 def hurried(rng: Random) -> Workload:
-    """Tasks that end about when their deadline comes."""
+    """Draw tasks that end at about their deadline."""
     first = rng.choice(DEPLOYMENTS)
     specs = tuple(
         TaskSpec(at=0, chunks=chunks, deadline_seconds=rng.uniform(1, 2 + chunks)) for chunks in (1, 2, 3, 4, 6, 6)
@@ -166,28 +166,28 @@ def hurried(rng: Random) -> Workload:
 
 
 def thrifty(rng: Random) -> Workload:
-    """Tasks that need more calls than they may make."""
+    """Draw tasks that need more calls than their budget allows."""
     first = rng.choice(DEPLOYMENTS)
     specs = tuple(TaskSpec(at=0, chunks=4, max_calls=rng.randint(1, 4)) for _ in range(3))
     return Workload(tasks=specs, first=first, last=first)
 
 
 def twins(rng: Random) -> Workload:
-    """Pairs of submissions under one key."""
+    """Draw pairs of submissions under one key."""
     first = rng.choice(DEPLOYMENTS)
     specs = tuple(TaskSpec(at=rng.uniform(0, 2), chunks=1, idempotent=True, twin=True) for _ in range(5))
     return Workload(tasks=specs, first=first, last=first)
 
 
 def waiting_long(rng: Random, seconds: float = 300) -> Workload:
-    """Tasks whose clients look again after some minutes: so long do faults last."""
+    """Draw tasks whose clients poll again only after some minutes, so that faults last that long."""
     first = rng.choice(DEPLOYMENTS)
     specs = tuple(TaskSpec(at=0, chunks=6, actions=((seconds, "poll"),)) for _ in range(3))
     return Workload(tasks=specs, first=first, last=first)
 
 
 def bearing_absence(rng: Random, seconds: float = 3_600) -> Workload:
-    """Tasks that have patience with their model for so long, and faults that last until it is back."""
+    """Draw tasks that wait this long for their model, with faults that last until the model is back."""
     first = rng.choice(DEPLOYMENTS)
     specs = tuple(TaskSpec(at=rng.uniform(0, 5), chunks=6) for at in range(3))
     variables = {PATIENCE: str(seconds)}
@@ -195,21 +195,21 @@ def bearing_absence(rng: Random, seconds: float = 3_600) -> Workload:
 
 
 def one_fails(rng: Random) -> Workload:
-    """A task whose first chunk fails, and others that come one by one, so that its failures show to be its own."""
+    """Draw a task whose first chunk fails, and others, one by one, which prove that the failures are its own."""
     workload = bearing_absence(rng)
     specs = (TaskSpec(at=0, chunks=6, refused=True), *(TaskSpec(at=20 * number, chunks=2) for number in range(50)))
     return replace(workload, tasks=specs)
 
 
 def refused(rng: Random) -> Workload:
-    """Tasks whose first chunk the model turns down, while others are out."""
+    """Draw tasks whose first chunk the model refuses while other calls are out."""
     first = rng.choice(DEPLOYMENTS)
     specs = tuple(TaskSpec(at=rng.uniform(0, 5), chunks=6, refused=True) for _ in range(3))
     return Workload(tasks=specs, first=first, last=first)
 
 
 def metered(rng: Random) -> Workload:
-    """A tenant with more requests than it may have in a minute, and another one with few."""
+    """Draw a tenant that sends more requests than its limit allows in a minute, and another one that sends few."""
     first = rng.choice(DEPLOYMENTS)
     asks: tuple[tuple[float, Action], ...] = tuple((rng.uniform(0, 5), "list") for _ in range(3))
     busy = [TaskSpec(at=rng.uniform(0, 5), chunks=1, tenant=TENANTS[0], actions=asks) for _ in range(3)]

@@ -1,4 +1,4 @@
-"""Ablations of what moves a task when no trigger comes, and keeps whoever asks from making a storm."""
+"""Ablations of what moves a task when no trigger comes, and of what keeps polling clients from causing a storm."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,7 +17,7 @@ from src.store.sql.fragments import NOW
 
 ALL_DEAD = dict.fromkeys(DEAD_TRIGGERS, 1.0)
 ALARMS_DEAD = {"cron_dead": 1.0, "alarm_dead": 1.0}
-# Soon enough to be noticed, and long after a poll has moved the task.
+# This is long after a poll has moved the task, and still soon enough to be noticed.
 IMPATIENT: tuple[Patch, ...] = ((clients, "POLLED_SECONDS_MOST", 900),)
 
 

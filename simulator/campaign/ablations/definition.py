@@ -14,17 +14,20 @@ from simulator.campaign.subject.patches import Patch, patched
 
 @dataclass(frozen=True, slots=True)
 class Ablation:
-    """A safeguard that is switched off by `patches`. `rates` and `workload` are where its absence shows."""
+    """A safeguard that is switched off by `patches`.
+
+    `rates` and `workload` are the circumstances in which a run without the safeguard fails.
+    """
 
     name: str
     safeguard: str
     patches: tuple[Patch, ...]
     rates: dict[str, float] = field(default_factory=dict)
     workload: Callable[[Random], Workload] | None = None
-    circumstances: tuple[Patch, ...] = ()  # what breaks in the control run, too
+    circumstances: tuple[Patch, ...] = ()  # what may break in the control run, too
 
     def run(self, seed: int, *, ablated: bool = True) -> Result:
-        """Run one seed with the safeguard off, or, as a control, on."""
+        """Run one seed with the safeguard off, or with the safeguard on as a control."""
         chosen = None if self.workload is None else self.workload(Random(f"{seed}/{self.name}"))
         with patched(self.circumstances), patched(self.patches if ablated else ()):
             return run_seed(seed, fault_rates=self.rates, workload=chosen)

@@ -1,4 +1,4 @@
-"""Ablations of what keeps a stream of events whole over its cuts."""
+"""Ablations of what keeps a stream of events complete when the stream is cut."""
 
 from collections.abc import Iterator
 from random import Random
@@ -13,7 +13,7 @@ CUTS = {STREAM_CUT: 0.4}
 
 
 def _from_the_beginning(_request: object, _query: object) -> None:
-    """Open each stream as the first one."""
+    """Open each stream from the first event, even when a client resumes it."""
 
 
 def _end_at_once(
@@ -23,12 +23,12 @@ def _end_at_once(
     *,
     all_ready: bool,
 ) -> Iterator[core.TaskEvent]:
-    """Tell the end with the first look that finds it."""
+    """Send the end of a stream at the first check that finds its task ended."""
     return core.events(place, state, ready, all_ready=True)
 
 
 def _followed(rng: Random) -> Workload:
-    """Tasks of some chunks, each with two followers, and outputs in small segments."""
+    """Draw tasks of some chunks, each with two followers, and outputs in small segments."""
     deployment = rng.choice(DEPLOYMENTS)
     tasks = tuple(TaskSpec(rng.uniform(0, 5), rng.choice((3, 5, 6)), followed=2) for _ in range(3))
     return Workload(tasks, first=deployment, last=deployment, small_parts=True)

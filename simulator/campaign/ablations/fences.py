@@ -1,4 +1,4 @@
-"""Ablations of what keeps a task with one worker: fences, leases, and the clock that they are judged by."""
+"""Ablations of what gives a task to only one worker: fences, leases, and the clock by which leases are judged."""
 
 from simulator.campaign.ablations import substitutes as without
 from simulator.campaign.ablations.circumstances import ALONE, BLIND, LOST_REPLIES, ZOMBIES, merging, some_tasks

@@ -1,4 +1,4 @@
-"""The replacements for the safeguards of patience while these are switched off."""
+"""The substitutes for the safeguards of patience while these are switched off."""
 
 from dataclasses import replace
 from typing import Any
@@ -49,5 +49,5 @@ _OF = ModelNews.of
 
 
 def one_for_all(news: ModelNews, _tenant: str, model: str) -> News:
-    """Keep what is known of a model for all tenants together."""
+    """Keep one record of a model's failures for all tenants together."""
     return _OF(news, "all", model)

@@ -1,4 +1,4 @@
-"""Ablations of what frees a host whose task has ended under it while slow calls are out."""
+"""Ablations of what frees a host whose task ends while slow calls are out."""
 
 from simulator.campaign.ablations.circumstances import BLIND, holding_up
 from simulator.campaign.ablations.definition import Ablation
@@ -7,11 +7,11 @@ from src.objects import ai_processor, lane
 
 
 async def _hear_nothing(_self: object, _fence: int) -> None:
-    """Let an object that is told of its task's end go on waiting."""
+    """Let an object keep waiting although it was notified of its task's end."""
 
 
 def _abort_nothing(_self: object, _fence: int) -> None:
-    """Let a lane make its calls to their end."""
+    """Let a lane finish its calls instead of aborting them."""
 
 
 ABLATIONS = (

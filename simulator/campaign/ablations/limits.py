@@ -1,4 +1,4 @@
-"""Ablations of the limits that a deployment sets its tenants, and of their failing safely."""
+"""Ablations of the limits that a deployment sets its tenants, and of what happens when a limit cannot be checked."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Ablations of what keeps workers from a database that is slow because of them."""
+"""Ablations of what slows workers down when they make the database slow."""
 
 from simulator.campaign.ablations import substitutes as without
 from simulator.campaign.ablations.circumstances import CROWDED, STUBBORN, waiting_long

@@ -1,4 +1,4 @@
-"""Ablations of what lets a task bear a model that is away, and keeps it from asking too often."""
+"""Ablations of what lets a task wait while its model is away, and of what keeps it from asking too often."""
 
 from functools import partial
 

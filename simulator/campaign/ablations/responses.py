@@ -1,4 +1,4 @@
-"""Ablations of what clients of `/v1` rely on: one task a wish, each event once, and the word for a text cut off."""
+"""Ablations of what clients of `/v1` rely on: one task a request, each event once, a mark on cut-off texts."""
 
 from dataclasses import replace
 from random import Random
@@ -12,12 +12,12 @@ from src.http.responses import stream
 
 
 def _from_the_beginning(_query: object) -> int:
-    """Open each stream as the first one."""
+    """Open each stream from the first event, even when a client resumes it."""
     return 0
 
 
 def _responses(rng: Random) -> Workload:
-    """Responses of some chunks, each with a client that follows it."""
+    """Draw responses of some chunks, each with a client that follows it."""
     deployment = rng.choice(DEPLOYMENTS)
     spec = TaskSpec(0, 1, response=True, followed=1)
     tasks = tuple(replace(spec, at=rng.uniform(0, 5), chunks=rng.choice((1, 3, 5))) for _ in range(4))
@@ -25,7 +25,7 @@ def _responses(rng: Random) -> Workload:
 
 
 def _cut_off(rng: Random) -> Workload:
-    """Responses of which endpoints are told, all with an output that the model cuts off."""
+    """Draw responses that are delivered to endpoints; the model cuts off an output of each."""
     workload = _responses(rng)
     return hooked(replace(workload, tasks=tuple(replace(spec, cut_off=True) for spec in workload.tasks)))
 

@@ -1,4 +1,4 @@
-"""Ablations of what keeps calls from a database that has no room for what they give."""
+"""Ablations of what prevents model calls while the database has no space for their outputs."""
 
 from functools import partial
 from typing import Any
@@ -28,7 +28,7 @@ async def _keep_the_claim(_store: Any, *_what: Any) -> bool:
 
 
 class _Never(StoreUnavailable):
-    """An error that no database has."""
+    """An error that no database raises."""
 
 
 ABLATIONS = (

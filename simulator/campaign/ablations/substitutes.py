@@ -1,4 +1,4 @@
-"""The replacements for a safeguard while it is switched off: statements and functions that lack it."""
+"""The substitutes for a safeguard while it is switched off: statements and functions without the safeguard."""
 
 import math
 from collections.abc import Sequence
@@ -35,15 +35,15 @@ _STATEMENT_MODULES = (admission, deliveries, ending, joining, keys, seen, sums, 
 
 
 def swapped(name: str, old: str, new: str) -> Patch:
-    """A statement with a part of its text replaced; fails when there is no such statement, or no such part, any more.
+    """Return a statement in which a part of the text is replaced; fail if the statement or the part no longer exists.
 
-    All parameters must remain: the Worker goes on setting them.
+    The statement must keep all its parameters, because the Worker still sets them.
     """
     return swapped_parts(name, {old: new})
 
 
 def swapped_parts(name: str, parts: dict[str, str]) -> Patch:
-    """Replace several parts of a statement's text, where two safeguards do the same."""
+    """Replace several parts of a statement's text, because two safeguards in it have the same effect."""
     modules = [module for module in _STATEMENT_MODULES if hasattr(module, name)]
     assert len(modules) == 1, f"{len(modules)} modules have a statement {name}"
     known = getattr(modules[0], name)
@@ -56,7 +56,7 @@ def swapped_parts(name: str, parts: dict[str, str]) -> Patch:
     return modules[0], name, made
 
 
-# The claim's name refuses what the fence does, and the step most of it, so all of them go.
+# The claim's name refuses all that the fence refuses, and the step refuses most of it, so this removes all three.
 FENCED = f"{UNDER_CLAIM} AND step <= :step"
 _UNCLAIMED = ":fence = :fence AND :holder = :holder"
 UNFENCED = f"{_UNCLAIMED} AND :step = :step"
@@ -126,11 +126,11 @@ def as_wide_as_ever(*_args: Any) -> float:
 
 
 async def help_nobody(self: object, task: object, wait_seconds: float) -> None:
-    """Let a poll do nothing for a late task."""
+    """Make a poll do nothing for a late task."""
 
 
 async def work_not(self: object, task_key: object, seconds: float) -> None:
-    """Let a poll not work on a task."""
+    """Keep a poll from working on a task."""
 
 
 async def sweep_nothing(*_args: Any) -> None:
@@ -254,7 +254,7 @@ async def withdraw_nothing(*_args: Any) -> None:
 
 
 def incremental() -> tuple[Patch, ...]:
-    """Totals as increments on what the store was told before."""
+    """Write totals as increments on the values that the store was given before."""
 
     async def step(self: Any, claim: Claim, progress: Progress, step: Step, *, sends: int) -> bool:
         told = self.__dict__.setdefault("told", {})

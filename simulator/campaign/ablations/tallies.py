@@ -10,7 +10,7 @@ from src.store.sql.tallies import COUNTED
 
 
 def _for_minutes(rng: Random) -> Workload:
-    """Small tasks that come one after the other, so that sweeps add them up while faults go on."""
+    """Draw small tasks that come one after the other, so that sweeps add them up while faults go on."""
     first = rng.choice(DEPLOYMENTS)
     specs = tuple(TaskSpec(at=rng.uniform(0, 400), chunks=rng.choice((1, 2))) for _ in range(12))
     return Workload(tasks=specs, first=first, last=first)

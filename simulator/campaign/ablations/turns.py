@@ -1,4 +1,4 @@
-"""Ablations of what lets waits end under a standing clock, and of the promises that an object's context is given."""
+"""Ablations of what ends waits while the clock stands still, and of how an object gets its promises."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -19,13 +19,13 @@ _UNEVEN = HOSTED | {"model_slow": 0.3}
 
 
 async def _hear_on(self: CallGroups, hint: asyncio.Future[None] | None, seconds: float) -> bool:
-    """Have the clock alone say whether the time is over."""
+    """Use the clock alone to decide whether the time is over."""
     await _HEAR(self, hint, seconds)
     return False
 
 
 def _raw(self: Background, work: Awaitable[None]) -> None:
-    """Hand work to a context as it is."""
+    """Give work to a context without wrapping it."""
     self._context.waitUntil(work)  # type: ignore[arg-type]
 
 
@@ -37,7 +37,7 @@ def _watched(rng: Random) -> Workload:
 
 
 def _told_by_objects(rng: Random) -> Workload:
-    """Draw tasks on objects whose tenants have endpoints."""
+    """Draw tasks on objects, for tenants with webhook endpoints."""
     tasks = tuple(TaskSpec(rng.uniform(0, 5), rng.choice((1, 2, 3))) for _ in range(2))
     return hooked(Workload(tasks, first=FREE, last=FREE))
 

@@ -1,4 +1,4 @@
-"""Ablations of what makes each end be told: the outbox in the ending transaction, and the claim of a delivery."""
+"""Ablations of what delivers each end of a task: the outbox in the ending transaction, and the claim of a delivery."""
 
 from collections.abc import Sequence
 from random import Random
@@ -19,7 +19,7 @@ _WROTE = OutboxStore._wrote
 
 
 async def _outbox_apart(self: Database, *statements: BoundStatement, **options: Any) -> list[Sequence[Any]]:
-    """Write the outbox in a transaction of its own, behind the one that ends the task."""
+    """Write the outbox in a separate transaction, after the one that ends the task."""
     if len(statements) > 1 and statements[-1].sql == deliveries.OUTBOX.sql:
         ended = await _RUN(self, *statements[:-1], **options)
         return [*ended, *await _RUN(self, statements[-1], **options)]
@@ -27,19 +27,19 @@ async def _outbox_apart(self: Database, *statements: BoundStatement, **options: 
 
 
 def _wrote_now(self: OutboxStore, found: Sequence[Any], asked_at: float) -> None:
-    """Count the minute from the answer on."""
+    """Count the minute from the answer on instead of from the write."""
     _WROTE(self, found, self._now())
 
 
 def _told(rng: Random) -> Workload:
-    """Draw some tasks whose tenants have endpoints."""
+    """Draw some tasks whose tenants have webhook endpoints."""
     return hooked(draw(rng))
 
 
-# Sweeps that stand still while the next one works, deliveries that are left to sweeps, and receivers that fail.
+# Faults: a sweep stands still while the next one works, deliveries are left to sweeps, and receivers fail.
 _SLOW = {"worker_frozen": 0.3, "d1_slow": 0.2, "wait_until_cut": 0.5, "receiver_hung": 0.3, "receiver_failed": 0.3}
 
-# A queue that forgets whatever it hands out.
+# The queue forgets every message that it hands out.
 TAKEN_OFF = {
     "UPDATE webhook_deliveries SET state = 2, fence = fence + 1, due_at =": "DELETE FROM webhook_deliveries WHERE 0 <",
     "\nWHERE state IN (1, 2) AND": "\nAND state IN (1, 2) AND",

@@ -1,1 +1,1 @@
-"""The checks of what must be true at each write, at each call, and at the end."""
+"""The checks of what must be true at each write, at each call, and at the end of a run."""

@@ -1,8 +1,9 @@
-"""Compares what clients were told with what happens.
+"""Compares the answers that clients got with what happens.
 
-It checks four promises: no call starts after a cancellation's 200, no accepted task is taken back, no call starts after
-a deadline, and no answer shows another tenant's task. It sees calls when they leave an isolate, and answers when they
-leave a handler. There the Worker would catch an exception, so a broken promise is raised outside the isolate.
+The module checks four promises: no call starts after a cancellation's 200, no accepted task is withdrawn, no call
+starts after a deadline, and no answer shows another tenant's task. The check sees calls when they leave an isolate, and
+answers when they leave a handler. The Worker would catch an exception there, so a broken promise is raised outside the
+isolate.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _SUBMISSIONS = ("/api/tasks", responses.PATH)
 
 
 class ClientPromises:
-    """The promises that the clients of one world received. `accepted` are the keys of tasks that some client knows."""
+    """The promises that the clients of one world got. `accepted` are the keys of tasks that some client knows."""
 
     def __init__(self, world: World, invariants: Invariants) -> None:
         self.accepted: set[TaskKey] = set()
@@ -46,7 +47,7 @@ class ClientPromises:
         self._mismatched: set[str] = set()  # tags
         self._withdrawing: set[TaskKey] = set()
         self._taken_back: set[TaskKey] = set()
-        self._offsets: dict[TaskKey, float] = {}  # the least offset of the database's clock at a claim
+        self._offsets: dict[TaskKey, float] = {}  # the lowest offset of the database's clock at a claim
         self._offset_ms = world.database.offset_ms
         self._jumped_at = -math.inf
         self._serve = world.database.serve
@@ -74,15 +75,19 @@ class ClientPromises:
         self._offset_ms = offset
 
     def born(self, task_key: TaskKey, tag: str) -> None:
-        """A task was written. A request that is sent again may find the key free: its holder's task was erased."""
+        """Check that a task that was just written may exist.
+
+        The client of the task must not have got the answer that another request used the idempotency key. If the client
+        sent its request again, the task is allowed: the key may be free because its first task was erased.
+        """
         if tag in self._mismatched and self._arrivals[tag] == 1:
             raise InvariantBroken(f"{task_key}: accepted, and its client was told that the key is another request's")
 
     def may_be_doubled(self, tag: str, submission: str | None) -> bool:
-        """Whether an isolate may have mistaken an earlier sending for a later one, and so for another wish.
+        """Whether an isolate may have mistaken an earlier send for a later one, and so for another request.
 
-        Its clock may be off, or it met the sending only later. An idempotency key prevents this. A submission with a
-        key is known by the key, which has no space in it.
+        The isolate's clock may be wrong, or it got the send only later. An idempotency key prevents this. A submission
+        with an idempotency key has a name without a space.
         """
         if submission is None or " " not in submission:
             return False
@@ -96,11 +101,11 @@ class ClientPromises:
             raise InvariantBroken(f"{task_key}: answered with 202, and taken back")
 
     def claimed(self, task_key: TaskKey) -> None:
-        """A worker has read how much time is left. It cannot know later jumps of the database's clock."""
+        """A worker has read how much time is left. The worker cannot know later jumps of the database's clock."""
         self._offsets[task_key] = min(self._offsets.get(task_key, math.inf), self._offset_ms)
 
     def put_back(self, task_key: TaskKey) -> None:
-        """A client's retry: calls may start again, and their time begins anew."""
+        """Record a client's retry: calls may start again, and their time begins anew."""
         self.stopped.pop(task_key, None)
         self._offsets.pop(task_key, None)
 
@@ -110,7 +115,7 @@ class ClientPromises:
         self.look_at_clock()
         tag = tag_of(call)
         if self._invariants.is_doubled(tag):
-            return  # the call may belong to either task
+            return  # the call may belong to either of the two tasks
         task_key = self._invariants.born[tag][-1]
         said = self.stopped.get(task_key)
         # If the clock jumps between an announcement and the cancellation, the calls' time seems to be over.
@@ -119,7 +124,8 @@ class ClientPromises:
         row = self._invariants.rows.get(task_key)
         if row is not None and row.deadline_at is not None:
             now_ms = self._world.now_ms() + self._offsets.get(task_key, self._offset_ms)
-            # Within the millisecond of the deadline either is right: the database's clock counts whole milliseconds.
+            # Within the millisecond of the deadline both answers are right: the database's clock counts whole
+            # milliseconds.
             if now_ms > row.deadline_at:
                 self._broken(
                     f"{task_key}: a call started on {sender} {now_ms - row.deadline_at:.0f} ms after its deadline"
@@ -133,7 +139,7 @@ class ClientPromises:
         arrival.retries = self._invariants.retries[_task_key(arrival)]
 
     def read(self, arrival: Arrival) -> None:
-        """Count the arrivals of a submission, and note one that stood still until the next sending arrived."""
+        """Count the arrivals of a submission, and record one that stood still until the next send arrived."""
         tag, count = _tag(arrival), responses.count_of(arrival.headers)
         self._arrivals[tag] += 1
         now, (before, at) = self._world.loop.now(), self._sendings.get(tag, (0, -math.inf))
@@ -182,14 +188,15 @@ class ClientPromises:
             if task_key in self._taken_back:
                 self._broken(f"{task_key}: taken back, and answered with 202")
         elif self._arrivals[tag] > 1:
-            return  # the task that exists may be the other arrival's
+            return  # the task that exists may belong to the other arrival
         elif self._request_limit.refuses(told):
             if born:
                 self._broken(f"{born[-1]}: accepted, and refused by the limit of requests")
         elif "idempotency_mismatch" in {told.get("code"), (told.get("error") or {}).get("code")}:
             self.told["mismatch"] += 1
             self._mismatched.add(tag)
-            # A send of it may have landed late, once the key was free, and been taken back before the answer.
+            # A send of the submission may have landed late, once the key was free, and been withdrawn before the
+            # answer.
             if born and born[-1] not in self._taken_back:
                 self._broken(f"{born[-1]}: accepted, and its client was told that the key is another request's")
         elif (
@@ -204,18 +211,18 @@ class ClientPromises:
 
 
 def tag_of(call: ModelCall) -> str:
-    """The tag of the task to which a call belongs."""
+    """Return the tag of the task to which a call belongs."""
     return call.system.rpartition("\n")[2]
 
 
 def _tag(arrival: Arrival) -> str:
-    """The tag of a submission. Empty if its body was not read."""
+    """Return the tag of a request, empty if its body was not read."""
     tag: str = arrival.body.get("instructions", "")
     return tag
 
 
 def _task_key(arrival: Arrival) -> TaskKey:
-    """The key of the task that a request names. An empty one if it names none."""
+    """Return the key of the task that a request names. Returns an empty key if the request names no task."""
     parts = arrival.url.partition("?")[0].split("/")
     return responses.key_of(tenant_of(arrival.headers), parts[5]) if len(parts) > 5 else TaskKey("")
 

@@ -1,10 +1,10 @@
-"""Nothing paid for is thrown away: every output that reached a run is in the database when the run ends.
+"""No output that was paid for is lost: every output that reached a run is in the database when the run ends.
 
 An output has reached a run once the provider's answer, or a lane's, has reached the run's own code. A run may end
-without recording such an output only in four cases. Its isolate died, or the database was away: then the run does not
-end by itself. The database was full for half of a lease: then the run may give the task back. Another worker claimed
-the task, or a client put it back: then the fence has risen. The task is erased. A lane's answer that comes after the
-run's patience belongs to no run any more.
+without recording such an output only in four cases. The run's isolate died, or the database was away: then the run does
+not end by itself. The database was full for half of a lease: then the run may give the task back. Another worker
+claimed the task, or a client put it back: then the fence has risen. The task is erased. A lane's answer that comes
+after the run's patience belongs to no run any more.
 
 No answered call stays in doubt: if the run got an answer to a call, the call is settled on the bill. So a task's calls
 in doubt are those without an answer, and those that were out when their worker died.
@@ -41,10 +41,10 @@ _CLAIMED, _ENDED = '"event":"claimed"', '"event":"run_ended"'
 
 @dataclass(slots=True)
 class _Run:
-    """A run of one claim, and the outputs that reached it. No two texts are the same, since calls are numbered.
+    """A run of one claim, and the outputs that reached it. Calls are numbered, so all texts differ.
 
-    `settled` is how many calls were on the bill when it began. `answered` is how many more were answered to it, with an
-    output or an error. Of the calls that lanes made, only those with outputs count.
+    `settled` is how many calls were on the bill when the run began. `answered` is how many further calls were answered,
+    with an output or an error. Of the calls that lanes made, only those with outputs count.
     """
 
     task_key: TaskKey
@@ -87,16 +87,16 @@ class Custody:
         self._check(run)
 
     def _received(self, _call: ModelCall, reply: ModelReply) -> None:
-        """An output has reached the run that asked for it.
+        """Record that an output has reached the run that requested it.
 
-        A lane's call has no run here; its sender accounts for it.
+        A lane's call has no run in the lane's invocation; the sender of the call accounts for it.
         """
         if (run := _RUN.get()) is not None:
             run.outputs.append(reply.output)
             run.answered += 1
 
     def _failed(self, _call: ModelCall, error: ModelError) -> None:
-        """A call has failed in the run that made it."""
+        """Record that a call has failed in the run that made it."""
         if (run := _RUN.get()) is not None:
             run.answered += error.answered
 

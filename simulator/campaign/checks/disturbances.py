@@ -1,19 +1,43 @@
-"""Says which faults disturb workers, the model, or neither. The promises that must be kept depend on it."""
+"""Says which faults disturb workers, which disturb the model, and which disturb neither.
+
+Which promises must be kept depends on these disturbances.
+"""
 
 from simulator.engine.fault_kinds import BROWN_OUT, KINDS, MODEL_AWAY, POISONED
 
 # Without any of these, no call may end in doubt, and a task may fail only for a reason of the model's.
 CRASHES = frozenset(
     {
-        "crash_before_enqueue", "crash_before", "crash_after", "cpu_exceeded", "cancelled", "wait_until_cut",
-        "retries_exhausted", "consumer_exception", "object_evicted", "write_lost_at_eviction", "object_zombie",
-        "worker_frozen", "rpc_failed_before", "rpc_failed_after", "upgraded", "clock_jumped",
-        "d1_failed_before_commit", "d1_failed_after_commit", "d1_overloaded", "d1_slow",
-        "d1_lands_later", "d1_never_answers", "d1_answers_late", "d1_shared", "d1_full",
-        "queue_dead", "alarm_dead", "rpc_dead",
+        "crash_before_enqueue",
+        "crash_before",
+        "crash_after",
+        "cpu_exceeded",
+        "cancelled",
+        "wait_until_cut",
+        "retries_exhausted",
+        "consumer_exception",
+        "object_evicted",
+        "write_lost_at_eviction",
+        "object_zombie",
+        "worker_frozen",
+        "rpc_failed_before",
+        "rpc_failed_after",
+        "upgraded",
+        "clock_jumped",
+        "d1_failed_before_commit",
+        "d1_failed_after_commit",
+        "d1_overloaded",
+        "d1_slow",
+        "d1_lands_later",
+        "d1_never_answers",
+        "d1_answers_late",
+        "d1_shared",
+        "d1_full",
+        "queue_dead",
+        "alarm_dead",
+        "rpc_dead",
     }
-)  # fmt: skip
-# Answers, or missing answers, after which it is unknown whether the model counted the call.
+)  # after these, it is unknown whether the model counted the call
 DOUBTFUL = frozenset({"model_reply_lost", "model_unreachable", "model_hang", "model_slow"})
 MODEL = frozenset({"model_rate_limited", "model_unavailable", "model_malformed", BROWN_OUT, POISONED}) | DOUBTFUL
 # These faults disturb neither workers nor the model.

@@ -1,4 +1,4 @@
-"""Checks every task once faults have stopped and everything is quiet."""
+"""After these faults an answer may arrive too late, and then counts as no answer."""
 
 import json
 from collections import Counter
@@ -39,12 +39,12 @@ class Circumstances:
 
     @property
     def patient(self) -> bool:
-        """Whether tasks bear a model that is away."""
+        """Whether tasks wait for a model that is away."""
         return self.patience_seconds > 0
 
     @property
     def bears_it(self) -> bool:
-        """Whether tasks bear each absence of the model."""
+        """Whether tasks outlast each absence of the model."""
         return self.patience_seconds > max(AWAY_SECONDS)
 
     @property
@@ -80,8 +80,8 @@ def check_task(invariants: Invariants, world: World, row: Row, circumstances: Ci
     require(row.terminal, "lost: it has not ended")
     doubt = row.in_doubt + row.announced
     forfeited = invariants.forfeited[row.task_key]
-    # With an idempotency key, a request can become a second task after the first is gone. The model cannot tell them
-    # apart.
+    # With an idempotency key, a request can become a second task after the first is gone. The model cannot tell these
+    # two tasks apart.
     others = invariants.sent(tag) - row.sent
     require(
         row.sent - doubt <= reached <= row.sent + others,
@@ -133,7 +133,7 @@ def _check_result(invariants: Invariants, world: World, row: Row, require: Requi
 
 
 def _check_chunks(world: World, row: Row, require: Require) -> None:
-    """Check that a client sees each chunk as finished or failed, and that no chunk of a completed task has failed."""
+    """Check one task against all promises."""
     execute = world.database.connection.execute
     done, failures = (
         [dict(zip(columns, found, strict=True)) for found in execute(query.sql, query.values)]
@@ -184,8 +184,8 @@ def _check_own_failures(invariants: Invariants, row: Row, circumstances: Circums
     """Check that a task did not fail because the model was away: one call failed often enough while it was there.
 
     One of the failures that counted may be of a call that was out when the model came back. A call whose lane is lost,
-    or that outlasts the poll which makes it, counts as well, and is in doubt. A chunk of a poisoned text fails when the
-    patience ends if no other chunk succeeds beside it.
+    or that outlasts the poll which makes it, counts as a failure as well, and is in doubt. A chunk of a poisoned text
+    fails at the end of the patience if no other chunk succeeds beside it.
     """
     if POISONED in circumstances.fired and _lasted_seconds(invariants, row) >= circumstances.patience_seconds:
         return
@@ -204,7 +204,7 @@ def _check_repetitions(
 ) -> None:
     """Check the calls for one text: no more failures than attempts and at most one answer, except for calls in doubt.
 
-    If tasks bear a model that is away, failures need not count. `_check_own_failures` limits them.
+    If tasks wait for a model that is away, failures need not count. `_check_own_failures` limits them.
     """
     heard: Counter[str] = Counter()
     failed: Counter[str] = Counter()

@@ -1,6 +1,7 @@
-"""No call is made if a full database cannot store its output, once the Worker can know that it is full.
+"""No call is made if a full database cannot store its output, once the Worker can know that the database is full.
 
-Any reply that reports so large a size tells the Worker. Calls that were announced before may still be out.
+Any reply that reports such a size shows this to the Worker. Calls that were announced before that reply may still be
+out.
 """
 
 from simulator.campaign.subject.row_changes import InvariantBroken

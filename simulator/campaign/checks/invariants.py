@@ -1,7 +1,7 @@
-"""Checks each write and each model call against accounts of its own, which depend on neither database nor model.
+"""Checks each write and each model call against its own accounts, which depend on neither database nor model.
 
-Every transaction and every model call of a world passes through here, and is compared with the state before. A broken
-invariant raises at once, at the write or call that broke it.
+Every transaction and every model call of a world is compared here with the state before it. A broken invariant raises
+at once, at the write or call that broke it.
 """
 
 from collections import Counter, defaultdict
@@ -66,9 +66,7 @@ class Invariants:
         self._under_claim = {getattr(work, name).sql: (name, getattr(work, name).parameters) for name in UNDER_CLAIM}
         self._tell_failures = {work.RECORD_FAILURES.sql, admission.RETRY_FAILURES.sql}
         self._withdraws = admission.WITHDRAW.sql
-        self.nudged: dict[TaskKey, list[int]] = defaultdict(
-            list
-        )  # when polls renewed a sending, by the database's clock
+        self.nudged: dict[TaskKey, list[int]] = defaultdict(list)  # when polls reserved a send, by the database's clock
         self._erases = {ending.ERASE[-1].sql, self._withdraws}
         self.judged: Counter[str] = Counter()  # how often each check with exceptions has judged
         self.own_failures: Counter[tuple[str, str]] = Counter()  # by tag and text, while the model was there
@@ -88,7 +86,7 @@ class Invariants:
         world.model.serve = self._served  # type: ignore[method-assign]
 
     def new_tag(self) -> str:
-        """Make the name by which the model's ledger knows a request that is about to arrive."""
+        """Make the name by which the model's ledger knows the next request."""
         self._tags_given += 1
         return f"T{self._tags_given}"
 
@@ -165,7 +163,7 @@ class Invariants:
             self.tenant_limits.grown(rows.values())
 
     def _changed(self, was: Row, row: Row, now_ms: int) -> bool:
-        """Judge a change of a row. True if its tenant has one more unfinished task."""
+        """Judge a change of a row. Returns whether the tenant has one more unfinished task."""
         check_change(was, row, now_ms, self._max_attempts)
         self.progress.changed(was, row)
         self.tallied.changed(was, row)
@@ -223,7 +221,7 @@ class Invariants:
         self.check_orphans()
 
     def check_orphans(self) -> None:
-        """Check that nothing is left of a task whose row is gone."""
+        """Check that no row is left of a task whose own row is gone."""
         for query in _ORPHANS:
             if (left := self._connection.execute(query).fetchone()) is not None:
                 raise InvariantBroken(f"{left[0]} is erased, and not all of it: {query}")
@@ -266,7 +264,7 @@ class Invariants:
         if not self.is_doubled(tag):
             row = self.latest(tag)
             self.probes.called(row.task_key, self.retries[row.task_key], row.total)
-        if len(records) == before:  # the connection failed before the model saw it
+        if len(records) == before:  # the connection failed before the model got the call
             return
         self.reached[tag] += 1
         self.answers[tag][call.user, records[-1].answer] += 1
@@ -286,15 +284,15 @@ class Invariants:
         return sum(task_key not in self.gone for task_key in self.born[tag]) > 1
 
     def _model_failures(self) -> int:
-        """How often the model has failed, or was slow, while it was there."""
+        """Return how often the model has failed, or was slow, while it was not away."""
         tallies = self.world.faults.tallies
         return sum(tallies[name].fired for name in _OWN_FAILURES)
 
     def latest(self, tag: str) -> Row:
-        """The task of a tag, the newest if several had its key. If it is gone, its last state."""
+        """Return the task of a tag, the newest if several had its key, in its last state if the task is gone."""
         task_key = self.born[tag][-1]
         return self.rows.get(task_key) or self.gone[task_key]
 
     def sent(self, tag: str) -> int:
-        """How many calls are on the bills of all tasks of a tag."""
+        """Return how many calls are on the bills of all tasks of a tag."""
         return sum((self.rows.get(task_key) or self.gone[task_key]).sent for task_key in self.born[tag])

@@ -1,6 +1,6 @@
 """A write that lands late must not undo what happened after it was requested.
 
-The database knows when each of its calls was requested. A write that lands late carries that time.
+The database records when each of its calls was requested. A write that lands late keeps the time of its request.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Lateness:
-    """When the writes of one world were requested, and what was written since. Times are virtual seconds."""
+    """The times at which the writes of one world were requested, and the later changes. Times are virtual seconds."""
 
     def __init__(self, world: World) -> None:
         self._loop = world.loop
@@ -34,7 +34,7 @@ class Lateness:
         self._serve(statements, reply, latency)
 
     def landed(self, statements: Sequence[PreparedStatement]) -> None:
-        """Forget a call: it does not land again."""
+        """Forget a call, which does not land again."""
         self._asked.pop(id(statements), None)
 
     def changed(self, was: Row, row: Row, now_ms: int, statements: Sequence[PreparedStatement]) -> None:

@@ -1,9 +1,9 @@
 """A host becomes free soon after its task has ended, even while slow calls are out.
 
-Runs are judged if nothing in their world stops a worker or cuts it off from the database or an object. A host that can
-be notified lets go at once. A host without a call that is out (the model is away, or a call failed) notices after half
-a lease. A host whose invocation has no check of its claim left, as the Worker logs, notices when a call ends. Such
-hosts are counted separately if they were later than the others may be.
+Runs are judged if no fault in their world stops a worker or cuts it off from the database or an object. A host that can
+be notified abandons its calls at once. A host without a call that is out (the model is away, or a call failed) notices
+after half a lease. A host whose invocation has no check of its claim left, as the Worker logs, notices when a call
+ends. The check counts such hosts separately if they ended later than other hosts may.
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ _CLAIMED, _ENDED, _SPENT = '"event":"claimed"', '"event":"run_ended"', '"event":
 
 @dataclass(slots=True)
 class _Run:
-    """A run that has not ended, and when its task ended (virtual seconds). `looks`: it can still check its claim."""
+    """A run that has not ended, and when its task ended (virtual seconds).
+
+    `looks` says that the run can still check its claim.
+    """
 
     route: str
     ended_at: float | None = None
@@ -43,7 +46,7 @@ class _Run:
 
 
 class LettingGo:
-    """The runs of one world. `told`: its requests always reach an object that works on the task that they end.
+    """The runs of one world. With `told`, requests always reach an object that works on the task that they end.
 
     `judged` counts the runs that were judged, those that were excused, and those without a check left.
     """
@@ -91,7 +94,7 @@ class LettingGo:
         self._judge(run_key[1], run)
 
     async def all_free(self) -> None:
-        """Wait until each host whose task has ended is free or dead. Raises InvariantBroken if it takes too long."""
+        """Wait until each host whose task has ended is free or dead. Raises InvariantBroken if this takes too long."""
         while not self._excused() and (held := self._held()):
             for task_key, run in held:
                 self._judge(task_key, run)
@@ -111,10 +114,10 @@ class LettingGo:
         if (seconds := self._world.loop.now() - run.ended_at) > most:
             broken = InvariantBroken(f"{task_key}: its host on {run.route} is held {seconds:.1f} s after it ended")
             loop = self._world.loop
-            loop.call_soon(_raise, broken, context=loop.outside)  # in the isolate the Worker would catch it
+            loop.call_soon(_raise, broken, context=loop.outside)  # inside the isolate the Worker would catch the error
 
     def _most(self, run: _Run) -> float:
-        """For how many seconds a host may keep the task if it can still check its claim."""
+        """Return for how many seconds a host may keep the task if it can still check its claim."""
         most = FREED_SECONDS_MOST
         if self._told and run.route == Route.DURABLE_OBJECT:
             most = TOLD_SECONDS_MOST

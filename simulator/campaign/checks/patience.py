@@ -1,8 +1,8 @@
-"""A model that is away is asked rarely: each waiting task makes one call at a time, with pauses that double.
+"""A model that is away gets few calls: each waiting task makes one call at a time, with pauses that double.
 
 The pauses alone give the number of calls, as long as nothing has disturbed the workers since the model went away, or
 shortly before. A worker that dies, or a slow database, costs further calls; a message that comes twice does not. The
-model itself does not disturb either: while it is away, none of its other faults strikes.
+model itself disturbs nothing else: while it is away, none of its other faults strikes.
 """
 
 from collections import Counter
@@ -20,7 +20,10 @@ CALLS_JUDGED = "calls to a model that was away"
 
 
 def probes_most(seconds: float) -> int:
-    """Return how many of the shortest possible pauses fit into so many seconds. The beginning may be a brown-out."""
+    """Return how many of the shortest possible pauses fit into so many seconds.
+
+    The first part of the absence may be a brown-out.
+    """
     waits, passed = 1, away_seconds(1, 0.0)
     while passed <= seconds:
         waits += 1
@@ -44,7 +47,7 @@ class Probes:
         self._calls: Counter[tuple[TaskKey, int]] = Counter()
 
     def called(self, task_key: TaskKey, retries: int, chunks: int) -> None:
-        """A call has reached the model, or its host, for a task with so many chunks and so many retries.
+        """Record that a call has reached the model, or its host, for a task with this many chunks and retries.
 
         Raises InvariantBroken.
         """

@@ -1,7 +1,7 @@
 """Progress limits writes: a task's workers may write only as much as their results and the passing time justify.
 
-A worker that writes without a result is load that feeds on itself: the slower the database, the more writes it gets. So
-a call that ended, or time, must account for each write under a task's claims.
+A worker that writes without a result adds load in a circle: the slower the database, the more writes it gets. So a call
+that ended, or time, must account for each write under a task's claims.
 """
 
 from collections import defaultdict
@@ -24,7 +24,7 @@ _BY_WORKERS = (*UNDER_CLAIM, "CLAIM")
 def worked_on(statements: Sequence[PreparedStatement], results: Sequence[dict[str, Any]]) -> dict[TaskKey, str]:
     """Return the tasks on which a worker wrote with one call to D1, each with what identifies the write.
 
-    A claim is identified by its holder, and a write under it by fence and step. A twin is the same write once more: its
+    A claim is identified by its holder, and a write under it by fence and step. A twin is a repetition of a write: its
     answer was lost and it was sent again, or it landed after that.
     """
     parameters = {getattr(work, name).sql: getattr(work, name).parameters for name in _BY_WORKERS}
@@ -50,9 +50,9 @@ class WriteBudget:
     """Counts the writes under each task's claims, as D1 calls, against its calls that ended and the time.
 
     Over any period there may be at most `WRITES_PER_CALL` a call, `WRITES_PER_MINUTE` a minute, and `spare_most`. Each
-    worker that died on the task allows `WRITES_PER_DEATH` more: so many deaths end the task. The first twin of a write
-    does not count, because the database lost an answer; later twins count. `spare` is the most unaccounted writes that
-    any task has had so far.
+    worker that died on the task allows `WRITES_PER_DEATH` more, up to the number of deaths that ends the task. The
+    first twin of a write does not count, because the database lost an answer; later twins count. `spare` is the most
+    unaccounted writes that any task has had so far.
     """
 
     def __init__(self, spare_most: float = WRITES_SPARE) -> None:
@@ -76,7 +76,7 @@ class WriteBudget:
     def wrote(self, task_key: TaskKey, now_seconds: float, write: str = "") -> None:
         """Count one call to D1 that wrote under a claim of the task. Raises InvariantBroken.
 
-        `write` identifies the write and its twins. If it is empty, twins are not recognised.
+        `write` identifies the write and its repetitions. If `write` is empty, repetitions are not recognised.
         """
         account = self._accounts[task_key]
         if write:

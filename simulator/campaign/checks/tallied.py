@@ -28,7 +28,7 @@ class Tallied:
     def __init__(self, world: World) -> None:
         self._connection = world.database.connection
         self._ends: Counter[str] = Counter()
-        self._taken_back: Counter[str] = Counter()  # of those: tasks that had not begun and were withdrawn
+        self._taken_back: Counter[str] = Counter()  # the part of these tasks that had not begun and was withdrawn
         self._sums: tuple[int, ...] = (0,) * len(MEASURES)
 
     def changed(self, was: Row, row: Row) -> None:
@@ -36,7 +36,10 @@ class Tallied:
         self._ends[row.status] += row.terminal and not was.terminal
 
     def erased(self, row: Row, *, withdrawn: bool) -> None:
-        """Record the erasure of a task. It ends a task that had begun and is withdrawn before its end."""
+        """Record the erasure of a task, before its end or after it.
+
+        With this erasure a withdrawn task that had begun ends.
+        """
         unbegun = withdrawn and row.started_at is None
         self._ends["cancelled"] += not row.terminal and not unbegun
         self._taken_back[row.status] += row.terminal and unbegun
@@ -61,7 +64,7 @@ class Tallied:
         for task_key, status, before in self._connection.execute(_OPEN):
             counted[status] += 1
             calls += rows[task_key].settled + rows[task_key].in_doubt - (before or 0)
-        # A task that was taken back is in the sums only if a fold came between its end and the withdrawal.
+        # A task that was withdrawn is in the sums only if a fold came between its end and the withdrawal.
         if not self._ends - self._taken_back <= counted <= self._ends:
             raise InvariantBroken(f"counted as ended are {dict(+counted)}, and there were {dict(+self._ends)}")
         billed = sum(row.settled + row.in_doubt for row in rows.values())

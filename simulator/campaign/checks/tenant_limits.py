@@ -32,7 +32,7 @@ class TenantLimits:
         self._characters.pop(task_key, None)
 
     def grown(self, rows: Iterable[Row]) -> None:
-        """A task was written or put back: check the number of unfinished tasks against the limit."""
+        """Record that a task was written or put back, and check the number of unfinished tasks against the limit."""
         if not self._tasks_most:
             return
         counts = Counter(split_task_key(row.task_key)[0] for row in rows if not row.terminal)

@@ -1,9 +1,9 @@
-"""No task waits for another tenant's trouble: while a run works on it, a call of it is out except for moments.
+"""No task waits for another tenant's trouble: while a run works on it, a call is always out, except for moments.
 
 Runs beside trouble are judged: calls of another tenant failed recently, and none of the run's own tenant failed. How
 long a message waits for a consumer, or a task of the direct route for cron, depends on the platform's concurrency and
-is not judged. An object must begin soon, since it serves only its own task. `campaign/load/neighbours.py` compares
-whole times.
+is not judged. An object must begin soon, since it serves only one task. `campaign/load/neighbours.py` compares the
+total times.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class _Run:
     longest: float = 0.0
 
     def pause(self, now: float) -> float:
-        """Return for how long it has had no call out."""
+        """Return for how long the run has had no call out."""
         return 0.0 if self.out else now - self.since
 
 
@@ -79,12 +79,12 @@ class Undelayed:
         task_key, now = task_key_of(told["tenant"], told["task"]), self._world.loop.now()
         if told["event"] == "accepted":
             self._accepted[task_key] = now
-        elif told["event"] == "dispatched":  # a run gives the task back for so long
+        elif told["event"] == "dispatched":  # a run gives the task back for this many seconds
             self._judge(task_key, told["delay_seconds"])
         elif told["event"] == "claimed":
             self._runs[task_key] = _Run(now)
             came_at = self._accepted.pop(task_key, None)
-            if came_at is not None and told["fence"] == 1:  # it may begin before the log line of its acceptance
+            if came_at is not None and told["fence"] == 1:  # the task may begin before the log line of its acceptance
                 self._judge_start(task_key, told["route"], now - came_at)
         elif told["event"] == "run_ended" and (run := self._runs.pop(task_key, None)) is not None:
             self._judge(task_key, max(run.longest, run.pause(now)))
@@ -131,7 +131,7 @@ class Undelayed:
         return self._world.loop.now() - late <= limits.OTHERS_SECONDS
 
     def _is_excused(self, task_key: TaskKey) -> bool:
-        """Whether its tenant has trouble of its own, or a fault has struck that stops workers or the database."""
+        """Whether the run's tenant has trouble of its own, or a fault has struck that stops workers or the database."""
         world, (tenant, _) = self._world, split_task_key(task_key)
         shared = world.database.line is not None
         return self._have_struck(CRASHES) or tenant in self._failed or shared or world.deployed_at > 0

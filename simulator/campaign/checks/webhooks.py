@@ -1,7 +1,7 @@
-"""Promises of webhooks: endpoints hear of each end that they want to hear of, and of no end that did not happen.
+"""Promises of webhooks: endpoints get each end that they subscribe to, and no end that did not happen.
 
-The check has its own account of the ends. It reads the tables after each write, and sees each message that reaches a
-receiver.
+The check has its own account of the ends. The check reads the tables after each write, and sees each message that
+reaches a receiver.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ _DELIVERIES = (
 class _End(NamedTuple):
     """An end of a task, and when it happened (milliseconds since the epoch).
 
-    `response`: the task came through `/v1`.
+    `response` says that the task came through `/v1`.
     """
 
     task_key: TaskKey
@@ -52,20 +52,20 @@ class _End(NamedTuple):
 
     @property
     def event(self) -> str:
-        """The event that endpoints receive for it."""
+        """The event that endpoints receive for this end."""
         if not self.response:
             return f"task.{self.status}"
         return f"response.{'incomplete' if self.cut_off and self.status == 'completed' else self.status}"
 
     @property
     def told_id(self) -> str:
-        """The id by which they know the task."""
+        """The id under which endpoints know the task."""
         _, task_id = split_task_key(self.task_key)
         return f"resp_{task_id}" if self.response else task_id
 
 
 class Webhooks:
-    """The endpoints of one world, and what they received."""
+    """The endpoints of one world, and the messages that they received."""
 
     def __init__(self, world: World, clients: Clients, rng: Random) -> None:
         self._world = world
@@ -85,7 +85,7 @@ class Webhooks:
         world.database.observers.append(self._look)
 
     def _install(self, tenant: str) -> list[EndpointKey]:
-        """Write a tenant's endpoints: one or two. The second one does not want all events."""
+        """Write one or two endpoints of a tenant. The second endpoint does not subscribe to all events."""
         made = []
         for number in range(self._rng.choice((1, 1, 2))):
             key = endpoint_key_of(tenant, f"we_{number:024x}")
@@ -148,7 +148,7 @@ class Webhooks:
             self._owed.discard(key)
 
     def _look_at_claims(self, rows: list[tuple[Any, ...]]) -> None:
-        """Check that a delivery is not claimed before its time, while another sender has it or it waits."""
+        """Check that a delivery is not claimed before its time, nor while another sender has it or it waits."""
         now_ms, before = self._world.database.now_ms(), self._held
         self._held = {tuple(row[:3]): row[6:8] for row in rows}
         for key, (fence, _) in self._held.items():
@@ -204,7 +204,10 @@ class Webhooks:
     # --- at the end -------------------------------------------------------------------------------------
 
     async def all_sent(self) -> None:
-        """Once faults have stopped, wait until nothing is left to send. Raises InvariantBroken if it takes long."""
+        """Once faults have stopped, wait until no delivery is left to send.
+
+        Raises InvariantBroken if this takes long.
+        """
         deadline = self._world.loop.now() + SENT_SECONDS_MOST
         while left := [row for row in self._connection.execute(_DELIVERIES).fetchall() if row[4] != 0]:
             if self._world.loop.now() > deadline:

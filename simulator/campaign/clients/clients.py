@@ -39,7 +39,10 @@ class Clients:
         self._new_tag = new_tag
 
     async def fetch(self, request: ClientRequest) -> Reply | None:
-        """Send a request, again after a refusal by the limit of requests. None if there is no answer."""
+        """Send a request, and send it again after a refusal by the limit of requests.
+
+        Returns None if there is no answer.
+        """
         for _ in range(REFUSALS_MOST):
             reply = await self._fetch_once(request)
             if reply is None or not is_refusal(reply):
@@ -49,7 +52,7 @@ class Clients:
         return reply
 
     async def _fetch_once(self, request: ClientRequest) -> Reply | None:
-        """Send a request. None if no answer comes within a client's patience."""
+        """Send a request once. Returns None if no answer comes within a client's patience."""
         asked = asyncio.ensure_future(self._world.fetch(request))
         asked.add_done_callback(look_at_error)
         done, _ = await asyncio.wait({asked}, timeout=PATIENCE_SECONDS)
@@ -61,7 +64,7 @@ class Clients:
         return reply
 
     async def play(self, spec: TaskSpec) -> None:
-        """Submit, again if no answer comes. After that, do what `spec` says that the client does."""
+        """Submit the task, again if no answer comes. After the submission, do what `spec` says that the client does."""
         await asyncio.sleep(spec.at)
         request = self._sendings(spec)
         twin = asyncio.ensure_future(self._submit(spec, request)) if spec.twin else None
@@ -90,7 +93,7 @@ class Clients:
         await follower.follow(FOLLOWED_SECONDS_MOST)
 
     async def _see_it_end(self, task_key: TaskKey, wait_seconds: float) -> None:
-        """Poll until the task has ended or is gone. Raises InvariantBroken if it takes too long.
+        """Poll until the task has ended or is gone. Raises InvariantBroken if this takes too long.
 
         A client that has waited in vain for half of the time uses longer polls: if each database answer takes a second,
         a poll of three seconds ends before it could start a merge call.
@@ -110,7 +113,7 @@ class Clients:
             await asyncio.sleep(1 if reply is None else int(reply.headers.get("Retry-After", 1)))
 
     async def _submit(self, spec: TaskSpec, request: Sendings, attempts: int = SUBMITS_MOST) -> TaskKey | None:
-        """Submit until a final answer comes. Returns the task's key, None if there is no task."""
+        """Submit until a final answer comes. Returns the task's key, or None if there is no task."""
         for count in range(attempts):
             if count and spec.response:
                 await asyncio.sleep(responses.PAUSE_SECONDS)
@@ -127,7 +130,7 @@ class Clients:
         return None
 
     def _sendings(self, spec: TaskSpec) -> Sendings:
-        """The client's requests: with a key each is the same, without a key each has a tag of its own."""
+        """Yield the client's requests: with a key all are the same, without a key each has its own tag."""
         if spec.response:
             return responses.sendings(spec, self._new_tag)
         headers = tenants.headers(spec.tenant)
@@ -141,7 +144,7 @@ class Clients:
         return lambda _count: keyed
 
     def _other(self, spec: TaskSpec, request: ClientRequest) -> ClientRequest:
-        """Make another request with the same key, a different one each time."""
+        """Make another request with the same key, different each time."""
         if spec.response:
             return ClientRequest("POST", responses.PATH, lambda: responses.body(spec, self._new_tag()), request.headers)
         return ClientRequest("POST", "/api/tasks", lambda: spec.body(self._new_tag()), request.headers)
@@ -166,7 +169,7 @@ class Clients:
         return await self.fetch(ClientRequest("GET", paths[action], headers=headers))
 
     async def _intrude(self, tenant: str, path: str) -> Reply | None:
-        """Let another tenant try something on the task, which must not exist for it."""
+        """Let another tenant try something on the task, which does not exist for that tenant."""
         others = [other for other in tenants.TENANTS if other != tenant]
         method, path = self._rng.choice(
             (("GET", path), ("POST", f"{path}/cancel"), ("POST", f"{path}/retry"), ("DELETE", path))

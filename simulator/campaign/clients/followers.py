@@ -1,7 +1,7 @@
 """Clients that follow a task by its events, and return whenever their stream is cut off.
 
-Whatever happens to task and stream, three things must be true. Chunks come in the order of the text, none twice and
-none left out. An id has one event. At the end, what came is what the API shows.
+Whatever happens to task and stream, three things must be true. Chunks come in the order of the text, each exactly once.
+An id has one event. At the end, the events that came agree with the task that the API shows.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ Fetch = Callable[[ClientRequest], Awaitable[Reply | None]]
 
 
 class StreamClient:
-    """One client of one task. `last` is the id of the last event that came; `outputs` are the chunks' outputs."""
+    """One client of one task. `last` is the id of the last event; `outputs` are the outputs of the chunks so far."""
 
     def __init__(self, world: World, fetch: Fetch, task_key: TaskKey) -> None:
         self.task_key = task_key
@@ -44,7 +44,7 @@ class StreamClient:
         self._ended = False
 
     async def follow(self, seconds: float) -> None:
-        """Follow the task until it has ended or is gone, or for so long."""
+        """Follow the task until it has ended or is gone, or for a time."""
         until = self._world.loop.now() + seconds
         self._ended = False
         while not (self._ended or self.gone) and self._world.loop.now() < until:
@@ -58,7 +58,7 @@ class StreamClient:
             await asyncio.sleep(PAUSE_SECONDS)
 
     def _request(self) -> ClientRequest:
-        """Make the request for the stream, from after the last event that came."""
+        """Make the request for the stream, which continues after the last event."""
         headers = tenants.headers(self._tenant) | ({"last-event-id": self._last} if self._last else {})
         return ClientRequest("GET", f"{self._path}/events", headers=headers)
 
@@ -101,7 +101,7 @@ class StreamClient:
             self.outputs.append(chunk["output"])
 
     async def see_the_end(self) -> None:
-        """Once all is quiet, check that the end comes and that what came is what the API shows."""
+        """Once all is quiet, check that the end comes and that all events agree with the task that the API shows."""
         await self.follow(ENDED_SECONDS_MOST)
         if self.gone:
             return
@@ -109,7 +109,7 @@ class StreamClient:
             raise InvariantBroken(f"{self.task_key} has ended, and no stream says so")
         query = ClientRequest("GET", f"{self._path}/chunks", headers=tenants.headers(self._tenant))
         reply = await self._fetch(query)
-        if reply is None or reply.status != 200:  # an isolate stands still, or the task is erased by now
+        if reply is None or reply.status != 200:  # an isolate stands still, or the task has been erased
             return
         shown = {chunk["index"]: chunk["output"] for chunk in json.loads(reply.body)["chunks"]}
         ready = next(index for index in range(len(shown) + 1) if shown.get(index) is None)

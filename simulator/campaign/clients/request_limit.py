@@ -23,12 +23,12 @@ _WAY_SECONDS = 1.0  # more than a call takes from an isolate to the limiter
 
 
 def is_refusal(reply: Reply) -> bool:
-    """Whether it is the refusal by the limit of requests."""
+    """Whether an answer is the refusal by the limit of requests."""
     return reply.status == 429 and _is_of_requests(json.loads(reply.body))
 
 
 def _is_of_requests(told: dict[str, Any]) -> bool:
-    """Whether the answer names the limit of requests. Below `/v1` these runs have no other limit."""
+    """Whether the answer names the limit of requests. Below `/v1` the runs have no other limit."""
     return told.get("limit") == "requests" or _code(told.get("error") or {}) == LIMIT_REACHED.code
 
 
@@ -56,7 +56,7 @@ class RequestLimit:
         self._asked[tenant_of(arrival.headers)].append(arrival.asked_at)
 
     def answered(self, arrival: Arrival, reply: Reply, told: dict[str, Any]) -> bool:
-        """Judge an answer. Returns whether it is a refusal by the limit."""
+        """Judge an answer. Returns whether the answer is a refusal by the limit."""
         if self._settings is None:
             return False
         what = f"{arrival.method} {arrival.url}"

@@ -1,8 +1,8 @@
 """Clients that follow a response of `/v1` by its events.
 
-A client whose stream is cut off opens a new one behind the last event that it received. Three things must be true.
-Numbers follow each other, no event comes twice and none is left out. The pieces of text together are the final text and
-the text that the API shows. The stream reports the end once.
+A client whose stream is cut off opens a new stream that continues after the last event that it received. Three things
+must be true. The numbers follow each other, and each event comes exactly once. The pieces of text together are the
+final text and the text that the API shows. The stream reports the end once.
 """
 
 import json
@@ -19,7 +19,7 @@ _WITH_TEXT = _ENDS[:2]
 
 
 class ResponseFollower(StreamClient):
-    """One client of one response. `text` is the text that it received."""
+    """One client of one response. `text` is the text that the client received."""
 
     text = ""
     _number = -1  # the number of the last event that came
@@ -53,9 +53,9 @@ class ResponseFollower(StreamClient):
             raise InvariantBroken(f"{self.task_key}: its stream told {self.text!r}, and its end {shown}")
 
     async def see_the_end(self) -> None:
-        """Once all is quiet, check that the end has come and that what came is what the API shows.
+        """Once all is quiet, check that the end has come and that all events agree with what the API shows.
 
-        A client that has seen the end asks no more: after a retry the task has another end under the same number.
+        A client that has seen the end reads no more: after a retry the task has another end under the same number.
         """
         if not self._end:
             await self.follow(ENDED_SECONDS_MOST)

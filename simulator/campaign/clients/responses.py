@@ -9,13 +9,13 @@ from simulator.campaign.subject.adapter import ClientRequest
 from src.core.ids import TaskKey, split_task_key, task_key_of
 
 PATH = "/v1/responses"
-PAUSE_SECONDS = 0.4  # the least that the SDKs wait before they send again
+PAUSE_SECONDS = 0.4  # the shortest time that the SDKs wait before they send again
 _PREFIX = "resp_"
 _COUNT = "x-stainless-retry-count"
 
 
 def body(spec: TaskSpec, tag: str) -> dict[str, Any]:
-    """The request of a task in OpenAI's form."""
+    """Return the request for a task in OpenAI's form."""
     native = spec.body(tag)
     given = {name: native.pop(name) for name in ("input", "instructions")}
     own = native | {"reduce": "concat" if spec.reduce == "none" else spec.reduce}
@@ -23,10 +23,10 @@ def body(spec: TaskSpec, tag: str) -> dict[str, Any]:
 
 
 def sendings(spec: TaskSpec, new_tag: Callable[[], str]) -> Callable[[int], ClientRequest]:
-    """Return the request of each sending, by how many came before it: one wish, named by one tag.
+    """Return the request of each send, by how many came before it: all sends have one tag.
 
-    With a key all are the same. Without one each has its count. If the network repeats a sending with the same count,
-    the repeat counts as a wish of its own.
+    With a key all sends are the same. Without a key each send has its count. If the network repeats a send with the
+    same count, the repeat counts as a separate request.
     """
     wish, headers = body(spec, new_tag()), tenants.headers(spec.tenant)
     if spec.idempotent:
@@ -42,7 +42,7 @@ def sendings(spec: TaskSpec, new_tag: Callable[[], str]) -> Callable[[int], Clie
 
 
 def count_of(headers: Mapping[str, str]) -> int:
-    """How often a request was sent before, according to its headers."""
+    """Return how often a request was sent before, according to its headers."""
     return int(headers.get(_COUNT, 0))
 
 
@@ -53,5 +53,5 @@ def path_of(task_key: TaskKey) -> str:
 
 
 def key_of(tenant: str, told_id: str) -> TaskKey:
-    """The key of a task, from the id of either API."""
+    """Return the key of a task, from the id of either API."""
     return task_key_of(tenant, told_id.removeprefix(_PREFIX))

@@ -27,12 +27,12 @@ def hooked(workload: Workload) -> Workload:
 
 
 def some_hooked(workload: Workload, rng: Random) -> Workload:
-    """Do the same in some runs."""
+    """Give tenants endpoints in some runs."""
     return hooked(workload) if rng.random() < HOOKED_SHARE else workload
 
 
 def undisturbed(workload: Workload) -> Workload:
-    """Have no deployments, let tasks bear a model that is away, and let faults last until it is back."""
+    """Make no deployments, let tasks wait for a model that is away, and let faults last until the model is back."""
     variables = workload.variables | {PATIENCE: "3600"}
     return replace(workload, changes=(), last=workload.first, variables=variables, sits_out=True)
 
@@ -47,7 +47,9 @@ def beside(workload: Workload, rng: Random) -> Workload:
 
 
 def crowded(workload: Workload, rng: Random) -> Workload:
-    """Let 200 tasks of four tenants come within a minute. Most are one tenant's, and some of those are poisoned.
+    """Let 200 tasks of four tenants come within a minute.
+
+    Most tasks belong to one tenant, and some of these are poisoned.
 
     Slices keep their usual length. With slices of five seconds, each pause of a poisoned chunk would end its run and
     cost the writes of another run.
@@ -64,7 +66,7 @@ def crowded(workload: Workload, rng: Random) -> Workload:
 def responded(workload: Workload, rng: Random) -> Workload:
     """In some runs, let clients submit tasks as OpenAI's SDKs do, and follow them.
 
-    Not if tenants have limits: below `/v1` a refusal does not say which limit it was.
+    A run with limits of tenants has no such clients: below `/v1` a refusal does not say which limit it was.
     """
     if rng.random() >= RESPONSES_SHARE or any(name in workload.variables for name in _LIMITS):
         return workload

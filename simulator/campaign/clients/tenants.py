@@ -22,11 +22,11 @@ def install(connection: sqlite3.Connection, now_ms: int) -> None:
 
 
 def headers(tenant: str) -> dict[str, str]:
-    """The headers that identify a tenant. None for the tenant that needs no key."""
+    """The headers that identify a tenant. Returns None for the tenant that needs no key."""
     return {} if tenant == LOCAL else {"authorization": f"Bearer {_MADE[tenant][1]}"}
 
 
 def tenant_of(headers: object) -> str:
-    """The tenant that these headers identify."""
+    """Return the tenant that these headers identify."""
     assert isinstance(headers, dict)
     return _TENANT_OF.get(headers.get("authorization", ""), LOCAL)

@@ -1,4 +1,4 @@
-"""The actions of clients and operators in a run. A seed draws them here, hypothesis in the property tests."""
+"""The actions of clients and operators in a run, drawn by a seed, or by hypothesis in the property tests."""
 
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -24,14 +24,14 @@ SLOW_VARIABLES = {"AI_TIMEOUT_SECONDS": "60", "LEASE_SECONDS": "80"}
 
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
-    """One submission: when (seconds), how long, and what its client does afterwards, in seconds after the answer.
+    """One submission: its time (seconds), its length, and what its client does afterwards, in seconds after the answer.
 
     The first chunk can be special: if `refused` the model rejects it for good, if `poisoned` the model answers 500 to
-    it while faults last, if `slow` it takes SLOW_CALL_SECONDS, and if `cut_off` its output is cut off. A `response`
-    comes by `/v1/responses`, without `reduce: none`. If `idempotent`, the client sends its request again under one key
-    until it is answered; a `twin` does the same at the same time, and `other` sends other requests under the same key.
-    If `polled`, the client finally polls until the task has ended, each time for so many seconds. `followed` clients
-    follow the task by its events.
+    it while faults last, if `slow` it takes SLOW_CALL_SECONDS, and if `cut_off` its output is cut off. With `response`
+    the task comes through `/v1/responses`, without `reduce: none`. If `idempotent`, the client sends its request again
+    under one key until it is answered; a `twin` does the same at the same time, and `other` sends other requests under
+    the same key. With `polled`, the client finally polls until the task has ended, each time for a set number of
+    seconds. `followed` is the number of clients that follow the task by its events.
     """
 
     at: float
@@ -66,7 +66,7 @@ class TaskSpec:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A deployment or, with `restart`, a SIGKILL of everything, at a moment (seconds)."""
+    """A deployment or, with `restart`, a SIGKILL of everything, at a given moment (seconds)."""
 
     at: float
     deployment: Deployment
@@ -78,7 +78,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """Everything of a run except its schedule and its faults."""
+    """All inputs of a run except its schedule and its faults."""
 
     tasks: tuple[TaskSpec, ...]
     changes: tuple[Change, ...] = ()
@@ -103,7 +103,7 @@ class Workload:
 
     @property
     def patience_seconds(self) -> float:
-        """How long tasks bear a model that is away."""
+        """How long tasks wait for a model that is away."""
         return float(self.variables.get(PATIENCE, "0"))
 
     @property
@@ -153,9 +153,9 @@ def with_terms(workload: Workload, rng: Random, *, always: bool = False) -> Work
 
 
 def patient(workload: Workload, rng: Random) -> Workload:
-    """In a tenth of the runs, let a call take longer than a run after an answer may.
+    """In a tenth of the runs, let a call take longer than a run may take after an answer.
 
-    In these runs no invocation of a request works on a task: the sweep begins it.
+    In these runs no invocation of a request works on a task: the sweep begins each task.
     """
     if rng.random() < 0.9:
         return workload
@@ -185,14 +185,14 @@ def placed(workload: Workload, rng: Random) -> Workload:
 
 
 def bearing(workload: Workload, rng: Random, *, always: bool = False) -> Workload:
-    """Make tasks bear a model that is away in half of the runs. With `always` faults last until it is back."""
+    """Let tasks wait for a model that is away in half of the runs. With `always` faults last until it is back."""
     if not always and rng.random() < 0.5:
         return workload
     return replace(workload, variables=workload.variables | {PATIENCE: "3600"}, sits_out=always)
 
 
 def _limited(workload: Workload, rng: Random) -> Workload:
-    """In some runs, limit the tenants: to so many tasks at once, or to the characters of two or three tasks a day."""
+    """In some runs, limit the tenants: the number of tasks at once, or the characters of two or three tasks a day."""
     drawn = rng.random()
     if drawn < 0.1:
         return replace(workload, variables=workload.variables | {"MAX_TASKS_IN_FLIGHT": str(rng.choice((1, 2, 3)))})
@@ -260,12 +260,12 @@ def _cancelled(spec: TaskSpec, rng: Random) -> TaskSpec:
 
 
 def _deadline(rng: Random) -> float:
-    """Draw from hardly enough for one call to always enough, seconds."""
+    """Draw a deadline from hardly enough for one call to always enough, in seconds."""
     return rng.choice((1.0, rng.uniform(1, 5), rng.uniform(1, 15), rng.uniform(5, 60), 600.0))
 
 
 def _calls(spec: TaskSpec, rng: Random) -> int:
-    """Draw from one call to ample."""
+    """Draw a budget from one call to many."""
     return rng.choice((1, rng.randint(1, spec.chunks), spec.chunks, spec.chunks + rng.randint(1, 3), 10 * spec.chunks))
 
 

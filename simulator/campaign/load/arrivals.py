@@ -1,7 +1,7 @@
 """Tasks arrive steadily at one database that serves one call at a time. Measures how long they take.
 
-Each task's client submits it and asks with `?wait=` until it has ended, as a program would. Nothing fails, so only
-other tasks make a task slower than it is alone.
+Each task's client submits it and asks with `?wait=` until it has ended, as a program would. No fault strikes, so a task
+takes longer than alone only because of other tasks.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from simulator.platform.queues import QueueSettings
 from simulator.platform.shared_database import Sharing
 from simulator.platform.world import World
 
-CONSUMERS = 250  # platform: of one queue at most
+CONSUMERS = 250  # platform: the most that one queue runs at a time
 MODEL_SECONDS = (0.8, 1.2)
 WARM_UP = 0.25  # the part of the arrivals that is not counted
 TASKS_LEAST = 12  # about how many tasks judge a rate
@@ -30,7 +30,8 @@ LATE_SECONDS = 600.0  # how long the last tasks may take
 class ArrivalRate:
     """A load:
 
-    `rate` tasks a second for `seconds`, each of `chunks` chunks, on a database that takes `service_seconds` a call.
+    `rate` tasks come each second for `seconds`, each of `chunks` chunks, on a database that takes `service_seconds` a
+    call.
     """
 
     rate: float
@@ -42,10 +43,10 @@ class ArrivalRate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """The result. Times are medians in seconds; `task` is from the first request until the client knows the end.
+    """The result. The times are medians in seconds; `task` is from the first request until the client knows the end.
 
-    `busy` is the share of the time in which the database was at work. `calls` is the D1 calls of a task, polls
-    included.
+    `busy` is the share of the time in which the database was at work. `calls` is the number of D1 calls of a task,
+    polls included.
     """
 
     stream: ArrivalRate
@@ -103,7 +104,7 @@ def carried(stream: ArrivalRate, seed: int, *, slower: float = 2.0, steps: int =
 
 
 def is_worse(figures: Figures, alone: Figures, slower: float) -> bool:
-    """Whether tasks are refused, do not end, or take that much longer."""
+    """Whether tasks are refused, do not end, or take too much longer."""
     return figures.refused > 0 or figures.unfinished > 0 or figures.task > slower * alone.task
 
 

@@ -1,4 +1,6 @@
-"""A share of the calls fails for a while. Measures whether tasks survive, what they pay, and how soon they recover.
+"""A share of the calls fails for a while.
+
+Measures whether tasks survive, how many calls they pay for, and how soon they recover.
 
 Tasks come one by one, before, during and after the brown-out, so that a task always has another one to be compared
 with.
@@ -51,13 +53,13 @@ class BrownOut:
 
     @property
     def late_most(self) -> float:
-        """How many seconds after the brown-out's end a poisoned task must have failed, its calls included."""
+        """Return how many seconds after the brown-out's end a poisoned task must have failed, its calls included."""
         return POISONED_SECONDS_MOST + 10 * CALL_SECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrownOutResult:
-    """The result. `lost` are tasks that failed although they should complete, or the reverse.
+    """The result. `lost` are tasks that failed although they should complete, or completed although they should fail.
 
     `calls` counts the calls of sound chunks, and `needed` how many of them the share makes necessary for their outputs.
     `late` is how many seconds after the end of the brown-out the last poisoned task failed. `wide` is how many seconds
@@ -104,7 +106,7 @@ class BrownOutResult:
 
 
 def apart(route: str) -> float:
-    """How many seconds lie between two tasks. On the direct route a cron run works on one task at a time.
+    """Return how many seconds lie between two tasks. On the direct route a cron run works on one task at a time.
 
     Tasks must not come much more rarely. A failure counts only once another call has succeeded, so with one task a
     minute each of the ten failures would take a minute at least.
@@ -149,7 +151,10 @@ def play(brown_out: BrownOut, seed: int = 0) -> BrownOutResult:
 
 
 def submission(number: int, *, poisoned: bool) -> ClientRequest:
-    """Make the request for a task. If it is `poisoned`, no call ever gets an answer for its ninth chunk."""
+    """Return the request that submits a task.
+
+    If the task is `poisoned`, no call ever gets an answer for its ninth chunk.
+    """
     letters = ("p" if poisoned and at == 8 else "w" for at in range(CHUNKS))
     text = "".join(f"{letter}{at:03d} abc. " for at, letter in enumerate(letters))
     return ClientRequest("POST", "/api/tasks", lambda: {"input": text, "instructions": f"t{number}"})
@@ -173,7 +178,7 @@ class BrownOutTrial:
         world.model.is_poison = lambda call: call.user.startswith("p")
 
     async def run(self, world: World) -> BrownOutResult:
-        """Let tasks come for long enough, and record how they ended."""
+        """Let tasks come for long enough, and record how each ended."""
         brown_out, loop, model = self._brown_out, world.loop, world.model
         world.start_cron(CRON_SECONDS)
         ends_at = BEGINS_AT_SECONDS + brown_out.seconds
@@ -224,7 +229,7 @@ class BrownOutTrial:
         return math.inf
 
     def _left(self) -> dict[str, int]:
-        """How many sound chunks are left of each task that has begun and does not wait for cron."""
+        """Return how many sound chunks are left of each task that has begun and does not wait for cron."""
         rows = self._world.database.connection.execute(
             "SELECT instructions, total - completed FROM tasks JOIN texts ON task_id = id WHERE status = 'processing'"
             " OR (status = 'pending' AND started_at IS NOT NULL AND route <> 'direct')"

@@ -1,4 +1,4 @@
-"""One tenant's texts always fail. Measures how late another tenant's tasks are beside them."""
+"""One tenant's texts always fail. Measures how late another tenant's tasks are beside tasks that always fail."""
 
 import asyncio
 import json
@@ -24,8 +24,8 @@ WAITS_MOST = 1_800.0
 class Neighbours:
     """One experiment: `poisoned` tasks of one tenant, each with one chunk that always fails.
 
-    Another tenant's tasks have `chunks` chunks each. They come one by one, each `come_at` seconds after the first
-    tenant's last task.
+    Another tenant's tasks have `chunks` chunks each. The other tenant's tasks come one by one, each `come_at` seconds
+    after the first tenant's last task.
     """
 
     poisoned: int
@@ -37,7 +37,7 @@ class Neighbours:
 
 
 def lateness(neighbours: Neighbours, seed: int = 0) -> list[float]:
-    """Return by how many seconds each task of the other tenant is late: infinite if it has not ended."""
+    """Return by how many seconds each task of the other tenant is late: infinite if the task has not ended."""
     calm = _play(replace(neighbours, poisoned=0), seed)
     return [troubled - quiet for troubled, quiet in zip(_play(neighbours, seed), calm, strict=True)]
 
@@ -69,7 +69,7 @@ def _play(neighbours: Neighbours, seed: int) -> list[float]:
     async def scenario(world: World) -> list[float]:
         world.start_cron(60)
         first, second = tenants.TENANTS
-        for _ in range(neighbours.poisoned):  # one by one: isolates look up only a few unknown keys at once
+        for _ in range(neighbours.poisoned):  # one after the other: isolates look up only a few unknown keys at once
             await _submit(world, first, "p", 1)
         took, all_there_at = [], world.loop.now()
         for at in neighbours.come_at:
@@ -92,7 +92,7 @@ async def _submit(world: World, tenant: str, letter: str, chunks: int) -> str:
 
 
 async def _ended(world: World, task_key: str) -> float:
-    """Wait for a task, and return when it had completed."""
+    """Wait for a task, and return when it completed."""
     until = world.loop.now() + WAITS_MOST
     while world.loop.now() < until:
         query = "SELECT finished_at FROM tasks WHERE id = ?"

@@ -1,7 +1,9 @@
-"""Many workers on one database. Measures whether they finish their tasks although each waits for all the others.
+"""Many workers on one database.
 
-A database that stands still for seconds leaves a line of calls behind. Whether the line ever gets shorter depends on
-what its callers do while they wait.
+Measures whether many workers finish their tasks although each waits for all the others.
+
+A database that stands still for seconds leaves a queue of waiting calls behind. Whether this queue ever gets shorter
+depends on what the callers do while they wait.
 """
 
 import asyncio
@@ -39,7 +41,7 @@ SLOWER_MOST = 1.5  # after a stall, relative to the time without one
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """One experiment: so many workers with a task each, and a stall of the database, 0 for none."""
+    """One experiment: a number of workers with a task each, and a stall of the database, 0 for none."""
 
     workers: int
     service_seconds: float
@@ -50,7 +52,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadResult:
-    """The result. `seconds` is until the last task had ended, infinite if one did not end within the limit.
+    """The result. `seconds` is the time until the last task had ended, infinite if one did not end within the limit.
 
     `batches` are all calls to D1 that were served, `writes` those that wrote under a claim, `calls` those that reached
     the model. `spare` is the most writes of any task, at any moment, that neither calls nor time account for.
@@ -66,17 +68,17 @@ class LoadResult:
 
     @property
     def after_stall_seconds(self) -> float:
-        """How long the rest took after the stall."""
+        """Return how long the rest of the load took after the stall."""
         return self.seconds - (STALLS_AT_SECONDS + self.load.stall_seconds if self.load.stall_seconds else 0.0)
 
     @property
     def writes_allowed(self) -> float:
-        """How many writes the calls and the time account for, for all tasks together."""
+        """Return how many writes the calls and the time account for, for all tasks together."""
         seconds = min(self.seconds, self.load.limit_seconds)
         return WRITES_PER_CALL * self.calls + WRITES_PER_MINUTE * self.load.workers * seconds / 60
 
     def faults(self, calm: "LoadResult") -> list[str]:
-        """Name what is wrong, compared with the same load without a stall."""
+        """Name the faults of a load, compared with the same load without a stall."""
         wrong = []
         if self.completed < self.load.workers:
             wrong.append("not ended")
@@ -139,7 +141,7 @@ def play(load: Load, seed: int = 0) -> LoadResult:
 
 
 def submission(tag: str, chunks: int) -> ClientRequest:
-    """Make the request for a task of so many chunks. The model knows it by its tag."""
+    """Return the request that submits a task of this many chunks. The model knows the task by its tag."""
     text = "".join(f"w{at:03d} abc. " for at in range(chunks))
     body = {"input": text, "instructions": tag, "chunk": {"maxChars": CHUNK_CHARS}}
     return ClientRequest("POST", "/api/tasks", lambda: body)
@@ -162,7 +164,7 @@ class Bystander:
 
 
 class LoadTrial:
-    """One load in one world. It counts and judges nothing: with so many tasks, judging would take hours."""
+    """One load in one world. A trial counts and judges nothing: with so many tasks, judging would take hours."""
 
     def __init__(self, world: World, load: Load) -> None:
         self._world = world
@@ -201,7 +203,7 @@ class LoadTrial:
         )
 
     def _left(self) -> int:
-        """How many tasks have not ended."""
+        """Count the tasks that have not ended."""
         return self._load.workers - sum(row.terminal for row in self._rows.values())
 
     def _executed(self, statements: Sequence[PreparedStatement]) -> list[dict[str, Any]]:

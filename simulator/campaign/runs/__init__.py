@@ -1,1 +1,1 @@
-"""Runs: one seed, many seeds, every crash, every order of two workers."""
+"""The runs: one seed, many seeds, every crash, every order of two workers."""

@@ -19,7 +19,7 @@ class Explanation:
     muted: frozenset[int]
 
     def lines(self) -> list[str]:
-        """The end of the timeline, as far as it concerns the task that the failure names."""
+        """Return the end of the timeline, as far as it concerns the task that the failure names."""
         found = _ID.search(self.result.failure or "")
         task = found[0] if found else ""
         lines = self.result.timeline.splitlines()
@@ -29,7 +29,7 @@ class Explanation:
 
 
 def explain(seed: int, *, profile: str | None = None, terms: bool = False, crowd: bool = False) -> Explanation:
-    """Shrink a failing seed. The failure must stay the same in kind: its text without ids and figures."""
+    """Shrink a failing seed. The failure must stay of the same kind: its text without ids and figures."""
     first = run_seed(seed, profile=profile, terms=terms, crowd=crowd)
     assert first.failure is not None
     kind = _kind(first.failure)
@@ -38,7 +38,7 @@ def explain(seed: int, *, profile: str | None = None, terms: bool = False, crowd
     def fails(muted: frozenset[int]) -> bool:
         nonlocal fewest
         again = run_seed(seed, profile=profile, terms=terms, crowd=crowd, muted=muted)
-        # Without one fault the run takes another course and may meet more faults: that is no progress.
+        # Without one fault the run takes another course and may meet more faults, which makes the report no simpler.
         if again.failure is None or _kind(again.failure) != kind or again.fired.total() > fewest:
             return False
         fewest = again.fired.total()

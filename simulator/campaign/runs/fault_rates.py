@@ -1,6 +1,6 @@
 """How often each fault strikes in a schedule: set by its profile, and drawn from its seed.
 
-Each fault that was added later draws from a stream of its own, so that schedules without it stay the same.
+Each fault that was added later draws from its own random stream, so that schedules without it stay the same.
 """
 
 from random import Random
@@ -21,7 +21,7 @@ from simulator.engine.fault_kinds import (
     STREAM_CUT,
 )
 
-# More often than in the platform's table: a short run has too few messages to meet these otherwise.
+# These rates are higher than in the platform's table: otherwise a short run has too few messages to meet these faults.
 _OFTENER = {
     "model_unreachable": 0.03,
     "retries_exhausted": 0.08,
@@ -32,7 +32,7 @@ _OFTENER = {
     "cron_dead": 0.05,
 }
 PROFILES = ("calm", "harmless", "model", "swarm", "everything")
-# Each of these profiles is for a campaign of its own. No seed draws them.
+# Each of these profiles is for a special campaign. No seed draws them.
 LATE = "late"
 OVERLOAD = "overload"
 FULL = "full"
@@ -45,13 +45,13 @@ _TEN_TIMES = {LATE: "d1_lands_later", OVERLOAD: "d1_shared", FULL: STORAGE}
 def rates(profile: str, rng: Random, limiter_rng: Random, review_rng: Random) -> dict[str, float]:
     """Return the faults' rates for a profile.
 
-    `calm`: none. `harmless`: those that cost no call. `model`: the model's. `swarm`: any, rare or frequent by the seed.
-    `everything`: all at their usual rates. `late`: as `swarm`, with late writes at ten times their usual rate.
-    `overload`: as `swarm`, with a shared database that stalls. `full`: as `swarm`, with a database that may not grow.
-    `dead-triggers`: as `swarm` or without other faults, with one, several or all kinds of triggers always failing at
-    entry. Half of the `swarm` runs have no shared database, and three quarters have none that may not grow. The rates
-    of the limiter of requests, and of faults that a review found, come from streams of their own, so that seeds without
-    them give the same runs.
+    `calm`: none. `harmless` has the faults that cost no call. `model`: the model's. `swarm` has any faults, rare or
+    frequent by the seed. `everything` has all faults at their usual rates. `late` is `swarm` with late writes at ten
+    times their usual rate. `overload` is `swarm` with a shared database that stalls. `full` is `swarm` with a database
+    that may not grow. `dead-triggers` is `swarm`, or a run without other faults, in which one, several or all kinds of
+    triggers always fail at entry. Half of the `swarm` runs have no shared database, and three quarters have none that
+    may not grow. The rates of the limiter of requests, and of faults that a review found, come from streams of their
+    own, so that seeds without them give the same runs.
     """
     apart = {MODEL_AWAY, STREAM_CUT, *RECEIVER, *HOSTED, BROWN_OUT, POISONED, LATE_ANSWER}
     usual = {kind.name: kind.rate for kind in KINDS.values() if kind.name not in apart} | _OFTENER
@@ -99,7 +99,7 @@ def brown_rates(profile: str, rng: Random) -> dict[str, float]:
 
 
 def late_answer_rate(profile: str, rng: Random) -> float:
-    """How often D1 answers long after the effect: never in half of the runs."""
+    """Return how often D1 answers long after the effect: never in half of the runs."""
     usual = KINDS[LATE_ANSWER].rate
     if profile == LATE:
         return 10 * usual
@@ -107,5 +107,5 @@ def late_answer_rate(profile: str, rng: Random) -> float:
 
 
 def receiver_rates(rng: Random) -> dict[str, float]:
-    """How often receivers of webhooks misbehave: each kind never, as usual, or often."""
+    """Return how often receivers of webhooks misbehave: each kind never, as usual, or often."""
     return {name: KINDS[name].rate * rng.choice((0, 1, 1, 3)) for name in RECEIVER}

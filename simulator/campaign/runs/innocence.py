@@ -69,7 +69,7 @@ def poison(deployment: Deployment, chunks: int) -> Poisoned:
     poisoned = Poisoned(Result(0, "poison"))
 
     class Killed(Slow):
-        """Makes the calls kill, and reads the clock."""
+        """A task whose calls kill, with a record of the time."""
 
         def __init__(self, world: World, *args: Any, **options: Any) -> None:
             super().__init__(world, *args, **options)

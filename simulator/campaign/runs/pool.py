@@ -14,7 +14,7 @@ BLOCK = 50
 def run_block(
     first: int, count: int, profile: str | None, terms: bool = False, crowd: bool = False
 ) -> tuple[CampaignTally, float]:
-    """Run some seeds in a row. Returns their tally and their processor time in seconds."""
+    """Run some seeds in a row. Returns the tally of these seeds and their processor time in seconds."""
     started = time.process_time()
     tally = CampaignTally()
     for seed in range(first, first + count):
@@ -32,7 +32,7 @@ def run_seeds(
     crowd: bool = False,
     progress: Callable[[CampaignTally, int], None] = lambda tally, done: None,
 ) -> tuple[CampaignTally, float]:
-    """Run seeds. Returns the tally of all and the processor seconds. `progress` is called after each block."""
+    """Run seeds. Return the tally of all seeds and the processor seconds. `progress` is called after each block."""
     total, seconds = CampaignTally(), 0.0
     for tally, spent in _blocks(first, count, workers, (profile, terms, crowd)):
         total.merge(tally)

@@ -1,4 +1,4 @@
-"""Two workers on one task, in every interleaving with at most so many deviations from first in, first out."""
+"""Two workers run on one task, in every interleaving with a limited number of deviations from first in, first out."""
 
 import asyncio
 from collections.abc import Iterator
@@ -34,8 +34,9 @@ class RaceResult:
 def race(policy: Scripted, kind: Kind, chunks: int) -> RaceResult:
     """Run one schedule of two workers. Raises InvariantBroken.
 
-    `duplicate`: two deliveries at once. `take_over`: the first worker's lease ends and the second comes at the very
-    moment when the first has its answers and writes them. `cancel`: a client cancels and retries during the work.
+    `duplicate`: two deliveries at once. `take_over` means: the first worker's lease ends and the second comes at the
+    very moment when the first has its answers and writes them. `cancel` means: a client cancels and retries during the
+    work.
     """
     spec = TaskSpec(at=0, chunks=chunks)
     plan = FaultPlan(Random("race"), {"message_lost": 1.0})
@@ -76,7 +77,7 @@ async def _two_workers(world: World, scenario: Scenario, spec: TaskSpec, kind: K
     world.queue.accept(body)
     world.start_cron(CRON_SECONDS)
     await scenario.all_ended()
-    await asyncio.sleep(1.0)  # only calls take time here: by now both workers are done, and only sweeps come
+    await asyncio.sleep(1.0)  # only calls take time here: by now both workers have ended, and only sweeps come
     policy.end()
     await world.quiet(200)
     scenario.check()
@@ -88,6 +89,6 @@ async def _two_workers(world: World, scenario: Scenario, spec: TaskSpec, kind: K
 
 
 def all_races(kind: Kind, chunks: int, deviations_most: int) -> Iterator[RaceResult]:
-    """Run every schedule with at most so many deviations."""
+    """Run every schedule with at most this many deviations."""
     for _, outcome in explore(lambda policy: race(policy, kind, chunks), deviations_most=deviations_most):
         yield outcome

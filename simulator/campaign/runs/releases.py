@@ -1,11 +1,11 @@
 """Two releases of the code on one database: some isolates do not know the newest migration yet.
 
-Such code neither writes nor reads what that migration adds. Each added column and table has a shadow here, and an older
-isolate's statements name the shadow instead. The shadow is set back to its default with each write. So what an older
-isolate writes there is lost, and what it reads is the default. A row that it inserts has the default in the column
-itself, and one that it updates keeps its value there.
+Such code neither writes nor reads what that migration adds. Each added column and table has a shadow here, and the
+statements of an older isolate name the shadow instead. Each write sets the shadow back to its default. So a value that
+an older isolate writes there is lost, and its reads return the default. A row that an older isolate inserts has the
+default in the column itself, and a row that it updates keeps its value there.
 
-The first migration is no addition: until there is a second one, all isolates are alike.
+The first migration adds nothing to older code: until a second one exists, all isolates are alike.
 """
 
 import re
@@ -29,7 +29,7 @@ _TOKENS = re.compile(r"'(?:[^']|'')*'|\w+")
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column that the newest migration adds; `definition` is its type with NOT NULL, if it has that."""
+    """A column that the newest migration adds; `definition` is its type, with NOT NULL if it has that."""
 
     table: str
     name: str
@@ -38,7 +38,7 @@ class Column:
     elsewhere: frozenset[str] = frozenset()  # other tables with a column of this name
 
     def is_in(self, words: frozenset[str]) -> bool:
-        """Whether a statement of these words means this column by its name. Fails where nobody could tell."""
+        """Whether a statement with these words uses this column by its name. Fails where nobody could tell."""
         if not {self.table, self.name} <= words:
             return False
         others = self.elsewhere & words
@@ -64,7 +64,7 @@ class Added:
         return "\n".join([*columns, *(f"{self.renamed(sql)};" for _, sql in self.tables)])
 
     def renamed(self, sql: str) -> str:
-        """Give a statement as an older isolate has it: with shadows in place of what it does not know."""
+        """Return a statement as an older isolate sends it: with shadows in place of what the isolate does not know."""
         words = frozenset(_TOKENS.findall(sql))
         unknown = {one.name for one in self.columns if one.is_in(words)} | {name for name, _ in self.tables}
         return _TOKENS.sub(lambda word: word[0] + _SHADOW if word[0] in unknown else word[0], sql)
@@ -80,7 +80,7 @@ class Added:
 
 
 def added(before: Sequence[str], newest: str) -> Added:
-    """Find what a migration adds to the schema of those before it."""
+    """Find what a migration adds to the schema of the migrations before it."""
     with closing(open_database()) as then, closing(open_database()) as now:
         for script in before:
             then.executescript(script)
@@ -121,26 +121,29 @@ def _columns(connection: sqlite3.Connection, table: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Releases:
-    """The schema of the newest release, with shadows for the isolates of the one before."""
+    """The schema of the newest release, with shadows for the isolates of the previous one."""
 
     template: Template
     newest: Added
 
     @classmethod
     def of_migrations(cls, folder: Path) -> "Releases":
-        """Make the releases from all `*.sql` of a folder, in the order of their names."""
+        """Make the releases from all `*.sql` files of a folder, in the order of their names."""
         scripts = [path.read_text("utf-8") for path in sorted(folder.glob("*.sql"))]
         newest = added(scripts[:-1], scripts[-1]) if len(scripts) > 1 else Added()
         return cls(Template([*scripts, newest.shadows()]), newest)
 
 
 def mixed(workload: Workload, rng: Random) -> Workload:
-    """In every third run, some or all isolates run the release before."""
+    """In every third run, let some or all isolates run the previous release."""
     return replace(workload, older_isolates=rng.choice((0.0, 0.0, 0.0, 0.0, 0.5, 1.0)))
 
 
 def older_isolates(seed: int, share: float, newest: Added) -> list[Patch]:
-    """Hide the newest migration from this share of a run's isolates. The seed alone decides which ones."""
+    """Hide the newest migration from this share of a run's isolates.
+
+    The seed alone decides which isolates these are.
+    """
     if not share or newest == Added():
         return []
     plain, resets = DatabaseServer._execute_one, newest.resets()

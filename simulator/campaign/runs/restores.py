@@ -1,7 +1,7 @@
 """The database is set back in time under live workers, as D1's Time Travel does: no two workers' writes mix.
 
-What the database has forgotten is lost, so most promises of other schedules are not checked here. Two are: of what the
-database remembers, only one claim writes under one fence; and each task that it remembers completes.
+What the database has forgotten is lost, so most promises of other schedules are not checked here. Two promises are
+checked: only one claim writes under each fence that the database remembers; and each task that it remembers completes.
 """
 
 import asyncio
@@ -51,7 +51,9 @@ type Claims = dict[tuple[TaskKey, int], str]  # by task and fence: the claim tha
 
 
 class Writers:
-    """Who writes under which claim, as the database remembers it. `twins` are claims with the fence of a forgotten one.
+    """Records which claim wrote under each fence, as the database remembers it.
+
+    `twins` are claims with the fence of a forgotten one.
 
     `refused` are writes of forgotten claims that changed nothing.
     """
@@ -66,7 +68,7 @@ class Writers:
         world.database.execute = self._executed  # type: ignore[method-assign]
 
     def snapshot(self) -> tuple[bytes, Claims]:
-        """Return the present state of the database, and who has written in it."""
+        """Return the present state of the database, and the claims that have written in it."""
         return self._world.database.connection.serialize(), dict(self._known)
 
     def restore(self, snapshot: tuple[bytes, Claims]) -> None:
@@ -104,8 +106,8 @@ class Writers:
 def restored(seed: int, deployment: Deployment, watcher: Watcher, *, faults: bool = False) -> Writers:
     """Set the database back by up to a minute, twice, while tasks are worked on. Raises InvariantBroken.
 
-    With `faults`, workers die and stand still, and the database loses answers. With these faults a task must end, but
-    need not complete.
+    With `faults`, workers die and stand still, and the database loses answers. With these faults each task must end,
+    but need not complete.
     """
     rng, app = Random(f"restore/{seed}"), Onceover()
     app.watcher = watcher
@@ -127,14 +129,14 @@ def restored(seed: int, deployment: Deployment, watcher: Watcher, *, faults: boo
     async def scenario(world: World) -> None:
         world.start_cron(CRON_SECONDS)
         for text in texts:
-            with suppress(ClientError):  # its answer is lost, but the task may be there
+            with suppress(ClientError):  # the answer is lost, but the task may exist
                 await world.fetch(_submission(text))
         for after in (0.3, 20.0):
             await asyncio.sleep(rng.uniform(0.0, after))
             before = writers.snapshot()
             await asyncio.sleep(rng.uniform(5.0, 60.0))
             writers.restore(before)
-            world.tick()  # a task whose lease is over, or that was sent off long ago, is due
+            world.tick()  # a task whose lease has ended, or that was sent off long ago, is due
         world.faults.stop()
         await _all_ended(world, "status IN ('pending', 'processing')" if faults else "status <> 'completed'")
 
@@ -148,7 +150,7 @@ def _submission(text: str) -> ClientRequest:
 
 
 async def _all_ended(world: World, going_on: str) -> None:
-    """Wait until no task is `going_on`."""
+    """Wait until no task is left in `going_on`."""
     deadline = world.loop.now() + END_SECONDS_MOST
     query = f"SELECT id, status FROM tasks WHERE {going_on}"  # noqa: S608 - constants
     while left := world.database.connection.execute(query).fetchall():

@@ -75,18 +75,18 @@ class Result(Totals):
 def is_alone(profile: str, rng: Random) -> bool:
     """Whether the model is away while nothing else disturbs the run.
 
-    If so, the calls to the absent model can be counted.
+    In such runs the check can count the calls to the absent model.
     """
     return rng.random() < ALONE_SHARE.get(profile, 0.0)
 
 
 def _with_clocks(rng: Random) -> dict[str, float]:
-    """Make the isolates' clocks agree in most runs: clocks that differ may turn one wish into two tasks."""
+    """Make the isolates' clocks agree in most runs: clocks that differ may turn one request into two tasks."""
     return dict.fromkeys(("clock_skewed", "clock_jumped"), 0.0) if rng.random() < CLOCKS_AGREE_SHARE else {}
 
 
 def _ordinary(seed: int, rng: Random, limiter_rng: Random, profile: str, *, terms: bool, crowd: bool) -> Workload:
-    """Draw what schedules of all profiles have, each part from a generator of its own."""
+    """Draw the parts that schedules of all profiles have, each part from a random generator of its own."""
     drawn = draw(rng)
     if crowd:
         drawn = crowded(drawn, Random(f"{seed}/crowd"))
@@ -113,7 +113,10 @@ def run_seed(
     muted: frozenset[int] = frozenset(),
     keep_timeline: bool = False,
 ) -> Result:
-    """Run one seed. What is not given is drawn from it. `terms`: see `workload.with_terms`; `crowd`: `crowded`."""
+    """Run one seed.
+
+    Run a seed; it draws every argument that is not given. `terms`: see `workload.with_terms`; `crowd`: `crowded`.
+    """
     rng = Random(f"{seed}/workload")
     any_profile = profile is None and fault_rates is None
     profile = profile or rng.choice(_PROFILE_OF_TEN)

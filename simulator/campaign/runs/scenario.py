@@ -1,4 +1,7 @@
-"""Plays a workload against a world: clients, operators, cron. Then faults stop, and everything must become quiet."""
+"""Plays a workload against a world: clients, operators, cron.
+
+Then the faults stop, and everything must become quiet.
+"""
 
 import asyncio
 import math
@@ -30,7 +33,7 @@ LOOK_SECONDS = CRON_SECONDS - 1  # checks in step with cron might meet its run e
 class Scenario:
     """One run of a workload, and its checks.
 
-    `crashes`: isolates also die at planned points, which the fault plan does not count.
+    With `crashes`, isolates also die at planned points, which the fault plan does not count.
     """
 
     def __init__(self, world: World, workload: Workload, rng: Random, *, crashes: bool = False) -> None:
@@ -102,10 +105,10 @@ class Scenario:
         self._check_nothing_is_left()
 
     async def all_ended(self) -> None:
-        """Wait until every task has ended. Raises InvariantBroken if it takes too long."""
+        """Wait until every task has ended. Raises InvariantBroken if this takes too long."""
         began = self.world.loop.now()
-        # If the queue never works again, only the sweep is left, which comes less and less often. And where objects can
-        # take only a few tasks at once, tasks wait for each other.
+        # If the queue never works again, only the sweep is left, which comes less and less often. If objects can take
+        # only a few tasks at once, tasks wait for each other.
         slowly = self.workload.queue_fate or "MAX_OBJECTS_AT_WORK" in self.workload.variables
         patience = TERMINAL_SECONDS_MOST * (2 if slowly else 1) * max(1, len(self.workload.tasks) // TASKS_AT_ONCE)
         deadline = began + patience
@@ -121,7 +124,7 @@ class Scenario:
             await self.webhooks.all_sent()
 
     def _check_overdue(self, quiet_seconds: float) -> None:
-        """A task ends soon after its deadline, unless all isolates that could end it stand still."""
+        """Check that a task ends soon after its deadline, unless all isolates that could end it stand still."""
         if not self.workload.cron or "worker_frozen" in self.circumstances().fired:
             return
         now_ms = self.world.database.now_ms()
@@ -134,13 +137,13 @@ class Scenario:
     # --- the checks -----------------------------------------------------------------------------------------------
 
     def circumstances(self) -> Circumstances:
-        """The faults and interventions so far."""
+        """Return the faults and interventions so far."""
         fired = {name for name, tally in self.world.faults.tallies.items() if tally.fired} - HOSTED
         operated = self._interfered or self.clients.interfered or self.operators.interfered
         return Circumstances(frozenset(fired), operated, self.workload.patience_seconds)
 
     def check(self) -> None:
-        """Check every task, and all of them together, against what was promised."""
+        """Check every task, and all of them together, against all promises."""
         invariants = self.invariants
         circumstances = self.circumstances()
         for row in invariants.rows.values():

@@ -1,4 +1,4 @@
-"""Results of many runs, added up."""
+"""The results of many runs, added up."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -13,8 +13,8 @@ from simulator.campaign.runs.run import Result
 from simulator.campaign.runs.totals import Totals
 from simulator.engine.fault_kinds import KINDS
 
-# Checks that excuse runs, each with the name of its excused runs. Of all runs that it met, a check must judge this
-# share at least. The rule applies to campaigns that met at least so many.
+# Checks that excuse runs, each with the name of its excused runs. A check must judge at least this share of the runs in
+# which it could apply. The rule applies to campaigns with at least this many such runs.
 _SHARES_LEAST = {
     letting_go.RUNS_JUDGED: (letting_go.RUNS_EXCUSED, 1 / 3),
     webhooks.SENDS_JUDGED: (webhooks.SENDS_EXCUSED, 3 / 4),
@@ -59,11 +59,11 @@ class CampaignTally(Totals):
         return counts
 
     def bound(self) -> float:
-        """Upper bound of the failure rate of a schedule, at 95 %, if none of them failed."""
+        """The upper bound of the failure rate of a schedule, at 95 %, if no schedule failed."""
         return min(1.0, RULE_OF_THREE / max(1, self.schedules))
 
     def verdict(self) -> str:
-        """One line: how many failed, of how many, and what that says."""
+        """One line: how many schedules failed, of how many, and what that shows."""
         if self.failures:
             return f"{len(self.failures)} of {self.schedules:,} schedules broke an invariant"
         return (

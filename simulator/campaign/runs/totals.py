@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 
 @dataclass(slots=True, kw_only=True)
 class Totals:
-    """Tasks by how they ended, why they failed and what clients saw; calls, writes, steps; faults that fired.
+    """Tasks by how they ended, why they failed and what clients saw; calls, writes, steps; faults that struck.
 
     `judged` is how often checks that excuse many runs have judged, `judging` in how many runs each has.
     """

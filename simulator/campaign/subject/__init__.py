@@ -1,1 +1,1 @@
-"""The Worker under trial: plugged into the platform, watched, and changed for the length of a run."""
+"""The Worker in the simulation: connected to the platform, observed, and changed during a run."""

@@ -1,4 +1,4 @@
-"""Plugs the Worker that `src/entry.py` exports into the simulated platform, and watches it."""
+"""Connects the Worker that `src/entry.py` exports to the simulated platform, and observes it."""
 
 import asyncio
 import copy
@@ -41,7 +41,7 @@ FORGIVEN = ("StoreUnavailable", "StoreSilent", "StoreFull", "JsError")
 
 
 class SimulatedRuntime:
-    """`composition.Runtime` over the simulated platform. The app hears each log line and collects mistakes."""
+    """`composition.Runtime` over the simulated platform. The app gets each log line and collects mistakes."""
 
     http: HttpClient
     courier: Courier
@@ -81,17 +81,17 @@ class ClientRequest:
 
 @dataclass(frozen=True, slots=True)
 class StreamedReply(Reply):
-    """An answer that comes in parts. Its client reads it from `stream`."""
+    """An answer that comes in parts. The client reads the answer from `stream`."""
 
     stream: IdentityTransformStream = field(default_factory=IdentityTransformStream)
 
 
 class Arrival:
-    """A request as it arrived once, with the part of its body that was read.
+    """One arrival of a request, with the part of its body that was read.
 
     `retries` and `came_at`: see `ClientPromises.arrived`. If the limiter of requests is bound, `asked_at` is when it
-    was asked (seconds), `allowed` is what it answered in time, and `sent` is what went to D1 so far, as the statements
-    of each call.
+    was called (seconds), `allowed` is what it answered in time, and `sent` is the D1 calls so far, as the statements of
+    each call.
     """
 
     retries = 0
@@ -108,7 +108,7 @@ class Arrival:
 
     @property
     def calls(self) -> int:
-        """How many D1 calls its invocation has made."""
+        """The number of D1 calls that the invocation has made."""
         invocation = SCOPE.get()
         assert isinstance(invocation, Invocation)
         return invocation.calls
@@ -120,21 +120,20 @@ class Arrival:
 
     def _pieces(self, make_body: Callable[[], dict[str, Any]]) -> Iterator[bytes]:
         raw = json.dumps(make_body()).encode()
-        yield raw  # in one piece
-        # Code that reads on has not refused the body for its size.
+        yield raw  # in one piece Code that reads on has not refused the body for its size.
         self.body = json.loads(raw)
         self._watcher.read(self)
 
 
 class Watcher(Protocol):
-    """Sees each request when it arrives, and each answer when the Worker gives it, even if it is lost later."""
+    """Sees each request when it arrives, and each answer when the Worker gives it, even if the answer is lost later."""
 
     def arrived(self, arrival: Arrival) -> None:
         """Record a request."""
         ...
 
     def read(self, arrival: Arrival) -> None:
-        """Record that its body was read."""
+        """Record that the body of a request was read."""
         ...
 
     def counting(self, arrival: Arrival) -> None:
@@ -223,7 +222,7 @@ class Onceover:
         self.lane_answered: Callable[[TaskKey, list[str]], None] = lambda _task_key, _outputs: None
 
     def make_isolate(self, env: Env) -> "WorkerIsolate":
-        """The Worker's handlers in a new isolate."""
+        """Return the Worker's handlers in a new isolate."""
         return WorkerIsolate(env, self)
 
     def make_object(self, class_name: str, ctx: ObjectContext, env: Env) -> Any:
@@ -237,7 +236,7 @@ class Onceover:
 
 
 class WorkerIsolate:
-    """The Worker's handlers in one isolate. As on the platform, each invocation has an instance of its own."""
+    """The Worker's handlers in one isolate. As on the platform, each invocation has its own instance."""
 
     def __init__(self, env: Env, app: Onceover) -> None:
         self._env = env
@@ -281,7 +280,7 @@ def _with_watched_lanes(env: Env, app: Onceover) -> Env:
 
 
 def _watched(env: Env, arrival: Arrival, watcher: Watcher) -> Env:
-    """The isolate's `env` for one request. If there is a limiter, the limiter and the database are watched."""
+    """Return the isolate's `env` for one request. If there is a limiter, the limiter and the database are watched."""
     if not env.has("RATE_LIMITER"):
         return env
     seen = copy.copy(env)

@@ -1,4 +1,4 @@
-"""Receivers of webhooks that misbehave, and keep books of all messages that reach them, from any sender."""
+"""Receivers of webhooks that misbehave, and record all messages that reach them, from any sender."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -20,8 +20,8 @@ PATIENCE_SECONDS = 15.0  # how long any sender waits
 class ReceivedMessage:
     """A message that reached a receiver: its time, id and URL, its subject, and whether it was accepted.
 
-    `until` is when its sender had the answer, or had given up. `behind` is by how many seconds the sender's own clock
-    lagged when it sent the message: after a freeze, a late timer shows the moment for which it was set.
+    `until` is when the sender had the answer, or had given up. `behind` says by how many seconds the sender's own clock
+    lagged when the sender sent the message: after a freeze, a late timer shows the time for which it was set.
     """
 
     at: float
@@ -34,7 +34,7 @@ class ReceivedMessage:
 
 
 class Receivers:
-    """All receivers of one world. `arriving` hears of each message before it is served."""
+    """All receivers of one world. `arriving` is called with each message before it is served."""
 
     def __init__(self, world: "World") -> None:
         self._world = world
@@ -43,7 +43,7 @@ class Receivers:
         self.arriving: Callable[[ReceivedMessage], None] = lambda _message: None
 
     def serve(self, url: str, message_id: str, body: str, sender: str, reply: Reply, behind: float) -> None:
-        """Take one message in and answer it after a while. The value is a status and its headers."""
+        """Receive one message and answer it after a while. The answer is a status and its headers."""
         loop, faults = self._world.loop, self._world.faults
         seconds = faults.between(*QUICK_SECONDS)
         if faults.fires("receiver_closed", sender):
@@ -78,7 +78,7 @@ class Receivers:
 
 
 class SimulatedCourier:
-    """`processing.deliveries.Courier` in one isolate."""
+    """`processing.deliveries.Courier` in one simulated isolate."""
 
     def __init__(self, env: "Env", receivers: Callable[[], Receivers | None]) -> None:
         self._env = env

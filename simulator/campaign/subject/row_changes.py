@@ -13,7 +13,7 @@ STALLED_MS_LEAST = round(limits.STALL_SECONDS_LEAST * 1000)
 
 
 class InvariantBroken(AssertionError):
-    """Something forbidden happened. The message says what, and to which task."""
+    """Something forbidden happened. The message says what is broken, and for which task."""
 
 
 class Row(NamedTuple):
@@ -45,7 +45,7 @@ class Row(NamedTuple):
 
     @property
     def announced(self) -> int:
-        """How many calls are announced and neither settled nor written off."""
+        """The number of calls that are announced and neither settled nor written off."""
         return 0 if self.in_flight == "[]" else len(json.loads(self.in_flight))
 
     @property
@@ -60,7 +60,7 @@ class Row(NamedTuple):
 
     @property
     def ended_from_outside(self) -> bool:
-        """Whether a client or the deadline ended it, perhaps under a worker that still has results to write."""
+        """Whether a client or the deadline ended the task, perhaps under a worker that still has results to write."""
         return self.status == "cancelled" or self.error_code == "deadline_exceeded"
 
 
@@ -74,7 +74,7 @@ COLUMNS = (
     "started_at, deadline_at, max_calls"
 )
 
-# By source, target and rise of the fence: the name of the transition. No other transition may happen.
+# the name of the transition, by source, target and rise of the fence No other transition may happen.
 _KEEP, _RISE = 0, 1
 _CHANGES = {
     ("pending", "processing", _RISE): "claim",
@@ -96,7 +96,10 @@ _STAYS = {"pending", "completed", "failed", "cancelled"}
 
 
 def transition(before: Row, after: Row) -> str:
-    """Name the transition; 'again' if nothing changes. Raises InvariantBroken if it is not allowed."""
+    """Name the transition; 'again' if the row does not change.
+
+    Raises InvariantBroken if the transition is not allowed.
+    """
     if before.status == after.status and before.fence == after.fence and after.status in _STAYS:
         return "again"
     name = _CHANGES.get((before.status, after.status, after.fence - before.fence))
@@ -150,7 +153,10 @@ def check_change(before: Row, after: Row, now_ms: int, max_attempts: int) -> Non
 
 
 def _check_terms(name: str, before: Row, after: Row, now_ms: int) -> None:
-    """Check a change against the client's terms. `invariants` does so for calls that reach the model."""
+    """Check a change against the client's terms.
+
+    `invariants` checks the calls that reach the model against these terms.
+    """
     deadline = before.deadline_at
     in_time = deadline is None or now_ms < deadline
     if name in {"claim", "take_over"} or (name == "progress" and set(_calls(after)) - set(_calls(before))):
@@ -163,9 +169,9 @@ def _check_terms(name: str, before: Row, after: Row, now_ms: int) -> None:
 
 
 def _check_stalls(before: Row, after: Row, now_ms: int, max_attempts: int) -> None:
-    """A task whose workers die has fewer and fewer calls in flight.
+    """Check that a task whose workers die has fewer and fewer calls in flight.
 
-    It fails for that after ten minutes at the earliest.
+    Such a task fails after ten minutes at the earliest.
     """
     if after.status == "processing" and after.stalls:
         most = width(after.stalls, max_attempts, CONCURRENCY_MOST)

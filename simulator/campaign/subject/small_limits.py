@@ -1,4 +1,4 @@
-"""Small limits for the Worker, so that a short run meets what otherwise takes hours or hundreds of chunks."""
+"""Small limits for the Worker, so that a short run reaches what otherwise takes hours or hundreds of chunks."""
 
 import logging
 from collections.abc import Iterator
@@ -16,11 +16,11 @@ MAX_ATTEMPTS = 3
 SMALL_LANE_CHUNKS = 6
 SMALL_LANE_CALLS = 3
 
-# Short slices cause continuations and releases. The longer ones are more than any task here takes.
+# Short slices cause continuations and releases. The longer slices are more than any task here takes.
 _SLICES = {"QUEUE_SLICE_SECONDS": 5.0, "DIRECT_SLICE_SECONDS": 4.0, "OBJECT_SLICE_SECONDS": 5.0}
 # Pieces of one or two outputs, and segments of a few pieces.
 _PARTS = {"PIECE_BYTES_MOST": 60, "SEGMENT_BYTES": 120}
-# Windows of about two chunks, and merges that keep one or two outputs: runs read on between calls.
+# Windows of about two chunks, and merges that keep one or two outputs: so runs read again between calls.
 _WINDOWS = {"WINDOW_CHARS_MOST": 20, "OUTPUTS_KEPT_CHARS": 60, "MERGE_CALLS_READ": 2}
 _ALWAYS: dict[str, Any] = {
     "LANE_CHUNKS": SMALL_LANE_CHUNKS,
@@ -39,10 +39,10 @@ _ALWAYS: dict[str, Any] = {
 
 @contextmanager
 def small_limits(*, short_slices: bool, small_parts: bool, small_windows: bool) -> Iterator[None]:
-    """Set the small limits during one run.
+    """Replace the Worker's limits by the small ones during one run.
 
     Tracebacks of errors that the Worker catches are not shown: they would flood a campaign's output, and
-    `adapter.MISTAKES` picks out those that matter.
+    `adapter.MISTAKES` selects those that matter.
     """
     chosen = (
         _ALWAYS
@@ -71,6 +71,6 @@ def variables(
         "CHUNK_MAX_CHARS": "10",
         "RETENTION_DAYS": str(retention_days),
         "PLAN": plan,
-        "AI_PROVIDER": "workers-ai",  # never asked, since the world has its own model
+        "AI_PROVIDER": "workers-ai",  # never called, since the world has its own model
         "REQUIRE_KEYS": str(keyed).lower(),
     }

@@ -15,8 +15,8 @@ from .retry import backoff_seconds
 class Verdict(NamedTuple):
     """The consequence of a failed call for its chunk.
 
-    `attempts` and `counted` are the chunk's totals, this call included. `final`: the chunk gets no further call. `wait`
-    is how many seconds the next call waits. A model that is away may add to that.
+    `attempts` and `counted` are the chunk's totals, this call included. `final` says that the chunk gets no further
+    call. `wait` is how many seconds the next call waits. A model that is away may add to this wait.
     """
 
     attempts: int
@@ -51,8 +51,8 @@ def judge(
 ) -> Verdict:
     """Say what follows from a failed call that may be made again.
 
-    `of_service`: the cause is the service's. `patient`: MODEL_PATIENCE_SECONDS is not 0. `own`: `counts` says that the
-    failure counts. `attempts` and `counted` are the chunk's totals before this call, `calls` includes it.
+    `of_service` says that the cause is the service's. `patient`: MODEL_PATIENCE_SECONDS is not 0. `own`: `counts` says
+    that the failure counts. `attempts` and `counted` are the chunk's totals before this call, `calls` includes it.
     """
     assert calls >= 1
     if not (of_service and patient):

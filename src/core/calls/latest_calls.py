@@ -28,7 +28,10 @@ class LatestCalls:
         return iter(sorted(self._calls.values(), key=lambda call: -call.at))
 
     def note(self, call: LatestCall) -> bool:
-        """Add a call. Return False if it changes nothing: a call of its chunk or of enough other chunks is as new."""
+        """Add a call.
+
+        Record a call; return False if nothing changes: a call of its chunk or of enough other chunks is as new.
+        """
         known = self._calls.get(call.chunk)
         if known is not None and known.at >= call.at:
             return False

@@ -1,7 +1,9 @@
-"""The state of an isolate's models, as the calls of all its tasks show it. Pure: the caller reads a steady clock.
+"""The state of an isolate's models, as the calls of all its tasks show it.
+
+This module is pure: the caller reads a steady clock.
 
 Failures are kept for each tenant and model, so one tenant's failures never make another tenant wait. All tenants share
-the knowledge that a model has answered. Everything here is plain numbers and cannot be awaited.
+the knowledge that a model has answered. The objects here are plain numbers and cannot be awaited.
 """
 
 import math
@@ -45,27 +47,27 @@ class News:
         return max(self.trouble.success_at, self.answers.back_at)
 
     def succeeded(self, chunk: int, now: float) -> None:
-        """Take in a call that succeeded."""
+        """Record a call that succeeded."""
         self.trouble.returned(now)
         self.answers.note(now)
         self._note(LatestCall(chunk, now, True))
 
     def failed(self, chunk: int, started_at: float, now: float, asked: float, chance: float) -> None:
-        """Take in a call that failed for a cause of the service."""
+        """Record a call that failed for a cause of the service."""
         self.trouble.failed(started_at, now, asked, chance)
         self._note(LatestCall(chunk, now, False))
 
     def failed_alone(self, chunk: int, now: float) -> None:
-        """Take in a failure that counts against its chunk. The model itself is there."""
+        """Record a failure that counts against its chunk. The model itself is there."""
         self.trouble.failure_at = now
         self._note(LatestCall(chunk, now, False))
 
     def malformed(self, chunk: int, now: float) -> None:
-        """Take in a reply without usable output. Such a reply is no success, and no trouble of the service."""
+        """Record a reply without usable output. Such a reply is no success, and no trouble of the service."""
         self._note(LatestCall(chunk, now, False))
 
     def told(self, calls: Iterable[LatestCall], failure_at: float, now: float) -> None:
-        """Take in what other isolates have written: their latest calls, and when one last failed."""
+        """Record what other isolates have written: their latest calls, and when one last failed."""
         for call in calls:
             self.calls.note(call)
             if call.succeeded:
@@ -74,16 +76,21 @@ class News:
         self.trouble.failure_at = max(self.trouble.failure_at, min(failure_at, now))
 
     def is_away(self, now: float) -> bool:
-        """Whether the model is away. Failures older than AWAY_SECONDS_KEPT do not count."""
+        """Whether the model is away.
+
+        Whether the latest calls failed; failures older than AWAY_SECONDS_KEPT do not count.
+        """
         trouble = self.trouble
         return trouble.away and now - trouble.failure_at <= limits.AWAY_SECONDS_KEPT and not self.is_brown(now)
 
     def is_brown(self, now: float) -> bool:
-        """Whether failures mean at most a brown-out: the tenant has had a recent success."""
+        """Whether recent failures are at most a brown-out, because the tenant also has had a recent success."""
         return now - self.trouble.success_at <= limits.BROWN_OUT_SECONDS
 
     def is_mixed(self, now: float) -> bool:
-        """Whether recent calls both failed and succeeded. If so, isolates exchange these calls through the database.
+        """Whether recent calls both failed and succeeded.
+
+        In that case isolates exchange these calls through the database.
 
         While all calls fail there is nothing to exchange: each task finds out by itself.
         """
@@ -119,7 +126,7 @@ class News:
 class ModelNews:
     """The state of an isolate's models, by tenant and model.
 
-    Beyond NEWS_MODELS_MOST the oldest entry goes.
+    Beyond NEWS_MODELS_MOST the oldest entry is dropped.
     """
 
     def __init__(self) -> None:
@@ -127,7 +134,7 @@ class ModelNews:
         self._answers: dict[str, Answers] = {}
 
     def of(self, tenant: str, model: str) -> News:
-        """Return what is known about a model for a tenant. All tasks of the tenant read and write it."""
+        """Return what is known about a model for a tenant. All tasks of the tenant read and write this state."""
         answers = self._answers.pop(model, None) or Answers()
         self._answers[model] = answers
         news = self._news.pop((tenant, model), None) or News()

@@ -1,4 +1,6 @@
-"""How fast a worker may go: how soon its calls must start, how often it may write. Pure: the caller reads the clock.
+"""How fast a worker may go: how soon its calls must start, how often it may write.
+
+This module is pure: the caller reads the clock.
 
 A slow database must not get more requests because it is slow. So the start window follows its latency, calls that did
 not start are announced again after a growing pause, and a worker's work limits its writes.
@@ -10,7 +12,8 @@ from .. import limits
 class Latency:
     """How long the database took for the latest writes of an isolate.
 
-    The estimate rises at once, and at most halves with each faster write. After LATENCY_SECONDS_KEPT it is forgotten.
+    The estimate rises at once, and at most halves with each faster write. After LATENCY_SECONDS_KEPT the estimate is
+    forgotten.
     """
 
     def __init__(self) -> None:
@@ -18,12 +21,12 @@ class Latency:
         self._at = 0.0
 
     def note(self, seconds: float, now: float) -> None:
-        """Take in a write that took `seconds`."""
+        """Record a write that took `seconds`."""
         self._seconds = max(seconds, self.seconds(now) / 2)
         self._at = now
 
     def note_failure(self, seconds: float, now: float) -> None:
-        """Take in a write that failed after `seconds`. A fast failure does not lower the estimate."""
+        """Record a write that failed after `seconds`. A fast failure does not lower the estimate."""
         self.note(max(seconds, self.seconds(now)), now)
 
     def seconds(self, now: float) -> float:
@@ -44,14 +47,14 @@ def start_pause_seconds(fruitless: int) -> float:
 
 
 def idle_seconds(idle_runs: int) -> float:
-    """Return how long a task is left alone after a run without a started call. `idle_runs` such runs came before it."""
+    """Return how long a task rests after a run without a started call. `idle_runs` such runs came before that run."""
     return min(limits.IDLE_SECONDS_MOST, limits.IDLE_SECONDS_FIRST * 2.0 ** min(idle_runs, 16))
 
 
 class WriteBucket:
     """Limits a run's writes: WRITES_A_CALL for each ended call, and WRITES_A_MINUTE in addition.
 
-    A run starts with `tokens`. Time refills them up to WRITES_AT_FIRST. Tokens that calls have earned stay.
+    A run starts with `tokens`. Time refills the bucket up to WRITES_AT_FIRST. Tokens that calls have earned stay.
     """
 
     def __init__(self, tokens: float, now: float) -> None:
@@ -68,7 +71,7 @@ class WriteBucket:
         return now + max(0.0, 1 - self._tokens) * 60 / limits.WRITES_A_MINUTE
 
     def spend(self, now: float) -> None:
-        """Pay for a write that goes out. A write that could not wait goes into debt."""
+        """Pay for a write that goes out. A write that could not wait takes the bucket below zero."""
         self._refill(now)
         self._tokens -= 1
 

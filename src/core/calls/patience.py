@@ -1,8 +1,10 @@
-"""How long a task waits for a model that is away, and which task probes it. Pure: the caller reads a steady clock.
+"""How long a task waits for a model that is away, and which task probes it.
+
+This module is pure: the caller reads a steady clock.
 
 A model is away when a task's latest calls have failed for a cause of the service, and none has succeeded since. While
-it is away, one call at a time probes whether it is back. While some of its tenant's other calls succeed, the model is
-in a brown-out: pauses stay short, and a run has as many calls out as the share that succeeds allows.
+the model is away, one call at a time probes whether it is back. While some of its tenant's other calls succeed, the
+model is in a brown-out: pauses stay short, and a run has as many calls out as the share that succeeds allows.
 """
 
 import math
@@ -18,9 +20,9 @@ from .trouble import Trouble
 class Patience:
     """One run's patience with its model: when calls may start, how many, and which failures count against a chunk.
 
-    The patience lasts `seconds`; 0 means none. `news` is what the isolate knows. The others say what earlier runs of
-    the task saw: the model has been away for `away_for` seconds, `waits` probes in a row failed, the last one
-    `failed_for` seconds ago.
+    The patience lasts `seconds`; 0 means none. `news` is the isolate's knowledge of the model. The other arguments say
+    what earlier runs of the task saw: the model has been away for `away_for` seconds, `waits` probes in a row failed,
+    the last one `failed_for` seconds ago.
     """
 
     def __init__(
@@ -42,7 +44,7 @@ class Patience:
 
     @property
     def lasts(self) -> bool:
-        """Whether the task has any patience. Without it each failure is an attempt."""
+        """Whether the task has any patience. Without patience each failure is an attempt."""
         return self._seconds > 0
 
     @property
@@ -61,16 +63,16 @@ class Patience:
         return self._news.answers.at
 
     def counts(self, chunk: int, started_at: float, now: float) -> bool:
-        """Whether a failure is the chunk's own, as far as known now."""
+        """Whether a failure is the chunk's own, as far as this run knows now."""
         return counts(chunk, started_at, self.there_at, self._news.calls, now)
 
     def succeeded(self, chunk: int, now: float) -> None:
-        """Take in a success: the model is there for all tasks."""
+        """Record a success: the model is there for all tasks."""
         self._own.returned(now)
         self._news.succeeded(chunk, now)
 
     def answered(self, chunk: int | None, now: float) -> None:
-        """Take in an answer that is no success and no trouble of the service: the model is not away.
+        """Record an answer that is no success and no trouble of the service: the model is not away.
 
         `chunk` is set if the reply had no usable output. Such a reply does not make other failures their chunks' own.
         """
@@ -80,17 +82,17 @@ class Patience:
             self._news.malformed(chunk, now)
 
     def failed(self, chunk: int, started_at: float, now: float, asked: float | None, chance: float) -> None:
-        """Take in a failure for a cause of the service, which may have asked for a pause of `asked` seconds."""
+        """Record a failure for a cause of the service, which may have asked for a pause of `asked` seconds."""
         if self._seconds:
             self._own.failed(started_at, now, asked or 0.0, chance)
             self._news.failed(chunk, started_at, now, asked or 0.0, chance)
 
     def failed_alone(self, chunk: int, now: float) -> None:
-        """Take in a failure that is the chunk's own. Such a failure says nothing about the model."""
+        """Record a failure that is the chunk's own. Such a failure says nothing about the model."""
         self._news.failed_alone(chunk, now)
 
     def told(self, calls: Iterable[LatestCall], failure_at: float, now: float) -> None:
-        """Take in what other isolates wrote about their calls."""
+        """Record what other isolates wrote about their calls."""
         self._news.told(calls, failure_at, now)
 
     def started(self, now: float) -> None:
@@ -101,7 +103,8 @@ class Patience:
     def narrow(self, now: float) -> bool:
         """Whether only one call at a time may start.
 
-        It is true when the model is away for this task, or away for others before this task's own calls show anything.
+        This is true when the model is away for this task, or away for others before this task's own calls show
+        anything.
         """
         self._hear()
         return self._own.away or self._new_to_it(now)
@@ -128,7 +131,7 @@ class Patience:
         return self._own.since is not None and now >= self._own.since + self._seconds
 
     def opens_at(self, now: float, latest_start: float | None) -> float:
-        """Return when a call may start, at the latest when the patience ends. Infinity while a probe is out.
+        """Return when a call may start, at the latest when the patience ends. Returns infinity while a probe is out.
 
         `latest_start` is when the newest call that is out started, None if no call is out.
         """

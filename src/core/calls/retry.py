@@ -4,7 +4,7 @@ from .. import limits
 
 
 def backoff_seconds(attempts: int, chance: float) -> float:
-    """Wait after the `attempts`-th transient failure: doubling, capped, half of it jitter.
+    """Return the wait after the `attempts`-th transient failure: doubling, capped, half of it jitter.
 
     Half is fixed, unlike AWS's "full jitter", so that a server in trouble always gets some rest.
     """
@@ -24,13 +24,13 @@ def away_seconds(waits: int, chance: float) -> float:
 
 
 def rate_limit_seconds(asked: float | None, waits: int, chance: float) -> float:
-    """Return how many seconds to wait after a 429. `waits` waits in a row came before it.
+    """Return how many seconds to wait after a 429. `waits` waits in a row came before this one.
 
     The provider's own wait, `asked`, is obeyed to a tenth of a second, up to RATE_LIMIT_SECONDS_MOST (an hour). The
     wait is never less than a floor. The floor starts low, doubles with each wait in a row up to five minutes, and gets
     up to half of itself as jitter on top. So a provider that keeps asking for no wait gets a growing pause, and
-    RATE_LIMIT_WAITS_MOST waits take hours. Without `asked` the wait is ours: it doubles likewise, and half of it is
-    jitter.
+    RATE_LIMIT_WAITS_MOST waits take hours. Without `asked` we choose the wait: it doubles in the same way, and half of
+    it is jitter.
     """
     ceiling = limits.RATE_LIMIT_SECONDS_MOST / 12
     doubling = 2.0 ** min(waits, 16)

@@ -11,7 +11,7 @@ _NUMBER = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,20})?")
 
 
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
-    """Read how long the provider asks to wait, from 0 to RATE_LIMIT_SECONDS_MOST, or None if it does not say.
+    """Read how long the provider asks to wait, from 0 to RATE_LIMIT_SECONDS_MOST, or None if it asks for nothing.
 
     `retry-after-ms` is OpenAI's own header. A date is compared with the reply's own `Date`, so our clocks do not matter
     (RFC 9110, 10.2.3 and 6.6.1).

@@ -1,8 +1,9 @@
 """Distinguishes a worker that died from a task that kills its workers.
 
-A stall is a claim that ended without a finished call. The first claim makes as many calls at a time as usual. After it
-the task is taken over at once, with half as many calls. Each later claim waits longer and makes fewer calls. The last
-one makes a single call after a long rest. If that worker dies too, the task has killed it. See decision 0018.
+A stall is a claim that ended without a finished call. The first claim makes as many calls at a time as usual. After the
+first claim another worker takes the task over at once, with half as many calls. Each later claim waits longer and makes
+fewer calls. The last claim makes a single call after a long rest. If that worker dies too, the task has killed it. See
+decision 0018.
 """
 
 from typing import NamedTuple
@@ -23,14 +24,14 @@ class Rests(NamedTuple):
 
 
 def rests(max_attempts: int) -> Rests:
-    """Return the rests of a row of `max_attempts` claims. The first is 0, each later one triples.
+    """Return the rests of a row of `max_attempts` claims. The first rest is 0, each later one triples.
 
     With only two claims, the second is the last one and gets the long rest.
     """
     last_ms = limits.STALL_REST_SECONDS * 1000
     waits = [last_ms / 3 ** (max_attempts - 2 - claim) for claim in range(max_attempts - 1)]
     if len(waits) > 1:
-        waits[0] = 0  # most workers that die were not killed by their task
+        waits[0] = 0  # most workers that die are not killed by their task
     return Rests(tuple(map(round, waits)), round(limits.STALL_SECONDS_LEAST * 1000))
 
 

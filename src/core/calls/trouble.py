@@ -8,10 +8,10 @@ from .retry import away_seconds
 class Trouble:
     """How a model behaved lately, for one task or for the tasks of one tenant in an isolate.
 
-    `since` is when the first failure came that no success has followed. `away`: the latest calls have failed, and no
-    other call is known to have succeeded after them; `began_at` is when that began. `open_at` is when the next call may
-    probe the model, `asked_until` is how long the provider asked us to wait, and `probed_at` is when a call last
-    probed.
+    `since` is when the first failure came that no success has followed. `away` says that the latest calls have failed,
+    and that no other call is known to have succeeded after them; `began_at` is when that began. `open_at` is when the
+    next call may probe the model, `asked_until` is how long the provider asked us to wait, and `probed_at` is when a
+    call last probed.
     """
 
     def __init__(self, since: float | None = None, waits: int = 0, failure_at: float = -math.inf) -> None:
@@ -27,23 +27,26 @@ class Trouble:
         self._paused_at = self.began_at
 
     def returned(self, at: float) -> None:
-        """Take in a success of this task or tenant: the model is there."""
+        """Record a success of this task or tenant: the model is there."""
         self.since = None
         self.heard(at)
 
     def heard(self, at: float) -> None:
-        """Take in a success of others: the model is there, but this task's own calls have failed so far."""
+        """Record a success of others: the model is there, but this task's own calls have failed so far."""
         self.success_at = max(self.success_at, at)
         if at >= self.failure_at:
             self.away, self.waits = False, 0
             self.open_at = self.asked_until = -math.inf
 
     def answered(self) -> None:
-        """Take in an answer that is no success and no trouble of the service: the model is not away."""
+        """Record an answer that is no success and no trouble of the service: the model is not away."""
         self.since, self.away, self.waits = None, False, 0
 
     def failed(self, started_at: float, now: float, asked: float, chance: float) -> None:
-        """Take in a failed call. Calls that were already out when the last pause began do not make a further pause."""
+        """Take in a failed call.
+
+        Record a failed call; calls that were already out when the last pause began cause no further pause.
+        """
         self.failure_at = now
         self.asked_until = max(self.asked_until, now + asked)
         self.since = now if self.since is None else self.since

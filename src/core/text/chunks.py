@@ -31,7 +31,8 @@ _HEADINGS = re.compile(
     """,
     re.VERBOSE,
 )
-# At least three characters. CommonMark takes one, but a lone "-" is more often an empty list item.
+# At least three characters. CommonMark accepts a single sign as an underline, but a lone "-" is more often an empty
+# list item.
 _SETEXT_UNDERLINES = re.compile(r" {0,3}(?:={3,}+|-{3,}+)[ \t]*+\Z")
 
 # The sentence marks, the closing characters after them, and the blanks that follow on the same line.
@@ -62,13 +63,13 @@ class TooManyChunks(ValueError):
 
 
 def cuts(text: str, max_chars: int, overlap_chars: int = 0, *, most: int | None = None) -> tuple[int, ...]:
-    """Return the end offset of each chunk, ascending. The last one is `len(text)`.
+    """Return the end offset of each chunk, ascending. The last offset is `len(text)`.
 
-    A chunk has at most `max_chars` code points. Its first `overlap_chars` repeat the end of the chunk before. A chunk
-    ends at the best kind of boundary that fits: before a heading (Markdown or chapter-like line), after a blank line, a
-    line, a sentence, or white space. If several boundaries of the best kind fit, the last one that fills at least a
-    quarter of the chunk wins. If no kind reaches the quarter, the best kind counts wherever it stands. Without any
-    boundary the cut falls between code points.
+    A chunk has at most `max_chars` code points. The first `overlap_chars` of a chunk repeat the end of the chunk
+    before. A chunk ends at the best kind of boundary that fits: before a heading (Markdown or chapter-like line), after
+    a blank line, a line, a sentence, or white space. If several boundaries of the best kind fit, the last one that
+    fills at least a quarter of the chunk wins. If no kind reaches the quarter, the best kind counts wherever it stands.
+    Without any boundary the cut falls between code points.
 
     Raises `TooManyChunks` when the text needs more than `most` chunks, and stops cutting as soon as it knows. Raises
     `ValueError` for an empty text or for impossible sizes.
@@ -95,7 +96,7 @@ def cuts(text: str, max_chars: int, overlap_chars: int = 0, *, most: int | None 
 
 
 def chunks(cuts: tuple[int, ...], overlap_chars: int) -> tuple[Chunk, ...]:
-    """Return the chunks that end at `cuts`. Each one begins `overlap_chars` before the end of the chunk before it.
+    """Return the chunks that end at `cuts`. Each chunk begins `overlap_chars` before the end of the chunk before it.
 
     Without overlap the chunks partition the text: joined, they are the text.
     """

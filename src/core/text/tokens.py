@@ -1,4 +1,4 @@
-"""Estimates how many tokens a model will read. Models split text differently, and none is asked.
+"""Estimates how many tokens a model will read. Models split text differently, and this estimate asks no model.
 
 The rule: a character of Chinese, Japanese or Korean writing counts as one token, full-width punctuation included. Four
 other characters make one token, rounded up for each message. Current tokenizers need about 0.6 to 1.5 tokens for one

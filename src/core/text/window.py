@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The text of the chunks that end at `ends`. The first one has the index `first`. There may be no chunk.
+    """The text of the chunks that end at `ends`.
+
+    The first of these chunks has the index `first`. There may be no chunk.
 
     `start` is where the first chunk begins without its overlap. Offsets are code points of the input.
     """

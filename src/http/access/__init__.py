@@ -1,1 +1,1 @@
-"""Who may call: keys, the limit of requests, and other origins."""
+"""Which clients may call: keys, the limit of requests, and other origins."""

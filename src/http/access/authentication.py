@@ -20,7 +20,7 @@ _NO_KEYS_DETAIL = (
     '`make key ARGS="--remote"` for a deployed Worker.'
 )
 _NO_KEYS_SECONDS = "60"  # an operator has to make one
-_UNKNOWN_DETAIL = "More unknown keys are being tried than are looked up. If yours is valid, send the request again."
+_UNKNOWN_DETAIL = "Too many unknown keys are being tried. If yours is valid, send the request again."
 _UNKNOWN_SECONDS = "1"
 _UNAUTHENTICATED_DETAIL = "Send a valid API key: `Authorization: Bearer oo_…`."
 
@@ -32,7 +32,7 @@ async def caller_of(
 
     Raises Refusal: 401 for every kind of invalid key, 403 for a key without the scope, 503 while no keys exist or if
     too many unknown keys are being tried. Costs one D1 call, or none if this isolate has a recent answer about the
-    text. A valid key's answer is recent for `within` seconds.
+    text. The answer about a valid key is recent for `within` seconds.
     """
     if access is Access.PUBLIC or not api.settings.require_keys:
         return Caller(LOCAL, "")

@@ -50,7 +50,10 @@ _OF_SDKS = (
 
 
 def shared(reply: Reply, request: Request, origins: Collection[str]) -> Reply:
-    """Add the headers that let pages of the listed origins read an answer. Without listed origins nothing is added."""
+    """Add the headers that let pages of the listed origins read an answer.
+
+    Without listed origins the answer gets no header.
+    """
     if not origins:
         return reply
     headers = {**reply.headers, "Vary": "Origin"}

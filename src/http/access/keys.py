@@ -10,7 +10,6 @@ from ...core.errors import StoreError, StoreUnavailable
 from ...core.keys import ID_BYTES, ID_PATTERN, SECRET_BYTES, Key, Scope, digest, is_key_id, make, ordered
 from ...store.keys import KeyStore, NewKey
 from ..base import problems
-from ..base.acting import Reach
 from ..base.bodies import read_object
 from ..base.endpoint import Answer, Endpoint
 from ..base.exchange import Exchange
@@ -20,8 +19,7 @@ from ..base.problems import KEY_LIMIT, NOT_FOUND, Refusal, forbidden
 from ..base.views import Time, maybe_rfc3339, rfc3339, shown
 
 _OPERATOR_DETAIL = (
-    "The API gives the scope `operator` to no key. Whoever runs the deployment does: `make key "
-    'ARGS="--scopes read,write,operator --remote"`.'
+    'The API cannot grant the scope `operator`. Only `make key ARGS="--scopes read,write,operator --remote"` can.'
 )
 _DEFAULT_SCOPES = (Scope.READ, Scope.WRITE)
 
@@ -33,11 +31,11 @@ class NewKeyFields(Asked):
 
     label: (
         Annotated[str, Field(min_length=1, max_length=limits.KEY_LABEL_CHARS_MOST, json_schema_extra=NO_NUL)] | None
-    ) = Field(None, description="What the key is for; shown in lists.")
+    ) = Field(None, description="The key's purpose; shown in lists.")
     scopes: Annotated[list[Annotated[Scope, Field(strict=False)]], Field(min_length=1)] | None = Field(
         None,
-        description="What the key may do, by default `read` and `write`. No scope implies another. `operator` is "
-        "refused here: `make key` alone gives it.",
+        description="The key's scopes, by default `read` and `write`. No scope implies another. `operator` is refused "
+        "here: only `make key` grants it.",
     )
     expires_in_seconds: Annotated[int, Field(ge=1, le=limits.KEY_SECONDS_MOST), Whole] | None = Field(
         None, description="How long the key is valid; by default until it is deleted."
@@ -91,7 +89,7 @@ async def make_key(exchange: Exchange) -> Reply:
     )
     key = await _write(exchange.api.keys, new)
     if key is None:
-        detail = f"The tenant has {limits.KEYS_MOST} keys already, which is the most. Delete one that is not in use."
+        detail = f"The tenant already has {limits.KEYS_MOST} keys, the most allowed. Delete one that is not in use."
         raise Refusal(KEY_LIMIT, detail)
     exchange.api.log("key_made", tenant=key.tenant, key=key.id, scopes=ordered(key.scopes))
     shown = _view(key)
@@ -106,7 +104,7 @@ async def make_key(exchange: Exchange) -> Reply:
     return json_reply(201, view, {"Location": f"/api/keys/{key.id}"})
 
 
-async def read_keys(exchange: Exchange) -> Reply:
+async def list_keys(exchange: Exchange) -> Reply:
     """Show the tenant's keys."""
     return json_reply(200, KeyListView(keys=[_view(key) for key in await exchange.api.keys.list(exchange.tenant)]))
 
@@ -119,7 +117,7 @@ async def delete_key(exchange: Exchange) -> Reply:
     try:
         is_gone = await exchange.api.keys.delete(exchange.tenant, key_id)
     finally:
-        # Also when the answer was lost, because the row may be gone.
+        # Forget the key even if the answer was lost, because the row may be gone.
         exchange.api.isolate.keys.forget(key_id)
     if not is_gone:
         raise _no_key()
@@ -155,42 +153,28 @@ ENDPOINTS: Final = (
     Endpoint(
         method="POST",
         path="/api/keys",
-        name="makeKey",
-        summary="Make a key for the caller's own tenant; the answer is the only one that shows it",
+        summary="Make a key for the caller's own tenant; only this answer shows it",
         handler=make_key,
         access=Scope.ADMIN,
-        reach=Reach.OWN,
         body=NewKeyFields,
         answers=(Answer(201, "Made", (NewKeyView,), ("Location",)),),
-        problems=(
-            problems.MALFORMED_BODY,
-            problems.TOO_LARGE,
-            problems.UNSUPPORTED_MEDIA_TYPE,
-            problems.KEY_LIMIT,
-            *problems.DATABASE_KINDS,
-        ),
+        problems=(problems.KEY_LIMIT,),
     ),
     Endpoint(
         method="GET",
         path="/api/keys",
-        name="listKeys",
-        summary="List the tenant's keys, oldest first, without what proves them",
-        handler=read_keys,
+        summary="List the tenant's keys, oldest first, without their secrets",
+        handler=list_keys,
         access=Scope.ADMIN,
-        reach=Reach.OWN,
         answers=(Answer(200, "The keys", (KeyListView,)),),
-        problems=problems.DATABASE_KINDS,
     ),
     Endpoint(
         method="DELETE",
         path="/api/keys/{id}",
-        name="deleteKey",
-        summary="Revoke a key of the tenant: at once where this is answered, everywhere within 60 s",
+        summary="Revoke a key of the tenant; it is refused everywhere within 60 s",
         handler=delete_key,
         access=Scope.ADMIN,
-        reach=Reach.OWN,
         answers=(Answer(204, "Revoked"),),
-        problems=(problems.NOT_FOUND, *problems.DATABASE_KINDS),
         id_schema={"type": "string", "pattern": f"^{ID_PATTERN}$"},
     ),
 )

@@ -6,13 +6,13 @@ from ...core import limits
 from ..base.problems import LIMIT_REACHED, Refusal
 from ..base.services import Api
 
-_DETAIL = "The tenant has sent as many requests as it may in this minute. Try again when it is over."
+_DETAIL = "The tenant has used up its requests for this minute. Try again when the minute is over."
 
 
 async def check(api: Api, tenant: str) -> None:
     """Count a request of the tenant. Raises Refusal (429) above the limit.
 
-    A limiter that fails or does not answer in time refuses nothing: it only protects the service.
+    If a limiter fails or does not answer in time, the request passes: the limiter only protects the service.
     """
     if api.rate_limiter is None:
         return

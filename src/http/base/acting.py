@@ -1,8 +1,9 @@
 """The tenant whose tasks a request reads or changes.
 
-Only this module turns a key and `?tenant=` into the tenant that is acted on. The table of the API says how far each
-call reaches. Its handler gets only the tenant that is meant, so that no call leaves its key's tenant by mistake. The
-refusal of another tenant follows from key and query alone, so it is the same whether that tenant exists or not.
+Only this module finds out from a key and `?tenant=` on which tenant a request acts. The table of the API says how far
+each call reaches. The handler gets only the tenant that the request names, so that no call leaves its key's tenant by
+mistake. The refusal of another tenant follows from key and query alone, so it is the same whether that tenant exists or
+not.
 """
 
 from collections.abc import Callable
@@ -18,13 +19,13 @@ from .problems import FieldError, field_refusal, forbidden
 
 TENANT: Final = "tenant"
 ALL: Final = "*"
-_DETAIL: Final = "This key is for its own tenant. Another one needs a key with the scope `operator`."
+_DETAIL: Final = "This key is for its own tenant. Another tenant needs a key with the scope `operator`."
 
 
 class Caller(NamedTuple):
     """The tenant and the id of a request's key. The id is empty if no key is checked.
 
-    `may_read`: it has the scope `read`. `may_operate`: it has `operator`.
+    `may_read` says that the key has the scope `read`. `may_operate`: it has `operator`.
     """
 
     tenant: str
@@ -56,9 +57,9 @@ def _unheard(_tenant: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Acting:
-    """On whose behalf a request acts. `by` is its key's tenant, `whose` the tenant that is meant, or EVERYONE.
+    """The tenants of a request. `by` is the tenant of its key, `whose` the tenant that it acts for, or EVERYONE.
 
-    `note` is called with each tenant that is acted on and is not the key's own.
+    `note` is called with each tenant that the request acts on and that is not the key's own.
     """
 
     by: str = LOCAL
@@ -67,7 +68,7 @@ class Acting:
 
     @property
     def tenant(self) -> str:
-        """The one tenant that is meant. A call that takes `*` uses `enter` instead."""
+        """The only tenant that the request acts on. A call that takes `*` uses `enter` instead."""
         assert self.whose is not EVERYONE
         return self.whose
 
@@ -90,7 +91,10 @@ class Acting:
 
 
 def acting_of(caller: Caller, reach: Reach, query: Query, note: Callable[[str], None] = _unheard) -> Acting:
-    """Say whose things are meant. Raises Refusal: 422 for a bad tenant name, 403 for a key that may not act there."""
+    """Return the tenants that a request acts for.
+
+    Raises Refusal: 422 for a bad tenant name, 403 for a key that may not act there.
+    """
     named = query.get(TENANT, caller.tenant)
     assert reach is not Reach.OWN or named == caller.tenant
     if named == caller.tenant:

@@ -26,26 +26,26 @@ class _Unacceptable(ValueError):
 
 
 async def read_object(request: Request, most_bytes: int, *, optional: bool = False) -> dict[str, object]:
-    """Read the body and return its JSON object. If it is `optional`, a missing body is an empty object.
+    """Read the body and return its JSON object. If the body is `optional`, a missing one is an empty object.
 
     Raises Refusal: 415 for another media type or an encoding, 413 above `most_bytes` (by Content-Length before reading,
     by the received size while reading), 400 for anything but one whole JSON object.
     """
     _check_media_type(request.headers.get("content-type"))
     if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
-        raise Refusal(UNSUPPORTED_MEDIA_TYPE, "Send the body as it is, without a Content-Encoding.")
+        raise Refusal(UNSUPPORTED_MEDIA_TYPE, "Send the body uncompressed, without a Content-Encoding.")
     _check_length(request.headers.get("content-length"), most_bytes)
     try:
         raw = await request.read(most_bytes)
     except BodyTooLarge:
         raise _too_large(most_bytes) from None
     except BodyBroken:
-        raise _malformed("The body is not whole: it ends too early, or its chunks are not framed right.") from None
+        raise _malformed("The body is incomplete: it ends too early, or its chunks are framed wrongly.") from None
     return {} if optional and not raw else parse_object(raw)
 
 
 def parse_object(raw: bytes) -> dict[str, object]:
-    """Parse the JSON object in the bytes. Raises Refusal (400) if there is none."""
+    """Parse the JSON object in the bytes. Raises Refusal (400) if the bytes contain none."""
     try:
         text = raw.decode("utf-8")
         _check_shape(text)
@@ -55,14 +55,14 @@ def parse_object(raw: bytes) -> dict[str, object]:
     except json.JSONDecodeError as error:
         if not raw.strip():
             raise _malformed("The body is empty.") from None
-        reason = error.msg.removesuffix(" at")  # some of Python's reasons end with it
+        reason = error.msg.removesuffix(" at")  # some of Python's reasons end with this word
         detail = f"The body is not JSON: {reason} at line {error.lineno}, column {error.colno}."
         raise _malformed(detail) from None
     except _Unacceptable as error:
         raise _malformed(f"The body {error}.") from None
     except (ValueError, RecursionError):
         # Python refuses to read integers of more than 4,300 digits.
-        raise _malformed("The body holds a number that is too long.") from None
+        raise _malformed("The body has a number that is too long.") from None
     if not isinstance(value, dict):
         raise _malformed("The body is JSON, but not an object.")
     return value
@@ -73,7 +73,7 @@ def _malformed(detail: str) -> Refusal:
 
 
 def _too_large(most_bytes: int) -> Refusal:
-    return Refusal(TOO_LARGE, f"The body has more than {most_bytes} bytes, which no valid request needs.")
+    return Refusal(TOO_LARGE, f"The body has more than {most_bytes} bytes. No valid request needs more.")
 
 
 def _check_media_type(value: str | None) -> None:
@@ -83,7 +83,7 @@ def _check_media_type(value: str | None) -> None:
 
 
 def _check_length(value: str | None, most_bytes: int) -> None:
-    """Refuse an announced length above the limit. A malformed length is ignored: reading finds the real one."""
+    """Refuse an announced length above the limit. A malformed length is ignored, because reading finds the real one."""
     digits = (value or "").strip()
     if not (digits.isascii() and digits.isdigit()):
         return
@@ -104,22 +104,22 @@ def _check_shape(text: str) -> None:
         if depth > DEPTH_MOST:
             raise _Unacceptable(f"is nested more than {DEPTH_MOST} deep")
         if count > TOKENS_MOST:
-            raise _Unacceptable(f"holds more than {TOKENS_MOST} strings and punctuation marks of JSON")
+            raise _Unacceptable(f"has more than {TOKENS_MOST} strings and punctuation marks of JSON")
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise _Unacceptable("is not plain JSON: an object in it has the same name twice")
+        raise _Unacceptable("has an object with the same name twice")
     return found
 
 
 def _no_constant(name: str) -> object:
-    raise _Unacceptable(f"is not JSON: {name} is not a number there")
+    raise _Unacceptable(f"is not JSON: {name} is not a JSON number")
 
 
 def _finite(digits: str) -> float:
     value = float(digits)
     if not isfinite(value):
-        raise _Unacceptable("holds a number that is too large")
+        raise _Unacceptable("has a number that is too large")
     return value

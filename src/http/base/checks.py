@@ -1,4 +1,4 @@
-"""Shared looks at the model and at the database: one look serves all who ask within a while."""
+"""Shared checks of the model and of the database: one check serves all requests within a while."""
 
 import asyncio
 import math
@@ -20,7 +20,7 @@ class Checked(NamedTuple):
 
 
 class ModelCheck:
-    """Probes at most once in MODEL_CHECK_SECONDS, for any number of requests."""
+    """Probes the model at most once in MODEL_CHECK_SECONDS, for any number of requests."""
 
     def __init__(self) -> None:
         self._last: Checked | None = None
@@ -70,8 +70,8 @@ class DatabaseCheck:
         """Make a check, or return or raise StoreError as the last finished check did.
 
         With a fast database the answer is a second old, and otherwise at most STORE_SECONDS_OF_REQUEST. Requests that
-        find no answer wait for one by the clock. If none comes, they check themselves, because the request of the last
-        check may have died.
+        find no answer wait for one by checking the clock. If no answer comes, such requests check themselves, because
+        the request of the last check may have died.
         """
         clock = asyncio.get_running_loop().time
         while (now := clock()) - self._began_at < limits.DATABASE_CHECK_SECONDS:

@@ -10,7 +10,7 @@ _DEFAULTS = {name: getattr(TaskOptions(), name) for name in OPTION_TEXTS}
 def without_content(task: Task) -> Task:
     """Return a task as a caller without the scope `read` may see it: its state, its terms and its bill.
 
-    This view leaves out the output, and the client's texts: the instructions, and the options of OPTION_TEXTS. Answers
+    This view leaves out the output and the client's texts: the instructions, and the options of OPTION_TEXTS. Answers
     that need another scope than `read` never contain the input.
     """
     options = replace(task.options, **_DEFAULTS)

@@ -5,6 +5,7 @@ from enum import Enum
 from typing import Final, Literal, NamedTuple
 
 from pydantic import BaseModel
+from pydantic.alias_generators import to_camel
 
 from ...core import limits
 from ...core.keys import Scope
@@ -15,7 +16,7 @@ from .problems import ProblemKind
 
 
 class Access(Enum):
-    """Who may make a call that needs no scope."""
+    """Which callers may make a call that needs no scope."""
 
     PUBLIC = "anyone"
     ANY_KEY = "any valid key"
@@ -37,23 +38,23 @@ class Parameter(NamedTuple):
 
 IDEMPOTENCY_KEY = Parameter(
     "Idempotency-Key",
-    "The client's name for this request. Within 24 hours the same key with the same body gives the same task, and "
-    "`Idempotency-Replayed: true`; with another body it is refused.",
+    "The client's name for this request. Within 24 hours, the same key with the same body gives the same "
+    "task, with `Idempotency-Replayed: true`. The same key with another body is refused.",
     {"type": "string", "pattern": f"^[!-~]{{1,{limits.IDEMPOTENCY_KEY_CHARS_MOST}}}$"},
     "header",
 )
 
 
 _WHOSE: Final = {
-    Reach.ONE: "Whose, if not the key's own tenant's; another one needs a key with the scope `operator`.",
-    Reach.EACH: "Whose, if not the key's own tenant's; another one, or `*` for all, one after the other, needs a key "
-    "with the scope `operator`.",
+    Reach.ONE: "The tenant to act on, by default the key's own. Another one needs a key with the scope `operator`.",
+    Reach.EACH: "The tenant to act on, by default the key's own. Another one, or `*` for all in turn, needs a key with "
+    "the scope `operator`.",
 }
 
 
 HOURS = Parameter(
     "hours",
-    "How many hours back, at most; the last two days are kept.",
+    "How many hours to look back. Two days are kept.",
     {
         "type": "integer",
         "minimum": 1,
@@ -64,10 +65,10 @@ HOURS = Parameter(
 
 
 class Answer(NamedTuple):
-    """One answer that is not a problem. Its body is one of the typed dictionaries in `models`, empty without any.
+    """One answer that is not a problem. The body is one of the typed dictionaries in `models`, empty without any.
 
     `media_type` is a text format that the answer may have instead of JSON. `leads_to` lists the calls that can be made
-    with its values: name, parameter, and where the value is in the body (JSON pointer).
+    with the values of the answer: name, parameter, and where the value is in the body (JSON pointer).
     """
 
     status: int
@@ -88,26 +89,30 @@ class Endpoint(NamedTuple):
     """One call. A path segment in braces is variable, and `id_schema` is its JSON Schema.
 
     `access` is the scope that a key needs, or another requirement. `reach` says whose things the call is about. Unless
-    it is `OWN`, a key with the scope `operator` may name another tenant. `problems` are those besides the ones of every
-    call and of this `access`. `makes_tasks`: it is refused while the database does not keep up. `seconds_most`: it is
-    answered within this time, even if the database is slow.
+    it is `OWN`, a key with the scope `operator` may name another tenant. `problems` are the handler's own refusals:
+    `openapi` derives the others from path, access, parameters and body. `makes_tasks`: it is refused while the database
+    does not keep up. `seconds_most`: it is answered within this time, even if the database is slow.
     """
 
     method: str
     path: str
-    name: str
     summary: str
     handler: Handler
     access: Scope | Access
-    reach: Reach
     answers: tuple[Answer, ...]
-    problems: tuple[ProblemKind, ...]
+    reach: Reach = Reach.OWN
+    problems: tuple[ProblemKind, ...] = ()
     parameters: tuple[Parameter, ...] = ()
     body: type[BaseModel] | None = None
     body_optional: bool = False
     makes_tasks: bool = False
     seconds_most: float | None = None
     id_schema: Mapping[str, object] = _UUID
+
+    @property
+    def name(self) -> str:
+        """The operation id: the handler's name in camel case. It is part of the API, so it must not change."""
+        return to_camel(self.handler.__name__)
 
     @property
     def all_parameters(self) -> tuple[Parameter, ...]:

@@ -16,8 +16,8 @@ class Exchange:
     """One matched request: the values of the path's variable segments, the parsed query, and whose request it is.
 
     `check_key` checks the key again during a long answer, and raises Refusal if the key is no longer valid. Each result
-    is trusted for EVENT_KEY_SECONDS. `acting` says whose tasks are meant. `key_id` is the id of the caller's API key,
-    empty if no key is checked. `may_read`: the key has the scope `read`, whatever scope the call needs.
+    is trusted for EVENT_KEY_SECONDS. `acting` gives the tenants of the request. `key_id` is the id of the caller's
+    API key, empty if no key is checked. `may_read` says that the key has the scope `read`, whichever the call needs.
     """
 
     api: Api
@@ -31,7 +31,7 @@ class Exchange:
 
     @property
     def tenant(self) -> str:
-        """The tenant whose things the request is about."""
+        """The tenant on whose tasks the request acts."""
         return self.acting.tenant
 
     @property

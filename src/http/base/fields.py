@@ -1,6 +1,7 @@
 """The building blocks of request bodies, and the check of a body against its model.
 
-The models are pydantic's. `/openapi.json` is made from them, so it describes exactly what a body is checked against.
+The models are pydantic's. `/openapi.json` is made from these building blocks, so it describes exactly what a body is
+checked against.
 """
 
 from collections.abc import Iterator, Mapping
@@ -86,9 +87,9 @@ def text_flaws(value: object, path: str = "") -> Iterator[FieldError]:
 
 def _flaw(text: str) -> str | None:
     if "\0" in text:
-        return "holds a NUL character (U+0000), which the database cannot store"
+        return "contains a NUL character (U+0000), which the database cannot store"
     try:
         text.encode()
     except UnicodeEncodeError:
-        return "holds half of a surrogate pair, which is not a character"
+        return "contains half of a surrogate pair, which is not a character"
     return None

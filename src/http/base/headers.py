@@ -12,12 +12,12 @@ ON_EVERY_ANSWER = {
 REQUEST_ID = "X-Request-Id"
 
 MEANINGS = {
-    "Location": "The path of what was made.",
-    "Idempotency-Replayed": "`true` when an earlier request with this key, or an earlier sending of it, made the task.",
-    "Retry-After": "Seconds after which asking again makes sense; absent where it never does.",
-    "WWW-Authenticate": "What to send: a key, or one with the scope that is named (RFC 6750).",
+    "Location": "The path of the new task or key.",
+    "Idempotency-Replayed": "`true` if an earlier request with this key, or an earlier try of this one, made the task.",
+    "Retry-After": "Seconds to wait before asking again; absent if asking again cannot help.",
+    "WWW-Authenticate": "What is missing: a key, or a key with the named scope (RFC 6750).",
     "openai-poll-after-ms": "`Retry-After` in milliseconds, as helpers of OpenAI's SDKs read it.",
-    "x-should-retry": "`false` where an SDK that repeats the request by itself can have no other answer.",
+    "x-should-retry": "`false` if an SDK's own repetition of the request would get the same answer.",
     "Allow": "The methods that the path takes.",
 }
 

@@ -1,4 +1,4 @@
-"""The memory that an isolate keeps for requests: keys, and its last looks at the model and at the database."""
+"""The memory that an isolate keeps for requests: keys, and its last checks of the model and of the database."""
 
 from ...isolate import Memory
 from .checks import DatabaseCheck, ModelCheck

@@ -15,8 +15,8 @@ class _Entry(NamedTuple):
 class KeyCache:
     """Keys by the fingerprint of the whole text that was sent, so that a wrong secret finds nothing.
 
-    `seconds` are those of a clock that does not jump. `revision` rises with each removal. A reader of D1 notes it
-    first, and a key that was read before a removal is not remembered after it.
+    `seconds` come from a clock that does not jump. `revision` rises with each removal. A reader of D1 records the time
+    before it reads, and a key that was read before a removal is not remembered after it.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class KeyCache:
         return fingerprint in self._entries
 
     def remember(self, fingerprint: bytes, key: Key, *, asked_at: float, revision: int) -> None:
-        """Keep a key that D1 confirmed at `asked_at`. Beyond KEY_CACHE_MOST the oldest entry goes."""
+        """Keep a key that D1 confirmed at `asked_at`. Beyond KEY_CACHE_MOST the oldest entry is dropped."""
         if revision != self.revision:
             return
         self._entries.pop(fingerprint, None)
@@ -69,7 +69,7 @@ class RefusedTexts:
         return any_key if 0 <= seconds - asked_at < limits.REFUSED_CACHE_SECONDS else None
 
     def remember(self, fingerprint: bytes, *, any_key: bool, asked_at: float) -> None:
-        """Keep a text that D1 refused at `asked_at`. Beyond REFUSED_CACHE_MOST the oldest entry goes."""
+        """Keep a text that D1 refused at `asked_at`. Beyond REFUSED_CACHE_MOST the oldest entry is dropped."""
         self._entries.pop(fingerprint, None)
         self._entries[fingerprint] = (any_key, asked_at)
         if len(self._entries) > limits.REFUSED_CACHE_MOST:

@@ -21,9 +21,9 @@ class BodyBroken(Exception):
 
 
 class CutOff(Exception):
-    """An answer in parts ends too early.
+    """An answer that is sent in parts ends before its last part.
 
-    The connection is aborted, so that the client does not take the answer for whole.
+    The Worker aborts the connection, so that the client does not take the answer for complete.
     """
 
 
@@ -44,7 +44,7 @@ class Reply:
     """One HTTP answer. `body` is UTF-8 text, empty for none.
 
     With `parts` there is no `body`: the text is sent in parts, each made when it is sent. An error in a part cuts the
-    answer off, so that its reader knows that it is not whole.
+    answer off, so that its reader knows that it is not complete.
     """
 
     status: int

@@ -30,30 +30,30 @@ _ROOM_SECONDS = "300"
 _AGAIN = ("Retry-After",)
 
 SCHEMA_DETAIL = (
-    "The database has no tables yet. `make dev` applies the migrations locally; for a deployed Worker run "
-    "`npx wrangler d1 migrations apply DB --remote`, or `make deploy`, which does it too."
+    "The database has no tables yet. Locally, `make dev` applies the migrations. For a deployed Worker, run "
+    "`make deploy`, or `npx wrangler d1 migrations apply DB --remote`."
 )
 DATABASE_DETAIL = (
-    "The database (D1, binding DB) does not answer. If it stays so: start `make dev` again locally, or run "
-    "`npx wrangler d1 migrations list DB --remote` to see whether the deployed one answers."
+    "The database (D1, binding DB) does not answer. If this lasts, start `make dev` again locally. For a "
+    "deployed Worker, run `npx wrangler d1 migrations list DB --remote` to see whether the database answers."
 )
 OVERLOAD_DETAIL = (
-    "The database takes too long for its answers, so no new task is taken, and nothing was accepted. Tasks that were "
-    "accepted before go on, and can be read, cancelled and deleted."
+    "The database is too slow, so the service refuses new tasks. Nothing was accepted. Earlier tasks go on, "
+    "and can be read, cancelled and deleted."
 )
 STORAGE_DETAIL = (
-    "The database is full, or nearly so (STORAGE_MB_MOST), and nothing was accepted. Tasks that were accepted before "
-    "can be read, cancelled and deleted, and go on once there is room: delete ended tasks, shorten RETENTION_DAYS, or "
-    "give the database more room."
+    "The database is full, or nearly full (STORAGE_MB_MOST). Nothing was accepted. Earlier tasks can be "
+    "read, cancelled and deleted, and go on once there is space. Delete ended tasks, shorten RETENTION_DAYS, "
+    "or give the database more space."
 )
 NO_KEY_DETAIL = (
-    "Webhooks are signed by secrets that are made from WEBHOOK_KEY, and this deployment has none. Make one with "
-    "`openssl rand -base64 32`; set it with `npx wrangler secret put WEBHOOK_KEY`, or under `make dev` as a line "
-    "`WEBHOOK_KEY=…` in `.dev.vars`."
+    "This deployment has no WEBHOOK_KEY, from which the signing secrets of webhooks are made. Make one with "
+    "`openssl rand -base64 32`. Set it with `npx wrangler secret put WEBHOOK_KEY`, or under `make dev` as a "
+    "line `WEBHOOK_KEY=…` in `.dev.vars`."
 )
 QUOTA_DETAIL = (
-    "The day's allowance of database rows is used up (D1 on the free plan). It begins anew at midnight UTC; on the "
-    "paid plan there is no such limit."
+    "The day's allowance of database rows is used up (D1 on the free plan). It resets at midnight UTC. The "
+    "paid plan has no such limit."
 )
 
 
@@ -66,50 +66,47 @@ class ProblemKind(NamedTuple):
     headers: tuple[str, ...] = ()
 
 
-BAD_IDEMPOTENCY_KEY = ProblemKind(ProblemCode.BAD_IDEMPOTENCY_KEY, 400, "The Idempotency-Key is not one")
+BAD_IDEMPOTENCY_KEY = ProblemKind(ProblemCode.BAD_IDEMPOTENCY_KEY, 400, "The Idempotency-Key is malformed")
 MALFORMED_BODY = ProblemKind(ProblemCode.MALFORMED_BODY, 400, "The body is not a JSON object")
-UNSUPPORTED_PARAMETER = ProblemKind(ProblemCode.UNSUPPORTED_PARAMETER, 400, "A parameter is not supported here")
-UNAUTHENTICATED = ProblemKind(
-    ProblemCode.UNAUTHENTICATED, 401, "The request carries no valid key", ("WWW-Authenticate",)
-)
+UNSUPPORTED_PARAMETER = ProblemKind(ProblemCode.UNSUPPORTED_PARAMETER, 400, "A parameter is not supported")
+UNAUTHENTICATED = ProblemKind(ProblemCode.UNAUTHENTICATED, 401, "The request has no valid key", ("WWW-Authenticate",))
 FORBIDDEN = ProblemKind(ProblemCode.FORBIDDEN, 403, "The key may not do this", ("WWW-Authenticate",))
-NOT_FOUND = ProblemKind(ProblemCode.NOT_FOUND, 404, "There is nothing here")
+NOT_FOUND = ProblemKind(ProblemCode.NOT_FOUND, 404, "The path or id does not exist")
 METHOD_NOT_ALLOWED = ProblemKind(ProblemCode.METHOD_NOT_ALLOWED, 405, "The path does not take this method")
 ALREADY_TERMINAL = ProblemKind(ProblemCode.ALREADY_TERMINAL, 409, "The task has ended")
 BUDGET_SPENT = ProblemKind(ProblemCode.BUDGET_EXHAUSTED, 409, "The task has used up its budget of model calls")
 NOT_RETRYABLE = ProblemKind(ProblemCode.NOT_RETRYABLE, 409, "The task is neither failed nor cancelled")
 ENDPOINT_GONE = ProblemKind(ProblemCode.ENDPOINT_GONE, 409, "The webhook endpoint is deleted or disabled")
-ENDPOINT_LIMIT = ProblemKind(ProblemCode.ENDPOINT_LIMIT, 409, "The tenant has as many webhook endpoints as it may")
-KEY_LIMIT = ProblemKind(ProblemCode.KEY_LIMIT, 409, "The tenant has as many keys as it may")
+ENDPOINT_LIMIT = ProblemKind(ProblemCode.ENDPOINT_LIMIT, 409, "The tenant has reached its limit of webhook endpoints")
+KEY_LIMIT = ProblemKind(ProblemCode.KEY_LIMIT, 409, "The tenant has reached its limit of keys")
 TOO_LARGE = ProblemKind(ProblemCode.TOO_LARGE, 413, "The request is too large")
-UNSUPPORTED_MEDIA_TYPE = ProblemKind(
-    ProblemCode.UNSUPPORTED_MEDIA_TYPE, 415, "The body is not of a media type that is taken here"
-)
+UNSUPPORTED_MEDIA_TYPE = ProblemKind(ProblemCode.UNSUPPORTED_MEDIA_TYPE, 415, "The body's media type is not supported")
 IDEMPOTENCY_MISMATCH = ProblemKind(
-    ProblemCode.IDEMPOTENCY_MISMATCH, 422, "The Idempotency-Key stands for another request"
+    ProblemCode.IDEMPOTENCY_MISMATCH, 422, "The Idempotency-Key belongs to another request"
 )
-INVALID_FIELDS = ProblemKind(ProblemCode.INVALID_FIELDS, 422, "Some fields have values that they cannot take")
+INVALID_FIELDS = ProblemKind(ProblemCode.INVALID_FIELDS, 422, "Some fields have invalid values")
 LIMIT_REACHED = ProblemKind(ProblemCode.LIMIT_REACHED, 429, "The tenant has reached one of its limits", _AGAIN)
 TOO_SOON = ProblemKind(ProblemCode.TOO_SOON, 429, "This was done a moment ago", _AGAIN)
-INTERNAL = ProblemKind(ProblemCode.INTERNAL, 500, "Something went wrong in the service")
+INTERNAL = ProblemKind(ProblemCode.INTERNAL, 500, "The service failed")
 BAD_CONFIGURATION = ProblemKind(ProblemCode.BAD_CONFIGURATION, 500, "The deployment is configured wrongly")
 NOT_CONFIGURED = ProblemKind(ProblemCode.NOT_CONFIGURED, 503, "The deployment has no keys yet")
 NO_WEBHOOK_KEY = ProblemKind(ProblemCode.NO_WEBHOOK_KEY, 503, "The deployment has no key for webhooks", _AGAIN)
-OVERLOADED = ProblemKind(ProblemCode.OVERLOADED, 503, "The service has more to do than it can do now", _AGAIN)
-DATABASE_UNAVAILABLE = ProblemKind(ProblemCode.DATABASE_UNAVAILABLE, 503, "The database is out of reach", _AGAIN)
+OVERLOADED = ProblemKind(ProblemCode.OVERLOADED, 503, "The service is overloaded", _AGAIN)
+DATABASE_UNAVAILABLE = ProblemKind(ProblemCode.DATABASE_UNAVAILABLE, 503, "The database cannot be reached", _AGAIN)
 DATABASE_QUOTA_EXHAUSTED = ProblemKind(
     ProblemCode.DATABASE_QUOTA_EXHAUSTED, 503, "The database's allowance for today is used up", _AGAIN
 )
 DATABASE_ERROR = ProblemKind(ProblemCode.DATABASE_ERROR, 503, "The database refused the operation", _AGAIN)
 UNREACHED = ProblemKind(ProblemCode.ENDPOINT_UNREACHED, 502, "The webhook endpoint gave no answer")
-STORAGE_FULL = ProblemKind(ProblemCode.STORAGE_FULL, 507, "The database has no room", _AGAIN)
+STORAGE_FULL = ProblemKind(ProblemCode.STORAGE_FULL, 507, "The database is full", _AGAIN)
 SCHEMA_MISSING = ProblemKind(ProblemCode.SCHEMA_MISSING, 503, "The database has no tables yet", _AGAIN)
 
 KINDS: Final = tuple(value for value in list(globals().values()) if isinstance(value, ProblemKind))
 
 KEY_KINDS = (UNAUTHENTICATED, NOT_CONFIGURED, OVERLOADED)
 DATABASE_KINDS = (DATABASE_UNAVAILABLE, DATABASE_QUOTA_EXHAUSTED, DATABASE_ERROR, SCHEMA_MISSING, STORAGE_FULL)
-ONE_TASK = (NOT_FOUND, *DATABASE_KINDS)  # that a call about one task may meet
+BODY_KINDS = (MALFORMED_BODY, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE)
+IDEMPOTENCY_KINDS = (BAD_IDEMPOTENCY_KEY, IDEMPOTENCY_MISMATCH)
 
 
 class FieldError(NamedTuple):
@@ -225,9 +222,7 @@ def store_refusal(error: StoreError, now_ms: int) -> Refusal:
         case StoreUnavailable():
             return Refusal(DATABASE_UNAVAILABLE, DATABASE_DETAIL, headers=again)
         case _:
-            detail = (
-                "The database did not carry out what the request asked for. Try again; the service's log says more."
-            )
+            detail = "The database refused the operation. Try again. The service's log has the cause."
             return Refusal(DATABASE_ERROR, detail, headers=again)
 
 
@@ -239,7 +234,7 @@ def overload_refusal() -> Refusal:
 
 def internal_refusal() -> Refusal:
     """Make the refusal for an error of our own."""
-    return Refusal(INTERNAL, "The service made a mistake; its log says more.")
+    return Refusal(INTERNAL, "The service failed. Its log has the cause.")
 
 
 def configuration_refusal(error: ConfigurationError) -> Refusal:

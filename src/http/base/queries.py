@@ -91,7 +91,7 @@ def hours(query: Query) -> int:
 
 
 def created_bound(query: Query, name: str) -> float | None:
-    """Read `createdAfter` or `createdBefore`: milliseconds since the epoch, or 0 for a time before it."""
+    """Read `createdAfter` or `createdBefore` as milliseconds since the epoch, or as 0 for a time before the epoch."""
     text = query.get(name)
     if text is None:
         return None
@@ -103,7 +103,7 @@ def created_bound(query: Query, name: str) -> float | None:
     except (ValueError, OverflowError):
         milliseconds = None
     if milliseconds is None:
-        raise refused(name, "must be a time as RFC 3339 has it, like 2026-11-05T12:00:00Z")
+        raise refused(name, "must be an RFC 3339 time, like 2026-11-05T12:00:00Z")
     return max(0.0, milliseconds)
 
 

@@ -32,7 +32,7 @@ class BoundRoutes(NamedTuple):
 
 
 class DayUse(Protocol):
-    """The local runtime's count of what was used today, with the names of `limits.FREE_PLAN_DAY`, and `day`."""
+    """The local runtime's count of the day's use, with the names of `limits.FREE_PLAN_DAY`, and `day`."""
 
     async def read(self) -> Mapping[str, object]:
         """Read it."""
@@ -57,11 +57,11 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """Everything that a handler may use. `entropy` gives random bytes fit for keys.
+    """All functions and services that a handler may use. `entropy` gives random bytes fit for keys.
 
-    `meter` counts what the invocation spends. `tell_object` tells a task's object under which fence the task has ended.
-    `tell_object` takes at most two seconds, and raises nothing. `hear_object` waits at a task's object for a write
-    after a mark, see `Audience.hear`. `hear_object` raises nothing, and gives None if there is no such object.
+    `meter` counts the use of the invocation. `tell_object` notifies a task's object of the fence under which the task
+    has ended. `tell_object` takes at most two seconds, and raises nothing. `hear_object` waits at a task's object for a
+    write after a mark, see `Audience.hear`. `hear_object` raises nothing, and gives None if there is no such object.
     """
 
     settings: Settings

@@ -1,1 +1,1 @@
-"""Waiting for a task and following it: how often to look, who tells of news, and streams of events."""
+"""Waiting for a task and following it: how often to read it, which hosts send notices, and streams of events."""

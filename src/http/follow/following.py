@@ -28,8 +28,8 @@ _RESERVE = 4
 class Follower:
     """Reads a task until its stream has sent the end.
 
-    `first` is what the start of the stream found, with `reads` reads. `following` is the chunk whose output is wanted
-    next; the code that uses outputs advances it. While it is None, no outputs are read.
+    `first` is the result of the stream's opening, which made `reads` reads. `following` is the chunk whose output is
+    wanted next; the code that uses outputs advances it. While `following` is None, no outputs are read.
     """
 
     def __init__(self, exchange: Exchange, key: TaskKey, following: int | None, first: Look, *, reads: int = 1) -> None:
@@ -82,7 +82,7 @@ class Follower:
             self._api.log("stream_closed", task=self._key, seconds=seconds, **self._api.meter.facts())
 
     async def _between(self, look: Look, took: float) -> AsyncGenerator[None]:
-        """Do the work between two reads. From time to time a comment is due."""
+        """Wait and work between two reads. From time to time a comment is due."""
         if look.needs_help and self._clock() >= self._help_at:
             async with aclosing(self._beside(asyncio.ensure_future(self._help()))) as dues:
                 async for due in dues:
@@ -93,7 +93,7 @@ class Follower:
                     yield due
 
     def _may_look(self) -> bool:
-        """Whether the allowance suffices for another read and the reads after the last one."""
+        """Whether the allowance suffices for another read and for the reads after the last one."""
         self._reads_left -= 1
         spent = self._api.meter.subrequests >= self._subrequests_most
         return self._reads_left >= 0 and not spent and self._clock() < self._ends_at
@@ -109,7 +109,7 @@ class Follower:
         return await api.store.look(self._key, self.following, known)
 
     async def _help(self) -> None:
-        """Help a task that no worker comes for, as a poll does. The stream goes on during this."""
+        """Help a task that no worker comes for, as a poll does. The stream continues during this."""
         self._help_at = self._clock() + limits.EVENT_HELP_SECONDS
         task = await self._api.store.task(self._key)
         if task is not None:
@@ -122,7 +122,7 @@ class Follower:
             self._api.log("help_failed", task=self._key, code=error.code)
 
     async def _beside(self, work: asyncio.Future[Any]) -> AsyncGenerator[None]:
-        """Wait for work, even if the database is slow. From time to time a comment is due."""
+        """Wait for a coroutine, even if the database is slow. From time to time a comment is due."""
         try:
             while not work.done():
                 await asyncio.wait({work}, timeout=seconds_until(self._comment_at))
@@ -136,7 +136,7 @@ class Follower:
     async def _rest(self, look: Look, took: float) -> None:
         """Pause.
 
-        If a host nearby reports writes, the next read follows a report, but no faster than reads usually do.
+        If a host nearby reports writes, the next read follows each notice, but no faster than reads usually do.
         """
         pause, soonest = look_seconds(look.silent_ms / 1000, took), look_seconds(0.0, took)
         await self._listener.rest(look.pulse, pause, max(pause, limits.EVENT_LOOK_SECONDS_MOST), soonest)

@@ -1,7 +1,9 @@
-"""Pauses between the reads of a request that waits for a task or follows it. A report from nearby ends them early.
+"""Pauses between the reads of a request that waits for a task or follows it.
+
+A notice from nearby ends the pauses early.
 
 Reports have two sources. An object that works on the task holds our call, and answers it after an end or progress. A
-worker in this isolate leaves marks in its memory. Other hosts cannot notify us, so we poll.
+worker in this isolate leaves marks in the isolate's memory. Other hosts cannot notify us, so we poll.
 """
 
 import asyncio
@@ -20,8 +22,8 @@ NOTHING = Mark(-1, -1)
 class Listener:
     """Listens for one request that waits for a task or follows it.
 
-    A report counts once, and only if its write is later than the last read saw. A report that is repeated, late, from
-    an earlier life of the task, or false costs one read.
+    A notice counts once, and only if its write is later than what the last read saw. A notice that is repeated, late,
+    from an earlier life of the task, or false costs one read.
     """
 
     def __init__(self, api: Api, key: TaskKey) -> None:
@@ -34,9 +36,11 @@ class Listener:
         self._mute: tuple[int, Status] | None = None
 
     async def rest(self, seen: Pulse, short: float, long: float, quiet: float) -> bool:
-        """Pause after a read. True: a later write was reported, an end at once, others after `quiet` seconds.
+        """Pause after a read.
 
-        The wait lasts `short` seconds if no host can report, and up to `long` as long as one could.
+        Returns True if there was notice of a later write: an end at once, others after `quiet` seconds.
+
+        The wait lasts `short` seconds if no host can send notices, and up to `long` as long as one could.
         """
         began = asyncio.get_running_loop().time()
         if self._may_ask(seen, long):
@@ -50,8 +54,8 @@ class Listener:
     def _may_ask(self, seen: Pulse, long: float) -> bool:
         """Whether the task's object may be at work on it.
 
-        An object that was not at work is not asked again in the same state of the task. An object whose report the next
-        read did not confirm is not asked again until a read finds something new.
+        If the object was not at work on the task, the object is not asked again in the same state of the task. If the
+        next read did not confirm the object's notice, the object is not asked again until a read finds a change.
         """
         at_work = seen.status is Status.PROCESSING or seen.mark.fence == 0
         is_there = seen.route is Route.DURABLE_OBJECT and at_work and long > limits.NEAR_SECONDS

@@ -18,7 +18,7 @@ def poll_seconds(waited_seconds: float) -> float:
 
 
 def look_seconds(silent_seconds: float, look_took: float) -> float:
-    """Return how long a stream of events pauses after a read. The last write was `silent_seconds` ago.
+    """Return how long a stream of events pauses after a read. `silent_seconds` is the time since the last write.
 
     A change reaches the client late by at least a quarter of the time it took. A slow database is asked less often:
     each stream takes at most an eleventh of its time, however many streams there are.

@@ -1,7 +1,7 @@
 """Server-sent events as text (HTML Standard, "Server-sent events"). JSON has no line breaks, so data is one line.
 
-Some clients split lines as Unicode does (Python's `splitlines`). For them three more characters end a line, and JSON
-may contain these unescaped.
+Some clients split lines as Unicode does (Python's `splitlines`). For these clients three more characters end a line,
+and JSON may contain them unescaped.
 """
 
 import json

@@ -28,10 +28,10 @@ async def found(store: TaskStore, task_key: TaskKey) -> Task:
 
 
 async def current(api: Api, key: TaskKey, seconds: float = 0.0, *, reads_after: int = 0) -> Task | None:
-    """Read the task when it has ended, or after `seconds`. In between it reads only the status, at a bounded rate.
+    """Read the task when it has ended, or after `seconds`. During the wait only the status is read, at a bounded rate.
 
-    A host nearby that works on the task tells when it has ended, so reads are rare. On the free plan each read is of
-    the whole task, which saves the read after the status.
+    If a host nearby works on the task, this host sends a notice of the end, so reads are rare. On the free plan each
+    read is of the whole task, which saves the read after the status.
     """
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -70,12 +70,12 @@ async def _ended(api: Api, task: Task, seconds: float, began: float, reads_after
 
 
 def pulse_of(task: Task) -> Pulse:
-    """Say how far a task had got when it was read."""
+    """Say how far a task had progressed when it was read."""
     return Pulse(task.mark, task.status, task.route)
 
 
 async def _up_to_date(api: Api, key: TaskKey) -> Task | None:
-    """Read the task. If its deadline has passed, fail it first."""
+    """Read the task. Read a task; if its deadline has passed, fail it first."""
     task = await api.store.task(key)
     if task is None or not task.overdue or not await expired(api, [key]):
         return task
@@ -85,7 +85,7 @@ async def _up_to_date(api: Api, key: TaskKey) -> Task | None:
 async def expired(api: Api, overdue: Sequence[TaskKey]) -> bool:
     """Fail overdue tasks.
 
-    If the database takes no write, they are shown as they are, and the sweep fails them later.
+    If the database takes no write, overdue tasks are shown as they are, and the sweep fails them later.
     """
     try:
         await api.store.expire(overdue, OVERDUE, api.settings.retention_ms)

@@ -15,7 +15,7 @@ class Point(NamedTuple):
 
 
 class Family(NamedTuple):
-    """One metric: its name, its type, its meaning, and its samples. Without samples it is left out."""
+    """One metric: its name, its type, its meaning, and its samples. A family without samples is left out."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]

@@ -1,4 +1,4 @@
-"""The state of the deployment: bindings, database and model. Imported with the first request that asks for it."""
+"""The state of the deployment: bindings, database and model. The first request for this state imports the module."""
 
 import asyncio
 from typing import Annotated, Final, Literal, TypedDict
@@ -9,7 +9,6 @@ from ...core import limits
 from ...core.errors import StoreError
 from ..access.authentication import caller_of
 from ..base import problems, queries
-from ..base.acting import Reach
 from ..base.endpoint import Access, Answer, Endpoint, Parameter
 from ..base.exchange import Exchange
 from ..base.messages import Reply, json_reply
@@ -138,7 +137,7 @@ async def read_service(exchange: Exchange) -> Reply:
             detail=DATABASE_DETAIL if refusal.kind is DATABASE_ERROR else refusal.detail,
         )
         return json_reply(503, unhealthy, refusal.headers)
-    # The size came with the latest answer of the database, to any request.
+    # The size was reported by the latest answer of the database, to any request.
     most, now = exchange.api.settings.storage_bytes_most, asyncio.get_running_loop().time()
     has_room = not exchange.api.isolate.storage.refuses(most, now)
     status: Literal["healthy", "degraded"] = "healthy" if has_room and (bound.queue or bound.objects) else "degraded"
@@ -221,23 +220,22 @@ ENDPOINTS: Final = (
     Endpoint(
         method="GET",
         path="/api/async-status",
-        name="readService",
-        summary="Read how tasks are processed here, and whether the database could take them a second ago",
+        summary="Read how this deployment processes tasks, and whether its database could take them a second ago",
         handler=read_service,
         access=Access.PUBLIC,
-        reach=Reach.OWN,
         parameters=(
             Parameter(
                 "verbose",
-                "1 shows the day's use of the free plan, too, and to operators when sweep, queue and alarms were last "
-                "seen, the backlog, and version and schema. A key is looked at only then, if one is sent.",
+                "1 also shows the day's use of the free plan. Operators also see when sweep, queue and "
+                "alarms last ran, the backlog, version and schema. A key is optional, and only checked with "
+                "1.",
                 {"type": "string", "enum": ["0", "1"]},
             ),
         ),
         answers=(
             Answer(
                 200,
-                "The database answers; with `verbose=1` more",
+                "The database answers; `verbose=1` shows more",
                 (ServiceView, VerboseServiceView, OperatorServiceView),
             ),
             Answer(503, "The database cannot take tasks", (UnhealthyServiceView,), ("Retry-After",)),
@@ -247,12 +245,9 @@ ENDPOINTS: Final = (
     Endpoint(
         method="GET",
         path="/api/ai-status",
-        name="readModel",
         summary="Read whether model calls would work, without making one",
         handler=read_model,
         access=Access.PUBLIC,
-        reach=Reach.OWN,
-        answers=(Answer(200, "The model's state, be it good or bad", (ModelView,)),),
-        problems=(),
+        answers=(Answer(200, "The model's state, good or bad", (ModelView,)),),
     ),
 )

@@ -1,4 +1,4 @@
-"""`GET /api/history`: what ended in the last hours, in steps of five minutes, and the backlog, for plots.
+"""`GET /api/history`: the tasks that ended in the last hours, in steps of five minutes, and the backlog, for plots.
 
 The call reads up to four rows for each five minutes, 1,200 for a day, and before that as many as a scrape.
 """

@@ -1,8 +1,8 @@
 """`GET /api/metrics`: what the deployment has done and has to do, for Prometheus.
 
-Counters come from sums that only rise (`store.tallies`). A scrape first adds what has ended since the last sweep. A
-scrape reads three rows for each such task, two for each unfinished task up to a limit, and about 30 more, however many
-tasks are stored. The metrics include the number of rows.
+Counters come from sums that only rise (`store.tallies`). A scrape first adds the tasks that have ended since the last
+sweep. A scrape reads three rows for each such task, two for each unfinished task up to a limit, and about 30 more,
+however many tasks are stored. The metrics include the number of rows.
 """
 
 from collections import Counter
@@ -27,14 +27,14 @@ _AT_WORK = (Status.PENDING, Status.PROCESSING)
 
 # Counters by route: name, the sum, and its meaning.
 _BY_ROUTE = (
-    ("model_calls", "calls", "Calls on the bills of tasks that have ended, failed ones and those in doubt included."),
-    ("model_calls_in_doubt", "in_doubt", "Model calls of these with an unknown outcome: their worker died."),
-    ("model_calls_fruitless", "fruitless", "Those of them that gave no output: failed, rate-limited, in doubt."),
+    ("model_calls", "calls", "Model calls of ended tasks, including failed calls and calls in doubt."),
+    ("model_calls_in_doubt", "in_doubt", "Calls of ended tasks with an unknown outcome: their worker died."),
+    ("model_calls_fruitless", "fruitless", "Calls of ended tasks without output: failed, rate-limited or in doubt."),
     ("outputs_truncated", "truncated", "Outputs that the model or its provider cut off."),
-    ("input_tokens", "input_tokens", "Tokens that models read, as they said."),
-    ("output_tokens", "output_tokens", "Tokens that models wrote, as they said."),
-    ("task_retries", "retries", "Ends of tasks that their clients had put back."),
-    ("dead_letters", "dead_letters", "Tasks that failed because the deliveries of their message were used up."),
+    ("input_tokens", "input_tokens", "Tokens that models read, by their own count."),
+    ("output_tokens", "output_tokens", "Tokens that models wrote, by their own count."),
+    ("task_retries", "retries", "Ends of tasks that their clients had retried."),
+    ("dead_letters", "dead_letters", "Tasks that failed because their message had used up its deliveries."),
 )  # fmt: skip
 _NOTHING: Sums = added(())
 
@@ -58,8 +58,8 @@ def _families(api: Api, standing: Scrape, most: int, rows: tuple[int, int]) -> l
         Family(
             "onceover_deliveries",
             "gauge",
-            "Deliveries to webhooks that are not over: unsent, or failing and tried again. "
-            f"No more than {most} are counted.",
+            "Webhook deliveries that are still open: unsent, or failed and to be tried again. At most "
+            f"{most} are counted.",
             [Point({"state": state}, count) for state, count in standing.deliveries.items()],
         ),
         *_service(api, standing, rows),
@@ -75,19 +75,19 @@ def _tasks(standing: Scrape, most: int) -> list[Family]:
         Family(
             "onceover_tasks",
             "gauge",
-            f"Tasks that go on, by status and route. No more than {most} are counted.",
+            f"Unfinished tasks, by status and route. At most {most} are counted.",
             [Point(_labels(*which), count) for which, count in going.items()],
         ),
         Family(
             "onceover_oldest_pending_seconds",
             "gauge",
-            "Age of the oldest of these that is pending; 0 if none is.",
+            "Age of the oldest pending task; 0 without one.",
             [Point({}, oldest_ms / 1000)],
         ),
         Family(
             "onceover_tasks_ended_total",
             "counter",
-            "Ends of tasks, by status and route. A task that is put back ends again. One that is erased before its end "
+            "Ends of tasks, by status and route. A retried task ends again. A task erased before its end "
             "counts as cancelled.",
             [
                 Point(_labels(status, route), standing.totals.get((status, route), _NOTHING)["ended"])
@@ -126,13 +126,13 @@ def _sums(totals: Mapping[tuple[Status, Route], Sums]) -> list[Family]:
         Family(
             "onceover_task_wait_seconds",
             "histogram",
-            "From the submission to the first start, of ended tasks that were never retried.",
+            "Time from submission to first start, of ended tasks that were never retried.",
             lasting("waited"),
         ),
         Family(
             "onceover_task_duration_seconds",
             "histogram",
-            "From the submission to the end, of ended tasks that were never retried.",
+            "Time from submission to end, of ended tasks that were never retried.",
             lasting("took"),
         ),
     ]
@@ -142,7 +142,7 @@ def _storage(api: Api) -> list[Family]:
     size, most = api.isolate.storage.size, api.settings.storage_bytes_most
     return [
         Family("onceover_storage_bytes", "gauge", "Size of the database.", [Point({}, size)]),
-        Family("onceover_storage_limit_bytes", "gauge", "Size from which on new tasks are refused.", [Point({}, most)]),
+        Family("onceover_storage_limit_bytes", "gauge", "Size at which new tasks are refused.", [Point({}, most)]),
     ]
 
 
@@ -157,7 +157,7 @@ def _quota(settings: Settings, standing: Scrape) -> list[Family]:
         Family(
             "onceover_quota_tasks",
             "gauge",
-            f"Tasks that go on, of the {most} tenants with most.",
+            f"Unfinished tasks, of the {most} tenants that have most.",
             [Point({"tenant": tenant}, count) for tenant, count in going.most_common(most)],
         ),
         Family(
@@ -169,7 +169,7 @@ def _quota(settings: Settings, standing: Scrape) -> list[Family]:
         Family(
             "onceover_quota_characters",
             "gauge",
-            f"Characters accepted today (UTC), of the {most} tenants with most; only where there is a limit.",
+            f"Characters accepted today (UTC), of the {most} tenants that have most; only if there is a limit.",
             [Point({"tenant": tenant}, used) for tenant, used in standing.characters.items()],
         ),
         Family(
@@ -187,13 +187,13 @@ def _service(api: Api, standing: Scrape, rows: tuple[int, int]) -> list[Family]:
         Family(
             "onceover_last_seen_timestamp_seconds",
             "gauge",
-            "When a sweep, a queue's batch, an object's alarm last came; up to 150 s older than the truth.",
+            "When a sweep, a queue batch and an object's alarm last ran. The true time may be up to 150 s later.",
             [Point({"trigger": what}, at / 1000) for what, at in sorted(standing.seen.items())],
         ),
         Family(
             "onceover_counted_until_timestamp_seconds",
             "gauge",
-            "Up to when all ends are in the counters.",
+            "The counters include all ends up to this time.",
             [] if standing.until is None else [Point({}, standing.until / 1000)],
         ),
         Family(

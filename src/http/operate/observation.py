@@ -2,11 +2,9 @@
 
 from typing import Final
 
-from ..base.acting import Reach
 from ..base.endpoint import HOURS, Access, Answer, Endpoint
 from ..base.exchange import Exchange
 from ..base.messages import Reply
-from ..base.problems import DATABASE_KINDS
 from .figures import TEXT, HistoryView
 
 
@@ -28,24 +26,18 @@ ENDPOINTS: Final = (
     Endpoint(
         method="GET",
         path="/api/metrics",
-        name="readMetrics",
         summary="Read the deployment's metrics, as Prometheus does",
         handler=read_metrics,
         access=Access.OPERATOR,
-        reach=Reach.OWN,
         answers=(Answer(200, "Prometheus' text format, 0.0.4", media_type=TEXT),),
-        problems=DATABASE_KINDS,
     ),
     Endpoint(
         method="GET",
         path="/api/history",
-        name="readHistory",
-        summary="Read what ended in the last hours, five minutes at a time, with bills, latencies and backlog",
+        summary="Read the last hours in steps of five minutes: ended tasks, bills, latencies and backlog",
         handler=read_history,
         access=Access.OPERATOR,
-        reach=Reach.OWN,
         parameters=(HOURS,),
         answers=(Answer(200, "The last hours", (HistoryView,)),),
-        problems=DATABASE_KINDS,
     ),
 )

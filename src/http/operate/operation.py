@@ -8,7 +8,6 @@ from ...processing.sweep.on_request import TooSoon
 from ...store.seen import Seen
 from ...store.tallies import TallyStore
 from ..base import problems
-from ..base.acting import Reach
 from ..base.endpoint import Access, Answer, Endpoint
 from ..base.exchange import Exchange
 from ..base.messages import Reply, json_reply
@@ -67,11 +66,11 @@ class OutlookView(TypedDict):
 
 
 async def sweep(exchange: Exchange) -> Reply:
-    """Run a sweep. When its last call has ended, say what it did."""
+    """Run a sweep, and say what it did when its last call has ended."""
     swept = await exchange.api.sweeps.ask()
     if isinstance(swept, TooSoon):
         again = {"Retry-After": str(ceil(swept.left_ms / 1000))}
-        raise Refusal(TOO_SOON, "A sweep was asked for a moment ago; there is one in 30 s at most.", headers=again)
+        raise Refusal(TOO_SOON, "A sweep was requested a moment ago. At most one runs in 30 s.", headers=again)
     view = SweptView(
         dispatched=swept.dispatched,
         worked=swept.worked,
@@ -96,7 +95,7 @@ async def outlook(api: Api) -> OutlookView:
             processing=backlog.processing,
             oldestPendingSeconds=None if oldest_ms is None else oldest_ms // 1000,
         ),
-        # The size came with the answer that was just read.
+        # The size was reported by the answer that was just read.
         storage=StorageView(bytes=api.isolate.storage.size, most=api.settings.storage_bytes_most),
         version=VERSION,
         schema=SchemaView(known=MIGRATION, applied=applied),
@@ -107,12 +106,10 @@ ENDPOINTS: Final = (
     Endpoint(
         method="POST",
         path="/api/sweep",
-        name="sweep",
-        summary="Run a sweep now, and wait for it: send off what stands still, or work on it; at most one in 30 s",
+        summary="Run a sweep now and wait for it: it resends stalled tasks or works on them; at most one in 30 s",
         handler=sweep,
         access=Access.OPERATOR,
-        reach=Reach.OWN,
         answers=(Answer(200, "What the sweep did", (SweptView,)),),
-        problems=(problems.TOO_SOON, *problems.DATABASE_KINDS),
+        problems=(problems.TOO_SOON,),
     ),
 )

@@ -14,7 +14,6 @@ from ..base.acting import EVERYONE, Reach
 from ..base.endpoint import HOURS, Answer, Endpoint, Parameter
 from ..base.exchange import Exchange
 from ..base.messages import Reply, json_reply
-from ..base.problems import DATABASE_KINDS
 from ..base.views import Count, shown
 from ..tasks import across
 
@@ -102,8 +101,7 @@ ENDPOINTS: Final = (
     Endpoint(
         method="GET",
         path="/api/tenants",
-        name="readTenants",
-        summary="Read what became of a tenant's latest tasks: failures by code, calls and tokens",
+        summary="Read a summary of a tenant's latest tasks: failures by code, calls and tokens",
         handler=read_tenants,
         access=Scope.READ,
         reach=Reach.EACH,
@@ -111,11 +109,10 @@ ENDPOINTS: Final = (
             HOURS,
             Parameter(
                 "cursor",
-                "With `tenant=*`: the `nextCursor` of the page before.",
+                "With `tenant=*`: the `nextCursor` of the previous page.",
                 {"type": "string", "pattern": f"^{across.CURSOR_PATTERN}$"},
             ),
         ),
         answers=(Answer(200, "The tenants", (TenantListView,)),),
-        problems=DATABASE_KINDS,
     ),
 )

@@ -1,4 +1,4 @@
-"""Answers that contain a response, with headers that say when to ask again. A large text is sent in parts."""
+"""Answers that contain a response, with headers that say when to poll again. A large text is sent in parts."""
 
 import json
 from collections.abc import AsyncGenerator, Mapping
@@ -21,7 +21,10 @@ _HERE = "\0"
 async def response_reply(
     exchange: Exchange, status: int, task: Task, headers: Mapping[str, str] | None = None
 ) -> Reply:
-    """Show a response, without its texts for a key that may not read. Raises Refusal (404) if it was erased."""
+    """Show a response, without its texts for a key that may not read.
+
+    Raises Refusal (404) if the response was erased.
+    """
     api = exchange.api
     later = {} if task.status.terminal else retry_after(api, task)
     headers = {**later, **(headers or {})}

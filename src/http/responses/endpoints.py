@@ -4,8 +4,6 @@ from typing import Final
 
 from ...core import limits
 from ...core.keys import Scope
-from ..base import problems
-from ..base.acting import Reach
 from ..base.endpoint import IDEMPOTENCY_KEY, Answer, Endpoint, Parameter
 from ..follow import sse
 from . import handlers, models, paging
@@ -13,21 +11,20 @@ from .fields import NewResponseFields
 from .names import RESPONSE_PREFIX
 from .shapes import DeletedView, InputListView, ListedModelsView, ListedModelView, ResponseView
 
-_ONE = (problems.NOT_FOUND, *problems.DATABASE_KINDS)
 _ID = {"type": "string", "pattern": f"^{RESPONSE_PREFIX}[0-9a-f-]{{36}}$"}
 _OF_RESPONSE = tuple(
     (name, "id", "/id") for name in ("readResponse", "cancelResponse", "eraseResponse", "readInputItems")
 )
 _EVENTS = (
-    "its events, as they happen: each once and in order, the last one with the response. A stream that ends before "
-    "that ends with `error`, and its connection is broken off."
+    "its events as they happen, each once and in order. The last event has the response. A stream that ends "
+    "earlier ends with `error`, and its connection is aborted."
 )
 _LATER = ("Retry-After", "openai-poll-after-ms")
 _JOINING = (
     Parameter(
         "x-stainless-retry-count",
-        "How often the SDK has sent this request before. From 1 on it is answered with the task of the first sending, "
-        "if that came within the SDK's own timeouts and there is no Idempotency-Key.",
+        "How often the SDK has sent this request before. From 1 on, the answer is the task of the first "
+        "attempt, if that came within the SDK's own timeouts and there is no Idempotency-Key.",
         {"type": "string"},
         "header",
     ),
@@ -41,11 +38,9 @@ ENDPOINTS: Final = (
     Endpoint(
         method="POST",
         path="/v1/responses",
-        name="createResponse",
-        summary="Submit a text in OpenAI's words; the response is durable in the database once this answers",
-        handler=handlers.create,
+        summary="Submit a text through OpenAI's API; once this answers, the response is durable in the database",
+        handler=handlers.create_response,
         access=Scope.WRITE,
-        reach=Reach.OWN,
         body=NewResponseFields,
         makes_tasks=True,
         parameters=(IDEMPOTENCY_KEY, *_JOINING),
@@ -59,29 +54,18 @@ ENDPOINTS: Final = (
                 media_type=sse.MEDIA_TYPE,
             ),
         ),
-        problems=(
-            problems.MALFORMED_BODY,
-            problems.INVALID_FIELDS,
-            problems.BAD_IDEMPOTENCY_KEY,
-            problems.IDEMPOTENCY_MISMATCH,
-            problems.TOO_LARGE,
-            problems.UNSUPPORTED_MEDIA_TYPE,
-            *problems.DATABASE_KINDS,
-        ),
     ),
     Endpoint(
         method="GET",
         path="/v1/responses/{id}",
-        name="readResponse",
         summary="Read a response, with its output once it has completed",
-        handler=handlers.read,
+        handler=handlers.read_response,
         access=Scope.READ,
-        reach=Reach.OWN,
         parameters=(
             Parameter("stream", "`true`: the response's events.", {"type": "string", "enum": ["true", "false"]}),
             Parameter(
                 "starting_after",
-                "With `stream=true`: the `sequence_number` of the last event that came.",
+                "With `stream=true`: the `sequence_number` of the last event received.",
                 {"type": "integer", "minimum": 0, "maximum": 999_999_999},
             ),
             Parameter(
@@ -98,70 +82,54 @@ ENDPOINTS: Final = (
                 media_type=sse.MEDIA_TYPE,
             ),
         ),
-        problems=(problems.INVALID_FIELDS, *_ONE),
         id_schema=_ID,
     ),
     Endpoint(
         method="DELETE",
         path="/v1/responses/{id}",
-        name="eraseResponse",
         summary="Cancel a response if needed, and erase its input, chunks and output",
-        handler=handlers.erase,
+        handler=handlers.erase_response,
         seconds_most=limits.CANCEL_ANSWER_SECONDS,
         access=Scope.WRITE,
-        reach=Reach.OWN,
         answers=(Answer(200, "Erased", (DeletedView,)),),
-        problems=_ONE,
         id_schema=_ID,
     ),
     Endpoint(
         method="POST",
         path="/v1/responses/{id}/cancel",
-        name="cancelResponse",
-        summary="Cancel a response: no model call starts afterwards; one that has ended is shown as it is",
-        handler=handlers.cancel,
+        summary="Cancel a response: no model call starts afterwards; an ended response stays as it is",
+        handler=handlers.cancel_response,
         seconds_most=limits.CANCEL_ANSWER_SECONDS,
         access=Scope.WRITE,
-        reach=Reach.OWN,
         answers=(Answer(200, "The response", (ResponseView,), leads_to=_OF_RESPONSE),),
-        problems=_ONE,
         id_schema=_ID,
     ),
     Endpoint(
         method="GET",
         path="/v1/responses/{id}/input_items",
-        name="readInputItems",
-        summary="Read the input, as long as it is kept: a list of one message",
-        handler=handlers.read_input,
+        summary="Read the input while it is kept: a list of one message",
+        handler=handlers.read_input_items,
         access=Scope.READ,
-        reach=Reach.OWN,
         parameters=paging.PARAMETERS,
         answers=(Answer(200, "The input", (InputListView,)),),
-        problems=(problems.INVALID_FIELDS, *_ONE),
         id_schema=_ID,
     ),
     Endpoint(
         method="GET",
         path="/v1/models",
-        name="listModels",
         summary="List the deployment's model, and others that responses may name",
-        handler=models.read_models,
+        handler=models.list_models,
         access=Scope.READ,
-        reach=Reach.OWN,
         parameters=models.PARAMETERS,
         answers=(Answer(200, "The models", (ListedModelsView,)),),
-        problems=(problems.INVALID_FIELDS,),
     ),
     Endpoint(
         method="GET",
         path="/v1/models/{id}",
-        name="readModelById",
         summary="Read one of the models of the list",
-        handler=models.read_model,
+        handler=models.read_model_by_id,
         access=Scope.READ,
-        reach=Reach.OWN,
         answers=(Answer(200, "The model", (ListedModelView,)),),
-        problems=(problems.NOT_FOUND,),
         id_schema={"type": "string"},
     ),
 )

@@ -1,6 +1,6 @@
 """Refusals below `/v1`: the same problems, in the shape of OpenAI's errors.
 
-The SDKs repeat requests that are answered 408, 409, 429 or 5xx, and obey `x-should-retry` (OPENAI.md, traps).
+The SDKs repeat requests that are answered 408, 409, 429 or 5xx, and obey `x-should-retry`.
 """
 
 import json

@@ -101,8 +101,8 @@ class NewResponseFields(Sent):
 
     background: Literal[True]
     input: Annotated[Text, Field(min_length=1)] | list[Message] = Field(
-        description="The text, or a list of one user message, and at most one of a system or developer, all of them "
-        "of text only; at most MAX_INPUT_BYTES of UTF-8. Parts of a message are joined by a blank line."
+        description="The text, or a list of one user message and at most one system or developer message. Messages "
+        "have text only, at most MAX_INPUT_BYTES of UTF-8. A blank line joins the parts of a message."
     )
     instructions: Annotated[str, Field(max_length=limits.INSTRUCTIONS_CHARS_MOST, json_schema_extra=NO_NUL)] | None = (
         Field(None, description="What to do with the text, or with each part of a long one.")
@@ -112,9 +112,9 @@ class NewResponseFields(Sent):
     ) = Field(None, description="Overrides the deployment's model; printable characters.")
     metadata: (
         Annotated[dict[MetadataKey, MetadataValue], Field(max_length=limits.RESPONSE_METADATA_PAIRS_MOST)] | None
-    ) = Field(None, description="Echoed as it is.")
+    ) = Field(None, description="Returned unchanged.")
     max_output_tokens: Annotated[int, Field(ge=1, le=limits.OUTPUT_TOKENS_MOST), Whole] | None = Field(
-        None, description="Of each call."
+        None, description="The most tokens that the model may write in each call."
     )
     temperature: Annotated[float, Field(ge=0, le=limits.TEMPERATURE_MOST)] | None = None
     top_p: TopP | None = None
@@ -123,12 +123,15 @@ class NewResponseFields(Sent):
     store: bool | None = Field(
         None, description=f"false: the response is kept for {limits.RESPONSE_UNSTORED_SECONDS} s after its end."
     )
-    stream: bool | None = Field(None, description="true: the answer is the response's events, as they happen.")
+    stream: bool | None = Field(None, description="true: the answer is the response's events as they happen.")
     onceover: OnceoverFields | None = None
 
 
 def new_request(body: Mapping[str, object], settings: Settings, default_model: str) -> TaskRequest:
-    """Check every field. Raises Refusal: 400 with the fields named, 413 for an input that is too large."""
+    """Check every field.
+
+    Make a request from the body; raises Refusal: 400 with the fields named, 413 for an input that is too large.
+    """
     if flaws := list(text_flaws(body)):
         raise field_refusal(flaws)
     if unsupported := list(_unsupported(body)):
@@ -145,7 +148,7 @@ def new_request(body: Mapping[str, object], settings: Settings, default_model: s
 
 def _unsupported(body: Mapping[str, object]) -> Iterator[FieldError]:
     if body.get("background") is not True:
-        yield FieldError("background", "must be true: answers are made in the background only")
+        yield FieldError("background", "must be true: responses only run in the background")
     yield from parameters.refused(body)
     reasoning = body.get("reasoning")
     if isinstance(reasoning, Mapping):
@@ -167,22 +170,24 @@ def _checked(body: Mapping[str, object]) -> NewResponseFields:
 
 
 def _flaws(fields: NewResponseFields, given: Prompt, settings: Settings, default_model: str) -> Iterator[FieldError]:
-    """Find what the schema cannot express."""
+    """Find the flaws that the schema cannot express."""
     own = fields.onceover or OnceoverFields()
     if not given.text:
         yield FieldError("input", "must not be empty")
     if given.system is not None and fields.instructions is not None:
-        yield FieldError("input", "has a system or developer message beside instructions: give one of them")
+        yield FieldError("input", "has a system or developer message, and instructions is set too: use one of them")
     if given.system is not None and len(given.system) > limits.INSTRUCTIONS_CHARS_MOST:
-        yield FieldError("input", f"has a message of more than {limits.INSTRUCTIONS_CHARS_MOST} characters besides")
+        yield FieldError(
+            "input", f"has a system or developer message of more than {limits.INSTRUCTIONS_CHARS_MOST} characters"
+        )
     if _deadline_seconds(fields) is not None and own.deadline_seconds is not None:
-        yield FieldError("onceover.deadlineSeconds", "is given beside completion_window: give one of them")
+        yield FieldError("onceover.deadlineSeconds", "is set, and completion_window too: use one of them")
     for name, value in _model_options(fields).items():
         if name not in settings.model_options:
             field = {"reasoning_effort": "reasoning.effort"}.get(name, name)
-            yield FieldError(field, f"is not taken here; AI_MODEL_OPTIONS has {', '.join(settings.model_options)}")
+            yield FieldError(field, f"is not allowed; AI_MODEL_OPTIONS allows {', '.join(settings.model_options)}")
         elif name in (own.model_options or {}) and (own.model_options or {})[name] != value:
-            yield FieldError(f"onceover.modelOptions.{name}", "is given twice, with different values")
+            yield FieldError(f"onceover.modelOptions.{name}", "is set twice, with different values")
     yield from _twin_flaws(own.model_options or {})
     model = None if fields.model == default_model else fields.model
     for flaw in option_flaws(own.chunk, model, own.model_options, settings):

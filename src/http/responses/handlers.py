@@ -20,11 +20,11 @@ from .answers import response_reply
 from .fields import new_request
 from .shapes import DeletedView, InputListView, InputMessageView, InputTextView
 
-# Names of native fields that a refusal may contain. Here they are members of `onceover`.
+# Names of native fields that a refusal may contain. In `/v1` they are members of `onceover`.
 _ELSEWHERE = ("chunk.", "maxModelCalls")
 
 
-async def create(exchange: Exchange) -> Reply:
+async def create_response(exchange: Exchange) -> Reply:
     """Accept a response once its task is durable in D1, or find that it was accepted before."""
     api, headers = exchange.api, exchange.request.headers
     key = idempotency_key(headers)
@@ -38,14 +38,14 @@ async def create(exchange: Exchange) -> Reply:
     with _named_here():
         accepted = await acceptance.accept(exchange, request, key, name, joins)
     if body.get("stream"):
-        # A new task is known without a read, so no failure of the database can refuse what was accepted.
+        # A new task is known without a read, so no failure of the database can refuse an accepted task.
         streamed = await (stream.stream_reply if accepted.replayed else stream.new_stream)(exchange, accepted.task)
         return replace(streamed, headers={**streamed.headers, **acceptance.replayed(accepted)})
     headers = acceptance.replayed(accepted)
     return await response_reply(exchange, 200, accepted.task, headers)
 
 
-async def read(exchange: Exchange) -> Reply:
+async def read_response(exchange: Exchange) -> Reply:
     """Show a response as it is, or its events. A late task is helped, as by the native API."""
     stream.check_obfuscation(exchange.query)
     wanted, first = stream.is_wanted(exchange.query), stream.first_number(exchange.query)
@@ -56,7 +56,7 @@ async def read(exchange: Exchange) -> Reply:
     return await response_reply(exchange, 200, await found(exchange))
 
 
-async def cancel(exchange: Exchange) -> Reply:
+async def cancel_response(exchange: Exchange) -> Reply:
     """Cancel a response. A response that has ended is shown unchanged, as at OpenAI."""
     began = asyncio.get_running_loop().time()
     key = task_key(exchange)
@@ -67,7 +67,7 @@ async def cancel(exchange: Exchange) -> Reply:
     return await response_reply(exchange, 200, check(task))
 
 
-async def erase(exchange: Exchange) -> Reply:
+async def erase_response(exchange: Exchange) -> Reply:
     """Erase a response with everything that its task has."""
     key = task_key(exchange)
     task = check(await exchange.api.store.task(key))
@@ -76,7 +76,7 @@ async def erase(exchange: Exchange) -> Reply:
     return json_reply(200, DeletedView(id=names.response_id(task.id), object="response", deleted=True))
 
 
-async def read_input(exchange: Exchange) -> Reply:
+async def read_input_items(exchange: Exchange) -> Reply:
     """Show the input of a response as a list of one item, or of none once the input is no longer kept."""
     paging.check(exchange.query)
     task = check(await exchange.api.store.task(task_key(exchange)))
@@ -104,7 +104,10 @@ def task_key(exchange: Exchange) -> TaskKey:
 
 
 def check(task: Task | None) -> Task:
-    """Return a task that came from `/v1`. Raises Refusal (404) for any other, which lacks the fields to repeat."""
+    """Check that a task came from `/v1`, and return it.
+
+    Raises Refusal (404) for any other task, which lacks the fields to repeat.
+    """
     if task is None or task.options.response is None:
         raise no_response()
     return task

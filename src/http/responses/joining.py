@@ -1,7 +1,7 @@
 """Recognises repeated submissions: an SDK repeats a request by itself after a lost answer, and says so in headers.
 
-The SDKs send no idempotency key with a repetition (OPENAI.md, traps). A repetition has the same API key, the same body,
-and a count of 1 or more.
+The SDKs send no idempotency key with a repetition. A repetition has the same API key, the same body, and a count of 1
+or more.
 """
 
 import re

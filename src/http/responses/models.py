@@ -10,14 +10,16 @@ from . import paging
 from .shapes import ListedModelsView, ListedModelView
 
 PARAMETERS = (
-    Parameter("after", "The id of the last model that was seen.", {"type": "string"}),
+    Parameter("after", "The id of the last model of the previous page.", {"type": "string"}),
     Parameter(
-        "limit", "How many at most; all without.", {"type": "integer", "minimum": 1, "maximum": limits.LIST_LIMIT_MOST}
+        "limit",
+        "How many models at most; by default all.",
+        {"type": "integer", "minimum": 1, "maximum": limits.LIST_LIMIT_MOST},
     ),
 )
 
 
-async def read_models(exchange: Exchange) -> Reply:
+async def list_models(exchange: Exchange) -> Reply:
     """List the models. Without AI_MODELS, tasks may name other models too."""
     names = _names(exchange.api)
     places, more = paging.page(exchange.query, names)
@@ -27,7 +29,7 @@ async def read_models(exchange: Exchange) -> Reply:
     return json_reply(200, view)
 
 
-async def read_model(exchange: Exchange) -> Reply:
+async def read_model_by_id(exchange: Exchange) -> Reply:
     """Show one of the listed models."""
     name = exchange.parts["id"]
     if name not in _names(exchange.api):

@@ -11,13 +11,13 @@ from ..base.problems import FieldError, field_refusal
 _WHOLE = re.compile(r"[0-9]{1,6}")
 
 PARAMETERS = (
-    Parameter("after", "The id of the last item that was seen.", {"type": "string"}),
+    Parameter("after", "The id of the last item of the previous page.", {"type": "string"}),
     Parameter(
         "limit",
         "How many items at most.",
         {"type": "integer", "minimum": 1, "maximum": limits.LIST_LIMIT_MOST, "default": limits.LIST_LIMIT_DEFAULT},
     ),
-    Parameter("order", "Of one item there is one order.", {"type": "string", "enum": ["asc", "desc"]}),
+    Parameter("order", "Without effect: the list has one item.", {"type": "string", "enum": ["asc", "desc"]}),
 )
 
 
@@ -28,7 +28,7 @@ def page(query: Query, names: Sequence[str]) -> tuple[range, bool]:
     """
     most, after = check(query) if "limit" in query else len(names), query.get("after")
     if after is not None and after not in names:
-        raise field_refusal([FieldError("after", "is the id of no item of this list")])
+        raise field_refusal([FieldError("after", "is not the id of an item of this list")])
     first = 0 if after is None else names.index(after) + 1
     wanted = range(first, min(len(names), first + most))
     return wanted, wanted.stop < len(names)

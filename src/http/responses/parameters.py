@@ -1,7 +1,7 @@
 """The fields of `POST /v1/responses` that are not honoured, and their allowed values: OpenAI's own defaults.
 
-Any other value is refused by name. The table and `fields.NewResponseFields` together have each parameter of the SDK's
-`responses.create`. A test compares them with its signature.
+Any other value of these fields is refused by name. The table and `fields.NewResponseFields` together have each
+parameter of the SDK's `responses.create`. A test compares them with its signature.
 """
 
 import json
@@ -32,7 +32,7 @@ DEFAULTS: Mapping[str, Passing] = {
     "service_tier": ("auto", "default", "flex"),
     "stream_options": {"include_obfuscation": (False,)},
     "text": {"format": ({"type": "text"},), "verbosity": ("medium",)},
-    # No tools are called either way.
+    # In both cases no tool is called.
     "tool_choice": ("auto", "none"),
     "tools": ([],),
     "top_logprobs": (0,),

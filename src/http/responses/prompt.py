@@ -25,7 +25,7 @@ class Prompt(NamedTuple):
 
 
 def read(value: object) -> Prompt:
-    """Read the field. Raises Refusal (400), which names what is unsupported or wrong."""
+    """Read the field. Read the input; raises Refusal (400), which names what is unsupported or wrong."""
     if isinstance(value, str):
         return Prompt(value, None)
     if not isinstance(value, Sequence):
@@ -38,7 +38,7 @@ def read(value: object) -> Prompt:
         role = _role(item, path)
         if role in found:
             what = "user" if role == "user" else "system or developer"
-            raise _refusal(path, f"is a second {what} message: one is supported", UNSUPPORTED_PARAMETER)
+            raise _refusal(path, f"is a second {what} message; only one is supported", UNSUPPORTED_PARAMETER)
         found[role] = _content(item.get("content"), f"{path}.content")
     if "user" not in found:
         raise _refusal("input", "must have a user message")

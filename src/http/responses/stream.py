@@ -37,8 +37,8 @@ from .view import output_view, response_view, status_of
 
 _NUMBER_DIGITS_MOST = 9
 _INTERRUPTED = (
-    "The stream ended before the response did. Go on with stream=true and starting_after, the number of the last "
-    "event that came."
+    "The stream ended before the response did. Continue with stream=true and starting_after, the "
+    "sequence_number of the last event received."
 )
 # Marks the place of the text. No client text contains NUL, and no other field has it.
 _HERE = "\0"
@@ -80,7 +80,7 @@ async def stream_reply(exchange: Exchange, task: Task, first: int = 0) -> Reply:
     if following < asked:  # the event comes after all deltas, and the outputs read come after a gap
         look = replace(look, outputs=(), all_read=True)
     if first > _standing(replace(look, all_read=True), opening.ready, merged=merged).length:
-        raise _refused("starting_after", "is the sequence_number of no event that this response has had")
+        raise _refused("starting_after", "is not the sequence_number of an event of this response")
     follower = Follower(exchange, task.task_key, None if merged else following, look, reads=2)
     return Reply(200, headers=sse.HEADERS, parts=_parts(exchange, task, follower, first))
 
@@ -113,7 +113,7 @@ def _standing(look: Look, ready: int, *, merged: bool) -> ResponseProgress:
 
 
 async def _parts(exchange: Exchange, task: Task, follower: Follower, first: int) -> AsyncGenerator[str]:
-    """Write the stream. However it ends, a client can tell whether the response has ended."""
+    """Write the stream. Yield the stream; however it ends, a client can tell whether the response has ended."""
     between = True
     try:
         async with aclosing(_events(exchange, task, follower, first)) as events:
@@ -150,7 +150,7 @@ async def _events(exchange: Exchange, task: Task, follower: Follower, first: int
             ended = standing.status.terminal and standing.all_known
             if ended:
                 read = await api.store.task(task.task_key)
-                if read is None or read.status is not standing.status:  # erased or retried a moment ago
+                if read is None or read.status is not standing.status:  # the task was erased or retried a moment ago
                     break
                 task = read
             writer = await _writer(api, task, ended=ended)
@@ -175,7 +175,7 @@ async def _writer(api: Api, task: Task, *, ended: bool) -> "Writer":
 
 
 def _piece(delta: int, output: str) -> str:
-    """Return what an output adds to the text. All deltas together are the result."""
+    """Return the text that an output adds. All deltas together are the result."""
     return (CONCAT_SEPARATOR if delta else "") + output
 
 
@@ -251,7 +251,7 @@ class Writer:
             case ResponseEventKind.END:
                 view = response_view(self.task, self.api)
                 held = {"response": {**view, "output": _with_text(view["output"])}}
-        # A cancelled response ends like a failed one: OpenAI has no event for it.
+        # A cancelled response ends like a failed one: OpenAI has no event for a cancelled response.
         name = _ENDS.get(status_of(self.task), "response.failed") if kind is ResponseEventKind.END else kind.value
         return name, held
 

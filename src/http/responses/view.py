@@ -35,7 +35,7 @@ _STATUSES: Mapping[Status, ResponseStatus] = {
     Status.CANCELLED: "cancelled",
 }
 _RATE_LIMITS = frozenset({TaskCode.MODEL_RATE_LIMITED, TaskCode.MODEL_QUOTA_EXHAUSTED})
-# OpenAI's defaults, shown if the request gave none.
+# OpenAI's defaults, which are shown if the request gave none.
 _TEMPERATURE, _TOP_P = 1.0, 1.0
 
 # Fields that a request may not set, and that a response shows as null.
@@ -92,7 +92,7 @@ def response_view(task: core.Task, api: Api) -> ResponseView:
         "onceover": _onceover(task, api),
         **dict.fromkeys(_NEVER),
     }
-    # In the order of the description.
+    # The fields have the order of the description.
     return cast("ResponseView", {name: shows[name] for name in ResponseView.__annotations__})
 
 

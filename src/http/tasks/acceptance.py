@@ -32,7 +32,7 @@ async def read_submission(exchange: Exchange) -> dict[str, object]:
 async def accept(
     exchange: Exchange, request: TaskRequest, key: str | None, body_digest: str, joining: "Joining | None" = None
 ) -> Submitted:
-    """Submit a checked request. Raises Refusal with the reason if it is not accepted."""
+    """Submit a checked request. Accept a submission; raises Refusal with the reason if it is refused."""
     api, load, clock = exchange.api, exchange.api.isolate.load, asyncio.get_running_loop().time
     try:
         if not load.admits(clock()):
@@ -40,7 +40,7 @@ async def accept(
         with cut_flaws():
             outcome = await api.submission.submit(exchange.tenant, request, key, body_digest, joining)
     finally:
-        load.unprobed(clock())  # a request that was refused without a call to D1 was no probe
+        load.unprobed(clock())  # a request that was refused without a call to D1 did not probe the database
     match outcome:
         case Submitted():
             return outcome
@@ -69,7 +69,7 @@ def replayed(accepted: Submitted) -> dict[str, str]:
 
 
 async def accepted_reply(exchange: Exchange, task: Task, headers: Mapping[str, str] | None = None) -> Reply:
-    """Say that a task was accepted, and where it is. A repeated request may find it completed."""
+    """Say that a task was accepted, and where it is. If a request is repeated, the task may be completed already."""
     api = exchange.api
     later = {} if task.status.terminal else retry_after(api, task)
     headers = {"Location": f"{task_path(task.id)}{exchange.acting.query(task.task_key)}", **later, **(headers or {})}

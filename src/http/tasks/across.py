@@ -38,7 +38,10 @@ class Visit(NamedTuple):
 
 
 class ActResult(NamedTuple):
-    """The result of an act on one tenant. `ends`: the answer is about this tenant. `again`: more is left to do here."""
+    """The result of an act on one tenant.
+
+    `ends` says that the answer is about this tenant. `again` says that more is left to do for this tenant.
+    """
 
     view: Mapping[str, object]
     ends: bool
@@ -60,7 +63,7 @@ async def visit(exchange: Exchange) -> Visit:
 def refuse_cursor(exchange: Exchange) -> None:
     """Refuse (422) a cursor in a request about one tenant."""
     if "cursor" in exchange.query:
-        raise field_refusal([FieldError("cursor", "goes with tenant=*")])
+        raise field_refusal([FieldError("cursor", "needs tenant=*")])
 
 
 def cursor(tenant: str | None, place: str = "") -> str | None:
@@ -88,9 +91,9 @@ async def read_page(exchange: Exchange, page_of: PageOf) -> Reply:
 async def act_on_each(
     exchange: Exchange, act: Callable[[str], Awaitable[ActResult]], nothing: Mapping[str, object]
 ) -> Mapping[str, object]:
-    """Act on the tenant that the request names. With `*`, act on the next one with something to do.
+    """Act on the tenant that the request names. With `*`, act on the next tenant with a matching task.
 
-    `nothing` is shown if there are no tenants.
+    `nothing` is the answer if there are no tenants.
     """
     if exchange.acting.whose is not EVERYONE:
         refuse_cursor(exchange)

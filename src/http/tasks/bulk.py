@@ -17,7 +17,7 @@ from ...core.states import Status
 from ...processing.bulk import BulkChange
 from ...store.admission import LimitReached
 from ...store.records.pages import Span
-from ..base import problems, queries
+from ..base import queries
 from ..base.acting import EVERYONE, Reach
 from ..base.bodies import read_object
 from ..base.endpoint import Answer, Endpoint, Parameter
@@ -34,7 +34,7 @@ _Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 _TOLD_AT_ONCE = 6  # platform: connections of one invocation that may wait for their headers
 _SUBREQUESTS_KEPT = 2
 _STILL_STARTING = (
-    "The tasks are cancelled. The database is slow, and calls that were announced before may still start for a while."
+    "The tasks are cancelled. The database is slow, so calls announced earlier may still start for a short time."
 )
 
 
@@ -56,7 +56,7 @@ class BulkRetryFields(BulkFields):
 
     error_code: Annotated[TaskCode, Field(strict=False)] | None = Field(
         None,
-        description="Only tasks that failed with this code. Not `budget_exhausted`: such a task is put back on its "
+        description="Only tasks that failed with this code. `budget_exhausted` is refused: retry such a task on its "
         "own, with a larger budget.",
     )
 
@@ -131,11 +131,11 @@ class BulkCancelView(TypedDict):
     nextCursor: NotRequired[str | None]
 
 
-async def retry(exchange: Exchange) -> Reply:
+async def retry_tasks(exchange: Exchange) -> Reply:
     """Retry failed tasks, or count them."""
     fields = checked(BulkRetryFields, await read_object(exchange.request, limits.SMALL_BODY_BYTES_MOST))
     if fields.error_code is TaskCode.BUDGET_EXHAUSTED:
-        message = "must not be budget_exhausted: put such a task back on its own, with a larger maxModelCalls"
+        message = "must not be budget_exhausted: retry such a task on its own, with a larger maxModelCalls"
         raise field_refusal([FieldError("errorCode", message)])
     if fields.dry_run:
         none = BulkRetryPlanView(tasks=0, minimumCalls=0, maximumCalls=0, more=False)
@@ -167,7 +167,7 @@ async def _retry(exchange: Exchange, fields: BulkRetryFields, tenant: str) -> ac
     return across.ActResult(BulkRetryView(retried=0, more=True, limit=done.limit), ends=True)
 
 
-async def cancel(exchange: Exchange) -> Reply:
+async def cancel_tasks(exchange: Exchange) -> Reply:
     """Cancel unfinished tasks, or count them. As with a single task, no call starts after the answer."""
     ends_at = asyncio.get_running_loop().time() + limits.CANCEL_SECONDS_MOST
     fields = checked(BulkCancelFields, await read_object(exchange.request, limits.SMALL_BODY_BYTES_MOST))
@@ -198,7 +198,7 @@ async def _cancel(api: Api, fields: BulkCancelFields, ends_at: float, tenant: st
 async def _tell_objects(api: Api, fences: Mapping[TaskKey, int], until: float) -> None:
     """Notify objects that their tasks have ended, as far as subrequests are left, and start none after `until`.
 
-    The other objects find it at their next check.
+    The other objects notice the end at their next check.
     """
     left = api.settings.subrequests - api.submission.meter.subrequests_taken - _SUBREQUESTS_KEPT
     for batch in batched(islice(fences.items(), max(0, left)), _TOLD_AT_ONCE):
@@ -210,49 +210,39 @@ async def _tell_objects(api: Api, fences: Mapping[TaskKey, int], until: float) -
 _CURSOR: Final = (
     Parameter(
         "cursor",
-        "With `tenant=*`: the `nextCursor` of the answer before.",
+        "With `tenant=*`: the `nextCursor` of the previous answer.",
         {"type": "string", "pattern": f"^{across.CURSOR_PATTERN}$"},
     ),
-)
-_REFUSED = (
-    problems.MALFORMED_BODY,
-    problems.TOO_LARGE,
-    problems.UNSUPPORTED_MEDIA_TYPE,
-    *problems.DATABASE_KINDS,
 )
 
 ENDPOINTS = (
     Endpoint(
         method="POST",
         path="/api/tasks/retry",
-        name="retryTasks",
-        summary="Let failed tasks go on from the chunks that they have, up to 100 of them; or count them",
-        handler=retry,
+        summary="Retry up to 100 failed tasks from their finished chunks, or count them",
+        handler=retry_tasks,
         access=Scope.WRITE,
         reach=Reach.EACH,
         parameters=_CURSOR,
         body=BulkRetryFields,
         answers=(
-            Answer(200, "With `dryRun`: what it would come to", (BulkRetryPlanView,)),
-            Answer(202, "Put back", (BulkRetryView,)),
+            Answer(200, "With `dryRun`: how many tasks and calls it would be", (BulkRetryPlanView,)),
+            Answer(202, "Retried", (BulkRetryView,)),
         ),
-        problems=_REFUSED,
     ),
     Endpoint(
         method="POST",
         path="/api/tasks/cancel",
-        name="cancelTasks",
-        summary="Cancel tasks that go on, up to 100 of them: no model call of theirs starts afterwards; or count them",
-        handler=cancel,
+        summary="Cancel up to 100 unfinished tasks, or count them; none of them starts a model call afterwards",
+        handler=cancel_tasks,
         seconds_most=limits.CANCEL_ANSWER_SECONDS,
         access=Scope.WRITE,
         reach=Reach.EACH,
         parameters=_CURSOR,
         body=BulkCancelFields,
         answers=(
-            Answer(200, "With `dryRun`: how many there are", (BulkCancelPlanView,)),
+            Answer(200, "With `dryRun`: how many tasks there are", (BulkCancelPlanView,)),
             Answer(202, "Cancelled", (BulkCancelView,)),
         ),
-        problems=_REFUSED,
     ),
 )

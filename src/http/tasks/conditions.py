@@ -1,7 +1,7 @@
 """The conditions of a submission: its idempotency key, the size of its work, and the limits of its tenant.
 
 The key follows the IETF draft "The Idempotency-Key HTTP Header Field". The draft makes it a structured string in
-quotes. Most clients send it without quotes. Both forms are accepted, as different keys.
+quotes. Most clients send the key without quotes. Both forms are accepted, as different keys.
 """
 
 import hashlib
@@ -38,7 +38,7 @@ def digest(body: Mapping[str, object]) -> str:
 
 def mismatch() -> Refusal:
     """Make the refusal of a key that belongs to another request."""
-    return Refusal(IDEMPOTENCY_MISMATCH, "This Idempotency-Key came with another body before; take a new key.")
+    return Refusal(IDEMPOTENCY_MISMATCH, "This Idempotency-Key was used with another body. Use a new key.")
 
 
 def too_many_chunks(most: int) -> FieldError:
@@ -48,13 +48,13 @@ def too_many_chunks(most: int) -> FieldError:
 
 def budget_too_small(minimum: int) -> FieldError:
     """Say that the task could never complete within its budget."""
-    return FieldError("maxModelCalls", f"must be at least {minimum}: so many calls are needed when nothing fails")
+    return FieldError("maxModelCalls", f"must be at least {minimum}: the task needs that many calls without failures")
 
 
 def too_much_repeated(mostly: str) -> FieldError:
     """Say that the calls for the chunks would send too much, mostly "overlaps" or "instructions"."""
     field = "chunk.overlapChars" if mostly == "overlaps" else "instructions"
-    message = f"is too long for so many chunks: their calls would send more than {limits.SENT_CHARS_MOST} characters"
+    message = f"is too long for this many chunks: their calls would send more than {limits.SENT_CHARS_MOST} characters"
     return FieldError(field, message)
 
 
@@ -62,5 +62,5 @@ def limit_reached(limit: Limit, api: Api) -> Refusal:
     """Make the refusal of a task above its tenant's limit."""
     variable, what = _SETTINGS[limit]
     again = seconds_until_reset(api.now_ms()) if limit is Limit.CHARACTERS_PER_DAY else limits.IN_FLIGHT_RETRY_SECONDS
-    detail = f"The tenant has as many {what} as the deployment's {variable} allows."
+    detail = f"The tenant has reached the deployment's limit of {what} ({variable})."
     return Refusal(LIMIT_REACHED, detail, headers={"Retry-After": str(again)}, limit=limit)

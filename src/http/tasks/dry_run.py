@@ -12,7 +12,7 @@ from .request_views import PlannedChunkView, PlanView, request_view
 
 
 def show(request: TaskRequest, api: Api) -> Reply:
-    """Show the plan of a checked request. Raises what its submission would raise."""
+    """Show the plan of a checked request. Raises the same Refusal as the submission."""
     planned = chunks(request.cut(api.settings), request.overlap_chars)
     options = replace(request.options, chunk_chars=request.max_chars(api.settings))
     check_budget(options, minimum_calls(len(planned), options.reduce))

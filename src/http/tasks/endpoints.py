@@ -38,10 +38,10 @@ from .task_views import (
 )
 
 
-async def submit(exchange: Exchange) -> Reply:
+async def submit_task(exchange: Exchange) -> Reply:
     """Accept a task once it is durable in D1, or find that it was accepted before under the same idempotency key.
 
-    With `dryRun` it only shows the plan.
+    With `dryRun` the call only shows the plan.
     """
     api, dry = exchange.api, queries.is_dry_run(exchange.query)
     key = idempotency_key(exchange.request.headers)
@@ -56,7 +56,7 @@ async def submit(exchange: Exchange) -> Reply:
     return await accepted_reply(exchange, accepted.task, acceptance.replayed(accepted))
 
 
-async def read(exchange: Exchange) -> Reply:
+async def read_task(exchange: Exchange) -> Reply:
     """Show a task, if requested after waiting for its end."""
     api, key = exchange.api, exchange.task_key
     seconds, included = queries.wait_seconds(exchange.query), queries.included(exchange.query)
@@ -94,7 +94,7 @@ async def read_chunks(exchange: Exchange) -> Reply:
     return json_reply(200, ChunkListView(chunks=[chunk_view(chunk) for chunk in shown], nextCursor=cursor))
 
 
-async def read_page(exchange: Exchange) -> Reply:
+async def list_tasks(exchange: Exchange) -> Reply:
     """Show a page of the tenant's tasks, newest first."""
     if exchange.acting.whose is EVERYONE:
         from . import across  # noqa: PLC0415 - few keys may do this (docs/decisions/0033)
@@ -114,16 +114,16 @@ async def page_of(exchange: Exchange, tenant: str, before: str | None, most: int
     return [task_view(task, exchange.api, exchange.acting) for task in shown], next_cursor
 
 
-async def cancel(exchange: Exchange) -> Reply:
+async def cancel_task(exchange: Exchange) -> Reply:
     """Cancel a task. A task that is already cancelled counts as success, because the client may repeat itself."""
     api = exchange.api
     changed, task = await withdrawal.ended_by_client(api, exchange.task_key, asyncio.get_running_loop().time())
     if not changed and task.status is not Status.CANCELLED:
-        raise Refusal(ALREADY_TERMINAL, f"The task is {task.status} already.")
+        raise Refusal(ALREADY_TERMINAL, f"The task is already {task.status}.")
     return json_reply(200, whole_task_view(exchange.visible(task), api, exchange.acting))
 
 
-async def erase(exchange: Exchange) -> Reply:
+async def erase_task(exchange: Exchange) -> Reply:
     """Erase a task with everything that it has. If a worker works on it, that worker finds its claim gone."""
     # Check first that it exists, to distinguish an erasure with a lost answer from an erasure of nothing.
     if not await exchange.api.store.is_there(exchange.task_key) or not await withdrawal.erase_task(
@@ -144,7 +144,7 @@ async def _all_up_to_date(api: Api, tasks: Sequence[Task]) -> Iterable[Task]:
 
 _WAIT = {"type": "number", "minimum": 0, "maximum": limits.WAIT_SECONDS_MOST, "default": 0}
 _MOMENT = {"type": "string", "format": "date-time"}
-# With `tenant=*` a tenant's name comes first. It is alone where the tenant's page begins.
+# With `tenant=*` a tenant's name comes first. The tenant's name is alone if its page begins at its start.
 _CURSOR = {"type": "string", "pattern": f"^(?:{TENANT_PATTERN}:)?{queries.CURSOR_PATTERN}$|^{TENANT_PATTERN}:$"}
 _CHUNKS_CURSOR = {"type": "string", "pattern": "^(?:[0-9]{1,3}|[1-4][0-9]{3}|5000)$"}  # CHUNKS_MOST
 _CHUNKS_LIMIT = {"type": "integer", "minimum": 1, "maximum": limits.CHUNKS_MOST}
@@ -159,9 +159,8 @@ ENDPOINTS: Final = (
     Endpoint(
         method="POST",
         path="/api/tasks",
-        name="submitTask",
-        summary="Submit a text; the task is durable in the database once this answers",
-        handler=submit,
+        summary="Submit a text; once this answers, the task is durable in the database",
+        handler=submit_task,
         access=Scope.WRITE,
         reach=Reach.ONE,
         body=NewTaskFields,
@@ -170,7 +169,7 @@ ENDPOINTS: Final = (
             IDEMPOTENCY_KEY,
             Parameter(
                 "dryRun",
-                "`true` checks the request and shows its plan, and stores nothing.",
+                "`true` checks the request, shows its plan and stores nothing.",
                 {"type": "string", "enum": ["true", "false"], "default": "false"},
             ),
         ),
@@ -178,21 +177,12 @@ ENDPOINTS: Final = (
             Answer(200, "With `dryRun=true`: the plan; nothing is stored", (PlanView,)),
             Answer(202, "Accepted", (WholeTaskView,), ("Location", "Retry-After", "Idempotency-Replayed"), OF_TASK),
         ),
-        problems=(
-            problems.MALFORMED_BODY,
-            problems.BAD_IDEMPOTENCY_KEY,
-            problems.IDEMPOTENCY_MISMATCH,
-            problems.TOO_LARGE,
-            problems.UNSUPPORTED_MEDIA_TYPE,
-            *problems.DATABASE_KINDS,
-        ),
     ),
     Endpoint(
         method="GET",
         path="/api/tasks",
-        name="listTasks",
-        summary="List tasks, newest first, without their results; those of all tenants one tenant after the other",
-        handler=read_page,
+        summary="List tasks without their results, newest first; with `tenant=*` one tenant after the other",
+        handler=list_tasks,
         access=Scope.READ,
         reach=Reach.EACH,
         parameters=(
@@ -200,24 +190,22 @@ ENDPOINTS: Final = (
             Parameter("createdAfter", "Only tasks created after this time.", _MOMENT),
             Parameter("createdBefore", "Only tasks created before this time.", _MOMENT),
             Parameter("limit", "How many tasks at most.", _LIMIT),
-            Parameter("cursor", "The `nextCursor` of the page before.", _CURSOR),
+            Parameter("cursor", "The `nextCursor` of the previous page.", _CURSOR),
         ),
         answers=(Answer(200, "A page of tasks", (TaskListView,)),),
-        problems=problems.DATABASE_KINDS,
     ),
     Endpoint(
         method="GET",
         path="/api/tasks/{id}",
-        name="readTask",
         summary="Read a task, with its result once it has completed",
-        handler=read,
+        handler=read_task,
         access=Scope.READ,
         reach=Reach.ONE,
         parameters=(
-            Parameter("wait", "Seconds to hold the answer back until the task is terminal.", _WAIT),
+            Parameter("wait", "Seconds to wait for the task's end before answering.", _WAIT),
             Parameter(
                 "include",
-                "What else to show: the finished `chunks`, the `input` as long as it is kept, or both.",
+                "What else to show: the finished `chunks`, the `input` while it is kept, or both.",
                 {"type": "string", "enum": ["chunks", "input", "chunks,input", "input,chunks"]},
             ),
         ),
@@ -230,45 +218,39 @@ ENDPOINTS: Final = (
                 OF_TASK,
             ),
         ),
-        problems=problems.ONE_TASK,
     ),
     Endpoint(
         method="DELETE",
         path="/api/tasks/{id}",
-        name="eraseTask",
         summary="Cancel a task if needed, and erase its input, chunks and result",
-        handler=erase,
+        handler=erase_task,
         seconds_most=limits.CANCEL_ANSWER_SECONDS,
         access=Scope.WRITE,
         reach=Reach.ONE,
         answers=(Answer(204, "Erased"),),
-        problems=problems.ONE_TASK,
     ),
     Endpoint(
         method="GET",
         path="/api/tasks/{id}/chunks",
-        name="readChunks",
-        summary="Read the chunks finished so far, in order, before the task has completed too",
+        summary="Read the finished chunks in order, also before the task has completed",
         handler=read_chunks,
         parameters=(
-            Parameter("limit", "How many chunks at most; all of them without it.", _CHUNKS_LIMIT),
-            Parameter("cursor", "The `nextCursor` of the page before.", _CHUNKS_CURSOR),
+            Parameter("limit", "How many chunks at most; by default all.", _CHUNKS_LIMIT),
+            Parameter("cursor", "The `nextCursor` of the previous page.", _CHUNKS_CURSOR),
         ),
         access=Scope.READ,
         reach=Reach.ONE,
         answers=(Answer(200, "The finished chunks", (ChunkListView,)),),
-        problems=problems.ONE_TASK,
     ),
     Endpoint(
         method="POST",
         path="/api/tasks/{id}/cancel",
-        name="cancelTask",
         summary="Cancel a task: no model call starts afterwards",
-        handler=cancel,
+        handler=cancel_task,
         seconds_most=limits.CANCEL_ANSWER_SECONDS,
         access=Scope.WRITE,
         reach=Reach.ONE,
         answers=(Answer(200, "The task, cancelled", (WholeTaskView,), leads_to=OF_TASK),),
-        problems=(problems.ALREADY_TERMINAL, *problems.ONE_TASK),
+        problems=(problems.ALREADY_TERMINAL,),
     ),
 )

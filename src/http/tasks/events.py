@@ -11,7 +11,6 @@ from ...core.states import Status
 from ...store.events import Look, Opening
 from ...store.records.chunk_index import ChunkIndex
 from ...store.records.claims import Output
-from ..base import problems
 from ..base.acting import Reach
 from ..base.endpoint import Answer, Endpoint, Parameter
 from ..base.exchange import Exchange
@@ -25,10 +24,10 @@ from .task_views import ProgressView, chunk_view, whole_task_view
 _HEADER = "Last-Event-ID"
 _ID = {"type": "string", "pattern": f"^{ID_PATTERN}$"}
 _ID_OR_NONE = {"type": "string", "pattern": f"^(?:{ID_PATTERN})?$"}
-_SUMMARY = "Follow a task: its status, its chunks in the order of the text, its progress and its end, as they happen"
+_SUMMARY = "Follow a task as it happens: its status, its chunks in the order of the text, its progress and its end"
 _ABOUT = (
-    "Server-sent events: `status` and `chunk`, each once and with an `id`; `progress`; and `end` with the task, the "
-    "last one. A stream that ends without it ends with `retry`: open it again behind the last `id`."
+    "Server-sent events: `status` and `chunk`, each once and with an `id`; `progress`; and at last `end`, "
+    "with the task. A stream without `end` ends with `retry`: open it again after the last `id`."
 )
 
 
@@ -39,14 +38,14 @@ class StatusEventView(TypedDict):
     status: Status
 
 
-async def follow(exchange: Exchange) -> Reply:
+async def follow_task(exchange: Exchange) -> Reply:
     """Open the stream after the event that the client names."""
     place = _behind(exchange.request, exchange.query)
     opening = await exchange.api.store.opening(exchange.task_key, 0 if place is None else place.chunks)
     if opening is None:
         raise no_task()
     if place is not None and not has_been(place, opening.look.state, opening.ready):
-        raise _refused("is no id of an event that this task has had")
+        raise _refused("is not the id of an event of this task")
     return Reply(200, headers=sse.HEADERS, parts=_stream(exchange, opening, place))
 
 
@@ -90,9 +89,9 @@ def _progress(look: Look) -> ProgressView:
 
 
 async def _end(exchange: Exchange) -> AsyncGenerator[str]:
-    """Write the last event: the task, as a request for it shows it. Without a task there is no end."""
+    """Write the last event: the task, as a request for it shows it. If the task is gone, there is no such event."""
     task = await exchange.api.store.task(exchange.task_key)
-    if task is None or not task.status.terminal:  # erased or retried a moment ago
+    if task is None or not task.status.terminal:  # the task was erased or retried a moment ago
         yield sse.come_back(limits.EVENT_RETRY_MS)
         return
     yield sse.opened("end")
@@ -119,18 +118,20 @@ def _refused(message: str) -> Refusal:
     return field_refusal([FieldError(f"after, {_HEADER}", message)])
 
 
-ENDPOINT = Endpoint(
-    method="GET",
-    path="/api/tasks/{id}/events",
-    name="followTask",
-    summary=_SUMMARY,
-    handler=follow,
-    access=Scope.READ,
-    reach=Reach.ONE,
-    parameters=(
-        Parameter("after", f"The id of an event, behind which the stream goes on. `{_HEADER}` is asked first.", _ID),
-        Parameter(_HEADER, "The same: the id of the last event that came.", _ID_OR_NONE, "header"),
+ENDPOINTS = (
+    Endpoint(
+        method="GET",
+        path="/api/tasks/{id}/events",
+        summary=_SUMMARY,
+        handler=follow_task,
+        access=Scope.READ,
+        reach=Reach.ONE,
+        parameters=(
+            Parameter(
+                "after", f"The id of the event after which the stream continues. `{_HEADER}` takes precedence.", _ID
+            ),
+            Parameter(_HEADER, "The same: the id of the last event received.", _ID_OR_NONE, "header"),
+        ),
+        answers=(Answer(200, _ABOUT, media_type=sse.MEDIA_TYPE),),
     ),
-    answers=(Answer(200, _ABOUT, media_type=sse.MEDIA_TYPE),),
-    problems=(problems.NOT_FOUND, *problems.DATABASE_KINDS),
 )

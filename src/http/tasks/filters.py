@@ -12,7 +12,7 @@ PARAMETERS: Final = (Parameter("status", "Only tasks of this status.", {"type": 
 
 
 def read(query: Query) -> ListFilter:
-    """Read all filters. Raises Refusal (422) for a value that no task can have."""
+    """Read all filters. Read the filters; raises Refusal (422) for a value that no task can have."""
     return ListFilter(status=_status(query))
 
 

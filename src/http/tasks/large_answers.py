@@ -1,4 +1,4 @@
-"""Answers with more text than D1 is asked for at once. They are sent in parts.
+"""Answers with more text than one read of D1 may return. They are sent in parts.
 
 Each part is read after the previous one was sent. So an isolate holds only one part in memory, not several copies of
 the whole.

@@ -18,10 +18,10 @@ class ChunkOptions(Asked):
     """How the input is cut. Sizes are in Unicode code points."""
 
     max_chars: Annotated[int, Field(ge=1, le=limits.CHUNK_CHARS_MOST), Whole] | None = Field(
-        None, description="The most that a chunk holds; by default the deployment's CHUNK_MAX_CHARS."
+        None, description="The most characters in a chunk; by default the deployment's CHUNK_MAX_CHARS."
     )
     overlap_chars: Annotated[int, Field(ge=0, lt=limits.CHUNK_CHARS_MOST), Whole] | None = Field(
-        None, description="How much of the chunk before is repeated; less than maxChars, by default 0."
+        None, description="How many characters of the previous chunk are repeated; less than maxChars, by default 0."
     )
 
 
@@ -33,43 +33,43 @@ class NewTaskFields(Asked):
     )
     instructions: (
         Annotated[str, Field(min_length=1, max_length=limits.INSTRUCTIONS_CHARS_MOST, json_schema_extra=NO_NUL)] | None
-    ) = Field(None, description="What to do with each part.")
+    ) = Field(None, description="What to do with each chunk.")
     reduce: Annotated[Reduce, Field(strict=False)] | None = Field(
         None,
-        description="`concat` (default) joins the outputs with a blank line, `merge` makes one answer out of them "
-        "with further model calls, `none` leaves the list.",
+        description="`concat` (default) joins the outputs with blank lines. `merge` makes one answer of them with "
+        "further model calls. `none` keeps the list.",
     )
     chunk: ChunkOptions | None = None
     model: (
         Annotated[str, Field(min_length=1, max_length=limits.MODEL_CHARS_MOST, json_schema_extra=NO_CONTROLS)] | None
     ) = Field(None, description="Overrides the deployment's model; printable characters.")
     metadata: dict[str, object] | None = Field(
-        None, description=f"Echoed as it is; at most {limits.METADATA_BYTES_MOST} bytes as compact UTF-8 JSON."
+        None, description=f"Returned unchanged; at most {limits.METADATA_BYTES_MOST} bytes as compact UTF-8 JSON."
     )
     deadline_seconds: Annotated[float, Field(ge=1, le=limits.DEADLINE_SECONDS_MOST)] | None = Field(
         None,
-        description="If the task is not finished by then it fails with `deadline_exceeded`, and no model call starts "
-        "afterwards. A retry gives it the same time again.",
+        description="After this time an unfinished task fails with `deadline_exceeded`, and no further model call "
+        "starts. A retry gives it the same time again.",
     )
     max_model_calls: Annotated[int, Field(ge=1, le=limits.MODEL_CALLS_MOST), Whole] | None = Field(
         None,
-        description="The task never makes more model calls than this, whatever fails and however often it is retried: "
-        "it fails with `budget_exhausted` instead, and finished chunks stay readable. At least what it needs when "
-        "nothing fails. A retry may set another one.",
+        description="The most model calls of the task, over all retries. A task that needs more fails with "
+        "`budget_exhausted`, and its finished chunks stay readable. It must be at least the calls needed "
+        "without failures. A retry may set another budget.",
     )
 
     max_output_tokens: Annotated[int, Field(ge=1, le=limits.OUTPUT_TOKENS_MOST), Whole] | None = Field(
         None,
-        description="The most that the model may write in each call, in tokens, sent in the spelling that the server "
-        "takes; by default the deployment's AI_MAX_OUTPUT_TOKENS.",
+        description="The most tokens that the model may write in each call; by default the deployment's "
+        "AI_MAX_OUTPUT_TOKENS. It is sent under the name that the model's server knows.",
     )
     temperature: Annotated[float, Field(ge=0, le=limits.TEMPERATURE_MOST)] | None = Field(
         None, description="By default the model's own."
     )
     model_options: dict[str, object] | None = Field(
         None,
-        description="Further fields of what is sent to the provider with each call, of those that the deployment's "
-        f"AI_MODEL_OPTIONS lists; at most {limits.MODEL_OPTIONS_BYTES_MOST} bytes as compact UTF-8 JSON.",
+        description="Further fields of each request to the provider. The deployment's AI_MODEL_OPTIONS lists the "
+        f"allowed ones. At most {limits.MODEL_OPTIONS_BYTES_MOST} bytes as compact UTF-8 JSON.",
     )
 
     def options(self) -> TaskOptions:
@@ -88,7 +88,10 @@ class NewTaskFields(Asked):
 
 
 def new_request(body: Mapping[str, object], settings: Settings) -> TaskRequest:
-    """Check every field. Raises Refusal: 422 with each wrong field named, 413 for an input that is too large."""
+    """Check every field.
+
+    Make a request from the body; raises Refusal: 422 with each wrong field named, 413 for an input that is too large.
+    """
     fields = checked(NewTaskFields, body)
     if flaws := list(_flaws(fields, settings)):
         raise field_refusal(flaws)
@@ -105,7 +108,7 @@ def new_request(body: Mapping[str, object], settings: Settings) -> TaskRequest:
 
 
 def _flaws(fields: NewTaskFields, settings: Settings) -> Iterator[FieldError]:
-    """Find what the schema cannot express."""
+    """Find the flaws that the schema cannot express."""
     yield from option_flaws(fields.chunk, fields.model, fields.model_options, settings)
     yield from _size_flaw("metadata", fields.metadata, limits.METADATA_BYTES_MOST)
 
@@ -119,17 +122,17 @@ def option_flaws(
         if chunk.overlap_chars >= max_chars:
             yield FieldError("chunk.overlapChars", f"must be less than maxChars, which is {max_chars}")
     if model is not None and not model.isprintable():
-        yield FieldError("model", "must hold printable characters only")
+        yield FieldError("model", "must have printable characters only")
     elif model is not None and settings.models and model not in settings.models:
         yield FieldError("model", f"must be one of {', '.join(settings.models)} (AI_MODELS)")
     yield from _size_flaw("modelOptions", model_options, limits.MODEL_OPTIONS_BYTES_MOST)
     for name in model_options or {}:
         if name not in settings.model_options:
             taken = ", ".join(settings.model_options)
-            yield FieldError(f"modelOptions.{named(name)}", f"is not taken here; AI_MODEL_OPTIONS has {taken}")
+            yield FieldError(f"modelOptions.{named(name)}", f"is not allowed; AI_MODEL_OPTIONS allows {taken}")
 
 
 def _size_flaw(name: str, value: Mapping[str, object] | None, most: int) -> Iterator[FieldError]:
     size = 0 if value is None else len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
     if size > most:
-        yield FieldError(name, f"has {size} bytes as compact JSON, more than the {most} that are taken")
+        yield FieldError(name, f"has {size} bytes as compact JSON, more than the {most} allowed")

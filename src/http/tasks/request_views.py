@@ -19,7 +19,7 @@ class ChunkRequestView(TypedDict):
 
 @shown
 class RequestView(TypedDict):
-    """The request of a task. If it names no `model` or `maxOutputTokens`, they are the deployment's present ones.
+    """The request of a task. Without a `model` or `maxOutputTokens` in it, the view shows the deployment's.
 
     Null: the provider's own. `inputCharacters` are code points.
     """

@@ -33,30 +33,30 @@ class RetryFields(Asked):
 
     max_model_calls: Annotated[int, Field(ge=1, le=limits.MODEL_CALLS_MOST), Whole] | None = Field(
         None,
-        description="A new budget: the most calls of all attempts together. At least what is spent, and what is left "
-        "when nothing fails. Without it the old one stays.",
+        description="A new budget: the most calls of all attempts together. It must cover the calls already made and "
+        "those still needed without failures. Without it the old budget stays.",
     )
 
 
 def not_retryable(task: Task, max_calls: int | None, api: Api) -> Refusal:
     """Say why a task was not retried."""
     if task.status not in _ENDED_BADLY:
-        return Refusal(NOT_RETRYABLE, f"The task is {task.status}; only a failed or cancelled one can go on.")
+        return Refusal(NOT_RETRYABLE, f"The task is {task.status}. Only a failed or cancelled task can be retried.")
     spent, left = task.usage.model_calls, calls_left(task.total, task.completed, task.options.reduce)
     old = task.options.max_calls
     ran_out = task.failure is not None and task.failure.code == BUDGET_EXHAUSTED
     if ran_out and (max_calls is None or (old is not None and max_calls <= old)):
-        detail = f"The task has made {spent} calls, and needs {left} more at least: give it a larger maxModelCalls."
+        detail = f"The task has made {spent} calls and needs at least {left} more. Set a larger maxModelCalls."
         return Refusal(BUDGET_SPENT, detail)
     if max_calls is not None and max_calls < spent + left:
-        message = f"must be at least {spent + left}: {spent} calls are spent, and {left} more are needed at least"
+        message = f"must be at least {spent + left}: {spent} calls are spent, and at least {left} more are needed"
         return field_refusal([FieldError("maxModelCalls", message)])
     if api.settings.tasks_in_flight_most is not None:
         return limit_reached(Limit.TASKS_IN_FLIGHT, api)
-    return Refusal(NOT_RETRYABLE, f"The task is {task.status}, and was changed by another request just now.")
+    return Refusal(NOT_RETRYABLE, f"The task is {task.status}. Another request changed it just now.")
 
 
-async def retry(exchange: Exchange) -> Reply:
+async def retry_task(exchange: Exchange) -> Reply:
     """Retry a failed or cancelled task, perhaps with another budget. The task goes on from its finished chunks."""
     body = await read_object(exchange.request, limits.SMALL_BODY_BYTES_MOST, optional=True)
     max_calls = checked(RetryFields, body).max_model_calls
@@ -64,7 +64,7 @@ async def retry(exchange: Exchange) -> Reply:
     accepted = await api.submission.retry(key, max_calls)
     if accepted is None:
         task = await wait.found(api.store, key)
-        if task.overdue:  # then it has failed, but no write says so yet
+        if task.overdue:  # then the task has failed, but no write says so yet
             await api.store.expire([key], OVERDUE, api.settings.retention_ms)
             accepted = await api.submission.retry(key, max_calls)
     if accepted is None:
@@ -82,21 +82,13 @@ ENDPOINTS: Final = (
     Endpoint(
         method="POST",
         path="/api/tasks/{id}/retry",
-        name="retryTask",
-        summary="Let a failed or cancelled task go on from the chunks that it has",
-        handler=retry,
+        summary="Retry a failed or cancelled task from its finished chunks",
+        handler=retry_task,
         access=Scope.WRITE,
         reach=Reach.ONE,
         body=RetryFields,
         body_optional=True,
         answers=(Answer(202, "Accepted", (WholeTaskView,), ("Location", "Retry-After"), OF_TASK),),
-        problems=(
-            problems.MALFORMED_BODY,
-            problems.NOT_RETRYABLE,
-            problems.BUDGET_SPENT,
-            problems.TOO_LARGE,
-            problems.UNSUPPORTED_MEDIA_TYPE,
-            *problems.ONE_TASK,
-        ),
+        problems=(problems.NOT_RETRYABLE, problems.BUDGET_SPENT),
     ),
 )

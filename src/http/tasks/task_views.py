@@ -151,7 +151,8 @@ class CallsView(TypedDict):
 class WholeTaskView(TaskView):
     """A task that is read by its id. `input` is set with `?include=input`, and null once it is no longer kept.
 
-    `estimatedFinishAt` is null until the pace is known. It assumes the present pace, and that a wait ends on time.
+    `estimatedFinishAt` is null until the pace is known. The estimate assumes the present pace, and that a wait ends on
+    time.
     """
 
     request: RequestView

@@ -16,7 +16,7 @@ from ..base.views import Count, Time, maybe_rfc3339, rfc3339, shown
 Reason = Literal["queued", "rate_limited", "model_away", "backoff", "lease", "database", "quota"]
 
 RETRY_SECONDS_LEAST, RETRY_SECONDS_MOST = 1, 30
-# A hint that is too short costs one request more. One that is too long costs the client time.
+# A hint that is too short costs one more request. A hint that is too long costs the client time.
 _FRACTION_OF_ESTIMATE = 0.5
 # After a silence of so many times a call's duration, the pace means nothing any more.
 _CALLS_OF_SILENCE = 2
@@ -27,8 +27,8 @@ class WaitView(TypedDict):
     """Why no work is done for a task. `until` is when it may go on, null if unknown.
 
     `queued`: it waits for a worker. `rate_limited`: the provider asked for a pause. `model_away`: the provider is away.
-    `backoff`: a call failed and is repeated later. `lease`: its worker died or stands still. `database`: the database
-    does not keep up. `quota`: its daily allowance is used up. `ahead` counts the tenant's tasks before a queued one, if
+    `backoff`: a call failed and is repeated later. `lease`: its worker died or stalled. `database`: the database is
+    overloaded. `quota`: its daily allowance is used up. `ahead` counts the tenant's tasks before a queued one, if
     known.
     """
 
@@ -93,8 +93,9 @@ def estimated_finish(task: Task, wait: Wait | None) -> str | None:
 def retry_after_seconds(task: Task, wait: Wait | None, concurrency: int) -> int:
     """Return the `Retry-After` of an unfinished task, 1 to 30 s.
 
-    It follows from the remaining work and the pace. It is as long as the time since the last event if the pace is
-    unknown, while the task waits, and when calls take far longer than before. It is never shorter than a known wait.
+    The hint follows from the remaining work and the pace. The hint is as long as the time since the last event if the
+    pace is unknown, while the task waits, and when calls take far longer than before. The hint is never shorter than a
+    known wait.
     """
     silence = max(0, task.read_at - task.news_at) / 1000
     hint = silence

@@ -1,4 +1,4 @@
-"""A task ended or erased at the client's wish: none of its calls starts after the answer."""
+"""A client ends or erases a task: none of its calls starts after the answer."""
 
 import asyncio
 from math import ceil
@@ -11,21 +11,21 @@ from ..base.services import Api
 from ..follow.wait import found
 
 _STILL_STARTING = (
-    "The task is cancelled. The database is slow, and calls that were announced before may still start for a while: "
-    "cancel the task again after that, and the answer says that none will."
+    "The task is cancelled. The database is slow, so calls announced earlier may still start for a short "
+    "time. Cancel the task again later: the answer then says that none will start."
 )
 
 
 async def ended_by_client(api: Api, key: TaskKey, began: float) -> tuple[bool, Task]:
-    """Cancel an unfinished task, and say whether that changed it. Returns when no call of it can start any more.
+    """Cancel an unfinished task, and say whether that changed it. Returns when no call of the task can start any more.
 
-    `began` is when the request came, by the loop's clock. Raises Refusal: 404, or 503 if it takes too long.
+    `began` is when the request came, by the loop's clock. Raises Refusal: 404, or 503 if the wait takes too long.
     """
     changed, starting_ms, fence = await api.store.cancel(key, api.settings.retention_ms)
     if changed:
         api.isolate.marks.ended(key)
         api.log("cancelled", task=key)
-    # No new calls are announced. Announced ones may still start, and the answer promises that none will.
+    # No new calls are announced. Announced calls may still start, and the answer promises that none will.
     held = starting_ms / 1000
     late = asyncio.get_running_loop().time() - began + held > limits.CANCEL_SECONDS_MOST
     await _let_go(api, key, 0.0 if late else held, fence)
@@ -36,7 +36,7 @@ async def ended_by_client(api: Api, key: TaskKey, began: float) -> tuple[bool, T
 
 
 async def erase_task(api: Api, key: TaskKey) -> bool:
-    """Erase a task that existed a moment ago. False: it does not exist any more."""
+    """Erase a task that existed a moment ago. Returns False if the task does not exist any more."""
     gone, starting_ms, fence = await api.store.erase(key)
     if gone:
         api.isolate.marks.ended(key)

@@ -1,1 +1,1 @@
-"""Webhook endpoints, and what they were told."""
+"""Webhook endpoints, and their deliveries."""

@@ -82,9 +82,10 @@ async def redeliver(exchange: Exchange) -> Reply:
         api.log("redelivered", task=key.task_key, delivery=key.id)
         api.deliverer.begin_one(taken, asked_at)
     again = await api.store.delivery(key)
-    # A new fence means that the delivery was taken. If this request took it and lost the answer, the sweep sends it.
+    # A new fence means that the delivery was taken. If this request took the delivery and lost the answer, the sweep
+    # sends it.
     if taken is None and (again is None or again.fence == found.fence):
-        raise Refusal(ENDPOINT_GONE, "The endpoint of this delivery is deleted or disabled: nothing is sent to it.")
+        raise Refusal(ENDPOINT_GONE, "The endpoint of this delivery is deleted or disabled, so nothing is sent.")
     return json_reply(202, _view(again or found))
 
 
@@ -105,30 +106,25 @@ def _attempt(one: Attempt) -> AttemptView:
     return AttemptView(at=rfc3339(one.at), status=one.status, milliseconds=one.milliseconds, failure=one.failure)
 
 
-_OF_ONE = (problems.NOT_FOUND, *problems.DATABASE_KINDS)
-
 ENDPOINTS = (
     Endpoint(
         method="GET",
         path="/api/tasks/{id}/deliveries",
-        name="readDeliveries",
-        summary="Read what endpoints were told of a task's ends, with each attempt",
+        summary="Read the webhook deliveries of a task's ends, with each attempt",
         handler=read_deliveries,
         access=Scope.READ,
         reach=Reach.ONE,
         answers=(Answer(200, "The deliveries", (DeliveryListView,)),),
-        problems=_OF_ONE,
     ),
     Endpoint(
         method="POST",
         path="/api/deliveries/{id}/redeliver",
-        name="redeliver",
-        summary="Send a delivery again, under the same id, whatever its outcome",
+        summary="Send a delivery again under the same id, whatever its outcome",
         handler=redeliver,
         access=Scope.WRITE,
         reach=Reach.ONE,
-        answers=(Answer(202, "It is sent", (DeliveryView,)),),
-        problems=(problems.ENDPOINT_GONE, problems.NO_WEBHOOK_KEY, *_OF_ONE),
+        answers=(Answer(202, "The delivery is sent again", (DeliveryView,)),),
+        problems=(problems.ENDPOINT_GONE, problems.NO_WEBHOOK_KEY),
         id_schema={"type": "string", "pattern": f"^{DELIVERY_ID_PATTERN}$"},
     ),
 )

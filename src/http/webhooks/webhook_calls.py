@@ -7,7 +7,6 @@ from ...core import limits
 from ...core.keys import Scope
 from ...core.webhooks import ENDPOINT_ID_PATTERN
 from ..base import problems
-from ..base.acting import Reach
 from ..base.endpoint import Answer, Endpoint, Parameter
 from . import webhook_endpoints
 
@@ -23,93 +22,70 @@ _OF_THIS = tuple(
     (name, "id", "/id")
     for name in ("readWebhookEndpoint", "rotateWebhookSecret", "testWebhookEndpoint", "deleteWebhookEndpoint")
 )
-_OF_ENDPOINT = (problems.NOT_FOUND, *problems.DATABASE_KINDS)
-_WITH_BODY = (
-    problems.MALFORMED_BODY,
-    problems.INVALID_FIELDS,
-    problems.TOO_LARGE,
-    problems.UNSUPPORTED_MEDIA_TYPE,
-    problems.NO_WEBHOOK_KEY,
-)
 
 ENDPOINTS = (
     Endpoint(
         method="POST",
         path="/v1/webhook_endpoints",
-        name="makeWebhookEndpoint",
-        summary="Register an endpoint of the tenant; only this answer and a rotation's have its secret",
-        handler=webhook_endpoints.make_endpoint,
+        summary="Register an endpoint of the tenant; only this answer and a rotation's show its secret",
+        handler=webhook_endpoints.make_webhook_endpoint,
         access=Scope.ADMIN,
-        reach=Reach.OWN,
         body=webhook_endpoints.NewEndpointFields,
         answers=(Answer(200, "Made", (webhook_endpoints.SecretWebhookEndpointView,), leads_to=_OF_THIS),),
-        problems=(*_WITH_BODY, problems.ENDPOINT_LIMIT, *problems.DATABASE_KINDS),
+        problems=(problems.NO_WEBHOOK_KEY, problems.ENDPOINT_LIMIT),
     ),
     Endpoint(
         method="GET",
         path="/v1/webhook_endpoints",
-        name="listWebhookEndpoints",
         summary="List the tenant's endpoints, oldest first, without their secrets",
-        handler=webhook_endpoints.read_endpoints,
+        handler=webhook_endpoints.list_webhook_endpoints,
         access=Scope.ADMIN,
-        reach=Reach.OWN,
         parameters=(
-            Parameter("after", "The `last_id` of the page before.", _ENDPOINT_ID),
+            Parameter("after", "The `last_id` of the previous page.", _ENDPOINT_ID),
             Parameter("limit", "How many endpoints at most.", _LIMIT),
         ),
         answers=(Answer(200, "The endpoints", (webhook_endpoints.WebhookEndpointListView,)),),
-        problems=(problems.INVALID_FIELDS, *problems.DATABASE_KINDS),
     ),
     Endpoint(
         method="GET",
         path="/v1/webhook_endpoints/{id}",
-        name="readWebhookEndpoint",
         summary="Read an endpoint",
-        handler=webhook_endpoints.read_endpoint,
+        handler=webhook_endpoints.read_webhook_endpoint,
         access=Scope.ADMIN,
-        reach=Reach.OWN,
         answers=(Answer(200, "The endpoint", (webhook_endpoints.WebhookEndpointView,)),),
-        problems=_OF_ENDPOINT,
         id_schema=_ENDPOINT_ID,
     ),
     Endpoint(
         method="DELETE",
         path="/v1/webhook_endpoints/{id}",
-        name="deleteWebhookEndpoint",
-        summary="Delete an endpoint, and end what it was still to hear",
-        handler=webhook_endpoints.delete_endpoint,
+        summary="Delete an endpoint and end its open deliveries",
+        handler=webhook_endpoints.delete_webhook_endpoint,
         access=Scope.ADMIN,
-        reach=Reach.OWN,
         answers=(Answer(200, "Deleted", (webhook_endpoints.DeletedWebhookEndpointView,)),),
-        problems=_OF_ENDPOINT,
         id_schema=_ENDPOINT_ID,
     ),
     Endpoint(
         method="POST",
         path="/v1/webhook_endpoints/{id}/rotate_secret",
-        name="rotateWebhookSecret",
-        summary="Begin a new signing secret; the one before it may sign for a day more",
-        handler=webhook_endpoints.rotate_secret,
+        summary="Make a new signing secret; the old one may also sign for one more day",
+        handler=webhook_endpoints.rotate_webhook_secret,
         access=Scope.ADMIN,
-        reach=Reach.OWN,
         body=webhook_endpoints.RotationFields,
         body_optional=True,
         answers=(Answer(200, "Rotated", (webhook_endpoints.SecretWebhookEndpointView,)),),
-        problems=(*_WITH_BODY, *_OF_ENDPOINT),
+        problems=(problems.NO_WEBHOOK_KEY,),
         id_schema=_ENDPOINT_ID,
     ),
     Endpoint(
         method="POST",
         path="/v1/webhook_endpoints/{id}/test",
-        name="testWebhookEndpoint",
-        summary="Send a test message to an endpoint now, and read what it answered",
-        handler=webhook_endpoints.try_endpoint,
+        summary="Send a test message to an endpoint now, and show its answer",
+        handler=webhook_endpoints.test_webhook_endpoint,
         access=Scope.ADMIN,
-        reach=Reach.OWN,
         body=webhook_endpoints.TrialFields,
         body_optional=True,
         answers=(Answer(200, "The endpoint answered", (webhook_endpoints.WebhookTrialView,)),),
-        problems=(*_WITH_BODY, problems.UNREACHED, *_OF_ENDPOINT),
+        problems=(problems.NO_WEBHOOK_KEY, problems.UNREACHED),
         id_schema=_ENDPOINT_ID,
     ),
 )

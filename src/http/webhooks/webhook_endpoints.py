@@ -37,18 +37,20 @@ class NewEndpointFields(Plain):
 
     name: Annotated[
         str, Field(min_length=1, max_length=limits.WEBHOOK_NAME_CHARS_MOST, json_schema_extra=NO_CONTROLS)
-    ] = Field(description="What the endpoint is called.")
+    ] = Field(description="The endpoint's name.")
     url: Annotated[str, Field(min_length=1, max_length=limits.WEBHOOK_URL_CHARS_MOST)] = Field(
         description="Where deliveries go: https, on port 443, to a public name."
     )
-    event_types: Annotated[list[_Event], Field(min_length=1)] = Field(description="What the endpoint hears of.")
+    event_types: Annotated[list[_Event], Field(min_length=1)] = Field(
+        description="The events that the endpoint receives."
+    )
 
 
 class RotationFields(Plain):
     """The body of `POST /v1/webhook_endpoints/{id}/rotate_secret`. A field that is null counts as absent."""
 
     keep_old_secret_active_for_24_hours: bool | None = Field(
-        None, description="Whether messages are signed by the secret before this one, too, for a day; by default not."
+        None, description="true: the old secret also signs messages for a day. By default it does not."
     )
 
 
@@ -60,7 +62,7 @@ class TrialFields(Plain):
 
 @shown
 class WebhookEndpointView(TypedDict):
-    """An endpoint. It is `disabled` after it answered 410. `signing_secret_hint` is the end of the secret."""
+    """An endpoint, which is `disabled` after it answered 410. `signing_secret_hint` is the end of the secret."""
 
     id: _Id
     object: Literal["webhook_endpoint"]
@@ -120,7 +122,7 @@ class WebhookTrialView(TypedDict):
     status_code: int
 
 
-async def make_endpoint(exchange: Exchange) -> Reply:
+async def make_webhook_endpoint(exchange: Exchange) -> Reply:
     """Register an endpoint."""
     api, key = exchange.api, _webhook_key(exchange)
     fields = checked(NewEndpointFields, await read_object(exchange.request, limits.SMALL_BODY_BYTES_MOST))
@@ -133,12 +135,12 @@ async def make_endpoint(exchange: Exchange) -> Reply:
     made = await _write(exchange, new)
     if made is None:
         most = limits.WEBHOOK_ENDPOINTS_MOST
-        raise Refusal(ENDPOINT_LIMIT, f"The tenant has {most} endpoints already, which is the most. Delete one.")
+        raise Refusal(ENDPOINT_LIMIT, f"The tenant already has {most} endpoints, the most allowed. Delete one.")
     api.log("webhook_endpoint_made", tenant=exchange.tenant, endpoint=one_id, events=list(events))
     return json_reply(200, _with_secret(made, key))
 
 
-async def read_endpoints(exchange: Exchange) -> Reply:
+async def list_webhook_endpoints(exchange: Exchange) -> Reply:
     """Show a page of the tenant's endpoints."""
     after, limit = exchange.query.get("after"), queries.page_limit(exchange.query)
     shown_ones = [_view(one, exchange) for one in await exchange.api.webhooks().list(exchange.tenant)]
@@ -158,12 +160,12 @@ async def read_endpoints(exchange: Exchange) -> Reply:
     return json_reply(200, view)
 
 
-async def read_endpoint(exchange: Exchange) -> Reply:
+async def read_webhook_endpoint(exchange: Exchange) -> Reply:
     """Show one endpoint."""
     return json_reply(200, _view(await _found(exchange), exchange))
 
 
-async def delete_endpoint(exchange: Exchange) -> Reply:
+async def delete_webhook_endpoint(exchange: Exchange) -> Reply:
     """Delete an endpoint. Nothing is sent to it afterwards."""
     key = _key(exchange)
     if not await exchange.api.webhooks().delete(key):
@@ -174,7 +176,7 @@ async def delete_endpoint(exchange: Exchange) -> Reply:
     )
 
 
-async def rotate_secret(exchange: Exchange) -> Reply:
+async def rotate_webhook_secret(exchange: Exchange) -> Reply:
     """Begin a new secret, and show it."""
     key = _webhook_key(exchange)
     body = await read_object(exchange.request, limits.SMALL_BODY_BYTES_MOST, optional=True)
@@ -186,7 +188,7 @@ async def rotate_secret(exchange: Exchange) -> Reply:
     return json_reply(200, _with_secret(rotated, key))
 
 
-async def try_endpoint(exchange: Exchange) -> Reply:
+async def test_webhook_endpoint(exchange: Exchange) -> Reply:
     """Send a test message, whatever the endpoint subscribes to, and show the endpoint's answer."""
     api, _ = exchange.api, _webhook_key(exchange)
     body = await read_object(exchange.request, limits.SMALL_BODY_BYTES_MOST, optional=True)

@@ -1,4 +1,4 @@
-"""The groups of a run's calls that are out: they are started, awaited and dropped here, and known only here."""
+"""The groups of a run's calls that are out: only this module starts them, awaits them and drops them."""
 
 import asyncio
 import math
@@ -25,7 +25,7 @@ class EndedCall(NamedTuple):
 
 
 class CallGroups:
-    """Has `caller` make calls; `message` says what a call is, each may take `seconds`.
+    """Lets `caller` make calls; `message` returns the content of a call, and each call may take `seconds`.
 
     A group that gave no answer stays out for good, even when its calls go out again in other groups: its connection is
     one of the six, and only another invocation has new ones. When no group is left to form, the run ends and the next
@@ -43,16 +43,19 @@ class CallGroups:
 
     @property
     def groups_out(self) -> int:
-        """How many groups are out. A group with a single call left counts like a whole one."""
+        """Return how many groups are out. A group with a single call left counts like a whole one."""
         return len(self._out) + self._silent
 
     @property
     def free(self) -> int:
-        """How many more calls may start, as far as the caller goes."""
+        """Return how many more calls may start, as far as the caller limits them."""
         return max(0, self._caller.groups_most - self.groups_out) * self._caller.group_size
 
     def start(self, keys: Sequence[CallKey], starts_by: float) -> int:
-        """Start calls, each only as long as it is not too late. Return how many groups they make, a subrequest each."""
+        """Start calls, each only if it is not too late.
+
+        Return how many groups were made. Each group is a subrequest.
+        """
         groups = list(batched(keys, self._caller.group_size))
         for group in groups:
             out = asyncio.create_task(self._call(group, starts_by))
@@ -74,11 +77,13 @@ class CallGroups:
         last: bool = False,
         deadline: float = math.inf,
     ) -> list[EndedCall]:
-        """Wait for a group to end, but not beyond `until` or `hint`; take in those that end together, to be written so.
+        """Wait until a group ends, `until` passes or `hint` comes.
 
-        `last`: no other call could start now, so nothing stands still while these wait for one another. No call waits
-        for company beyond `deadline`. The calls are returned in their order, so that writes do not depend on the order
-        of a set.
+        Groups that end together are returned together, for one write.
+
+        `last` says that no other call could start now, so these calls may wait for one another at no cost. No call
+        waits for others beyond `deadline`. The calls are returned in their order, so that writes do not depend on the
+        order of a set.
         """
         if not self._out:
             assert until < math.inf  # otherwise the claim would have ended
@@ -102,9 +107,9 @@ class CallGroups:
         return self._taken(done)
 
     async def _hear(self, hint: asyncio.Future[None] | None, seconds: float) -> bool:
-        """Wait for a group to end, or the hint; maybe not so long. True: `seconds` are over.
+        """Wait for a group to end, or for the hint, at most until a time. True: `seconds` are over.
 
-        The timer decides that, because the clock may then show slightly less.
+        The timer decides when the time is over, because the clock may then show slightly less.
 
         A wave of six ends one by one, each time with a new look at how long the rest is waited for. `asyncio.wait`
         would take hold of every group that is out for each of these waits, and let go of it again.
@@ -128,10 +133,10 @@ class CallGroups:
             self._event.set_result(is_time)
 
     def _linger_seconds(self, done: Collection[asyncio.Task[list[EndedCall]]], *, last: bool) -> float:
-        """Return how long calls that have ended wait for company: each write that they share saves one.
+        """Return how long calls that have ended wait for others: each shared write saves one write.
 
-        While they wait no others go out in their place, so it is a part of what they took; where none could, as much
-        again. A failure is not held for that: its call may be due again.
+        While they wait no others start in their place, so the wait is a part of their duration; if none could start, it
+        is as long as their duration. A failed call does not wait for that long, because it may be due again.
         """
         finished = _finished(done)
         seconds = max(call.seconds for call in finished)
@@ -141,7 +146,7 @@ class CallGroups:
         return min(seconds if free else limits.LINGER_FRACTION * seconds, most)
 
     def ended(self) -> list[EndedCall]:
-        """Take in the groups that have ended by now, as `wait` does, without waiting."""
+        """Return the calls that have ended by now, as `wait` does, without waiting."""
         return self._taken(self._ended())
 
     async def rest(self) -> list[EndedCall]:
@@ -151,10 +156,10 @@ class CallGroups:
         return self.ended()
 
     async def drop(self) -> list[EndedCall]:
-        """Give up on the calls that are out, and see them end: a cancelled call may have a connection to close.
+        """Cancel the calls that are out, and wait for their end: a cancelled call may have a connection to close.
 
         Calls that had ended before, and were not taken in yet, are returned, because they are paid for. A call that
-        will not end is left behind after a while, so that it does not hold up the run.
+        does not end is abandoned after a while, so that it does not delay the run.
         """
         dropped, self._out = self._out, []
         for group in dropped:

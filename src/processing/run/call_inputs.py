@@ -1,7 +1,7 @@
 """The inputs of a run's calls: the text of chunks, and the outputs that a merge joins.
 
-A run holds what it works on and no more, and reads the rest when its turn comes. A task of thousands of chunks takes
-hundreds of runs on a small allowance, and each run would read the whole text otherwise.
+A run keeps only the inputs that it works on, and reads the others when they are needed. A task of thousands of chunks
+takes hundreds of runs on a small allowance, and otherwise each run would read the whole text.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -22,7 +22,7 @@ from .write_pacer import WritePacer
 class CallInputs:
     """Texts and outputs of one claim's task.
 
-    `save` records what is not saved yet: it is awaited before outputs are read.
+    `save` records unsaved progress; it is awaited before outputs are read.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class CallInputs:
         self._sizes: dict[CallKey, int] = {}
 
     def keep(self, key: CallKey, output: str) -> None:
-        """Keep an output that this run has paid for, if a merge will want it and it fits into memory.
+        """Keep an output that this run has paid for, if a merge will need it and it fits into memory.
 
         The inputs of the call itself are not needed any more.
         """
@@ -70,7 +70,7 @@ class CallInputs:
         return ModelCall(system, user, self._model, tokens, options.temperature, options.model_options)
 
     def lacks(self, keys: Iterable[CallKey]) -> CallKey | None:
-        """Return the first of these calls whose input must be read, None if all is here."""
+        """Return the first of these calls whose input must be read, None if all inputs are here."""
         return next((key for key in keys if not self._has(key)), None)
 
     async def read(self, key: CallKey, calls: int, wanted: Callable[[CallKey], bool]) -> None:
@@ -97,20 +97,20 @@ class CallInputs:
         return [self._sizes[key] for key in keys]
 
     async def _learn_sizes(self, keys: Sequence[CallKey]) -> None:
-        """Have the sizes of these outputs, all of one level from its first on. Raises ClaimLost."""
+        """Get the sizes of these outputs, all of one level from its first on. Raises ClaimLost."""
         if all(key in self._sizes for key in keys):
             return
         await self._save()
         ask = partial(self._store.level_sizes, self._claim.task_key, keys[0].level)
         sizes = await self._pacer.with_retries(ask, writes=False)
         if len(sizes) < len(keys):
-            raise ClaimLost  # outputs do not vanish but with their task
+            raise ClaimLost  # outputs only vanish together with their task
         self._sizes.update(zip(keys, sizes, strict=False))
 
     async def _last_read(self, key: CallKey, calls: int) -> int:
-        """Return up to which call outputs are read at once: up to this one at least.
+        """Return the last call whose outputs are read together with this one.
 
-        If the outputs of several calls are read, they have at most OUTPUTS_KEPT_CHARS together.
+        The outputs of several such calls have at most OUTPUTS_KEPT_CHARS together.
         """
         behind = min(key.position + min(calls, limits.MERGE_CALLS_READ), len(self._plan.keys()))
         keys = [CallKey(key.level, position) for position in range(key.position, behind)]

@@ -11,8 +11,7 @@ class CallPlan:
     """The levels planned so far.
 
     The plan begins with the stored levels, and adds levels that follow from the outputs' sizes. A new level must be
-    stored with the announcement of its first calls. Code that plans in another way then takes the level as it is
-    stored.
+    stored with the announcement of its first calls. Code that plans in another way then uses the level as it is stored.
     """
 
     def __init__(self, claim: Claim) -> None:
@@ -30,12 +29,12 @@ class CallPlan:
 
     @property
     def complete(self) -> bool:
-        """Whether the top level is the last one: nothing is left to merge."""
+        """Whether the top level is the last one, so that nothing is left to merge."""
         return not self._merging or (self.top > 0 and self._calls[-1] == 1)
 
     @property
     def minimum_calls(self) -> int:
-        """Calls that the task needs when nothing fails, as far as it is known; exact once the plan is complete."""
+        """The calls that the task needs without failures, as far as the plan shows; exact once the plan is complete."""
         return self.total + sum(self._calls) + (0 if self.complete else 1)
 
     def keys(self) -> list[CallKey]:

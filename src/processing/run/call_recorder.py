@@ -24,7 +24,7 @@ class CallOutput(NamedTuple):
 
 
 class CallRecorder:
-    """Records calls in `ledger`. `inputs` keeps the outputs that a merge will want."""
+    """Records calls in `ledger`. `inputs` keeps the outputs that a merge will need."""
 
     def __init__(self, context: RunContext, ledger: Ledger, inputs: CallInputs) -> None:
         self._ledger = ledger
@@ -32,12 +32,12 @@ class CallRecorder:
         self._database_clock = clock.DatabaseClock(context.claim.claimed_ms, context.asked_at)
         self._chance = context.chance
         self._log = context.log
-        self._first: dict[CallKey, float] = {}  # when the first call started for an output that this run has asked for
+        self._first: dict[CallKey, float] = {}  # when the first call started for an output that this run has requested
 
     def record(self, ended: Sequence[EndedCall]) -> None:
         """Record calls that have ended.
 
-        Calls that gave an output share one line of the log, because a line costs CPU time.
+        Record ended calls; those that gave an output share one line of the log, because a line costs CPU time.
         """
         done = []
         for key, result, started, seconds in ended:
@@ -68,7 +68,7 @@ class CallRecorder:
 
 
 def _facts(level: int, outputs: Sequence[CallOutput]) -> dict[str, object]:
-    """Give the facts of a log line about outputs of one level: one value a chunk, and which of them were cut short."""
+    """Return the facts of a log line about outputs of one level: one value a chunk, and which outputs were cut off."""
     reasons = {output.key.position: output.reply.finish_reason for output in outputs}
     return {
         "level": level,

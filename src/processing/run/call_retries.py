@@ -37,8 +37,8 @@ class HeldFailure(NamedTuple):
 class HeldFailures:
     """Holds the failures of each call until another call succeeds.
 
-    After that, all held failures of one call count as one at most. So a call that fails again and again during an
-    outage loses one attempt at most.
+    After that success, all held failures of one call count as one at most. So a call that fails again and again during
+    an outage loses at most one attempt.
     """
 
     def __init__(self) -> None:
@@ -47,18 +47,19 @@ class HeldFailures:
     def hold(self, failed: FailedCall, started_at: float, failed_at: float, chance: float) -> None:
         """Keep a failure.
 
-        If an earlier failure of the same call is held, the two count as one, which began when the earlier one did.
+        Hold a failure; if an earlier failure of the same call is held, the two count as one, which began when the
+        earlier one did.
         """
         before = self._held.get(failed.key)
         began_at = started_at if before is None else before.started_at
         self._held[failed.key] = HeldFailure(failed, began_at, failed_at, chance)
 
     def drop(self, key: CallKey) -> None:
-        """Forget the failures of a call: it has succeeded, or a later failure counts."""
+        """Forget the held failures of a call, because it has succeeded or because a later failure counts."""
         self._held.pop(key, None)
 
     def take(self, there_at: float, out: Collection[CallKey]) -> list[HeldFailure]:
-        """Take the failures of calls that started before another call succeeded: they are to be judged now.
+        """Take the failures of calls that started before another call succeeded: they are judged now.
 
         The failures of calls that are `out` again stay held.
         """
@@ -68,16 +69,16 @@ class HeldFailures:
         return list(taken.values())
 
     def unasked(self, keys: Collection[CallKey]) -> bool:
-        """Whether other isolates were not asked yet about a held failure of one of these calls."""
+        """Whether the run has not yet read other isolates' calls for a held failure of one of these calls."""
         return any(not held.asked for key, held in self._held.items() if key in keys)
 
     def asked(self) -> None:
-        """Record that other isolates were asked."""
+        """Record that the run has read other isolates' calls."""
         self._held = {key: held._replace(asked=True) for key, held in self._held.items()}
 
 
 class CallRetries:
-    """The failures of one claim's calls, those of earlier claims included."""
+    """The failures of one claim's calls, including those of earlier claims."""
 
     def __init__(self, claim: Claim, max_attempts: int, patience: Patience, now: float) -> None:
         self._task_key = claim.task_key
@@ -91,7 +92,7 @@ class CallRetries:
         for failed in claim.held:
             started_at, failed_at = map(database_clock.moment, failed.held or ())
             self._held.hold(failed._replace(held=None), started_at, failed_at, 0.5)
-        self.asked()  # the claim brings what other isolates have told since
+        self.asked()  # the claim contains what other isolates have written since
 
     def tried(self, key: CallKey) -> CallTries:
         """Return how often a call was tried."""
@@ -134,7 +135,8 @@ class CallRetries:
             self._held.drop(key)
         if final or own or not of_service or not patience.lasts:
             return NextTry(failed, now + verdict.wait, rests=True)
-        # All calls may have this trouble. If another call succeeds now, the trouble may turn out to be this chunk's.
+        # All calls may have this problem. If another call succeeds now, the problem may turn out to be this chunk's
+        # own.
         if patience.there_at > started_at:
             return NextTry(failed, now + verdict.wait)
         self._held.hold(failed, started_at, now, chance)
@@ -161,7 +163,7 @@ class CallRetries:
         return self._held.unasked(keys)
 
     def asked(self) -> None:
-        """Record that other isolates were asked, whatever they knew."""
+        """Record that the run has read other isolates' calls, whatever it found."""
         self._held.asked()
 
     def _verdict(self, key: CallKey, calls: int, *, of_service: bool, own: bool, chance: float) -> Verdict:

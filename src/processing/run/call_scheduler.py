@@ -1,6 +1,6 @@
 """Chooses the calls of a run that may start now.
 
-Limits are its invocation, its terms, its caller and the state of its model.
+The run's invocation, its terms, its caller and the state of its model limit these calls.
 """
 
 import math
@@ -14,7 +14,7 @@ from .ledger import Ledger
 
 
 class CallScheduler:
-    """The free places of a run for calls, and what the run does until it has one."""
+    """The free places of a run for calls, and what the run does until a place is free."""
 
     def __init__(self, context: RunContext, calls: CallGroups, ledger: Ledger) -> None:
         self._terms = context.terms
@@ -40,16 +40,16 @@ class CallScheduler:
         return self._ledger.startable(now, int(min(affordable, wanted))) if wanted > 0 else []
 
     def widens_at(self, now: float) -> float:
-        """Return when a call may start that the share of successes keeps back; infinity if it keeps none back."""
+        """Return when another call may start that the share of successes delays; infinity if it delays none."""
         patience, out = self._ledger.patience, self._ledger.in_flight
         if not (self._calls.free and self._ledger.ready) or self._terms.forbids_start(now) or patience.narrow(now):
             return math.inf
         return math.inf if patience.width(self._usual, now) > out else patience.widens_at(out, self._usual, now)
 
     def sits_out(self, wait: float, now: float) -> bool:
-        """Whether the run may sit out a wait of so many seconds, instead of giving its task back.
+        """Whether the run may wait for this many seconds itself, instead of giving its task back.
 
-        With every lane silent nothing could start after the wait: the next run has fresh ones.
+        If every lane is silent, no call could start after the wait, but the next run has new lanes.
         """
         if wait <= 0 or not self._calls.free or not self._allowance.allows_wait(wait, now):
             return False
@@ -59,13 +59,13 @@ class CallScheduler:
         return wait <= (limits.QUEUE_AWAY_WAIT_SECONDS_MOST if away else limits.UNCOUNTED_SECONDS_MOST)
 
     def returns_in(self, wait: float, now: float) -> float:
-        """Return for how many seconds the task is given back that has to wait so long for its next call.
+        """Return for how many seconds the task is given back if its next call must wait this long.
 
-        Where a run of the queue has only waited for its turn to ask, the task comes back ever later: each time is a
-        message and a claim.
+        If a run of the queue has only waited for its turn to probe, the task comes back more and more rarely: each time
+        costs a message and a claim.
 
         On the direct route cron brings the task back, once a minute. So after a failure the next run starts too soon
-        rather than too late, and sits out what is left.
+        rather than too late, and waits for the rest of the pause.
         """
         if self._route is Route.QUEUE and not self._ledger.ended and self._ledger.patience.away(now):
             wait = max(wait, min(limits.QUEUE_TURN_WAIT_SECONDS_MOST, self._ledger.patience.troubled_for(now)))
@@ -75,7 +75,7 @@ class CallScheduler:
 
     @property
     def _usual(self) -> int:
-        """How many calls may be out while all succeed."""
+        """Return how many calls may be out while all succeed."""
         return self._caller.groups_most * self._caller.group_size
 
     def _is_torn(self, affordable: int, wanted: float) -> bool:

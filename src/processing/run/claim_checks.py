@@ -1,6 +1,6 @@
-"""Checks whether a run's claim still holds, made while the run waits for slow calls and no write would tell it.
+"""Checks whether a run's claim is still valid, while the run waits for slow calls and no write would show it.
 
-A check is one read of the task's row. A host that learns that its task has ended gives the run a hint, and the run
+One check is one read of the task's row. A host that learns that its task has ended gives the run a hint, and the run
 checks at once.
 """
 
@@ -19,8 +19,9 @@ from .context import RunContext
 class CheckSchedule:
     """When a run checks next: LOOK_SECONDS_FIRST after its last write, then later, up to `most` times. Pure.
 
-    A write says the same as a check, so the schedule begins anew after it. The spaces double up to LOOK_SECONDS_MOST;
-    after checks without an answer they double without end, and a slow database is asked less often from the start.
+    A write shows the same as a check, so the schedule begins anew after a write. The pauses double up to
+    LOOK_SECONDS_MOST; after checks without an answer they double without end, and they are longer from the start on a
+    slow database.
     """
 
     def __init__(self, most: int) -> None:
@@ -29,7 +30,7 @@ class CheckSchedule:
         self._seconds = limits.LOOK_SECONDS_FIRST
 
     def next_at(self, wrote_at: float, latency: float) -> float:
-        """Return when the next check is due after a write at `wrote_at`, where a write takes `latency` seconds."""
+        """Return when the next check is due after a write at `wrote_at`, if a write takes `latency` seconds."""
         if wrote_at > self._since:
             self._since, self._seconds = wrote_at, limits.LOOK_SECONDS_FIRST
         space = max(self._seconds, limits.LOOK_LATENCIES * latency)
@@ -54,9 +55,9 @@ class ClaimChecks:
         self._said_spent = False
 
     def next_at(self, wrote_at: float, groups_out: int) -> float:
-        """Return when the run checks next: never while nothing is out, or with nothing to spare for it.
+        """Return when the run checks next: never while no call is out, or if the allowance has no check left.
 
-        With nothing to spare a task that ends keeps its host until the next call has ended. The log says so, once.
+        If no check is left, a task that ends keeps its host until the next call has ended. The log says so, once.
         """
         if groups_out == 0:
             return math.inf
@@ -69,10 +70,10 @@ class ClaimChecks:
         return due_at
 
     async def check(self, wrote_at: float, groups_out: int) -> None:
-        """Check, if a check is due or the hint was given. Raises ClaimLost where the claim is over.
+        """Check the claim, if a check is due or the hint was given. Raises ClaimLost if the claim is over.
 
-        A hint that the task ended under this claim is enough: with six calls out there is no connection for a check.
-        A check without an answer in time says nothing: calls that are out are paid for, and the run goes on.
+        A hint that the task ended under this claim suffices: with six calls out, no connection is free for a check. A
+        check without an answer in time ends nothing: calls that are out are paid for, and the run continues.
         """
         log = self._context.log
         given = self.hint.take()

@@ -1,6 +1,6 @@
 """The context of one run: its claim, and the objects that its parts share.
 
-The worker gathers it once, with the claim.
+The worker makes the context once, with the claim.
 """
 
 from collections.abc import Callable

@@ -1,8 +1,8 @@
 """Exchanges a tenant's latest calls with one model between isolates, while some of these calls fail.
 
 A run sends them with a write that it makes anyway, and receives them with its claim and with each write. A run makes an
-extra read only if a failure may count and its own isolate's calls do not decide it: once, before the failed call goes
-out again.
+extra read only if a failure may count and its own isolate's calls do not decide it: once, before the failed call is
+repeated.
 """
 
 import asyncio
@@ -39,13 +39,13 @@ class Gossip:
         self._news.untold = False
 
     def receive(self, told: LatestCallsReport) -> None:
-        """Take in what other isolates have told."""
+        """Record what other isolates have written."""
         moment = self._database_clock.moment
         calls = [LatestCall(call.chunk, moment(call.at), call.succeeded) for call in told.calls]
         self._news.told(calls, moment(told.failed_ms), clock.now())
 
     async def ask(self, groups_out: int) -> None:
-        """Read what other isolates have told. Without an answer in time nothing is known, and the run goes on."""
+        """Read what other isolates have written. Without an answer in time the run continues with what it knows."""
         context = self._context
         if not context.allowance.allows_read(groups_out):
             return

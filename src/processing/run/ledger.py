@@ -1,6 +1,6 @@
-"""The calls of one claim: what is to do, what is out, what waits, what they cost, and what is not saved yet.
+"""The calls of one claim: which are ready, out or waiting, what they cost, and what is not saved yet.
 
-Pure: times are seconds on one steady clock that the caller reads, jitter is passed in.
+This module is pure: times are seconds on one steady clock that the caller reads, and jitter is passed in.
 """
 
 import heapq
@@ -35,7 +35,8 @@ MESSAGE_CHARS_MOST = 500
 class Bill:
     """A task's bill over all its claims: what its calls cost, and how many are in doubt.
 
-    The bill continues from the calls and tokens that the claim found. A call in flight is on no count yet.
+    The bill continues from the calls and tokens that the claim found. A call in flight is not in any of these counts
+    yet.
     """
 
     def __init__(self, claim: Claim) -> None:
@@ -53,23 +54,23 @@ class Bill:
         self.truncated += is_truncated(reply.finish_reason)
 
     def failed(self, error: ModelError) -> None:
-        """Count a call that failed. If it had no answer, the provider may have counted it or not."""
+        """Count a call that failed. If the call had no answer, the provider may have counted it or not."""
         if error.answered:
             self.settled += 1
         else:
             self.in_doubt += 1
 
     def abandoned(self, calls: int) -> None:
-        """Count calls that the run waits for no longer: the provider may have counted each, or not."""
+        """Count calls that the run no longer waits for: the provider may have counted each, or not."""
         self.in_doubt += calls
 
 
 class UnsavedProgress:
     """Outputs and failures since the last write that was saved, under a claim whose row was last written as `step`.
 
-    A write that fails may have landed, or may land yet. While it is sent again it keeps its number. Once it is given up
-    its successor has another number, and names the first one. Under that number the outputs that an earlier write
-    carried stay the same pieces.
+    A write that fails may have landed, or may still land. While such a write is sent again it keeps its number. Once it
+    is given up, the next write has another number, and names the first one. Under that number the outputs of an earlier
+    write stay the same pieces.
     """
 
     def __init__(self, step: int) -> None:
@@ -82,7 +83,7 @@ class UnsavedProgress:
         return bool(self.outputs or self.failures)
 
     def next_write(self) -> dict[str, Any]:
-        """Give what the next write says of it, as members of a `Progress`."""
+        """Return the content of the next write, as members of a `Progress`."""
         tries = tuple(self._tries)
         self._tries.append(len(self.outputs))
         return {
@@ -108,7 +109,7 @@ class UnsavedProgress:
 class Ledger:
     """Keeps every call of a claim in exactly one place: ready, waiting, in flight or done.
 
-    `patience` is the run's with its model; without it each failure counts. The claim was granted at `now`.
+    `patience` is the run's patience with its model; without it each failure counts. The claim was granted at `now`.
     """
 
     def __init__(self, claim: Claim, max_attempts: int, patience: Patience | None = None, now: float = 0.0) -> None:
@@ -123,7 +124,7 @@ class Ledger:
         self._done = set(claim.outputs)
         self._completed = sum(key.level == 0 for key in self._done)
         self._pauses = StartPauses(claim.rate_waits)
-        self._announced = False  # calls were announced, and none of this run has returned since
+        self._announced = False  # calls were announced, and no call of this run has returned since
         self._unsaved = UnsavedProgress(claim.step)
         self._bill = Bill(claim)
         self._stalls = claim.stalls
@@ -137,7 +138,7 @@ class Ledger:
     # --- what is to do --------------------------------------------------------------------------------
 
     def add(self, keys: Iterable[CallKey]) -> None:
-        """Take on calls; those that have an output already are left out."""
+        """Add calls to the ledger, except those that have an output already."""
         for key in keys:
             if key in self._done:
                 continue
@@ -147,9 +148,9 @@ class Ledger:
                 self._ready.append(key)
 
     def startable(self, now: float, most: int) -> list[CallKey]:
-        """Return up to `most` calls that may start now, in order. None after a failure or during a pause.
+        """Return up to `most` calls that may start now, in order. Returns no calls after a failure or during a pause.
 
-        While the model is away it is one call, if no other asks already.
+        While the model is away it returns one call, unless another is probing already.
         """
         pauses = self._pauses
         if self.failure is not None or now < max(pauses.provider_until, pauses.database_until, self._opens_at(now)):
@@ -157,7 +158,7 @@ class Ledger:
         narrow = self.patience.narrow(now)
         while self._waiting and self._waiting[0][0] <= now:
             key = heapq.heappop(self._waiting)[1]
-            # A call that failed is made before the others. But another call asks for a model that is away.
+            # A call that failed is made before the others. But if the model is away, another call probes it.
             self._ready.append(key) if narrow else self._ready.appendleft(key)
         return self.first(min(most, 1) if narrow else most)
 
@@ -167,7 +168,7 @@ class Ledger:
 
     @property
     def ready(self) -> int:
-        """How many calls wait only for a free place."""
+        """The number of calls that only wait for a free place."""
         return len(self._ready)
 
     def start(self, keys: Iterable[CallKey], now: float) -> None:
@@ -179,7 +180,7 @@ class Ledger:
             self.patience.started(now)
 
     def next_at(self, now: float) -> float | None:
-        """Return when a call may start next, None if none is left to start or none may."""
+        """Return when a call may start next, None if no call is left to start or none may."""
         if self.failure is not None or not (self._ready or self._waiting):
             return None
         return self.blocks(now).latest
@@ -187,12 +188,12 @@ class Ledger:
     def waits_for_model(self, now: float) -> bool:
         """Whether the run waits for a model that is away.
 
-        Waits for the model may follow each other without a write that renews the claim.
+        Such waits may follow each other without a write that renews the claim.
         """
         return self.patience.narrow(now)
 
     def give_up(self, now: float) -> None:
-        """Fail if the model has been away for too long and another task has the turn to ask for it."""
+        """Fail if the model has been away for too long and another task has the turn to probe it."""
         error = self._report.last_error
         if error is not None and self.failure is None and self.patience.over(now) and now < self._opens_at(now):
             self.failure = Failure(error.code, error.message, True)
@@ -201,7 +202,7 @@ class Ledger:
         return self.patience.opens_at(now, max(self._in_flight.values(), default=None))
 
     def blocks(self, now: float) -> StartBlocks:
-        """Return what keeps calls from starting."""
+        """Return the reasons that keep calls from starting."""
         pauses, opens_at = self._pauses, self._opens_at(now)
         backoff = 0.0 if self._ready or not self._waiting else self._waiting[0][0]
         if self.patience.narrow(now):
@@ -228,12 +229,12 @@ class Ledger:
 
     @property
     def unsaved(self) -> bool:
-        """Whether something happened that is not saved yet."""
+        """Whether some progress is not saved yet."""
         return bool(self._unsaved)
 
     @property
     def sent(self) -> int:
-        """How many calls of the whole task are on its bill, those in flight among them."""
+        """How many calls of the whole task are on its bill, including those in flight."""
         return self._bill.settled + self._bill.in_doubt + len(self._in_flight)
 
     # --- what happened ----------------------------------------------------------------------------------
@@ -255,11 +256,11 @@ class Ledger:
         self.retries.succeeded(key, now)
 
     def failed(self, key: CallKey, error: ModelError, now: float, chance: float) -> None:
-        """Book a call's failure: it waits for its next try, or the claim ends with it."""
+        """Record a call's failure: the call waits for its next try, or the claim ends with it."""
         started_at = self._made(key)
         self._bill.failed(error)
         if error.of_service:
-            self._stalls, self.finished = 0, True  # to wait for a model kills no worker
+            self._stalls, self.finished = 0, True  # waiting for a model kills no worker
         limited = isinstance(error, ModelRateLimited)
         given_up = limited and self._pauses.rate_limited(error, now, chance)
         self._pauses.asked(error, now)
@@ -271,7 +272,10 @@ class Ledger:
             self._place(self.retries.failed(key, error, failure, started_at, now, chance))
 
     def settle(self, now: float) -> None:
-        """Count the failures that turn out to be their chunks' own. All calls that ended together must be booked."""
+        """Count the held failures that turn out to be their chunks' own.
+
+        All calls that ended together must be recorded before.
+        """
         for late in self.retries.settle(now, self._in_flight):
             key = late.failed.key
             self._ready = deque(other for other in self._ready if other != key)
@@ -280,7 +284,7 @@ class Ledger:
             self._place(late)
 
     def _place(self, then: NextTry) -> None:
-        """Put a call that failed where it waits for its next try, or end the claim with it."""
+        """Put a failed call among those that wait for their next try, or end the claim with it."""
         failed, at, rests, held = then
         if rests and not failed.final:
             failed = failed._replace(rests_until=self._report.at_ms(at))
@@ -297,10 +301,10 @@ class Ledger:
         self.failure = self.failure or failure
 
     def not_started(self, key: CallKey, now: float) -> None:
-        """Take a call back that was announced and not made; it costs no attempt.
+        """Take back a call that was announced and not made; it costs no attempt.
 
-        All starts pause, longer with each announcement in a row without a started call: the database was too slow, for
-        all calls alike. Starts do not pause if another call was made since: then only this call was late.
+        All starts pause, longer with each announcement in a row without a started call, because the database was too
+        slow for all calls. Starts do not pause if another call was made since: then only this call was late.
         """
         del self._in_flight[key]
         self._ready.appendleft(key)
@@ -313,11 +317,11 @@ class Ledger:
         self._pauses.rest(until)
 
     def idled(self) -> None:
-        """Book a run that gives its task back because nothing started."""
+        """Record a run that gives its task back because no call started."""
         self.idle_runs += 1
 
     def _made(self, key: CallKey) -> float:
-        """Take a call out of flight that was made, and return when it started."""
+        """Take a call that was made out of flight, and return when it started."""
         started_at = self._in_flight.pop(key)
         self.ended += 1
         self._announced = False
@@ -325,12 +329,12 @@ class Ledger:
         return started_at
 
     def abandon(self) -> None:
-        """Book the calls in flight as in doubt: the run waits for them no longer."""
+        """Record the calls in flight as in doubt, because the run no longer waits for them."""
         self._bill.abandoned(len(self._in_flight))
         self._in_flight.clear()
 
     def stalled(self) -> None:
-        """Book a claim that ended in an unexpected error, its calls in flight in doubt."""
+        """Record a claim that ended in an unexpected error, with its calls in flight in doubt."""
         self._stalls += not self.finished
         self.abandon()
 
@@ -344,11 +348,11 @@ class Ledger:
         merges: Sequence[MergeLevel] = (),
         told: LatestCallsReport | None = None,
     ) -> Progress:
-        """Say all that is new, and announce the calls about to start: the write after the last one that was saved.
+        """Return all new progress, and announce the calls about to start: the write after the last one that was saved.
 
         `told` is for other isolates.
         """
-        if starting:  # while this is being written no other task may ask for the model
+        if starting:  # while this is being written no other task may probe the model
             self.patience.started(now)
         away_since, blocks = self.patience.away_since, self.blocks(now)
         return Progress(

@@ -1,9 +1,8 @@
 """One claim's work: infer, checkpoint, reduce, finish.
 
-A run keeps as many calls out as its caller takes, and writes to D1 in groups: one transaction records the calls that
+A run keeps as many calls out as its caller accepts, and writes to D1 in groups: one transaction records the calls that
 ended and announces those about to start. Anything may kill the worker between two awaits. The next claim then finds
-every finished output that was recorded. That claim also finds the calls that were out: they are announced, and are put
-in doubt.
+every output that was recorded. That claim also finds the calls that were out: they are announced, and are put in doubt.
 """
 
 from collections.abc import Awaitable, Sequence
@@ -34,7 +33,7 @@ from .write_pacer import WritePacer
 
 
 def _patience(context: RunContext) -> Patience:
-    """Return the run's patience with its model, which goes on from what earlier runs of the task have seen."""
+    """Return the run's patience with its model, which continues from what earlier runs of the task have seen."""
     claim = context.claim
     return Patience(
         context.news,
@@ -47,7 +46,7 @@ def _patience(context: RunContext) -> Patience:
 
 
 class Run:
-    """One claim's work. `work` is all that a host needs; it is called once."""
+    """One claim's work. A host calls only `work`, once."""
 
     def __init__(self, context: RunContext) -> None:
         self._context = context
@@ -72,7 +71,7 @@ class Run:
         self._wait_told = context.claim.away_ms is not None or context.claim.idle_runs > 0
 
     async def work(self) -> RunOutcome:
-        """Work, and leave the claim in order whatever ends the work."""
+        """Do the run's work, and leave the claim in order however the work ends."""
         try:
             try:
                 return await self._until_end()
@@ -88,7 +87,7 @@ class Run:
             return Released(limits.STORAGE_REST_SECONDS) if given_back else Lost()
         except StoreUnavailable:
             await self._calls.drop()
-            raise  # nothing can be written; the lease runs out and the sweep brings the task back
+            raise  # no write is possible; the lease runs out and the sweep brings the task back
         except Exception:
             await self._drop()
             self._ledger.stalled()
@@ -112,7 +111,7 @@ class Run:
                 self._ledger.retries.asked()
                 await self._gossip.ask(self._calls.groups_out)
                 continue
-            # Without a turn to write nothing starts, and what ends before the turn comes is recorded together.
+            # Without an allowed write no call starts, and calls that end before then are recorded together.
             turn_at = self._pacer.ready_at(now) if starting or self._ledger.unsaved else now
             if turn_at > now:
                 starting = []
@@ -131,16 +130,16 @@ class Run:
             await self._advance()
 
     async def _begin(self) -> None:
-        """Take on what is to do, and start what the claim has announced."""
+        """Take on the calls that are to be made, and start those that the claim has announced."""
         self._ledger.add(self._plan.keys())
         announced = self._ledger.first(len(self._claim.announced))
         assert set(announced) == self._claim.announced
-        if not self._storage.tight:  # else they are announced again, with the room that they need
+        if not self._storage.tight:  # otherwise they are announced again, with the space that they need
             self._start(announced)
         await self._advance()
 
     def _has_untold_wait(self, now: float) -> bool:
-        """Whether the model is away and the task's row does not say that the run waits for it. Once a run."""
+        """Whether the model is away and the task's row does not show that the run waits for it. Once a run."""
         if self._wait_told or self._ledger.in_flight or not self._ledger.waits_for_model(now):
             return False
         return self._pacer.ready_at(now) <= now
@@ -154,7 +153,7 @@ class Run:
     # --- the end -----------------------------------------------------------------------------------------
 
     def _ending(self, now: float, turn_at: float) -> Ending | None:
-        """Say how the claim ends now that nothing is in flight, or None to sit out a short wait."""
+        """Return how the claim ends now that no call is in flight, or None to wait for a short time."""
         retention_ms = self._settings.retention_ms
         self._ledger.give_up(now)
         if self._ledger.failure is not None:
@@ -169,13 +168,13 @@ class Run:
         return self._giving_back(now, max(0.0, next_at - now), turn_at)
 
     def _giving_back(self, now: float, wait: float, turn_at: float) -> Release | None:
-        """Say how the task is given back that has `wait` seconds to wait, or None to sit them out."""
+        """Return how the task is given back that has `wait` seconds to wait, or None if the run itself waits."""
         idle = self._ledger.fruitless >= limits.FRUITLESS_MOST or turn_at > now
         silent = now - self._pacer.announced_at if self._ledger.waits_for_model(now) else 0.0
         short = wait + silent < self._settings.lease_seconds / 2
         if not idle and short and self._scheduler.sits_out(wait, now):
             return None
-        # A run whose time was over before a call could start has done no more than one that tried in vain.
+        # If a run's time was over before a call could start, it has done no more than a run that tried in vain.
         if idle or (not self._ledger.ended and (self._ledger.fruitless or not wait)):
             wait = max(wait, idle_seconds(self._ledger.idle_runs))
             self._ledger.idled()
@@ -186,7 +185,7 @@ class Run:
 
     def _back(self, seconds: float) -> Release:
         delay_ms = round(seconds * 1000)
-        # On the direct route only the sweep brings a released task back, so it looks at once.
+        # On the direct route only the sweep brings a released task back, so the task is due at once.
         return Release(delay_ms, delay_ms + (0 if self._context.route is Route.DIRECT else self._settings.lease_ms))
 
     async def _end(self, ending: Ending) -> RunOutcome:
@@ -202,11 +201,12 @@ class Run:
         return Ended(status)
 
     async def _settle(self) -> Status | None:
-        """Settle the bill of a task that others have ended, or its deadline, and keep the outputs that are paid for.
+        """Settle the bill of a task that a client or its deadline has ended, and keep the outputs that are paid for.
 
-        The worker drops its own calls in flight. It has lanes abort theirs before the bill is written: a slow database
-        must not keep unwanted calls going. A lane that is not reached makes them to their end, and their outputs are
-        written then. Behind another claim nothing can be written: there the calls are in doubt.
+        The worker drops its own calls in flight. Before the bill is written the lanes are asked to abort their calls: a
+        slow database must not prolong unwanted calls. If a lane cannot be reached, the lane finishes its calls, and
+        their outputs are written then. If another claim has the task, nothing can be written, and the calls are in
+        doubt.
         """
         if self._caller.slack_seconds:
             self._recorder.record(self._calls.ended())
@@ -227,11 +227,14 @@ class Run:
         return status
 
     async def _drop(self) -> None:
-        """Give up on the calls in flight. Calls that ended unnoticed, during a write, are recorded."""
+        """Cancel the calls in flight. Calls that ended unnoticed, during a write, are recorded."""
         self._recorder.record(await self._calls.drop())
 
     async def _write_settlement(self) -> Status | None:
-        """Write what has happened to a task that has ended. None: it goes on, for this claim or for another."""
+        """Write what has happened to a task that has ended.
+
+        Returns None if the task continues, under this claim or another.
+        """
         progress = self._ledger.progress((), self._plan.minimum_calls, clock.now())
         settle = partial(self._store.settle, self._claim, progress, OVERDUE, self._settings.retention_ms)
         return await self._pacer.with_retries(settle)
@@ -239,7 +242,7 @@ class Run:
     # --- writes ------------------------------------------------------------------------------------------
 
     async def _go_on(self, starting: list[CallKey]) -> bool:
-        """Write, and announce calls. False: they may not start yet, since there is no room for their outputs."""
+        """Write, and announce calls. False: they may not start yet, because there is no space for their outputs."""
         if not starting:
             await self._step((), self._continue())
             return True
@@ -251,13 +254,13 @@ class Run:
         return room_bytes > 0 or not self._storage.tight
 
     def _continue(self, room_bytes: int = 0) -> Continue:
-        """Keep the claim for as long as the calls that are announced may take, given how soon they must start."""
+        """Keep the claim for as long as the announced calls may take, including their start window."""
         seconds = self._pacer.next_start_seconds()
         lease_ms = self._settings.claim_ms(self._context.slack_seconds, seconds)
         return Continue(lease_ms, round(seconds * 1000), room_bytes)
 
     async def _step(self, starting: Sequence[CallKey], step: Step) -> None:
-        """Write, and insist while the lease lasts: paid outputs are worth waiting for a database."""
+        """Write, and repeat the write while the lease lasts: paid outputs are worth waiting for a database."""
         told = None if self._storage.tight else self._gossip.to_send(self._calls.groups_out)
         progress = self._ledger.progress(starting, self._plan.minimum_calls, clock.now(), self._plan.unsaved, told)
         model, receive = self._context.model, self._gossip.receive
@@ -296,7 +299,7 @@ class Run:
         await self._inputs.read(key, calls + self._settings.concurrency, self._ledger.lacks)
 
     async def _wait(self, turn_at: float) -> None:
-        """Wait for calls to end, one that may start, a turn to write that lies ahead, a check, or the deadline."""
+        """Wait until calls end, a call may start, the next write is allowed, a check is due, or the deadline comes."""
         now = clock.now()
         deadline_latest, wake_at = self._terms.deadline_latest, self._ledger.next_at(now)
         out, last = self._ledger.in_flight > 0, wake_at is None

@@ -10,9 +10,9 @@ from .ledger import Ledger
 
 
 class StorageGuard:
-    """Keeps a run from calls whose output it could not store.
+    """Prevents calls whose output the database could not store.
 
-    Where the database is not tight it asks for nothing, and costs nothing.
+    If the database is not tight, the guard requires nothing and costs nothing.
     """
 
     def __init__(self, context: RunContext) -> None:
@@ -22,15 +22,15 @@ class StorageGuard:
 
     @property
     def tight(self) -> bool:
-        """Whether calls may start only once room has been found for them."""
+        """Whether calls may start only once space has been found for their outputs."""
         return self._storage.is_tight(self._most)
 
     def room_for(self, calls: int) -> int:
-        """Return how many bytes must be free beside what is written, for `calls` that will be out then."""
+        """Return how many bytes must be free in addition to the write, for `calls` that will be out then."""
         return min(calls * limits.ROOM_BYTES_A_CALL, limits.ROOM_BYTES_MOST) if self.tight else 0
 
     async def announce(self, write: Awaitable[None], ledger: Ledger, room_bytes: int) -> bool:
-        """Await the write that announces calls. False: there was no room, and nothing starts for a while."""
+        """Await the write that announces calls. Returns False if there was no space, and no call starts for a while."""
         try:
             await write
         except StoreFull:

@@ -1,4 +1,4 @@
-"""The reasons why a run's calls do not start, and the one that the run reports to readers of its task."""
+"""The reasons why a run's calls do not start, and the reason that the run reports to readers of its task."""
 
 import math
 from typing import NamedTuple
@@ -22,12 +22,12 @@ class StartBlocks(NamedTuple):
 
     @property
     def latest(self) -> float:
-        """When the last of them ends, and a call may start."""
+        """The time at which the last of them ends, so that a call may start."""
         return max(self.model_away, self.rate_limited, self.database, self.backoff)
 
     @property
     def reason(self) -> str:
-        """Name the one that lasts longest."""
+        """Return the reason that lasts longest."""
         blocks = {name: getattr(self, name) for name in ("model_away", "rate_limited", "database", "backoff")}
         return max(blocks, key=blocks.__getitem__)
 
@@ -35,7 +35,7 @@ class StartBlocks(NamedTuple):
 class StartPauses:
     """Pauses of all starts of a run: the provider asked for one, or the database was too slow to start calls in time.
 
-    `rate_waits` counts the waits for a rate limit in a row, those of earlier runs included.
+    `rate_waits` counts the waits for a rate limit in a row, including those of earlier runs.
     """
 
     def __init__(self, rate_waits: int) -> None:
@@ -44,19 +44,19 @@ class StartPauses:
         self.rate_waits = rate_waits
 
     def asked(self, error: ModelError, now: float) -> None:
-        """Obey a provider that asks for a pause, whatever the status of its answer."""
+        """Pause because a provider asks for it, whatever the status of its answer."""
         self.provider_until = max(self.provider_until, now + (error.delay_seconds or 0.0))
 
     def rate_limited(self, error: ModelError, now: float, chance: float) -> bool:
-        """Pause after a 429; True when the provider has been asking for too long."""
-        if now >= self.provider_until:  # several refusals of one burst are one wait
+        """Pause after a 429; True if the provider has been asking for too long."""
+        if now >= self.provider_until:  # several 429s of one burst are one wait
             self.rate_waits += 1
         wait = rate_limit_seconds(error.delay_seconds, self.rate_waits - 1, chance)
         self.provider_until = max(self.provider_until, now + wait)
         return self.rate_waits > limits.RATE_LIMIT_WAITS_MOST
 
     def unstarted(self, fruitless: int, now: float) -> None:
-        """Pause after so many announcements in a row without a started call."""
+        """Pause after this many announcements in a row without a started call."""
         if fruitless:
             self.rest(now + start_pause_seconds(fruitless))
 
@@ -66,7 +66,7 @@ class StartPauses:
 
 
 class WaitReport:
-    """Tells the readers of a task why it stands still: its last error, what it waits for, and its pace.
+    """Reports to the readers of a task why it makes no progress: its last error, what it waits for, and its pace.
 
     The claim was granted at `granted_at` of the run's clock.
     """
@@ -98,5 +98,5 @@ class WaitReport:
         self.pace_ms = max(0, round((now - self._began_at) * 1000 / self._calls))
 
     def wait(self, blocks: StartBlocks, now: float) -> Wait | None:
-        """Say what the run waits for; None if a call may start, or one is out that must end first."""
+        """Record what the run waits for; None if a call may start, or if one that is out must end first."""
         return Wait(blocks.reason, self.at_ms(blocks.latest)) if now < blocks.latest < math.inf else None

@@ -11,7 +11,7 @@ from .context import RunContext
 
 
 class WritePacer:
-    """Keeps a run to what the database bears."""
+    """Limits a run to what the database can process."""
 
     def __init__(self, context: RunContext) -> None:
         claim = context.claim
@@ -22,7 +22,7 @@ class WritePacer:
         self._lease_seconds = context.settings.lease_seconds
         self._laned = context.caller.slack_seconds > 0
         self._log = context.log
-        # How long the calls that were announced last may take to start. Lanes read it from the database whenever they
+        # How long the calls of the latest announcement may take to start. Lanes read it from the database whenever they
         # make a call, so for a run with lanes it never shrinks.
         self.start_seconds = context.start_seconds
         if self._laned:
@@ -40,22 +40,23 @@ class WritePacer:
         self._bucket.earn(calls)
 
     def ready_at(self, now: float) -> float:
-        """Return from when on the run may write; not after `now`, if it may at once.
+        """Return the time from which the run may write; at most `now` if it may write at once.
 
-        The lease must not run out over it: with half of the lease gone, a write waits no longer.
+        The lease must not run out during this wait: after half of the lease, a write waits no longer.
         """
         return min(self._bucket.ready_at(now), self.announced_at + self._lease_seconds / 2)
 
     async def with_retries[T](
         self, ask: Callable[[], Awaitable[T]], *, writes: bool = True, when_full: bool = True
     ) -> T:
-        """Ask the database until it answers, or until a lease from now on is over. Raises StoreUnavailable.
+        """Repeat a call until the database answers, or until a lease from now on is over. Raises StoreUnavailable.
 
-        A full database is asked again too, unless `when_full` is False: it may have room before what is paid for is
-        lost.
+        A call that found the database full is repeated too, unless `when_full` is False: space may become free before
+        paid outputs are lost.
 
-        Each write waits for its turn: what is paid for waits rather than add to what keeps the database busy. A read
-        takes no write's turn: a run that may write once would have none left to announce what the read was for.
+        Each write waits for its turn: it is better that paid outputs wait than that they add to the load of the
+        database. A read uses up no write: otherwise a run that may write once could not announce the calls for which it
+        has read.
         """
         began = clock.now()
         ready_at = self.ready_at(began) if writes else began
@@ -83,7 +84,7 @@ class WritePacer:
                 return answer
 
     async def _wait_until(self, at: float) -> None:
-        """Wait for a turn to write, if it has not come."""
+        """Wait until the next write is allowed."""
         wait = clock.seconds_until(at)
         if wait > 0:
             await asyncio.sleep(wait)

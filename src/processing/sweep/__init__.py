@@ -1,1 +1,4 @@
-"""The backstop: it takes up what no message, alarm or worker brings back. `sweep.Sweep` conducts the other modules."""
+"""The backstop: it continues the tasks that no message, alarm or worker brings back.
+
+`sweep.Sweep` conducts the other modules.
+"""

@@ -1,4 +1,4 @@
-"""The sweep's duty to make room before the database is full: it erases ended tasks before their retention is over."""
+"""Makes space before the database is full: this duty of the sweep erases ended tasks before their retention is over."""
 
 from ...core import limits
 from ...core.errors import StoreError
@@ -13,8 +13,9 @@ class EarlyErasure:
     """Erases fairly, once in a sweep.
 
     From nine tenths of STORAGE_MB_MOST on, the tenant that stores most loses its oldest ended tasks, a page at a time,
-    then the tenant that stores most by then. No task goes within a day of its end. Tasks that may not go are passed
-    over, and the next look begins behind them, in this sweep or a later one. Below nine tenths it asks D1 nothing.
+    then the tenant that stores most after that. No task is erased within a day of its end. Tasks that may not be erased
+    are passed over, and the next walk begins after them, in this sweep or a later one. Below nine tenths this duty
+    makes no call to D1.
     """
 
     def __init__(self, worker: Worker, allowance: SweepAllowance) -> None:
@@ -26,9 +27,9 @@ class EarlyErasure:
         self._is_done = False
 
     async def run(self) -> int:
-        """Erase as long as the database is nearly as large as it may be, and return how many tasks were.
+        """Erase tasks while the database is nearly full, and return how many were erased.
 
-        A failure is logged: the next sweep goes on.
+        A failure is logged, and the next sweep continues.
         """
         if self._is_done:
             return 0
@@ -49,7 +50,7 @@ class EarlyErasure:
         return erased
 
     async def _page(self) -> int | None:
-        """Erase what a look finds, and return how many tasks went; None if there is nothing more to find."""
+        """Erase the tasks that one walk finds, and return how many; None if there is nothing more to find."""
         keep_input = self._settings.keep_input
         found = await self._store.oldest_of_largest(limits.CLEAR_TASKS_MOST)
         if found is None:
@@ -60,7 +61,7 @@ class EarlyErasure:
         return await self._store.erase_early(found, keep_input=keep_input)
 
     def cost(self) -> StepCost:
-        """Return what it will take of the sweep, so that the duties before it leave that much."""
+        """Return what this duty will need of the sweep's allowance, so that earlier duties leave it."""
         return _PAGE if not self._is_done and self._is_wanted() else StepCost()
 
     def _is_wanted(self) -> bool:

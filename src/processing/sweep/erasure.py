@@ -16,9 +16,9 @@ class Erasure:
         self._is_done = False
 
     async def run(self, found: Due | None) -> int:
-        """Erase `found`, then what further looks find, and return how many tasks were.
+        """Erase `found`, then the tasks that further reads find, and return how many were erased.
 
-        None: nothing was looked for yet. A failure is logged: the next sweep erases the rest, and the tasks that go on
+        With None, nothing has been read yet. A failure is logged: the next sweep erases the rest, and unfinished tasks
         are more urgent.
         """
         erased, pages = 0, 0 if self._is_done else limits.ERASE_PAGES_MOST[self._plan]

@@ -15,13 +15,13 @@ class Expiry:
         self._log = worker.log
 
     async def fail_overdue(self, due: Due) -> int:
-        """Fail the tasks whose deadline has passed, and return how many were."""
+        """Fail the tasks whose deadline has passed, and return how many failed."""
         if not due.overdue:
             return 0
         return len(await self._store.expire(due.overdue, OVERDUE, self._settings.retention_ms))
 
     async def give_up(self, due: Due) -> int:
-        """Fail the tasks with too many stalls, and return how many were.
+        """Fail the tasks with too many stalls, and return how many failed.
 
         A worker that claims such a task fails it by itself. This method fails those that no worker has claimed since.
         """

@@ -1,4 +1,4 @@
-"""The sweep's duty to add up what has ended: metrics and plots read the sums, and never the tasks."""
+"""Adds up ended tasks: metrics and plots read these sums, and never the tasks."""
 
 from ...core import limits
 from ...core.errors import StoreError
@@ -9,7 +9,7 @@ from ..log import Log
 
 
 class Folding:
-    """Adds up in a sweep, and before a scrape."""
+    """Adds up ended tasks in a sweep, and before a scrape."""
 
     def __init__(self, store: Store, settings: Settings, log: Log) -> None:
         self._store = store.beside(TallyStore)
@@ -17,9 +17,9 @@ class Folding:
         self._log = log
 
     async def run(self) -> bool:
-        """Add up what has ended since the last run, in one transaction. True: there is more.
+        """Add up the tasks that have ended since the last run, in one transaction. True: there is more.
 
-        A failure is logged: the next run goes on.
+        A failure is logged, and the next run continues.
         """
         try:
             return await self._page()

@@ -1,4 +1,4 @@
-"""Sweeps that requests begin: one that is asked for, and one after an answer when cron has not come."""
+"""Sweeps that requests begin: a requested sweep, and one after an answer when cron has not come."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from .sweep import Sweep, SweepCounts
 
 
 class TooSoon(NamedTuple):
-    """Another sweep was asked for a moment ago."""
+    """Another sweep was requested a moment ago."""
 
     left_ms: int  # how long until the next sweep is allowed
 
@@ -52,12 +52,15 @@ class SweepOnRequest:
         return result
 
     def look(self) -> None:
-        """After the answer, look whether cron has missed its sweep, and run one then. Once a minute in an isolate."""
+        """After the answer, check whether cron has missed its sweep, and run one then.
+
+        An isolate does this once a minute.
+        """
         if self.after_answer is not None and self.heartbeats.may_check_sweep(clock.now()):
             self.wait_until(self._sweep_if_missed(self.after_answer))
 
     async def _sweep_if_missed(self, make_sweep: Callable[[], Sweep]) -> None:
-        """Take the turn, and sweep if this isolate got it: all isolates find the sweep missed."""
+        """Take the turn, and sweep if this isolate got it: every isolate notices that the sweep was missed."""
         try:
             sweep = make_sweep()
             if not sweep.can_afford_run() or await self.store.take_turn(Seen.SWEEP, limits.SWEEP_MISSED_SECONDS):

@@ -1,6 +1,6 @@
-"""The sweep's duty to send tasks off again: those that no host was told about, or whose host is gone.
+"""Sends tasks off again: this duty of the sweep is for tasks without a notified host, or whose host is gone.
 
-Where a sweep may start model calls it also works on tasks itself, in place of a host that does not come.
+A sweep that may start model calls also works on tasks itself, in place of a host that does not come.
 """
 
 from collections import Counter
@@ -35,10 +35,10 @@ class Resent(NamedTuple):
 
 
 class Resending:
-    """Sends tasks off. `senders` are the deployment's routes but the direct one.
+    """Sends tasks off. `senders` are all routes of the deployment except the direct one.
 
-    One task goes first. If a route takes it, the others follow together. If it falls to the direct route, it runs in
-    this invocation, and then the next one: never two at once.
+    One task goes first. If a route accepts the first task, the others follow together. If the task falls to the direct
+    route, the task runs in this invocation, and then the next one: never two at once.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Resending:
         return await self._store.fill_places(most, limits.PLACES_GIVEN_MOST[self._settings.plan])
 
     def may_go_on(self) -> bool:
-        """Whether a part of a page may be sent."""
+        """Whether another part of a page may be sent."""
         if not self._allowance.in_time() or self._allowance.too_late_to_send():
             return False
         if self._sends_a_task:
@@ -72,13 +72,13 @@ class Resending:
         return self._worker.can_afford_run
 
     def affords_page(self) -> bool:
-        """Whether a further page may be looked for."""
+        """Whether the allowance suffices for another page."""
         return not self._sends_a_task or self._sendable(_PAGE_SUBREQUESTS) > 0
 
     def put_aside(self, due: Due) -> Due:
         """Put the unanswered tasks aside.
 
-        These tasks stay due, so they are not lost if this sweep has no time for them.
+        Leave these tasks due, so that they are not lost if this sweep has no time for them.
         """
         if not self._stands_in:
             return due
@@ -86,15 +86,15 @@ class Resending:
         return due.without(self.unanswered)
 
     def split(self, due: Due) -> tuple[Due, Due]:
-        """Take a part of what is due that can be sent, and give the rest."""
+        """Take a part of the due tasks that can be sent, and return the rest."""
         spent = _PART_SUBREQUESTS + bool(due.overdue)
         return due.split(self._sendable(spent) if self._sends_a_task else 1)
 
     async def send(self, due: Due) -> Resent:
-        """Take tasks on and dispatch them. A task that a route refuses is due again, and so are the tasks after it.
+        """Take tasks on and dispatch them. A task that all routes refuse is due again, and so are the tasks after it.
 
-        After SWEEP_QUEUE_SHARE tasks of one tenant its next ones go to objects first, so that they do not delay others
-        in the queue.
+        After SWEEP_QUEUE_SHARE tasks of one tenant, its next tasks go to objects first, so that they do not delay
+        others in the queue.
         """
         task_keys = await self._store.take_due(due, self._settings.lease_ms) if due.live or due.idle else []
         dispatcher, sent = self._dispatcher(), 0
@@ -105,19 +105,22 @@ class Resending:
             sendable = self._can_send()
             before = self._worker.meter.subrequests
             route = await dispatcher.dispatch(task_key, crowded=crowded) if sendable else None
-            waits = sendable and route is None and dispatcher.no_place  # until the next look, or until a place is free
+            waits = sendable and route is None and dispatcher.no_place  # until the next check, or until a place is free
             if route is None and not waits:
                 await self._store.make_due(task_keys[place:])
                 self._worker.log("made_due", tasks=len(task_keys) - place)
                 return Resent(sent, refused=True)
             sent += not waits
             if route is not Route.DIRECT and not self._sends_a_task:
-                # A route before this one that refuses costs each task a send.
+                # If a route before this one refuses, each task costs one more send.
                 self._sends_a_task = self._worker.meter.subrequests - before
         return Resent(sent)
 
     async def stand_in(self) -> bool:
-        """Work on the first unanswered task in place of its host. False: it may not, or the allowance is spent."""
+        """Work on the first unanswered task in place of its host.
+
+        Returns False if this is not allowed, or if the allowance is spent.
+        """
         task_key, worked = self.unanswered.pop(0), False
         try:
             if await self._worker.may_stand_in(task_key) and self._worker.can_afford_run:
@@ -136,7 +139,7 @@ class Resending:
         return Dispatcher(senders, self._worker.meter, self._worker.log)
 
     def _sendable(self, spent: int) -> int:
-        """Return how many tasks can be sent if so many subrequests go into the rest."""
+        """Return how many tasks can be sent if this many subrequests are needed for the rest."""
         return max(0, (self._allowance.subrequests_left() - spent) // self._sends_a_task)
 
     def _can_send(self) -> bool:

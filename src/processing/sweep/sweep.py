@@ -1,4 +1,4 @@
-"""The backstop, run by the cron trigger: what no message, alarm or worker will bring back, this does."""
+"""The backstop, run by the cron trigger, which brings back what no message, alarm or worker does."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -32,14 +32,14 @@ class SweepCounts:
 
 
 class Sweep:
-    """One run of the sweep: it looks for what is due, has each of its duties do its share, and shares the allowance.
+    """One run of the sweep: it finds due tasks, lets each of its duties do its share, and divides the allowance.
 
-    `senders` are the deployment's routes but the direct one. Calls start for `seconds`, and none where that is 0; by
-    default as long as a cron trigger may start them. With `stands_in` the run works on tasks itself that were sent off
-    in vain before, once it is through with the others. `folds` is False where a task may run in the same invocation,
-    whose checks need what a fold would spend.
+    `senders` are all routes of the deployment except the direct one. Calls start for `seconds`, and none start if that
+    is 0; by default as long as a cron trigger may start them. With `stands_in` the run itself works on tasks that were
+    sent off in vain before, after it has sent the others. `folds` is False if a task may run in the same invocation,
+    whose checks need the allowance of a fold.
 
-    A full database may refuse the writes before the erasures. The run then erases all the same, because erasures free
+    A full database may refuse the writes before the erasures. In this case the run still erases, because erasures free
     space.
     """
 
@@ -54,7 +54,7 @@ class Sweep:
     ) -> None:
         self._worker = worker
         self._settings = worker.settings
-        # Without routes tasks run here, one after the other, and a run may get no further than the first one.
+        # Without routes tasks run here, one after the other, and a run may reach only the first one.
         self._turns = limits.SWEEP_TURNS if senders else 1
         self._stands_in = stands_in
         self._folds = folds
@@ -68,12 +68,12 @@ class Sweep:
         self._allowance.keep_back(self._early_erasure.cost)
 
     async def run(self) -> SweepCounts:
-        """Look at tasks that are due; what is left over is still due at the next run. Raises StoreError."""
+        """Check the due tasks; tasks that are left over are still due at the next run. Raises StoreError."""
         self._allowance.begin()
         try:
             await self._look_at_pages(await self._resending.fill_places())
             await self._stand_in()
-        except StoreFull as error:  # the others are still due; what makes room goes on
+        except StoreFull as error:  # the other tasks are still due; the duties that free space continue
             self._worker.log.failure("sweep_found_no_room", error)
             await self._erase(None)
         await self._erase_early()
@@ -87,7 +87,10 @@ class Sweep:
         return self._worker.can_afford_run
 
     async def _look_at_pages(self, placed: list[TaskKey]) -> None:
-        """Look at one page after the other. `placed` have got a place just now, and go before the first one."""
+        """Look at one page after the other.
+
+        `placed` are tasks that got a place just now, and that are sent before the first page.
+        """
         due, more, erase_most = Due(), True, limits.ERASE_TASKS_MOST[self._settings.plan]
         while self._resending.may_go_on():
             if due.empty:
@@ -102,11 +105,11 @@ class Sweep:
             if not await self._do_duties(part):
                 return
             while self._resending.runs:
-                await self._erase_early()  # a run takes what is left of the allowance
+                await self._erase_early()  # a run uses the rest of the allowance
                 await self._resending.runs.pop()()
 
     async def _page(self, erase_most: int) -> Due:
-        """Look for a page of what is due. Its deliveries are begun."""
+        """Read a page of due tasks. Its deliveries are begun."""
         settings, storage = self._settings, self._worker.storage
         page = await self._worker.store.due(
             limits.SWEEP_PAGE_TASKS,
@@ -118,12 +121,14 @@ class Sweep:
         )
         self._worker.begin_deliveries(page.deliveries)
         if page.past_retention and storage.is_tight(settings.storage_bytes_most):
-            await self._erase(page)  # first of all: the rest may need the room
+            await self._erase(page)  # before anything else: the rest may need the space
             page = replace(page, past_retention=[])
         return page
 
     async def _do_duties(self, part: Due) -> bool:
-        """Have each duty do its share of a part of a page. False: the routes refuse, and the run sends no more.
+        """Have each duty do its share of a part of a page.
+
+        Returns False if the routes refuse, so that the run sends no more.
 
         The erasures come last, and a failure of theirs is logged: they cost no task its dispatch.
         """
@@ -141,7 +146,7 @@ class Sweep:
     async def _stand_in(self) -> None:
         """Work on tasks in place of hosts that do not come."""
         while self._resending.unanswered and self._allowance.in_time() and self.can_afford_run():
-            await self._erase_early()  # a run takes what is left of the allowance
+            await self._erase_early()  # a run uses the rest of the allowance
             self._counts.worked += await self._resending.stand_in()
 
     async def _erase(self, found: Due | None) -> int:
@@ -153,7 +158,10 @@ class Sweep:
         self._counts.erased += await self._early_erasure.run()
 
     async def _fold(self) -> None:
-        """Add ended tasks to the sums, as far as the allowance goes. The next sweep, or a scrape, adds the others."""
+        """Add ended tasks to the sums, as far as the allowance permits.
+
+        The next sweep, or a scrape, adds the others.
+        """
         folding = Folding(self._worker.store, self._settings, self._worker.log)
         for _ in range(limits.FOLD_PAGES_MOST[self._settings.plan]):
             if not self._allowance.affords(_FOLD) or not await folding.run():

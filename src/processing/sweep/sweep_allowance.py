@@ -20,7 +20,7 @@ class StepCost(NamedTuple):
 class SweepAllowance:
     """The seconds, subrequests and statements of one sweep.
 
-    Model calls start for `seconds`, and none where that is 0; None: as long as a cron trigger may start them.
+    Model calls start for `seconds`, and none start if that is 0; None means as long as a cron trigger may start them.
     """
 
     _ends_at: float  # when no call starts any more
@@ -43,11 +43,11 @@ class SweepAllowance:
         self._sends_until = clock.now() + self._send_seconds
 
     def keep_back(self, cost: Callable[[], StepCost]) -> None:
-        """Keep back what a later step needs, as far as `cost` says it at the time, so that earlier ones leave it."""
+        """Reserve what a later step needs, which `cost` returns at the time, so that earlier steps leave it."""
         self._kept_back = cost
 
     def affords(self, cost: StepCost) -> bool:
-        """Whether a step may be taken that costs so much."""
+        """Whether the allowance suffices for a step of this cost."""
         return self.subrequests_left() >= cost.subrequests and self.statements_left() >= cost.statements
 
     def subrequests_left(self) -> int:
@@ -63,7 +63,7 @@ class SweepAllowance:
         return self._ends_at - clock.now()
 
     def in_time(self) -> bool:
-        """Whether the sweep may go on: it has no time for model calls in the first place, or some is left."""
+        """Whether the sweep may continue: it never had time for model calls, or some is left."""
         return self.seconds <= 0 or self.seconds_left() > 0
 
     def too_late_to_send(self) -> bool:

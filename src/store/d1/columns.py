@@ -27,7 +27,7 @@ def whole(row: Row, name: str) -> int:
 
 
 def task_code(row: Row, name: str) -> TaskCode:
-    """Read the code of a failure, as it was written: after a way back to older code it may be one of newer code's."""
+    """Read the code of a failure, unchanged: after a rollback, newer code may have written it."""
     return cast("TaskCode", text(row, name))
 
 

@@ -70,9 +70,9 @@ _SPENT = ("too many api requests by single worker invocation", "too many subrequ
 
 
 class Database:
-    """Runs statements. Each call is one subrequest, and is given up after `seconds` without an answer.
+    """Runs statements. Each call is one subrequest, and the database gives it up after `seconds` without an answer.
 
-    `load` and `storage` belong to the isolate: `load` learns how long each answer takes, and `storage` how large the
+    `load` and `storage` belong to the isolate: `load` records how long each answer takes, and `storage` how large the
     database is.
     """
 
@@ -101,7 +101,7 @@ class Database:
         """Run the statements as one transaction, sent up to `sends` times, and return the rows of each.
 
         Raises StoreUnavailable when no send got an answer: the writes may have landed, or may land later. Raises
-        StoreSilent, StoreQuotaExhausted, StoreFull or StoreCallsSpent at once, where another send would not help.
+        StoreSilent, StoreQuotaExhausted, StoreFull or StoreCallsSpent at once, because another send would not help.
         Raises SchemaMissing if the tables are missing, and StoreError for a refused statement.
         """
         for send in range(1, sends + 1):
@@ -183,10 +183,10 @@ def _classified(error: Exception) -> StoreError:
     if any(mark in text for mark in _FULL):
         return StoreFull("the database is full")
     if any(mark in text for mark in _SPENT):
-        return StoreCallsSpent("this invocation has made all the database calls that it may make")
+        return StoreCallsSpent("this invocation has used up its database calls")
     if any(mark in text for mark in _REFUSED):
         return StoreError("the database refused a statement")
-    return StoreUnavailable("the database is out of reach")
+    return StoreUnavailable("the database cannot be reached")
 
 
 def _rows(result: Mapping[str, object]) -> Sequence[Row]:

@@ -1,9 +1,8 @@
 """Statements of SQL with named parameters, compiled at import to the numbered ones that D1 takes.
 
 This package contains all SQL of the Worker's tables, one module for each subject. A statement is a constant, and the
-comment above it is its contract. These rules apply to all of them:
-
-- Values enter only through parameters. A name that ends in `_ms` is a number of milliseconds, and `task_keys` is a JSON
+comment above it is its contract. These rules apply to all statements: - Values enter only through parameters. A name
+that ends in `_ms` is a number of milliseconds, and `task_keys` is a JSON
   list. The contract says which parameters may be NULL.
 - Each write is safe to send again and safe to arrive late, because after an error it is unknown whether it landed (see
   "Read query retries" in the D1 documentation).
@@ -58,7 +57,9 @@ class Statement:
 
 
 def statement(text: str) -> Statement:
-    """Compile a statement. A parameter is a colon and a name, `:task_key`. Used twice, it keeps its number.
+    """Compile a statement.
+
+    A parameter is a colon and a name, `:task_key`. A parameter that is used twice keeps its number.
 
     Quoted text, comments and double colons are not parameters. Parameters of any other form are refused.
     """

@@ -17,7 +17,10 @@ START_MS = round(limits.START_SECONDS * 1000)
 
 
 class CallKey(NamedTuple):
-    """Names one needed output. Level 0 are the chunks. Each level above merges the one below."""
+    """Names one needed output.
+
+    Level 0 are the chunks. The key of a call: its level and its index; each level above merges the one below.
+    """
 
     level: int
     position: int
@@ -42,7 +45,7 @@ class CallTries(NamedTuple):
     counted: int = 0
 
     def after(self, attempts: int) -> "CallTries":
-        """Return the same with one call more, which counts as `attempts`."""
+        """Return the same tries with one call more, which counts as `attempts`."""
         return self._replace(attempts=self.attempts + attempts, calls=self.calls + 1)
 
 
@@ -57,7 +60,9 @@ class LatestCallsReport(NamedTuple):
 
 
 class FailedCall(NamedTuple):
-    """A failed call. `final`: its output gets no further call. Otherwise none starts before `rests_until`.
+    """A failed call.
+
+    `final`: its output gets no further call. Otherwise no call for this chunk starts before `rests_until`.
 
     `held` is when the call started and failed, while it is unknown whether the failure counts. Times are in ms.
     """
@@ -72,7 +77,7 @@ class FailedCall(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A granted claim. Totals are those of the whole task, as the worker found them."""
+    """A granted claim. The totals are those of the whole task, as the worker found them."""
 
     task_key: TaskKey
     holder: str = ""  # name of this claim
@@ -135,7 +140,7 @@ class Output(NamedTuple):
 
     `finish_reason` is the provider's reason for the end. `started_ms` and `ended_ms` are the times of the call, or of
     its group in a lane, in milliseconds since the epoch by the database's clock. `lane` is the lane's number, and
-    `first_ms` is when the first of several calls started. None: unknown, or no lane, or no other call.
+    `first_ms` is when the first of several calls started. None means unknown, or no lane, or no other call.
     """
 
     key: CallKey
@@ -168,7 +173,7 @@ class MergeLevel(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """The contents of one write under a claim. Totals and times are absolute, times in ms.
+    """The contents of one write under a claim. The totals and times are absolute; times are in ms.
 
     A failed write may have landed or may still land. The next write repeats the failed one's outputs, and may add
     others after them. Each output keeps its piece, because the pieces carry the number of the first of these writes.
@@ -210,7 +215,7 @@ class Release(NamedTuple):
 
 
 class Finish(NamedTuple):
-    """Ends a claim with a completed task. `top_level` is the merge's last level, 0 without a merge.
+    """The end of a claim whose task is completed. `top_level` is the merge's last level, 0 without a merge.
 
     The end also empties the task's input, unless `keep_input` is set.
     """
@@ -226,7 +231,7 @@ class Finish(NamedTuple):
 
 
 class Fail(NamedTuple):
-    """Ends a claim with a failed task."""
+    """The end of a claim whose task failed."""
 
     retention_ms: int
     failure: Failure
@@ -238,7 +243,7 @@ class Fail(NamedTuple):
 
 
 class Continue(NamedTuple):
-    """Keeps the claim and renews its lease. The announced calls start within `start_ms` or not at all.
+    """The continuation of a claim, which renews its lease. The announced calls start within `start_ms` or not at all.
 
     With `room_bytes`, nothing is written unless the database has that much space in addition.
     """

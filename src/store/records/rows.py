@@ -67,7 +67,7 @@ def mark(row: Row) -> Mark:
 
 
 def pulse(row: Row) -> Pulse:
-    """Read how far a task has got."""
+    """Read how far a task has progressed."""
     return Pulse(mark(row), Status(text(row, "status")), Route(text(row, "route")))
 
 
@@ -83,7 +83,7 @@ def window(row: Row) -> Window:
 
 
 def claim(key: TaskKey, holder: str, task: Row, source: Row, covered: Sequence[Row], failures: Sequence[Row]) -> Claim:
-    """Build the claim from the rows of its transaction. `covered` are rows of calls that have an output."""
+    """Build the claim from the rows of its transaction. `covered` are the rows of calls that have an output."""
     done = frozenset(
         CallKey(whole(row, "level"), position)
         for row in covered
@@ -167,7 +167,7 @@ def unclaimed(rows: Sequence[Row]) -> Unclaimed:
 def predecessor(rows: Sequence[Row]) -> int | None:
     """Return from the STANDING row the fence of the asking host's own predecessor.
 
-    None if it has no predecessor there, or if the task rests.
+    Returns None if the host has no such predecessor, or if the task rests.
     """
     return maybe_whole(rows[0], "own_fence") if rows and (maybe_whole(rows[0], "rest_left") or 0) <= 0 else None
 

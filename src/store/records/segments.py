@@ -3,11 +3,11 @@
 A segment's body is a row of pieces, one behind the other. A piece is what one write added at once: zlib's compression
 of a JSON list in UTF-8, with an entry `[idx, text, calls, finish reason, started, ended, lane, first]` for each output.
 The times are milliseconds since the epoch by the database's clock; `first` is when the first of several calls started.
-The reason and every entry after it may be null. At an entry's end lane and first are left out if they are null. A
+The reason and every entry after it may be null. At the end of an entry, lane and first are left out if they are null. A
 reader must pass over further members at an entry's end, so that later code can add some.
 
 D1 gives a blob as a list of numbers, one for each byte. So bodies go to the database and back in hexadecimal digits.
-Pure: nothing here knows the database.
+This module is pure: it does not know the database.
 """
 
 import json
@@ -37,7 +37,7 @@ def pieces(outputs: Sequence[Output], tries: Sequence[int] = ()) -> list[Piece]:
     """Pack the outputs of a write into pieces, each of one level and small enough for a bound parameter.
 
     `tries` says how many outputs each earlier try of the same write had. An earlier try may have landed, or may still
-    land. The outputs that a try added make pieces of their own, so that each later try has the same pieces.
+    land. The outputs that a try added are separate pieces, so that each later try has the same pieces.
     """
     bounds = sorted({0, *tries, len(outputs)})
     told = [outputs[first:behind] for first, behind in pairwise(bounds)]

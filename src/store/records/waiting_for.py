@@ -7,7 +7,7 @@ from ...core.task import LastError, Wait
 from ..d1.columns import maybe_text, maybe_whole, whole
 from ..d1.database import Row
 
-# After a way back to older code an error may have been written with more than this.
+# After a rollback, a stored error may have more fields than this class.
 _KNOWN = frozenset(LastError._fields)
 
 
@@ -28,7 +28,9 @@ def news_at(row: Row) -> int:
 
 
 def waiting_for(row: Row, status: Status) -> Wait | None:
-    """Say what a task waits for. None: calls are out, its worker is about to make some, or it has ended.
+    """Say what a task waits for.
+
+    Returns None if calls are out, if the worker is about to make some, or if the task has ended.
 
     A worker that died leaves a lease, which ends at a known time or has ended.
     """
@@ -50,8 +52,8 @@ def _held(row: Row, now: int) -> Wait | None:
     until = maybe_whole(row, "wait_until")
     if until is not None and until > now:
         return Wait(_reason(row), until)
-    # A live worker renews its lease before half of it has passed. Until then it may wait for its turn to probe a model
-    # that is away.
+    # A live worker renews its lease before half of it has passed. Until half of the lease has passed, a live worker may
+    # wait for its turn to probe a model that is away.
     if now - whole(row, "announced_at") > lease_until - now:
         return Wait("lease", free_at)
     return Wait("model_away", None) if maybe_text(row, "wait_reason") == "model_away" else None

@@ -47,11 +47,11 @@ SELECT task_id, digest FROM submissions WHERE id = :submission AND expires_at > 
 _TODAY = f"({NOW} / 86400000)"
 _DEADLINE_AT = f"{NOW} + :deadline_ms"
 
-# Writes the pending task, unless another request has its key or a limit of its tenant is reached. Sent twice it changes
-# nothing, because the caller chose the task's key. If it lands after the task was erased or withdrawn, it finds the
-# tombstone. The sweep dispatches a task again that is unclaimed for `:unclaimed_ms`. May be NULL: `:model`;
-# `:deadline_ms` and `:max_calls`, without such terms; `:submission`, without an Idempotency-Key; `:tasks_most` (in
-# flight) and `:characters_most` (a day), without such limits.
+# Writes the pending task, unless another request has its key or a limit of its tenant is reached. If INSERT_TASK is
+# sent twice, the second send changes nothing, because the caller chose the task's key. If the write lands after the
+# task was erased or withdrawn, it finds the tombstone. If the task stays unclaimed for `:unclaimed_ms`, the sweep
+# dispatches it again. May be NULL: `:model`; `:deadline_ms` and `:max_calls`, without such terms; `:submission`,
+# without an Idempotency-Key; `:tasks_most` (in flight) and `:characters_most` (a day), without such limits.
 INSERT_TASK = statement(f"""
 INSERT INTO tasks (id, status, route, {OPTIONS}, total, merge_chars, calls_minimum, created_at,
   deadline_at, wake_at)
@@ -102,8 +102,8 @@ UPDATE daily_use SET characters = max(0, characters - :characters) WHERE tenant 
   AND EXISTS (SELECT 1 FROM tasks WHERE id = :task_key) AND NOT {_SHARED}
 """)
 
-# Withdraws a task whose client hears that nothing was accepted, unless another request was answered with it. The
-# tombstone goes first and stays for `:tombstone_ms`, because the submission may land after this.
+# Withdraws a task whose client gets the answer that nothing was accepted, unless another request was answered with the
+# task. The tombstone goes first and stays for `:tombstone_ms`, because the submission may land after this.
 BURY_WITHDRAWN = statement(f"""
 INSERT INTO tombstones (id, until) SELECT :task_key, {NOW} + :tombstone_ms WHERE NOT {_SHARED}
 ON CONFLICT DO NOTHING
@@ -150,9 +150,9 @@ PUT_BACK = f"""status = 'pending', fence = fence + 1, generation = generation + 
   finished_at = NULL, error_code = NULL, error_message = NULL, error_retryable = NULL,
   deadline_at = {NOW} + deadline_ms, wake_at = {wake(f"{NOW} + :unclaimed_ms", f"{NOW} + deadline_ms")}"""
 
-# Retries a failed or cancelled task. Finished chunks stay, and the deadline begins anew. The fence rises, so a late
-# worker is refused. The generation rises too. The statement names the generation that was read before, so a retry that
-# lands late, after the task has ended again, changes nothing.
+# Retries a failed or cancelled task. Finished chunks stay, and the deadline begins anew. The fence rises, so the
+# database refuses a late worker. The generation rises too. The statement names the generation that was read before, so
+# a retry that lands late, after the task has ended again, changes nothing.
 RETRY = statement(f"""
 UPDATE tasks SET {PUT_BACK}, max_calls = coalesce(:max_calls, max_calls)
 WHERE id = :task_key AND {_RETRYABLE}

@@ -1,7 +1,7 @@
 """The SQL that retries or cancels many tasks of a tenant at once.
 
 Each write names tasks that were read before, with the generation of each: `:generations` is a JSON object of numbers by
-task key. So it changes nothing if it lands after another retry of a task.
+task key. So the write changes nothing if it lands after another retry of a task.
 """
 
 from ...core.task import BUDGET_EXHAUSTED
@@ -22,11 +22,11 @@ _FAILED = f"""FROM tasks INDEXED BY tasks_failed
 WHERE id >= :first AND id < :behind AND status = 'failed' AND error_code <> '{BUDGET_EXHAUSTED}'
   AND (:code IS NULL OR error_code = :code)"""
 
-# Finds up to `:most` of them, oldest first, and counts the unfinished tasks of `:tenant`, up to `:counted_most`.
+# Finds up to `:most` failed tasks, oldest first, and counts the unfinished tasks of `:tenant`, up to `:counted_most`.
 FAILED = statement(f"SELECT id, generation, {unended(':counted_most')} AS unended {_FAILED} ORDER BY id LIMIT :most")
 
-# Counts up to `:most` of them, and their calls: the calls needed without failures, and the most calls with `:attempts`
-# for each output. A merge of n outputs has fewer than n calls.
+# Counts up to `:most` failed tasks, and their calls: the calls needed without failures, and the most calls with
+# `:attempts` for each output. A merge of n outputs has fewer than n calls.
 COUNT_FAILED = statement(f"""
 SELECT count(*) AS tasks, coalesce(sum(least), 0) AS minimum, coalesce(sum(most), 0) AS maximum FROM (
   SELECT {LEFT} AS least, min(
@@ -35,12 +35,13 @@ SELECT count(*) AS tasks, coalesce(sum(least), 0) AS minimum, coalesce(sum(most)
 )
 """)
 
-# `:count` tasks are to be retried. If that exceeds `:tasks_most` in flight (NULL without such a limit), none is.
+# `:count` tasks are to be retried. If that exceeds `:tasks_most` in flight (NULL without such a limit), no task is
+# retried.
 _RETRYABLE = f"""{_LISTED} AND generation = {_GENERATION} AND status = 'failed'
   AND error_code <> '{BUDGET_EXHAUSTED}'
   AND (:tasks_most IS NULL OR {unended(":tasks_most")} + :count <= :tasks_most)"""
 
-# Adds their ends to the sums, unless that was done before. Goes before RETRY_ALL.
+# Adds the ends of these tasks to the sums, unless that was done before. Goes before RETRY_ALL.
 RETRY_ALL_COUNT = statement(count_ends(_RETRYABLE))
 
 # Deletes their failed calls. Goes before RETRY_ALL.
@@ -48,7 +49,7 @@ RETRY_ALL_FAILURES = statement(f"""
 DELETE FROM failures WHERE task_id IN (SELECT id FROM tasks WHERE {_RETRYABLE})
 """)
 
-# Retries them as RETRY does with one task.
+# Retries these tasks as RETRY does with one task.
 RETRY_ALL = statement(f"UPDATE tasks SET {PUT_BACK} WHERE {_RETRYABLE}")
 
 # Lists the tasks that this send or an earlier one retried.
@@ -62,13 +63,13 @@ _GOING_ON = """FROM tasks INDEXED BY tasks_to_wake
 WHERE tenant = :tenant AND finished_at IS NULL AND +id >= :first AND +id < :behind
   AND (:status IS NULL OR status = :status)"""
 
-# Finds up to `:most` of them.
+# Finds up to `:most` unfinished tasks.
 GOING_ON = statement(f"SELECT id, generation {_GOING_ON} LIMIT :most")
 
-# Counts up to `:most` of them.
+# Counts up to `:most` unfinished tasks.
 COUNT_GOING_ON = statement(f"SELECT count(*) AS tasks FROM (SELECT 1 {_GOING_ON} LIMIT :most)")
 
-# Cancels them as CANCEL does with one task, if they are still in `:status`.
+# Cancels the listed tasks as CANCEL does with one task, if they are still in `:status`.
 CANCEL_ALL = statement(f"""
 UPDATE tasks SET status = 'cancelled', {ENDED}
 WHERE {_LISTED} AND generation = {_GENERATION} AND status IN ('pending', 'processing')

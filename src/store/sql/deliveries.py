@@ -18,19 +18,19 @@ def _of_endpoint(column: str) -> str:
     return f"(SELECT {column} FROM webhook_endpoints WHERE webhook_endpoints.id = endpoint_id)"
 
 
-# What a sender must know: the URL, the secrets for the signature, and the database's time.
+# The values that a sender needs: the URL, the secrets for the signature, and the database's time.
 _TAKEN = f"""RETURNING task_id, generation, endpoint_id, event, ended_at, begun_at, fence, tries, {NOW} AS now,
   (SELECT count(*) FROM json_each(attempts) WHERE json_extract(value, '$[0]') >= begun_at) AS tries_of_day,
   {_of_endpoint("url")} AS url, {_of_endpoint("secret_generation")} AS secret_generation,
   {_of_endpoint(f"old_secret_until > {NOW}")} AS old_secret_signs"""
 
-# Writes what the tenants' endpoints must hear about those of the tasks that have ended, once for each end. The
-# statement follows each statement that ends tasks, in its transaction. Without a subscribed endpoint it writes nothing.
-# An endpoint hears about tasks that ended after its creation, and in the minute before, in case the database's clock
-# stepped back: one message too many is better than one too few. An end that did not happen leaves no delivery. A
-# repeated end finds the delivery of the first time. A caller that gets a row may send it, alone for `:held_ms`. An
-# endpoint that has failed too often is paused. After the pause the sweep tries it with one delivery. Until that attempt
-# succeeds, all its other deliveries wait for the sweep, too.
+# Writes deliveries for the tenants' endpoints about those of the tasks that have ended, once for each end. The
+# statement follows each statement that ends tasks, in its transaction. Without a subscribed endpoint the outbox writes
+# nothing. An endpoint gets deliveries about tasks that ended after its creation, and in the minute before, in case the
+# database's clock stepped back: one message too many is better than one too few. An end that did not happen leaves no
+# delivery. If an end is repeated, the statement finds the delivery of the first time. A caller that gets a row may send
+# it, alone for `:held_ms`. An endpoint that has failed too often is paused. After the pause the sweep tries it with one
+# delivery. Until that attempt succeeds, all its other deliveries wait for the sweep, too.
 OUTBOX = statement(f"""
 INSERT INTO webhook_deliveries (state, task_id, generation, endpoint_id, event, ended_at, begun_at, due_at)
 SELECT 1 + (paused_until > {NOW} OR failures >= :breaker), ended.id, generation, endpoints.id, event, finished_at,
@@ -48,7 +48,8 @@ ON CONFLICT DO NOTHING
 """)
 
 # Waiting deliveries, by their index: the planner prefers the key, and would walk over all of it. The endpoints with
-# waiting deliveries are found one by one. So are the tenants with unsent deliveries, each by its first one.
+# waiting deliveries are found one by one. The tenants with unsent deliveries are found in the same way, each by its
+# first delivery.
 _WAITING = "webhook_deliveries INDEXED BY webhook_deliveries_waiting"
 _TENANT = "substr(first, 1, instr(first, ':') - 1)"
 _FOUND = f"""WITH RECURSIVE waiting (endpoint) AS (
@@ -79,13 +80,13 @@ def _of_waiting(most: str) -> str:
 
 _THERE = "SELECT 1 FROM webhook_endpoints AS there WHERE there.id = endpoint_id AND disabled_at IS NULL"
 _OVER = f"CASE WHEN NOT EXISTS ({_THERE}) THEN 'gone' WHEN begun_at <= {NOW} - :kept_ms THEN 'exhausted' END"
-_RESTS = f"coalesce({_of_endpoint(f'paused_until > {NOW} OR failures >= :breaker')}, 0)"
+_PAUSED = f"coalesce({_of_endpoint(f'paused_until > {NOW} OR failures >= :breaker')}, 0)"
 # Due deliveries that must not be sent now. Such a delivery is over, because its endpoint is gone or it began `:kept_ms`
 # ago. A delivery that was never sent must also wait if its endpoint is paused.
-_ASTRAY = f"({_OVER} IS NOT NULL OR (state = 1 AND {_RESTS}))"
+_ASTRAY = f"({_OVER} IS NOT NULL OR (state = 1 AND {_PAUSED}))"
 
 # Finds at most `:most` deliveries to send: the first of each endpoint, then the second of each, and so on. An endpoint
-# that has failed gets at most `:of_each`, one that has rested gets one, and one that rests gets none. A row with
+# that has failed gets at most `:of_each`, one whose pause is over gets one, and a paused one gets none. A row with
 # `astray` says that SORT_DELIVERIES has work. The statement reads `:most` deliveries of each tenant and endpoint.
 DUE_DELIVERIES = statement(f"""
 {_FOUND}, found AS (
@@ -93,8 +94,8 @@ DUE_DELIVERIES = statement(f"""
   CROSS JOIN webhook_deliveries AS due ON {_of_tenant(":most")}
   UNION ALL
   SELECT due.state, {_KEY_COLUMNS}, due.ended_at, due.fence, due.due_at, due.begun_at FROM waiting
-  LEFT JOIN webhook_endpoints AS resting ON resting.id = endpoint AND paused_until > {NOW}
-  CROSS JOIN webhook_deliveries AS due ON resting.id IS NULL AND {_of_waiting(":most")}
+  LEFT JOIN webhook_endpoints AS paused ON paused.id = endpoint AND paused_until > {NOW}
+  CROSS JOIN webhook_deliveries AS due ON paused.id IS NULL AND {_of_waiting(":most")}
 ), judged AS (
   SELECT *, {_ASTRAY} AS astray, coalesce({_of_endpoint("failures")}, 0) AS failures FROM found
 ), placed AS MATERIALIZED (
@@ -109,7 +110,7 @@ SELECT * FROM (
 )
 """)
 
-# Sorts out astray deliveries. One that is over ends. One for a resting endpoint waits with that endpoint, and no longer
+# Sorts out astray deliveries. One that is over ends. One for a paused endpoint waits with that endpoint, and no longer
 # blocks others. The statement reads `:walk_most` of each tenant and of each endpoint, and changes at most `:walk_most`.
 SORT_DELIVERIES = statement(f"""
 {_FOUND}
@@ -125,8 +126,9 @@ WHERE state IN (1, 2) AND (task_id, generation, endpoint_id) IN (
   ) WHERE {_ASTRAY} LIMIT :walk_most)
 """)
 
-# Takes a delivery for `:held_ms`. The statement names the fence that was read before. So of two at once the second
-# takes nothing, and neither does one that lands late. The endpoint may be gone by then.
+# Takes a delivery for `:held_ms`. So if two senders come at once, the second takes nothing, and neither does a
+# statement that lands late. So of two at once the second takes nothing, and neither does one that lands late. The
+# endpoint may be gone by that time.
 TAKE_DELIVERY = statement(f"""
 UPDATE webhook_deliveries SET state = 2, fence = fence + 1, due_at = {NOW} + :held_ms
 WHERE {_OPEN} AND fence = :fence AND due_at <= {NOW}

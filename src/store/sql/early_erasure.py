@@ -23,7 +23,7 @@ ON CONFLICT DO UPDATE SET bytes = excluded.bytes, counted_at = excluded.counted_
 # Finds those that ended at least `:kept_ms` ago: up to `:most`, with `:chunks_most` chunks together, or one task with
 # more. `uncounted` says whether a fold must still add the task, and `ended_by` by when they all have ended. Each row
 # also gives the age of the count, where the walk began, its last task, how many it passed, and how many of them may go.
-# One row without an `id`: none may go. No row: there is no count.
+# One row without an `id` means that no task may go. No row means that there is no count.
 OLDEST = statement(f"""
 WITH largest AS MATERIALIZED (
   SELECT tenant, walked_to, {NOW} - counted_at AS age_ms FROM tenant_storage ORDER BY bytes DESC, tenant LIMIT 1
@@ -57,5 +57,5 @@ WHERE tenant IN (SELECT tenant FROM tasks WHERE id IN {_OLD})
 """)
 ERASE_OLD = (*delete_parts("IN", _OLD), statement(f"DELETE FROM tasks WHERE id IN {_OLD} RETURNING id"))
 
-# Adds the ends of those tasks that no fold has added to the sums. Goes before the last of ERASE_OLD.
+# Adds the ends of those tasks that no fold has added to the sums. This statement goes before the last one of ERASE_OLD.
 OLD_COUNT = statement(count_ends(f"id IN {_OLD}"))

@@ -1,9 +1,9 @@
-"""The SQL of streams of events: what became of a task, and the outputs that its follower has not seen."""
+"""The SQL of streams of events: the state of a task, and the outputs that its follower has not seen."""
 
 from ..d1.statement import statement
 from .fragments import LATE, NOW, OVERDUE, UNANSWERED, done, stored
 
-# Reads the state of a task: one row. The statement also says whether a request that asks for the task must help it.
+# Reads the state of a task, in one row. The statement also says whether a request that asks for the task must help it.
 LOOK = statement(f"""
 SELECT status, route, fence, step, generation, started_at IS NOT NULL AS started, total, completed, failed, truncated,
   {NOW} AS read_at, max(created_at, coalesce(announced_at, 0), coalesce(sent_at, 0)) AS news_at,
@@ -12,7 +12,7 @@ FROM tasks WHERE id = :task_key
 """)
 
 # Reads the output of chunk `:next`, with the others of its segment, if more than `:known` chunks have one. Without a
-# new output it reads no segment.
+# new output the statement reads no segment.
 NEWS = statement(f"""
 SELECT * FROM ({stored("0", first=":next", last=":next")})
 WHERE (SELECT completed FROM tasks WHERE id = :task_key) > :known

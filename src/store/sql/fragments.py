@@ -17,9 +17,10 @@ LISTED = "id IN (SELECT value FROM json_each(:task_keys))"
 IN_TIME = f"coalesce(deadline_at > {NOW}, 1)"
 OVERDUE = f"coalesce(deadline_at <= {NOW}, 0)"
 LIVE = f"coalesce(lease_until > {NOW}, 0)"
-# When another worker may take over a task in work: its lease is over, and so is the rest after workers died on it.
+# The time from which another worker may take over a task in work: its lease is over, and so is the rest after workers
+# died on it.
 FREE_AT = "max(lease_until, rest_until)"
-# The task's worker has lost it, and no other has it.
+# The task's worker has lost it, and no other worker has it.
 ABANDONED = f"status = 'processing' AND {FREE_AT} <= {NOW}"
 # How many claims in a row have ended without a finished call, if the current claim has ended too.
 STALLS = "(stalls + (stalled_since IS NOT NULL))"
@@ -27,15 +28,15 @@ STALLS = "(stalls + (stalled_since IS NOT NULL))"
 UNATTENDED = f"((status = 'pending' AND not_before <= {NOW}) OR ({ABANDONED}))"
 # By when a worker should have claimed the task.
 _AWAITED_AT = f"max(wake_at, coalesce({FREE_AT}, 0))"
-# The task has been due for `:late_ms`, or was dispatched again so long ago and not claimed. And it was not dispatched
-# again within that time.
+# The task has been due for `:late_ms`, or it was dispatched again that long ago and not claimed. In addition, the task
+# was not dispatched again within that time.
 LATE = f"""({UNATTENDED} AND {IN_TIME} AND coalesce(sent_at, 0) <= {NOW} - :late_ms
   AND (dispatches > 0 OR {_AWAITED_AT} <= {NOW} - :late_ms))"""
 # The task was dispatched again within `:apart_ms`, and has not been claimed since.
 JUST_SENT = f"(dispatches > 0 AND coalesce(sent_at, 0) > {NOW} - :apart_ms)"
 # A write belongs to the claim `:holder`, under `:fence`. The fence tells a task's claims apart. After the database was
-# set back in time, a claim that the database has forgotten and a new one may have the same fence. A worker that stood
-# down has left a row that names no claim.
+# set back in time, a claim that the database has forgotten and a new one may have the same fence. If a worker stood
+# down, its row names no claim.
 UNDER_CLAIM = "fence = :fence AND coalesce(holder, :holder) = :holder"
 # The task was dispatched again `:in_vain` times, the last time at least `:late_ms` ago, and was not claimed.
 UNANSWERED = f"({UNATTENDED} AND dispatches >= :in_vain AND coalesce(sent_at, 0) <= {NOW} - :late_ms)"
@@ -57,7 +58,8 @@ def unended(most: str) -> str:
 ANNOUNCED = f"""announced_at = {NOW},
   start_ms = max(:start_ms, min(start_ms, coalesce(announced_at + start_ms - {NOW}, 0)))"""
 
-# No worker has the task. The name of its last claim stays, for what that claim still has to write: see UNDER_CLAIM.
+# No worker has the task. The name of the last claim stays, for the writes that this claim must still make: see
+# UNDER_CLAIM.
 UNHELD = "host = NULL, lease_until = NULL"
 
 # Assigns the end of a task. If the same write is sent again, the time of the first end stays. The sweep erases the task
@@ -86,7 +88,7 @@ def wake(at: str, deadline_at: str = "deadline_at") -> str:
 
 
 def done(level: str) -> str:
-    """Give the places of the outputs of `:task_key` at a level as `idx`, each once, without loading any text."""
+    """Give the index `idx` of each output of `:task_key` at a level once, without loading any text."""
     return f"""SELECT DISTINCT value AS idx FROM segments, json_each('[' || places || ']')
   WHERE task_id = :task_key AND level = {level}"""
 

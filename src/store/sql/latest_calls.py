@@ -4,7 +4,7 @@ from ..d1.statement import statement
 from .fragments import NOW
 
 # Adds the latest calls that one isolate knows to the row that all isolates read. `:calls` is a JSON list of [chunk, at,
-# succeeded]. `:id` names the tenant and the model. The latest call of each chunk stays, and of all those the `:most`
+# succeeded]. `:id` names the tenant and the model. The latest call of each chunk stays, and of these calls the `:most`
 # latest. So a write that is sent again or lands late undoes nothing.
 _MERGED = """(
     SELECT json_group_array(json(call)) FROM (
@@ -18,12 +18,12 @@ INSERT INTO latest_calls (id, calls, failed_at) VALUES (:id, :calls, :failed_ms)
 ON CONFLICT DO UPDATE SET failed_at = max(failed_at, excluded.failed_at), calls = {_MERGED}
 """)
 
-# Reads what was written, at any age.
+# Reads the row of latest calls, however old it is.
 HEAR = statement("SELECT json_array(failed_at, json(calls)) AS told FROM latest_calls WHERE id = :id")
 
 
 def told(id_: str) -> str:
-    """Make an expression that gives what HEAR reads, or NULL if no call has failed within `:told_ms`."""
+    """Make an expression that gives the same as HEAR, or NULL if no call has failed within `:told_ms`."""
     return f"""(
     SELECT json_array(failed_at, json(calls)) FROM latest_calls WHERE id = {id_} AND failed_at > {NOW} - :told_ms
   )"""

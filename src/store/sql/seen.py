@@ -3,7 +3,7 @@
 from ..d1.statement import statement
 from .fragments import LATE, NOW, UNATTENDED, wake
 
-# Notes that a trigger came, unless that was noted within `:apart_ms`. The statement runs along with a write that
+# Records that a trigger came, unless that was recorded within `:apart_ms`. The statement runs along with a write that
 # happens anyway.
 SEE = statement(f"""
 INSERT INTO seen (what, at) VALUES (:what, {NOW})
@@ -38,9 +38,9 @@ SELECT coalesce(sum(status = 'pending'), 0) AS pending, coalesce(sum(status = 'p
 FROM tenants CROSS JOIN tasks ON tasks.tenant = tenants.tenant AND finished_at IS NULL
 """)
 
-# Takes the dispatch of a late task that a request asks for: at most once in `:late_ms` in all. The sweep looks again
-# after `:delay_ms`, however often the task was dispatched. A task that was dispatched `:in_vain` times before is not
-# put off: the sweep may have to work on it. No row: there is nothing to dispatch.
+# Takes the dispatch of a late task that a request asks for: at most once in `:late_ms` in all. The sweep checks the
+# task again after `:delay_ms`, however often the task was dispatched. If the task was dispatched `:in_vain` times
+# before, its check is not postponed: the sweep may have to work on it. No row means that there is nothing to dispatch.
 _WAKE_AT = wake(f"{NOW} + :delay_ms")
 NUDGE = statement(f"""
 UPDATE tasks SET dispatches = dispatches + 1, sent_at = {NOW},
@@ -50,7 +50,7 @@ RETURNING dispatches
 """)
 
 # Makes the sweep dispatch a task that NUDGE took and no route accepted. The task counts as not dispatched, but the next
-# NUDGE is still a minute away. If this write lands twice or late, the sweep only looks at the task too early.
+# NUDGE is still a minute away. If this write lands twice or late, the sweep only checks the task too early.
 UNSENT = statement(f"""
 UPDATE tasks SET dispatches = 0, wake_at = {NOW} WHERE id = :task_key AND dispatches > 0 AND {UNATTENDED}
 """)

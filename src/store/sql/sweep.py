@@ -1,4 +1,4 @@
-"""The SQL of the sweep: what is due, what it dispatches, and what it erases."""
+"""The SQL of the sweep: which tasks are due, which it dispatches, and which it erases."""
 
 from ..d1.statement import statement
 from .fragments import ABANDONED, FREE_AT, IN_TIME, JUST_SENT, LATE, LISTED, NOW, OVERDUE, STALLS, delete_parts, wake
@@ -9,7 +9,7 @@ from .tallies import UNCOUNTED, count_ends
 # tenants that a run certainly serves. With T tenants that have unfinished tasks, each one's first task is served within
 # T/:tenants_served minutes, whatever the others have. A page has `:most` tasks. The index gives those tenants one by
 # one and their tasks in order, so no other rows are read. A task that a poll has just dispatched is left out, unless it
-# was dispatched `:in_vain` times. With NULL there is no such exception.
+# was dispatched `:in_vain` times. If `:in_vain` is NULL there is no such exception.
 _OWN_DUE = f"""SELECT id FROM tasks AS own
     WHERE own.tenant = turns.tenant AND finished_at IS NULL AND wake_at <= {NOW}
     AND (NOT {JUST_SENT} OR dispatches >= :in_vain OR {OVERDUE}) ORDER BY wake_at LIMIT :most"""
@@ -31,7 +31,7 @@ FROM found ORDER BY place, turn LIMIT :most
 """)
 
 # Finds ended tasks whose retention is over, longest due first: `:most` of them with `:chunks_most` chunks together, or
-# one task with more. One transaction can erase that much. `uncounted` says whether a fold must still add the task. The
+# one task with more. One transaction can erase this many. `uncounted` says whether a fold must still add the task. The
 # statement reads nothing else.
 PAST_RETENTION = statement(f"""
 SELECT id, {NOW} AS now, uncounted FROM (
@@ -51,10 +51,10 @@ UPDATE tasks SET wake_at = {wake(FREE_AT)}
 WHERE {LISTED} AND status = 'processing' AND {FREE_AT} > {NOW}
 """)
 
-# Takes the dispatch of tasks without a worker. The sweep looks again after `:delay_ms`, doubled at each repetition up
-# to `:doublings_most` times. The dispatch is written before the message is sent: a crash in between costs a delay, and
-# the other order would cost a flood. A task that another sweep took is no longer due, and one that a poll just
-# dispatched is left alone for `:apart_ms`. The next run handles a task whose deadline has passed in between.
+# Takes the dispatch of tasks without a worker. The sweep checks the task again after `:delay_ms`, doubled at each
+# repetition up to `:doublings_most` times. The dispatch is written before the message is sent: a crash in between costs
+# a delay, and the other order would cost a flood. A task that another sweep took is no longer due, and one that a poll
+# just dispatched is left alone for `:apart_ms`. The next run handles a task whose deadline has passed in between.
 REDISPATCH = statement(f"""
 UPDATE tasks SET dispatches = dispatches + 1, sent_at = {NOW},
   wake_at = {wake(f"{NOW} + (:delay_ms << min(dispatches + 1, :doublings_most))")}
@@ -63,14 +63,14 @@ WHERE {LISTED} AND wake_at <= {NOW} AND NOT {JUST_SENT} AND {IN_TIME}
 RETURNING id
 """)
 
-# Undoes REDISPATCH, or makes a new task due for the sweep: nothing was sent, so any host may dispatch it. Sent twice it
-# finds the tasks due already.
+# Undoes REDISPATCH, or makes a new task due for the sweep: nothing was sent, so any host may dispatch it. If MAKE_DUE
+# is sent twice, the second send finds the tasks due already.
 MAKE_DUE = statement(f"""
 UPDATE tasks SET dispatches = max(0, dispatches - 1), sent_at = NULL, wake_at = {NOW}
 WHERE {LISTED} AND wake_at > {NOW} AND (status = 'pending' OR ({ABANDONED}))
 """)
 
-# --- Slots: places among the tasks that objects work on --------------------------------------------------
+# --- Slots of objects: the places for tasks that objects work on ------------------------------------------------
 
 # Frees the slots of tasks that have ended or that another route works on.
 FREE_PLACES = statement("""
@@ -81,7 +81,8 @@ DELETE FROM object_places WHERE NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.id =
 
 # The tasks that wait for one of `:most` slots, with their turns. A slot goes to the tenant with the fewest slots, and
 # among equal tenants to the oldest task. These expressions read those `:walk_most` of each tenant's unfinished tasks
-# that have been due longest. They read no task while no slot is free, or if `:task_key`, which may be NULL, has one.
+# that have been due longest. These expressions read no task while no slot is free, or if `:task_key`, which may be
+# NULL, has one.
 def _queue(also: str = "") -> str:
     """Give the tasks with their turns, as common table expressions. `also` adds tasks, as a UNION."""
     return f"""WITH RECURSIVE room (places) AS (
@@ -110,8 +111,9 @@ def _queue(also: str = "") -> str:
 )"""
 
 
-# Takes one of `:most` slots for a task, if it has none yet and its turn has come. Sent twice it takes one. If it lands
-# late, it takes one for an unfinished task, until that has ended. No row: the task has none. Goes after FREE_PLACES.
+# Takes one of `:most` slots for a task, if the task has none yet and it is its turn. Sent twice the statement takes one
+# slot. A statement that lands late takes a slot for an unfinished task, until that task has ended. No row means that
+# the task has no slot. Goes after FREE_PLACES.
 TAKE_PLACE = statement(f"""
 INSERT INTO object_places (id) SELECT :task_key
 WHERE EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND finished_at IS NULL) AND (
@@ -142,8 +144,9 @@ WHERE {LISTED} AND finished_at IS NULL AND status = 'pending'
   AND EXISTS (SELECT 1 FROM object_places WHERE object_places.id = tasks.id)
 """)
 
-# Says whether another host may work on a task in place of its object. No other host may while the task only waits for
-# one of `:most` slots. A slot does not count if its object is `:late_ms` late. No row: the task does not exist.
+# Says whether another host may work on a task in place of its object. No other host may do so while the task only waits
+# for one of `:most` slots. A slot does not count if its object is `:late_ms` late. No row means that the task does not
+# exist.
 MAY_STAND_IN = statement(f"""
 SELECT asked.route <> 'durable-object' OR :most > (
   SELECT count(*) FROM object_places CROSS JOIN tasks ON tasks.id = object_places.id
@@ -154,8 +157,8 @@ SELECT asked.route <> 'durable-object' OR :most > (
 # --- The end of the retention ------------------------------------------------------------------------------
 
 # Erases ended tasks whose retention was over at `:now_ms`, the time of PAST_RETENTION. The statement is a separate
-# transaction, so that a large erasure does not keep the sweep from dispatching. All its statements see the same rows,
-# because they are given the same time. A task that was retried in between stays.
+# transaction, so that a large erasure does not keep the sweep from dispatching. All statements of the erasure see the
+# same rows, because they are given the same time. A task that was retried in between stays.
 _PAST_RETENTION = f"""(SELECT id FROM tasks WHERE {LISTED}
   AND status IN ('completed', 'failed', 'cancelled') AND wake_at <= :now_ms)"""
 ERASE_EXPIRED = (
@@ -163,5 +166,6 @@ ERASE_EXPIRED = (
     statement(f"DELETE FROM tasks WHERE id IN {_PAST_RETENTION} RETURNING id"),
 )
 
-# Adds the ends of those tasks that no fold has added to the sums. Goes before the last of ERASE_EXPIRED.
+# Adds the ends of those tasks that no fold has added to the sums. This statement goes before the last one of
+# ERASE_EXPIRED.
 EXPIRED_COUNT = statement(count_ends(f"id IN {_PAST_RETENTION}"))

@@ -1,4 +1,4 @@
-"""The SQL of the sums over ended tasks: how each end is added once, and who reads the sums.
+"""The SQL of the sums over ended tasks: how each end is added once, and which statements read the sums.
 
 A *fold* adds the tasks that have ended since the last fold. A fold finds them by the index of what must be erased, one
 retention at a time: within one retention, that index is in the order of the ends. No task's own row changes.
@@ -15,10 +15,10 @@ BUCKET_MS = round(limits.HISTORY_BUCKET_SECONDS * 1000)
 _KEPT_MS = round(limits.HISTORY_SECONDS * 1000)
 _BUCKET = f"({NOW} / {BUCKET_MS} * {BUCKET_MS})"
 
-# --- What is added of a task --------------------------------------------------------------------------------
+# --- The values of a task that are added ------------------------------------------------------------------------
 
 # Announced calls that are not settled count only once they are settled or in doubt. An unfinished task is added only
-# when it is erased: it counts as cancelled just now.
+# when it is erased: it then counts as cancelled at the time of the erasure.
 _DOUBT = "(calls_in_doubt + CASE WHEN finished_at IS NULL THEN json_array_length(in_flight) ELSE 0 END)"
 _SENT = f"(calls_settled + {_DOUBT})"
 _ENDED_AT = f"coalesce(finished_at, max(created_at, {NOW}))"
@@ -78,16 +78,16 @@ UNCOUNTED = """finished_at > coalesce((SELECT until FROM folds WHERE kept_ms = w
 
 
 def add_ends(where: str) -> str:
-    """Add these tasks. The caller is about to erase or retry them."""
+    """Add these tasks. Add the ends of tasks that the caller is about to erase or retry."""
     return _add(_ADDED, where)
 
 
 def count_ends(where: str) -> str:
-    """Add those of these tasks that have ended and were not added yet."""
+    """Add those of these tasks that have ended and that no fold has added yet."""
     return add_ends(f"{where} AND {UNCOUNTED}")
 
 
-# What was added of a task's bill, once its last end was added: see `tasks.counted`.
+# The current millisecond may bring further ends, so it belongs to the next fold.
 COUNTED = f"json_array({', '.join(f'max({_COUNTED[name]}, {value})' for name, value in _BILL.items())})"
 
 # --- The fold -----------------------------------------------------------------------------------------------
@@ -126,8 +126,9 @@ INSERT INTO folds (kept_ms, until) VALUES (:kept_ms, :until)
 ON CONFLICT DO UPDATE SET until = excluded.until WHERE until = :after
 """)
 
-# Adds what a worker settles of the bill of a task that was cancelled or passed its deadline, and was added before. Goes
-# before SETTLE, with the same totals. Sent again, or landing after a later write, it finds nothing to add.
+# Adds what a worker settles of the bill of a task that was cancelled or passed its deadline, and was added before. This
+# statement goes before SETTLE, with the same totals. If the statement is sent again, or lands after a later write, it
+# finds nothing to add.
 _SETTLED = {
     "calls": "(:calls_settled + :calls_in_doubt)",
     "in_doubt": ":calls_in_doubt",
@@ -168,8 +169,8 @@ FROM (SELECT state FROM webhook_deliveries WHERE state IN (1, 2) LIMIT :most)
 # Says whether these five minutes have their sample.
 IS_SAMPLED = statement(f"SELECT EXISTS (SELECT 1 FROM samples WHERE at = {_BUCKET}) AS is_there")
 
-# Notes how many of the first `:most` unfinished tasks are pending and processing, once in five minutes. A second time
-# it counts nothing.
+# Records how many of the first `:most` unfinished tasks are pending and processing, once in five minutes. A second run
+# in the same five minutes records nothing.
 SAMPLE = statement(f"""
 INSERT INTO samples (at, pending, processing, oldest_ms)
 SELECT {_BUCKET}, coalesce(sum(status = 'pending'), 0), coalesce(sum(status = 'processing'), 0),
@@ -178,7 +179,7 @@ FROM {_GOING_ON} WHERE NOT EXISTS (SELECT 1 FROM samples WHERE at = {_BUCKET})
 ON CONFLICT DO NOTHING
 """)
 
-# Deletes what is older than two days.
+# Deletes sums and samples that are older than two days.
 FORGET_TALLIES = statement(f"DELETE FROM tallies WHERE at > 0 AND at <= {NOW} - {_KEPT_MS}")
 FORGET_SAMPLES = statement(f"DELETE FROM samples WHERE at <= {NOW} - {_KEPT_MS}")
 
@@ -189,7 +190,7 @@ _SUMS = ", ".join(f"sum({name}) AS {name}" for name in MEASURES)
 # Reads the sums since the beginning: a row for each status and route.
 TOTALS = statement(f"SELECT status, route, {', '.join(MEASURES)} FROM tallies WHERE at = 0 ORDER BY status, route")
 
-# Says up to when all ends are in the sums, NULL before the first fold.
+# Says up to what time all ends are in the sums, NULL before the first fold.
 FOLDED_UNTIL = statement("SELECT max(until) AS until FROM folds")
 
 # Reads the sums of five minutes each that began within `:back_ms`, by status, and the samples.

@@ -17,7 +17,7 @@ _TAKEN = " AND ".join(f"(:{name} IS NULL OR {name} = :{name})" for name in ListF
 
 # Reads one task: one row. The statement also says whether a request that asks for the task must help it. If the task
 # has been due for `:queued_ms`, it counts the tasks of its tenant that are before it, unless more than `:most_ahead`
-# are unfinished. That reads two rows for each.
+# are unfinished. Counting reads two rows for each of these tasks.
 TASK = statement(f"""
 SELECT {_VIEW}, {LATE} AS late, {UNANSWERED} AS unanswered,
   CASE WHEN status = 'pending' AND max(created_at, not_before) <= {NOW} - :queued_ms THEN (
@@ -32,8 +32,8 @@ FROM tasks WHERE id = :task_key
 # Reads several tasks, one row each.
 TASKS = statement(f"SELECT {_VIEW} FROM tasks WHERE {LISTED}")
 
-# Reads the outputs that make the result of a completed task. No rows if the task is not completed, or if they are too
-# large to be read at once.
+# Reads the outputs that make the result of a completed task. The statement gives no rows if the task is not completed,
+# or if its outputs are too large to be read at once.
 RESULT = statement(f"""
 WITH top (level) AS (
   SELECT CASE reduce WHEN 'merge' THEN (SELECT max(level) FROM segments WHERE task_id = :task_key) ELSE 0 END
@@ -42,18 +42,19 @@ WITH top (level) AS (
 SELECT * FROM ({stored("(SELECT level FROM top)")}) WHERE {readable("(SELECT level FROM top)")}
 """)
 
-# Reads what a task works on, besides its options.
+# Reads the values that a task's calls need, besides its options.
 SOURCE = statement("SELECT instructions, overlap, cuts ->> '$[#-1]' AS characters FROM texts WHERE task_id = :task_key")
 
 # Reads the text of a task, '' once it has been emptied.
 INPUT = statement("SELECT input FROM texts WHERE task_id = :task_key")
 
-# Reads what `?wait=` polls, and what writes that must not land late name.
+# Reads the values that `?wait=` polls, and that are named by writes which must not land late.
 STATUS = statement(
     f"SELECT status, route, fence, step, generation, {OVERDUE} AS overdue FROM tasks WHERE id = :task_key"
 )
 
-# Read the finished chunks, and what places them in the input. `whole`: they can be read at once.
+# Read the finished chunks, and the values that place them in the input. `whole` says that the chunks can be read at
+# once.
 PLACES = statement(f"SELECT cuts, overlap, {readable('0')} AS whole FROM texts WHERE task_id = :task_key")
 CHUNKS = statement(f"SELECT * FROM ({stored('0')}) WHERE {readable('0')}")
 

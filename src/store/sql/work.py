@@ -79,7 +79,7 @@ RETURNING fence, step, attempts, stalls, rest_until - {NOW} AS rest_left, rate_w
   {told("tenant || ':' || coalesce(model, :model)")} AS told
 """)
 
-# Moves `wake_at` to the end of the lease if it is later. Usually it is not, and no row is written.
+# Moves `wake_at` to the end of the lease if it is later. Usually `wake_at` is not later, and no row is written.
 CLAIM_WAKE = statement("""
 UPDATE tasks SET wake_at = lease_until
 WHERE id = :task_key AND holder = :holder AND status = 'processing' AND wake_at > lease_until
@@ -87,7 +87,7 @@ WHERE id = :task_key AND holder = :holder AND status = 'processing' AND wake_at 
 
 # These reads follow the claim in its transaction, and give rows only to the worker that has it.
 _HELD = "EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND holder = :holder AND status = 'processing')"
-# Reads the text of the chunks that the run begins with. Most outputs lie at the start of the text, so their number says
+# Reads the text of the chunks that the run begins with. Most outputs are at the start of the text, so their number says
 # where the run begins. The statement also reads the number of calls of each planned merge level, and the plan of the
 # highest.
 _MERGES = """(
@@ -98,8 +98,8 @@ _MERGES = """(
   (SELECT ends FROM merges WHERE task_id = :task_key ORDER BY level DESC LIMIT 1) AS merge_ends"""
 CLAIM_TEXT = statement(window("(SELECT completed FROM tasks WHERE id = :task_key)", _HELD, also=_MERGES))
 
-# Reads which calls have an output, as ranges: `first` to `last` of a level. So a task of thousands of chunks takes a
-# few rows. The statement loads no text.
+# Reads which calls have an output, as ranges: `first` to `last` of a level. So a task of thousands of chunks needs only
+# a few rows. The statement loads no text.
 CLAIM_OUTPUTS = statement(f"""
 SELECT level, min(idx) AS first, max(idx) AS last FROM (
   SELECT level, idx, idx - row_number() OVER (PARTITION BY level ORDER BY idx) AS neighbours FROM (
@@ -123,9 +123,9 @@ FROM tasks WHERE id = :task_key
 
 # --- Work under the claim --------------------------------------------------------------------------------
 # Each of these names the claim by its fence and its name. The guard sees the row as it is in this transaction, so a
-# worker whose claim was taken over, cancelled or erased changes nothing. Each also names its step, the number of the
-# write, which rises with each write. A write that is sent again finds its own step, and repeats what it did. A write
-# that was given up and lands late finds a later step, and changes nothing.
+# worker whose claim was taken over, cancelled or erased changes nothing. Each statement also names its step, the number
+# of the write, which rises with each write. A write that is sent again finds its own step, and repeats its effect. A
+# write that was given up and lands late finds a later step, and changes nothing.
 
 _UNDER_CLAIM = f"id = :task_key AND {UNDER_CLAIM} AND step <= :step"
 _KEEPS = f"{_UNDER_CLAIM} AND status IN ('processing', 'cancelled', 'failed')"
@@ -151,8 +151,8 @@ ON CONFLICT DO UPDATE SET fence = excluded.fence, step = excluded.step, piece = 
 """)
 
 # Counts the cut-off outputs together with their record. If the task has ended in between, the database refuses the
-# totals but keeps the outputs. In that case only this count says how many were cut off. `:truncated` counts from the
-# start of the task.
+# totals but keeps the outputs. In that case only this count says how many outputs were cut off. `:truncated` counts
+# from the start of the task.
 RECORD_CUT = statement(f"UPDATE tasks SET truncated = :truncated WHERE {_KEEPS}")
 
 # Records failed calls with their totals, which the worker knows. `:failures` is a JSON list of
@@ -188,24 +188,24 @@ _TOTALS = """step = :step, calls_settled = :calls_settled, in_flight = :in_fligh
   rest_until = CASE WHEN :finished THEN 0 ELSE rest_until END"""
 
 # Records the work so far, announces the next calls (in_flight) and renews the lease. Calls start within `:start_ms` of
-# this or not at all. No row: the claim is lost, or the deadline has passed. The statement returns the calls that other
-# isolates wrote, if one failed within `:told_ms`. `:told_id` names the tenant and the model.
+# this or not at all. No row means that the claim is lost, or that the deadline has passed. The statement returns the
+# calls that other isolates wrote, if one failed within `:told_ms`. `:told_id` names the tenant and the model.
 PROGRESS = statement(f"""
 UPDATE tasks SET {_TOTALS}, lease_until = {NOW} + :lease_ms, {ANNOUNCED}
 WHERE {_UNDER_CLAIM} AND status = 'processing' AND {IN_TIME}
 RETURNING fence, {told(":told_id")} AS told
 """)
 
-# Reserves twice `:half` bytes, or fails if the database has no space. The row grows by that, and shrinks again with
-# PROGRESS, which follows in the same transaction. The file keeps the space free for other rows.
+# Reserves twice `:half` bytes, or fails if the database has no space. The row grows by that size, and shrinks again
+# with PROGRESS, which follows in the same transaction. The file keeps the space free for other rows.
 FIND_ROOM = statement(f"""
 UPDATE tasks SET in_flight = '["' || hex(zeroblob(:half)) || '"]'
 WHERE {_UNDER_CLAIM} AND status = 'processing' AND {IN_TIME}
 """)
 
 # Says how long a lane may start calls that its task's worker has announced: the announcement's window, counted from
-# now, or the time to the deadline. No row: the claim is over, and this is all that a worker checks. A lane knows its
-# worker only by the fence, and gives NULL as `:holder`.
+# now, or the time to the deadline. No row means that the claim is over, which is all that a worker checks. A lane knows
+# its worker only by the fence, and gives NULL as `:holder`.
 MAY_START = statement(f"""
 SELECT min(start_ms, coalesce(deadline_at - {NOW}, start_ms)) AS left_ms FROM tasks
 WHERE id = :task_key AND fence = :fence AND holder = coalesce(:holder, holder) AND status = 'processing'
@@ -213,8 +213,8 @@ WHERE id = :task_key AND fence = :fence AND holder = coalesce(:holder, holder) A
 
 # --- The claim's end -------------------------------------------------------------------------------------
 
-# Gives the task back, to be claimed after `:delay_ms`. The sweep looks after `:sweep_ms`. Sent twice, it finds the task
-# that it released, by its own fence.
+# Gives the task back, to be claimed after `:delay_ms`. The sweep checks the task after `:sweep_ms`. If RELEASE is sent
+# twice, the second send finds the task that it released, by its own fence.
 RELEASE = statement(f"""
 UPDATE tasks SET {_TOTALS}, status = 'pending', {UNHELD},
   not_before = {NOW} + :delay_ms, wake_at = {wake(f"{NOW} + :sweep_ms")}
@@ -233,7 +233,7 @@ RETURNING fence
 """)
 
 # Completes the task. All chunks must have an output, and so must the top of the merge: `:top_level`, 0 without a merge.
-# After its deadline a task does not complete.
+# A task does not complete after its deadline.
 FINISH = statement(f"""
 UPDATE tasks SET {_TOTALS}, status = 'completed', {ENDED}
 WHERE {_UNDER_CLAIM} AND (status = 'completed' OR (status = 'processing' AND {IN_TIME}))

@@ -1,4 +1,4 @@
-"""The object of the conformance Worker, on either side."""
+"""The object of the conformance Worker, both under workerd and on the fakes."""
 
 import asyncio
 import json
@@ -8,7 +8,7 @@ from tests.conformance.cases import storage
 from tests.conformance.cases.registry import OBJECT_CASES, now_ms, show
 
 ROUNDS = 60
-assert storage  # importing it has registered its cases
+assert storage  # importing this module registers its cases
 
 
 class Refused(Exception):
@@ -25,7 +25,7 @@ class Actor:
         self.events = 0
 
     async def echo(self, value: Any) -> Any:
-        """Return the argument, and its type here."""
+        """Return the argument, and its type in this runtime."""
         return {"seen": show(value), "back": value}
 
     async def give(self, kind: str) -> Any:
@@ -33,7 +33,7 @@ class Actor:
         return {"tuple": (1, 2), "none": None, "nested": {"a": [None, {"b": 1.0}]}, "text": "é", "set": {1}}[kind]
 
     def plain(self) -> int:
-        """A method that is no coroutine."""
+        """Answer from a method that is no coroutine."""
         return 5
 
     async def fail(self, kind: str) -> None:
@@ -43,12 +43,12 @@ class Actor:
         raise {"value": ValueError, "key": KeyError, "runtime": RuntimeError}[kind]("no such thing")
 
     async def note(self, word: str) -> list[str]:
-        """Record a word and return all of them."""
+        """Record a word, and return all words so far."""
         self.log.append(word)
         return self.log
 
     async def slow(self, word: str) -> list[str]:
-        """Record a word before and after an await of something other than storage."""
+        """Record a word before and after an await of something that is not storage."""
         self.log.append(f"{word} begins")
         await asyncio.sleep(0.1)
         self.log.append(f"{word} ends")
@@ -60,7 +60,7 @@ class Actor:
         return self.events
 
     async def watch(self, operation: str) -> list[bool]:
-        """Whether events came between a storage operation and the return from its await, and whether any came."""
+        """Return whether events came between a storage operation and the return of its await, and whether any came."""
         started, between = self.events, False
         for _ in range(ROUNDS):
             for _ in range(5):
@@ -70,7 +70,7 @@ class Actor:
                 else:
                     await self.ctx.storage.put("key", before)
                 between = between or self.events != before
-            await asyncio.sleep(0.01)  # under Pyodide, shorter sleeps let no events in
+            await asyncio.sleep(0.01)  # Pyodide lets no events in during a shorter sleep
         return [between, self.events > started]
 
     async def put_then_fail(self) -> None:
@@ -80,7 +80,7 @@ class Actor:
         raise ValueError("after writing")
 
     async def put_then_abort(self) -> None:
-        """Write twice with no await in between, and die."""
+        """Write twice with no await in between, and abort the object."""
         self.ctx.storage.put("one", 1)
         self.ctx.storage.put("two", 2)
         self.ctx.abort("to order")
@@ -90,13 +90,16 @@ class Actor:
         return dict(await self.ctx.storage.list())
 
     async def ring(self, delays: list[int], acts: list[str]) -> None:
-        """Set the alarm repeatedly, this many milliseconds from now. At each ring it does the next of `acts`."""
+        """Set the alarm to this many milliseconds from now, and again at each ring.
+
+        At each ring the object does the next of `acts`.
+        """
         await self.ctx.storage.put("acts", acts)
         for delay in delays:
             await self.ctx.storage.setAlarm(await now_ms(self.env) + delay)
 
     async def alarm(self, info: Any = None) -> None:
-        """Log the ring and do its act."""
+        """Log the ring of the alarm and do the ring's act."""
         storage = self.ctx.storage
         rings = await storage.get("rings") or []
         acts = await storage.get("acts") or []
@@ -112,7 +115,7 @@ class Actor:
             raise ValueError("the alarm was told to")
 
     async def rings(self) -> list[Any]:
-        """Return what the alarm has logged."""
+        """Return the log of the alarm."""
         return await self.ctx.storage.get("rings") or []
 
     async def run(self, name: str) -> str:

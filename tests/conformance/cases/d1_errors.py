@@ -1,4 +1,4 @@
-"""D1: its errors, its limits, and batches as transactions."""
+"""D1's errors, its limits, and batches as transactions."""
 
 from typing import Any
 

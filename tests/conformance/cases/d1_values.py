@@ -1,4 +1,4 @@
-"""D1: how values change on their way in and out, and the shapes of results."""
+"""How D1 changes values on their way in and out, and the shapes of its results."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from tests.conformance.cases.registry import attempt, attempt_now, describe, sho
 
 
 async def _typed(env: Any, *values: Any) -> Any:
-    """Each value as SQLite sees it and as it comes back."""
+    """Return each value as SQLite sees it and as D1 returns it."""
     columns = ", ".join(f"typeof(?{at}) AS t{at}, ?{at} AS v{at}" for at in range(1, len(values) + 1))
     return await attempt(env.DB.prepare(f"SELECT {columns}").bind(*values).first())
 

@@ -1,4 +1,4 @@
-"""A consumer that does what each message says and records its deliveries, and functions with which cases use it."""
+"""A consumer that does what each message says and records its deliveries, and the functions that cases call."""
 
 import asyncio
 import json
@@ -6,16 +6,16 @@ from typing import Any
 
 from tests.conformance.cases.registry import show
 
-# What a message may ask of its consumer at an attempt. `raise` ends the handler there.
+# The acts that a message may ask of its consumer at an attempt. `raise` ends the handler there.
 ACTS = ("ack", "retry", "retry later", "raise", "ack all", "retry all", "nothing")
 
 
 class ConsumerFailed(Exception):
-    """A message asked for this error."""
+    """The error that a message asked for."""
 
 
 async def consume(env: Any, batch: Any) -> None:
-    """Log the deliveries of a batch, then do what their messages say."""
+    """Log the deliveries of a batch, then do what the messages say."""
     log = []
     runs = [_run(message) for message in batch.messages]
     for message, run in zip(batch.messages, runs, strict=True):
@@ -64,7 +64,7 @@ def _act(batch: Any, message: Any) -> None:
 
 
 async def send(env: Any, run: str, *scripts: list[list[str]], **more: Any) -> None:
-    """Send one message for each script. A script says what the consumer does at each attempt."""
+    """Send one message for each script. A script says what the consumer does at each attempt of its message."""
     if len(scripts) == 1:
         await env.AI_QUEUE.send({"run": run, "do": scripts[0], **more})
         return
@@ -73,7 +73,7 @@ async def send(env: Any, run: str, *scripts: list[list[str]], **more: Any) -> No
 
 
 async def deliveries(env: Any, run: str, expected: int, *, quiet_seconds: float = 1.0) -> list[dict[str, Any]]:
-    """Return the deliveries, once the expected number has come and there was time for more."""
+    """Return the deliveries, after the expected number has come and there was time for more."""
     await _poll(env, run, expected)
     await asyncio.sleep(quiet_seconds)
     return await _deliveries(env, run)
@@ -102,10 +102,10 @@ async def _deliveries(env: Any, run: str) -> list[dict[str, Any]]:
 
 
 def full(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Everything of each delivery, except the size of its batch, which may have other cases' messages."""
+    """Return everything of each delivery, except the size of its batch, which may include other cases' messages."""
     return [{name: value for name, value in entry.items() if name != "batch"} for entry in log]
 
 
 def brief(log: list[dict[str, Any]]) -> list[list[Any]]:
-    """Queue, message number and attempt of each delivery, in an order that does not depend on the batches."""
+    """Return queue, message number and attempt of each delivery, in an order that ignores the batches."""
     return sorted([entry["queue"], entry["body"].get("n", 0), entry["attempts"]] for entry in log)

@@ -1,4 +1,4 @@
-"""What streams of events read: at their opening, with changes and without."""
+"""The reads of event streams: at their opening, with changes and without."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Queues: whether ack or retry counts, what is counted, what is redelivered, and what cannot be sent."""
+"""Queues: whether ack or retry counts, which attempts are counted and redelivered, and what cannot be sent."""
 
 from typing import Any
 
@@ -123,7 +123,7 @@ async def _send(env: Any, body: Any, options: dict[str, Any] | None = None) -> A
 
 
 async def _sent(call: Any) -> Any:
-    """Where a send was refused. The error's text differs between production and the local simulator."""
+    """Where a send was refused. The text of this error differs between production and the local simulator."""
     seen = await attempt_late(call)
     return seen["raised"]["kind"] if isinstance(seen, dict) and "raised" in seen else "sent"
 

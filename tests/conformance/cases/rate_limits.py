@@ -10,7 +10,7 @@ _TRIES = 3
 
 
 async def _in_one_window(env: Any, name: str, keys: list[str]) -> list[Any]:
-    """Ask once for each key; again with other keys if the minute ended in between."""
+    """Ask once for each key, and again with other keys if the minute ended in between."""
     answers: list[Any] = []
     for at in range(_TRIES):
         before = await now_ms(env)

@@ -1,4 +1,7 @@
-"""The list of cases, and how a case records its results. It runs inside workerd too: standard library only."""
+"""The list of cases, and how a case records its results.
+
+This module also runs inside workerd, so it uses only the standard library.
+"""
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -6,7 +9,7 @@ from typing import Any
 
 type Case = Callable[[Any], Awaitable[Any]]
 
-# By name: cases with `env`, and cases that run inside a Durable Object with its `ctx`.
+# By name: the cases with `env`, and the cases that run inside a Durable Object with its `ctx`.
 WORKER_CASES: dict[str, Case] = {}
 OBJECT_CASES: dict[str, Case] = {}
 
@@ -16,21 +19,21 @@ _PREFIX = re.compile(r"D1_[A-Z0-9_]+")
 
 
 def worker_case(case: Case) -> Case:
-    """Register a case that gets `env`."""
+    """Register a case that is called with `env`."""
     assert case.__name__ not in WORKER_CASES, case
     WORKER_CASES[case.__name__] = case
     return case
 
 
 def object_case(case: Case) -> Case:
-    """Register a case that gets an object's `ctx`. Each has an object of its own."""
+    """Register a case that is called with an object's `ctx`. Each case has an object of its own."""
     assert case.__name__ not in OBJECT_CASES, case
     OBJECT_CASES[case.__name__] = case
     return case
 
 
 def describe(error: BaseException) -> dict[str, Any]:
-    """The class of an error: its origin, D1's prefix, SQLite's codes, and the first sentence of its text."""
+    """Return an error as its class: its origin, D1's prefix, SQLite's codes, and the first sentence of its text."""
     name, text = type(error).__name__, str(error)
     prefix = _PREFIX.search(text)
     return {
@@ -50,7 +53,7 @@ async def attempt(awaitable: Awaitable[Any]) -> Any:
 
 
 async def attempt_late(call: Callable[[], Awaitable[Any]]) -> Any:
-    """Like `attempt`, for a call that may raise before there is anything to await."""
+    """Like `attempt`, for a call that may raise before it returns an awaitable."""
     try:
         return show(await call())
     except Exception as error:  # noqa: BLE001 - which it is, is the result
@@ -66,13 +69,13 @@ def attempt_now(function: Callable[[], Any]) -> Any:
 
 
 async def now_ms(env: Any) -> int:
-    """The time by D1's clock, which is virtual on the fakes."""
+    """Return the time of D1's clock, which is virtual on the fakes."""
     now: float = await env.DB.prepare("SELECT unixepoch('subsec') AS now").first("now")
     return int(now * 1000)
 
 
 def show(value: Any) -> Any:
-    """Return a value in JSON's types, with names for types that JSON lacks."""
+    """Return a value in JSON's types, with names for the types that JSON lacks."""
     if value is None or isinstance(value, bool | str | int):
         return int(str(value)) if type(value) not in {type(None), bool, str, int} else value  # Pyodide's JsBigInt
     if isinstance(value, float):

@@ -1,4 +1,4 @@
-"""The notes about triggers, the turns, and who sends off a late task."""
+"""Stories of the isolate's notes about triggers, of turns, and of who sends off a late task."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A task's life under its workers, from the submission to the end."""
+"""Stories of a task's life under its workers, from the submission to the end."""
 
 from contextlib import suppress
 from dataclasses import replace
@@ -176,7 +176,10 @@ async def a_task_with_outputs_of_two_workers(env: Any) -> Any:
 
 @worker_case
 async def a_text_read_by_windows(env: Any) -> Any:
-    """Offsets count code points here and there, beyond the basic plane too. A lost claim reads nothing."""
+    """The offsets of a window count code points, beyond the basic plane too, under workerd and on the fakes.
+
+    A lost claim reads nothing.
+    """
     story = Story(env)
     store = story.store
     text = "ab漢字\U0001f600é\n\U0001d4b3\u0301z"

@@ -1,4 +1,4 @@
-"""A story: stores over `env.DB`, and a record of what each of their statements returned, changed and cost."""
+"""A story: stores over `env.DB`, and a record of each statement's result, changes and cost."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -42,7 +42,7 @@ LEASE_MS = 60_000
 RETENTION_MS = 1_000_000
 FAILURE = Failure(TaskCode.MODEL_REFUSED, "401", retryable=False)
 OVERDUE = Failure(DEADLINE_EXCEEDED, "too late", retryable=True)
-# Numbers of writes, each higher than the previous one.
+# The numbers of writes; each number is higher than the previous one.
 _STEPS = count(1)
 # Columns that differ between runs: times, and the numbers of writes.
 _TIMES = {
@@ -59,7 +59,10 @@ STATEMENT_MODULES = (
 
 
 def statement_names() -> dict[str, str]:
-    """The name of each of the store's statements, by the text sent to D1. Tuples of statements are included."""
+    """Return the name of each of the store's statements, by the text that D1 gets.
+
+    Tuples of statements are included.
+    """
     names: dict[str, str] = {}
     for module in STATEMENT_MODULES:
         for name, value in vars(module).items():
@@ -110,7 +113,7 @@ def _timeless(row: Mapping[str, Any]) -> Any:
 
 
 def made_key(at: int, tenant: str = "local") -> TaskKey:
-    """The key of a task. A tenant's keys are ordered by `at`."""
+    """The key of a task. Make a key of a tenant; the keys are ordered by `at`."""
     return task_key_of(tenant, new_task_id(at, bytes(10)))
 
 
@@ -118,7 +121,7 @@ TASK = made_key(1)  # for stories about one task
 
 
 def new_task(key: TaskKey = TASK, chunks: int = 3, reduce: Reduce = Reduce.CONCAT, **terms: Any) -> NewTask:
-    """What a submission writes, with two characters a chunk."""
+    """Return what a submission writes, with two characters a chunk."""
     return NewTask(
         task_key=key,
         route=Route.QUEUE,
@@ -133,7 +136,7 @@ def new_task(key: TaskKey = TASK, chunks: int = 3, reduce: Reduce = Reduce.CONCA
 
 
 class Story:
-    """The stores and what they did."""
+    """The stores of a story, and a record of what they did."""
 
     def __init__(self, env: Any) -> None:
         self.recorder = Recorder(env.DB)
@@ -165,19 +168,19 @@ class Story:
         self.outcomes.append(made.standing)
 
     async def cancel(self, key: TaskKey = TASK) -> bool:
-        """Cancel a task. Calls may start for no longer than the stated time."""
+        """Cancel a task. Its calls may start for no longer than the stated time."""
         changed, left_ms, _ = await self.store.cancel(key, RETENTION_MS)
         assert 0 <= left_ms <= limits.START_SECONDS * 1000
         return changed
 
     async def erase(self, key: TaskKey = TASK) -> bool:
-        """Erase a task. Calls may start for no longer than the stated time."""
+        """Erase a task. Cancel a task, whose calls may start for no longer than the stated time."""
         changed, left_ms, _ = await self.store.erase(key)
         assert 0 <= left_ms <= limits.START_SECONDS * 1000
         return changed
 
     async def alter(self, sql: str, *values: Any) -> None:
-        """Change rows without the store, to let time pass. It must find some, and is not recorded."""
+        """Change rows without the store, as if time had passed. The change must find rows, and it is not recorded."""
         result = await self._database.prepare(sql).bind(*values).run()
         assert result["meta"]["changes"], sql
 
@@ -196,7 +199,7 @@ class Story:
 
 @contextmanager
 def limited(name: str, value: int) -> Iterator[None]:
-    """Lower a limit that would otherwise need too many rows."""
+    """Lower a limit; otherwise the story would need too many rows."""
     before = getattr(limits, name)
     setattr(limits, name, value)
     try:
@@ -206,7 +209,7 @@ def limited(name: str, value: int) -> Iterator[None]:
 
 
 def progress(claim: Claim, **changes: Any) -> Progress:
-    """A worker's report: what its claim found, with the changes."""
+    """Return a worker's report: what its claim found, with the changes."""
     facts: dict[str, Any] = {
         "step": next(_STEPS),
         "calls_settled": claim.calls_settled,
@@ -228,5 +231,5 @@ def outputs(*positions: int, level: int = 0) -> list[Output]:
 
 
 def failures(*positions: int, final: bool = False) -> list[FailedCall]:
-    """Chunks whose second call has failed. One failure of each counts."""
+    """Return chunks whose second call has failed. One failure of each counts."""
     return [FailedCall(CallKey(0, position), CallTries(1, 2), final, FAILURE) for position in positions]

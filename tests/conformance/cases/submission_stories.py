@@ -1,4 +1,4 @@
-"""Submissions with conditions: an idempotency key, a tenant's limits, and a task that is taken back."""
+"""Submissions with conditions: an idempotency key, a tenant's limits, and a task that is withdrawn."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from tests.conformance.cases.storyteller import (
     progress,
 )
 
-# All unfinished tasks count, due or not, since being due would depend on the machine's speed.
+# All unfinished tasks count, due or not, because being due depends on the machine's speed.
 THIS = Conditions(idempotency_key="key ü", digest="this")
 THAT = Conditions(idempotency_key="key ü", digest="that")
 SUBMISSIONS = "SELECT id, task_id, digest, replayed FROM submissions ORDER BY id"
@@ -63,7 +63,7 @@ async def an_idempotency_key_after_its_time(env: Any) -> Any:
     await story.submit(1, THIS)
     await story.submit(2, THIS)
     await story.alter("UPDATE submissions SET expires_at = 1")
-    await story.submit(1, THIS)  # the same request, late: the key is still its own
+    await story.submit(1, THIS)  # the same request, late: the key still belongs to this task
     await story.submit(3, THAT)
     await story.note(SUBMISSIONS)
     assert await story.erase(made_key(1))
@@ -95,7 +95,7 @@ async def a_submission_withdrawn(env: Any) -> Any:
     await story.submit(2, on)
     await story.submit(3, on)
     assert await story.store.key_holder(made_key(3), on)
-    await story.store.withdraw(_task(2), on)  # the third request was answered with it
+    await story.store.withdraw(_task(2), on)  # the third request was answered with this task
     await story.store.withdraw(_task(3), on)
     await story.note(SUBMISSIONS)
     await story.note(CHARACTERS)
@@ -117,7 +117,7 @@ async def a_submission_that_is_sent_again_by_itself(env: Any) -> Any:
     await story.note(SUBMISSIONS)
     assert await story.store.key_holder(made_key(8), third)
     assert await story.store.key_holder(made_key(9), Conditions(joining=Joining("key other", 1, 1000))) is None
-    await story.submit(0, Conditions(joining=Joining("key body", 3, 0)))  # it has expired, and lands late
+    await story.submit(0, Conditions(joining=Joining("key body", 3, 0)))  # the first key has expired, and it lands late
     await story.alter("UPDATE submissions SET expires_at = 1")
     await story.submit(10, Conditions(joining=Joining("key body", 4, 1_000_000)))
     await story.store.withdraw(_task(1), first)  # others were answered with it

@@ -12,7 +12,7 @@ ALL = span("local", before_id=None, from_ms=None, until_ms=None)
 
 
 async def _tasks(env: Any) -> Story:
-    """Seven tasks made a millisecond apart, the second and the sixth cancelled, and another tenant's task."""
+    """Make seven tasks a millisecond apart, the second and sixth cancelled, and a task of another tenant."""
     story = Story(env)
     for at in range(1, 8):
         await story.insert(made_key(at))

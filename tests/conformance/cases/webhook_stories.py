@@ -22,7 +22,7 @@ from tests.conformance.cases.storyteller import (
 )
 
 ALL = tuple(Event)
-BEGAN_AT = 99_999_999_999_998  # of attempts: after all of their pauses
+BEGAN_AT = 99_999_999_999_998  # after all pauses between attempts
 STATES = """SELECT state, task_id, generation, endpoint_id, event, fence, tries, outcome, attempts
   FROM webhook_deliveries ORDER BY state, task_id, generation, endpoint_id"""
 PAUSES = (
@@ -50,7 +50,10 @@ async def _failed(story: Story, number: int = 1) -> None:
 
 
 async def _due(story: Story) -> list[DueDelivery]:
-    """Let a minute pass, and read as a sweep does. Stray deliveries are put away and come last."""
+    """Let a minute pass, and read the due deliveries as a sweep does.
+
+    The sweep puts stray deliveries away and returns them last.
+    """
     await story.alter("UPDATE webhook_deliveries SET due_at = 1")
     due = (await story.store.due(9)).deliveries
     if any(one.astray for one in due):
@@ -75,7 +78,7 @@ async def an_endpoint_from_its_making_to_its_end(env: Any) -> Any:
     await _endpoint(story, 3, tenant="local-2")
     found = await story.webhooks.find(key)
     assert found is not None
-    for keep_old in (True, True, False):  # the second one names an old generation
+    for keep_old in (True, True, False):  # the second call names an old generation
         rotated = await story.webhooks.rotate(found, keep_old=keep_old)
         assert rotated is not None
         story.outcomes.append([rotated.secret_generation, rotated.old_secret_signs])
@@ -102,7 +105,7 @@ async def an_end_is_written_into_the_outbox(env: Any) -> Any:
     claim = await story.claim("two", made_key(2))
     *whole, cut = outputs(0, 1, 2)
     done = progress(claim, completed=3, outputs=[*whole, cut._replace(finish_reason="length")], truncated=1)
-    for _ in range(2):  # the second one as if the answer was lost
+    for _ in range(2):  # the second step is sent as if the answer to the first was lost
         assert await story.store.step(claim, done, Finish(RETENTION_MS))
     await story.insert(made_key(3))
     await story.alter("UPDATE tasks SET response = '{}' WHERE id = ?1", made_key(3))

@@ -1,4 +1,4 @@
-"""A model that is away for all tasks at once, through the whole Worker: tasks wait for it and make few calls."""
+"""A model that is away for all tasks at once, with the whole Worker: tasks wait for it and make few calls."""
 
 import asyncio
 from collections import defaultdict
@@ -29,7 +29,7 @@ PROBES_AN_HOUR_MOST = 32
 WAITING_ROWS_WRITTEN = {"": 0, "free": 0, "direct": 0}
 WAITING_ROWS_READ = {"": 0, "free": 0, "direct": 0}
 QUEUE = Deployment("queue", queue=True, objects=False)
-AWAY_TURN = limits.AWAY_TURN_SECONDS + 25  # a turn, and a call that hangs
+AWAY_TURN = limits.AWAY_TURN_SECONDS + 25  # the calls of a turn, and a call that hangs
 OPTIONS = {
     "CHUNK_MAX_CHARS": "10",
     "REQUIRE_KEYS": "false",
@@ -40,7 +40,7 @@ OPTIONS = {
 
 
 class Seen:
-    """How the tasks ended, and when each called the model and had an output, by its instructions.
+    """How the tasks ended, and when each task called the model and had an output, by the task's instructions.
 
     `routes` are the routes of the tasks before each change or death, and at the end. `rows_while_away` are the rows
     read and written in D1 while the model was away.
@@ -55,15 +55,15 @@ class Seen:
         self.back_at = 0.0
 
     def asked(self, task: str) -> list[float]:
-        """When the task called the model during the absence, without calls that were already out."""
+        """Return when the task called the model during the absence, without the calls that were already out."""
         return [at for at in self.calls[task] if AWAY_AT_SECONDS + 2.5 < at < self.back_at]
 
     def first_success(self, task: str) -> float:
-        """When the task had its first output after the model's return."""
+        """Return when the task had its first output after the model's return."""
         return min(at for at in self.outputs[task] if at >= self.back_at)
 
     def width(self, task: str, since: float, until: float) -> int:
-        """The most calls of the task that were out at once, among those begun in that time."""
+        """Return how many of the task's calls were out at once, at most, among those begun in that time."""
         began = [at for at in self.calls[task] if since <= at <= until]
         return max(sum(at - CALL_SECONDS < other <= at for other in began) for at in began)
 
@@ -76,7 +76,7 @@ def rows_of(world: World) -> list[dict[str, Any]]:
 
 
 def submit(number: int, letter: str = "w") -> ClientRequest:
-    """Make the request for a task whose chunks all begin with the given letter."""
+    """Return the request that submits a task whose chunks all begin with the given letter."""
     text = "".join(f"{letter}{at:03d} abc. " for at in range(CHUNKS))
     return ClientRequest("POST", "/api/tasks", lambda: {"input": text, "instructions": f"t{number}"})
 
@@ -109,10 +109,10 @@ def work(
     broken: str = "",
     others: int = 0,
 ) -> Seen:
-    """Run tasks while the model goes away and comes back. All isolates die at `kill_at`, then and again.
+    """Run tasks while the model stops and comes back. All isolates die at `kill_at`, and again later.
 
-    Other deployments take over at `changes`. Chunks whose beginning is `broken` always get a 500. `others` are tasks
-    without such a chunk, which come one by one, 30 s apart.
+    Other deployments replace the first one at `changes`. The model always answers 500 to chunks with the beginning
+    `broken`. `others` are tasks without such a chunk, which come one by one, 30 s apart.
     """
     app, seen = Onceover(), Seen()
     app.watcher = Nobody()
@@ -172,7 +172,7 @@ def work(
 
 
 def check_patience(seen: Seen, tasks: int, away_seconds: float, *, pause_most: float) -> None:
-    """Nothing failed, few calls were made, the return was seen within a pause, and full concurrency came back."""
+    """Check that no task failed, few calls were made, and soon after the return all calls are made at once again."""
     assert [(row["status"], row["completed"]) for row in seen.rows] == [("completed", CHUNKS)] * tasks
     for number in range(tasks):
         task = f"t{number}"
@@ -188,7 +188,7 @@ def check_patience(seen: Seen, tasks: int, away_seconds: float, *, pause_most: f
 @pytest.mark.parametrize("away_seconds", [1, 30, 300, 1_800])
 @pytest.mark.parametrize("deployment", [TOP, FREE], ids=["queue", "objects"])
 def test_a_task_waits_for_its_model(deployment: Deployment, away_seconds: float, absence: Absence):
-    """The model goes away in the middle of one task, which calls less and less often, and continues on its return."""
+    """The model stops during one task, which calls less and less often, and continues when the model is back."""
     seen = work(deployment, 1, away_seconds, absence)
     check_patience(seen, 1, away_seconds, pause_most=min(2 * away_seconds, 300) + 25)
 
@@ -215,9 +215,9 @@ def test_many_tasks_wait_for_their_model(away_seconds: float):
 
 
 def test_waiting_tasks_share_their_questions():
-    """Tasks of one isolate take turns: five times as many call less than twice as often, once it is no brown-out."""
+    """Tasks of one isolate take turns: five times as many make less than twice the calls, after the brown-out."""
     asked = []
-    for tasks in (20, 100):  # the queue takes no more tasks of one tenant
+    for tasks in (20, 100):  # the queue accepts no more tasks of one tenant
         seen = work(TOP, tasks, 1_800, "5xx", isolates=1)
         assert {row["status"] for row in seen.rows} == {"completed"}
         away_at = AWAY_AT_SECONDS + limits.BROWN_OUT_SECONDS + 10
@@ -227,13 +227,13 @@ def test_waiting_tasks_share_their_questions():
 
 @pytest.mark.parametrize("away_seconds", [1, 30, 300, 1_800])
 def test_the_direct_route_waits_for_the_sweep(away_seconds: float):
-    """The sweep brings a waiting task back: it calls at most one cron run later than on other routes."""
+    """The sweep continues a waiting task: its next call comes at most one cron run later than on other routes."""
     seen = work(DIRECT, 1, away_seconds, "5xx")
     check_patience(seen, 1, away_seconds, pause_most=min(2 * away_seconds, 300) + 25 + CRON_SECONDS)
 
 
 def test_a_task_that_stays_narrow_is_noticed(monkeypatch: pytest.MonkeyPatch):
-    """If a task still makes one call at a time after the return, the check of its concurrency fails, and no other."""
+    """If a task still makes one call at a time after the return, only the check of its concurrency fails."""
     narrow, once = Patience.narrow, set[Patience]()
 
     def for_good(patience: Patience, now: float) -> bool:
@@ -248,7 +248,7 @@ def test_a_task_that_stays_narrow_is_noticed(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_wait_goes_on_where_another_deployment_takes_over():
-    """A wait continues from the queue to objects and back: on each route tasks wait and call as rarely as before."""
+    """When tasks move from the queue to objects and back, they still wait, and call as rarely as before."""
     seen = work(QUEUE, 2, 1_800, "5xx", changes=((100, FREE), (900, QUEUE)))
     assert seen.routes == [{Route.QUEUE}, {Route.DURABLE_OBJECT}, {Route.QUEUE}]
     check_patience(seen, 2, 1_800, pause_most=325)
@@ -257,7 +257,7 @@ def test_a_wait_goes_on_where_another_deployment_takes_over():
 
 @pytest.mark.parametrize("deployment", [TOP, FREE, DIRECT], ids=["queue", "objects", "direct"])
 def test_a_wait_survives_the_death_of_everything(deployment: Deployment):
-    """All isolates die and the queue loses its messages, twice during the wait: no chunk is lost, nothing counts."""
+    """All isolates die and the queue loses its messages, twice during the wait: no chunk is lost, no death counts."""
     seen = work(deployment, 2, 1_800, "5xx", kill_at=(100, 900))
     assert [(row["status"], row["completed"], row["stalls"]) for row in seen.rows] == [("completed", CHUNKS, 0)] * 2
     for number in range(2):

@@ -1,6 +1,6 @@
 """The Worker under all faults: seeds, crashes, races, ablations and replays, in a size for each commit.
 
-`python -m simulator` runs more of the same.
+`python -m simulator` runs larger campaigns of the same kind.
 """
 
 import json
@@ -33,7 +33,7 @@ TASKS_LEAST = 5_000
 FIRED_LEAST = 50
 ABLATION_SEEDS_MOST = 200
 CONTROLS = 25
-# In how many of the schedules each check must have judged.
+# The number of schedules that each check must have judged.
 JUDGED_LEAST = {
     patience.CALLS_JUDGED: 30,
     end_checks.TASKS_JUDGED: 80,
@@ -57,7 +57,7 @@ def seeds() -> CampaignTally:
 
 
 def test_no_schedule_breaks_an_invariant(seeds: CampaignTally):
-    """2,000 seeded schedules: nothing is lost, doubled, written behind a newer fence, miscounted or left behind."""
+    """In 2,000 seeded schedules nothing is lost, doubled, written behind a newer fence, miscounted or left behind."""
     assert seeds.failures == []
     assert seeds.schedules == SCHEDULES
     assert seeds.accepted >= TASKS_LEAST
@@ -65,7 +65,7 @@ def test_no_schedule_breaks_an_invariant(seeds: CampaignTally):
 
 
 def test_every_kind_of_fault_fired(seeds: CampaignTally):
-    """Each of the faults 1 to 30, 32 and 33 of the design's list struck at least 50 times, and no kind is idle."""
+    """Each of the faults 1 to 30, 32 and 33 of the design's list struck at least 50 times, and so did each kind."""
     fired = seeds.fired_by_number()
     assert set(fired) == {*range(1, 31), 32, 33}
     assert {number: count for number, count in fired.items() if count < FIRED_LEAST} == {}
@@ -81,13 +81,13 @@ def test_checks_that_excuse_much_have_judged(seeds: CampaignTally):
 
 
 def test_responses_are_submitted_and_joined(seeds: CampaignTally):
-    """Clients of `/v1` send again, and join their earlier sendings."""
+    """Clients of `/v1` repeat requests, and each repetition joins the earlier ones."""
     assert seeds.told["join"] >= 30
     assert seeds.told["doubled"] <= seeds.told["join"] / 10
 
 
 def test_the_schedules_reach_every_end(seeds: CampaignTally):
-    """Tasks end in every possible way, so each invariant meets cases."""
+    """Tasks end in every possible way, so each invariant is tried."""
     assert all(seeds.statuses[name] > 100 for name in ("completed", "failed", "cancelled", "erased"))
     assert seeds.in_doubt > 1_000
 
@@ -112,28 +112,32 @@ def test_crashes_were_tried_in_every_handler():
 
 @pytest.mark.campaign
 def test_pairs_of_crashes_break_nothing():
-    """500 pairs of crashes, spread over all flows that are short enough."""
+    """500 pairs of crashes, spread over all flows that are short enough, break no invariant."""
     assert sections.pairs_of_crashes(500).total() >= 500
 
 
 @pytest.mark.campaign
 def test_every_interleaving_of_two_workers_within_the_bound():
-    """Two workers on one task, in all schedules up to so many deviations from first in, first out.
+    """Two workers run on one task, in all schedules up to a number of deviations from first in, first out.
 
-    They meet by a duplicate, an expired lease, or a cancel and a retry. `sections.RACES` sets the deviations.
+    The second worker comes from a duplicate, an expired lease, or a cancellation and a retry. `sections.RACES` sets the
+    deviations.
     """
     found = sections.races()
     assert sum(sum(outcomes.values()) for outcomes in found.values()) > 5_000
-    # If the lease ends at the moment of the last write both may win, and the search saw both results.
+    # If the lease ends at the moment of the last write, both workers may win, and the search saw both results.
     assert all(len(outcomes) == 2 for name, outcomes in found.items() if not name.startswith("duplicate"))
 
 
 @pytest.mark.campaign
-# An ablation may drop a coroutine on purpose, and Python warns when it is collected.
+# An ablation may drop a coroutine on purpose, and Python warns when it collects the coroutine.
 @pytest.mark.filterwarnings("ignore:coroutine:RuntimeWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("ablation", ABLATIONS, ids=lambda ablation: ablation.name)
 def test_a_safeguard_that_is_missing_is_noticed(ablation: Ablation):
-    """Without the safeguard some seed of the first 200 breaks an invariant. With it, the same seeds break none."""
+    """Without the safeguard one of the first 200 seeds breaks an invariant.
+
+    With the safeguard, the same seeds break none.
+    """
     caught = sections.catch(ablation, ABLATION_SEEDS_MOST)
     assert caught is not None
     for seed in {*range(CONTROLS), caught[0]}:
@@ -141,7 +145,7 @@ def test_a_safeguard_that_is_missing_is_noticed(ablation: Ablation):
 
 
 def test_an_ablation_leaves_no_trace():
-    """After a run without a safeguard the Worker has it again."""
+    """After a run without a safeguard, the Worker has the safeguard again."""
     before = {name: getattr(sql, name) for name in dir(sql)}
     BY_NAME["fence_in_outputs"].run(1)
     assert {name: getattr(sql, name) for name in dir(sql)} == before
@@ -156,7 +160,7 @@ def test_an_ablation_leaves_no_trace():
     ],
 )
 def test_an_ablation_of_what_is_not_there_fails(name: str, old: str, new: str, says: str):
-    """If a statement was renamed, or lacks the part, or would lose a parameter, making the patch fails."""
+    """A patch cannot be made if its statement was renamed, lacks the replaced part, or would lose a parameter."""
     with pytest.raises(AssertionError, match=says):
         substitutes.swapped(name, old, new)
 
@@ -168,7 +172,7 @@ def test_failing_seeds_replay_exactly():
 
 @pytest.mark.campaign
 def test_seeds_are_the_same_in_other_processes():
-    """A block of seeds gives the same figures here and in processes of its own."""
+    """A block of seeds gives the same figures in this process and in others."""
     here, _ = run_seeds(300, 60, workers=1)
     there, _ = run_seeds(300, 60, workers=2)
     assert here.facts() == there.facts()
@@ -176,7 +180,7 @@ def test_seeds_are_the_same_in_other_processes():
 
 @pytest.mark.parametrize("regression", REGRESSIONS, ids=lambda regression: regression.name)
 def test_bugs_that_were_found_stay_away(regression: Regression):
-    """The seed that once showed the bug, and some neighbours, now break nothing."""
+    """The seed that once showed the bug, and some neighbouring seeds, now break no invariant."""
     for seed in {regression.seed, *range(10)}:
         assert regression.at(seed).failure is None, regression.what
 
@@ -193,7 +197,7 @@ def test_a_failure_is_shrunk_and_told(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert "taken over although its lease was live" in (explanation.result.failure or "")
     told_faults = [line.split()[-1] for line in explanation.lines() if line.split()[2] == "fault"]
     assert Counter(told_faults) == explanation.result.fired
-    # The missing safeguard protects from a second message, by the queue or by a sender that saw an error.
+    # The missing safeguard guards against a second message, from the queue or from a sender that saw an error.
     assert {"duplicate_delivery", "send_reply_lost"} & set(told_faults)
     assert main(["--seed", str(seed), "--faults", "harmless"]) == 1
     told = capsys.readouterr().out
@@ -210,7 +214,10 @@ def test_the_help_lists_every_fault(capsys: pytest.CaptureFixture[str]):
 
 
 def test_half_of_the_schedules_have_the_hosted_clock():
-    """With every profile, half have the clock that stands still, with either loop. All accept only promises."""
+    """With every profile, half of the schedules have the clock that stands still, with either event loop.
+
+    All accept only promises.
+    """
     drawn = [hosted_rates(Random(seed)) for seed in range(400)]
     standing = [one for one in drawn if one.get("clock_standing")]
     assert 160 <= len(standing) <= 240
@@ -220,13 +227,16 @@ def test_half_of_the_schedules_have_the_hosted_clock():
 
 
 def test_the_hosted_runtime_excuses_nothing(seeds: CampaignTally):
-    """No check treats the hosted runtime's behaviour as a disturbance."""
+    """No check treats the behaviour of the hosted runtime as a fault."""
     assert not HOSTED & (CRASHES | MODEL | LATE_TO_HEAR)
     assert all(seeds.fired[name] >= FIRED_LEAST for name in HOSTED)
 
 
 def test_the_command_line_reports(capsys: pytest.CaptureFixture[str]):
-    """A run ends with the table of faults and a verdict with its bound. Replaying a green seed shows its timeline."""
+    """A run ends with the table of faults and a verdict with its bound.
+
+    Replaying a seed that broke nothing shows its timeline.
+    """
     assert main(["--seeds", "30", "--workers", "1"]) == 0
     told = re.sub(r"\s+", " ", capsys.readouterr().out)
     assert "0 of 30 schedules broke an invariant" in told
@@ -237,21 +247,21 @@ def test_the_command_line_reports(capsys: pytest.CaptureFixture[str]):
 
 @pytest.mark.parametrize("profile", [AWAY, FULL, WEBHOOKS])
 def test_a_campaign_that_judges_nothing_fails(profile: str, monkeypatch: pytest.MonkeyPatch):
-    """A campaign whose subject occurs in none of its schedules fails, since it has shown nothing."""
+    """A campaign fails if its subject occurs in none of its schedules, because it has shown nothing."""
     monkeypatch.setattr(pool, "run_seed", lambda seed, **_options: Result(seed, profile))
     assert main(["--faults", profile, "--seeds", "3", "--workers", "1"]) == 1
     assert main(["--faults", "calm", "--seeds", "3", "--workers", "1"]) == 0
 
 
 def test_the_figures_are_json(seeds: CampaignTally):
-    """The campaign's figures go into documents: they survive JSON, and 0 failures come with their bound."""
+    """The campaign's figures survive JSON, and 0 failures have their statistical bound, since documents quote them."""
     facts = json.loads(json.dumps(seeds.facts()))
     assert facts["failureRateBound95"] == pytest.approx(3 / SCHEDULES)
     assert "at 95 %" in seeds.verdict()
 
 
 def test_a_crowd_keeps_the_promises():
-    """200 tasks of four tenants, some poisoned, in one schedule: no invariant breaks, and all of them end."""
+    """200 tasks of four tenants, some poisoned, run in one schedule: no invariant breaks, and all tasks end."""
     result = run_seed(0, crowd=True)
     assert result.failure is None
     assert result.accepted >= 150
@@ -259,12 +269,12 @@ def test_a_crowd_keeps_the_promises():
 
 @pytest.mark.parametrize(("profile", "name"), [(LATE, "d1_lands_later"), (OVERLOAD, "d1_shared")])
 def test_a_campaign_of_its_own_has_ten_times_its_fault(profile: str, name: str):
-    """Whatever else a schedule draws, its campaign's own fault strikes ten times as often as usual."""
+    """A campaign's own fault strikes ten times as often as usual, whatever else the schedule draws."""
     drawn = [rates(profile, Random(seed), Random(seed), Random(seed))[name] for seed in range(20)]
     assert drawn == [10 * KINDS[name].rate] * 20
 
 
 def test_half_of_the_schedules_have_a_database_of_their_own():
-    """A shared database slows the whole run, so half of the schedules have their own and test other things."""
+    """A shared database slows the whole run, so half of the schedules have their own database and test other things."""
     drawn = [rates("swarm", Random(seed), Random(seed), Random(f"{seed}"))["d1_shared"] for seed in range(400)]
     assert 200 <= drawn.count(0.0) <= 300

@@ -1,4 +1,4 @@
-"""The invariants of custody and of client promises: what they notice, and what they must allow."""
+"""The invariants of custody and of client promises: what they report, and what they must allow."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ CALL = ModelCall("\ntag", "", "")
 
 
 class Watched:
-    """A world that does what a test says, with one task at a fence of the test's choice."""
+    """A simulated world that does what a test says, with one task at a chosen fence."""
 
     def __init__(self) -> None:
         self.broken: list[str] = []
@@ -49,12 +49,12 @@ class Watched:
         self.broken.append(str(error))
 
     def logs(self, event: str, fence: int = 1) -> None:
-        """A worker writes a line of its log."""
+        """Write a line of the log as a worker."""
         told = {"event": event, "task": "t", "tenant": "local", "fence": fence, "route": "queue"}
         self.app.hears(json.dumps(told, separators=(",", ":")))
 
     def output(self, text: str) -> Coroutine[Any, Any, None]:
-        """Make a call of the model that returns this output, to run in its own asyncio task."""
+        """Return a call of the model that gives this output, to run in its own asyncio task."""
 
         async def call() -> None:
             self.invariants.rows[KEY].settled += self.settles
@@ -63,13 +63,13 @@ class Watched:
         return call()
 
     async def failure(self, error: ModelError) -> None:
-        """Act as a call that fails."""
+        """Return a call of the model that fails."""
         self.invariants.rows[KEY].settled += self.settles
         self.model.failed(CALL, error)
 
 
 async def run_of(world: Watched, fence: int, *, beside: Callable[[], Coroutine[Any, Any, None]] | None = None) -> None:
-    """A run of a claim: one call, perhaps another run while it is out, and the end."""
+    """Return a run of a claim: one call, perhaps another run while it is out, and the end."""
     world.logs("claimed", fence)
     call = asyncio.create_task(world.output(f"of {fence}"))
     if beside is not None:
@@ -86,7 +86,7 @@ def watched() -> Watched:
 
 
 def test_an_output_that_is_not_on_record_is_noticed():
-    """If the task is still its own, a run ends with each of its outputs in the database."""
+    """If a run ends while the task is still its own, each of its outputs must be in the database."""
     world = watched()
     asyncio.run(run_of(world, 1))
     assert ["1 of 1 outputs that had come were thrown away" in broken for broken in world.broken] == [True]
@@ -100,7 +100,7 @@ def test_an_output_that_is_not_on_record_is_noticed():
 def test_a_full_database_excuses_a_run_that_it_was_full_under(full_seconds: int, noticed: bool):
     """The database must be full for half of a lease of the run's own time.
 
-    Fullness before or after it does not count.
+    Times at which the database was full before or after the run do not count.
     """
     world = watched()
     world.full_ms = 1000 * full_seconds
@@ -116,7 +116,10 @@ def test_a_full_database_excuses_a_run_that_it_was_full_under(full_seconds: int,
     "error", [None, ModelUnavailable("503"), ModelTimeout("no reply"), ModelConnectionLost("lost")]
 )
 def test_an_answered_call_that_is_booked_as_doubted_is_noticed(error: ModelError | None, settles: bool):
-    """A call answered with an output or an error may not be booked as in doubt. One without an answer may."""
+    """A call that was answered with an output or an error may not be in doubt on the bill.
+
+    One without an answer may.
+    """
     world = watched()
     world.settles = settles
     world.invariants.outputs[KEY, "0", "0"] = "out"
@@ -134,7 +137,7 @@ def test_an_answered_call_that_is_booked_as_doubted_is_noticed(error: ModelError
 
 
 def test_an_output_belongs_to_the_run_that_asked_for_it():
-    """Of two runs of a task in one invocation, neither is responsible for what the other loses."""
+    """If two runs of a task share an invocation, neither is responsible for outputs that the other loses."""
     world = watched()
     world.invariants.rows[KEY].fence = 2
     world.invariants.outputs[KEY, "0", "0"] = "of 2"
@@ -147,7 +150,7 @@ def test_an_output_belongs_to_the_run_that_asked_for_it():
 
 @pytest.mark.parametrize("taken_back", [False, True])
 def test_a_task_whose_client_was_told_of_another_request_is_not_there(taken_back: bool):
-    """A late submission may have been taken back before its client hears that the key is taken."""
+    """A late submission may be withdrawn before its client learns that the key is taken."""
     world = Watched()
     promises = ClientPromises(world, world.invariants)  # type: ignore[arg-type]
     arrival = SimpleNamespace(

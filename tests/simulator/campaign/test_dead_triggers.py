@@ -1,4 +1,4 @@
-"""Queue, cron, alarms and RPC fail at entry for a simulated day, each alone and all together, while clients poll."""
+"""Queue, cron, alarms and RPC fail at entry for a simulated day, alone and together, while clients poll."""
 
 import asyncio
 from collections import defaultdict
@@ -30,7 +30,7 @@ EACH_ALONE = [(name,) for name in DEAD_TRIGGERS]
 
 
 class Sendings:
-    """When each task was sent off, and whether a poll did it."""
+    """The times at which each task was sent off, and whether a poll sent it."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.by_anyone: dict[TaskKey, list[float]] = defaultdict(list)
@@ -50,7 +50,10 @@ class Sendings:
 
 
 def a_day(dead: tuple[str, ...], deployment: Deployment, wait_seconds: float, chunks: int = CHUNKS) -> Result:
-    """A task comes every two hours and is polled until it has ended. Faults stop when the last one has."""
+    """Run a day in which a task comes every two hours and is polled until it has ended.
+
+    The faults stop when the last task has ended.
+    """
     specs = tuple(TaskSpec(DAY_SECONDS * at / TASKS, chunks, polled=wait_seconds) for at in range(1, TASKS + 1))
     workload = Workload(tasks=specs, first=deployment, last=deployment, short_slices=False)
     plan = FaultPlan(Random(1), dict.fromkeys(dead, 1.0))
@@ -60,7 +63,7 @@ def a_day(dead: tuple[str, ...], deployment: Deployment, wait_seconds: float, ch
 @pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda one: one.name or "top")
 @pytest.mark.parametrize("dead", [*EACH_ALONE, DEAD_TRIGGERS], ids="+".join)
 def test_a_day_of_dead_triggers(dead: tuple[str, ...], deployment: Deployment, monkeypatch: pytest.MonkeyPatch):
-    """Every polled task ends during the day, each call is made once and counted, and polls make no storm."""
+    """Every polled task ends during the day, each call is made and counted once, and polls cause no storm."""
     sendings = Sendings(monkeypatch)
     result = a_day(dead, deployment, 25.0)
     assert result.failure is None
@@ -68,8 +71,8 @@ def test_a_day_of_dead_triggers(dead: tuple[str, ...], deployment: Deployment, m
     assert (result.statuses["completed"], result.calls, result.in_doubt) == (TASKS, TASKS * CHUNKS, 0)
     assert len(sendings.by_anyone) == TASKS
     for times in sendings.by_anyone.values():
-        # The submission's own, and later one a minute, those of the sweep included. A sending comes after the
-        # database's read by the network's delay.
+        # There is one sending at the submission, and later one a minute, those of the sweep included. Each sending
+        # comes later than the database's read, by the delay of the network.
         assert all(later - earlier >= limits.LATE_TASK_SECONDS - 1 for earlier, later in pairwise(times)), times
         assert len(times) <= 1 + 2 * limits.SENDS_IN_VAIN
     if dead == DEAD_TRIGGERS and deployment is TOP:  # on other routes the direct route takes the task at its submission
@@ -78,9 +81,9 @@ def test_a_day_of_dead_triggers(dead: tuple[str, ...], deployment: Deployment, m
 
 @pytest.mark.parametrize("dead", [("rpc_dead",), DEAD_TRIGGERS], ids="+".join)
 def test_a_long_task_needs_no_lanes(dead: tuple[str, ...]):
-    """A queue works without objects: tasks that would have lanes do without them.
+    """The queue works without objects: long tasks then run without lanes.
 
-    No call is sent to a lane in vain, which would cost it an attempt and put it in doubt.
+    No call is sent to a missing lane, which would cost an attempt and leave the call in doubt.
     """
     result = a_day(dead, TOP, 25.0, LONG_CHUNKS)
     assert result.failure is None
@@ -88,7 +91,7 @@ def test_a_long_task_needs_no_lanes(dead: tuple[str, ...]):
 
 
 def test_short_polls_move_a_task_too(monkeypatch: pytest.MonkeyPatch):
-    """With polls of half a second, calls continue after the answers, so even calls longer than a poll are done."""
+    """With polls of half a second, calls continue after the answers, so even calls longer than a poll finish."""
     sendings = Sendings(monkeypatch)
     result = a_day(DEAD_TRIGGERS, TOP, 0.5)
     assert result.failure is None
@@ -107,7 +110,7 @@ def test_no_schedule_with_dead_triggers_breaks_an_invariant():
 
 
 class Counter:
-    """An object whose call and whose alarm leave marks."""
+    """An object whose calls and alarms leave marks."""
 
     def __init__(self, ctx: Any, env: Any) -> None:
         self.ctx, self.env = ctx, env
@@ -152,7 +155,10 @@ async def _scheduled(env: Any, controller: Any, ctx: Any) -> None:
     ],
 )
 def test_dead_triggers_run_no_code(dead: tuple[str, ...], came: set[str]):
-    """An event that fails at entry leaves no mark, but HTTP works. A send to a dead queue succeeds, an RPC does not."""
+    """An event that fails at entry leaves no mark, but HTTP works.
+
+    A send to a dead queue succeeds, but an RPC to a dead object fails.
+    """
 
     async def scenario(world: World) -> tuple[str, list[str]]:
         answer = await world.fetch("a client")

@@ -1,4 +1,4 @@
-"""The free plan's limits in the simulation: they are enforced, and the Worker never reaches them."""
+"""The free plan's limits in the simulation: the platform enforces them, and the Worker never reaches them."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,11 +23,11 @@ from simulator.platform.world import ClientError, World
 SEEDS = 300
 CONNECTIONS = 6
 CRASHING = ("swarm", "everything")
-OURS = 45  # the Worker's own limit; the platform's is 50
+OURS = 45  # the Worker's own limit; the platform's limit is 50
 
 
 class Greedy:
-    """A Worker that makes as many D1 calls of as many statements as a test says."""
+    """A Worker that makes the number of D1 calls and statements that a test sets."""
 
     def __init__(self, env: Env) -> None:
         self._env = env
@@ -64,7 +64,7 @@ class Greedy:
     ],
 )
 def test_an_invocation_is_held_to_its_plan(plan: Any, calls: int, statements: int, refusal: str | None):
-    """The 51st statement of an invocation is refused with D1's error, in one batch or in many calls."""
+    """The 51st statement of an invocation is refused with D1's error, in one batch or over many calls."""
     world = World(1, Greedy(Env({}, {}, None)), TEMPLATE, limits=plan)  # type: ignore[arg-type]
 
     async def scenario(world: World) -> None:
@@ -79,7 +79,7 @@ def test_an_invocation_is_held_to_its_plan(plan: Any, calls: int, statements: in
 
 
 def test_subrequests_of_all_kinds_add_up():
-    """The 51st subrequest of any kind is refused. A refused one does not wait."""
+    """The 51st subrequest of any kind is refused. The refused subrequest does not wait."""
     limits = InvocationLimits("free")
     use = Use()
     assert [limits.spend(use, "model.infer", 0) for _ in range(50)] == [None] * 50
@@ -113,28 +113,29 @@ def seeds() -> Iterator[tuple[int, Random, Workload, str]]:
         rng = Random(f"{seed}/limits")
         drawn = draw(rng)
         first = replace(drawn.tasks[0], chunks=rng.choice((25, 40, 60)))
-        drawn = replace(drawn, plan="free", small_parts=False)  # small parts make many statements of one
+        drawn = replace(drawn, plan="free", small_parts=False)  # small parts turn one output into many statements
         yield seed, rng, replace(drawn, tasks=(first, *drawn.tasks[1:])), PROFILES[seed % len(PROFILES)]
 
 
 @pytest.mark.campaign
 def test_objects_alone_stay_within_the_free_plan():
-    """With only Durable Objects and all faults, no promise breaks, and the platform refuses no invocation anything."""
+    """With only Durable Objects and all faults, no promise breaks, and the platform refuses no subrequest."""
     most = 0
     for seed, rng, drawn, profile in seeds():
         changes = tuple(replace(change, deployment=FREE) for change in drawn.changes)
         # That fault brings other deployments.
         limits = run(seed, replace(drawn, first=FREE, last=FREE, changes=changes), profile, rng, upgraded=0)
         assert not limits.refused, f"seed {seed} ({profile})"
-        # An abandoned call may keep its connection until the other side dies. Then the next call waits its turn.
+        # An abandoned call may keep its connection until the other side dies. Then the next call waits for a
+        # connection.
         assert profile in CRASHING or limits.most.waiting <= CONNECTIONS, f"seed {seed} ({profile})"
         most = max(most, limits.most.subrequests)
-    assert 30 < most <= OURS  # the tasks are long enough to come near it
+    assert 30 < most <= OURS  # the tasks are long enough to come near the limit
 
 
 @pytest.mark.campaign
 def test_routes_that_come_and_go_stay_within_the_free_plan():
-    """With queues and objects that come and go under running tasks, the platform refuses no invocation anything."""
+    """When queues and objects come and go under running tasks, the platform refuses no subrequest."""
     for seed, rng, drawn, profile in seeds():
         limits = run(seed, drawn, profile, rng)
         assert not limits.refused, f"seed {seed} ({profile})"

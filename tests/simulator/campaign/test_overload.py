@@ -1,4 +1,4 @@
-"""Many workers on one database that stalls: all finish their tasks, and write little while they wait."""
+"""Many workers use one database that stalls: all finish their tasks, and make few writes while they wait."""
 
 import json
 from dataclasses import replace
@@ -17,10 +17,10 @@ SLOW = 0.05  # seconds a call to D1: with all workers in line, longer than a cal
 
 @pytest.mark.parametrize("route", overload.ROUTES)
 def test_a_line_that_a_stall_leaves_behind_gets_shorter(route: str):
-    """All tasks of 60 workers, whose writes wait 3 s for each other, end with a stall of 5 or 30 s and without.
+    """All tasks of 60 workers end, with a stall of 5 or 30 s and without; their writes wait 3 s for each other.
 
-    The time after the stall is within 1.5 times the time without it. There are at most two writes a call and two a
-    minute.
+    After the stall, the time is within 1.5 times the time without a stall. There are at most two writes a call and two
+    a minute.
     """
     calm = play(Load(WORKERS, SLOW, route=route))
     assert calm.faults(calm) == []
@@ -31,14 +31,14 @@ def test_a_line_that_a_stall_leaves_behind_gets_shorter(route: str):
 def test_250_workers_and_a_stall():
     """Workers at 10 ms a call wait 2.5 s for each other, and then for a stall of 5 s. None once ended its task.
 
-    With a start window of two seconds at any latency, tasks write more than allowed even without the stall.
+    If calls had two seconds to start at any latency, tasks would write more than allowed even without the stall.
     """
     calm = play(Load(250, 0.01))
     assert [*calm.faults(calm), *play(Load(250, 0.01, 5.0)).faults(calm)] == []
 
 
 def test_a_database_that_is_quick_enough_costs_nothing():
-    """With a short line, workers write as they do alone: at most once a call, except for a claim and its end."""
+    """If the database answers quickly, workers write as if alone: at most once a call, besides a claim and its end."""
     outcome = play(Load(20, 0.01))
     assert outcome.completed == 20
     assert outcome.writes <= outcome.calls + 2 * 20
@@ -46,7 +46,7 @@ def test_a_database_that_is_quick_enough_costs_nothing():
 
 
 def test_what_is_asked_of_a_load():
-    """Unfinished tasks, a lasting line, and too many writes, of all tasks or of one, are each reported."""
+    """The report names each fault: unfinished tasks, a lasting queue, and too many writes, of all tasks or of one."""
     load = Load(10, 0.01, 5.0)
     calm = overload.LoadResult(load=Load(10, 0.01), completed=10, seconds=10, batches=90, writes=90, calls=80, spare=1)
     good = overload.LoadResult(load=load, completed=10, seconds=21, batches=90, writes=90, calls=80, spare=1)
@@ -61,7 +61,10 @@ def test_what_is_asked_of_a_load():
 
 
 def test_the_command_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    """The command prints a row for each load and writes the same as JSON. A load that misses a demand fails it."""
+    """The command prints a row for each load and writes the same as JSON.
+
+    A load that misses a demand makes the command fail.
+    """
     report = tmp_path / "overload.json"
     asked = ["--workers", "5", "--service-ms", "10", "--stalls", "5", "--report", str(report)]
     assert main(asked) == 0

@@ -1,4 +1,4 @@
-"""The invariant of progress: ended calls and time must account for what a task's workers write."""
+"""The invariant of progress: ended calls and elapsed time must account for the writes of a task's workers."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def row(**columns: Any) -> Row:
 
 
 def test_writes_without_calls_or_time_are_noticed():
-    """A number of writes is free, for a claim, its end and repeats. The next one is too many."""
+    """Some writes are always allowed, for a claim, its end and repeats. The next write is too many."""
     progress = WriteBudget(SPARE)
     for second in range(SPARE):
         progress.wrote(KEY, second / 4)
@@ -45,7 +45,7 @@ def test_time_and_calls_account_for_writes():
 
 
 def test_what_was_done_long_ago_accounts_for_nothing():
-    """Neither many calls at first nor a long pause makes up for a storm of writes afterwards."""
+    """Many early calls or a long pause do not account for a storm of later writes."""
     progress = WriteBudget(SPARE)
     progress.changed(row(), row(settled=1_000))
     progress.wrote(KEY, 1)
@@ -57,7 +57,7 @@ def test_what_was_done_long_ago_accounts_for_nothing():
 
 
 def test_calls_that_a_claim_casts_doubt_on_have_not_ended():
-    """A worker that took over has written off the previous worker's calls, so nothing was done."""
+    """A worker that took over has written off the previous worker's calls, so these account for no writes."""
     progress = WriteBudget()
     for fence in range(SPARE):
         progress.changed(
@@ -68,7 +68,7 @@ def test_calls_that_a_claim_casts_doubt_on_have_not_ended():
 
 
 def test_a_worker_that_took_over_from_a_dead_one_may_write_again():
-    """A claim over a dead worker's, and one announcement, are free, for as many deaths as a task survives."""
+    """A claim after a dead worker's, and one announcement, are always allowed, for each death that a task survives."""
     progress = WriteBudget()
     for fence in range(10):
         progress.changed(row(fence=fence), row(fence=fence + 1))
@@ -78,7 +78,7 @@ def test_a_worker_that_took_over_from_a_dead_one_may_write_again():
 
 
 def test_a_client_that_puts_its_task_back_begins_anew():
-    """A retry is the client's, so earlier writes do not count."""
+    """A retry comes from the client, so earlier writes do not count."""
     progress = WriteBudget(SPARE)
     for number in range(4 * SPARE):
         if number % SPARE == 0:
@@ -87,7 +87,7 @@ def test_a_client_that_puts_its_task_back_begins_anew():
 
 
 def test_the_first_twin_of_a_write_is_left_out():
-    """A lost answer is the database's doing, so its write may come once more. Further repeats count."""
+    """The database lost the answer to a write, so the worker may repeat the write once. Further repeats count."""
     progress = WriteBudget(SPARE)
     for step in range(SPARE):
         progress.wrote(KEY, 0, f"w/1/{step}")

@@ -1,4 +1,4 @@
-"""A database set back in time under live workers, through the whole Worker: no two workers' writes mix."""
+"""A database is set back in time under live workers, with the whole Worker: no two workers' writes mix."""
 
 import pytest
 
@@ -15,14 +15,14 @@ SCHEDULES = 12
 
 
 def schedules(deployment: Deployment, *, faults: bool = False) -> list[Writers]:
-    """Run some schedules on one route."""
+    """Run some simulated schedules on one route."""
     return [restored(seed, deployment, Nobody(), faults=faults) for seed in range(SCHEDULES)]
 
 
 @pytest.mark.parametrize("faults", [False, True], ids=["calm", "faults"])
 @ROUTES
 def test_no_two_workers_writes_mix(deployment: Deployment, faults: bool):
-    """In some of the schedules two live workers have one fence, and the forgotten one is refused."""
+    """In some schedules two live workers have the same fence, and the database refuses the forgotten one."""
     seen = schedules(deployment, faults=faults)
     assert sum(one.twins for one in seen) > 0
     assert sum(one.refused for one in seen) > 0

@@ -1,4 +1,4 @@
-"""One task on a slow database, through the whole Worker: on each route it ends, without additional writes."""
+"""One task on a slow database, with the whole Worker: on each route it ends, without additional writes."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ OPTIONS = {"CHUNK_MAX_CHARS": "10", "REQUIRE_KEYS": "false", "PLAN": "paid", "AI
 
 
 class Seen:
-    """The state of a task when it had ended, or the time was up."""
+    """The state of a task at its end, or when the time was up."""
 
     def __init__(self) -> None:
         self.row: dict[str, Any] = {}
@@ -30,7 +30,7 @@ class Seen:
 
 
 def slow_down(server: DatabaseServer, seconds: float, seen: Seen) -> None:
-    """Make each call to the database take so long until it is carried out."""
+    """Make each call to the database wait this long until it is carried out."""
     carry_out = server.serve
 
     def serve(statements: Sequence[PreparedStatement], reply: Reply, latency: Callable[..., object]) -> None:
@@ -68,7 +68,7 @@ def work(deployment: Deployment, chunks: int, seconds: float, minutes_most: floa
 @pytest.mark.parametrize("deployment", [TOP, FREE, DIRECT], ids=lambda deployment: deployment.name)
 @pytest.mark.parametrize(("chunks", "seconds"), [(12, 2.2), (12, 9.0), (100, 2.2)])
 def test_a_task_on_a_slow_database_ends(deployment: Deployment, chunks: int, seconds: float):
-    """Without a start window that follows the latency, hundreds of batches in twenty minutes led to no call."""
+    """If the start window did not follow the latency, hundreds of batches in twenty minutes would lead to no call."""
     seen = work(deployment, chunks, seconds, minutes_most=20)
     assert (seen.row["status"], seen.calls) == ("completed", chunks)
     assert (seen.row["attempts"], seen.row["stalls"], seen.row["calls_in_doubt"]) == (1, 0, 0)
@@ -77,12 +77,12 @@ def test_a_task_on_a_slow_database_ends(deployment: Deployment, chunks: int, sec
 
 @pytest.mark.parametrize("deployment", [TOP, FREE, DIRECT], ids=lambda deployment: deployment.name)
 def test_a_database_that_is_too_slow_for_any_call_is_left_alone(deployment: Deployment):
-    """If each write takes longer than the longest window, workers come more and more rarely, within their bound.
+    """If each write takes longer than the longest window, workers try more and more rarely, within their bound.
 
-    Earlier code made 600 writes in twenty minutes; now there are a handful.
+    Earlier code made 600 writes in twenty minutes; the present code makes a handful.
     """
     seen = work(deployment, 6, 25.0, minutes_most=20)
     assert (seen.row["finished_at"], seen.calls, seen.row["stalls"]) == (None, 0, 0)
     assert seen.row["idle_runs"] >= 5
-    writes = seen.row["step"] + seen.row["fence"]  # what runs wrote, and their claims
+    writes = seen.row["step"] + seen.row["fence"]  # the writes of runs, and their claims
     assert writes <= limits.WRITES_AT_FIRST + limits.WRITES_A_MINUTE * seen.minutes

@@ -1,4 +1,4 @@
-"""What a waiting task says about itself, on each route and after deaths, through the whole Worker."""
+"""The text that a waiting task shows about itself, on each route and after deaths, with the whole Worker."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ Told = list[tuple[float, dict[str, Any]]]
 ROUTES = [TOP, FREE, DIRECT]
 each_route = pytest.mark.parametrize("deployment", ROUTES, ids=["queue", "objects", "direct"])
 LEASE_SECONDS, CRON_SECONDS = 60, 60
-SWEEP_SECONDS = 2 * LEASE_SECONDS + CRON_SECONDS  # until a task with a lost message, or worker, continues
+SWEEP_SECONDS = 2 * LEASE_SECONDS + CRON_SECONDS  # the time until a task with a lost message or worker continues
 OPTIONS = {
     "CHUNK_MAX_CHARS": "10",
     "REQUIRE_KEYS": "false",
@@ -36,7 +36,7 @@ OK = "ok", None, 1.0
 
 
 class Watched:
-    """A world with tasks in it, one of which is read every half second."""
+    """A simulated world with some tasks; a client reads one of them every half second."""
 
     def __init__(self, deployment: Deployment, decide: Decide, *, consumers: int = 4, **variables: str) -> None:
         app = Onceover()
@@ -110,7 +110,7 @@ class Watched:
 
 
 def waits(told: Told, reason: str) -> list[tuple[float, float | None]]:
-    """Return when a reason was shown, and until when it said that it lasts, in seconds of the world's clock."""
+    """Return when a reason was shown, and the time that was shown as its end, in seconds of the world's clock."""
     found = [(at, task["waitingFor"]) for at, task in told]
     return [
         (at, None if wait["until"] is None else _seconds(wait["until"]))
@@ -124,7 +124,7 @@ def _seconds(time: str) -> float:
 
 
 def check_untils(shown: list[tuple[float, float | None]], acts: Sequence[float], late_most: float) -> None:
-    """Nothing happened before a time that was shown, and something did within `late_most` after it."""
+    """Check that nothing happened before a time that was shown, and something did within `late_most` after it."""
     known = [(at, until) for at, until in shown if until is not None]
     assert known
     for at, until in known:
@@ -136,7 +136,7 @@ def check_untils(shown: list[tuple[float, float | None]], acts: Sequence[float],
 @each_route
 @pytest.mark.parametrize("killed", [False, True])
 def test_a_model_that_is_away(deployment: Deployment, killed: bool):
-    """`model_away` is shown until the next call, also after a death of everything during the wait."""
+    """`model_away` is shown until the next call, also after everything died during the wait."""
     watched = Watched(deployment, lambda now: OK)
     watched.world.model.go_away(150, "5xx")
     death = 6 if deployment is DIRECT else 60  # in a known wait
@@ -148,14 +148,14 @@ def test_a_model_that_is_away(deployment: Deployment, killed: bool):
     waiting = [task for _, task in told if (task["waitingFor"] or {}).get("reason") == "model_away"]
     assert {task["lastError"]["code"] for task in waiting} == {"model_unavailable"}
     assert max(task["lastError"]["calls"] for task in waiting) >= 4
-    assert {task["estimatedFinishAt"] for task in waiting} == {None}  # no call has finished: no pace
+    assert {task["estimatedFinishAt"] for task in waiting} == {None}  # no call has finished yet, so there is no pace
     _, last = told[-1]
     assert (last["status"], last["waitingFor"], last["lastError"]) == ("completed", None, None)
 
 
 @pytest.mark.parametrize("deployment", [TOP, DIRECT], ids=["queue", "direct"])
 def test_a_model_that_is_away_to_others(deployment: Deployment):
-    """A task that has not met the trouble itself shows `model_away` too, once a worker has it and awaits its turn."""
+    """A task that had no failed call also shows `model_away`, once a worker has it and waits for its turn."""
     watched = Watched(deployment, lambda now: OK, consumers=40)
     watched.world.model.go_away(150, "5xx")
     reasons: list[str | None] = []
@@ -195,10 +195,10 @@ def test_a_model_that_asks_for_a_pause(deployment: Deployment, killed: bool):
 @each_route
 @pytest.mark.parametrize("killed", [False, True])
 def test_a_call_that_is_tried_again(deployment: Deployment, killed: bool):
-    """`backoff` is shown until the chunk's next try, while nothing else is to do; also after a death of everything.
+    """`backoff` is shown until the chunk's next try, if no other work is left; also after a death of everything.
 
-    An object that died resumes its task at once without knowing about the pause, so its call may come before the time
-    that was shown.
+    An object that died resumes its task at once and forgets the pause, so its call may come before the time that was
+    shown.
     """
     watched = Watched(deployment, lambda now: ("malformed", ModelReplyMalformed("{"), 0.2) if now < 20 else OK)
     death = 5 if deployment is DIRECT else 8  # in a known wait
@@ -217,13 +217,13 @@ def test_a_call_that_is_tried_again(deployment: Deployment, killed: bool):
 
 @each_route
 def test_a_worker_that_died(deployment: Deployment):
-    """`lease`: while calls may be out there is no time; then the lease's end is shown, or that of the rest after it."""
+    """`lease` shows no time while calls may be out, and then the end of the lease or of the rest after it."""
     watched = Watched(deployment, lambda now: ("ok", None, 15.0), MAX_ATTEMPTS="3")
-    # An object resumes its own task at once, and after a second death once the task has rested.
+    # An object resumes its own task at once; after a second death it does so once the task has rested.
     deaths = (8, 12) if deployment is FREE else (8,)
     told = watched.watch(kill_at=deaths)
     shown = waits(told, "lease")
-    assert shown[0][0] < deaths[-1] + 20 + 10  # the timeout, and what may be added to it
+    assert shown[0][0] < deaths[-1] + 20 + 10  # the timeout, and what the Worker may add to it
     claims = [at for (at, task), (_, before) in pairwise(told[::-1]) if task["attempts"] > before["attempts"]]
     check_untils(shown, claims, 1 if deployment is FREE else SWEEP_SECONDS)
     assert told[-1][1]["status"] == "completed"
@@ -232,9 +232,12 @@ def test_a_worker_that_died(deployment: Deployment):
 @each_route
 @pytest.mark.parametrize("killed", [False, True])
 def test_a_task_behind_another(deployment: Deployment, killed: bool):
-    """`queued`, with the number of tasks before it after a while. No time is shown, since none is known."""
+    """`queued` is shown, and after a while the number of tasks before this one.
+
+    No time is shown, because the Worker does not know any.
+    """
     variables = {"MAX_OBJECTS_AT_WORK": "1"} if deployment is FREE else {}
-    if deployment is DIRECT:  # then no run fits behind an answer, and cron begins it
+    if deployment is DIRECT:  # then no run fits after an answer, so cron begins the run
         variables["AI_TIMEOUT_SECONDS"] = "28"
     watched = Watched(deployment, lambda now: ("ok", None, 10.0), consumers=1, **variables)
     told = watched.watch(chunks=13, tasks=2, kill_at=(4,) if killed else ())
@@ -248,7 +251,7 @@ def test_a_task_behind_another(deployment: Deployment, killed: bool):
 
 @each_route
 def test_who_obeys_a_limited_model_asks_little(deployment: Deployment):
-    """If a provider asks for a second each time, there are at most 12 polls in 90 s."""
+    """If a provider asks for a second each time, an obedient client makes at most 12 polls in 90 s."""
     watched = Watched(deployment, lambda now: ("429", ModelRateLimited("429", 1.0), 0.2) if now < 90 else OK)
     assert watched.polls(12, until=90) <= 12
     assert len([at for at in watched.calls if at < 90]) >= 4
@@ -256,7 +259,7 @@ def test_who_obeys_a_limited_model_asks_little(deployment: Deployment):
 
 @each_route
 def test_who_obeys_a_hanging_model_asks_little(deployment: Deployment):
-    """If a model gives no answer for a minute, there are at most 8 polls, and then the task proceeds as before."""
+    """If a model gives no answer for a minute, there are at most 8 polls, and then the task continues as before."""
     timeout = "20" if deployment is DIRECT else "60"
     hang = "hang", ModelTimeout("hang"), float(timeout)
     watched = Watched(deployment, lambda now: hang if now < 10 else OK, AI_TIMEOUT_SECONDS=timeout, LEASE_SECONDS="180")

@@ -1,4 +1,4 @@
-"""Slow calls and the platform's time limits: an invocation is ended at its time, and no call is ever out then."""
+"""Slow calls and the platform's time limits: the platform ends an invocation in time, and no call is out then."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ class Nobody:
 
 
 def usage(deployment: Deployment, call_seconds: float, **variables: str) -> tuple[dict[str, Any], float, int]:
-    """Run one task without any fault. Returns its usage, the seconds until its first call, and the calls made."""
+    """Run one task without any fault. Returns the run's usage, the seconds until its first call, and the calls made."""
     app = Onceover()
     app.watcher = Nobody()
     options = {"CHUNK_MAX_CHARS": "10", "REQUIRE_KEYS": "false", **variables}
@@ -68,7 +68,7 @@ def usage(deployment: Deployment, call_seconds: float, **variables: str) -> tupl
 def test_without_faults_a_slow_model_is_asked_once_for_each_chunk(
     deployment: Deployment, call_seconds: float, variables: dict[str, str]
 ):
-    """Exactly `minimumCalls` calls and none in doubt, on each route, up to the longest calls that settings allow."""
+    """A task makes exactly `minimumCalls` calls, none in doubt, on each route, up to the longest allowed calls."""
     spent, _, calls = usage(deployment, call_seconds, **variables)
     assert calls == spent["modelCalls"] == spent["minimumCalls"] == CHUNKS
     assert spent["inDoubt"] == 0
@@ -76,9 +76,9 @@ def test_without_faults_a_slow_model_is_asked_once_for_each_chunk(
 
 @pytest.mark.parametrize(("timeout", "at_once"), [("20", True), ("120", False)])
 def test_a_direct_task_begins_at_once_or_at_the_next_cron_run(timeout: str, at_once: bool):
-    """Calls that fit into the time after the answer start there.
+    """Calls that fit into the time after the answer start in that time.
 
-    Others start a minute later, with no lease in between.
+    Other calls start a minute later, with no lease in between.
     """
     _, first_at, _ = usage(DIRECT, 1.0, AI_TIMEOUT_SECONDS=timeout)
     assert first_at < 1 if at_once else 60 <= first_at < 61

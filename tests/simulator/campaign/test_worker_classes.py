@@ -1,4 +1,4 @@
-"""The simulation runs the exports of `src/entry.py`, and keeps no copy of them."""
+"""The simulation runs the exports of `src/entry.py` themselves, not copies of them."""
 
 import ast
 import contextvars
@@ -21,7 +21,7 @@ SEEDS_MOST = 100
 
 
 def test_entry_exports_what_the_deployment_names():
-    """The Worker and the object classes of wrangler.toml, and no other class."""
+    """`entry` exports the Worker and the object classes of wrangler.toml, and no other class."""
     bindings = tomllib.loads((ROOT / "wrangler.toml").read_text())["durable_objects"]["bindings"]
     assert {"Default"} | {binding["class_name"] for binding in bindings} == EXPORTED == set(entry.__all__)
     classes = {name for name, value in vars(entry).items() if isinstance(value, type)}
@@ -29,7 +29,7 @@ def test_entry_exports_what_the_deployment_names():
 
 
 def test_the_simulation_runs_the_exported_classes(monkeypatch: pytest.MonkeyPatch):
-    """Each class is replaced in `entry` by one that reports its creation: schedules make all three of them."""
+    """Each class of `entry` is replaced by one that reports its creation: schedules make all three of them."""
     made: set[str] = set()
 
     def telling(name: str) -> type:
@@ -52,7 +52,7 @@ def test_the_simulation_runs_the_exported_classes(monkeypatch: pytest.MonkeyPatc
 
 
 def test_each_class_stands_once():
-    """The name of an exported class belongs to one class only, in the product and the simulator together."""
+    """Product and simulator together have only one class with the name of each exported class."""
     found = [
         (node.name, str(path.relative_to(ROOT)))
         for folder in ("src", "simulator")
@@ -68,7 +68,7 @@ def test_each_class_stands_once():
 
 
 def test_simulated_isolates_share_no_memory():
-    """Each simulated isolate has its own memory, and does not touch the interpreter's, which production uses."""
+    """Each simulated isolate has its own memory, and leaves the interpreter's, which production uses, alone."""
     world = World(1, Onceover(), TEMPLATE, deployment=TOP, slots=2)
     ours = SURROUNDINGS.get()
 

@@ -1,4 +1,4 @@
-"""Workloads by hypothesis, schedules and faults by seed: clients' and operators' acts are searched, not only drawn."""
+"""hypothesis draws workloads, seeds draw schedules and faults: clients' and operators' acts are searched, too."""
 
 from dataclasses import replace
 from random import Random
@@ -64,13 +64,13 @@ def test_any_workload_keeps_the_promises(workload: Workload, seed: int, profile:
 @settings(MANY, max_examples=60)
 @given(workload=WORKLOADS, seed=st.integers(0, 2**32))
 def test_duplicates_alone_cost_no_call(workload: Workload, seed: int):
-    """If every message comes twice and there is no other fault, each completed task makes its minimum of calls."""
+    """If every message comes twice, and nothing else goes wrong, each completed task makes its minimum of calls."""
     quiet = replace(workload, changes=(), last=workload.first)
     assert run_seed(seed, fault_rates={"duplicate_delivery": 1.0}, workload=quiet).failure is None
 
 
 def test_the_search_finds_what_is_broken():
-    """The property fails without the lease check: hypothesis's workloads reach the critical cases."""
+    """Without the check of leases the property fails: hypothesis's workloads reach the critical cases."""
     ablation = BY_NAME["lease_in_claim"]
     specs = (TaskSpec(0, 3), TaskSpec(1, 2))
     found = [
@@ -81,7 +81,7 @@ def test_the_search_finds_what_is_broken():
 
 
 def test_a_schema_upgrade_under_running_tasks():
-    """A column and an index that a newer version adds, under running tasks, disturb neither them nor the old code."""
+    """A newer version adds a column and an index under running tasks, which disturbs neither them nor old code."""
 
     class Upgrading(Scenario):
         async def run(self, world: World) -> None:

@@ -1,4 +1,4 @@
-"""The loop: virtual time, schedules from a seed, errors instead of hangs, and dead code that stays dead."""
+"""The simulator's event loop: virtual time, seeded schedules, errors instead of hangs, dead code that stays dead."""
 
 import asyncio
 from random import Random
@@ -15,7 +15,7 @@ from tests.support.steps import counted
 
 
 def run(coroutine, policy: Policy = choose_first, **options):
-    """Run to the end on a fresh loop. Returns the result and the loop."""
+    """Run a coroutine to its end on a fresh loop. Returns the result and the loop."""
     loop = Loop(policy=policy, **options)  # type: ignore[abstract]
     try:
         return loop.run(coroutine), loop
@@ -46,7 +46,7 @@ def test_time_passes_only_when_nothing_is_ready():
 
 
 def test_asyncio_works_on_it():
-    """Timeouts, queues, events, locks, task groups, wait and cancellation behave as on any loop."""
+    """asyncio's timeouts, queues, events, locks, task groups, wait and cancellation behave as on any loop."""
 
     async def main() -> list[object]:
         seen: list[object] = []
@@ -74,7 +74,7 @@ def test_asyncio_works_on_it():
 
 @pytest.mark.parametrize("kind", [choose_at_random, Priorities])
 def test_a_seed_is_a_schedule(kind):
-    """The same seed gives the same order and trace. Among ten seeds, random choice gives several orders."""
+    """The same seed gives the same order and trace. Among ten seeds, random choice gives several different orders."""
     orders, digests = [], []
     for seed in [*range(10), *range(10)]:
         log: list[str] = []
@@ -105,7 +105,7 @@ def test_explore_visits_every_interleaving():
 
 
 def test_explore_within_a_bound():
-    """Without deviations there is one schedule. Each further deviation adds some, up to all of them."""
+    """Without deviations there is one schedule. Each further deviation adds some schedules, up to all of them."""
 
     def once(policy: Scripted) -> tuple[str, ...]:
         log: list[str] = []
@@ -120,7 +120,7 @@ def test_explore_within_a_bound():
 
 
 def test_explore_finds_a_lost_update():
-    """A read, an await and a write race: some schedule loses an update, and replaying its choices loses it again."""
+    """If two tasks read, await and write, some schedule loses an update, and replaying its choices loses it again."""
 
     def once(policy: Scripted) -> int:
         state = {"n": 0}
@@ -142,7 +142,7 @@ def test_explore_finds_a_lost_update():
 
 
 def test_a_deadlock_is_an_error():
-    """Waiting for what cannot come is reported with the names of the waiting tasks."""
+    """If a task waits for what cannot come, the error names the waiting tasks."""
 
     async def main() -> None:
         await asyncio.Event().wait()
@@ -152,7 +152,7 @@ def test_a_deadlock_is_an_error():
 
 
 def test_spinning_is_an_error():
-    """The step limit stops a loop that never waits."""
+    """If a loop never waits, the step limit stops it."""
 
     async def main() -> None:
         for _ in range(2_000):
@@ -174,7 +174,7 @@ def test_an_exception_in_a_platform_callback_stops_the_run():
 
 
 def test_close_buries_what_is_left_without_a_word():
-    """Leftover coroutines are closed in order. One that refuses is ignored, and nothing warns."""
+    """Leftover coroutines are closed in order. A coroutine that refuses to close is ignored, and no warning appears."""
     log: list[str] = []
 
     async def stubborn() -> None:
@@ -193,7 +193,7 @@ def test_close_buries_what_is_left_without_a_word():
 
 
 def test_a_step_costs_little():
-    """Some 33 lines of Python with its choice and its trace: 500,000 steps a second on an idle machine."""
+    """A step costs some 33 lines of Python with its choice and its trace: 500,000 steps a second on an idle machine."""
 
     async def main() -> None:
         await asyncio.gather(*(ticks() for _ in range(10)))

@@ -1,4 +1,4 @@
-"""The D1 fake: results, types, limits, transactions, the clock, the costs, and its faults."""
+"""The simulated D1: results, types, limits, transactions, the clock, the costs, and its faults."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -31,7 +31,7 @@ NOW_MS = 1_790_000_000_123
 
 
 def use(work: Callable[[D1Binding], Awaitable[Any]], rates: dict[str, float] | None = None) -> Any:
-    """Run `work(db)` against a fresh database without a network, and return its result."""
+    """Run `work(db)` on a fresh database without a network, and return its result."""
     server = DatabaseServer(TEMPLATE, FaultPlan(Random(1), rates), lambda: NOW_MS)
     coroutine = work(D1Binding(server, DirectPort()))
     try:
@@ -44,7 +44,7 @@ def use(work: Callable[[D1Binding], Awaitable[Any]], rates: dict[str, float] | N
 
 
 def refusal(sql: str, *values: Any, rates: dict[str, float] | None = None) -> str:
-    """The message of the error for a statement."""
+    """Return the message of the error that a statement causes."""
 
     async def work(db: D1Binding) -> str:
         with pytest.raises(JsError) as caught:
@@ -76,7 +76,7 @@ def test_results_have_the_shape_of_the_sdk():
 
 
 def test_numbers_bind_as_doubles():
-    """As with JavaScript's numbers, the type is real, a STRICT integer column accepts it, and 5.0 comes back as 5."""
+    """Numbers bind as JavaScript's: the type is real, a STRICT integer column accepts it, and 5.0 comes back as 5."""
 
     async def work(db: D1Binding) -> None:
         row = (
@@ -91,7 +91,10 @@ def test_numbers_bind_as_doubles():
 
 
 def test_values_that_do_not_cross_are_refused():
-    """A big integer and an object raise D1_TYPE_ERROR at `bind`. A lone surrogate becomes U+FFFD, a blob a list."""
+    """A big integer and an object raise D1_TYPE_ERROR at `bind`.
+
+    A lone surrogate becomes U+FFFD, and a blob becomes a list.
+    """
 
     async def work(db: D1Binding) -> None:
         statement = db.prepare("SELECT ? AS v")
@@ -123,7 +126,7 @@ def test_values_that_do_not_cross_are_refused():
     ],
 )
 def test_errors_are_worded_like_d1(sql: str, values: tuple[Any, ...], message: str):
-    """Limits and bad statements give D1's errors, by class and code."""
+    """Exceeded limits and bad statements give D1's errors, by class and code."""
     assert refusal(sql, *values) == message
 
 
@@ -168,7 +171,7 @@ def test_sql_sees_the_database_clock():
 def test_rows_written_count_tables_and_indexes():
     """A row counts once for the table and once for each index touched, but a deletion only once.
 
-    A text key with rowids is an index.
+    A text key in a table with rowids counts as an index.
     """
 
     async def work(db: D1Binding) -> None:
@@ -186,7 +189,7 @@ def test_rows_written_count_tables_and_indexes():
 
 
 def test_rows_read_count_scans():
-    """A search reads what it finds, a scan the whole table."""
+    """A search counts the rows that it finds, a scan counts the whole table."""
 
     async def work(db: D1Binding) -> None:
         for name in "abcdef":
@@ -201,7 +204,7 @@ def test_rows_read_count_scans():
 
 @pytest.mark.parametrize(("fault", "landed"), [("d1_failed_before_commit", 0), ("d1_failed_after_commit", 1)])
 def test_a_lost_connection_leaves_the_write_in_doubt(fault: str, landed: int):
-    """The error is the same with the write done or not. The kind of fault decides."""
+    """After a lost connection the error is the same whether the write was done or not. The kind of fault decides."""
 
     async def work(db: D1Binding) -> int:
         with pytest.raises(JsError, match="Network connection lost"):
@@ -212,7 +215,7 @@ def test_a_lost_connection_leaves_the_write_in_doubt(fault: str, landed: int):
 
 
 def test_overload_is_refused_before_anything_is_done():
-    """Overload has its own message and does nothing."""
+    """An overloaded database refuses a call with a message of its own, and does nothing."""
     message = refusal("INSERT INTO t VALUES ('a', 1, NULL)", rates={"d1_overloaded": 1.0})
     assert message == "D1_ERROR: D1 DB is overloaded. Requests queued for too long."
 
@@ -233,7 +236,7 @@ def test_a_used_database_comes_back_as_new():
 
 
 def test_an_answer_that_is_late_comes_after_its_effect():
-    """The write is there at once. Its sender gets the answer up to 25 s later."""
+    """The database has the write at once. The sender of the write gets its answer up to 25 s later."""
 
     async def fetch(env: Any, request: Any, ctx: Any) -> None:
         await mark(env, request, "was here")

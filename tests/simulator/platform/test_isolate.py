@@ -1,4 +1,4 @@
-"""Isolates: death with all that is in them, crashes at every point, clocks, waitUntil, and faults of awaits."""
+"""Simulated isolates: their death, crashes at every point, clocks, waitUntil, and faults of awaits."""
 
 import asyncio
 from random import Random
@@ -13,7 +13,7 @@ from tests.simulator.toy_app import TEMPLATE, ToyApp, mark, marks, play
 
 
 async def careful(env, request, ctx) -> str:
-    """Leaves marks on its way, in `finally` too."""
+    """Leave marks at each step of a handler, in `finally` too."""
     await mark(env, request, "began")
     try:
         await asyncio.sleep(10)
@@ -53,7 +53,7 @@ def test_a_dead_isolate_runs_no_finally():
 
 
 def test_the_dead_reach_nothing():
-    """Code that runs on in the step in which its isolate died, and late `finally` blocks, call bindings in vain."""
+    """Code that runs on in the step in which its isolate died, and late `finally` blocks, cannot reach bindings."""
     writes: list[str] = []
 
     async def handler(env, request, ctx) -> None:
@@ -89,7 +89,10 @@ def test_a_live_isolate_runs_its_finally():
 
 
 def test_tasks_of_a_dead_isolate_die_too():
-    """Tasks and timers that a handler started belong to its isolate. Those of another isolate do not."""
+    """Tasks and timers that a handler started die with the handler's isolate.
+
+    Tasks and timers of another isolate live on.
+    """
 
     async def spawn(env, request, ctx) -> str:
         ctx.waitUntil(later(env, request))
@@ -112,7 +115,7 @@ def test_tasks_of_a_dead_isolate_die_too():
 
 
 def test_a_task_left_behind_stops_with_its_invocation():
-    """Without waitUntil nothing continues after the reply, although the isolate lives."""
+    """Without waitUntil nothing continues after the reply, even if the isolate lives."""
 
     async def handler(env, request, ctx) -> str:
         async def later() -> None:
@@ -174,7 +177,7 @@ def crash_run(crash_at: Crashes, seen: list[list[str]]) -> list[str]:
 
 
 def test_every_single_crash_is_before_or_after_its_effect():
-    """At each of six points, a crash before the effect leaves no mark, and a crash after it leaves one.
+    """At each of six points, a crash before the effect leaves no mark, and a crash after the effect leaves one.
 
     The other request is complete.
     """
@@ -189,7 +192,7 @@ def test_every_single_crash_is_before_or_after_its_effect():
 
 
 def test_pairs_of_crashes_are_all_run():
-    """After a first crash the second strikes each later point of the run that follows."""
+    """After a first crash, the second crash strikes each later point of the run that follows."""
     seen: list[list[str]] = []
     pairs = list(pairs_of_crashes(lambda crash_at: crash_run(crash_at, seen)))
     for pair in pairs:
@@ -198,7 +201,7 @@ def test_pairs_of_crashes_are_all_run():
 
 
 def test_a_killed_invocation_leaves_its_isolate_alive():
-    """waitUntil cut short stops only that invocation. The isolate serves on."""
+    """A waitUntil that is cut short stops only its own invocation. The isolate serves on."""
 
     async def handler(env, request, ctx) -> str:
         async def tail() -> None:
@@ -241,7 +244,7 @@ def test_wait_until_lasts_thirty_seconds_after_a_response():
 
 @pytest.mark.parametrize(("fault", "error"), [("cpu_exceeded", CpuExceeded), ("cancelled", asyncio.CancelledError)])
 def test_base_exceptions_come_out_of_awaits(fault: str, error: type[BaseException]):
-    """Base exceptions pass `except Exception`, `finally` runs, and the isolate is gone soon afterwards."""
+    """Base exceptions of awaits pass `except Exception`, `finally` runs, and the isolate dies soon afterwards."""
     caught: list[BaseException] = []
 
     async def handler(env, request, ctx) -> None:
@@ -289,7 +292,7 @@ def test_clocks_differ_and_stand_still():
 
 
 def test_a_frozen_isolate_goes_on_later():
-    """A zombie stands still for longer than a lease and then writes as if nothing had happened."""
+    """A frozen isolate stands still for longer than a lease and then writes as if nothing had happened."""
 
     async def handler(env, request, ctx) -> None:
         await mark(env, request, "one")

@@ -13,7 +13,7 @@ from tests.simulator.toy_app import ToyApp, mark, marks, play
 
 
 class Base:
-    """The base of the objects here."""
+    """The base class of the objects in these tests."""
 
     def __init__(self, ctx, env) -> None:
         self.ctx = ctx
@@ -49,13 +49,13 @@ class Counter(Base):
         return self.calls
 
     async def safe(self) -> int:
-        """Read, await storage, write: safe because of the input gate."""
+        """Read, await storage, write: the input gate makes this safe."""
         n = await self.storage.get("n") or 0
         await self.storage.put("n", n + 1)
         return n + 1
 
     async def unsafe(self) -> int:
-        """Read, await something else, write: another event may run in between."""
+        """Read, await something else, write: another event may run in between, so this is unsafe."""
         n = await self.storage.get("n") or 0
         await mark(self.env, "x", "y")
         await self.storage.put("n", n + 1)
@@ -75,7 +75,10 @@ def test_one_instance_a_name():
 
 @pytest.mark.parametrize(("method", "loses"), [("safe", False), ("unsafe", True)])
 def test_input_gates_stand_around_storage_only(method: str, loses: bool):
-    """A read-modify-write across storage awaits never loses an update, in 20 seeds. Across a D1 await it does."""
+    """In 20 seeds, a read-modify-write across awaits of storage never loses an update.
+
+    Across an await of D1 it does lose one.
+    """
 
     async def scenario(world: World, call: Any) -> int:
         await asyncio.gather(*(call(method) for _ in range(4)))
@@ -108,7 +111,7 @@ def test_own_coroutines_interleave_at_storage_awaits():
 
 class Writer(Base):
     async def together(self) -> None:
-        """Two writes without an await in between, then a wait for something else."""
+        """Write twice without an await in between, then wait for something else."""
         first, second = self.storage.put("a", 1), self.storage.put("b", 1)
         self.storage.sql.exec("CREATE TABLE t (v INTEGER)")
         self.storage.sql.exec("INSERT INTO t VALUES (?)", 1)
@@ -125,7 +128,7 @@ class Writer(Base):
 
 @pytest.mark.parametrize("moment", ["before the flush", "after it"])
 def test_writes_between_awaits_are_atomic(moment: str):
-    """After a crash, the key-value, SQL and alarm writes of one turn are all there or none of them."""
+    """After a crash, either all key-value, SQL and alarm writes of one turn are stored or none of them."""
 
     async def scenario(world: World, call: Any) -> list[Any]:
         if moment == "before the flush":
@@ -149,7 +152,7 @@ def test_writes_between_awaits_are_atomic(moment: str):
 
 
 def test_eviction_loses_memory_and_keeps_storage():
-    """A killed instance starts anew with what was stored. An idle one is evicted after ten seconds."""
+    """After a kill, an object starts anew with what it had stored. An idle object is evicted after ten seconds."""
 
     class Both(Base):
         async def bump(self) -> list[int]:
@@ -172,7 +175,7 @@ def test_eviction_loses_memory_and_keeps_storage():
 
 
 class Alarming(Base):
-    """Marks each alarm with its retry count. Fails or dies as its storage says."""
+    """An object that marks each alarm with its retry count. The alarm fails or dies as the object's storage says."""
 
     async def arm(self, plan: dict[str, Any]) -> None:
         await self.storage.put({"plan": plan, "runs": 0})
@@ -193,7 +196,7 @@ class Alarming(Base):
 
 
 def alarms(plan: dict[str, Any], *, wait: float = 2_000, **options: Any) -> tuple[list[float], list[str], int]:
-    """Gaps between runs in seconds, retry counts, and the number of dropped alarms."""
+    """Return the gaps between runs in seconds, the retry counts, and the number of dropped alarms."""
 
     async def scenario(world: World, call: Any) -> tuple[list[float], list[str], int]:
         await call("arm", plan)
@@ -207,12 +210,12 @@ def alarms(plan: dict[str, Any], *, wait: float = 2_000, **options: Any) -> tupl
 
 
 def test_an_alarm_fires_once_when_all_is_well():
-    """Without faults one alarm gives one run and no retry, and leaves nothing."""
+    """Without faults one alarm gives one run and no retry, and leaves no alarm behind."""
     assert alarms({}) == ([], ["retry 0"], 0)
 
 
 def test_a_failing_alarm_is_retried_six_times_from_two_seconds():
-    """A failing alarm is retried after 2, 4, 8, … seconds. After six retries it is dropped for good."""
+    """A failing alarm is retried after 2, 4, 8, … seconds. After six retries the platform drops the alarm for good."""
     gaps, retries, dropped = alarms({"fails": 100})
     assert gaps == pytest.approx([2, 4, 8, 16, 32, 64], abs=1)
     assert retries == [f"retry {n}" for n in range(7)]
@@ -220,14 +223,14 @@ def test_a_failing_alarm_is_retried_six_times_from_two_seconds():
 
 
 def test_death_does_not_count_against_the_six():
-    """An isolate that dies during the alarm gets it again, beyond six times: at least once."""
+    """An isolate that dies during an alarm gets the alarm again, even more than six times: at least once."""
     _gaps, retries, dropped = alarms({"dies": 9}, wait=20_000)
     assert len(retries) == 10
     assert dropped == 0
 
 
 def test_an_alarm_set_by_the_handler_replaces_the_retry():
-    """If the handler re-arms and then fails, the next run is at the time that was set, as a first try."""
+    """If the handler re-arms the alarm and then fails, the next run is at the new time, as a first try."""
     gaps, retries, _dropped = alarms({"rearms": 1, "fails": 1})
     assert gaps == pytest.approx([100], abs=1)
     assert retries == ["retry 0", "retry 0"]
@@ -248,7 +251,10 @@ def test_alarms_come_late_again_or_never():
 
 @pytest.mark.parametrize(("fault", "done"), [("rpc_failed_before", 0), ("rpc_failed_after", 1)])
 def test_a_failed_call_may_have_been_carried_out(fault: str, done: int):
-    """The caller sees a lost connection. The object has done the work, or never got the call."""
+    """The caller of a failed call sees a lost connection.
+
+    The object has either done the work or never received the call.
+    """
 
     async def fetch(env, request, ctx) -> str:
         with pytest.raises(JsError, match="Network connection lost"):
@@ -264,7 +270,7 @@ def test_a_failed_call_may_have_been_carried_out(fault: str, done: int):
 
 
 def test_errors_and_values_cross_as_javascript_has_them():
-    """An exception arrives as an error with its text, a tuple cannot cross, and ids are stable."""
+    """An exception arrives as an error with its text, a tuple cannot be sent, and ids are stable."""
 
     class Odd(Base):
         async def fail(self) -> None:
@@ -293,7 +299,7 @@ def test_errors_and_values_cross_as_javascript_has_them():
 
 
 def test_a_zombie_goes_on_beside_its_successor():
-    """The old instance runs on and reaches D1, but its storage refuses it. The new one works."""
+    """The old instance runs on and reaches D1, but its own storage refuses its calls. The new one works."""
 
     class Slow(Base):
         async def work(self) -> None:
@@ -324,7 +330,7 @@ def test_a_zombie_goes_on_beside_its_successor():
 
 
 def test_block_concurrency_while_holds_calls_back():
-    """A constructor that loads state is done before the first call. If it fails, the object is reset."""
+    """A constructor that loads state is done before the first call. If the constructor fails, the object is reset."""
 
     class Loading(Base):
         def __init__(self, ctx, env) -> None:
@@ -354,7 +360,7 @@ def test_block_concurrency_while_holds_calls_back():
 
 
 def test_sql_and_lists_and_delete_all():
-    """The synchronous SQL cursor, its errors, `list` with options, and `deleteAll`, which leaves nothing."""
+    """The synchronous cursor of SQL, its errors, `list` with options, and `deleteAll`, which deletes everything."""
 
     class Store(Base):
         async def go(self) -> list[Any]:
@@ -430,7 +436,7 @@ def test_tasks_left_behind_go_on_until_eviction():
 
 
 def test_alarms_wait_for_a_deployment_with_objects():
-    """An alarm does not fire while its class is not deployed. It fires when objects are back."""
+    """An alarm does not fire while the deployment lacks its class. The alarm fires when objects are deployed again."""
 
     async def scenario(world: World, call: Any) -> list[str]:
         await call("arm", {})

@@ -1,4 +1,4 @@
-"""What an object may pass to its raw `ctx.waitUntil`: promises, and no coroutine."""
+"""An object may pass promises to its raw `ctx.waitUntil`, but no coroutine."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ async def work(env: Any) -> None:
 
 
 def kept_alive(hand_over: Callable[[Any, Awaitable[None]], None], rates: dict[str, float]) -> tuple[list[str], World]:
-    """Let an object pass work to its context. Returns the marks that it left, and the world."""
+    """Let an object pass work to its context. Returns the marks that the work left, and the world."""
 
     class Leaving:
         def __init__(self, ctx, env) -> None:
@@ -40,7 +40,7 @@ def kept_alive(hand_over: Callable[[Any, Awaitable[None]], None], rates: dict[st
 
 
 def test_a_coroutine_never_runs():
-    """A raw context drops a coroutine: Python warns, and the world notes which code passed it."""
+    """A raw context drops a coroutine without running it: Python warns, and the world notes which code passed it."""
     with pytest.warns(RuntimeWarning, match="'work' was never awaited"):
         left, world = kept_alive(lambda ctx, awaitable: ctx.waitUntil(awaitable), ALONE)
     assert left == []
@@ -49,14 +49,14 @@ def test_a_coroutine_never_runs():
 
 
 def test_a_promise_is_taken():
-    """A future stands for a promise: its work runs to the end."""
+    """A future counts as a promise: its work runs to the end."""
     left, world = kept_alive(lambda ctx, awaitable: ctx.waitUntil(asyncio.ensure_future(awaitable)), ALONE)
     assert left == ["work done"]
     assert world.network.never_awaited == []
 
 
 def test_without_the_fault_a_coroutine_is_refused():
-    """Without the fault the context says at once that it accepts promises only."""
+    """Without the fault the context reports at once that it accepts only promises."""
 
     def hand_over(ctx: Any, coroutine: Any) -> None:
         with contextlib.closing(coroutine):
@@ -67,7 +67,7 @@ def test_without_the_fault_a_coroutine_is_refused():
 
 
 def test_the_context_of_the_worker_takes_coroutines():
-    """The SDK mends the context of a Worker's invocation."""
+    """The SDK makes the context of a Worker's invocation accept coroutines."""
 
     async def fetch(env, request, ctx) -> None:
         ctx.waitUntil(work(env))

@@ -1,4 +1,4 @@
-"""Queues: attempts, retries, dead letters, competing acks, exceptions, limits, and all their faults."""
+"""Simulated queues: attempts, retries, dead letters, competing acks, exceptions, limits, and all their faults."""
 
 import asyncio
 from typing import Any
@@ -15,7 +15,10 @@ type Seen = list[tuple[str, Any, int]]
 
 
 def deliver(consume: Any, bodies: list[Any], *, wait: float = 3_000, **options: Any) -> tuple[Seen, World]:
-    """Send the bodies to `consume(message, batch)`. Returns each delivery: queue, body, attempt."""
+    """Send bodies to a queue whose consumer is `consume(message, batch)`.
+
+    Returns each delivery: queue, body, attempt.
+    """
     seen: Seen = []
     kept: list[World] = []
 
@@ -45,9 +48,9 @@ def fail(message, batch) -> None:
 
 
 def test_a_clean_return_acks():
-    """After a clean return there was one delivery, with attempt 1, time and id.
+    """If the handler returns without an error, there was one delivery, with attempt 1, time and id.
 
-    The body is a copy that went through JSON.
+    The body of the message is a copy that went through JSON.
     """
     body = {"job": "a", "n": 5.0, "none": None}
 
@@ -63,7 +66,10 @@ def test_a_clean_return_acks():
 
 
 def test_failures_lead_to_the_dead_letter_queue():
-    """max_retries of 2 means three deliveries. Then the dead-letter queue's consumer gets the message."""
+    """If max_retries is 2, a message gets three deliveries.
+
+    Then the consumer of the dead-letter queue gets the message.
+    """
     seen, world = deliver(fail, ["a"])
     assert seen == [
         ("ai-processing-queue", "a", 1),
@@ -84,7 +90,7 @@ def test_a_message_without_a_dead_letter_queue_is_deleted_in_the_end():
 
 @pytest.mark.parametrize(("first", "second", "deliveries"), [("ack", "retry", 1), ("retry", "ack", 3)])
 def test_the_first_of_ack_and_retry_counts(first: str, second: str, deliveries: int):
-    """The first of ack and retry counts: later calls, `ackAll` and `retryAll` included, change nothing."""
+    """The first of ack and retry decides: later calls, including `ackAll` and `retryAll`, change nothing."""
 
     def consume(message, batch) -> None:
         if batch.queue == "ai-processing-queue":
@@ -98,7 +104,10 @@ def test_the_first_of_ack_and_retry_counts(first: str, second: str, deliveries: 
 
 @pytest.mark.parametrize(("mode", "deliveries"), [("production", 1), ("local", 3)])
 def test_an_exception_after_an_ack(mode: Any, deliveries: int):
-    """In production the ack survives. The local simulator delivers the message again."""
+    """In production the ack survives.
+
+    If the handler raises after an ack, the local simulator delivers the message again.
+    """
 
     def consume(message, batch) -> None:
         message.ack()
@@ -109,7 +118,7 @@ def test_an_exception_after_an_ack(mode: Any, deliveries: int):
 
 
 def test_delays_are_kept():
-    """A retry with a delay comes after it, and so does a message sent with a delay."""
+    """A retry with a delay comes after the delay, and so does a message sent with a delay."""
     times: list[float] = []
 
     def consume(message, batch) -> None:
@@ -122,7 +131,7 @@ def test_delays_are_kept():
 
 
 def test_batches_hold_several_and_each_has_its_fate():
-    """With max_batch_size of 10, one retried message comes again alone."""
+    """If max_batch_size is 10, a single retried message comes again alone."""
     batches: list[list[Any]] = []
 
     async def fetch(env, request, ctx) -> None:
@@ -169,7 +178,7 @@ def test_what_a_queue_refuses(body: Any, options: Any, error: str):
 
 @pytest.mark.parametrize(("fault", "deliveries"), [("send_failed", 0), ("send_reply_lost", 1)])
 def test_a_send_that_fails_may_have_been_accepted(fault: str, deliveries: int):
-    """Refused for quota, or accepted with a lost reply: the sender sees an error both times."""
+    """A send is refused for quota, or accepted with a lost reply: the sender sees an error both times."""
     seen: list[Any] = []
 
     async def fetch(env, request, ctx) -> None:
@@ -188,7 +197,7 @@ def test_a_send_that_fails_may_have_been_accepted(fault: str, deliveries: int):
 
 
 def test_duplicates_may_overlap():
-    """In some seeds the same message, with the same id, is worked on twice at the same time."""
+    """In some seeds two deliveries of one message, with the same id, are worked on at the same time."""
     overlaps = 0
     for seed in range(20):
         running: set[str] = set()
@@ -210,7 +219,10 @@ def test_duplicates_may_overlap():
 
 
 def test_order_is_not_kept():
-    """With the reordering fault, some seed delivers later messages first. Without it none does, except for latency."""
+    """With the reordering fault, some seed delivers later messages first.
+
+    Without the fault no seed does, except for latency.
+    """
 
     def orders(**options: Any) -> set[tuple[Any, ...]]:
         one = QueueSettings(max_concurrency=1)
@@ -233,7 +245,7 @@ def test_order_is_not_kept():
 
 
 def test_messages_get_lost():
-    """A lost message was accepted and acknowledged to its sender."""
+    """A lost message was accepted, and its sender got a success."""
     seen, world = deliver(lambda message, batch: None, ["a"], faults={"message_lost": 1.0})
     assert seen == []
     assert world.queue.counts.lost == 1
@@ -264,7 +276,7 @@ def test_a_restart_loses_what_is_in_the_queue():
 
 
 def test_a_consumer_that_dies_gets_the_message_again():
-    """The outcome of a message whose consumer died is unknown, acked or not."""
+    """If a consumer dies, the outcome of its message is unknown, acked or not."""
     lives: list[int] = []
 
     async def fetch(env, request, ctx) -> None:
@@ -287,7 +299,7 @@ def test_a_consumer_that_dies_gets_the_message_again():
 
 
 def test_a_consumer_has_fifteen_minutes():
-    """After that its invocation is stopped and the message is delivered again."""
+    """After fifteen minutes the consumer's invocation is stopped and the message is delivered again."""
     began: list[float] = []
 
     async def consume(message, batch) -> None:
@@ -314,7 +326,7 @@ def test_retries_used_up_and_poison_and_late_failures():
 
 
 def test_no_more_at_once_than_configured():
-    """The consumer's setting limits its concurrency."""
+    """A queue calls no more consumers at once than its setting allows."""
     running = most = 0
 
     async def consume(message, batch) -> None:
@@ -329,7 +341,7 @@ def test_no_more_at_once_than_configured():
 
 
 def test_a_deployment_without_a_queue_leaves_messages_waiting():
-    """Messages wait while the deployment has no queue, and are delivered when one with a consumer is back."""
+    """Messages wait while the deployment has no queue, and are delivered once it has one with a consumer again."""
     seen: list[Any] = []
 
     async def fetch(env, request, ctx) -> None:

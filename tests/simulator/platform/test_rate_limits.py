@@ -41,13 +41,16 @@ def answers(rate_limit: RateLimit, keys: str, *, wait: float = 0.0, again: str =
 
 
 def test_a_key_has_so_many_requests_in_a_window():
-    """Beyond its limit a key is refused, but another key is not. After a period the key has as many requests again."""
+    """If a key exceeds its limit, its requests are refused, but those of another key are not.
+
+    After a period the key may send the same number of requests again.
+    """
     seen = answers(RateLimit(2, PERIOD), "aaabba", wait=PERIOD, again="aaab")
     assert seen == [True, True, False, True, True, False, True, True, False, True]
 
 
 def test_it_is_bound_where_it_is_set_up():
-    """Without a limiter the binding's name is not in `env`, like that of any binding."""
+    """Without a limiter the binding's name is not in `env`, as for any other binding."""
 
     async def bound(env: Env, _argument: Any, _ctx: Any) -> bool:
         return env.has("RATE_LIMITER")
@@ -60,7 +63,7 @@ def test_it_is_bound_where_it_is_set_up():
 
 
 def test_isolates_of_a_location_share_a_count_and_locations_do_not():
-    """In one location all isolates share one limit. With two locations, each lets as many through."""
+    """In one location all isolates share one limit. With two locations, each location allows the full limit."""
 
     def passed(locations: int) -> list[int]:
         rate_limit = RateLimit(3, PERIOD, locations=locations)
@@ -71,14 +74,14 @@ def test_isolates_of_a_location_share_a_count_and_locations_do_not():
 
 
 def test_a_count_that_lags_lets_more_through_and_never_less():
-    """Isolates that have not heard of each other each use their own count, until they have."""
+    """Isolates that do not know each other's counts yet each use their own count."""
     lagging = [answers(RateLimit(3, PERIOD, lag_seconds=9), "a" * 30, seed=seed, slots=3) for seed in range(20)]
     assert max(seen.count(True) for seen in lagging) > 6
     assert all(seen[:3] == [True] * 3 for seen in lagging)
     heard = RateLimit(4, PERIOD, lag_seconds=1)
     for seed in range(20):
         seen = answers(heard, "a" * 30, seed=seed, slots=3, wait=2, again="a" * 12)
-        assert seen[33:].count(True) <= 4, seed  # each isolate has heard by now; perhaps a new window has begun
+        assert seen[33:].count(True) <= 4, seed  # each isolate knows all counts by now; perhaps a new window has begun
 
 
 @pytest.mark.parametrize(
@@ -102,12 +105,12 @@ def test_a_slow_answer_comes():
 
 
 def test_the_period_is_the_platforms():
-    """The limiter of the campaign counts by the minute that `Retry-After` names."""
+    """The limiter of the campaign counts by the minute, as `Retry-After` says."""
     assert RateLimit(1).period_seconds == limits.REQUEST_PERIOD_SECONDS
 
 
 def test_clients_that_wait_get_through():
-    """Two tenants that send more than allowed, and obey the answers, get all their tasks accepted."""
+    """Two tenants send more than allowed, and obey the answers: all their tasks are accepted."""
     specs = tuple(TaskSpec(0, 1, tenant=tenant) for tenant in ("one", "two") for _ in range(4))
     for seed in range(10):
         workload = Workload(tasks=specs, rate_limit=RateLimit(2))

@@ -1,4 +1,4 @@
-"""A database that many callers share: the order in which calls are served, and what happens to an abandoned call."""
+"""A database that many callers share: the order in which it serves calls, and what happens to an abandoned call."""
 
 import asyncio
 from typing import Any
@@ -26,7 +26,7 @@ APP = ToyApp(fetch=_mark)
 
 
 def waits(sharing: Sharing, callers: int, stall: float = 0.0, **options: Any) -> tuple[list[float], list[str]]:
-    """How long each of several simultaneous callers waited, in order, and what the database has half a minute later."""
+    """Return how long each of several simultaneous callers waited, in order, and the database after half a minute."""
 
     async def scenario(world: World) -> tuple[list[float], list[str]]:
         line = world.database.line
@@ -45,20 +45,23 @@ def waits(sharing: Sharing, callers: int, stall: float = 0.0, **options: Any) ->
 
 
 def test_a_call_waits_for_all_before_it():
-    """Callers are served in the order in which they came, and each takes the service time."""
+    """Callers are served in the order in which they came, and each call takes the service time."""
     seconds, there = waits(Sharing(0.1), 5)
     assert seconds == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
     assert there == [f"{number} came" for number in range(5)]
 
 
 def test_others_stand_before_each_call():
-    """Other Workers' calls return as soon as they are served, so each call finds as many. Ours still queue up too."""
+    """Other Workers' calls come again once they are served, so each of our calls finds the same number.
+
+    Ours still queue up too.
+    """
     seconds, _ = waits(Sharing(0.01, others=50), 3)
     assert seconds == pytest.approx([0.51, 0.52, 0.53])
 
 
 def test_the_others_leave_with_the_faults():
-    """Once faults stop the database is only ours, so it must become quiet."""
+    """When faults stop, only our Worker uses the database, so it must become quiet."""
 
     async def scenario(world: World) -> float:
         world.faults.stop()
@@ -69,14 +72,14 @@ def test_the_others_leave_with_the_faults():
 
 
 def test_what_nobody_waits_for_lands_all_the_same():
-    """If a caller gives up during a stall, its write keeps its place in the line and lands."""
+    """If a caller gives up during a stall, its write keeps its place in the queue and lands."""
     seconds, there = waits(Sharing(0.1), 3, stall=10)
     assert seconds == pytest.approx([PATIENCE] * 3)
     assert there == ["0 came", "1 came", "2 came"]
 
 
 def test_stalls_come_as_a_fault():
-    """The fault makes a database a shared one, and stalls it. Without the fault it is not shared."""
+    """The fault makes a database shared, and stalls it. Without the fault the database is not shared."""
 
     async def scenario(world: World) -> tuple[bool, float]:
         await world.fetch("me")

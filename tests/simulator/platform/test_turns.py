@@ -1,4 +1,4 @@
-"""Turns as in the hosted runtime: a clock that stands still, short delays as microtasks, orders, livelocks."""
+"""Turns of the event loop as in the hosted runtime: a standing clock, short delays as microtasks, livelocks."""
 
 import asyncio
 from typing import Any
@@ -15,7 +15,7 @@ STOCK = STANDING | {"stock_loop": 1.0}
 
 
 def ask(handler: Any, rates: dict[str, float], *, seed: int = 1, **options: Any) -> Any:
-    """Let `handler(env, loop)` answer one request under these rates."""
+    """Let `handler(env, loop)` answer one request under these rates of faults."""
 
     async def fetch(env, request, ctx) -> Any:
         return await handler(env, asyncio.get_running_loop())
@@ -27,13 +27,13 @@ def ask(handler: Any, rates: dict[str, float], *, seed: int = 1, **options: Any)
 
 
 def milliseconds(seconds: float) -> int:
-    """A reading of the standing clock, in its whole milliseconds."""
+    """Return a reading of the standing clock, in whole milliseconds."""
     assert seconds * 1000 == pytest.approx(round(seconds * 1000), rel=0, abs=1e-3)
     return round(seconds * 1000) - EPOCH_MS
 
 
 def test_the_clock_stands_still_within_a_turn():
-    """Code between two events sees one time, in whole milliseconds. D1's answer is another event."""
+    """Code between two events always sees the same time, in whole milliseconds. The answer of D1 is another event."""
 
     async def handler(env, loop) -> tuple[set[float], float]:
         await asyncio.sleep(0.0123)
@@ -70,7 +70,7 @@ def test_python_time_gains_a_millisecond_a_look_and_falls_back():
 def test_a_timer_says_the_millisecond_that_it_was_due(rates: dict[str, float], seconds: float, lasts: int):
     """A timer lasts whole milliseconds, and its callback finds the clock exactly there.
 
-    Our timers are rounded up, and those of Pyodide's own loop down.
+    Our own timers are rounded up, and those of Pyodide's loop down.
     """
 
     async def handler(env, loop) -> int:
@@ -82,7 +82,7 @@ def test_a_timer_says_the_millisecond_that_it_was_due(rates: dict[str, float], s
 
 
 def test_a_late_timer_does_not_say_how_late():
-    """In its timer an isolate that stood still sees the due time, and the true time at its next event."""
+    """In a timer's callback, an isolate that stood still sees the due time; at its next event it sees the true time."""
     said: list[int] = []
 
     async def handler(env, request, ctx) -> None:
@@ -105,7 +105,7 @@ def test_a_late_timer_does_not_say_how_late():
 
 @pytest.mark.parametrize(("rates", "moves"), [(STOCK, 0), (STANDING, 10), ({}, 10)])
 def test_short_delays_do_not_move_the_clock(rates: dict[str, float], moves: int):
-    """Ten delays of a millisecond are microtasks of one turn on Pyodide's own loop, and ten timers elsewhere."""
+    """Ten delays of a millisecond are microtasks of one turn on Pyodide's own loop, and ten timers on other loops."""
 
     async def handler(env, loop) -> float:
         began = loop.time()
@@ -124,9 +124,9 @@ async def spins(env: Any, loop: asyncio.AbstractEventLoop) -> None:
 
 
 def test_a_turn_that_never_ends_is_told_with_its_coroutine():
-    """A wait for the clock in short steps is a livelock if these are microtasks, and the report names it.
+    """A wait for the clock in short steps never ends if these are microtasks, and the report names the livelock.
 
-    If they are timers, it ends.
+    If the steps are timers, the wait ends.
     """
     with pytest.raises(Livelock, match=r"w1:fetch in .*fetch > spins > sleep \(test_turns.py:\d+\)"):
         ask(spins, STOCK)
@@ -135,7 +135,7 @@ def test_a_turn_that_never_ends_is_told_with_its_coroutine():
 
 
 async def to_the_moment(loop: asyncio.AbstractEventLoop, seconds: float) -> bool:
-    """Wait for a moment of the clock in two parts. Returns whether the clock shows that it has come."""
+    """Wait for a moment of the clock in two parts. Returns whether the clock shows this moment or a later one."""
     until = loop.time() + seconds
     await asyncio.sleep(0.007)
     await asyncio.sleep(until - loop.time())
@@ -143,7 +143,7 @@ async def to_the_moment(loop: asyncio.AbstractEventLoop, seconds: float) -> bool
 
 
 async def waits(env: Any, loop: asyncio.AbstractEventLoop) -> set[bool]:
-    """Wait like this for many moments."""
+    """Wait in this way for many moments."""
     return {await to_the_moment(loop, 0.05 + count / 1000) for count in range(200)}
 
 
@@ -157,9 +157,9 @@ async def waits_on(env: Any, loop: asyncio.AbstractEventLoop) -> None:
 
 
 def test_after_a_timer_the_clock_may_lack_a_hair():
-    """After a timer the clock may be a tiny bit short of its moment, because doubles are inexact.
+    """After a timer the clock may be a tiny fraction short of its moment, because doubles are inexact.
 
-    Code that waits for the rest, with a delay that is a microtask, waits for ever.
+    Code that waits for this fraction, with a delay that is a microtask, waits for ever.
     """
     assert ask(waits, STANDING) == {True, False}
     with pytest.raises(Livelock, match="waits_on > sleep"):
@@ -177,7 +177,7 @@ async def two_handles(env: Any, loop: asyncio.AbstractEventLoop) -> str:
 
 
 def test_ready_handles_keep_their_order_or_are_overtaken():
-    """Handles of one turn run in the order in which they became ready, or not, as the seed draws."""
+    """Handles of one turn run in the order in which they became ready, or in another order, as the seed draws."""
     assert {ask(two_handles, STANDING, seed=seed) for seed in range(20)} == {"ab"}
     overtaken = STANDING | {"handle_overtaken": 0.5}
     assert {ask(two_handles, overtaken, seed=seed) for seed in range(20)} == {"ab", "ba"}
@@ -200,14 +200,14 @@ async def two_timers(env: Any, loop: asyncio.AbstractEventLoop) -> str:
 def test_microtasks_come_before_the_next_event():
     """All steps that follow from a timer are done before that isolate's next timer.
 
-    With the world's clock the steps mix.
+    With the world's own clock the steps of both timers mix.
     """
     assert {ask(two_timers, STANDING, seed=seed) for seed in range(20)} <= {"aaabbb", "bbbaaa"}
     assert len({ask(two_timers, {}, seed=seed) for seed in range(20)}) > 2
 
 
 def test_the_dead_take_no_further_step_of_their_turn():
-    """An isolate that dies in the middle of a turn runs nothing more of it."""
+    """An isolate that dies in the middle of a turn runs no further step of the turn."""
     ran: list[str] = []
 
     async def handler(env, request, ctx) -> None:
@@ -226,7 +226,7 @@ def test_the_dead_take_no_further_step_of_their_turn():
 
 
 def test_the_platform_stays_as_it_is_when_faults_stop():
-    """An isolate that starts after faults have stopped has a standing clock as well, and each is counted."""
+    """An isolate that starts after faults have stopped also has a standing clock, and each isolate is counted."""
 
     async def handler(env, request, ctx) -> int:
         await asyncio.sleep(0.0001)
@@ -243,7 +243,7 @@ def test_the_platform_stays_as_it_is_when_faults_stop():
 
 
 def test_a_seed_is_a_schedule_of_turns():
-    """The same seed gives the same trace, draws of the hosted runtime included."""
+    """The same seed gives the same trace, including the draws of the hosted runtime."""
 
     async def fetch(env, request, ctx) -> None:
         loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""The model of a day's costs: its arithmetic, the figures that it starts from, and the page that it writes."""
+"""The model of a day's costs: its arithmetic, its measured figures, and the page that it writes."""
 
 import math
 from collections.abc import Callable
@@ -14,25 +14,28 @@ ROUTES = ("queue", "durable-object")
 
 
 def tasks_a_day(route: str, what: str) -> str:
-    """How many tasks a day the free plan carries on a route, as the pages show it; both languages where both count."""
+    """Return how many tasks a day the free plan carries on a route, as the pages show it, in both languages."""
     lines = [*costs.free_lines(route), *costs.storage_lines("free"), *costs.model_lines()]
     named = {line.what: costs.count(line) for line in lines}
     return named[what] if what in named else both(lambda language: named[what.format(language)])
 
 
 def both(figure: Callable[[str], str], between: str = " / ") -> str:
-    """A figure in English and in Chinese."""
+    """Write a figure for English and one for Chinese."""
     return between.join(figure(language) for language in LANGUAGES)
 
 
 def row_of(page: str, start: str) -> list[str]:
-    """The cells of a table's row after the first, without bold marks."""
+    """Return the cells of a table's row after the first cell, without bold marks."""
     (row,) = [line for line in (ROOT / page).read_text("utf-8").splitlines() if line.startswith(f"| {start}")]
     return [cell.strip().replace("*", "") for cell in row.strip("|").split("|")][1:]
 
 
 def test_the_page_is_current():
-    """docs/costs.md is what the model makes of the measured figures. If not, run `python -m bench.costs`."""
+    """docs/costs.md is exactly what the model computes from the measured figures.
+
+    If the test fails, run `python -m bench.costs`.
+    """
     assert costs.PAGE.read_text(encoding="utf-8") == costs.page()
     assert costs.main(["--check"]) == 0, "the Chinese page"
 
@@ -40,14 +43,14 @@ def test_the_page_is_current():
 @pytest.mark.slow
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_figures_are_those_of_now(language: str):
-    """A new measurement with fewer tasks gives what a completed task leaves on the page, within a tenth."""
+    """A new measurement with fewer tasks gives the bytes of a completed task that the page states, within a tenth."""
     size, rows = storage.task_cost(LANGUAGES[language], 6, TASKS)
     assert size == pytest.approx(measured.BYTES[language], rel=0.1)
     assert rows <= min(day["rowsWritten"] for day in measured.TASK.values())
 
 
 def test_a_cron_run_writes_what_the_page_counts_with():
-    """The sums, a sample every fifth time, and the note of the run itself are counted again, over half an hour."""
+    """The sums' rows, every fifth run's sample, and the run's own note are counted again, over half an hour."""
     assert {round(cron["rowsWritten"], 2) for cron in measured.CRON.values()} == {round(sweeps.cron_rows(), 2)}
 
 
@@ -136,7 +139,7 @@ def test_the_platform_page_has_the_measured_times():
 
 
 def test_a_database_holds_what_fits_into_it():
-    """450 MB hold 30,000 tasks of 15,000 bytes: 1,000 a day for 30 days."""
+    """450 MB can store 30,000 tasks of 15,000 bytes: 1,000 a day for 30 days."""
     assert costs.stored(450, 15_000, 30) == 1_000
     assert costs.stored(450, 15_000, 1) == 30_000
 
@@ -157,7 +160,7 @@ def test_what_ends_first_is_the_least():
 
 
 def test_a_month_is_paid_for_beyond_what_is_included():
-    """Tasks that a month includes cost nothing. Beyond them a million rows written cost a dollar."""
+    """Tasks that a month includes cost nothing. Beyond these tasks, a million rows written cost a dollar."""
     few = {what: cost for what, _, cost in costs.dollars(0)}
     many = {what: (amount, cost) for what, amount, cost in costs.dollars(costs.TASKS)}
     rows = costs.WORDS["rowsWritten"]

@@ -1,4 +1,4 @@
-"""What the comparison with the references counts and judges."""
+"""The counts and verdicts of the comparison with the references."""
 
 import contextlib
 import dataclasses
@@ -31,7 +31,10 @@ def outcome(work: Work, **runs: list[list[Sample]]) -> Outcome:
 
 
 def test_a_spread_is_a_median_between_two_ends():
-    """Of an even number of values the median lies between the middle two. For one value all three are that value."""
+    """Of an even number of values the median lies between the middle two.
+
+    If there is one value, median, least and greatest are this value.
+    """
     assert spread([5, 1, 3]) == Spread(3, 1, 5)
     assert spread([4, 1, 2, 9]) == Spread(3, 1, 9)
     assert spread([2.5]) == Spread(2.5, 2.5, 2.5)
@@ -66,7 +69,7 @@ def test_runs_with_other_numbers_of_values_are_not_compared():
 
 
 def test_repeats_of_a_run_have_one_median():
-    """Each run counts once, however often it measures a work. A submission is a value of its own."""
+    """Each run counts once, however often it measures a work. Each submission gives a separate value."""
     of_times = outcome(SHORT, queue=[[sample(1), sample(2), sample(9)], [sample(4)]])
     assert of_times.medians(QUEUE) == [2, 4]
     assert of_times.medians(QUEUE, seen=True) == [1.5, 1.5]
@@ -92,7 +95,7 @@ def test_a_run_that_was_not_finished_is_forgotten():
 
 
 def test_other_work_than_each_chunk_once_is_noticed():
-    """A call too many, one too few, and a repeated chunk instead of another are noticed."""
+    """An additional call, a missing call, and a repeated chunk instead of another are noticed."""
     right, fewer, more = (sample(calls=calls) for calls in (24, 23, 25))
     twice = dataclasses.replace(right, counts=right.counts | {"distinct": 23})
     made = outcome(SHORT, queue=[[right, fewer], [more, twice]], seed=[[right]])
@@ -127,7 +130,7 @@ def test_every_goal_is_of_systems_that_are_measured():
 
 
 def test_parts_are_chosen_by_name():
-    """Works without a chosen system are left out, and a quick work is small."""
+    """Works without a chosen system are left out, and the quick form of a work is small."""
     chosen = Options(works=["24", "free"], systems=[SEED, QUEUE], quick=True).chosen()
     assert [(work.key, work.systems) for work in chosen] == [("24", (SEED, QUEUE))]
     assert (chosen[0].chunks, chosen[0].delay_ms, chosen[0].repeats) == (7, 10, 1)
@@ -138,8 +141,8 @@ def test_parts_are_chosen_by_name():
 def test_trouble_leaves_the_runs_that_are_whole(
     trouble: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    """If trouble comes in the second run, after one of two systems, only the first run counts."""
-    taken = iter(range(4 + 2 + 1))  # warm-ups, the first run, and half of the second
+    """If an error comes in the second run, after one of two systems, only the first run counts."""
+    taken = iter(range(4 + 2 + 1))  # the warm-ups, the first run, and half of the second
 
     def measured(*_: object) -> Sample:
         if next(taken, None) is None:
@@ -166,7 +169,10 @@ def test_trouble_leaves_the_runs_that_are_whole(
 
 
 def test_the_time_left_follows_what_was_measured():
-    """A guess is scaled by what other steps took. A measured step is expected to take as long again."""
+    """The guess for a step is scaled by the times that other steps took.
+
+    The estimate for a measured step is the time that it took before.
+    """
     left = Remaining([("a", 10), ("b", 20), ("a", 10), ("b", 20)])
     assert (left.seconds, left.shown) == (60, "0 of 4, about 60 s left")
     left.finished(30)

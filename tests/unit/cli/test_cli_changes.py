@@ -14,7 +14,7 @@ IDS = (TASK_ID, OTHER, THIRD)
 
 
 def pages(tasks: int, *replies: Reply) -> Reply:
-    """Answer the cost with the number `tasks`, then give the replies one after the other, the last one repeatedly."""
+    """Answer the cost with the number `tasks`, then return the replies one after the other, the last one repeatedly."""
     left = list(replies)
 
     def answer(asked: Asked) -> Answer | Json | str:
@@ -28,25 +28,28 @@ def pages(tasks: int, *replies: Reply) -> Reply:
 
 
 def rounds(fake: FakeApi) -> int:
-    """How many requests put tasks back."""
+    """Count the requests that put tasks back."""
     return sum(not asked.body.get("dryRun") for asked in fake.requests("POST", RETRY))
 
 
 def test_all_failed_tasks_are_put_back_in_as_many_requests_as_it_takes(fake: FakeApi, run: Runs) -> None:
-    """Failed tasks are put back a hundred a request. The last request puts none back, and its `more` is passed on."""
+    """A retry puts failed tasks back, a hundred in each request.
+
+    The last request puts none back, and the command passes its `more` on.
+    """
     fake.on("POST", RETRY, pages(107, {"retried": 100, "more": True}, {"retried": 7, "more": False}))
-    assert run("retry", "--failed")[:2] == (0, "107 tasks put back\n")
+    assert run("retry", "--failed")[:2] == (0, "107 tasks retried\n")
     fake.on("POST", RETRY, pages(5, {"retried": 0, "more": True}))
     status, out, _ = run("retry", "--failed", "-o", "json")
     assert (status, json.loads(out)) == (0, {"retried": 0, "more": True})
     fake.on("POST", RETRY, pages(0, problem(500, "must_not_be_asked")))
-    assert run("retry", "--failed")[:2] == (0, "0 tasks put back\n")
+    assert run("retry", "--failed")[:2] == (0, "0 tasks retried\n")
 
 
 def test_tasks_that_fail_again_at_once_are_put_back_once(fake: FakeApi, run: Runs) -> None:
-    """The server finds such tasks again for ever.
+    """Tasks that fail again at once appear in the server's search for ever.
 
-    The command stops at the original number and says that there are more.
+    The command stops at the original number and says that more tasks are left.
     """
     endless = [{"retried": 100, "more": True}] * 9
     fake.on("POST", RETRY, pages(250, *endless, problem(500, "never_ended")))
@@ -57,7 +60,10 @@ def test_tasks_that_fail_again_at_once_are_put_back_once(fake: FakeApi, run: Run
 
 @pytest.mark.parametrize("trouble", [LOST, problem(401, "unauthenticated"), problem(429, "task_limit_reached")])
 def test_a_later_page_that_fails_loses_nothing(trouble: Reply, fake: FakeApi, run: Runs) -> None:
-    """The document has what was put back. The status is 1, because the rest was not."""
+    """The printed document lists the tasks that were put back.
+
+    The status is 1, because the other tasks were not put back.
+    """
     fake.on("POST", RETRY, pages(250, {"retried": 100, "more": True}, trouble))
     status, out, err = run("retry", "--failed", "-o", "json")
     assert (status, conforms("retry-failed", out)) == (1, {"retried": 100, "more": True})
@@ -67,12 +73,15 @@ def test_a_later_page_that_fails_loses_nothing(trouble: Reply, fake: FakeApi, ru
 
 
 def test_all_that_go_on_are_cancelled_in_as_many_requests_as_it_takes(fake: FakeApi, run: Runs) -> None:
-    """Unfinished tasks are cancelled a hundred a request, at most the original number. Further ones are reported."""
+    """A cancellation ends unfinished tasks, a hundred in each request, at most the original number.
+
+    Further ones are reported.
+    """
     endless = [{"cancelled": 100, "more": True}] * 9
     fake.on("POST", CANCEL, pages(107, *endless))
     status, out, err = run("cancel", "--all", "--status", "pending")
     assert (status, out) == (0, "200 tasks cancelled\n")
-    assert "There are more tasks that go on" in err
+    assert "There are more unfinished tasks" in err
     asked = [one.body for one in fake.requests("POST", CANCEL)]
     assert asked == [{"status": "pending", "dryRun": True}, {"status": "pending"}, {"status": "pending"}]
     fake.on("POST", CANCEL, pages(107, {"cancelled": 100, "more": True}, LOST))
@@ -99,7 +108,7 @@ def test_several_are_cancelled_and_one_that_is_refused_stops_no_other(fake: Fake
     ],
 )
 def test_what_stops_the_others_keeps_what_was_done(trouble: Reply, code: str, fake: FakeApi, run: Runs) -> None:
-    """If a lost connection or a refused key stops the command, the done part is written and the rest not tried."""
+    """If a lost connection or a refused key stops the command, it reports what was done and tries nothing else."""
     fake.on("DELETE", f"/api/tasks/{TASK_ID}", Answer(204)).on("DELETE", f"/api/tasks/{OTHER}", trouble)
     status, out, err = run("delete", *IDS, "-o", "json")
     document = conforms("delete", out)

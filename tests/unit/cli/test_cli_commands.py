@@ -60,7 +60,7 @@ STATUS = {
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeApi]:
-    """A server that the variables lead to, and pauses that take no time."""
+    """Start a server that the variables lead to, and let pauses take no time."""
     monkeypatch.delenv("ONCEOVER_KEY", raising=False)
     monkeypatch.setattr("time.sleep", lambda _seconds: None)
     with FakeApi() as server:
@@ -82,7 +82,7 @@ type Runs = Callable[..., Ran]
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Runs:
-    """Runs a command line. Returns its status and what it wrote on both streams."""
+    """Runs a command line. Returns the command's status and its text on both streams."""
 
     def go(*arguments: str) -> Ran:
         status = main(arguments)
@@ -135,7 +135,7 @@ def test_every_option_of_the_request_goes_where_the_api_has_it(fake: FakeApi, ru
 def test_what_is_not_said_is_not_sent(fake: FakeApi, run: Runs, text: str):
     """Options that are not given are not sent, so the deployment's values apply.
 
-    Each submission has a key of its own.
+    Each submission has a new idempotency key.
     """
     fake.on("POST", "/api/tasks", Answer(202, task("pending")))
     assert [run("submit", text)[0], run("submit", text)[0]] == [0, 0]
@@ -153,13 +153,13 @@ def test_a_lost_answer_is_one_task(fake: FakeApi, run: Runs, text: str):
     assert (status, out) == (0, f"{TASK_ID}\n")
     assert len(fake.asked) == 3
     assert len({asked.headers["idempotency-key"] for asked in fake.asked}) == 1
-    assert err.count("asking again") == 2
+    assert err.count("trying again") == 2
 
 
 def test_an_answer_that_stays_lost_can_be_found_later(
     fake: FakeApi, run: Runs, text: str, monkeypatch: pytest.MonkeyPatch
 ):
-    """The last message has the key with which the task, if there is one, can be found."""
+    """The last message has the idempotency key, with which the task, if there is one, can be found."""
     monkeypatch.setattr("onceover_cli.submission.LOST_ANSWER_SECONDS", 0.0)
     fake.on("POST", "/api/tasks", LOST)
     status, out, err = run("submit", text, "--idempotency-key", "mine")
@@ -197,12 +197,12 @@ def test_a_text_that_cannot_be_read_is_refused(
     [
         (["--deadline", "soon"], "--deadline soon: must be seconds"),
         (["--model-option", "top_p"], "--model-option top_p: must be NAME=VALUE"),
-        (["--metadata", "{1}"], "is no JSON object"),
+        (["--metadata", "{1}"], "is not a JSON object"),
         (["--reduce", "sum"], "'sum' is not one of"),
         (["--chunk-chars", "0"], "greater than or equal to 1"),
-        (["--url", "ftp://x"], "is no URL of a deployment"),
-        (["--url", "https://key@host"], "is no URL of a deployment"),
-        (["--key", "not a key"], "ONCEOVER_KEY holds no key"),
+        (["--url", "ftp://x"], "is not a deployment's URL"),
+        (["--url", "https://key@host"], "is not a deployment's URL"),
+        (["--key", "not a key"], "ONCEOVER_KEY is not a key"),
     ],
 )
 def test_a_bad_flag_could_not_be_run(arguments: list[str], says: str, fake: FakeApi, run: Runs, text: str):
@@ -235,7 +235,7 @@ def test_a_refusal_names_the_fields(fake: FakeApi, run: Runs, text: str):
 
 
 def test_a_refusal_under_v1_names_the_fields(fake: FakeApi, run: Runs):
-    """OpenAI's shape has the fields only in the message."""
+    """An error in OpenAI's shape names the fields only in its message."""
     said = "name: must not be empty; event_types.0: Input should be 'task.completed'"
     fake.on("POST", HOOKS, Answer(400, {"error": {"message": said, "type": "x", "code": "invalid_fields"}}))
     _, _, err = run("webhooks", "add", "", "https://hooks.example.com/x", "--events", "y")
@@ -244,13 +244,13 @@ def test_a_refusal_under_v1_names_the_fields(fake: FakeApi, run: Runs):
 
 def test_a_sentence_of_the_api_names_flags(fake: FakeApi, run: Runs):
     """For a task that spent its budget, the message names the flag for a larger one."""
-    said = "The task has made 3 calls, and needs 2 more at least: give it a larger maxModelCalls."
+    said = "The task has made 3 calls and needs at least 2 more. Set a larger maxModelCalls."
     fake.on("POST", f"{PATH}/retry", problem(409, "budget_exhausted", said))
-    assert "give it a larger --max-calls." in run("retry", TASK_ID)[2]
+    assert "Set a larger --max-calls." in run("retry", TASK_ID)[2]
 
 
 def test_every_field_of_a_submission_has_its_flag():
-    """A field that the command line sends is never called by the API's name."""
+    """The command line never calls a field that it sends by the API's name."""
     wanted = Wanted(
         instructions="x",
         reduce="merge",
@@ -278,14 +278,14 @@ def test_the_url_may_stand_before_the_command(path: list[str], fake: FakeApi, ru
     monkeypatch.setenv("ONCEOVER_KEY", "oo_variable")
     status, _, err = run("--url", fake.url, "--key", "oo_before", *path)
     assert status == 0, err
-    assert "--key can be seen by everybody" in err
+    assert "every user of this machine can see --key" in err
     assert {asked.headers["authorization"] for asked in fake.asked} == {"Bearer oo_before"}
     assert run("--url", "http://127.0.0.1:9", *path, "--url", fake.url)[0] == 0
     assert fake.asked[-1].headers["authorization"] == "Bearer oo_variable"
 
 
 def test_a_url_that_doctor_is_given_is_the_one(fake: FakeApi, run: Runs):
-    """`doctor`'s argument says what to check, whatever stands before the command."""
+    """The argument of `doctor` decides what is checked, whatever stands before the command."""
     serve_everything(fake)
     assert run("--url", "http://127.0.0.1:9", "doctor", fake.url)[0] == 0
 
@@ -297,7 +297,7 @@ def test_the_help_names_the_url(run: Runs):
 
 @pytest.mark.parametrize(("faults", "said"), [(1, "1 fault, "), (2, "2 faults, ")])
 def test_what_is_counted_is_written_as_one_would(faults: int, said: str, fake: FakeApi, run: Runs):
-    """A count of one has no plural."""
+    """A count of one is written in the singular."""
     serve_everything(fake)
     fake.on("GET", "/api/async-status", {**STATUS, "service": "Mine"})
     if faults > 1:
@@ -310,7 +310,7 @@ def test_a_key_on_the_command_line_is_visible_and_that_is_said(
 ):
     """A key from the variable is sent without a warning."""
     fake.on("GET", PATH, task())
-    assert "can be seen" in run("status", TASK_ID, "--key", "oo_1")[2]
+    assert "can see --key" in run("status", TASK_ID, "--key", "oo_1")[2]
     monkeypatch.setenv("ONCEOVER_KEY", "oo_2")
     assert run("status", TASK_ID)[2] == ""
     assert [asked.headers["authorization"] for asked in fake.asked] == ["Bearer oo_1", "Bearer oo_2"]
@@ -358,7 +358,7 @@ def test_the_end_of_a_task_is_the_exit_status(ended: dict[str, Any], status: Exi
 
 
 def test_outputs_are_written_as_they_come_and_make_the_result(fake: FakeApi, run: Runs, text: str):
-    """Standard output has exactly the result, byte by byte. What is left of it comes with the end."""
+    """Standard output has exactly the result, byte by byte. The rest of the result is written when the task ends."""
     fake.on("POST", "/api/tasks", Answer(202, task("pending")))
     stream = [event("chunk", chunk(0, "one"), "0-1"), event("end", task(output="one\n\ntwo\n\nthree"))]
     fake.on("GET", f"{PATH}/events", Answer(stream=stream))
@@ -371,7 +371,7 @@ def test_outputs_are_written_as_they_come_and_make_the_result(fake: FakeApi, run
 
 
 def test_a_merge_writes_its_result_alone(fake: FakeApi, run: Runs, text: str):
-    """The chunks' outputs are not written, since a merge is a different text."""
+    """A merge writes only its result, not the chunks' outputs, because these are another text."""
     merge = {"model": "demo-1", "reduce": "merge"}
     fake.on("POST", "/api/tasks", Answer(202, task("pending", request=merge)))
     stream = [event("chunk", chunk(0, "one"), "0-1"), event("end", task(output="all in all", request=merge))]
@@ -491,7 +491,7 @@ def test_a_webhook_that_refuses_its_test_is_an_error(status: int, form: str, fak
     if form == "json":
         assert conforms("webhooks-test", out)["answer"]["status_code"] == status
     else:
-        assert out == (f"task.completed was taken, with {status}\n" if status < 300 else "")
+        assert out == (f"The endpoint accepted task.completed with {status}\n" if status < 300 else "")
 
 
 COMMANDS = {
@@ -550,14 +550,14 @@ def test_every_command_is_read_by_eyes_too(name: str, fake: FakeApi, run: Runs, 
 
 
 def test_the_schema_describes_these_documents_and_no_other():
-    """Each schema has an example here. The rest of `$defs` are parts of them."""
+    """Each schema has an example in this test. The other entries of `$defs` are parts of these schemas."""
     parts = {"status-name", "task", "key", "endpoint", "new-endpoint", "refused", "by-tenant"}
     assert set(SCHEMA["$defs"]) - parts == set(COMMANDS)
     jsonschema.meta.validate(SCHEMA)
 
 
 def test_what_is_asked_of_keys_and_webhooks(fake: FakeApi, run: Runs):
-    """Bodies are as in the contract. Secrets are the only text on standard output."""
+    """The bodies of requests are as in the contract. Only secrets are printed as plain text on standard output."""
     serve_everything(fake)
     assert run(*COMMANDS["keys-make"])[1] == "oo_secret\n"
     assert run(*COMMANDS["webhooks-add"])[1] == "whsec_1\n"
@@ -571,7 +571,7 @@ def test_what_is_asked_of_keys_and_webhooks(fake: FakeApi, run: Runs):
         },
         {"keep_old_secret_active_for_24_hours": True},
     ]
-    assert run(*COMMANDS["webhooks-test"])[1] == "task.completed was taken, with 204\n"
+    assert run(*COMMANDS["webhooks-test"])[1] == "The endpoint accepted task.completed with 204\n"
     status, _, err = run("keys", "revoke", "oo_0123456789abcdef_secret")
     assert status == 1
     assert "not the key itself" in err
@@ -588,7 +588,7 @@ def test_openais_shape_of_a_refusal_is_read(fake: FakeApi, run: Runs):
 
 
 def test_a_result_is_refused_while_there_is_none(fake: FakeApi, run: Runs):
-    """`--partial` shows what exists, and says that it is not all."""
+    """`--partial` shows the outputs that exist, and says that some are missing."""
     page = {"chunks": [chunk(0, "one")], "nextCursor": "1"}
     rest = {"chunks": [chunk(1, "two")], "nextCursor": None}
     fake.on("GET", PATH, task("processing", progress={"total": 3, "completed": 2, "failed": 0}))
@@ -602,7 +602,7 @@ def test_a_result_is_refused_while_there_is_none(fake: FakeApi, run: Runs):
 
 
 def test_a_list_goes_on_to_the_next_page(fake: FakeApi, run: Runs):
-    """An empty page need not be the last one. No more tasks are requested than are wanted."""
+    """An empty page need not be the last one. The command requests no more tasks than the user wants."""
     pages = [([task()], "a"), ([], "b"), ([task("failed")], "c")]
     fake.on("GET", "/api/tasks", *({"tasks": found, "nextCursor": cursor} for found, cursor in pages))
     status, out, _ = run("list", "-n", "2", "--status", "failed", "--created-after", "2026-11-25T00:00:00Z")
@@ -619,7 +619,7 @@ def test_a_list_goes_on_to_the_next_page(fake: FakeApi, run: Runs):
 
 
 def test_a_list_shows_names_and_what_was_cut(fake: FakeApi, run: Runs):
-    """The name is the dashboard's. A cut output is not shown as a complete result."""
+    """The name is the dashboard's. An output that was cut off is not shown as a complete result."""
     found = [
         task(metadata={"name": "emma\tI", "title": "no"}, progress={"total": 2, "completed": 2, "truncated": 1}),
         task(metadata={"title": "t"}),
@@ -670,7 +670,7 @@ def test_a_since_that_is_none_is_refused(arguments: list[str], fake: FakeApi, ru
 
 
 def test_what_is_told_of_chunks_deliveries_and_history(fake: FakeApi, run: Runs):
-    """Each row says what went wrong. An hour is the sum of its five-minute steps."""
+    """Each row of the table says what went wrong. The figures of an hour are the sums of its five-minute steps."""
     serve_everything(fake)
     assert [line.split("\t") for line in run("chunks", TASK_ID)[1].splitlines()[1:]] == [
         ["0", "0-10", "completed", "1", "stop", "one"],
@@ -688,7 +688,7 @@ def test_what_is_told_of_chunks_deliveries_and_history(fake: FakeApi, run: Runs)
 
 
 def test_chunks_are_read_page_by_page(fake: FakeApi, run: Runs):
-    """Only as many pages are read as are wanted."""
+    """The command reads only the pages that it needs."""
     pages = [{"chunks": [chunk(n, "x") for n in range(i, i + 2)], "nextCursor": str(i + 2)} for i in (0, 2, 4)]
     fake.on("GET", f"{PATH}/chunks", lambda asked: pages[int(asked.query.get("cursor", "0")) // 2])
     document = conforms("chunks", run("chunks", TASK_ID, "-n", "3", "-o", "json")[1])
@@ -723,7 +723,7 @@ def test_a_larger_budget_goes_with_a_retry(fake: FakeApi, run: Runs):
 
 
 def test_top_reckons_from_the_latest_tasks(fake: FakeApi, run: Runs):
-    """Latency is from submission to end, failures are by code, and the backlog is shown to those who may see it."""
+    """`top` shows latency from submission to end, failures by code, and the backlog for callers who may see it."""
     serve_everything(fake)
     backlog = {"pending": 4, "processing": 1, "oldestPendingSeconds": 9}
     storage = {"bytes": 1_000_000, "most": 450_000_000}
@@ -760,7 +760,7 @@ def test_every_command_helps_with_examples(name: str, run: Runs):
 
 
 def test_the_commands_are_those_of_the_contract():
-    """The table of section 9, `rotate` from section 8, three commands for details, and section 15's for tenants."""
+    """The table of section 9, `rotate` of section 8, three commands for details, and section 15's for tenants."""
     words = "run submit watch status result list cancel retry delete doctor top chunks deliveries history"
     of_keys, of_hooks = "list make revoke", "list add test remove rotate"
     grouped = {f"keys {one}" for one in of_keys.split()} | {f"webhooks {one}" for one in of_hooks.split()}
@@ -770,7 +770,7 @@ def test_the_commands_are_those_of_the_contract():
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_shells_complete(shell: str, run: Runs, monkeypatch: pytest.MonkeyPatch):
-    """There is a script for each shell, which names the program."""
+    """A completion script exists for each shell, and it names the program."""
     monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
     status, out, _ = run("--show-completion", shell)
     assert status == 0

@@ -18,7 +18,10 @@ ITS_OWN = {"reach", "configuration", "database", "migrations", "queues", "object
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_only_what_a_deployment_can_break_is_a_fault_of_it(name: str, run: Runs) -> None:
-    """Without the flag each broken deployment ends with 1. With it, only faults of the deployment itself do."""
+    """Without the flag each broken deployment ends the command with 1.
+
+    With the flag, only faults of the deployment itself do.
+    """
     change, check_id, *_ = BROKEN_DEPLOYMENTS[name]
     one = Deployment()
     change(one)
@@ -41,7 +44,7 @@ def test_the_list_is_the_one_that_is_meant() -> None:
 
 @pytest.mark.parametrize(("key", "flags"), [("", []), (" ", []), ("oo_key", ["--task"])])
 def test_make_deploy_asks_for_that(key: str, flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`make deploy` uses the flag, like the workflow: tests/unit/project/test_workflows.py.
+    """`make deploy` uses the flag, and so does the workflow: tests/unit/project/test_workflows.py.
 
     With a key it also runs a task.
     """

@@ -28,12 +28,15 @@ PLACEHOLDER = 'database_id = "00000000-0000-0000-0000-000000000000"'
 
 
 def complaints(checks: Iterable[Check]) -> list[Check]:
-    """The findings of a check that need repair."""
+    """Return the findings of a check that need repair."""
     return [check for check in checks if check.level in {Level.FAULT, Level.WARNING}]
 
 
 def the_one(checks: Iterable[Check], check_id: str, level: Level, evidence: str, fix: str) -> None:
-    """Check that exactly this was found, with this repair. In a folder each environment may have the finding."""
+    """Check that a check found exactly this fault, with this repair.
+
+    In a folder each environment may have the finding.
+    """
     found = complaints(checks)
     assert found
     assert {check.id for check in found} == {check_id}, found
@@ -93,7 +96,7 @@ VARS = '[vars]\nAI_PROVIDER = "workers-ai"\n'
 
 
 def landed(clone: Path, *names: str) -> Path:
-    """Land migrations after those of the clone, and give their folder."""
+    """Add migrations after those of the clone to LANDED, and return their folder."""
     folder = clone / "migrations"
     with (folder / "LANDED").open("a") as lines:
         for name in names:
@@ -127,7 +130,7 @@ BROKEN_FOLDERS: dict[str, tuple[Change, str, Level, str, str]] = {
     ),
     "no objects": (
         lambda clone: shutil.rmtree(clone / "src" / "objects"),
-        *("configuration", Level.FAULT, "src/objects/ is not there", "git checkout -- src/objects"),
+        *("configuration", Level.FAULT, "src/objects/ is missing", "git checkout -- src/objects"),
     ),
     "an older Python": (
         replaced(f'"{PYTHON_DATE}"', '"2026-09-07"'),
@@ -150,7 +153,7 @@ BROKEN_FOLDERS: dict[str, tuple[Change, str, Level, str, str]] = {
         *("assets", Level.FAULT, "run_worker_first lacks /api/*", "run_worker_first"),
     ),
     "no cron": (replaced('"* * * * *"'), "cron", Level.FAULT, "no cron trigger", 'crons = ["* * * * *"]'),
-    "rare cron": (replaced("* * * * *", "0 * * * *"), "cron", Level.FAULT, "each minute", "* * * * *"),
+    "rare cron": (replaced("* * * * *", "0 * * * *"), "cron", Level.FAULT, "every minute", "* * * * *"),
     "no logs": (replaced("enabled = true", "enabled = false"), "logs", Level.WARNING, "not enabled", "enabled = true"),
     "no queue": (
         replaced(PRODUCER),
@@ -172,11 +175,11 @@ BROKEN_FOLDERS: dict[str, tuple[Change, str, Level, str, str]] = {
     ),
     "no consumer": (
         replaced('[[queues.consumers]]\nqueue = "ai-processing-queue"', '[[queues.consumers]]\nqueue = "other"'),
-        *("queues", Level.FAULT, "nobody consumes ai-processing-queue", "[[queues.consumers]]"),
+        *("queues", Level.FAULT, "ai-processing-queue has no consumer", "[[queues.consumers]]"),
     ),
     "dead letters that nobody reads": (
         replaced(DEAD_CONSUMER, '[[queues.consumers]]\nqueue = "other"\n'),
-        *("queues", Level.FAULT, "nobody consumes ai-processing-dlq", "ai-processing-dlq"),
+        *("queues", Level.FAULT, "ai-processing-dlq has no consumer", "ai-processing-dlq"),
     ),
     "whole batches": (
         replaced("max_batch_size = 1\n", "max_batch_size = 10\n", times=1),
@@ -210,7 +213,7 @@ BROKEN_FOLDERS: dict[str, tuple[Change, str, Level, str, str]] = {
     ),
     "an id that is none": (
         replaced('binding = "DB"', 'binding = "DB"\ndatabase_id = "mine"'),
-        *("database", Level.FAULT, "database_id is no id", "npx wrangler d1 list"),
+        *("database", Level.FAULT, "database_id is not an id", "npx wrangler d1 list"),
     ),
     "no migrations": (
         lambda clone: shutil.rmtree(clone / "migrations"),
@@ -238,7 +241,7 @@ BROKEN_FOLDERS: dict[str, tuple[Change, str, Level, str, str]] = {
     ),
     "an unknown provider": (
         replaced(VARS, '[vars]\nAI_PROVIDER = "gpt"\n'),
-        *("variables", Level.FAULT, "AI_PROVIDER has a value that it does not take", "workers-ai, openai, demo"),
+        *("variables", Level.FAULT, "AI_PROVIDER has an invalid value", "workers-ai, openai, demo"),
     ),
     "a misspelt variable": (
         replaced(VARS, VARS + 'AI_MODEl = "m"\n'),
@@ -250,15 +253,15 @@ BROKEN_FOLDERS: dict[str, tuple[Change, str, Level, str, str]] = {
     ),
     "too many calls": (
         replaced(VARS, VARS + "AI_CONCURRENCY = 20\n"),
-        *("variables", Level.FAULT, "AI_CONCURRENCY has a value", "from 1 to 6"),
+        *("variables", Level.FAULT, "AI_CONCURRENCY has an invalid value", "from 1 to 6"),
     ),
     "a secret for everybody": (
         replaced(VARS, VARS + 'AI_API_KEY = "sk-canary"\n'),
-        *("secrets", Level.FAULT, "AI_API_KEY stands in wrangler.toml", "npx wrangler secret put AI_API_KEY"),
+        *("secrets", Level.FAULT, "AI_API_KEY is in wrangler.toml", "npx wrangler secret put AI_API_KEY"),
     ),
     "open to everybody": (
         replaced(VARS, VARS + "REQUIRE_KEYS = false\n"),
-        *("keys", Level.FAULT, "answers anybody", "take REQUIRE_KEYS out"),
+        *("keys", Level.FAULT, "answers anyone", "remove REQUIRE_KEYS"),
     ),
     "a line of .dev.vars that is none": (
         secrets("AI_PROVIDER=demo\nAI_API_KEY sk-canary\n"),
@@ -266,11 +269,11 @@ BROKEN_FOLDERS: dict[str, tuple[Change, str, Level, str, str]] = {
     ),
     "a key of webhooks that is too short": (
         secrets("WEBHOOK_KEY=a-canary-of-only-31-characters-\n"),
-        *("variables", Level.FAULT, "WEBHOOK_KEY has a value that it does not take", "32 characters at least"),
+        *("variables", Level.FAULT, "WEBHOOK_KEY has an invalid value", "32 characters at least"),
     ),
     "a key with a space": (
         secrets("AI_PROVIDER=demo\nAI_API_KEY='sk canary'\n"),
-        *("variables", Level.FAULT, "AI_API_KEY has a value that it does not take", "without spaces"),
+        *("variables", Level.FAULT, "AI_API_KEY has an invalid value", "without spaces"),
     ),
     "Workers AI on this machine": (
         secrets("AI_PROVIDER=workers-ai\n"),
@@ -281,7 +284,7 @@ BROKEN_FOLDERS: dict[str, tuple[Change, str, Level, str, str]] = {
 
 @pytest.mark.parametrize("name", BROKEN_FOLDERS)
 def test_a_broken_folder_is_named_with_its_fix(name: str, clone: Path):
-    """Each fault is found with its fix, and nothing else is. No value of a secret is shown."""
+    """`doctor` finds each fault with its fix, and finds no other fault. `doctor` prints no value of a secret."""
     change, check_id, level, evidence, fix = BROKEN_FOLDERS[name]
     change(clone)
     checks = list(folder.examine(clone, None))
@@ -313,7 +316,7 @@ def test_an_older_date_with_the_flag_is_sound(clone: Path):
 
 
 def test_the_packages_are_the_workers():
-    """`doctor` knows every added or removed package. `composition.py` and `entry.py` are no packages."""
+    """`doctor` knows every added or removed package. `composition.py` and `entry.py` are modules and no packages."""
     assert set(PACKAGES) == {path.parent.name for path in (ROOT / "src").glob("*/*.py")}
 
 
@@ -339,7 +342,7 @@ def test_a_secret_is_what_the_worker_takes(name: str, least: int):
 
 
 def test_every_variable_of_the_worker_is_known():
-    """The list of names is the Worker's, except for features that are being built."""
+    """`doctor` knows the Worker's variables, except those of features that are being built."""
     reading = Reading(lambda _name: None)
     load(reading)
     assert reading.asked <= KNOWN
@@ -384,7 +387,7 @@ PAGE = Answer(stream=["<!doctype html>"])
 
 
 class Deployment:
-    """The answers of a deployment. It is sound unless something is changed."""
+    """The answers of a deployment. A server of a deployment, which is sound unless a test changes something."""
 
     def __init__(self) -> None:
         self.status: Any = STATUS
@@ -403,7 +406,7 @@ class Deployment:
         return fake.on("GET", "/api/ai-status", self.model).on("GET", "/api/tasks", tasks)
 
     def _page(self, asked: Asked) -> dict[str, Any]:
-        """A page of the list. The first `passed` pages are empty, for tasks that have not failed."""
+        """A page of the list. The first `passed` pages contain no failed task, so they are empty."""
         number = int(asked.query.get("cursor", "0"))
         tasks = [] if number < self.passed else self.failed
         return {"tasks": tasks, "nextCursor": None if number >= self.passed else str(number + 1)}
@@ -430,7 +433,7 @@ def operated(**values: Any) -> Callable[[Deployment], None]:
 
 BROKEN_DEPLOYMENTS: dict[str, tuple[Callable[[Deployment], None], str, Level, str, str]] = {
     "away": (changed(status=LOST), "reach", Level.FAULT, "was lost", "make dev"),
-    "somebody else's": (changed(status={"hello": "world"}), "reach", Level.FAULT, "is no onceover", "ONCEOVER_URL"),
+    "somebody else's": (changed(status={"hello": "world"}), "reach", Level.FAULT, "is not onceover", "ONCEOVER_URL"),
     "another URL": (changed(status=Answer(404, None)), "reach", Level.FAULT, "is the URL right?", "ONCEOVER_URL"),
     "a bad variable": (
         changed(status=problem(500, "bad_configuration", "AI_BASE_URL must be set")),
@@ -482,7 +485,7 @@ BROKEN_DEPLOYMENTS: dict[str, tuple[Callable[[Deployment], None], str, Level, st
         changed(status={**STATUS, "status": "degraded"}, operator=problem(403, "forbidden")),
         "storage",
         Level.FAULT,
-        "no room",
+        "no space",
         "RETENTION_DAYS",
     ),
     "model away": (
@@ -491,10 +494,10 @@ BROKEN_DEPLOYMENTS: dict[str, tuple[Callable[[Deployment], None], str, Level, st
                 **MODEL,
                 "provider": "openai",
                 "status": "unavailable",
-                "detail": "the server wants a key: set AI_API_KEY",
+                "detail": "the server needs a key: set AI_API_KEY",
             }
         ),
-        *("ai-status", Level.FAULT, "wants a key", "AI_API_KEY in .dev.vars"),
+        *("ai-status", Level.FAULT, "needs a key", "AI_API_KEY in .dev.vars"),
     ),
     "a model that the server lacks": (
         changed(
@@ -502,10 +505,10 @@ BROKEN_DEPLOYMENTS: dict[str, tuple[Callable[[Deployment], None], str, Level, st
                 **MODEL,
                 "provider": "openai",
                 "status": "degraded",
-                "detail": "the server answers, and does not list the model m: look at AI_MODEL",
+                "detail": "the server answers but does not list the model m: check AI_MODEL",
             }
         ),
-        *("ai-status", Level.WARNING, "does not list the model m", "in AI_MODEL"),
+        *("ai-status", Level.WARNING, "does not list the model m", "set AI_MODEL"),
     ),
     "model in doubt": (
         changed(model={**MODEL, "provider": "openai", "status": "degraded", "detail": "the server answered 500"}),
@@ -532,7 +535,7 @@ BROKEN_DEPLOYMENTS: dict[str, tuple[Callable[[Deployment], None], str, Level, st
     ),
     "a full disk": (
         changed(status={**STATUS, "status": "degraded"}, operator=OPERATOR),
-        *("storage", Level.FAULT, "no room", "make room on the disk"),
+        *("storage", Level.FAULT, "no space", "free space on the disk"),
     ),
     "a dead letter behind others": (
         changed(failed=[failed("dead_lettered")], passed=3),
@@ -578,7 +581,7 @@ BROKEN_DEPLOYMENTS: dict[str, tuple[Callable[[Deployment], None], str, Level, st
     ),
     "the day's rows": (
         operated(usage={"day": "2026-11-25", "rowsWritten": {"used": 99_000, "limit": 100_000}}),
-        *("quota", Level.WARNING, "rowsWritten: 99000 of 100000", "midnight UTC"),
+        *("quota", Level.WARNING, "rowsWritten: 99000 of the free plan's 100000", "midnight UTC"),
     ),
     "dead letters": (
         changed(failed=[failed("dead_lettered")] * 3),
@@ -632,7 +635,7 @@ SOUND = {
 
 @pytest.mark.parametrize("env", SOUND)
 def test_a_sound_deployment_has_nothing_to_mend(env: str):
-    """Each environment is sound when it is the expected one. What a client asked for is no fault."""
+    """Each environment is sound if it is the expected one. An effect that a client asked for is no fault."""
     one = Deployment()
     one.status, one.operator = SOUND[env], {**OPERATOR, **SOUND[env]}
     one.failed = [failed("deadline_exceeded"), failed("budget_exhausted")]
@@ -640,7 +643,7 @@ def test_a_sound_deployment_has_nothing_to_mend(env: str):
 
 
 def test_another_environment_than_the_one_that_is_meant_is_a_fault():
-    """`free` answers where the top level should: the seed's first error, in its words."""
+    """If `free` answers where the top level should, `doctor` reports the seed's first error, in its words."""
     one = Deployment()
     one.status = SOUND["free"]
     found = {check.evidence for check in complaints(examined(one, ""))}
@@ -648,7 +651,7 @@ def test_another_environment_than_the_one_that_is_meant_is_a_fault():
 
 
 def test_whoever_is_no_operator_is_told_so():
-    """A caller who sees less gets no fault, but a note on how to see more."""
+    """A caller who may not see everything gets no fault, but a note on how to see more."""
     one = Deployment()
     one.operator = problem(403, "forbidden")
     checks = examined(one)
@@ -657,7 +660,7 @@ def test_whoever_is_no_operator_is_told_so():
 
 
 def test_a_deployment_that_is_open_to_everybody_is_a_fault(monkeypatch: pytest.MonkeyPatch):
-    """Only on this machine no key is needed. A key never goes unencrypted over the network."""
+    """Only a server on this machine needs no key. `doctor` never sends a key unencrypted over the network."""
     monkeypatch.setattr("onceover_cli.connection.Address.is_local", False)
     without = complaints(examined(Deployment(), key=None))
     assert [(check.id, "REQUIRE_KEYS is false" in check.evidence) for check in without] == [
@@ -668,14 +671,17 @@ def test_a_deployment_that_is_open_to_everybody_is_a_fault(monkeypatch: pytest.M
 
 
 def test_failures_are_those_of_the_last_day():
-    """Failures count by their end, however long the tasks took. What could not be read is not called well."""
+    """Failures count by the time of their end, however long the tasks took.
+
+    If something could not be read, `doctor` does not call it sound.
+    """
     one = Deployment()
     one.failed = [
         {**failed("model_unavailable"), "createdAt": "2026-11-24T01:00:00.000Z", "finishedAt": NOW.isoformat()},
         {**failed("worker_crashed"), "createdAt": "2026-11-24T01:00:00.000Z", "finishedAt": "2026-11-24T02:00:00.000Z"},
     ]
     (found,) = complaints(examined(one))
-    assert found.evidence == "tasks of the last day that failed: 1 model_unavailable"
+    assert found.evidence == "tasks that failed in the last day: 1 model_unavailable"
 
 
 def test_a_look_that_was_cut_off_says_so():
@@ -696,13 +702,13 @@ def test_a_look_that_was_cut_off_says_so():
 
 
 def test_an_account_that_is_full_is_no_setting():
-    """A deployed database below its limit was refused a write by the account's limit."""
+    """If the account's limit refused a write to a database below its own limit, `doctor` names the account."""
     assert "account" in deployment._room_fix(OPERATOR, is_local=False)
-    assert "STORAGE_MB_MOST higher" in deployment._room_fix({}, is_local=True)
+    assert "raise STORAGE_MB_MOST" in deployment._room_fix({}, is_local=True)
 
 
 def test_a_demo_task_shows_whether_tasks_are_done():
-    """The demo task is submitted, awaited and erased. A failed one is a fault."""
+    """The demo task is submitted, awaited and erased. If the demo task fails, that is a fault."""
     path = f"/api/tasks/{TASK_ID}"
     for ends, level in ((task(), Level.OK), (failed("model_refused"), Level.FAULT)):
         with FakeApi().on("POST", "/api/tasks", task("pending")).on("GET", path, task("processing"), ends) as fake:
@@ -723,7 +729,7 @@ def test_a_demo_task_shows_whether_tasks_are_done():
     ],
 )
 def test_a_trial_that_the_model_refuses_names_the_variable(message: str, fix: str):
-    """The fix is named, and the demo, which did not run, is not mentioned."""
+    """`doctor` names the fix, and does not mention the demo, which did not run."""
     ends = task("failed", error={"code": "model_refused", "message": message, "retryable": False})
     path = f"/api/tasks/{TASK_ID}"
     fake = FakeApi().on("POST", "/api/tasks", ends).on("DELETE", path, Answer(204))

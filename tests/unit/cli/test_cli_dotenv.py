@@ -30,7 +30,10 @@ def test_what_dotenv_reads_is_no_false_alarm(name: str, clone: Path) -> None:
 
 @pytest.mark.parametrize("text", [*TEXTS.values(), 'a\nB=\'x\n=2\nC = `1\n2`\nexport D=4 #5\nE="x\\ny"\nF=\n'])
 def test_it_reads_as_make_dev_does(text: str) -> None:
-    """The command line imports nothing of the project, so the expression exists twice. Both copies read the same."""
+    """The command line imports nothing of the project, so it has its own copy of the expression.
+
+    Both copies read the same.
+    """
     assert dotenv._LINE.pattern == dev_vars._LINE.pattern
     assert dotenv.assignments(text) == dev_vars.assignments(text)
     told = [one for one in dev_vars.SecretsFile("f", text).faults() if "must be" in one]
@@ -55,7 +58,7 @@ def test_values_in_two_files_are_judged_together(clone: Path) -> None:
 
 
 def test_what_is_amiss_in_wrangler_toml_alone_is_said_once(clone: Path) -> None:
-    """A fault of wrangler.toml alone is reported once, and not for the file beside it."""
+    """A fault of wrangler.toml alone is reported once, and not again for the file beside it."""
     replaced(VARS, VARS + "LEASE_SECONDS = 60\n")(clone)
     secrets("AI_PROVIDER=demo\n")(clone)
     assert of_secrets(clone) == []

@@ -32,7 +32,7 @@ class Listener:
 
 
 class Clock:
-    """Time that passes only by waiting."""
+    """A clock that moves only when the code waits."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -47,7 +47,7 @@ class Clock:
 
 
 def follow(fake: FakeApi, patience: float = 600.0) -> tuple[dict[str, Any], Listener, Clock]:
-    """Follow the task to its end."""
+    """Follow the task to its end, and return what was shown."""
     listener, clock = Listener(), Clock()
     with ApiClient(Address(fake.url)) as api:
         return Following(api, TASK_ID, listener, backoff=clock.backoff(patience)).to_the_end(), listener, clock
@@ -72,7 +72,10 @@ def test_events_are_followed_to_the_end():
 
 
 def test_a_stream_that_closes_is_opened_again_behind_its_last_event():
-    """`retry` sets the pause, `Last-Event-ID` the position. Nothing is shown twice even if the server repeats it."""
+    """`retry` sets the pause of the reconnection, `Last-Event-ID` its position.
+
+    No chunk is shown twice, even if the server repeats it.
+    """
     first = Answer(stream=[event("chunk", chunk(0, "one"), "0-2"), "retry: 40\n\n"])
     second = Answer(
         stream=[event("chunk", chunk(0, "one"), "0-2"), event("chunk", chunk(1, "two"), "0-3"), event("end", task())]
@@ -99,10 +102,10 @@ def test_an_id_that_the_server_does_not_know_any_more_is_let_go():
 
 
 def test_a_server_that_goes_away_and_comes_back_is_waited_for():
-    """The pauses grow, both changes are reported once, and the following continues."""
+    """The pauses grow, both changes are reported once, and the command continues to follow."""
     cut = Answer(stream=[event("chunk", chunk(0, "one"), "0-2")])
     rest = Answer(stream=[event("chunk", chunk(1, "two"), "0-3"), event("end", task())])
-    away = problem(503, "database_unavailable", "The database is out of reach.")
+    away = problem(503, "database_unavailable", "The database cannot be reached.")
     with FakeApi().on("GET", f"{PATH}/events", cut, LOST, away, LOST, rest) as fake:
         ended, listener, clock = follow(fake)
     assert ended["status"] == "completed"
@@ -115,7 +118,7 @@ def test_a_server_that_goes_away_and_comes_back_is_waited_for():
 
 
 def test_patience_ends():
-    """A server that stays away is given up, with the reason."""
+    """If a server stays away, the command gives it up and names the reason."""
     with FakeApi().on("GET", f"{PATH}/events", LOST) as fake, pytest.raises(Unreachable, match="was lost"):
         follow(fake, patience=20)
 
@@ -139,7 +142,7 @@ def test_a_refusal_ends_the_following(status: int):
 
 
 def test_without_events_the_task_is_polled():
-    """The client polls a server that offers no events. It prints each chunk once, after all chunks that precede it."""
+    """The client polls a server that offers no events. The client prints each chunk once, after all earlier chunks."""
     pages: dict[str | None, list[dict[str, Any]]] = {
         None: [
             {"chunks": [chunk(0, "zero"), chunk(2, "two")], "nextCursor": "3"},
@@ -165,14 +168,14 @@ def test_without_events_the_task_is_polled():
 
 
 def test_a_completed_task_is_not_read_chunk_by_chunk():
-    """The result of a completed task has all of the outputs."""
+    """The result of a completed task has all outputs, so the chunks are not read."""
     with FakeApi().on("GET", PATH, task()) as fake:
         follow(fake)
         assert fake.requests("GET", f"{PATH}/chunks") == []
 
 
 def test_polls_survive_a_server_that_is_away():
-    """Without events there is the same waiting."""
+    """Without events the command waits for an absent server in the same way."""
     with FakeApi().on("GET", PATH, task("processing"), LOST, problem(502, ""), task()) as fake:
         ended, listener, _ = follow(fake)
     assert ended["status"] == "completed"
@@ -180,7 +183,7 @@ def test_polls_survive_a_server_that_is_away():
 
 
 def test_something_that_eats_the_events_leads_to_polls():
-    """If a proxy answers with its own page, or with streams that end at once, polls are used instead."""
+    """If a proxy answers with its own page, or with streams that end at once, the command polls."""
     html = Answer(200, {}, {"Content-Type": "text/html"})
     with FakeApi().on("GET", f"{PATH}/events", html).on("GET", PATH, task()) as fake:
         assert follow(fake)[0]["status"] == "completed"
@@ -190,12 +193,12 @@ def test_something_that_eats_the_events_leads_to_polls():
 
 def test_a_task_that_is_not_there_is_said_so():
     """A 404 for events may mean two things. The poll shows which."""
-    with FakeApi() as fake, pytest.raises(ServerRefused, match="There is nothing here"):
+    with FakeApi() as fake, pytest.raises(ServerRefused, match="The path or id does not exist"):
         follow(fake)
 
 
 def test_large_outputs_and_chinese_come_through_whole():
-    """An output of 200,000 characters comes through, and a task with ten of them in its last event."""
+    """An output of 200,000 characters arrives whole, and so does a task with ten of them in its last event."""
     large = "祝福" * 100_000
     whole = task(output="\n\n".join([large] * 10))
     with FakeApi().on(

@@ -24,7 +24,7 @@ def test_what_it_needs_is_what_it_is_tested_with():
 
 
 def test_its_program_and_version_are_those_of_the_package():
-    """`[project.scripts]` names a function. The version stands in two places, which agree."""
+    """`[project.scripts]` names a function. The version is written in two places, which agree."""
     module, _, function = PROJECT["project"]["scripts"]["onceover"].partition(":")
     assert callable(getattr(import_module(module), function))
     assert PROJECT["project"]["version"] == onceover_cli.__version__

@@ -1,4 +1,4 @@
-"""`--tenant`, `tenant export` and `tenant erase`: their tenant, where they continue, and the changes they report."""
+"""`--tenant`, `tenant export` and `tenant erase`: which tenant they use, where they continue, what they report."""
 
 import json
 import resource
@@ -78,14 +78,14 @@ def test_a_submission_says_how_to_watch_it_there(fake: FakeApi, run: Runs, tmp_p
 
 
 def test_a_list_of_all_tenants_names_each(fake: FakeApi, run: Runs) -> None:
-    """Rows have the tenant if the answer has it."""
+    """Rows name the tenant if the answer does."""
     fake.on("GET", "/api/tasks", {"tasks": [task(tenant="acme")], "nextCursor": None})
     out = run("list", "--tenant", "*")[1].splitlines()
     assert [line.split("\t")[:3] for line in out] == [["ID", "TENANT", "STATUS"], [TASK_ID, "acme", "completed"]]
 
 
 def of_each(name: str, replies: dict[str, Any]) -> Callable[[Asked], Any]:
-    """Answer a dry run for all tenants with one tenant at a time, and a change of one by its name."""
+    """Answer a dry run for all tenants with one tenant at a time, and a change with the name of its tenant."""
     tenants = ["acme", "beta", "none"]
 
     def answer(asked: Asked) -> Any:
@@ -102,7 +102,7 @@ def of_each(name: str, replies: dict[str, Any]) -> Callable[[Asked], Any]:
 
 
 def test_many_tasks_of_all_tenants(fake: FakeApi, run: Runs) -> None:
-    """Tenants are handled one after the other, each counted.
+    """The command handles tenants one after the other, and counts each.
 
     One tenant's limit delays no other, and is reported at the end.
     """
@@ -126,7 +126,7 @@ def test_many_tasks_of_all_tenants(fake: FakeApi, run: Runs) -> None:
 
 
 class Tasks:
-    """A tenant's tasks behind the API, the newest first, two a page."""
+    """A tenant's tasks as the API returns them, newest first, two a page."""
 
     def __init__(self, fake: FakeApi, ids: list[str]) -> None:
         self.ids, self.fake = ids, fake
@@ -167,13 +167,13 @@ def lines(path: Path) -> list[Json]:
 
 
 def test_an_export_has_everything(fake: FakeApi, run: Runs, tmp_path: Path) -> None:
-    """Each task is there once with text, chunks and deliveries, newest first. The end says what changed."""
+    """The export has each task once with text, chunks and deliveries, newest first. The end says what changed."""
     tasks, target = Tasks(fake, IDS[:4]), tmp_path / "acme.jsonl"
     tasks.lost = {IDS[2]}
     status, out, err = run("tenant", "export", "acme", "--to", str(target))
     assert (status, out) == (0, "")
-    assert "3 tasks exported; 1 of them went on" in err
-    assert "1 had been erased before they were read" in err
+    assert "3 tasks exported; 1 unfinished" in err
+    assert "1 erased before they could be read" in err
     begin, *found, end = lines(target)
     assert begin == {"kind": "begin", "tenant": "acme", "newest": IDS[3]}
     assert [(one["kind"], one.get("id") or one.get("task", {}).get("id")) for one in found] == [
@@ -192,12 +192,12 @@ def test_an_export_has_everything(fake: FakeApi, run: Runs, tmp_path: Path) -> N
 
 
 def test_an_export_goes_on_where_it_stopped(fake: FakeApi, run: Runs, tmp_path: Path) -> None:
-    """A torn last line and a half page are read again, nothing else. New tasks are counted."""
+    """Only a torn last line and a half page are read again. New tasks are counted."""
     tasks, target = Tasks(fake, IDS[:4]), tmp_path / "acme.jsonl"
     fake.on("GET", f"/api/tasks/{IDS[0]}", problem(401, "unauthenticated"))
     status, _, err = run("tenant", "export", "acme", "--to", str(target))
     assert status == 1
-    assert f"the same command goes on in {target}" in err
+    assert f"Repeat the command to continue {target}" in err
     assert lines(target)[-1]["task"]["id"] == IDS[1]
     with target.open("a") as file:
         file.write('{"kind":"task","ta')
@@ -206,12 +206,12 @@ def test_an_export_goes_on_where_it_stopped(fake: FakeApi, run: Runs, tmp_path: 
     fake.asked.clear()
     status, _, err = run("tenant", "export", "acme", "--to", str(target))
     assert status == 0
-    assert "Going on behind 2 tasks" in err
+    assert "Continuing after 2 tasks" in err
     assert not fake.requests("GET", f"/api/tasks/{IDS[3]}")
     assert [one["task"]["id"] for one in lines(target) if one["kind"] == "task"] == IDS[3::-1]
     assert lines(target)[-1] == {"kind": "end", "tasks": 4, "gone": 0, "goingOn": 0, "newer": 1}
     fake.asked.clear()
-    assert "is a whole export already" in run("tenant", "export", "acme", "--to", str(target))[2]
+    assert "is already a complete export" in run("tenant", "export", "acme", "--to", str(target))[2]
     assert fake.asked == []
 
 
@@ -223,11 +223,14 @@ def test_a_file_of_something_else_is_left_alone(there: str, fake: FakeApi, run: 
     target.write_text(there)
     status, _, err = run("tenant", "export", "acme", "--to", str(target))
     assert (status, target.read_text()) == (1, there)
-    assert "is no export of tenant acme" in err
+    assert "is not an export of tenant acme" in err
 
 
 def test_a_full_disk_is_said_and_the_export_goes_on(fake: FakeApi, run: Runs, tmp_path: Path) -> None:
-    """If the disk is full, the message names the file, the reason and the fix. Later the same command does the rest."""
+    """If the disk is full, the message names the file, the reason and the fix.
+
+    Later the same command writes the rest.
+    """
     Tasks(fake, IDS[:4])
     target = tmp_path / "acme.jsonl"
     large = {"id": IDS[0], "input": "x" * 1_000_000}
@@ -240,7 +243,7 @@ def test_a_full_disk_is_said_and_the_export_goes_on(fake: FakeApi, run: Runs, tm
         resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
     assert status == 1
     assert f"cannot write {target}: File too large" in err
-    assert f"the same command goes on in {target}" in err
+    assert f"Repeat the command to continue {target}" in err
     assert run("tenant", "export", "acme", "--to", str(target))[0] == 0
     assert [one["task"]["id"] for one in lines(target) if one["kind"] == "task"] == IDS[3::-1]
 
@@ -249,7 +252,10 @@ def test_a_full_disk_is_said_and_the_export_goes_on(fake: FakeApi, run: Runs, tm
 
 
 def test_all_tasks_are_erased(fake: FakeApi, run: Runs) -> None:
-    """Unfinished tasks are cancelled first. A repetition finds nothing to do, and remaining tasks are reported."""
+    """Unfinished tasks are cancelled first.
+
+    A repeated erasure finds no task, and the command reports tasks that remain.
+    """
     tasks = Tasks(fake, IDS[:4])
     status, out, err = run("tenant", "erase", "acme", "--yes", "-o", "json")
     assert (status, conforms("tenant-erase", out)) == (0, {"tenant": "acme", "erased": 4, "gone": 0, "newer": 0})
@@ -261,7 +267,7 @@ def test_all_tasks_are_erased(fake: FakeApi, run: Runs) -> None:
 
 
 def test_tasks_that_come_meanwhile_stay_and_are_told(fake: FakeApi, run: Runs) -> None:
-    """The erasure ends although new tasks keep coming. Its status says that some are left."""
+    """The erasure ends although new tasks keep coming. The status of the command says that some tasks are left."""
     tasks = Tasks(fake, IDS[:3])
 
     def and_another(_asked: Asked) -> Answer:
@@ -272,7 +278,7 @@ def test_tasks_that_come_meanwhile_stay_and_are_told(fake: FakeApi, run: Runs) -
     fake.on("DELETE", f"/api/tasks/{IDS[0]}", and_another)
     status, out, err = run("tenant", "erase", "acme", "--yes")
     assert (status, out) == (3, "3 tasks erased\n")
-    assert "1 task came meanwhile, and stay" in err
+    assert "1 task arrived since then, still there" in err
     assert tasks.ids == [IDS[4]]
 
 
@@ -288,12 +294,12 @@ def test_a_task_whose_submission_was_slow_is_told(fake: FakeApi, run: Runs) -> N
     fake.on("DELETE", f"/api/tasks/{IDS[0]}", and_an_older_one)
     status, _, err = run("tenant", "erase", "acme", "--yes")
     assert (status, tasks.ids) == (3, [IDS[1]])
-    assert "1 task came meanwhile, and stay" in err
+    assert "1 task arrived since then, still there" in err
 
 
 @pytest.mark.parametrize("answer", [LOST, problem(503, "database_unavailable")], ids=["lost", "503"])
 def test_an_erasure_whose_answer_was_lost_counts(answer: Any, fake: FakeApi, run: Runs) -> None:
-    """The request that found nothing was our own repetition."""
+    """The request found nothing, because an earlier send of it had erased the tasks."""
     tasks = Tasks(fake, IDS[:1])
 
     def erased_unheard(asked: Asked) -> Any:
@@ -308,21 +314,27 @@ def test_an_erasure_whose_answer_was_lost_counts(answer: Any, fake: FakeApi, run
 
 
 def test_a_failure_says_how_far_it_came(fake: FakeApi, run: Runs) -> None:
-    """A refusal in the middle ends it. The same command does the rest."""
+    """A refusal in the middle ends the erasure, and the message says how far it came.
+
+    The same command erases the rest.
+    """
     tasks = Tasks(fake, IDS[:4])
     fake.on("DELETE", f"/api/tasks/{IDS[1]}", problem(403, "forbidden"))
     status, _, err = run("tenant", "erase", "acme", "--yes")
     assert status == 1
-    assert "2 tasks erased, and not all: the same command goes on" in err
+    assert "2 tasks erased, but not all. Repeat the command to continue" in err
     assert sorted(tasks.ids) == IDS[:2]
 
 
 def test_it_asks_first(fake: FakeApi, run: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without --yes the user must type the name. Without a terminal, or for all tenants, nothing is done."""
+    """Without --yes the user must type the name.
+
+    Without a terminal, or for all tenants, the command does nothing unless it has --yes.
+    """
     tasks = Tasks(fake, IDS[:4])
     status, _, err = run("tenant", "erase", "acme")
     assert status == 1
-    assert "say --yes" in err
+    assert "confirm with --yes" in err
     assert run("tenant", "erase", "*", "--yes")[0] == 1
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("typer.prompt", lambda *_texts, **_options: "acne")

@@ -1,4 +1,4 @@
-"""What `onceover` does with its streams, as a process of its own: closing pipes, narrow terminals, Ctrl-C."""
+"""`onceover` as a process, with its streams: closing pipes, narrow terminals, Ctrl-C."""
 
 import os
 import re
@@ -29,13 +29,13 @@ def fake() -> Iterator[FakeApi]:
 
 
 def environment(fake: FakeApi, **more: str) -> dict[str, str]:
-    """The variables of a shell: a C locale, and none of the machine's colours or columns."""
+    """Return the variables of a shell: a C locale, and none of the machine's colours or columns."""
     kept = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME"}}
     return {**kept, "PYTHONPATH": str(ROOT / "cli"), "LC_ALL": "C", "ONCEOVER_URL": fake.url, **more}
 
 
 def piped(fake: FakeApi, *arguments: str, **more: str) -> subprocess.CompletedProcess[bytes]:
-    """Run with both streams in pipes."""
+    """Run the command with both streams in pipes."""
     return subprocess.run(
         [*PROGRAM, *arguments], env=environment(fake, **more), capture_output=True, timeout=60, check=False
     )
@@ -124,7 +124,7 @@ def test_a_pipe_that_closes_on_a_task_that_has_ended(ends: dict[str, object], st
 
 
 def following(fake: FakeApi, gate: threading.Event) -> None:
-    """Serve a task that stays at its first chunk until the gate is opened."""
+    """Serve a task that stays at its first chunk until the test opens the gate."""
 
     def stream() -> Iterator[str]:
         yield event("chunk", chunk(0, "one"), "0-1")
@@ -176,7 +176,7 @@ def test_a_wide_terminal_sees_a_table(fake: FakeApi):
 
 @pytest.mark.parametrize("arguments", [["list"], ["doctor"], ["watch", TASK_ID]])
 def test_no_color_means_no_colour(arguments: list[str], fake: FakeApi):
-    """NO_COLOR works as no-color.org says, on a terminal that has colours."""
+    """NO_COLOR works as no-color.org says, also on a terminal with colours."""
     gate = threading.Event()
     gate.set()
     following(fake, gate)
@@ -197,7 +197,10 @@ def test_a_dumb_terminal_has_no_bar(fake: FakeApi):
 
 
 def test_an_output_does_not_command_the_terminal(fake: FakeApi):
-    """Control characters of a model's output are shown, not obeyed. A pipe gets them unchanged."""
+    """Control characters of a model's output are printed visibly, and do not control the terminal.
+
+    A pipe gets them unchanged.
+    """
     fake.on("GET", PATH, task(output="a\x1b]0;owned\x07b\r\x9bc"))
     with Terminal([*PROGRAM, "result", TASK_ID], environment(fake, TERM="xterm")) as terminal:
         assert terminal.wait() == 0
@@ -224,7 +227,7 @@ def test_ctrl_c_while_watching_leaves_the_task_running(fake: FakeApi):
 def test_an_interrupt_while_the_program_ends_changes_no_status(fake: FakeApi):
     """A second Ctrl-C while Python exits does not change the status.
 
-    Python drops its handlers before it ends. On a busy machine that once gave status -2 instead of 130.
+    Python drops its handlers before it exits. On a busy machine this once gave status -2 instead of 130.
     """
     program = (
         "import atexit, os, signal\n"
@@ -238,7 +241,10 @@ def test_an_interrupt_while_the_program_ends_changes_no_status(fake: FakeApi):
 
 
 def test_ctrl_c_while_submitting_waits_for_the_id(fake: FakeApi, tmp_path: Path):
-    """The first one says that it waits, and what a second one would do. Then the task has an id."""
+    """After the first Ctrl-C the command says that it waits, and what a second one would do.
+
+    Then the task has an id.
+    """
     (tmp_path / "text").write_text("text")
     gate = threading.Event()
 
@@ -295,7 +301,7 @@ def test_a_second_interrupt_is_explained_and_ends_at_once(fake: FakeApi):
 
 
 def test_an_interrupt_in_a_pipe_is_the_same(fake: FakeApi):
-    """After SIGINT without a terminal, the message goes to standard error."""
+    """Without a terminal, the message after SIGINT goes to standard error."""
     gate = threading.Event()
     following(fake, gate)
     with subprocess.Popen(

@@ -62,7 +62,7 @@ def test_no_terminal_obeys_what_a_model_writes(kind: str, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("arguments", [["status", TASK_ID], ["status", TASK_ID, "-o", "json"], ["--help"]])
 def test_a_full_disk_is_said_without_a_traceback(arguments: list[str], fake: FakeApi) -> None:
-    """A full disk gives status 1 and no traceback, because the output is nowhere."""
+    """A full disk gives status 1 and no traceback, because the output could not be written."""
     fake.on("GET", PATH, task())
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
@@ -113,7 +113,7 @@ def test_this_machine_is_reached_past_every_proxy(
     [("ALL_PROXY", "socks5://me:canary@127.0.0.1:9"), ("HTTPS_PROXY", "http://me:canary@127.0.0.1:9")],
 )
 def test_a_proxy_that_does_not_work_is_named(name: str, value: str, run: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The message names its variable, because the address may contain a password."""
+    """The message names the proxy's variable, because the address may contain a password."""
     monkeypatch.setenv(name, value)
     status, _, err = run("status", TASK_ID, "--url", "https://onceover.example.test")
     assert status == 1
@@ -138,7 +138,7 @@ def test_which_proxy_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_interrupt_that_is_ignored_stays_ignored() -> None:
-    """Under nohup, or in the background of a script, both blocks leave it ignored."""
+    """If nohup or a script's background ignores interrupts, both blocks of the command leave them ignored."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with Interrupts().held("never said"):
@@ -174,13 +174,13 @@ def test_an_interrupt_that_is_ignored_stays_ignored() -> None:
     ],
 )
 def test_what_may_pass_by_itself(status: int, code: str, passes: bool) -> None:
-    """Errors that need a repair first are not retried again and again."""
+    """The command does not retry after an error that needs a repair first."""
     assert ServerRefused(status, {"code": code}).may_pass is passes
 
 
 @pytest.mark.parametrize("refusal", [problem(401, "unauthenticated"), problem(403, "forbidden"), problem(404, "gone")])
 def test_a_task_that_may_not_be_seen_is_not_said_to_run(refusal: Reply, fake: FakeApi, run: Runs) -> None:
-    """The state of such a task is unknown here."""
+    """If a task may not be seen, the command cannot know its state."""
     fake.on("GET", PATH, task("processing"), refusal).on("GET", f"{PATH}/events", refusal)
     status, _, err = run("watch", TASK_ID)
     assert status == 1
@@ -194,7 +194,7 @@ def test_the_last_words_lead_to_the_same_deployment(fake: FakeApi, run: Runs) ->
 
 
 class Enough(Exception):
-    """Ends a loop that has no end."""
+    """The error with which a test ends an endless loop."""
 
 
 def test_top_as_documents_outlives_a_server_that_is_away(

@@ -16,12 +16,12 @@ from src.queue import dead_letter
 
 API = Path(__file__).resolve().parents[3] / "docs" / "api.md"
 
-# A call that was not made is announced again, and the base class has no cause: neither becomes a failure.
+# A call that was not made is announced again, and the base class has no cause, so neither becomes a failure.
 NEVER_SHOWN: list[type[errors.ModelError]] = [errors.ModelError, errors.CallNotStarted]
 
 
 def kinds_of(base: type[errors.ModelError]) -> set[type[errors.ModelError]]:
-    """The class and all classes below it."""
+    """Return a class and all classes below it."""
     found = {base}
     for kind in base.__subclasses__():
         found |= kinds_of(kind)
@@ -34,7 +34,7 @@ def code_of(kind: type[errors.ModelError]) -> str:
 
 
 def test_each_failure_of_a_call_has_a_task_code() -> None:
-    """Whatever error of `core.errors` a call ends with, a chunk can show it."""
+    """A chunk can show each error of `core.errors` with which a call may end."""
     kinds = {kind for kind in kinds_of(errors.ModelError) if kind.__module__ == errors.__name__} - set(NEVER_SHOWN)
     assert {Failure.of(kind.code, "", kind.retryable).code for kind in kinds} <= set(TaskCode)
 
@@ -54,13 +54,13 @@ def test_each_task_code_is_one_that_comes_about() -> None:
 
 
 def test_each_problem_code_has_one_kind() -> None:
-    """A code stands for one status and one title, and each code of the list belongs to some problem."""
+    """A code has one status and one title, and each code of the list belongs to some problem."""
     assert sorted(kind.code for kind in problems.KINDS) == sorted(ProblemCode)
 
 
 @pytest.mark.parametrize("codes", [TaskCode, ProblemCode])
 def test_both_lists_are_documented(codes: Any) -> None:
-    """OpenAPI has them as enumerations, each value with its meaning, and the page of the API as tables."""
+    """OpenAPI lists the codes as enumerations, each with its meaning, and the page of the API as tables."""
     described: Any = document()
     schema = described["components"]["schemas"][codes.__name__]
     assert schema["enum"] == list(codes)
@@ -70,7 +70,7 @@ def test_both_lists_are_documented(codes: Any) -> None:
 
 
 def test_views_show_nothing_but_codes_of_the_lists() -> None:
-    """The errors of tasks, chunks and calls, and problems, refer to the lists."""
+    """The API's views of tasks, chunks, calls and problems take their error codes from these two lists."""
     described: Any = document()
     schemas = described["components"]["schemas"]
     assert schemas["FailureView"]["properties"]["code"]["$ref"].endswith("/TaskCode")

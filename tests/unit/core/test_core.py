@@ -1,4 +1,4 @@
-"""States, settings, ids, retry: the small pure modules."""
+"""The small pure modules: states, settings, ids, retry."""
 
 import itertools
 
@@ -15,7 +15,7 @@ from src.core.states import TRANSITIONS, Status, check
 
 
 def test_every_pair_that_is_not_in_the_table_is_refused_by_name():
-    """Each transition accepts exactly the sources in its row, and names both ends when it refuses."""
+    """Each transition accepts exactly the sources in its row, and names both states when it refuses."""
     for transition, source in itertools.product(TRANSITIONS.values(), Status):
         if source in transition.sources:
             assert check(transition.name, source) is transition.target
@@ -95,7 +95,10 @@ def test_lists_are_separated_by_commas():
 
 
 def test_all_bad_variables_are_named_at_once():
-    """All bad variables are named, each in its own sentence. One causes no second fault that only follows from it."""
+    """All bad variables are named, each in its own sentence.
+
+    A bad variable causes no second fault that only follows from the first.
+    """
     bad = {"AI_PROVIDER": "gpt", "AI_TIMEOUT_SECONDS": "500", "LEASE_SECONDS": "never", "CORS_ORIGINS": "*"}
     with pytest.raises(ConfigurationFaults) as caught:
         load(bad.get)
@@ -112,7 +115,7 @@ def test_openai_needs_its_url():
 
 
 def test_the_lease_must_exceed_the_timeout():
-    """A lease that could end before its call is refused, whichever of the two is set."""
+    """A configuration in which a lease could end before its call is refused, whichever of the two variables is set."""
     with pytest.raises(ConfigurationError, match=r"^LEASE_SECONDS must be greater"):
         load({"AI_TIMEOUT_SECONDS": 180}.get)
     assert load({"AI_TIMEOUT_SECONDS": "5", "LEASE_SECONDS": "6"}.get).lease_ms == 6000
@@ -122,7 +125,8 @@ def test_the_lease_must_exceed_the_timeout():
 def test_a_claim_lasts_as_long_as_a_call_may_take(lease: int, alone_ms: int, laned_ms: int):
     """By default LEASE_SECONDS is the length of a claim, unless the longest call would outlive it.
 
-    Such a call starts 2 s late, uses up its 120 s, takes 5 s on the way to a lane and back, and waits 2 s for others.
+    The longest call starts 2 s late, uses up its 120 s, takes 5 s on the way to a lane and back, and waits 2 s for
+    others.
     """
     settings = load({"LEASE_SECONDS": lease}.get)
     assert settings.claim_ms(0, limits.START_SECONDS) == alone_ms
@@ -142,7 +146,7 @@ def test_ids_are_version_7_and_sort_by_time(now: int, entropy: bytes, later: int
     "text", ["", "x", "0" * 36, new_task_id(1, b"\xff" * 10).upper(), new_task_id(1, bytes(10)) + "0"]
 )
 def test_what_is_no_id_is_known_as_such(text: str):
-    """Malformed ids are recognised before the database is asked."""
+    """Malformed ids are recognised without asking the database."""
     assert not is_task_id(text)
 
 
@@ -156,7 +160,7 @@ def test_backoff_grows_within_its_bounds(attempts: int, chance: float):
 
 @given(st.floats(0, 1e6), st.integers(0, 200), st.floats(0, 1))
 def test_a_rate_limit_is_obeyed(asked: float, waits: int, chance: float):
-    """The provider's requested wait, up to an hour, is kept in full, whatever the jitter."""
+    """The wait that the provider asks for, up to an hour, is kept in full, whatever the jitter."""
     assert rate_limit_seconds(asked, waits, chance) >= min(asked, limits.RATE_LIMIT_SECONDS_MOST)
     assert 0 < rate_limit_seconds(None, waits, chance) <= limits.RATE_LIMIT_SECONDS_MOST
 

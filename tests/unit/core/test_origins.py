@@ -61,7 +61,10 @@ def test_sound(origin: str) -> None:
 
 @pytest.mark.parametrize("bad", BAD)
 def test_bad(bad: str) -> None:
-    """What no browser would ever send is refused, alone or among others. The message names only the variable."""
+    """An origin that no browser would ever send is refused, alone or among others.
+
+    The message names only the variable.
+    """
     for value in (bad, f"https://other.example,{bad}"):
         with pytest.raises(ConfigurationError, match=r"^CORS_ORIGINS must be web origins") as caught:
             origins(value)

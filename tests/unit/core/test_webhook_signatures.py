@@ -1,4 +1,4 @@
-"""Secrets, signatures, ids, and the meaning of an endpoint's answer."""
+"""Webhook secrets, signatures, ids, and the meaning of an endpoint's answer."""
 
 import json
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ TASK = TaskKey("local:0197b2f0-0000-7000-8000-00000000abcd")
 
 
 def test_the_published_vector_of_standard_webhooks():
-    """The example of the specification's own libraries (standard-webhooks, `libraries/*/tests`, "sign function")."""
+    """Our signature equals the example of the specification's libraries (`libraries/*/tests`, "sign function")."""
     secret, message = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "msg_p5jXN8AQM9LWM0D4loKWxJek"
     signed = webhooks.signature(secret, message, 1_614_265_330, '{"test": 2432232314}')
     assert signed == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
@@ -47,7 +47,7 @@ def test_both_verifiers_take_what_is_signed_during_a_rotation_too():
 def test_secrets_differ_by_key_endpoint_and_generation_and_are_derived_again():
     """No part of a secret is stored: the same three inputs give the same secret.
 
-    It has 32 bytes, as the standard allows.
+    A secret has 32 bytes, as the standard allows.
     """
     other = EndpointKey("other:we_" + "0a" * 12)
     made = {
@@ -105,7 +105,7 @@ def test_a_body_names_the_task_and_no_more():
     ],
 )
 def test_what_a_status_means(status: int, failure: AttemptFailure | None):
-    """2xx means accepted, and nothing else does."""
+    """The answer 2xx means that the message was accepted; any other answer means a failure."""
     assert webhooks.answer_of(status).failure is failure
 
 

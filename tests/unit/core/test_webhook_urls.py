@@ -75,7 +75,7 @@ HOSTILE = [
     "https://[64:ff9b::7f00:1]/",
     "https://[v1.x]/",
     "https://::1/",
-    # User info, and what parsers disagree about
+    # User info, and syntax that parsers read differently
     "https://user@example.com/",
     "https://user:secret@example.com/",
     "https://@example.com/",
@@ -96,7 +96,7 @@ HOSTILE = [
     "https://example.com/<x>",
     'https://example.com/"',
     "https://example.com\\evil",
-    # Names of a private network, or of none
+    # Names of a private network, or without any network
     "https://localhost/",
     "https://LOCALHOST/",
     "https://localhost./",
@@ -170,7 +170,7 @@ def test_good_urls_are_taken(url: str):
 
 @pytest.mark.parametrize("url", HOSTILE)
 def test_hostile_urls_are_refused(url: str):
-    """Hostile URLs are refused, even if loopback is allowed."""
+    """Hostile URLs are refused, even if the deployment allows loopback."""
     assert refusal(url) is not None
     loopback = url.lower() in {"https://127.0.0.1/", "https://localhost/", "https://[::1]/"} and url == url.lower()
     assert (refusal(url, loopback=True) is None) == loopback
@@ -207,5 +207,5 @@ def test_loopback_is_allowed_where_the_deployment_says_so(url: str):
     ],
 )
 def test_loopback_allows_nothing_else(url: str):
-    """Names that only resemble this machine's are refused."""
+    """Names that only resemble those of this machine are refused."""
     assert refusal(url, loopback=True) is not None

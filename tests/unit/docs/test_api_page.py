@@ -11,7 +11,7 @@ CODE = re.compile(r"`(\w+)`:")
 
 
 def operations() -> dict[str, Any]:
-    """Each call of the description, by its heading on the page."""
+    """Return each call of the description, by its heading on the page."""
     described: Any = document()
     return {
         f"{method.upper()} {path}": item[method]
@@ -22,7 +22,7 @@ def operations() -> dict[str, Any]:
 
 
 def rows(section: str) -> dict[str, set[str]]:
-    """The codes of each status in a section's table of answers."""
+    """Return the codes of each status in a section's table of answers."""
     return {
         status: set(CODE.findall(text)) for status, text in re.findall(r"^\| (\d{3}) \| (.*)$", section, re.MULTILINE)
     }
@@ -44,7 +44,7 @@ def test_every_error_of_every_call_is_on_the_page() -> None:
 
 
 def test_an_error_of_most_calls_is_stated_once() -> None:
-    """No table but the common one has such a code in a row of its status."""
+    """If a code is in the common table, no other table lists it in a row of its status."""
     text = page()
     for status, codes in shared_errors(list(operations().values())).items():
         for code in codes:
@@ -52,7 +52,7 @@ def test_an_error_of_most_calls_is_stated_once() -> None:
 
 
 def test_a_code_that_few_calls_list_stays_with_them() -> None:
-    """Six calls of ten make a code common, five do not."""
+    """A code that six of ten calls have is common; a code that five have is not."""
     listing = {"responses": {"409": {"description": "`taken`: It is taken; `gone`: It is gone"}}}
     half = {"responses": {"409": {"description": "`taken`: It is taken"}}}
     none = {"responses": {"200": {"description": "All is well"}}}

@@ -11,7 +11,7 @@ from local.node import ROOT
 
 INSTALLED = (".venv", "node_modules", "python_modules", ".build")
 ONE_FILE = 'make test PYTEST_ARGS="tests/unit/processing/run/test_ledger.py"'
-# Commands that are run, with a shorter replacement where the whole would take long.
+# Commands that the test runs, with a shorter replacement if the whole would take long.
 RUN = {
     "make install-dev": "make install-dev",
     "make quick": "make quick ONLY=bench",
@@ -21,7 +21,7 @@ RUN = {
     "make simulate SEEDS=20000": "make simulate SEEDS=20",
     "make simulate SEED=17": "make simulate SEED=17",
 }
-# Commands that cannot run here, by their beginnings.
+# Commands that the test cannot run, by their beginnings.
 LEFT_OUT = {
     "pre-commit ": "pre-commit is the contributor's own tool, and no dependency of the project",
     "uv ": "it needs uv, and asks a registry",
@@ -37,7 +37,7 @@ def commands() -> list[str]:
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of all files that git knows or would add, with links to the installed folders."""
+    """Copy all files that git knows or would add, with links to the installed folders."""
     folder = tmp_path_factory.mktemp("clone")
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -72,7 +72,7 @@ def test_the_command_runs(command: str, clone: Path):
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Each file outside the installed folders and the tools' caches."""
+    """Return each file outside the installed folders and the tools' caches."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")

@@ -11,7 +11,7 @@ WITH_COMMANDS = {str(path.relative_to(ROOT)): path for path in documents()}
 CHINESE = {str(path.relative_to(ROOT)): path for path in [*ROOT.glob("*.zh-CN.md"), *ROOT.glob("docs/**/*.zh-CN.md")]}
 ALL = {**WITH_COMMANDS, **CHINESE, "CHANGELOG.md": ROOT / "CHANGELOG.md"}
 METER = ROOT / "local" / "runtime" / "limits.js"
-# Sources of names in capitals: code, configuration, the tools' own files.
+# Files that define names in capitals: code, configuration, the tools' own files.
 NAMES = [
     path
     for folder in ("src", "local", "bench", "cli", "ops", "simulator", "tests", "mutation")
@@ -24,7 +24,7 @@ OF_OTHERS = {"OLLAMA_NUM_PARALLEL", "OLLAMA_KEEP_ALIVE", "OLLAMA_MAX_QUEUE", "LD
 
 
 def test_curl_is_used_as_that_of_2022_understands_it():
-    """No command needs curl's `--json`, which came with 7.82."""
+    """No command uses curl's `--json`, which curl has had only since 7.82."""
     used = {
         name for name, path in WITH_COMMANDS.items() for block in blocks(path) if re.search(r"curl\b.*--json", block)
     }
@@ -32,7 +32,10 @@ def test_curl_is_used_as_that_of_2022_understands_it():
 
 
 def test_every_submission_has_an_idempotency_key():
-    """An answer can be lost, also to the platform's CPU limit. With a key a repetition is the same task."""
+    """An answer can be lost, for example to the platform's CPU limit.
+
+    With an idempotency key, a repeated request gets the same task.
+    """
     submissions = [
         command
         for path in WITH_COMMANDS.values()
@@ -99,7 +102,7 @@ def test_the_limits_of_the_documents_are_those_of_the_code():
 
 
 def test_the_readme_has_the_figures_of_the_performance_page():
-    """The README's figures of speed and submissions stand in docs/performance.md, in both languages."""
+    """The README's figures of speed and submissions are in docs/performance.md, in both languages."""
     known = set(re.findall(r"\d+\.\d+", (ROOT / "docs" / "performance.md").read_text()))
     for name, items in (("README.md", ("Speed", "Submitting")), ("README.zh-CN.md", ("速度", "提交"))):
         for item in items:
@@ -118,7 +121,10 @@ def test_the_readme_has_every_promise():
 
 
 def test_the_meter_has_the_limits_of_the_platforms_page():
-    """Subrequests and statements, free and paid. Each allowance of ours is below them."""
+    """The meter has the platform's limits of subrequests and statements, free and paid.
+
+    Each allowance of ours is below the platform's limit.
+    """
     plans = dict(
         re.findall(r"^  (free|paid): \{ (subrequests: \d+, statements: \d+) \}", METER.read_text(), re.MULTILINE)
     )
@@ -133,7 +139,7 @@ def test_the_meter_has_the_limits_of_the_platforms_page():
 
 
 def test_every_call_that_a_document_names_is_in_the_api():
-    """A path below `/api` or `/v1` is in the table, with anything in its open segments."""
+    """Each path below `/api` or `/v1` in a document is in the table, with anything in its open segments."""
     known = {endpoint.path for endpoint in endpoints()}
     segments = [re.sub(r"\{\w+\}", "*", path).split("/") for path in known]
     for name, document in ALL.items():

@@ -1,4 +1,4 @@
-"""Runbook, troubleshooting and deploying: what they name exists, and they have all that the code can say."""
+"""Runbook, troubleshooting and deploying: every name in them exists, and they have every fix of the code."""
 
 import ast
 import re
@@ -52,14 +52,14 @@ def test_the_test_that_provokes_an_entry_exists(title: str) -> None:
 
 
 def test_the_first_look_leads_to_entries() -> None:
-    """The names in the table of symptoms are headings."""
+    """Each name in the table of symptoms is a heading."""
     table = read("runbook.md").partition("\n| the first two say")[2].partition("\n## ")[0]
     named = [title for row in re.findall(r"\| ([^|]+) \|$", table, re.MULTILINE) for title in row.split("; ")]
     assert set(named) - {"go to", "---"} <= set(entries())
 
 
 def test_troubleshooting_has_every_fix() -> None:
-    """Each entry of fixes.toml has a row with its words, and there is no other row.
+    """Each entry of fixes.toml has a row with its words in the table, and there is no other row.
 
     The Chinese page has the same ones.
     """
@@ -94,7 +94,7 @@ def test_the_codes_of_the_api_are_codes() -> None:
 
 @pytest.mark.parametrize("words", ["AI_QUEUE binding is missing", "Queues are not available on the free plan"])
 def test_the_errors_of_the_guide_stand_in_their_own_words(words: str) -> None:
-    """A search for an error's text finds a heading, in both languages."""
+    """A search for an error's text finds a heading of the guide, in both languages."""
     for name in ("troubleshooting.md", "troubleshooting.zh-CN.md"):
         assert f'### "{words}"\n' in read(name)
 
@@ -123,7 +123,7 @@ def test_the_key_for_metrics_may_read_them() -> None:
     ],
 )
 def test_an_entry_says_what_its_test_sees(provoked_by: str, says: list[str], name: str) -> None:
-    """The codes are those that the test expects, in both languages, and the fix is the command line's."""
+    """An entry names the codes that its test expects, in both languages, and the fix that the command line prints."""
     (entry,) = [part for part in re.split(r"^### ", read(name), flags=re.MULTILINE) if f"::{provoked_by}`" in part]
     assert all(text in entry for text in says), entry
 

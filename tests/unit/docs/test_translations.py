@@ -24,12 +24,12 @@ _ENGLISH_SENTENCE = re.compile(r"(?:\b[A-Za-z']+\b[ ,;]+){7,}")
 
 
 def prose(path: Path) -> str:
-    """The text without its code blocks and links' targets, which say where the other language is."""
+    """Return the text without its code blocks and links' targets, which differ between languages."""
     return re.sub(r"\]\([^)]*\)", "]", _BLOCK.sub("", path.read_text("utf-8")))
 
 
 def cells(path: Path) -> list[int]:
-    """The number of cells in each row of a table."""
+    """Count the cells in each row of a table."""
     return [line.replace("\\|", "").count("|") for line in prose(path).splitlines() if line.startswith("|")]
 
 
@@ -75,7 +75,7 @@ CHINESE = [*(chinese for _, chinese in PAIRS), *WORDS]
 
 
 def terms() -> dict[str, list[str]]:
-    """The Chinese terms of docs/glossary.md, and the words that must not replace them."""
+    """Return the Chinese terms of docs/glossary.md, and the words that must not replace them."""
     table = (ROOT / "docs" / "glossary.md").read_text("utf-8").partition("\n## In Chinese\n")[2]
     rows = re.findall(r"^\| [A-Z][^|]* \| ([^|]+) \| ([^|]+) \|$", table, re.MULTILINE)[1:]
     return {word: never.split("、") for word, never in rows}
@@ -94,7 +94,7 @@ def test_one_word_for_each_thing() -> None:
 def test_a_link_leads_to_chinese_or_says_that_it_does_not(chinese: Path) -> None:
     """A page that exists in Chinese is linked in Chinese, except for the original.
 
-    A page only in English is marked so.
+    A linked page that exists only in English is marked so.
     """
     text = _BLOCK.sub("", chinese.read_text("utf-8")).replace(f"English: [{english_of(chinese).name}]", "")
     for paragraph in re.split(r"\n\n|\n(?=[-|\d])", text):
@@ -109,7 +109,7 @@ def test_a_link_leads_to_chinese_or_says_that_it_does_not(chinese: Path) -> None
 
 
 def english_of(chinese: Path) -> Path:
-    """The original of a Chinese document."""
+    """Return the original of a Chinese document."""
     return chinese.with_name(chinese.name.replace(".zh-CN", ""))
 
 

@@ -1,6 +1,6 @@
-"""The HTTP layer has short chains of imports, so a reader need not pass eight modules or rooms to understand an answer.
+"""The HTTP layer has short chains of imports, so a reader understands an answer after a few modules.
 
-A package in it counts as one step from outside, and has a limit of its own inside.
+Seen from outside, a package of the layer counts as one step; inside, it has a limit of its own.
 """
 
 import ast
@@ -28,7 +28,7 @@ def imported(path: Path) -> set[Path]:
 
 @cache
 def chain(path: Path) -> tuple[str, ...]:
-    """The longest chain of imports from a module, itself included. A package counts as one."""
+    """Return the longest chain of imports from a module, itself included. A package counts as one."""
     floor = path.parent.name if path.parent in ROOMS else path.stem
     below = [(floor, *(way[1:] if way[0] == floor else way)) for way in map(chain, sorted(imported(path)))]
     return max(below, key=len, default=(floor,))
@@ -36,7 +36,7 @@ def chain(path: Path) -> tuple[str, ...]:
 
 @cache
 def chain_in_room(path: Path) -> tuple[str, ...]:
-    """The longest chain of imports from a module within its package."""
+    """Return the longest chain of imports from a module within its package."""
     below = [one for one in sorted(imported(path)) if one.parent == path.parent]
     return (path.stem, *max(map(chain_in_room, below), key=len, default=()))
 

@@ -32,7 +32,7 @@ def infer(user: str, system: str = "") -> ModelReply:
 
 
 def test_it_is_a_provider_and_always_healthy() -> None:
-    """The static and the dynamic side of the protocol: names, and a probe that costs nothing."""
+    """The provider has the protocol's names, statically and at run time, and its probe costs nothing."""
     provider: Provider = DemoProvider()
     assert (provider.name, provider.default_model) == ("demo", "demo-1")
     assert asyncio.run(provider.probe()).status == "healthy"
@@ -41,7 +41,7 @@ def test_it_is_a_provider_and_always_healthy() -> None:
 @pytest.mark.parametrize("tokens", [1, 2, 17, 60, 1_000])
 @pytest.mark.parametrize("text", [_ENGLISH, _CHINESE])
 def test_it_writes_no_more_than_it_may(text: str, tokens: int) -> None:
-    """The analysis is cut between two characters if the call allows fewer tokens, and otherwise complete."""
+    """The analysis is cut between two characters if the call's token limit is small, and is complete otherwise."""
     whole = infer(text).output
     call = ModelCall(system="", user=text, model="demo-1", max_output_tokens=tokens)
     reply = asyncio.run(DemoProvider().infer(call))
@@ -65,7 +65,7 @@ def test_english_text_is_analysed_in_english() -> None:
 
 
 def test_chinese_text_is_analysed_in_chinese() -> None:
-    """Labels and sentences are Chinese. A heading that names nothing is joined by the most telling sentence."""
+    """Labels and sentences are Chinese. If a heading says nothing, the most telling sentence is put beside it."""
     output = infer(_CHINESE).output
     assert output == (
         "## 第一章：那年冬天的风暴里灯灭了，守塔人摸黑爬上灯塔的楼梯\n\n"
@@ -94,14 +94,14 @@ def test_abbreviations_and_speech_do_not_end_a_sentence() -> None:
 
 
 def test_the_quotes_differ() -> None:
-    """A sentence about the same things as a chosen one loses to one about other things."""
+    """If two sentences are about the same things, a sentence about other things is quoted instead of the second."""
     lamp = "The lamp of the lighthouse burnt in the {} of that long winter storm. "
     text = lamp.format("dark") + lamp.format("cold") + "The harbour lay full of ships and of their sailors."
     assert "> The harbour lay full of ships and of their sailors.\n" in analysis(text)
 
 
 def test_long_sentences_and_words_keep_within_the_bound() -> None:
-    """Quotes are clipped between words and the longest terms fit: below 1,000 characters for any text."""
+    """Quotes are clipped between words and the longest terms fit: any report has less than 1,000 characters."""
     words = [letter * 24 for letter in "abcdefgh"]
     text = " ".join(f"Then {' '.join(words)} {' '.join(reversed(words))} {n}." for n in range(40))
     output = analysis(text)
@@ -110,7 +110,7 @@ def test_long_sentences_and_words_keep_within_the_bound() -> None:
 
 
 def test_a_merge_combines_earlier_outputs_and_is_shorter() -> None:
-    """Quotes come from the parts, counts and terms add up, and the form is that of its input."""
+    """A merge takes quotes from its parts, adds up counts and terms, and has the form of its input."""
     texts = [_ENGLISH, _ENGLISH.replace("lighthouse", "harbour"), _ENGLISH.replace("keeper", "captain")]
     joined = "\n\n".join(analysis(text) for text in texts)
     merged = analysis(joined)
@@ -123,7 +123,7 @@ def test_a_merge_combines_earlier_outputs_and_is_shorter() -> None:
 
 
 def test_merging_goes_on_in_levels() -> None:
-    """A merge of merges knows all the parts below it, in Chinese too."""
+    """A merge of merges counts all the parts below it, in Chinese too."""
     pair = analysis("\n\n".join([analysis(_CHINESE)] * 2))
     assert "部分 2*" in pair
     four = analysis(f"{pair}\n\n{pair}")
@@ -199,7 +199,7 @@ def test_the_work_grows_with_the_text_alone(unit: str) -> None:
 
 @pytest.mark.parametrize("unit", [_ENGLISH, _CHINESE])
 def test_a_chunk_of_the_default_size_costs_little(unit: str) -> None:
-    """The demo must not hide the Worker's own cost: a chunk takes 10,000 lines at most."""
+    """The demo must not hide the Worker's own cost: a chunk takes at most 10,000 lines of Python."""
     assert _lines((unit * 20)[:6000]) <= 10_000
 
 

@@ -114,7 +114,7 @@ def test_a_call_is_one_request_with_the_text_verbatim() -> None:
     ],
 )
 def test_what_a_call_asks_is_sent_in_the_servers_spelling(base_url: str, model: str, spelling: str) -> None:
-    """Each field goes into the body. The token limit has one of two names, never both."""
+    """Each field goes into the body. The body names the token limit in one of two spellings, never in both."""
     http = ScriptedHttp(reply(200, completion("fine")))
     made = OpenAIProvider(http, base_url=base_url, api_key=None, model=None)
     call = ModelCall("a", "b", model, max_output_tokens=9, temperature=0.0, options={"top_p": 0.5, "stop": ["x"]})
@@ -147,13 +147,19 @@ def ended(reason: object, content: object = "fine") -> HttpReply:
     ],
 )
 def test_why_an_output_ends(reason: object, read: str | None) -> None:
-    """The provider's word is shortened and made fit to show. Words for an output that is too long become one."""
+    """The provider's reason for an end is shortened and made fit to show.
+
+    All reasons that mean a too long output become one.
+    """
     assert infer(ended(reason)).finish_reason == read
 
 
 @pytest.mark.parametrize("content", [None, ""])
 def test_what_a_filter_kept_back_is_an_empty_output(content: object) -> None:
-    """A filtered output is empty and marked. It is not retried, since the same call would be filtered again."""
+    """A filtered output is empty and marked.
+
+    A filtered output is not retried, since the same call would be filtered again.
+    """
     assert infer(ended("content_filter", content)) == ModelReply("", 0, 0, "content_filter")
 
 
@@ -181,7 +187,7 @@ def test_the_default_model_can_be_overridden() -> None:
 
 
 def test_text_parts_are_joined() -> None:
-    """Content may be a list of parts. Only text counts."""
+    """The content of a reply may be a list of parts. Only text counts."""
     parts = [{"type": "text", "text": "a"}, {"type": "image", "text": "x"}, 7, {"type": "text", "text": "b"}]
     assert infer(reply(200, completion(parts))).output == "ab"
 
@@ -195,7 +201,7 @@ def test_text_parts_are_joined() -> None:
     ],
 )
 def test_what_the_database_cannot_hold_is_replaced(body: bytes, output: str) -> None:
-    """NUL and lone surrogates become U+FFFD. Pairs and escaped backslashes stay unchanged."""
+    """NUL and lone surrogates become U+FFFD. Surrogate pairs and escaped backslashes stay unchanged."""
     assert infer(reply(200, body)).output == output
 
 
@@ -253,7 +259,10 @@ STATUSES: list[tuple[int, type[errors.ModelError]]] = [
 
 @pytest.mark.parametrize(("status", "kind"), STATUSES)
 def test_statuses_have_their_error(status: int, kind: type[errors.ModelError]) -> None:
-    """Each status becomes exactly one kind of error. The message has the status and the provider's words."""
+    """Each status becomes exactly one kind of error.
+
+    The message of the error has the status and the provider's words.
+    """
     error = failure(reply(status, {"error": {"message": "because"}}))
     assert type(error) is kind
     assert str(status) in str(error)
@@ -262,7 +271,7 @@ def test_statuses_have_their_error(status: int, kind: type[errors.ModelError]) -
 
 @pytest.mark.parametrize("status", [400, 403, 429])
 def test_a_used_up_allowance_is_not_a_rate_limit(status: int) -> None:
-    """OpenAI says `insufficient_quota` with a 429, for which waiting does not help."""
+    """OpenAI answers `insufficient_quota` with a 429, although waiting does not help."""
     error = failure(reply(status, {"error": {"message": "pay", "code": "insufficient_quota"}}, retry_after="2"))
     assert type(error) is errors.ModelQuotaExhausted
     assert not error.retryable
@@ -277,7 +286,7 @@ def test_a_used_up_allowance_is_not_a_rate_limit(status: int) -> None:
     ],
 )
 def test_the_network_has_its_errors(raised: HttpError, kind: type[errors.ModelError]) -> None:
-    """Each kind of missing reply has its own error, and all are transient."""
+    """Each way in which a reply can be missing has its own error, and all of these are transient."""
     error = failure(raised)
     assert type(error) is kind
     assert error.retryable
@@ -316,7 +325,10 @@ DATE = "Tue, 24 Nov 2026 14:00:00 GMT"
     ],
 )
 def test_retry_after_is_read_in_all_its_forms(headers: dict[str, str], seconds: float | None) -> None:
-    """Seconds, decimals, milliseconds and dates are read. Nonsense is None, and nothing exceeds the maximum."""
+    """Seconds, decimals, milliseconds and dates are read.
+
+    A senseless value is None, and no delay exceeds the maximum.
+    """
     assert retry_after_seconds(headers) == seconds
     error = failure(HttpReply(429, headers, b""))
     assert isinstance(error, errors.ModelRateLimited)
@@ -380,7 +392,7 @@ def test_no_stretch_of_the_text_survives_in_a_cause(text: str, before: str, afte
 
 
 def test_a_long_cause_is_shortened() -> None:
-    """The message stays one line of limited length, whatever the provider sends."""
+    """The message is one line of limited length, whatever the provider sends."""
     message = str(failure(reply(500, {"error": {"message": "wh\ny " * 10_000}})))
     assert len(message) <= replies.CAUSE_CHARS_MOST + len("the provider answered 500: ")
     assert message.endswith("…")
@@ -399,8 +411,8 @@ def test_other_shapes_of_error_body_are_read(document: object) -> None:
     ("answer", "status", "says"),
     [
         (reply(200, {}), "healthy", "answers"),
-        (reply(401, {}), "unavailable", "key was refused"),
-        (reply(403, {}), "unavailable", "key was refused"),
+        (reply(401, {}), "unavailable", "refused the key"),
+        (reply(403, {}), "unavailable", "refused the key"),
         (reply(404, {}), "degraded", "no models"),
         (reply(405, {}), "degraded", "no models"),
         (reply(302, {}), "unavailable", "AI_BASE_URL"),
@@ -449,7 +461,7 @@ def test_a_probe_looks_for_the_model(answer: HttpReply, is_there: bool) -> None:
     made, _ = provider(answer, model="test-model")
     health = asyncio.run(made.probe())
     assert health.status == ("healthy" if is_there else "degraded")
-    assert ("does not list the model test-model: look at AI_MODEL" in health.detail) is not is_there
+    assert ("does not list the model test-model: check AI_MODEL" in health.detail) is not is_there
 
 
 def test_a_probe_without_a_key_says_that_one_is_wanted() -> None:
@@ -458,7 +470,7 @@ def test_a_probe_without_a_key_says_that_one_is_wanted() -> None:
 
 
 def test_a_refusal_repeats_no_option() -> None:
-    """A client's text in an option is struck out like its other texts. Names stay."""
+    """An option with a client's text is removed from messages, as the client's other texts are. Names stay."""
     call = ModelCall("a", "b", "m", options={"stop": ["a secret word of mine"], "presence_penalty": 1})
     said = "presence_penalty with stop 'a secret word of mine' is not supported"
     error = failure(reply(400, {"error": {"message": said}}), call)

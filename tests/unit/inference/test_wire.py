@@ -38,5 +38,5 @@ def test_an_output_says_which_lane_it_comes_from() -> None:
 
 @pytest.mark.parametrize("kind", [ModelRefused, ModelUnavailable, ModelTimeout])
 def test_what_crosses_is_plain(kind: type[ModelError]):
-    """An enumeration's member cannot be cloned on its way between objects, and once a lane's answer was lost for it."""
+    """RPC cannot clone a member of an enumeration; earlier a lane's answer was lost for this reason."""
     assert {type(value) for value in wire.write_outcome(kind("why")).values()} <= {str, float, type(None)}

@@ -1,4 +1,6 @@
-"""Bytes sent besides texts and outputs. None may grow unnoticed: each limit is today's figure plus 5 %.
+"""The bytes that the Worker sends in addition to texts and outputs.
+
+No figure may grow unnoticed: each limit is today's figure plus 5 %.
 
 D1 and a provider are other machines, and Python must write everything that is sent to them.
 """
@@ -34,12 +36,15 @@ def api() -> Iterator[ApiBench]:
 
 
 def within(measured: int, today: int) -> bool:
-    """Whether a figure is today's, within 5 %. A figure that has shrunk must be noted here as well."""
+    """Return whether a figure is today's, within 5 %. If a figure shrinks, this test must be changed as well."""
     return 0.95 * today <= measured <= 1.05 * today
 
 
 def test_what_a_run_of_20_chunks_sends_to_d1(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All statements of the run and their values. A text of 20 letters and its outputs are a negligible part."""
+    """The figure counts all statements of the run and their values.
+
+    A text of 20 letters and its outputs are a negligible part.
+    """
     sent: list[int] = []
     batch = bench.database.batch
 
@@ -51,12 +56,12 @@ def test_what_a_run_of_20_chunks_sends_to_d1(bench: WorkerBench, monkeypatch: py
     monkeypatch.setattr(bench.database, "batch", counted)
     bench.run()
     assert bench.task().status == "completed"
-    assert len(sent[:-1]) == 5  # the claim, three waves, the end; the last is this test's own read
+    assert len(sent[:-1]) == 5  # the claim, three waves, the end; the last one is this test's own read
     assert within(sum(sent[:-1]), 17_413), sent
 
 
 def test_what_a_submission_and_a_poll_answer(api: ApiBench) -> None:
-    """The answers of a task of 20 chunks, without its text."""
+    """The figure counts the answers about a task of 20 chunks, without its text."""
     reply = api.call("POST", "/api/tasks", {"input": "abc def. " * 20, "chunk": {"maxChars": 10}})
     assert (reply.status, data(reply)["progress"]["total"]) == (202, CHUNKS)
     assert within(len(reply.body), 1_369), len(reply.body)
@@ -67,7 +72,7 @@ def test_what_a_submission_and_a_poll_answer(api: ApiBench) -> None:
 
 
 def test_what_a_call_sends_to_its_provider_beside_the_texts() -> None:
-    """The body of a call of OpenAI's shape, and its headers."""
+    """The figure counts the body of a call of OpenAI's shape, and its headers."""
     answer = {"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}], "usage": {}}
     http = ScriptedHttp(HttpReply(200, {}, json.dumps(answer).encode()))
     made = OpenAIProvider(http, base_url="http://m/v1", api_key="k", model=None)

@@ -72,7 +72,7 @@ def test_what_a_call_asks_is_sent_along() -> None:
     ],
 )
 def test_why_an_output_ends(result: object, reason: str | None) -> None:
-    """The platform's own shape has no reason: an output of exactly the limit was cut off."""
+    """The platform's own shape names no reason for an end: an output of exactly the limit counts as cut off."""
     assert infer(result).finish_reason == reason
 
 
@@ -106,7 +106,7 @@ def test_an_openai_shaped_result_is_read() -> None:
     ],
 )
 def test_a_result_without_text_is_malformed(result: object) -> None:
-    """A result of an unknown shape is malformed, and the call is worth another try."""
+    """A result of an unknown shape is malformed, and the call is tried again."""
     assert type(failure(result)) is errors.ModelReplyMalformed
 
 
@@ -145,7 +145,7 @@ def test_codes_have_their_error(code: int, kind: type[errors.ModelError], form: 
     ],
 )
 def test_errors_without_a_code_are_transient(said: str, kind: type[errors.ModelError]) -> None:
-    """A number further back in the text is no code."""
+    """A number further back in the text does not count as a code."""
     assert type(failure(RuntimeError(said))) is kind
 
 
@@ -165,7 +165,7 @@ WINDOW = "The estimated number of input tokens (155740) exceeded this model cont
     ],
 )
 def test_a_request_that_can_never_pass_is_refused_at_once(said: str) -> None:
-    """A request beyond the context window, by code or only by words, is refused at once; so is an unlisted code's."""
+    """A request beyond the context window, by code or words, is refused at once; so is an unlisted code."""
     assert type(failure(RuntimeError(said))) is errors.ModelRefused
 
 
@@ -174,13 +174,13 @@ def test_a_request_that_can_never_pass_is_refused_at_once(said: str) -> None:
     ["3999: something broke", "3007: invalid", "1031: upstream", "Invalid or not, there is no code", "3046: late"],
 )
 def test_what_may_pass_is_tried_again(said: str) -> None:
-    """A listed code counts more than words, and words without a code are no reason to give up."""
+    """A listed code counts more than words, and words without a code do not end the retries."""
     assert type(failure(RuntimeError(said))) is errors.ModelUnavailable
 
 
 @pytest.mark.parametrize("shape", ["choices", "response"])
 def test_thoughts_in_the_output_are_taken_out(shape: str) -> None:
-    """The answer of a model that thinks aloud follows its thoughts. Thoughts alone are no output."""
+    """If a model thinks aloud, its answer begins after its thoughts. Thoughts alone are no output."""
 
     def result(text: str) -> object:
         return {"response": text} if shape == "response" else {"choices": [{"message": {"content": text}}]}
@@ -227,7 +227,7 @@ def test_cancellation_and_interpreter_errors_pass_through() -> None:
 
 
 def test_without_a_binding_calls_are_refused_with_what_to_do() -> None:
-    """The message names the missing setting, and so does the probe."""
+    """The message of a call and of a probe names the missing setting."""
     made = WorkersAIProvider(None, model=None, timeout_seconds=1)
     with pytest.raises(errors.ModelRefused, match=r"wrangler\.toml"):
         asyncio.run(made.infer(CALL))

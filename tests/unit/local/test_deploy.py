@@ -1,4 +1,4 @@
-"""`make deploy` against a stand-in account: from every start, cut off at every call, with every refusal."""
+"""`make deploy` against a stand-in account: from every state, stopped at every call, with every refusal."""
 
 import json
 import tomllib
@@ -27,7 +27,7 @@ def _no_account_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(account: CloudAccount, env: str, *, shape: Shape | None = None, internet: Internet | None = None) -> str:
-    """Deploy, and return everything that was printed. Raises what the deployment raises."""
+    """Deploy, and return all printed text. Raises what the deployment raises."""
     lines: list[str] = []
     web = (internet or Internet(account)).web
     deploy(account, web, needs(ROOT, env), shape or Shape(), lines.append)
@@ -35,7 +35,7 @@ def run(account: CloudAccount, env: str, *, shape: Shape | None = None, internet
 
 
 def worker(env: str, versions: int = 1) -> dict[str, Any]:
-    """A Worker that was deployed from this environment."""
+    """Return a Worker that was deployed from this environment."""
     queues = ["queue AI_DLQ", "queue AI_QUEUE"] if env == "" else []
     objects = ["object AI_PROCESSOR", "object BATCH_COORDINATOR"] if env != "direct" else []
     names = [f"version-{number + 1}" for number in range(versions)]
@@ -50,7 +50,7 @@ def worker(env: str, versions: int = 1) -> dict[str, Any]:
 
 
 def deployed(env: str, applied: int = len(MIGRATIONS)) -> dict[str, Any]:
-    """An account in which this environment was deployed."""
+    """Return an account in which this environment was deployed."""
     return {
         "databases": {"onceover": MIGRATIONS[:applied]},
         "queues": {name: ["onceover"] for name in QUEUES} if env == "" else {},
@@ -67,7 +67,7 @@ STARTS: dict[str, dict[str, Any]] = {
     },
     "the database is there": {"databases": {"onceover": []}},
     "one queue is there": {"queues": {QUEUES[0]: []}},
-    "both queues are there": {"queues": {name: [] for name in QUEUES}},
+    "both queues exist": {"queues": {name: [] for name in QUEUES}},
     "the newest migration is not applied": {"databases": {"onceover": MIGRATIONS[:-1]}},
     "all but the Worker is there": {"databases": {"onceover": MIGRATIONS}, "queues": {name: [] for name in QUEUES}},
     "the top level is deployed": deployed(""),
@@ -109,7 +109,7 @@ def test_every_start_ends_in_the_right_state(start: str, env: str, tmp_path: Pat
 
 @pytest.mark.parametrize("dry_run", [True, False])
 def test_a_database_from_before_the_first_migration_is_refused(tmp_path: Path, dry_run: bool) -> None:
-    """One sentence says what it is and what to do; nothing is changed, and the Worker that runs goes on."""
+    """One sentence names the old database and the way out; nothing is changed, and the running Worker continues."""
     account = CloudAccount(tmp_path / "account.json")
     account.state.update(deployed(""), databases={"onceover": ["0001_tasks.sql", "0018_operators.sql"]})
     before = json.loads(json.dumps({**account.state, "calls": []}))
@@ -123,7 +123,7 @@ def test_a_database_from_before_the_first_migration_is_refused(tmp_path: Path, d
 
 
 def moments() -> list[tuple[str, int, When]]:
-    """All calls of a first deployment of each environment, and the moments at which each may be the last."""
+    """Return all calls of a first deployment of each environment, and the moments at which each may be stopped."""
     calls = {"": 10, "free": 6, "direct": 6}
     ends: tuple[When, ...] = ("before", "half", "after")
     return [(env, call + 1, when) for env in ENVIRONMENTS for call in range(calls[env]) for when in ends]
@@ -174,7 +174,7 @@ def test_every_refusal_has_its_fix(command: str, said: str, fix: str, tmp_path: 
 
 
 def test_every_fix_is_provoked() -> None:
-    """Every entry of the table is tested: above, elsewhere in this module, or in another one."""
+    """Every entry of the table is tested: in this module or in another one."""
     elsewhere = {
         *("name-taken", "not-verified", "first-not-verified", "queue-taken", "no-database", "no-worker", "not-latest"),
     }
@@ -203,7 +203,7 @@ class Contested(CloudAccount):
 
 
 def test_somebody_who_is_quicker_is_no_failure(tmp_path: Path) -> None:
-    """A database and queues that appear between the check and the creation are as good as created."""
+    """If a database or queue appears between the check and the creation, it counts as created."""
     account = Contested(tmp_path / "account.json")
     run(account, "")
     assert wrong(account.state, "") == []
@@ -223,7 +223,7 @@ def test_another_workers_queue(tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_taken(tmp_path: Path) -> None:
-    """A Worker of this name without this database belongs to others, unless the user says otherwise."""
+    """A Worker of this name without this database counts as foreign, unless the user says otherwise."""
     account = CloudAccount(tmp_path / "account.json")
     account.state["workers"] = {"onceover": {**worker("free"), "objects": []}}
     with pytest.raises(StepFailed) as failed:
@@ -248,7 +248,10 @@ def test_a_name_that_is_taken(tmp_path: Path) -> None:
 def test_which_account(
     accounts: list[dict[str, str]], named: str | None, fix: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A single account is used, and among several the named one. Any other case changes nothing."""
+    """A single account is used; if there are several, the named one is used.
+
+    Any other case changes nothing.
+    """
     account = CloudAccount(tmp_path / "account.json")
     account.state["accounts"] = accounts
     if named:
@@ -331,7 +334,7 @@ def test_the_start_up_time_is_said(milliseconds: int, is_warned: bool, tmp_path:
 
 
 def test_a_start_up_time_that_is_not_named(tmp_path: Path) -> None:
-    """Wrangler omits the line if Cloudflare gives no figure. Then none is printed."""
+    """Wrangler omits the start-up time if Cloudflare gives no figure. Then none is printed."""
     account = CloudAccount(tmp_path / "account.json")
     account.state["startup"] = None
     assert "start-up" not in run(account, "")
@@ -358,7 +361,7 @@ def test_a_new_address_is_waited_for(first: Callable[[Needs], DeploymentReply], 
 
 
 def test_an_older_version_does_not_pass_for_the_new_one(tmp_path: Path) -> None:
-    """A good answer between bad ones comes from the old version. Only good answers in a row count."""
+    """A good answer between bad ones comes from an isolate of the old version. Only consecutive good answers count."""
     account = CloudAccount(tmp_path / "account.json")
     wanted = needs(ROOT, "free")
     good = DeploymentReply(200, {"status": "healthy", "queueCheck": dict(wanted.queue_check)}, "")
@@ -371,7 +374,7 @@ def test_an_older_version_does_not_pass_for_the_new_one(tmp_path: Path) -> None:
 
 
 def test_a_warning_is_no_cause() -> None:
-    """In ENV=direct wrangler warns about its configuration before any error, in the words of a broken one."""
+    """With ENV=direct wrangler warns about its configuration before any error, as it does for a broken one."""
     warned = '▲ [WARNING] Processing wrangler.toml configuration:\n    - "env.direct" has no queues\n\n'
     assert fix_for(f"{warned}✘ [ERROR] A request to the Cloudflare API failed.\n  internal error").id == "cloudflare"
     assert fix_for(f"{warned}✘ [ERROR] What nobody has seen").id == "unknown"
@@ -382,7 +385,7 @@ def test_a_warning_is_no_cause() -> None:
     ("reply", "shown"), [(NO_SCHEMA, "make deploy"), (BAD_VARIABLES, "AI_BASE_URL"), (NOT_FOUND, "1042")]
 )
 def test_a_deployment_that_never_answers_fails(reply: DeploymentReply, shown: str, tmp_path: Path) -> None:
-    """After two and a half minutes it says what is wrong. The way back was printed before."""
+    """After two and a half minutes the command says what is wrong. The command has already printed the way back."""
     account = CloudAccount(tmp_path / "account.json")
     account.state.update(json.loads(json.dumps(deployed("free"))))
     lines: list[str] = []
@@ -390,11 +393,14 @@ def test_a_deployment_that_never_answers_fails(reply: DeploymentReply, shown: st
         deploy(account, Internet(account, [reply] * 99).web, needs(ROOT, "free"), Shape(), lines.append)
     assert failed.value.fix is FIXES["not-verified"]
     assert shown in str(failed.value)
-    assert "    back to the one before: npx wrangler rollback version-1 --env=free" in lines
+    assert "    to roll back to the previous one: npx wrangler rollback version-1 --env=free" in lines
 
 
 def test_a_model_that_does_not_answer_is_a_warning(tmp_path: Path) -> None:
-    """Tasks are accepted and wait, so the deployment stays. It says how to set the key."""
+    """The deployment accepts tasks, which wait for the model, so it stays.
+
+    The command says how to set the model's key.
+    """
     account = CloudAccount(tmp_path / "account.json")
     internet = Internet(account)
     internet.model = DeploymentReply(200, {"status": "unavailable", "detail": "401 from the provider"}, "")

@@ -104,7 +104,7 @@ def test_the_three_steps_make_a_deployment_with_a_key(
 def test_a_database_from_before_ends_a_deployment_with_status_2(
     operator: Operator, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With one line that says it."""
+    """The command ends with one line that says why."""
     operator.account.state["databases"] = {"onceover": ["0001_tasks.sql"]}
     operator.account.save()
     assert operator.make("deploy") == 2
@@ -155,7 +155,7 @@ def test_a_key_that_cannot_be_written_has_its_fix(
 
 
 def test_a_key_before_the_first_deployment(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without a database, or with one without tables, it says `make deploy`."""
+    """If the database does not exist or has no tables, the command refers to `make deploy`."""
     assert operator.key("--remote") == 2
     assert "`make deploy` creates it" in capsys.readouterr().err
     operator.account("d1", "create", "onceover")
@@ -171,9 +171,9 @@ def values(operator: Operator) -> dict[str, str]:
 
 
 def test_secrets_are_asked_for(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each secret is asked for without being shown.
+    """The command asks for each secret without showing it.
 
-    An empty answer keeps the present value. No value is printed or an argument.
+    An empty answer keeps the present value. No secret is printed or passed as an argument.
     """
     operator.make("deploy")
     questions: list[str] = []
@@ -211,7 +211,7 @@ def test_secrets_come_from_a_file(
     assert operator.make("secrets", env, "--file", str(file)) == 0
     assert values(operator) == {"AI_API_KEY": SECRET}
     printed = capsys.readouterr()
-    assert "AI_PROVIDER is no secret" in printed.out
+    assert "AI_PROVIDER is not a secret" in printed.out
     assert SECRET not in printed.out + printed.err
 
 
@@ -292,7 +292,7 @@ def test_a_secret_is_rotated(operator: Operator, capsys: pytest.CaptureFixture[s
     [
         ((), "there is no terminal to ask"),
         (("--file", "nowhere"), "cannot read nowhere"),
-        (("--file", "x", "--generate", "WEBHOOK_KEY"), "--file and --generate are ways to get a value"),
+        (("--file", "x", "--generate", "WEBHOOK_KEY"), "--file and --generate cannot be combined"),
         (("--generate", "WEBHOOK_KEY", "--rotate", "WEBHOOK_KEY"), "--generate and --rotate"),
         (("--rotate", "AI_API_KEY"), "WEBHOOK_KEY"),
         (("--generate", "OTHER"), "AI_API_KEY"),
@@ -302,7 +302,7 @@ def test_a_secret_is_rotated(operator: Operator, capsys: pytest.CaptureFixture[s
 def test_secrets_that_cannot_be_had(
     arguments: tuple[str, ...], shown: str, operator: Operator, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The command ends with status 2 before wrangler is called."""
+    """If secrets cannot be read, the command ends with status 2 before it calls wrangler."""
     operator.patch.setattr("sys.stdin", io.StringIO())
     assert operator.make("secrets", "", *arguments) == 2
     assert shown in capsys.readouterr().err
@@ -323,7 +323,7 @@ def test_secrets_that_cannot_be_had(
 def test_secrets_that_are_refused(
     command: str, said: str, fix: str, operator: Operator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The fix is printed, but not the value."""
+    """If wrangler refuses a secret, the command prints the fix, but not the value."""
     operator.make("deploy")
     operator.account.refuse(command, f"{said} {SECRET}" if command == "secret put" else said)
     (tmp_path / "vars").write_text(f"AI_API_KEY='{SECRET}'\n")
@@ -344,7 +344,7 @@ def test_a_file_with_a_broken_line_sets_nothing(operator: Operator, tmp_path: Pa
 
 
 def test_the_way_back(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
-    """Like the workflow: note the version, deploy, go back, and repeat that without effect."""
+    """As in the workflow: note the version, deploy, go back, and repeat that without effect."""
     assert operator.make("version") == 0
     assert capsys.readouterr().out == "\n"
     operator.make("deploy")
@@ -366,7 +366,7 @@ def test_a_failed_deployment_prints_the_way_back(operator: Operator, capsys: pyt
     """The printed command works."""
     operator.make("deploy", "free")
     operator.make("deploy", "free")
-    (command,) = re.findall(r"back to the one before: npx wrangler (.+)", capsys.readouterr().out)
+    (command,) = re.findall(r"to roll back to the previous one: npx wrangler (.+)", capsys.readouterr().out)
     operator.account(*command.split())
     assert operator.account.state["workers"]["onceover"]["live"] == "version-1"
 

@@ -58,7 +58,10 @@ def test_a_shared_file_may_hold_variables_of_others() -> None:
 
 
 def test_a_server_that_the_provider_does_not_use_is_warned_about() -> None:
-    """If a model's server is set but not the provider, the demo answers. The warning names the provider."""
+    """If a model's server is set but no provider, the demo would answer, so the command warns.
+
+    The warning names the provider.
+    """
     server = {"AI_BASE_URL": "http://127.0.0.1:11434/v1", "AI_MODEL": "llama3.2", "AI_API_KEY": "x"}
     warnings = examine(host(AI_PROVIDER="demo", **server), None).warnings
     assert [warning.split()[6] for warning in warnings] == list(server)

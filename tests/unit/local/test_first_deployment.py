@@ -1,4 +1,4 @@
-"""A failed first deployment names only commands that exist, and nothing that only a second one has."""
+"""A failed first deployment names only commands that exist at that point, and nothing that needs an earlier version."""
 
 import re
 from pathlib import Path
@@ -18,21 +18,21 @@ NOT_FOUND = DeploymentReply(404, {}, "error code: 1042")
 
 
 def nowhere() -> Web:
-    """A network in which no deployment ever answers. Its time passes with each pause."""
+    """A network in which no deployment ever answers. The network's time passes with each pause."""
     passed: list[float] = []
     return Web(lambda _url: NOT_FOUND, lambda: sum(passed), passed.append)
 
 
 @pytest.mark.parametrize("env", ["", "free", "direct"])
 def test_a_first_deployment_that_does_not_answer_names_no_version_before(env: str, tmp_path: Path) -> None:
-    """A first deployment has no version to go back to. A second one that fails prints the way back."""
+    """A first deployment has no version to go back to. A second deployment that fails prints the way back."""
     account = CloudAccount(tmp_path / "account.json")
     for fix, back in (("first-not-verified", 0), ("not-verified", 1)):
         lines: list[str] = []
         with pytest.raises(StepFailed) as failed:
             deploy(account, nowhere(), needs(ROOT, env), Shape(), lines.append)
         assert failed.value.fix is FIXES[fix]
-        assert sum("back to the one before: npx wrangler rollback" in line for line in lines) == back
+        assert sum("to roll back to the previous one: npx wrangler rollback" in line for line in lines) == back
 
 
 def test_every_command_that_a_fix_names_is_there() -> None:
@@ -49,11 +49,11 @@ def test_every_command_that_a_fix_names_is_there() -> None:
 def test_what_repeats_doctor_is_a_program_of_the_clone(
     env: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """After `make deploy`, `onceover` alone is on no PATH."""
+    """After `make deploy`, no PATH contains `onceover` alone, so the fix names another command."""
     monkeypatch.setattr(deployment, "deploy", lambda *_: "https://x.test")
     monkeypatch.setattr(deployment, "doctor", lambda *_: 1)
     assert deployment.main(["deploy", f"--env={env}"]) == 0
-    (command,) = re.findall(r"the deployment runs\. `([^`]+)` repeats it", capsys.readouterr().out)
+    (command,) = re.findall(r"the deployment runs\. `([^`]+)` repeats the check", capsys.readouterr().out)
     assert command == doctor_command("https://x.test", env)
     program, *words = command.split()
     assert (ROOT / program).is_file()

@@ -1,4 +1,4 @@
-"""A local database from before the first migration is refused, by one sentence and status 2."""
+"""A local database with a schema older than the first migration is refused, with one sentence and status 2."""
 
 import sqlite3
 from collections.abc import Callable
@@ -34,7 +34,7 @@ def keep(state: Path, *names: str) -> None:
 
 
 def test_a_state_from_before_is_refused(tmp_path: Path) -> None:
-    """Whatever else its database has had since."""
+    """The state is refused whatever else its database records."""
     keep(tmp_path, FORMER, "0018_operators.sql")
     with pytest.raises(UsageError) as caught:
         refuse_former_state(tmp_path)
@@ -43,13 +43,13 @@ def test_a_state_from_before_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("names", [(), ("0001_initial.sql",), ("0001_initial.sql", "0002_second.sql")])
 def test_any_other_state_is_not(tmp_path: Path, names: tuple[str, ...]) -> None:
-    """One of now, one of newer code, and one that no migration was applied to."""
+    """A state with today's schema is not refused, nor one of newer code, nor one without any migration."""
     keep(tmp_path, *names)
     refuse_former_state(tmp_path)
 
 
 def test_what_is_no_database_is_left_to_others(tmp_path: Path) -> None:
-    """So is a state in which there is nothing yet."""
+    """The check leaves a file that is no database, and an empty state, to the other checks."""
     refuse_former_state(tmp_path)
     (tmp_path / FOLDER).mkdir(parents=True)
     (tmp_path / FOLDER / "0a.sqlite").write_bytes(b"no database, but long enough to be looked at" * 100)
@@ -63,7 +63,7 @@ def test_the_commands_say_so_and_end_with_2(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """`make dev` and `make key`, before anything is started."""
+    """`make dev` and `make key` say so before they start anything."""
     monkeypatch.setattr("subprocess.Popen", None)
     keep(tmp_path, FORMER)
     with pytest.raises(SystemExit) as left:

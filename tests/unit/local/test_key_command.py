@@ -28,7 +28,7 @@ def options(*arguments: str) -> key_arguments.KeyOptions:
         (["--tenant", "Big"], "--tenant: must be 1 to 63 lower-case letters"),
         (["--tenant", "a:b"], "--tenant: must be 1 to 63 lower-case letters"),
         (["--tenant", ""], "--tenant: must be 1 to 63 lower-case letters"),
-        (["--scopes", "read,root"], "--scopes: must be some of read,write,admin,operator, and 'root' is none of them"),
+        (["--scopes", "read,root"], "--scopes: must be some of read,write,admin,operator; 'root' is not one of them"),
         (["--scopes", ""], "--scopes: must be some of read,write,admin"),
         (["--label", ""], "--label: must be 1 to 100 printable characters"),
         (["--label", "a\nb"], "--label: must be 1 to 100 printable characters"),
@@ -36,7 +36,7 @@ def options(*arguments: str) -> key_arguments.KeyOptions:
         (["--expires-days", "0"], "--expires-days: must be a number of days from 0.001 to 3650"),
         (["--expires-days", "nan"], "--expires-days: must be a number of days from 0.001 to 3650"),
         (["--env", "fre"], "unknown --env fre; there are direct, free"),
-        (["--remote", "--persist-to", "x"], "--persist-to names local state, which --remote does not touch"),
+        (["--remote", "--persist-to", "x"], "--persist-to is for local state, --remote for a deployment"),
         (["--expires", "3"], "unknown flag --expires; did you mean --expires-days?"),
         (["key"], "unexpected argument key"),
     ],
@@ -144,7 +144,7 @@ def test_local_applies_the_migrations_first(
 ) -> None:
     """A key can be made before `make dev` has ever run.
 
-    The output says where the digest is, and how to require keys.
+    The output says where the digest is stored, and how to require keys.
     """
     status, stand_in = run(monkeypatch, ["--persist-to", str(tmp_path)], said=INSERTED)
     place = ("--local", "--persist-to", str(tmp_path), "--env=")
@@ -157,7 +157,7 @@ def test_local_applies_the_migrations_first(
 
 
 class BusyWrangler(Wrangler):
-    """Finds the database locked by another process so many times, and then does as a test says."""
+    """A wrangler that finds the database locked a number of times, and then does as a test says."""
 
     def __init__(self, times: int) -> None:
         super().__init__(1, '{"error": {"text": "database is locked: SQLITE_BUSY"}}')
@@ -174,7 +174,10 @@ class BusyWrangler(Wrangler):
 def test_a_server_that_writes_at_that_moment_does_not_matter(
     times: int, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """wrangler is run again with the same statements, a few times at most. Then the error is shown, and no key."""
+    """The command runs wrangler again with the same statements, a few times at most.
+
+    After the last time the command prints the error, and no key.
+    """
     stand_in = BusyWrangler(times)
     monkeypatch.setattr(command, "wrangler", stand_in)
     try:
@@ -194,7 +197,7 @@ def test_a_server_that_writes_at_that_moment_does_not_matter(
         (1, '{"error": {"text": "no such table: api_keys: SQLITE_ERROR"}}', "run `make deploy` first"),
         (1, "table api_keys has no column named label: SQLITE_ERROR", "older than this checkout: run `make deploy`"),
         (1, "Not logged in.", "npx wrangler login"),
-        (0, "", "wrangler said nothing of a key"),
+        (0, "", "wrangler's output has no key"),
         (0, '[\n{"results": []}]', f"has {limits.KEYS_MOST} keys already"),
     ],
 )

@@ -1,4 +1,4 @@
-"""A restart of `make dev`: tasks of the old start continue at once, and say before that what they wait for."""
+"""After a restart of `make dev` old tasks continue at once, and show before that what they wait for."""
 
 from collections.abc import Iterator
 
@@ -50,7 +50,10 @@ def test_a_task_of_a_former_start_goes_on_at_once(bench: StoreBench):
 
 
 def test_a_task_says_that_its_worker_is_gone_though_calls_are_announced(bench: StoreBench):
-    """Before the restart this is unknown. Then the task waits for its lease, and the calls are in doubt."""
+    """Before the restart the task does not know that its worker is gone.
+
+    Then the task waits for its lease, and the calls are in doubt.
+    """
     begun(bench)
     before = bench.run(bench.store.task(TASK))
     restart(bench)

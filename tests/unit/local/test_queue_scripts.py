@@ -24,7 +24,7 @@ POSIX = ROOT / "create-cloudflare-queues.sh"
 
 
 class Shell:
-    """Runs the POSIX script with the stand-in as `npx wrangler`."""
+    """Runs the POSIX script with the stand-in in the place of `npx wrangler`."""
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / "account.json"
@@ -59,7 +59,7 @@ BOTH = [f"queue {name}" for name in QUEUES]
 
 
 def test_it_creates_both_queues_once(shell: Shell) -> None:
-    """A dry run creates none, the first run both, a second run nothing."""
+    """A dry run creates no queue, the first run both, and a second run none."""
     tried = shell.run("--dry-run")
     assert tried.returncode == 0
     assert re.findall(r"What if: npx wrangler queues create (\S+)", tried.stdout) == list(QUEUES)
@@ -73,7 +73,7 @@ def test_it_creates_both_queues_once(shell: Shell) -> None:
 
 @pytest.mark.parametrize("dies", ["2 before", "2 after", "3 after", "4 before"])
 def test_it_goes_on_where_it_was_stopped(shell: Shell, dies: str) -> None:
-    """Whether or not a killed wrangler fails the script, the next run finishes, and creates nothing twice."""
+    """Whether or not a killed wrangler fails the script, the next run finishes and creates no queue twice."""
     shell.run(dies=dies)
     assert shell.run().returncode == 0
     assert shell.created == BOTH

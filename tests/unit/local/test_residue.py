@@ -1,4 +1,4 @@
-"""The local D1's files after rows were deleted."""
+"""The files of the local D1 after rows were deleted."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ def database(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def runtime(database: Path) -> Iterator[sqlite3.Connection]:
-    """A connection like workerd's: without secure deletion, and not closed properly before the test's end."""
+    """Open a connection like workerd's: without secure deletion, and not closed properly before the test's end."""
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         connection.execute("PRAGMA secure_delete = OFF")
         connection.execute("PRAGMA journal_mode = WAL")
@@ -48,7 +48,7 @@ def content(database: Path) -> bytes:
 def test_what_was_deleted_is_gone_and_what_was_not_is_there(
     database: Path, runtime: sqlite3.Connection, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    """Deleted text is in the files before and not after. Other rows stay."""
+    """The files contain a deleted text before the clearing, and not after it. Other rows stay."""
     assert ERASED in content(database)
     clear_residue(tmp_path)
     assert ERASED not in content(database)
@@ -60,7 +60,7 @@ def test_what_was_deleted_is_gone_and_what_was_not_is_there(
 def test_a_database_that_is_as_it_was_left_is_not_rewritten(
     database: Path, runtime: sqlite3.Connection, tmp_path: Path
 ):
-    """A second clearing rewrites nothing, because nothing was written since the first."""
+    """A second clearing rewrites no file, because no row was written since the first."""
     clear_residue(tmp_path)
     before = database.stat().st_mtime_ns
     clear_residue(tmp_path)

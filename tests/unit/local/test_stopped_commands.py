@@ -27,4 +27,4 @@ def test_a_command_that_is_stopped_says_how_to_go_on(
         monkeypatch.setitem(deployment._COMMANDS, command, stop(error))
         status = deployment.main([command])
     assert status == 130
-    assert "Stopped. Run the same command again: it goes on." in capsys.readouterr().err
+    assert "Stopped. Run the same command again to continue." in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""A task's object and its lanes, in virtual time: how many calls are in flight, and what an ending slice leaves."""
+"""A task's object and its lanes, in virtual time: how many calls are in flight, and what remains after a slice."""
 
 import asyncio
 from collections import Counter
@@ -27,7 +27,7 @@ LONG = limits.LANES_MOST * limits.LANE_CHUNKS
 
 
 class Storage:
-    """An object's storage. The alarm is stored but does not fire."""
+    """An object's storage. A storage whose alarm is stored but does not fire."""
 
     def __init__(self) -> None:
         self.values: dict[str, object] = {}
@@ -74,12 +74,12 @@ class InFlight:
 
     @property
     def most_of_one(self) -> int:
-        """The most calls that any one invocation had in flight."""
+        """Return the most calls that any one invocation had in flight."""
         return max(most for key, most in self.most.items() if key != "all")
 
 
 class Counted:
-    """A provider whose calls are counted under a key."""
+    """A provider that counts its calls under a key."""
 
     def __init__(self, provider: Provider, in_flight: InFlight, key: str) -> None:
         self.name = provider.name
@@ -145,7 +145,7 @@ class ObjectBench:
         return START_MS + round(self.bench.loop.time() * 1000)
 
     def evict(self) -> None:
-        """Make the object lose its memory, or get its first."""
+        """Make the object lose its memory; at the first call, make its first instance."""
         self.object = Processor(self.storage, self._worker, self, self._now_ms, Log(lambda line: None))
 
     async def send(self) -> None:
@@ -162,7 +162,7 @@ class ObjectBench:
 
     @property
     def due_seconds(self) -> float | None:
-        """In how many seconds the alarm is due. None without one, or without a task to resume."""
+        """Return in how many seconds the alarm is due. Returns None without an alarm, or without a task to resume."""
         alarm_ms = self.storage.alarm_ms
         return None if alarm_ms is None or "task" not in self.storage.values else (alarm_ms - self._now_ms()) / 1000
 
@@ -187,7 +187,7 @@ def make():
 def test_each_lane_has_as_many_calls_in_flight_as_the_variable_says(make, concurrency: int):
     """AI_CONCURRENCY limits each invocation, and so each lane.
 
-    Five lanes make five times as many calls for the task.
+    With five lanes, five times as many calls of the task are in flight.
     """
     task = make(concurrency=concurrency)
     task.start()
@@ -210,7 +210,7 @@ def test_with_one_call_at_a_time_a_long_task_has_no_lanes(make):
 
 @pytest.mark.parametrize("lane_concurrency", [1, 2])
 def test_a_lane_keeps_to_its_own_setting(make, lane_concurrency: int):
-    """A lane with a smaller setting makes a group's calls in turn.
+    """A lane with a smaller setting makes the calls of a group one after the other.
 
     A sender with another configuration sends groups of six. Calls that do not start in time are sent again, and each is
     on the bill once.
@@ -283,7 +283,7 @@ def test_a_retry_that_comes_while_lanes_are_closed_is_kept(make):
 
 
 def test_a_start_that_comes_upon_an_empty_object_is_kept(make):
-    """An alarm without a task deletes its own data, but not a start that came while it read."""
+    """An alarm without a task deletes the object's data, but not a start that came while the alarm read it."""
     task = make(chunks=1)
     task.storage.alarm_ms = 0
 
@@ -311,7 +311,7 @@ def test_a_start_that_comes_during_the_last_failure_is_kept(make):
     async def send() -> None:
         nonlocal looks
         looks += 1
-        if looks == 2:  # the first is for the task, the second for the failures
+        if looks == 2:  # the first send is for the task, the second for the failures
             await task.send()
 
     task.storage.after_get = send
@@ -323,7 +323,7 @@ def test_a_start_that_comes_during_the_last_failure_is_kept(make):
 
 
 def test_a_start_does_not_wait_for_what_the_slice_before_it_knew(make):
-    """A client that cancels and retries while the slice ends does not wait for the model's ten minutes."""
+    """If a client cancels and retries while the slice ends, the object does not wait for the model's ten minutes."""
     task = make(chunks=1)
     task.bench.model.act = lambda call, number: ModelRateLimited("429", 600) if number == 1 else None
     release = task.bench.database.batch
@@ -333,7 +333,7 @@ def test_a_start_does_not_wait_for_what_the_slice_before_it_knew(make):
         nonlocal batches
         result = await release(statements)
         batches += 1
-        if batches == 2:  # the first is the claim, the second the release
+        if batches == 2:  # the first write is the claim, the second the release
             await task.bench.store.cancel("task", 1)
             await task.bench.store.retry("task", task.bench.settings.lease_ms)
             await task.send()
@@ -371,7 +371,7 @@ def kill(task: ObjectBench) -> None:
     """Begin a slice and kill it half a second later, with the object's memory."""
     run = task.bench.loop.create_task(task.object.alarm())
     task.bench.do(asyncio.sleep(0.5))
-    run.cancel()  # no await of the slice runs again, so it is as good as killed
+    run.cancel()  # no await of the slice runs again, so evicting it is as good as killing it
     task.evict()
 
 
@@ -392,7 +392,7 @@ def test_a_killed_slice_is_taken_over_at_once(make):
 def test_a_slice_is_as_long_as_the_platform_lets_it_be(
     make, monkeypatch: pytest.MonkeyPatch, timeout_seconds: float, seconds: float
 ):
-    """A lane may start the last call 20 s after its announcement, plus 5 s of way: together that is 15 minutes."""
+    """A lane may start the last call 20 s after its announcement, plus 5 s for the way: together this is 15 minutes."""
     made = make(1, timeout_seconds=timeout_seconds, lease_seconds=700.0)
     hosts, run = list[Host](), Worker.run
 
@@ -407,7 +407,7 @@ def test_a_slice_is_as_long_as_the_platform_lets_it_be(
 
 
 def test_a_long_task_that_kills_its_slices_loses_its_lanes_and_rests(make):
-    """30 calls die with the first slice, 3 with the second, one with the last.
+    """30 calls are out when the first slice dies, 3 when the second dies, one when the last dies.
 
     The object resumes after each rest, without a sweep, and fails the task after ten minutes.
     """
@@ -421,19 +421,19 @@ def test_a_long_task_that_kills_its_slices_loses_its_lanes_and_rests(make):
         if task.due_seconds is not None:
             task.bench.do(asyncio.sleep(task.due_seconds))
     assert [number for number in calls if number] == [30, 3, 1]
-    assert len(calls) == 6  # two that were too early, and the last, which ends the task
+    assert len(calls) == 6  # two claims that were too early, and the last, which ends the task
     failed = task.bench.task()
     assert (failed.status, failed.failure.code) == (Status.FAILED, "worker_crashed")
     assert limits.STALL_SECONDS_LEAST <= task.bench.loop.time() < limits.STALL_SECONDS_LEAST + 30
 
 
 def test_an_alarm_that_rings_while_a_slice_is_at_work_is_set_anew(make):
-    """If the alarm fires during a slice, it is set again, so that a later death of the slice is noticed."""
+    """An alarm that fires during a slice is set again, so that a later death of the slice is noticed."""
     task = make(chunks=6)
     task.start()
     run = task.bench.loop.create_task(task.object.alarm())
     task.bench.do(asyncio.sleep(0.5))
-    task.storage.alarm_ms = None  # the platform removes it before the handler runs
+    task.storage.alarm_ms = None  # the platform removes the alarm before the handler runs
     task.bench.do(task.object.alarm())
     assert task.due_seconds == limits.OBJECT_RETURN_SECONDS
     task.bench.do(run)
@@ -444,7 +444,7 @@ def test_an_alarm_that_rings_while_a_slice_is_at_work_is_set_anew(make):
 
 
 def hold(task: ObjectBench, meanwhile: Callable[[], Any], after: float = 3.0) -> float:
-    """Fire an alarm for calls of 100 s. Returns how long after `meanwhile` its slice was over."""
+    """Fire an alarm for calls of 100 s. Returns how long after `meanwhile` the slice of the alarm was over."""
     task.bench.model.seconds = lambda number: 100.0
     task.start()
 
@@ -474,7 +474,10 @@ def test_an_object_that_is_told_lets_go_at_once(make, chunks: int):
 
 
 def test_an_object_whose_task_is_put_back_goes_on_with_it_at_once(make):
-    """The report of the cancellation was lost. The start after the retry makes the old slice check, and let go."""
+    """The notice of the cancellation was lost.
+
+    The start after the retry makes the old slice check its claim, and stop.
+    """
     task = make(chunks=2)
 
     async def put_back() -> None:
@@ -491,7 +494,7 @@ def test_an_object_whose_task_is_put_back_goes_on_with_it_at_once(make):
 
 
 def test_what_an_object_was_told_of_an_earlier_claim_ends_no_later_one(make):
-    """The report came before the slice, when nothing was at work, or has an earlier fence."""
+    """A notice has no effect if it came before the slice, when no work was under way, or if it has an earlier fence."""
     task = make(chunks=2)
     task.bench.do(task.object.ended(1))
     assert hold(task, lambda: task.object.ended(0)) == 97.0

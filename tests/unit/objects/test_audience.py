@@ -1,4 +1,4 @@
-"""Callers that wait at a task's object for a report: what they hear, when, and how long the object holds them."""
+"""Callers that wait at a task's object for a notice: which ones they get, and how long the object holds them."""
 
 import asyncio
 from collections.abc import Awaitable, Iterator
@@ -29,7 +29,7 @@ class Bench:
         self.audience = Audience(lambda: self.at_work)
 
     def heard(self, since: Mark, *acts: tuple[float, Any], quiet: float = 0.0, seconds: float = 25.0) -> Any:
-        """Wait for a report while acts are done at their times. Returns what was heard, and when."""
+        """Wait for a notice while acts are done at their times. Returns the notice, and when it came."""
 
         async def play() -> tuple[bool | None, float]:
             began = self.loop.time()
@@ -43,11 +43,11 @@ class Bench:
         return self.loop.run_until_complete(play())
 
     def wrote(self, fence: int, step: int, *, ended: bool = False) -> Any:
-        """Make an act: a write lands."""
+        """Make an act in which a write lands."""
         return lambda: self.audience.tell(Mark(fence, step), ended)
 
     def rest(self) -> None:
-        """An act: the slice is over."""
+        """Make an act in which the slice ends."""
         self.at_work = False
         self.audience.look_up()
 
@@ -61,18 +61,18 @@ def bench() -> Iterator[Bench]:
 
 
 def test_word_comes_with_the_write(bench: Bench):
-    """Callers that have not seen a write hear of it at once."""
+    """Callers that have not seen a write get a notice of it at once."""
     assert bench.heard(Mark(1, 4), (3.0, bench.wrote(1, 5))) == (True, 3.0)
 
 
 def test_word_from_before_the_call_is_not_lost(bench: Bench):
-    """A caller hears at once of a write that landed between its read of the task and its call of the object."""
+    """If a write lands after a caller's read of the task and before its call, the caller gets a notice at once."""
     bench.wrote(1, 5)()
     assert bench.heard(Mark(1, 4)) == (True, 0.0)
 
 
 def test_what_the_caller_has_seen_is_no_word(bench: Bench):
-    """The same write reported twice, and a write of an earlier life of the task, are no reports."""
+    """A repeated notice of the same write, and a write of an earlier life of the task, are not passed on."""
     bench.wrote(1, 5)()
     assert bench.heard(Mark(1, 5), (2.0, bench.wrote(1, 5))) == (False, 25.0)
     bench.wrote(1, LAST_STEP, ended=True)()
@@ -80,21 +80,24 @@ def test_what_the_caller_has_seen_is_no_word(bench: Bench):
 
 
 def test_a_word_that_comes_late_takes_none_back(bench: Bench):
-    """The end of an earlier claim is reported after a write of a later one."""
+    """The late notice of an earlier claim's end does not replace a write of a later claim."""
     bench.wrote(2, 3)()
     bench.wrote(1, LAST_STEP, ended=True)()
     assert bench.heard(Mark(2, 2), quiet=9.0) == (True, 9.0)
 
 
 def test_within_the_quiet_time_only_an_end_is_told(bench: Bench):
-    """Within the quiet time only an end is reported, so a quick task costs no more reads than before."""
+    """Within the quiet time callers get notice only of an end, so a quick task costs no more reads than before."""
     assert bench.heard(Mark(1, 4), (1.0, bench.wrote(1, 5)), quiet=6.0) == (True, 6.0)
     ends = (2.0, bench.wrote(1, 9, ended=True))
     assert bench.heard(Mark(1, 5), (1.0, bench.wrote(1, 6)), ends, quiet=6.0) == (True, 2.0)
 
 
 def test_nobody_is_held_by_an_object_that_does_not_work(bench: Bench):
-    """Holding callers would keep an idle object awake, which costs money. At the end of its work it releases them."""
+    """An idle object that held callers would stay awake, which costs money.
+
+    At the end of its work an object releases its callers.
+    """
     assert bench.heard(Mark(1, 4), (7.0, bench.rest), quiet=20.0) == (None, 7.0)
     assert bench.heard(Mark(1, 4)) == (None, 0.0)
     bench.at_work = True
@@ -109,7 +112,7 @@ def test_nobody_is_held_for_long(bench: Bench):
 
 
 def test_an_object_holds_so_many_callers_and_no_more(bench: Bench):
-    """Further callers read by themselves. When others leave, there are free places again."""
+    """Further callers read by themselves. When callers leave, an object accepts others again."""
 
     async def play() -> list[bool | None]:
         hearing = [asyncio.ensure_future(bench.audience.hear(Mark(1, 4), 0.0, 25.0)) for _ in range(33)]
@@ -130,7 +133,7 @@ def test_an_object_holds_so_many_callers_and_no_more(bench: Bench):
 
 
 class Objects:
-    """Objects whose `hear` returns a given answer."""
+    """Objects whose `hear` returns an answer that the test sets."""
 
     def __init__(self, answer: Awaitable[object]) -> None:
         self._answer = answer
@@ -158,7 +161,7 @@ async def give(value: object) -> object:
     [(True, True), (False, False), (None, None), ("yes", None), (AttributeError("hear"), None), (OSError(), None)],
 )
 def test_asking_never_fails(answer: object, heard: bool | None):
-    """An object that cannot be reached, or has older code, counts as one without a report."""
+    """An object that cannot be reached, or has older code, counts as one without a notice."""
     objects, meter = Objects(give(answer)), Meter()
     teller = ObjectTeller(objects, meter, NOBODY)
     assert asyncio.run(teller.hear(TASK, Mark(3, 4), 1.0, 5.0)) is heard
@@ -185,7 +188,7 @@ def test_without_objects_nobody_is_asked():
 
 
 def test_marks_only_rise():
-    """A worker that has lost its claim says nothing about the next one."""
+    """A worker that has lost its claim leaves no mark of a later claim."""
     marks = Marks()
     marks.wrote(TASK, Mark(2, 1), until=9.0)
     marks.left(TASK, 1, ended=True)
@@ -207,7 +210,7 @@ def test_who_ends_a_task_leaves_a_mark_only_where_a_worker_has_left_one():
 
 
 def test_marks_are_bounded():
-    """The oldest mark is dropped. A renewed mark is not old."""
+    """The oldest mark is dropped. A mark that is renewed does not count as old."""
     marks = Marks()
     for number in range(limits.MARKS_MOST):
         marks.wrote(TaskKey(f"local:{number}"), Mark(1, 0), until=1.0)

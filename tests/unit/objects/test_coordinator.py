@@ -22,7 +22,7 @@ IDLE_MS = round(limits.COORDINATOR_IDLE_SECONDS * 1000)
 
 
 class Storage:
-    """An object's storage. `alarms` are those that were set."""
+    """An object's storage. `alarms` are the alarms that were set."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.sql: ObjectSql = self
@@ -91,8 +91,8 @@ class Lanes:
 def test_a_coordinator_whose_clock_is_behind_does_not_spin(storage: Storage) -> None:
     """A coordinator whose clock is behind sleeps long, and cleans up when its calls are overdue.
 
-    Its alarm comes while calls are out, by its own clock. It must not set an alarm that is ahead for it but past for
-    the platform, which would wake it at once.
+    By the coordinator's own clock, the alarm comes while calls are out. The coordinator must not set an alarm that is
+    future by its own clock but past for the platform, which would wake it at once.
     """
     now_ms = NOW_MS
     coordinator = Coordinator(storage, Lanes(), lambda: now_ms, Log(lambda _line: None))
@@ -112,7 +112,7 @@ def test_a_coordinator_whose_clock_is_behind_does_not_spin(storage: Storage) -> 
 
 
 def test_the_alarm_is_set_again_when_half_of_its_time_is_over(storage: Storage) -> None:
-    """Setting the alarm costs a row. It lies ahead by at least half an idle time, also after a clock jump."""
+    """Setting the alarm costs a row. The alarm is set at least half an idle time ahead, also after a clock jump."""
     now_ms = NOW_MS
     coordinator = Coordinator(storage, AnsweringLanes(), lambda: now_ms, Log(lambda _line: None))
     for moment in (0, 1, IDLE_MS // 2, IDLE_MS // 2 + 1, IDLE_MS // 2 + 2, 0):
@@ -120,7 +120,7 @@ def test_the_alarm_is_set_again_when_half_of_its_time_is_over(storage: Storage) 
         asyncio.run(coordinator.infer(TaskKey("task"), 1, 2, [{}], SECONDS))
     assert [at - NOW_MS - IDLE_MS for at in storage.alarms] == [0, IDLE_MS // 2 + 1, 0]
     asyncio.run(coordinator.close(1))
-    asyncio.run(coordinator.abort(TaskKey("task"), 1))  # what it opens again must be cleaned up again
+    asyncio.run(coordinator.abort(TaskKey("task"), 1))  # rows that it writes again must be cleaned up again
     assert len(storage.alarms) == 4
 
 
@@ -174,7 +174,10 @@ def ask(storage: Storage, now_ms: int) -> str:
 
 
 def test_a_lane_that_was_out_at_an_eviction_is_busy_until_its_deadline(storage: Storage) -> None:
-    """The instance that sent the lane out is gone, so it is never given back. After its deadline it counts as free."""
+    """The instance that gave the lane its calls is gone, so nothing gives the lane back.
+
+    After the deadline of the lost calls the lane counts as free.
+    """
 
     async def evicted() -> None:
         made = Coordinator(storage, Lanes(), lambda: NOW_MS, Log(lambda _line: None))
@@ -204,7 +207,10 @@ def test_a_coordinator_goes_on_with_what_an_earlier_deployment_has_stored(
 
 
 def test_a_lane_that_gives_no_answer_in_time_is_lost(storage: Storage) -> None:
-    """A silent lane's group is given up after the calls' own time and the way. The lane is never used again."""
+    """If a lane is silent, its group is given up after the calls' own time and the way.
+
+    The lane is never used again.
+    """
     loop = Loop(max_steps=1_000)  # type: ignore[abstract]
     made = Coordinator(storage, Lanes(), lambda: NOW_MS, Log(lambda _line: None))
     with pytest.raises(TimeoutError):
@@ -216,9 +222,9 @@ def test_a_lane_that_gives_no_answer_in_time_is_lost(storage: Storage) -> None:
 
 
 def test_a_coordinator_goes_on_with_what_the_code_before_it_has_stored(storage: Storage) -> None:
-    """After a deployment under a running task, busy lanes stay busy, and lost ones lost.
+    """After a deployment during a task, busy lanes still count as busy, and lost ones as lost.
 
-    A change of the tables must raise the number, here as well.
+    A change of the tables must raise the version number, and this test's number too.
     """
     ask(storage, NOW_MS)
     storage.exec("UPDATE version SET number = 1")

@@ -1,4 +1,4 @@
-"""MAX_OBJECTS_AT_WORK: how many tasks objects work on at once, and what happens to the others."""
+"""MAX_OBJECTS_AT_WORK: how many tasks objects work on at once, and how the other tasks wait."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -21,7 +21,7 @@ from tests.support.worker_bench import WorkerBench
 
 
 class Objects:
-    """A namespace whose objects note their starts. A queue takes tasks too, or refuses them."""
+    """A namespace whose objects record their starts. The queue accepts tasks too, or refuses them."""
 
     def __init__(self) -> None:
         self.started: list[str] = []
@@ -74,10 +74,10 @@ class Deployment:
         """Let a client submit so many tasks, one after the other."""
         made: list[Submitted] = []
         for _ in range(tasks):
-            self.bench.do(asyncio.sleep(0.001))  # ids have the order of their milliseconds
+            self.bench.do(asyncio.sleep(0.001))  # the ids have the order of their milliseconds
             submission = self.app().api().submission
             made.append(self.bench.do(submission.submit(tenant, TaskRequest(text="x", options=TaskOptions()))))
-            self.bench.do(self.waited.pop())  # it is sent off after the answer
+            self.bench.do(self.waited.pop())  # the task is sent off after the answer
         return [one.task.task_key for one in made]
 
     def sweep(self, seconds: float = 60) -> App:
@@ -94,7 +94,7 @@ class Deployment:
         self.bench.do(self.bench.store.cancel(TaskKey(key), 1_000_000))
 
     def places(self) -> int:
-        """The number of rows for places."""
+        """Count the rows for places."""
         return len(self.bench.database.rows("SELECT id FROM object_places"))
 
 
@@ -112,7 +112,7 @@ def deploy():
 
 
 def test_a_submission_beyond_the_bound_waits(deploy):
-    """Two of five tasks go to objects. The others are accepted and pending, and run nowhere."""
+    """Two of five tasks go to objects. The other tasks are accepted and pending, and run nowhere."""
     made = deploy(2)
     keys = made.submit(5)
     assert made.objects.started == keys[:2]
@@ -121,7 +121,7 @@ def test_a_submission_beyond_the_bound_waits(deploy):
 
 
 def test_the_sweep_sends_one_for_each_that_ends(deploy):
-    """When a task has ended, the next run sends off a waiting one, however late the waiting one would be checked."""
+    """When a task has ended, the next run of the sweep sends off a waiting one, whenever its next check would be."""
     made = deploy(2)
     keys = made.submit(5)
     for _ in range(60):
@@ -137,9 +137,9 @@ def test_the_sweep_sends_one_for_each_that_ends(deploy):
 
 
 def test_a_lost_task_with_a_place_is_reached_behind_those_that_wait(deploy):
-    """Sixty waiting tasks are checked before it.
+    """The sweep checks sixty waiting tasks before this one.
 
-    Still its object is notified again, and none of them takes its place.
+    The object of the lost task is notified again, and no waiting task takes its slot.
     """
     made = deploy(1)
     keys = made.submit(61)
@@ -180,8 +180,8 @@ def test_a_place_goes_to_the_tenant_with_the_fewest_then_to_the_oldest_task(depl
         known = len(made.objects.started)
         made.sweep(1)
         given += made.objects.started[known:]
-    # Neither c nor b has a place, and c's task is older; then comes b's. Then each has one, and c's is the oldest; then
-    # a has none.
+    # Neither c nor b has a place, and c's task is older; then comes b's. Then c and b each have a place, and c's task
+    # is the oldest; then a has none.
     assert given[:4] == [kept["c"][0], kept["b"][0], kept["c"][1], kept["a"][0]]
     assert set(given) == {key for keys in kept.values() for key in keys}
     assert made.places() <= 4
@@ -200,11 +200,11 @@ def test_several_places_at_once_are_dealt_out_in_turn(deploy):
 
 
 def test_a_submission_takes_no_place_that_another_task_waits_for(deploy):
-    """The dispatch of the submission gives the place to the task whose turn it is, and the new task waits."""
+    """The dispatch of a submission gives the free place to the task whose turn it is, and the new task waits."""
     made = deploy(1)
     first, waiting = made.submit(2, "a")
     made.end(first)
-    (other,) = made.submit(1, "b")  # neither tenant has a place, and the other's task is older
+    (other,) = made.submit(1, "b")  # neither tenant has a place, and the other tenant's task is older
     assert (made.objects.started, made.places()) == ([first, waiting], 1)
     made.end(waiting)
     made.sweep()
@@ -212,9 +212,9 @@ def test_a_submission_takes_no_place_that_another_task_waits_for(deploy):
 
 
 def test_a_task_that_got_a_place_unheard_is_told_by_the_sweep(deploy):
-    """When a submission passed the place on, its object could not be reached.
+    """When a submission passed the place on, the object of the chosen task could not be reached.
 
-    The next sweep notifies it, before others.
+    The next sweep notifies this object, before others.
     """
     made = deploy(1)
     first, waiting, *_ = made.submit(40, "a")
@@ -248,7 +248,7 @@ def test_a_task_that_was_put_back_waits_in_its_turn(deploy):
 
 @pytest.mark.slow
 def test_who_waits_costs_less_and_less(deploy):
-    """A waiting task is only written when it is checked, later and later, not each minute."""
+    """The database writes a waiting task only when the sweep checks it, more and more rarely."""
     made = deploy(1)
     made.submit(11)
     rows = sum(made.sweep().meter.rows_written for _ in range(24 * 60))
@@ -267,7 +267,7 @@ def test_without_the_variable_no_row_is_written_and_nothing_is_asked(deploy):
 
 
 def test_a_place_is_free_again_when_the_task_has_ended_or_goes_another_way(deploy):
-    """A task keeps one place while it waits for its object or the object works on it, however often it is sent."""
+    """A task keeps one slot while it waits for its object or the object works on it, however often it is sent."""
     made = deploy(None)
     store = made.bench.store
     first, second, third = made.submit(3)
@@ -287,7 +287,7 @@ def test_a_place_is_free_again_when_the_task_has_ended_or_goes_another_way(deplo
 
 
 class Behind(list[Any]):
-    """Work that continues after the answers."""
+    """Runs the work that continues after answers."""
 
     def append(self, work: Awaitable[None]) -> None:
         """Begin it."""
@@ -335,7 +335,7 @@ def test_who_waits_for_a_place_is_not_run_by_whoever_asks(deploy):
 
 @pytest.mark.parametrize("swept", [False, True])
 def test_a_place_whose_object_does_not_come_keeps_nobody_waiting(deploy, *, swept: bool):
-    """With dead alarms no client asks for the task that has the place, and polls run the one that waits."""
+    """If all alarms are dead and no client polls the task with the place, polls run the task that waits."""
     made = deploy(1)
     made.waited = Behind()
     _, second = made.submit(2)
@@ -349,7 +349,7 @@ def test_a_place_whose_object_does_not_come_keeps_nobody_waiting(deploy, *, swep
 
 
 def test_a_place_of_an_overdue_task_keeps_nobody_waiting(deploy):
-    """No object works on it any more, so it does not count, although its end is not written yet."""
+    """No object works on an overdue task any more, so it does not count, although its end is not written yet."""
     made = deploy(1)
     first, second = made.submit(2)
     store = made.bench.store
@@ -359,7 +359,7 @@ def test_a_place_of_an_overdue_task_keeps_nobody_waiting(deploy):
 
 
 def test_a_task_that_began_on_the_queue_waits_for_no_place(deploy):
-    """A poll that works instead of a queue takes no object's place, since the limit is for objects."""
+    """A poll that runs a task in place of a queue takes no object's place, since the limit is for objects."""
     queue = SimpleNamespace(send=None)
 
     async def send(body: Any, options: Any) -> None:

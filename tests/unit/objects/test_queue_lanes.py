@@ -32,7 +32,7 @@ ALONE = limits.LANE_CALLS
 
 @dataclass
 class Delivery:
-    """A message. `acked_at` is when it was acknowledged."""
+    """A message. `acked_at` is the time at which the consumer acknowledged the message."""
 
     bench: WorkerBench
     id: str = "message"
@@ -49,7 +49,7 @@ class Delivery:
 
 
 class Coordinators:
-    """Each coordinator, and the lanes behind it. `most` is how many calls were in flight together."""
+    """All coordinators, each with the lanes behind it. `most` is how many calls were in flight at the same time."""
 
     name = "counted"
     default_model = "m"
@@ -107,7 +107,7 @@ class Coordinators:
 
 
 class Provider:
-    """The coordinators' model, as a provider: both have a method of the name `infer`."""
+    """The coordinators' model, as a provider: a provider and a lane both have a method of the name `infer`."""
 
     name = "counted"
     default_model = "m"
@@ -219,7 +219,7 @@ def test_a_long_task_has_thirty_calls_in_flight(make: Make):
 def test_where_there_are_no_lanes_nothing_is_asked_of_objects(
     make: Make, chunks: int, objects: bool, variables: dict[str, str]
 ):
-    """Without lanes there is neither a ping nor a close call: such a task costs no object request and no subrequest."""
+    """Without lanes there is no ping and no close call: such a task costs no object request and no subrequest."""
     queue = make(chunks, objects=objects, **variables)
     app = queue.consume()
     assert queue.task.status is Status.COMPLETED
@@ -257,7 +257,7 @@ def test_the_host_leaves_lanes_their_time(make: Make, objects: bool):
 
 @pytest.mark.parametrize("error", [RuntimeError("Network connection lost."), AttributeError("close")])
 def test_a_goodbye_that_fails_is_no_failure_of_the_message(make: Make, error: Exception):
-    """The coordinator cleans up by itself later."""
+    """If the close call fails, the coordinator cleans up by itself later."""
     queue = make()
     queue.coordinators.breaks = error
     queue.consume()
@@ -283,7 +283,7 @@ def test_a_task_that_goes_on_elsewhere_keeps_its_coordinator(make: Make, monkeyp
 
 @pytest.mark.parametrize("end", ["cancel", "erase"])
 def test_the_host_of_a_task_that_has_ended_is_free_within_15_s(make: Make, end: str):
-    """A consumer cannot be notified. It checks by itself while its lanes wait for calls, and aborts them."""
+    """A consumer cannot be notified. The host checks its task while its lanes wait for calls, and aborts them."""
     queue = make()
     queue.bench.model.seconds = lambda number: 100.0
 

@@ -55,7 +55,7 @@ def claim(bench: WorkerBench, route: Route, name: str = "") -> Claim:
 @pytest.mark.parametrize(("route", "fence"), [(Route.QUEUE, None), (Route.DURABLE_OBJECT, 1), (Route.DIRECT, None)])
 @pytest.mark.parametrize("end", ["cancel", "erase"])
 def test_only_a_task_on_an_object_has_one_to_tell(bench: WorkerBench, route: Route, fence: int | None, end: str):
-    """Only a task on an object has an object to notify, with the fence of its old claim."""
+    """Only a task on an object has an object to notify; the notice names the fence of its old claim."""
     claim(bench, route)
     store = bench.store
     stopped: Stopped = bench.do(store.cancel(TASK, 1_000) if end == "cancel" else store.erase(TASK))
@@ -63,12 +63,12 @@ def test_only_a_task_on_an_object_has_one_to_tell(bench: WorkerBench, route: Rou
 
 
 def test_a_task_that_nobody_has_begun_has_no_object(bench: WorkerBench):
-    """A call would wake its object for nothing."""
+    """If no worker has begun the task, a notice would wake its object for nothing."""
     assert bench.do(bench.store.cancel(TASK, 1_000)).object_fence is None
 
 
 def test_a_cancellation_that_is_repeated_tells_again(bench: WorkerBench):
-    """The first one's notice may have been lost."""
+    """A repeated cancellation sends the notice again, because the first notice may have been lost."""
     claim(bench, Route.DURABLE_OBJECT)
     stopped = [bench.do(bench.store.cancel(TASK, 1_000)) for _ in range(2)]
     assert [(each.changed, each.object_fence) for each in stopped] == [(True, 1), (False, 1)]
@@ -99,7 +99,7 @@ def test_a_cancellation_that_came_too_late_names_no_fence(bench: WorkerBench):
 
 
 class Objects:
-    """Objects that note their notices. `act` may fail or take its time."""
+    """Objects that note their notices. Objects whose `act` may fail or take its time."""
 
     def __init__(self, act: Callable[[], Any] = lambda: asyncio.sleep(0)) -> None:
         self.told: list[tuple[str, int]] = []
@@ -164,7 +164,7 @@ def abort_after(bench: WorkerBench, seconds: float, fence: int, *, concurrency: 
 
 
 def test_a_lane_ends_its_calls_and_keeps_what_came(bench: WorkerBench):
-    """One call had its output. The two others are cut off, and the lane answers at once."""
+    """One call had its output. The two other calls are cut off, and the lane answers at once."""
     bench.model.seconds = lambda number: 1.0 if number == 2 else 10.0
     assert abort_after(bench, 3.0, 1) == [CallAborted, ModelReply, CallAborted]
     assert bench.loop.time() == 3.0
@@ -177,7 +177,7 @@ def test_a_call_that_had_no_turn_was_not_made(bench: WorkerBench):
 
 
 def test_a_lane_goes_on_for_a_later_claim(bench: WorkerBench):
-    """The notice was for the previous claim, and comes late."""
+    """The late notice was for the previous claim."""
     assert abort_after(bench, 3.0, 0) == [ModelReply] * 3
     assert bench.loop.time() == 10.0
 
@@ -247,7 +247,7 @@ class Lanes:
 def test_a_coordinator_tells_each_lane_that_is_out():
     """After a loss of memory the coordinator finds in its storage which lanes are out.
 
-    A failing one does not stop it.
+    A lane that fails does not stop the coordinator.
     """
     lanes = Lanes("task/lane-1")
 

@@ -27,7 +27,7 @@ def run(answer: Any, capsys: pytest.CaptureFixture[str], *arguments: str) -> tup
 
 
 def test_the_figures_are_prometheus_text(capsys: pytest.CaptureFixture[str]) -> None:
-    """Each status has its sum, Prometheus' own parser reads it, and the token is sent as a bearer token."""
+    """Each status has its sum, Prometheus' own parser reads the text, and the token is a bearer token."""
     answer = groups(("success", 900), ("exceededResources", 7), ("success", 50), ("clientDisconnected", 1))
     status, out, err, api = run(answer, capsys, "mine")
     assert (status, err) == (0, "")
@@ -61,7 +61,7 @@ def test_an_hour_without_trouble_says_zero(capsys: pytest.CaptureFixture[str]) -
     ],
 )
 def test_no_figures_are_said_and_not_made_up(answer: Any, said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Standard output stays empty, so that the collector keeps, and dates, the last good file."""
+    """Without figures, standard output stays empty, so that the collector keeps, and dates, the last good file."""
     status, out, err, _ = run(answer, capsys)
     assert (status, out) == (1, "")
     assert said in err

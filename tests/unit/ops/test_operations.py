@@ -27,7 +27,7 @@ _SELECTOR = re.compile(r"\b(onceover_[a-z_]+)\{([^}]*)\}")
 
 @pytest.fixture(scope="module")
 def scraped() -> Iterator[dict[str, Any]]:
-    """The families of a scrape, by name, after everything that has a metric has happened."""
+    """Return the families of a scrape, by name, after every event that has a metric."""
     bench = ApiBench()
     bench.limit(characters_a_day_most=1_000, tasks_in_flight_most=7)
     bench.submit()
@@ -41,7 +41,7 @@ def scraped() -> Iterator[dict[str, Any]]:
 
 
 def samples(scraped: dict[str, Any]) -> dict[str, set[str]]:
-    """The labels of each sample, by its name."""
+    """Return the labels of each sample, by its name."""
     found: dict[str, set[str]] = {}
     for family in scraped.values():
         for sample in family.samples:
@@ -50,7 +50,7 @@ def samples(scraped: dict[str, Any]) -> dict[str, set[str]]:
 
 
 def expressions() -> Iterator[tuple[str, str]]:
-    """Every expression of the rules and of the dashboard, with its place."""
+    """Return every expression of the rules and of the dashboard, with its place."""
     for group in yaml.safe_load(ALERTS.read_text())["groups"]:
         for rule in group["rules"]:
             yield rule["alert"], rule["expr"]
@@ -118,7 +118,7 @@ def test_panels_are_whole() -> None:
 
 
 def test_the_page_has_every_metric(scraped: dict[str, Any]) -> None:
-    """Name, type and labels of each, as in the scrape."""
+    """The page has the name, type and labels of each metric, as in the scrape."""
     rows = {cells[0].strip("`"): cells[1:3] for cells in _rows("Metrics")}
     known = samples(scraped)
     for family in scraped.values():
@@ -129,7 +129,7 @@ def test_the_page_has_every_metric(scraped: dict[str, Any]) -> None:
 
 
 def test_the_page_has_every_event_of_the_log() -> None:
-    """Each event that the code may write is there, with each fact that the code names."""
+    """The page has each event that the code may write, with each fact that the code names."""
     rows = {cells[0].strip("`"): " ".join(cells[1:]) for cells in _rows("Events")}
     events = log_events()
     assert len(events) > 40

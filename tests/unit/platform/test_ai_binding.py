@@ -18,14 +18,17 @@ CALL = ModelCall(system="a", user="b", model="m")
 
 
 class Signal:
-    """An AbortSignal, and the binding that listens to it as workerd's does."""
+    """A stand-in for AbortSignal, with the binding that listens to it as workerd's does."""
 
     def __init__(self) -> None:
         self.aborted = asyncio.Event()
 
 
 class Ai:
-    """Answers with `answer`, or only when it is aborted. `deaf` ignores signals, like a runtime before March 2026."""
+    """A binding that answers with `answer`, or only when it is aborted.
+
+    `deaf` ignores signals, like a runtime before March 2026.
+    """
 
     def __init__(self, answer: object = None, *, deaf: bool = False) -> None:
         self.answer = answer
@@ -46,7 +49,7 @@ class Ai:
 
 @pytest.fixture(autouse=True)
 def _javascript(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one JavaScript global that is used."""
+    """Provide the only global of JavaScript that the code uses."""
 
     def controller() -> Any:
         signal = Signal()

@@ -1,4 +1,4 @@
-"""Work after an answer, or after an object's event: what JavaScript receives for it. JavaScript is a fake."""
+"""Work after an answer, or after an object's event: which promise JavaScript gets for it. JavaScript is a fake."""
 
 import asyncio
 import json
@@ -39,7 +39,7 @@ class ObjectContext:
 
 
 class Bench:
-    """The code that passes work on, its context, and its log."""
+    """The code that passes work on, with its context and its log."""
 
     def __init__(self) -> None:
         self.context = ObjectContext()
@@ -59,7 +59,7 @@ class Bench:
 
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
-    """A bench with a JavaScript that has promises."""
+    """Make a bench with a JavaScript that has promises."""
     module = ModuleType("js")
     vars(module).update(Promise=Promise)
     monkeypatch.setitem(sys.modules, "js", module)
@@ -85,12 +85,12 @@ def test_work_runs_to_its_end_and_the_platform_waits_for_it(bench: Bench):
 
 
 class Overrun(BaseException):
-    """What the platform raises when the processor time is nearly used up."""
+    """The error that the platform raises when the processor time is nearly used up."""
 
 
 @pytest.mark.parametrize("error", [ValueError("the work's own"), Overrun()])
 def test_an_error_is_logged_and_ends_the_wait(bench: Bench, error: BaseException):
-    """The work is never awaited, so its error would be lost. The platform must not be left waiting."""
+    """No code awaits this work, so its error would be lost. The platform must not wait for ever."""
 
     async def work() -> None:
         raise error

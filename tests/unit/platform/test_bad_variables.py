@@ -1,4 +1,4 @@
-"""A variable with a bad value stops all work, but costs no task anything: messages, alarms and calls come again."""
+"""A variable with a bad value stops all work, but costs no task anything: messages, alarms and calls are repeated."""
 
 import asyncio
 import json
@@ -96,7 +96,7 @@ def deployment() -> Iterator[Deployment]:
 
 @pytest.mark.parametrize("queue", [QUEUE, DEAD_LETTERS])
 def test_messages_are_put_off_and_end_in_no_dead_letter(deployment: Deployment, queue: str) -> None:
-    """Messages come again after a while.
+    """The messages are delivered again after a while.
 
     The last delivery is given up, and the sweep has the task. Nothing is written.
     """
@@ -121,7 +121,7 @@ def test_the_cron_trigger_fails_and_takes_nothing_on(deployment: Deployment) -> 
 def test_an_object_comes_back_for_its_task(deployment: Deployment) -> None:
     """An object's alarm raises nothing and is set again.
 
-    If it raised, the platform would repeat it six times and then drop it.
+    If the alarm raised an error, the platform would repeat the alarm six times and then drop it.
     """
     made = AIProcessor(deployment.ctx, deployment.env)
     asyncio.run(made.alarm())
@@ -131,7 +131,7 @@ def test_an_object_comes_back_for_its_task(deployment: Deployment) -> None:
 
 
 def test_a_lane_says_that_it_started_nothing(deployment: Deployment) -> None:
-    """The task's object may have an older deployment's good variables: none of its calls is in doubt."""
+    """The task's object may have an older deployment's good variables: none of its calls becomes in doubt."""
     calls = [wire.write_call(ModelCall("do", text, "m")) for text in "ab"]
     answers = asyncio.run(AIProcessor(deployment.ctx, deployment.env).infer(TaskKey(TASK), 1, calls))
     assert [type(wire.read_outcome(answer)) for answer in answers] == [CallNotStarted] * 2

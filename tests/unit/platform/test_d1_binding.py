@@ -1,4 +1,4 @@
-"""D1's binding between JavaScript and Python: what crosses over, and how often. JavaScript is a fake."""
+"""D1's binding between JavaScript and Python: which values are exchanged, and how often. JavaScript is a fake."""
 
 import asyncio
 import json
@@ -17,7 +17,10 @@ HOSTILE = '"</script>\\ \u0000 \ud800 漢字 \u2028'
 
 
 class JsDatabase:
-    """D1Database: it notes the statements, and answers with rows. `crossings` counts Python's accesses to it."""
+    """A D1Database of JavaScript: it records the statements, and answers with rows.
+
+    `crossings` counts Python's accesses to this object.
+    """
 
     def __init__(self, rows: list[dict[str, Any]]) -> None:
         self.rows = rows
@@ -56,13 +59,13 @@ def javascript(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def database(js: JsDatabase) -> Any:
-    """The binding as the Worker has it: the SDK wraps it, and `bindings` unwraps it."""
+    """Return the binding as the Worker has it: the SDK wraps it, and `bindings` unwraps it."""
     env: Any = SimpleNamespace(_env=SimpleNamespace(DB=js))
     return bindings(env).database
 
 
 def test_a_call_crosses_over_twice_a_statement_and_once_whatever_comes_back():
-    """A statement crosses over with its parameters, and a hundred rows of answer as one text."""
+    """A statement is passed with its parameters, and a hundred rows of answer come back as one text."""
     js = JsDatabase([{"id": HOSTILE, "none": None, "number": 2**53 - 1, "half": 0.5}] * 100)
     d1 = database(js)
     statements = [d1.prepare("SELECT ?1, ?2").bind(HOSTILE, None), d1.prepare("SELECT 1")]

@@ -30,7 +30,7 @@ class Function:
 
 
 class Browser:
-    """JavaScript's timers, and the functions that it references."""
+    """JavaScript's timers, and the Python functions that it references."""
 
     def __init__(self) -> None:
         self.timers: dict[int, tuple[asyncio.TimerHandle, Function, int]] = {}
@@ -61,12 +61,12 @@ class Browser:
         self.timers.pop(number)[0].cancel()
 
     def held(self) -> int:
-        """How many functions JavaScript still references."""
+        """Count the functions that JavaScript still references."""
         return sum(function.held for function in self.functions)
 
 
 class WebLoop(asyncio.SelectorEventLoop):
-    """Stands for Pyodide's loop. Each test gets a class of its own to change."""
+    """Stands for Pyodide's loop. A loop with a class of its own for each test, which may change it."""
 
     def call_later[*Args](
         self,
@@ -91,7 +91,7 @@ class WebLoop(asyncio.SelectorEventLoop):
 
 @pytest.fixture
 def interpreter(monkeypatch: pytest.MonkeyPatch) -> Browser:
-    """JavaScript under a loop as Pyodide made it."""
+    """Make JavaScript with a loop as Pyodide made it."""
     made = Browser()
     members: dict[str, dict[str, Any]] = {
         "js": {"setTimeout": made.set_timeout, "clearTimeout": made.clear_timeout},
@@ -108,7 +108,7 @@ def interpreter(monkeypatch: pytest.MonkeyPatch) -> Browser:
 
 @pytest.fixture
 def browser(interpreter: Browser) -> Browser:
-    """JavaScript under a loop whose cancelled timers are cleared."""
+    """Make JavaScript with a loop that clears cancelled timers."""
     Adaptation().adapt()
     return interpreter
 
@@ -161,7 +161,7 @@ def test_a_timer_that_is_due_calls_in_its_own_context(browser: Browser):
 
 
 def test_what_is_cancelled_between_its_timer_and_its_turn_does_not_run(browser: Browser):
-    """A timer that has fired has put its callback on the loop; cancelling takes it back from there, once or twice."""
+    """If a timer has fired, its callback is on the loop; cancelling takes the callback off the loop, once or twice."""
     called: list[str] = []
 
     async def scenario() -> None:
@@ -178,7 +178,7 @@ def test_what_is_cancelled_between_its_timer_and_its_turn_does_not_run(browser: 
 
 
 def test_what_is_due_at_once_or_never_takes_no_timer(browser: Browser):
-    """What is due at once is ready on the loop like other work. JavaScript cannot count to infinity."""
+    """A callback that is due at once is put on the loop like other ready work. JavaScript cannot count to infinity."""
 
     async def scenario() -> None:
         loop = asyncio.get_running_loop()
@@ -199,7 +199,7 @@ def test_what_is_due_at_once_or_never_takes_no_timer(browser: Browser):
     [(1e-9, 1), (0.0004, 1), (0.001, 1), (0.0012, 2), (0.002, 2), (1.2342, 1235), (2.0, 2000), (25.0000001, 25001)],
 )
 def test_a_timer_lasts_whole_milliseconds_and_one_at_least(browser: Browser, seconds: float, milliseconds: int):
-    """Hosted, only a timer moves the clock, `setTimeout(…, 0)` is none, and a truncated one ends before its moment."""
+    """On the hosted clock only a timer moves time; `setTimeout(…, 0)` is none, and a cut one ends too early."""
 
     async def scenario() -> None:
         asyncio.get_running_loop().call_later(seconds, id, None)
@@ -231,7 +231,7 @@ def test_ready_handles_keep_their_order_however_many(browser: Browser):
 
 
 def lines_of(adaptation: Adaptation, wanted: str) -> list[dict[str, Any]]:
-    """The log after the variables have been read."""
+    """Return the log after the variables were read."""
     lines: list[dict[str, Any]] = []
     adaptation.settle(wanted, Log(lambda line: lines.append(json.loads(line))))
     return lines
@@ -258,7 +258,7 @@ def test_the_variable_gives_the_loop_back(interpreter: Browser):
 def test_a_loop_that_lacks_something_is_left_alone(
     interpreter: Browser, monkeypatch: pytest.MonkeyPatch, module: str, holder: str | None, name: str
 ):
-    """A future Pyodide may lack this part. A log line says what was missing."""
+    """A future Pyodide may lack a function that the timers need. A log line says what was missing."""
     of_pyodide = sys.modules[module]
     bare = object()
     monkeypatch.setattr(of_pyodide, holder or name, bare)

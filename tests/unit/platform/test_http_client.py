@@ -1,4 +1,7 @@
-"""The client over `fetch`: what it leaves behind when a request ends early. JavaScript is a fake here."""
+"""The client over `fetch`: which promises and timers it leaves behind when a request ends early.
+
+JavaScript is a fake here.
+"""
 
 import asyncio
 import json
@@ -16,11 +19,11 @@ HOUR = 3600.0
 
 
 class JsError(Exception):
-    """What a rejected promise raises in Python."""
+    """The error that a rejected promise raises in Python."""
 
 
 class Promise:
-    """A JavaScript promise. Cancelling code that waits for it does not cancel the promise."""
+    """A JavaScript promise. A promise that is not cancelled when the code that waits for it is."""
 
     def __init__(self) -> None:
         self.settled = False
@@ -36,7 +39,7 @@ class Promise:
         if not self._future.done():
             self.settled = True
             self._future.set_exception(JsError("AbortError"))
-            self._future.exception()  # JavaScript ignores it if no code asks
+            self._future.exception()  # JavaScript ignores a rejected promise if no code asks for it
 
     def __await__(self) -> Generator[Any, None, Any]:
         self.waits += 1
@@ -109,7 +112,7 @@ class Browser:
         return promise
 
     def unsettled(self) -> int:
-        """How many promises are still out."""
+        """Count the promises that have not settled."""
         return sum(not promise.settled for promise in self.promises)
 
 
@@ -210,7 +213,7 @@ def test_a_request_costs_two_promises_and_no_look_up(browser: Browser):
 def test_a_reply_that_says_that_it_is_short_is_read_at_once(browser: Browser, headers: dict[str, str], reads: int):
     """A reply that states a short length is read at once.
 
-    Others are read part by part, since they may be compressed.
+    Other replies are read part by part, since they may be compressed.
     """
     browser.headers = headers
     browser.parts = [b"one ", b"two"]
@@ -251,7 +254,7 @@ def test_a_cancelled_request_is_aborted_and_waited_for(browser: Browser):
 
 
 def test_a_reply_that_is_too_large_is_aborted(browser: Browser):
-    """The rest is not read, and its connection is free."""
+    """The rest of a too large reply is not read, and its connection is free."""
     browser.parts = [b"12345", b"67890"]
     browser.answer = lambda promise: promise.resolve(browser.response())
     with pytest.raises(HttpReplyTooLarge):
@@ -261,7 +264,7 @@ def test_a_reply_that_is_too_large_is_aborted(browser: Browser):
 
 
 def test_a_reply_longer_than_it_says_is_not_taken(browser: Browser):
-    """The bytes do not cross over."""
+    """Bytes beyond the limit are not copied to Python."""
     browser.headers = {"content-length": "7"}
     browser.parts = [b"12345", b"67890"]
     browser.answer = lambda promise: promise.resolve(browser.response())

@@ -1,4 +1,4 @@
-"""A request between JavaScript and Python: how often it crosses over, and its body. JavaScript is a fake."""
+"""A request between JavaScript and Python: how often values are exchanged, and its body. JavaScript is a fake."""
 
 import asyncio
 import json
@@ -13,11 +13,11 @@ from src.platform.http_messages import IncomingRequest, outgoing
 
 
 class JsError(Exception):
-    """What a rejected promise raises in Python."""
+    """The error that a rejected promise raises in Python."""
 
 
 class Js:
-    """JavaScript's side of one request. `crossings` counts Python's accesses to it."""
+    """JavaScript's side of one request. `crossings` counts Python's accesses to this object."""
 
     def __init__(self, headers: dict[str, str], parts: list[bytes], *, broken: bool = False) -> None:
         self._members = {"method": "POST", "url": "http://h/api/tasks", "headers": headers, "body": self}
@@ -35,7 +35,7 @@ class Js:
 
     @property
     def js_object(self) -> "Js":
-        """The SDK's request has this attribute."""
+        """The SDK's request has this attribute, too."""
         return self
 
     def fromEntries(self, headers: dict[str, str]) -> dict[str, str]:  # noqa: N802 - JavaScript's name
@@ -129,7 +129,7 @@ def test_a_body_that_does_not_say_how_long_it_is_streams_in(monkeypatch: pytest.
 
 
 def test_a_body_longer_than_it_says_is_too_large(monkeypatch: pytest.MonkeyPatch):
-    """The body is refused whatever length it stated."""
+    """The body is refused whatever length its header stated."""
     with pytest.raises(BodyTooLarge):
         read(received(monkeypatch, Js({"content-length": "3"}, [b"abcdef"])).read(5))
 
@@ -144,7 +144,8 @@ def test_a_broken_body_says_so(monkeypatch: pytest.MonkeyPatch, headers: dict[st
 class Stream:
     """A stream as in workerd: a write is done when the reader has taken the piece.
 
-    The reader takes the next piece when it has sent the last one to the client. `sent` is what the client gets.
+    The reader takes the next piece when it has sent the last one to the client. `sent` is the text that the client
+    gets.
     """
 
     def __init__(self, gone_after: int | None = None) -> None:
@@ -205,7 +206,7 @@ def streamed(monkeypatch: pytest.MonkeyPatch, stream: Stream, parts: AsyncGenera
 
 
 async def two_parts(*, whole: bool) -> AsyncGenerator[str]:
-    """Two parts of an answer, which complete it or not."""
+    """Return two parts of an answer, which either complete it or do not."""
     yield "one"
     yield "the error"
     if not whole:
@@ -213,7 +214,10 @@ async def two_parts(*, whole: bool) -> AsyncGenerator[str]:
 
 
 def test_the_last_part_arrives_before_the_connection_is_broken_off(monkeypatch: pytest.MonkeyPatch):
-    """An abort drops what was taken but not sent. This once dropped the event that gives the reason."""
+    """An abort drops a part that the reader has taken but not sent.
+
+    Earlier this dropped the event that gives the reason.
+    """
     stream = Stream()
     streamed(monkeypatch, stream, two_parts(whole=False))
     assert (stream.sent, stream.end) == ([b"one", b"the error"], "aborted")
@@ -227,7 +231,7 @@ def test_a_whole_answer_has_nothing_added(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_client_that_leaves_at_the_end_of_a_broken_answer_breaks_nothing(monkeypatch: pytest.MonkeyPatch):
-    """The piece that protects the last part cannot be written any more."""
+    """If the client has left, the line feed that protects the last part cannot be written any more."""
     stream = Stream(gone_after=2)
     streamed(monkeypatch, stream, two_parts(whole=False))
     assert stream.end == "aborted"

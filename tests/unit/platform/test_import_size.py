@@ -1,9 +1,9 @@
 """How much of the Worker an isolate's start imports, in exact counts that do not depend on the machine.
 
-A failure here means an exceeded budget, not a bug. First ask which requests need the addition. What few requests need
-is imported on the first of them: docs/decisions/0033-what-is-imported-when.md says how, and which requests must not
-wait for it. If every isolate needs it, raise the bound to the present count, in the same commit, and give the reason in
-its message. `python -m bench imports` says what it costs in time.
+If this test fails, a budget is exceeded, which is no bug. First ask which requests need the addition. Code that few
+requests need is imported on the first of them: docs/decisions/0033-what-is-imported-when.md says how, and which
+requests must not wait for it. If every isolate needs the addition, raise the bound to the present count, in the same
+commit, and give the reason in its message. `python -m bench imports` says how much time it costs.
 """
 
 import ast
@@ -31,10 +31,10 @@ MOST: Mapping[str, int] = {
     "named_tuples": 86,
     "models": 4,
 }
-# Imports within functions, by module. None of them is needed by a submission, a poll of a task or a list, with a key
-# that may read; nor by a message, an alarm, a run of a task, or a sweep without webhooks. The table of the API has
-# more: `catalogue` imports a group of calls on the first request for one of them, and `events` and `observation` are
-# such groups.
+# Imports within functions, by module. A submission, a poll of a task or a list, with a key that may read, needs none of
+# these imports; nor does a message, an alarm, a run of a task, or a sweep without webhooks. More imports follow from
+# the table of the API: `catalogue` imports a group of calls on the first request for one of them, and `events` and
+# `observation` are such groups.
 LATE = {
     "composition.py": {"inference.demo", "store.webhooks"},
     "http/tasks/events.py": {"http.follow.following"},
@@ -47,7 +47,7 @@ LATE = {
 
 
 def late_imports(module: Path) -> Iterator[str]:
-    """What functions of a module import of the Worker."""
+    """Return what functions of a module import from the Worker."""
     package = module.relative_to(SRC).parent.parts
     for function in ast.walk(ast.parse(module.read_text())):
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -60,9 +60,9 @@ def late_imports(module: Path) -> Iterator[str]:
 
 
 def syntax(text: str) -> int:
-    """The number of syntax nodes of a source, without docstrings and comments.
+    """Count the syntax nodes of a source, without docstrings and comments.
 
-    It is the same on every version of Python.
+    The count is the same on every version of Python.
     """
     tree = ast.parse(text)
     nodes = sum(not isinstance(node, ast.expr_context) for node in ast.walk(tree))
@@ -72,7 +72,7 @@ def syntax(text: str) -> int:
 
 
 def counted(folder: Path) -> dict[str, int]:
-    """What a new interpreter has of the Worker after it has imported `entry` from there."""
+    """Return what a new interpreter has of the Worker after it has imported `entry` from a folder."""
     command = [sys.executable, "-I", "-B", import_watch.__file__, str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
@@ -83,17 +83,20 @@ def counted(folder: Path) -> dict[str, int]:
 
 
 def over(found: Mapping[str, int]) -> dict[str, tuple[int, int]]:
-    """Each count above its bound, with the bound."""
+    """Return each count above its bound, with the bound."""
     return {name: (found[name], most) for name, most in MOST.items() if found[name] > most}
 
 
 def test_a_start_imports_no_more_than_every_isolate_needs():
-    """The counts are of modules, code, and classes that take long to make. The text above says what to do."""
+    """The counts are of modules, code, and classes that take long to make.
+
+    The docstring of this module says what to do.
+    """
     assert over(counted(SRC)) == {}
 
 
 def test_words_are_free():
-    """A docstring or a comment counts for nothing, and each statement does."""
+    """A docstring or a comment adds nothing to the counts, and each statement does."""
     bare = "def double(x: int) -> int:\n    return 2 * x\n"
     told = '"""A module."""\n\ndef double(x: int) -> int:\n    """Double it."""\n    # As one does.\n    return 2 * x\n'
     assert syntax(told) == syntax(bare) < syntax(f"{bare}x = 1\n")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 SRC = Path(__file__).resolve().parents[3] / "src"
-# Tasks cancelled in one function and awaited in another, with the reason.
+# Tasks that one function cancels and another awaits, with the reason.
 AWAITED_ELSEWHERE = {
     ("objects/laned_caller.py", "abort", "made"): "`_make` waits for its call",
     ("objects/lane.py", "abort", "made"): "`make_calls` waits for all of its calls",
@@ -23,12 +23,12 @@ MAKES_TASKS = {"asyncio.create_task", "asyncio.ensure_future"}
 
 
 def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    """Every function of a module, inner functions included."""
+    """Return every function of a module, inner functions included."""
     return (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
 
 
 def own(function: ast.AST) -> Iterator[ast.AST]:
-    """The nodes of a function without its inner functions."""
+    """Return the nodes of a function without its inner functions."""
     for child in ast.iter_child_nodes(function):
         yield child
         if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
@@ -36,13 +36,13 @@ def own(function: ast.AST) -> Iterator[ast.AST]:
 
 
 def walked(function: ast.AST, variable: str) -> set[str]:
-    """Return what loops with this variable iterate: for `made`, `out` of `for made in out`."""
+    """Return the expressions that loops with this variable iterate over: for `made`, `out` of `for made in out`."""
     loops = [node for node in own(function) if isinstance(node, ast.For | ast.comprehension)]
     return {ast.unparse(loop.iter) for loop in loops if ast.unparse(loop.target) == variable}
 
 
 def left_alone(text: str) -> list[tuple[str, str]]:
-    """Cancelled tasks that the same function does not await afterwards: the function's name, and the task."""
+    """Return the cancelled tasks that a function does not await afterwards: the function's name, and the task."""
     found = []
     for function in functions(ast.parse(text)):
         nodes = list(own(function))
@@ -61,7 +61,7 @@ def left_alone(text: str) -> list[tuple[str, str]]:
 
 
 def dropped(text: str) -> list[str]:
-    """Tasks that are not stored, so that no code can await them and asyncio may collect them."""
+    """Return the tasks that are not stored, so that no code can await them and asyncio may collect them."""
     return [
         ast.unparse(node.value)
         for node in ast.walk(ast.parse(text))
@@ -72,12 +72,15 @@ def dropped(text: str) -> list[str]:
 
 
 def sources() -> dict[str, str]:
-    """Each module's text by its path."""
+    """Return each module's text by its path."""
     return {str(path.relative_to(SRC)): path.read_text("utf-8") for path in sorted(SRC.rglob("*.py"))}
 
 
 def test_no_timer_of_javascript_that_nobody_can_clear():
-    """`AbortSignal.timeout` continues after its call has ended. `AbortController` and our own timers do not."""
+    """`AbortSignal.timeout` continues after its call has ended.
+
+    `AbortController` and our own timers end with their call.
+    """
     for name, text in sources().items():
         called = {ast.unparse(node) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)}
         assert not {one for one in called if one.endswith(("AbortSignal.timeout", "AbortSignal.any"))}, name
@@ -109,7 +112,7 @@ def test_every_task_is_kept():
     ],
 )
 def test_the_check_finds_what_it_is_for(body: str, found: list[str]):
-    """A task that is cancelled and left, or awaited only before, is found. One awaited afterwards is not."""
+    """The check finds a task that is cancelled and left, or awaited only before. One awaited afterwards is not."""
     assert left_alone(f"async def f():\n    {body}") == [("f", one) for one in found]
     assert dropped("import asyncio\nasyncio.create_task(f())\nkept = asyncio.create_task(f())") == [
         "asyncio.create_task(f())"

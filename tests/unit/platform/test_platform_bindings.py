@@ -63,12 +63,12 @@ def javascript(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def wrapped(binding: object) -> Any:
-    """The value as the SDK wraps it."""
+    """Return the value in the form in which the SDK wraps it."""
     return SimpleNamespace(_binding=binding)
 
 
 def bound(**env: object) -> Any:
-    """The bindings of an environment, wrapped by the SDK."""
+    """Return the bindings of an environment, wrapped by the SDK."""
     wrapper: Any = SimpleNamespace(_env=SimpleNamespace(DB=None, **env))
     return bindings(wrapper)
 
@@ -95,7 +95,7 @@ def test_a_message_is_sent_as_javascript_has_it():
 
 
 def test_a_delivery_is_read_once_and_answered():
-    """The content of a message crosses over. ack and retry go back."""
+    """The content of a message is passed to Python; ack and retry go back."""
     ends: list[object] = []
     message = SimpleNamespace(
         id="m",
@@ -133,13 +133,13 @@ def test_a_hostile_message_is_none_of_ours(body: object):
 
 
 class JsObject:
-    """An object at the other end of RPC, which answers with what it was asked."""
+    """An object at the other end of RPC, which answers with the arguments of the call."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
 
     def getByName(self, name: str) -> "JsObject":  # noqa: N802 - the platform's name
-        """Record the name of the object that the caller wants, and return this object."""
+        """Record the name of the object that the caller wants, and return the same stand-in."""
         self.names.append(name)
         return self
 
@@ -162,7 +162,7 @@ def test_a_call_of_an_object_takes_and_gives_plain_values(value: object):
 
 
 def test_an_answer_crosses_as_one_text():
-    """The SDK would convert it value by value. In the simulation it stays unchanged."""
+    """The SDK would convert an answer value by value. In the simulation the answer is not converted."""
     outcomes = [{"output": "x", "lane": None}]
     env: Any = SimpleNamespace(_env=object())
     crossed: Any = answered(env, outcomes)
@@ -171,7 +171,7 @@ def test_an_answer_crosses_as_one_text():
 
 
 def test_what_an_object_throws_comes_through():
-    """An object's error comes as the SDK's exception, since callers handle every exception."""
+    """An object's error arrives as the SDK's exception, since callers handle every exception."""
     with pytest.raises(JsError):
         wait(bound(BATCH_COORDINATOR=JsObject()).coordinators.getByName(TASK).refuse())
 
@@ -209,7 +209,10 @@ class JsStorage:
 
 
 def test_writes_with_no_await_between_them_are_under_way_together():
-    """The platform commits them together. A method that waited before its write would separate them."""
+    """The platform commits them together.
+
+    If a method awaited something before its write, the writes would not be atomic.
+    """
     js = JsStorage()
     storage = storage_of(SimpleNamespace(storage=wrapped(js)))
 
@@ -228,7 +231,7 @@ def test_writes_with_no_await_between_them_are_under_way_together():
 
 
 def test_rows_of_an_objects_own_database_come_over_together():
-    """All rows of an object's own database cross over together, however many there are."""
+    """All rows of an object's own database are passed together, however many there are."""
     js = JsStorage()
     rows = storage_of(SimpleNamespace(storage=wrapped(js))).sql.exec("SELECT lane FROM out WHERE lane < ?", 3).toArray()
     assert rows == [{"lane": 1}, {"lane": 2}]

@@ -12,7 +12,7 @@ type Callables = dict[str, ast.FunctionDef | ast.AsyncFunctionDef]
 
 
 def callables(tree: ast.Module) -> Callables:
-    """A module's functions and its classes' methods, by qualified name."""
+    """Return a module's functions and its classes' methods, by qualified name."""
     found: Callables = {}
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -48,7 +48,7 @@ def test_the_sdk_exports_each_name_of_the_stub():
 
 @pytest.mark.parametrize("name", sorted(set(STUBBED) - INHERITED))
 def test_the_stub_has_the_parameters_of_the_sdk(name: str):
-    """Each method and function has the SDK's parameters in order, as far as the stub goes, and its `async`."""
+    """Each method and function has the SDK's parameters in order, up to those that the stub names, and its `async`."""
     stubbed, installed = STUBBED[name], INSTALLED[name]
     assert type(stubbed) is type(installed)
     parameters = [argument.arg for argument in stubbed.args.args]

@@ -1,6 +1,7 @@
-"""What the Worker's modules do at import, which the platform does once, before it takes a snapshot.
+"""What the Worker's modules do when they are imported: the platform imports them once, before it takes a snapshot.
 
-`tests/runtime/test_upload.py` imports them in production's interpreter; here this one does, and their text is checked.
+`tests/runtime/test_upload.py` imports them in production's interpreter; this module imports them in the test's own, and
+checks their text.
 """
 
 import ast
@@ -37,7 +38,7 @@ REFUSED = {
 
 
 def run_at_import(node: ast.AST) -> Iterator[ast.AST]:
-    """The nodes of a tree that an import executes: all except bodies of functions and code only for type checkers."""
+    """Return the nodes that an import executes: all except bodies of functions and code only for type checkers."""
     yield node
     for name, value in ast.iter_fields(node):
         if name == "body" and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
@@ -52,7 +53,7 @@ def run_at_import(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def imported(node: ast.AST) -> dict[str, str]:
-    """Names that an import statement binds, and what they stand for."""
+    """Return the names that an import statement binds, and what each name means."""
     if isinstance(node, ast.Import):
         return {alias.asname or alias.name.split(".")[0]: alias.name for alias in node.names}
     if isinstance(node, ast.ImportFrom) and node.level == 0:
@@ -61,13 +62,13 @@ def imported(node: ast.AST) -> dict[str, str]:
 
 
 def of_the_runtime(text: str) -> set[str]:
-    """What a module imports of the Workers runtime at import."""
+    """Return what a module imports from the Workers runtime at import."""
     names = [name for node in run_at_import(ast.parse(text)) for name in imported(node).values()]
     return {name for name in names if name.split(".")[0] in OF_THE_RUNTIME}
 
 
 def refused_calls(text: str) -> list[str]:
-    """Forbidden calls that a module makes at import."""
+    """Return the forbidden calls that a module makes at import."""
     nodes = list(run_at_import(ast.parse(text)))
     names = {"open": "builtins.open"}
     for node in nodes:
@@ -131,7 +132,7 @@ def test_what_only_a_type_checker_imports_does_not_count():
 
 @cache
 def watched() -> dict[str, Any]:
-    """What a new CPython sees as it imports `entry`, with an SDK of only the two base classes."""
+    """Return what a new CPython sees while it imports `entry`, with an SDK that has only the two base classes."""
     command = [sys.executable, "-I", "-B", import_watch.__file__, str(SRC)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
@@ -143,7 +144,7 @@ def by_us(seen: list[list[str]]) -> list[list[str]]:
     return [item for item in seen if item[1] == "entry" or item[1].startswith("src.")]
 
 
-# Imported on the first request that needs it.
+# Modules that are imported on the first request that needs them.
 LATER = (
     "core/response_events",
     "core/text/tokens",
@@ -194,7 +195,7 @@ def test_the_import_leaves_nothing_open():
 
 
 def test_the_watch_sees_what_it_is_for(tmp_path: Path):
-    """An `entry` with each of the faults is found to have them."""
+    """The watch finds each kind of fault in an `entry` that has it."""
     (tmp_path / "entry.py").write_text(
         "import asyncio, datetime, gc, os, random, threading, time\n"
         "A = os.urandom(1), time.time(), datetime.datetime.now(), random.Random()\n"

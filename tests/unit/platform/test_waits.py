@@ -1,4 +1,7 @@
-"""Waits end under the hosted clock, on either loop. That clock moves only in timers, and may be a little short."""
+"""Waits end under the hosted clock, on either loop.
+
+The hosted clock moves only in timers, and may be a little short.
+"""
 
 from collections.abc import Callable, Iterator
 
@@ -18,7 +21,7 @@ from tests.support import api_bench, worker_bench
 from tests.support.hosted_loop import HAIR_SECONDS, HostedLoop
 from tests.support.worker_bench import Script, WorkerBench
 
-# No whole milliseconds, like the moments from `?wait=1.2342` and measured times.
+# These times are no whole milliseconds, like the moments from `?wait=1.2342` and measured times.
 ODD = (1.2342, 0.0017, 0.9999999, 2.0501, 0.00031)
 LATE = 0.006
 
@@ -27,7 +30,7 @@ LoopMaker = Callable[..., HostedLoop]
 
 @pytest.fixture(params=["stock", "stock, a hair early", "ours", "ours, a hair early"])
 def make_loop(request: pytest.FixtureRequest) -> LoopMaker:
-    """Make loops of each kind. They stop code that takes more steps than any of these tests needs."""
+    """Make loops of each kind. Make loops, which stop code that takes more steps than any of these tests needs."""
     stock, hair_seconds = request.param.startswith("stock"), HAIR_SECONDS if "hair" in request.param else 0.0
     return lambda **_options: HostedLoop(stock=stock, hair_seconds=hair_seconds)  # type: ignore[abstract]
 
@@ -41,7 +44,7 @@ def loop(make_loop: LoopMaker) -> Iterator[HostedLoop]:
 
 
 def calls_of(*seconds: float) -> CallGroups:
-    """A run's calls of these durations, in the order of their starts."""
+    """Return calls of these durations, in the order of their starts."""
     model = Script()
     model.seconds = lambda number: seconds[number - 1]
     return CallGroups(LocalCaller(model, 6), lambda _key: ModelCall("", "", ""), 100.0)
@@ -65,7 +68,10 @@ def test_a_run_comes_to_the_moment_that_it_waits_for(loop: HostedLoop, seconds: 
 
 @pytest.mark.parametrize("seconds", ODD)
 def test_calls_wait_for_company_no_longer_than_they_may(loop: HostedLoop, seconds: float):
-    """One of two calls has ended. After a fifth of its time it is taken in without the other."""
+    """In this test one of two calls has ended.
+
+    After a fifth of that call's time the run records it without the other.
+    """
 
     async def wait() -> int:
         calls = calls_of(seconds, 50.0)
@@ -78,9 +84,9 @@ def test_calls_wait_for_company_no_longer_than_they_may(loop: HostedLoop, second
 
 @pytest.mark.parametrize("seconds", ODD)
 def test_an_object_holds_its_callers_as_long_as_they_ask(loop: HostedLoop, seconds: float):
-    """Without a report the object holds callers for `seconds`.
+    """Without a notice the object holds callers for `seconds`.
 
-    After a write, only for the time in which more may come.
+    After a write the object holds them only for the time in which another write may come.
     """
     audience = Audience(lambda: True)
     assert loop.run_until_complete(audience.hear(Mark(1, 1), 0.0, seconds)) is False
@@ -95,7 +101,7 @@ def test_an_object_holds_its_callers_as_long_as_they_ask(loop: HostedLoop, secon
 def test_a_request_waits_as_long_as_it_asks(
     make_loop: LoopMaker, monkeypatch: pytest.MonkeyPatch, near: str, seconds: float
 ):
-    """A request with `?wait=` of an odd time ends on time, with every source of reports."""
+    """A request with `?wait=` of an odd time ends on time, whatever source of notices it uses."""
     monkeypatch.setattr(api_bench, "Loop", make_loop)
     scene = Scene(near, seconds=60.0)
     assert scene.wait((0.0, scene.work), seconds=round(seconds, 4))["status"] in {"pending", "processing"}
@@ -115,7 +121,7 @@ def test_a_stream_has_its_comments(make_loop: LoopMaker, monkeypatch: pytest.Mon
 
 
 def test_a_task_of_odd_calls_ends(make_loop: LoopMaker, monkeypatch: pytest.MonkeyPatch):
-    """A whole run over calls of odd times ends. It waits for company, for turns to write, and for retries."""
+    """A whole run over calls of odd times ends. The run waits for other calls, for turns to write, and for retries."""
     monkeypatch.setattr(worker_bench, "Loop", make_loop)
     bench = WorkerBench()
     bench.model.seconds = lambda number: ODD[number % len(ODD)] + 0.00021 * number

@@ -1,4 +1,4 @@
-"""Deliveries: one for each end and each interested endpoint, sent until it is accepted, by one sender at a time."""
+"""Deliveries: one for each end and each subscribed endpoint, sent until it is accepted, by one sender at a time."""
 
 import asyncio
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ DAY = 86_400
 
 @pytest.fixture
 def bench() -> Iterator[DeliveryBench]:
-    """A deployment with one endpoint for everything."""
+    """Make a deployment with one endpoint for all events."""
     made = DeliveryBench()
     made.add_endpoint()
     yield made
@@ -50,7 +50,10 @@ def _outcomes(bench: DeliveryBench) -> list[DeliveryOutcome | None]:
 
 
 def test_who_ends_a_task_sends_its_delivery_at_once(bench: DeliveryBench):
-    """One signed message names the task. No sweep is needed, and none sends it again."""
+    """One signed message, sent by the host that ends the task, names the task.
+
+    No sweep is needed, and no sweep sends the message again.
+    """
     bench.submit()
     bench.finish()
     (message,) = bench.courier.messages
@@ -161,7 +164,7 @@ def test_every_end_writes_its_delivery(bench: DeliveryBench, name: str, *, respo
 
 
 def test_a_tenant_without_endpoints_pays_no_row_and_an_endpoint_two():
-    """D1's count of written rows, from the claim to the end of the delivery."""
+    """An endpoint costs two rows by D1's count, from the claim to the delivery's end; without one it is none."""
     spent = []
     for endpoints in (0, 1, 3):
         bench = DeliveryBench()
@@ -182,7 +185,7 @@ def test_a_tenant_without_endpoints_pays_no_row_and_an_endpoint_two():
 
 
 def test_only_what_an_endpoint_subscribes_to_is_written():
-    """By event and by tenant, and not for ends a minute before the endpoint existed."""
+    """An endpoint gets deliveries by event and by tenant, and none for ends a minute before it existed."""
     bench = DeliveryBench()
     bench.submit(task_key(1))
     bench.finish(task_key(1))
@@ -211,7 +214,7 @@ def test_an_end_that_did_not_happen_leaves_nothing(bench: DeliveryBench):
 
 
 def test_an_end_that_lands_twice_is_told_once(bench: DeliveryBench):
-    """The write was sent again after a lost answer, also if the delivery was made, or failed, in between."""
+    """If an end is written again after a lost answer, there is one delivery, even if it was made in between."""
     bench.submit()
     claim = _claim(bench)
     for status in (500, 200):
@@ -236,7 +239,7 @@ def test_a_task_that_is_put_back_and_ends_again_is_told_again(bench: DeliveryBen
 
 
 def test_what_its_invocation_did_not_send_the_sweep_sends(bench: DeliveryBench):
-    """For a minute after the end only its own invocation sends. Then a sweep does."""
+    """For a minute after the end only the invocation that ended the task sends. Then a sweep does."""
     bench.submit()
     bench.finish(sends=False)
     bench.sweep(30)
@@ -247,7 +250,7 @@ def test_what_its_invocation_did_not_send_the_sweep_sends(bench: DeliveryBench):
 
 
 def test_of_two_sweeps_one_sends(bench: DeliveryBench):
-    """Two sweeps find a delivery due, and the fence lets only one claim it."""
+    """If two sweeps find a delivery due, the fence lets only one claim it."""
     bench.submit()
     bench.finish(sends=False)
     bench.do(asyncio.sleep(61))
@@ -342,7 +345,7 @@ def test_after_a_second_rotation_the_secret_before_signs_and_none_of_before_that
 
 @pytest.mark.parametrize("off", [-0.001, 0.0, 0.001])
 def test_an_attempt_does_not_outlast_its_hold(bench: DeliveryBench, off: float):
-    """A sender that is so late that the attempt might end after the minute leaves it to the sweep."""
+    """A sender whose attempt might end after the minute leaves the delivery to the sweep."""
     bench.add_endpoint()
     bench.submit()
     bench.finish(sends=False)
@@ -396,9 +399,9 @@ def test_a_receiver_that_never_answers_is_given_up_after_a_day(bench: DeliveryBe
 
 
 def test_a_dead_receiver_does_not_eat_the_sweeps_allowance(bench: DeliveryBench):
-    """After five failures in a row it rests, longer each time: 40 messages of a day for 30 deliveries.
+    """After five failures in a row the endpoint rests, longer each time: 40 messages of a day for 30 deliveries.
 
-    A healthy endpoint beside it hears of everything at once.
+    A healthy endpoint beside it gets all messages at once.
     """
     healthy = bench.add_endpoint(2, url="https://other.example.com/")
     bench.courier.receiver = lambda message: 500 if message.url == URL else 200
@@ -419,7 +422,7 @@ def test_a_dead_receiver_does_not_eat_the_sweeps_allowance(bench: DeliveryBench)
 
 
 def test_a_receiver_that_hangs_holds_nobody_up(bench: DeliveryBench):
-    """At most five attempts are out at a time, each for at most 15 s. The rest waits for the sweep."""
+    """At most five attempts are out at a time, each for at most 15 s. The other deliveries wait for the sweep."""
     bench.courier.seconds = 14.0
     for number in range(12):
         bench.submit(task_key(number))

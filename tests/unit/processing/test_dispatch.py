@@ -17,7 +17,7 @@ from src.processing.log import Log
 
 
 class Taking:
-    """A route that takes what is sent after `seconds`."""
+    """A route that takes a task after `seconds`."""
 
     def __init__(self, route: Route, seconds: float) -> None:
         self.route = route
@@ -72,7 +72,7 @@ def test_when_no_route_answers_the_task_is_the_sweeps(loop: Loop) -> None:
 
 @pytest.mark.parametrize(("crowded", "first"), [(False, Route.QUEUE), (True, Route.DURABLE_OBJECT)])
 def test_the_first_choice_is_the_route_that_is_asked_first(loop: Loop, crowded: bool, first: Route) -> None:
-    """The first choice is the route that is tried first, so an answer can name it before."""
+    """The first choice is the route that is tried first, so an answer can name it before the send."""
     dispatcher = Dispatcher([Taking(Route.QUEUE, 0), Taking(Route.DURABLE_OBJECT, 0)], Meter(), Log(lambda _line: None))
     assert dispatcher.first_choice(crowded=crowded) is first
     assert loop.run_until_complete(dispatcher.dispatch(TaskKey("t:task"), crowded=crowded)) is first

@@ -25,7 +25,7 @@ LATE_SECONDS = limits.LATE_TASK_SECONDS
 
 
 class DeadRoute:
-    """A route that takes each task, notes when, and delivers it nowhere."""
+    """A route that takes each task, records when, and never delivers it."""
 
     def __init__(self, route: Route) -> None:
         self.route = route
@@ -37,7 +37,7 @@ class DeadRoute:
 
 
 class Polls:
-    """Polls over one bench. `behind` is what continues after their answers."""
+    """Polls over one bench. Polls of a task; `behind` is the work that continues after their answers."""
 
     def __init__(self, chunks: int, **settings: Any) -> None:
         self.bench = WorkerBench(**settings)
@@ -62,7 +62,7 @@ class Polls:
         return task
 
     async def until_unanswered(self) -> None:
-        """Let the sendings fail, first those of the sweep's time."""
+        """Let the sends fail, first those of the time of the sweep."""
         await asyncio.sleep(self.bench.settings.lease_seconds + LATE_SECONDS)
         for _ in range(limits.SENDS_IN_VAIN):
             await self.poll(5.0)
@@ -77,7 +77,7 @@ def made():
 
 
 def test_polls_end_a_task_that_nobody_comes_for(made: Polls):
-    """Polls of two seconds, one after the other, end the task: it continues from poll to poll, with each call once."""
+    """Polls of two seconds end the task: it continues from poll to poll, and each call is made once."""
 
     async def story() -> list[int]:
         await made.until_unanswered()
@@ -92,12 +92,12 @@ def test_polls_end_a_task_that_nobody_comes_for(made: Polls):
     task = made.bench.task()
     assert completed == sorted(completed)
     assert (task.usage.model_calls, task.usage.in_doubt, task.route) == (4, 0, Route.DIRECT)
-    # The queue had its turn with the submission. Later sendings go to an object.
+    # The submission had already tried the queue. Later sends go to an object.
     assert (len(made.queue.sent_at), len(made.objects.sent_at)) == (0, limits.SENDS_IN_VAIN)
 
 
 def test_no_call_starts_when_the_answer_is_out(made: Polls):
-    """Started calls continue after the answer, and the run ends with the last one: the task is given back."""
+    """Calls that have started continue after the answer, and the run ends with the last one: the task is given back."""
 
     async def story() -> float:
         await made.until_unanswered()
@@ -117,7 +117,7 @@ def test_no_call_starts_when_the_answer_is_out(made: Polls):
 def test_a_call_that_outlasts_the_poll_is_cut_and_in_doubt(made: Polls):
     """A call that outlasts its poll is on the bill and counts as an attempt.
 
-    After MAX_ATTEMPTS of them the task has failed: polls do not last for ever.
+    After MAX_ATTEMPTS such calls the task has failed: polls do not last for ever.
     """
 
     async def story() -> None:
@@ -180,7 +180,7 @@ async def swept_while_polled(made: Polls, sweep_seconds: float, sweep: Callable[
 
 
 def test_polls_that_do_not_wait_leave_a_task_to_the_sweep_that_is_asked_for(made: Polls):
-    """All triggers are dead, and a monitor sweeps every five minutes: its sweep runs what was sent off in vain."""
+    """All triggers are dead, and a monitor sweeps every five minutes: its sweep runs the task sent off in vain."""
 
     async def story() -> float:
         await made.until_unanswered()
@@ -212,7 +212,7 @@ def test_polls_that_do_not_wait_leave_a_task_to_cron_where_routes_refuse(made: P
 
 
 def test_polls_and_cron_send_no_more_than_once_a_minute_together(made: Polls):
-    """A route takes the task and delivers it nowhere. Cron is still never put off for good."""
+    """The route takes the task and never delivers it. Cron's visit is never postponed for good."""
     by_cron = DeadRoute(Route.QUEUE)
 
     async def story() -> None:
@@ -231,7 +231,7 @@ def test_polls_and_cron_send_no_more_than_once_a_minute_together(made: Polls):
 
 
 def test_a_route_that_refuses_slowly_makes_no_poll_longer(made: Polls):
-    """Time spent on sending is lost for the work, and the answer comes at the requested time."""
+    """A slow send shortens the time for work, and the answer comes at the requested time."""
 
     async def slow(task_key: TaskKey, delay_seconds: float) -> None:
         await asyncio.sleep(3.0)

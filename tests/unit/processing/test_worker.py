@@ -48,7 +48,7 @@ def make():
 def test_every_call_asks_what_the_task_asks(make, own: int | None, lanes: bool):
     """Every call has the task's options: for chunks and merges, by the worker or by lanes.
 
-    Without a token limit of the task, the deployment's applies.
+    If a task has no token limit, the deployment's limit applies.
     """
     bench = make(max_output_tokens=70)
     asked = TaskOptions(reduce=Reduce.MERGE, max_output_tokens=own, temperature=0.5, model_options={"seed": 1})
@@ -61,7 +61,7 @@ def test_every_call_asks_what_the_task_asks(make, own: int | None, lanes: bool):
 
 @pytest.mark.parametrize("lanes", [False, True])
 def test_outputs_that_were_cut_off_are_marked_and_counted(make, lanes: bool):
-    """A chunk has the reason for its end, a task counts its chunks and merges, and the log names each.
+    """A chunk has the reason for its end, a task counts its cut-off outputs, and the log names each.
 
     A second worker continues the count.
     """
@@ -92,7 +92,7 @@ def test_a_task_costs_a_call_a_chunk_and_few_writes(make):
     bench.insert(20)
     before = bench.database.batches
     assert bench.run() == Ended(Status.COMPLETED)
-    assert bench.database.batches - before == 1 + 4  # the claim announces the first group; four groups end
+    assert bench.database.batches - before == 1 + 4  # the claim announces the first group; then four groups end
     assert [at for at, _ in bench.model.calls] == [0] * 6 + [1] * 6 + [2] * 6 + [3] * 2
     task = bench.task()
     assert (task.usage.model_calls, task.usage.input_tokens, task.usage.output_tokens) == (20, 200, 100)
@@ -119,9 +119,9 @@ def test_a_wave_that_does_not_fit_is_left_to_the_next_run(make, route: Route):
 
 
 def test_a_slow_call_does_not_hold_up_the_others(make):
-    """While one call takes long the others are replaced: six are in flight, not a wave of six.
+    """While one call takes long the others are replaced: six are in flight all the time, not waves of six.
 
-    Twice they have waited for it, for a fifth of their own time.
+    Twice the other calls have waited for the slow one, for a fifth of their own time.
     """
     bench = make()
     bench.insert(16)
@@ -167,7 +167,7 @@ def test_a_slice_stays_within_its_subrequests(make):
 
 
 def test_a_slice_stays_within_its_seconds(make):
-    """When the time is up nothing more starts. Calls in flight are finished and kept."""
+    """When the run's time is up, no further call starts. Calls in flight are finished and kept."""
     bench = make()
     bench.insert(20)
     assert bench.run(Host(Route.QUEUE, 1.5)) == Released(0)
@@ -175,7 +175,7 @@ def test_a_slice_stays_within_its_seconds(make):
 
 
 def test_a_short_rate_limit_is_sat_out_and_a_long_one_given_back(make):
-    """A wait of 20 s stays within the run. One of 10 min becomes a release with that delay, and costs no attempt."""
+    """A wait of 20 s stays within the run. A wait of 10 min becomes a release with this delay, and costs no attempt."""
     bench = make(max_attempts=1)
     bench.insert(2)
     bench.model.act = lambda call, number: ModelRateLimited("429", 20) if number == 1 else None
@@ -208,7 +208,7 @@ def test_a_rate_limit_that_asks_for_no_time_makes_no_storm(make):
 def test_a_poison_task_ends(make):
     """A task whose worker always dies without an output fails after MAX_ATTEMPTS deaths, after ten minutes at least.
 
-    The first claim has as many calls at once as usual, the next half as many, the last one.
+    The first claim makes as many calls at once as usual, the next half as many, the last one.
     """
     bench = make(lease_seconds=180, max_attempts=3)
     bench.insert(9)
@@ -230,12 +230,12 @@ def test_a_poison_task_ends(make):
 
 
 def kill_soon(bench: WorkerBench) -> RunOutcome | None:
-    """Begin a run and kill its worker half a second later; what the run returned if it came to its end."""
+    """Begin a run and kill its worker half a second later; return the run's result if it came to its end."""
     run = bench.loop.create_task(bench.worker().run(TaskKey("task"), HOST))
     bench.do(asyncio.sleep(0.5))
     if run.done():
         return run.result()
-    run.cancel()  # no await of the worker runs again, so it is as good as killed
+    run.cancel()  # no await of the worker runs again, so this equals a kill
     return None
 
 
@@ -265,7 +265,7 @@ def test_after_a_finished_call_a_claim_is_as_wide_as_usual(make):
 
 
 def test_a_worker_that_dies_after_a_finished_call_is_no_stall(make):
-    """If workers die repeatedly, each after a finished call, the task never fails for it, and is taken over at once."""
+    """If workers die, each after a finished call, the task never fails because of it, and is taken over at once."""
     bench = make(lease_seconds=180, max_attempts=2)
     bench.insert(6)
     bench.model.seconds = lambda number: 0.1 if number in {1, 7, 12, 16, 19} else 100.0
@@ -277,7 +277,7 @@ def test_a_worker_that_dies_after_a_finished_call_is_no_stall(make):
 
 
 def test_an_unexpected_error_gives_the_task_back_and_counts_towards_the_end(make):
-    """A provider's bug is raised and gives the task back, at first at once, then after longer and longer rests.
+    """An error in a provider's code is raised and gives the task back, at first at once, then after longer rests.
 
     In the end the task fails, so there is no endless loop.
     """
@@ -308,7 +308,7 @@ def test_paid_outputs_outlast_an_outage(make):
 def test_an_outage_beyond_the_lease_ends_the_run(make):
     """If D1 stays away for the whole lease the worker gives up.
 
-    The task continues afterwards, and the bill shows it.
+    The task continues afterwards, and the bill shows the lost calls.
     """
     bench = make(timeout_seconds=5, lease_seconds=10)
     bench.insert(2)
@@ -322,7 +322,7 @@ def test_an_outage_beyond_the_lease_ends_the_run(make):
 
 
 def test_a_cancelled_task_starts_no_call(make):
-    """If a task is cancelled with six calls in flight, the worker makes no more, keeps these on the bill, and ends."""
+    """If a task is cancelled with six calls in flight, its worker starts no more, keeps these on the bill, and ends."""
     bench = make()
     bench.insert(20)
     bench.model.act = lambda call, number: bench.loop.create_task(bench.store.cancel("task", 1)) and None
@@ -378,7 +378,7 @@ def test_what_is_paid_for_is_saved_before_a_merge_reads(make, monkeypatch: pytes
     before = bench.loop.time()
     with pytest.raises(StoreUnavailable):
         bench.run()
-    assert 5 < bench.loop.time() - before < 1 + 10  # a second for the calls, then the lease that the save renewed
+    assert 5 < bench.loop.time() - before < 1 + 10  # a second for the calls, then the lease that the last save renewed
     bench.database.heal()
     assert (bench.task().completed, bench.task().usage.in_doubt) == (12, 0)
     bench.do(asyncio.sleep(10))
@@ -389,14 +389,14 @@ def test_what_is_paid_for_is_saved_before_a_merge_reads(make, monkeypatch: pytes
 def test_only_a_merge_that_must_read_costs_more_writes(make):
     """A merge in one run reads nothing and saves with the next announcement.
 
-    After a release it saves, reads the sizes of all outputs, then those that it merges.
+    After a release the merge saves, reads the sizes of all outputs, and then reads those that it merges.
     """
     bench, other = make(), make()
     for made in (bench, other):
         made.insert(12, Reduce.MERGE)
     before = bench.database.batches
     assert bench.run() == Ended(Status.COMPLETED)
-    assert bench.database.batches - before == 1 + 3  # the claim; two groups of six and the merge end
+    assert bench.database.batches - before == 1 + 3  # the claim; two groups of six and the merge each end
     assert isinstance(other.run(Host(Route.QUEUE, 0.5)), Released)
     before = other.database.batches
     assert other.run() == Ended(Status.COMPLETED)
@@ -406,7 +406,7 @@ def test_only_a_merge_that_must_read_costs_more_writes(make):
 def test_a_hanging_call_ends_at_the_timeout(make):
     """Whatever the provider does, a call ends after AI_TIMEOUT_SECONDS, within the lease.
 
-    It is on the bill, in doubt, since the provider may not have seen it.
+    The call is on the bill, in doubt, since the provider may not have seen it.
     """
     bench = make(max_attempts=2, patience_seconds=0)
     bench.insert(1)
@@ -491,7 +491,7 @@ def test_a_failure_keeps_what_is_in_flight(make):
     "error", [ModelRefused("401"), ModelUnavailable("503"), ModelRateLimited("429", None)], ids=lambda error: error.code
 )
 def test_a_failure_for_good_outlasts_its_worker(make, error: ModelError, monkeypatch: pytest.MonkeyPatch):
-    """After a chunk's final failure and the worker's death, the next worker makes no call and fails the task with it.
+    """After a chunk's final failure and the worker's death, the next worker makes no call, and fails the task.
 
     A client's retry tries the chunk again, with all its attempts.
     """
@@ -565,13 +565,13 @@ def test_an_end_with_calls_out_is_one_write(make):
     bench.model.seconds = lambda number: 50.0
     before = bench.database.batches
     assert bench.run() == Ended(Status.FAILED)
-    assert bench.database.batches - before == 2  # the claim with its announcement, and the bill with the end
+    assert bench.database.batches - before == 2  # the claim includes its announcement, and the end includes the bill
     usage = bench.task().usage
     assert (usage.model_calls, usage.in_doubt) == (2, 2)
 
 
 def test_nobody_waits_for_company_beyond_the_deadline(make):
-    """A slow call ended shortly before the deadline. Its output is kept, and the task ends in time."""
+    """A slow call ended shortly before the deadline. The call's output is kept, and the task ends in time."""
     bench = make()
     bench.insert(2, deadline_ms=10_000)
     bench.model.seconds = lambda number: 9.5 if number == 1 else 50.0
@@ -580,7 +580,7 @@ def test_nobody_waits_for_company_beyond_the_deadline(make):
 
 
 def test_no_call_starts_at_the_deadline_or_after(make):
-    """If calls end exactly at the deadline, no others follow."""
+    """If calls end exactly at the deadline, no further calls start."""
     bench = make()
     bench.insert(20, deadline_ms=2_000)
     bench.run()
@@ -629,7 +629,7 @@ def test_a_slow_database_lets_no_call_start_after_the_deadline(make):
 def test_a_claim_that_was_long_under_way_starts_nothing_near_the_deadline(make):
     """A worker with a slow claim announces nothing from the earliest possible moment of the deadline on.
 
-    It cannot know how late the database wrote its claim, so it waits for the latest possible moment.
+    A worker cannot know how late the database wrote its claim, so it waits for the latest possible moment.
     """
     bench = make()
     bench.insert(20, deadline_ms=2_500)
@@ -661,7 +661,10 @@ def test_a_retry_after_the_deadline_goes_on(make):
 
 
 def test_a_budget_is_spent_to_the_last_call(make):
-    """All allowed calls are made, then the task fails. Its outputs stay, and a larger budget lets it continue."""
+    """All allowed calls are made, then the task fails.
+
+    The task's outputs stay, and a larger budget lets it continue.
+    """
     bench = make()
     bench.insert(20, max_calls=14)
     assert bench.run() == Ended(Status.FAILED)
@@ -706,7 +709,7 @@ def test_failed_calls_are_on_the_budget(make):
 
 
 def test_rate_limited_calls_are_on_the_budget_too(make):
-    """A 429 costs no attempt, but it is a call."""
+    """A 429 costs no attempt, but it counts as a call."""
     bench = make(max_attempts=1)
     bench.insert(1, max_calls=3)
     bench.model.act = lambda call, number: ModelRateLimited("429", 1)

@@ -14,7 +14,7 @@ CONTAINER = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text(
 
 
 def of_the_workflow(action: str) -> dict[str, str]:
-    """The version in the workflow of every change, for an action that sets a language up."""
+    """Return the version in the workflow of every change, for an action that sets a language up."""
     job = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8"))["jobs"]["ci"]
     (found,) = [step["with"] for step in job["steps"] if step.get("uses", "").startswith(f"actions/setup-{action}@")]
     return dict(found)
@@ -25,7 +25,7 @@ def version(text: str) -> tuple[int, ...]:
 
 
 def test_its_python_is_the_one_that_every_change_is_tried_with() -> None:
-    """The version is also new enough."""
+    """The Python of the devcontainer is the workflow's, and is new enough."""
     found = re.fullmatch(r"mcr\.microsoft\.com/devcontainers/python:(\d+\.\d+)-[a-z]+", CONTAINER["image"])
     assert found is not None
     assert found[1] == of_the_workflow("python")["python-version"]
@@ -34,14 +34,17 @@ def test_its_python_is_the_one_that_every_change_is_tried_with() -> None:
 
 
 def test_its_node_is_the_one_that_every_change_is_tried_with() -> None:
-    """wrangler accepts it, and `npx wrangler` finds it on PATH."""
+    """wrangler accepts the devcontainer's Node.js, and `npx wrangler` finds it on PATH."""
     (node,) = [options for name, options in CONTAINER["features"].items() if "/features/node:" in name]
     assert node["version"] == of_the_workflow("node")["node-version"]
     assert version(node["version"])[0] >= MINIMUM_MAJOR
 
 
 def test_it_installs_what_the_tests_need() -> None:
-    """A target of the Makefile installs it. The browser's package is the one that `.ci/run` installs."""
+    """A target of the Makefile installs everything that the tests need.
+
+    The browser's package is the one that `.ci/run` installs.
+    """
     target = CONTAINER["postCreateCommand"].removeprefix("make ")
     assert re.search(rf"^{target}:.* ## ", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
     install = "install -y -qq --no-install-recommends chromium"

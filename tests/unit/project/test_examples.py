@@ -49,7 +49,7 @@ def test_english_chapters_open_chunks() -> None:
 
 @pytest.mark.parametrize("name", _NAMES)
 def test_the_demo_quotes_sentences_of_each_chunk(name: str) -> None:
-    """Every quote, without a long one's ellipsis, stands in that chunk, in order."""
+    """Every quote, without a long one's ellipsis, is in its chunk, in order."""
     for part in parts(read(name)):
         flat = " ".join(part.split())
         quotes = [line[2:] for line in analysis(part).splitlines() if line.startswith("> ")]

@@ -25,7 +25,7 @@ def read(path: str) -> str:
 
 
 def recipe(target: str) -> list[str]:
-    """The commands of one target of the Makefile, with its variables filled in."""
+    """Return the commands of one target of the Makefile, with its variables filled in."""
     found = re.search(rf"^{target}:.*\n((?:\t.*\n)+)", read("Makefile"), re.MULTILINE)
     assert found is not None
     text = found[1].replace("$(PY)", ".venv/bin/python").replace("$(VENV)", ".venv")
@@ -33,7 +33,7 @@ def recipe(target: str) -> list[str]:
 
 
 def pins(path: str) -> dict[str, str]:
-    """Names and versions that a file of requirements pins."""
+    """Return the names and versions that a file of requirements pins."""
     return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", read(path), re.MULTILINE))
 
 
@@ -53,7 +53,10 @@ def test_the_hooks_are_the_commands_of_make_check():
 
 
 def test_the_hooks_run_the_pinned_tools():
-    """A hook installs nothing. It runs what `make install-dev` installed, on the whole tree, whatever has changed."""
+    """A hook installs nothing.
+
+    A hook runs what `make install-dev` installed, on the whole tree, whatever has changed.
+    """
     for hook in hooks():
         assert hook["language"] == "system"
         assert hook["entry"].startswith(".venv/bin/")
@@ -123,7 +126,10 @@ def test_no_lock_file_of_uv_is_committed():
 
 
 def test_the_workflow_runs_what_everyone_can_run():
-    """The workflow runs .ci/run, and the report of coverage. It may only read, and names each action by a digest."""
+    """The workflow runs .ci/run, and the report of coverage.
+
+    The workflow has only read access, and names each action by a digest.
+    """
     text = read(".github/workflows/ci.yml")
     workflow = yaml.safe_load(text)
     assert workflow["permissions"] == {"contents": "read"}
@@ -167,13 +173,14 @@ def test_help_lists_every_target_that_is_described():
 
 
 def test_the_makefile_works_from_elsewhere(tmp_path: Path):
-    """`make -f` finds its folder from any other folder, and takes its variables along."""
+    """`make -f` finds its folder from any other folder, and passes its variables on."""
     for name in ("help", "dev", "local"):
         (tmp_path / name).write_text("")
     folder = tmp_path / "a clone"
     folder.mkdir()
     shutil.copy(ROOT / "Makefile", folder)
-    # As a user calls it: the make that runs the tests would pass its own flags on, and this one would print its folder.
+    # The command runs as a user calls it: the make that runs the tests would pass its own flags on, and this one would
+    # print its folder.
     command = ["env", "-u", "MAKEFLAGS", "-u", "MAKELEVEL", "make", "-f", str(folder / "Makefile")]
     shown = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     assert shown.startswith("  make help ")
@@ -203,7 +210,7 @@ def test_no_document_links_to_what_is_not_there(document: Path):
 
 @pytest.mark.parametrize("name", ["CONTRIBUTING.md", "SECURITY.md"])
 def test_every_path_that_is_named_is_there(name: str):
-    """A text in code marks that looks like a path of the repository is one."""
+    """Each text in code marks that looks like a path of the repository is an existing path."""
     marked = re.findall(r"`([\w.-]*(?:/[\w.*-]+)+/?|[\w-]+\.(?:md|toml|json))`", read(name))
     assert marked
     assert [path for path in marked if not any(ROOT.glob(path.rstrip("/")))] == []

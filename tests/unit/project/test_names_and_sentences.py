@@ -6,7 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
-# Words that mark a sentence which few readers restate rightly. They are not forbidden, so there is a most.
+# Words that mark a sentence which few readers restate correctly. The words are not forbidden, so each has a limit.
 _RIDDLES = re.compile(
     r"\b(?:nobody|whoever|of which|for whom|(?:is|are) told|comes to|ha(?:s|ve) come|h[oe]lds? to|meanwhile|thereby"
     r"|at that|so that is)\b",

@@ -17,20 +17,20 @@ from local.node import ROOT
 pytestmark = pytest.mark.slow  # the installation
 
 LOCKS = ("run", "dev", "worker", "model")
-# Programs of a target besides its recipe's module: `make install` itself, and what these modules start.
+# Programs of a target besides its recipe's module: `make install` itself, and the programs that these modules start.
 PROGRAMS = ("local.pyodide_bundle", "local.wrangler_dev", "onceover_cli.__main__")
 # Modules of the Workers runtime, which the host never imports.
 OF_THE_RUNTIME = {"js", "workers", "pyodide", "pyodide_js", "_pyodide", "entry"}
 
 
 def pins(name: str) -> dict[str, str]:
-    """Names and versions that a file of requirements pins."""
+    """Return the names and versions that a file of requirements pins."""
     text = (ROOT / "requirements" / f"{name}.txt").read_text("utf-8")
     return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", text, re.MULTILINE))
 
 
 def wanted(name: str) -> set[str]:
-    """What a file of requirements names."""
+    """Return the packages that a file of requirements names."""
     text = (ROOT / "requirements" / f"{name}.in").read_text("utf-8")
     return set(re.findall(r"^([a-z0-9-]+(?:==\S+)?)$", text, re.MULTILINE))
 
@@ -62,7 +62,7 @@ def test_the_packages_of_npm_have_digests_and_no_address() -> None:
 
 
 def recipes() -> dict[str, tuple[str, str]]:
-    """The targets of the Makefile that install something first: the install target, and the module they run."""
+    """Return the targets of the Makefile that install something first: the install target, and the module they run."""
     text = (ROOT / "Makefile").read_text("utf-8")
     found = re.findall(r"^([a-z]+): (install(?:-dev)?) ##.*\n\t.*?-m ([a-z._]+)", text, re.MULTILINE)
     return {target: (installs, module) for target, installs, module in found}
@@ -80,7 +80,10 @@ def _file_of(module: str) -> Path | None:
 
 
 def _named(node: ast.AST, package: list[str]) -> Iterator[str]:
-    """The modules that a statement may import. Names within a module are among them, and lead nowhere."""
+    """Return the modules that a statement may import.
+
+    The result includes names within a module, which are no modules and have no effect.
+    """
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
@@ -91,7 +94,7 @@ def _named(node: ast.AST, package: list[str]) -> Iterator[str]:
 
 
 def imported(modules: Iterable[str]) -> set[str]:
-    """The packages from elsewhere that these modules, and all of ours that they import, may import."""
+    """Return the packages from elsewhere that these modules, and all of ours that they import, may import."""
     waiting, seen, others = list(modules), set[Path](), set[str]()
     while waiting:
         module = waiting.pop()
@@ -109,7 +112,7 @@ def imported(modules: Iterable[str]) -> set[str]:
 
 
 def packages_of(modules: Iterable[str]) -> set[str]:
-    """The registry's names for what these modules import."""
+    """Return the registry's names of the packages that these modules import."""
     distributions = importlib.metadata.packages_distributions()
     return {distributions[name][0].lower().replace("_", "-") for name in imported(modules)}
 
@@ -120,13 +123,13 @@ def test_what_make_install_installs_is_what_its_targets_import() -> None:
     assert {"dev", "key", "model", "simulate", "docs", "bundle", "deploy", "secrets"} == set(run)
     assert packages_of([*run.values(), *PROGRAMS]) <= set(pins("run"))
     asked = {name.partition("==")[0] for name in wanted("run")}
-    assert asked <= packages_of([*run.values(), *PROGRAMS])  # and everything required is imported by one of them
+    assert asked <= packages_of([*run.values(), *PROGRAMS])  # and one of them imports each required package
     development = {target: module for target, (installs, module) in recipes().items() if installs == "install-dev"}
     assert {"quick", "test", "campaign", "coverage", "check", "format", "chaos", "mutate", "bench"} == set(development)
 
 
 def test_the_packages_of_npm_for_tests_are_marked_so() -> None:
-    """`npm ci --omit=dev` leaves them out: no module of the local runtime names one."""
+    """`npm ci --omit=dev` leaves these packages out: no module of the local runtime names one."""
     packages = json.loads(install.NPM_LOCK.read_text("utf-8"))["packages"]
     left_out = {name.removeprefix("node_modules/") for name, package in packages.items() if package.get("dev")}
     assert left_out == set(json.loads((ROOT / "package.json").read_text("utf-8"))["devDependencies"])
@@ -145,7 +148,7 @@ def test_the_packages_of_npm_for_tests_are_marked_so() -> None:
 
 
 def _bytes(files: Iterable[Path]) -> int:
-    """The size of files and folders on disk."""
+    """Return the size of files and folders on disk."""
     return sum(file.lstat().st_blocks * 512 for file in files)
 
 
@@ -154,7 +157,7 @@ def _whole(folder: Path) -> int:
 
 
 def _python_packages(names: Iterable[str]) -> int:
-    """The size of these installed packages, with their compiled files."""
+    """Return the size of these installed packages, with their compiled files."""
     total = 0
     for name in names:
         try:
@@ -168,7 +171,7 @@ def _python_packages(names: Iterable[str]) -> int:
 @pytest.mark.skipif((sys.platform, platform.machine()) != ("linux", "x86_64"), reason="the figures are for Linux x64")
 @pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md", "CONTRIBUTING.md"])
 def test_the_documents_say_what_an_installation_takes(name: str) -> None:
-    """README gives the size of `make install`, and CONTRIBUTING that of `make install-dev`, within a twentieth."""
+    """README states the size of `make install`, and CONTRIBUTING that of `make install-dev`, within a twentieth."""
     modules, worker = ROOT / "node_modules", _whole(ROOT / "python_modules") + _whole(ROOT / ".build" / "pyodide")
     packages = json.loads(install.NPM_LOCK.read_text("utf-8"))["packages"]
     of_tests = sum(_whole(ROOT / place) for place, package in packages.items() if package.get("dev"))

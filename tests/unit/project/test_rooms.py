@@ -1,4 +1,4 @@
-"""Folders stay small enough to be surveyed. Who may import whom is in pyproject.toml; of the page it is here."""
+"""Folders stay small enough to be read as a whole. pyproject.toml says who may import whom; here it is for the page."""
 
 import re
 import subprocess
@@ -6,27 +6,30 @@ from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
-# One reads a folder of these whole to find something in it.
+# In these folders a reader reads the whole folder to find something.
 SURVEYED = ("src", "simulator", "local", "public/app", "tests/unit", "tests/simulator")
 FILES_MOST = 25
 
 
 def files_of(folder: str) -> list[str]:
-    """The files below a folder that are of the repository, or will be."""
+    """Return the files below a folder that belong to the repository, or will."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", folder]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
     return [name for name in listed if (ROOT / name).is_file()]
 
 
 def test_no_room_has_more_files_than_one_can_survey():
-    """A folder has at most 25 files of its own. Folders in it count for themselves."""
+    """A folder has at most 25 files of its own. The folders inside a folder are counted separately."""
     found = Counter(name.rpartition("/")[0] for folder in SURVEYED for name in files_of(folder))
     assert all(any(room.startswith(folder) for room in found) for folder in SURVEYED)
     assert {room for room, count in found.items() if count > FILES_MOST} == set()
 
 
 def test_the_page_s_foundation_knows_no_view():
-    """A module of public/app/base imports from there and from public/vendor. `views.js` there reads views by name."""
+    """A module of public/app/base imports only from there and from public/vendor.
+
+    `views.js` there reads views by name.
+    """
     base = ROOT / "public" / "app" / "base"
     imported = {
         (path.name, source)

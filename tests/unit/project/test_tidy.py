@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 
 MODULE_LINES_MOST = 300
-# Modules that hold one thing in more lines, what they may have, and why it is one thing.
+# Modules that contain one thing in more lines, with their limit and the reason.
 LONGER_MODULES = {
     "src/core/limits.py": (320, "every stated limit: one that stood elsewhere would not be found"),
     "src/processing/run/ledger.py": (390, "each call is in exactly one place, and what is saved follows from it"),
@@ -25,8 +25,9 @@ FUNCTION_LINES_MOST = 60
 # Words in a module's name that say nothing about its contents.
 BANNED_WORDS = {"util", "utils", "helper", "helpers", "manager", "managers", "misc", "common"}
 
-# The folders of tests/unit that match no folder of src. Each tests the folder of its name, `support` tests the tests'
-# own helpers, and `project` tests what is true of all files, and what is served or shown beside the code.
+# The folders of tests/unit that match no folder of src. Each of these folders tests the folder of its name, `support`
+# tests the tests' own helpers, and `project` tests what is true of all files, and what is served or shown beside the
+# code.
 ROOMS_BESIDE = {"bench", "cli", "docs", "local", "ops", "project", "support"}
 ROOM_FILES_MOST = 25
 
@@ -42,14 +43,14 @@ _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
 
 def tracked(*suffixes: str) -> list[Path]:
-    """All files of the repository with these suffixes."""
+    """Return all files of the repository with these suffixes."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
     return [ROOT / name for name in listed if name.endswith(suffixes) and (ROOT / name).is_file()]
 
 
 def modules(*folders: str) -> list[Path]:
-    """All Python modules below these folders."""
+    """Return all Python modules below these folders."""
     return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
 
 
@@ -63,7 +64,10 @@ def tree(path: Path) -> ast.Module:
 
 
 def test_unit_tests_mirror_the_source():
-    """Each folder of tests/unit matches a folder of src, or is listed. None has more modules than can be surveyed."""
+    """Each folder of tests/unit matches a folder of src, or is listed.
+
+    No folder has more modules than a reader can survey.
+    """
     rooms = {path.parent.relative_to(ROOT / "src").as_posix() for path in modules("src")} - {"."}
     assert not rooms & ROOMS_BESIDE
     files = [path.relative_to(ROOT / "tests" / "unit") for path in modules("tests/unit")]
@@ -74,7 +78,7 @@ def test_unit_tests_mirror_the_source():
 
 
 def words(name: str) -> list[str]:
-    """The words of a name in either style: `ObjectStorage` and `object_storage` have two."""
+    """Return the words of a name in either style: `ObjectStorage` and `object_storage` have two."""
     return [word.lower() for word in _WORD.findall(name)]
 
 
@@ -104,7 +108,7 @@ def test_no_function_is_long():
 
 
 def definitions(path: Path) -> Iterator[str]:
-    """The names that a module defines: its own, and those of its classes, functions and methods."""
+    """Return the names that a module defines: its own, and those of its classes, functions and methods."""
     yield path.stem
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
@@ -124,13 +128,13 @@ def test_names_say_what_they_name():
 
 @pytest.mark.parametrize("folder", ["src", "cli", "simulator", "mutation", "local", "bench", "tests"])
 def test_no_two_modules_differ_by_an_s(folder: str):
-    """With `call.py` beside `calls.py` every reader opens the wrong one first."""
+    """If `call.py` stands beside `calls.py`, readers open the wrong one first."""
     names = {(path.parent, path.stem) for path in modules(folder)}
     assert not [named(parent / stem) for parent, stem in names if (parent, f"{stem}s") in names]
 
 
 def unchecked(module: ast.Module) -> list[str]:
-    """The named tuples of a module with a `__post_init__`, which only a dataclass calls."""
+    """Return the named tuples of a module with a `__post_init__`, which only a dataclass calls."""
     return [
         node.name
         for node in ast.walk(module)
@@ -152,7 +156,10 @@ def test_a_tuple_has_no_check_that_nobody_calls():
 
 
 def strings(path: Path) -> Iterator[str]:
-    """The strings of a module without its docstrings. Of formatted strings, the literal parts."""
+    """Return the strings of a module without its docstrings.
+
+    Of a formatted string, the result has the literal parts.
+    """
     bodies = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     docstrings = {
         id(node.body[0].value)
@@ -165,7 +172,7 @@ def strings(path: Path) -> Iterator[str]:
 
 
 def test_sql_stands_in_one_place():
-    """Statements for D1 stand in src/store/sql. There is no other SQL, except for the coordinator's own SQLite."""
+    """All statements for D1 are in src/store/sql. There is no other SQL, except for the coordinator's own SQLite."""
     found = {
         named(path)
         for path in modules("src", "cli", "local")

@@ -16,7 +16,10 @@ MARKED = re.compile(r"pytest\.mark\.campaign\b")
 
 
 def test_each_claim_names_its_tier() -> None:
-    """What needs neither a runtime nor the simulator is quick. A campaign's claim is in a file with such a test."""
+    """A claim that needs neither a runtime nor the simulator is quick.
+
+    A claim of the campaign has a file with a test of the campaign.
+    """
     found = claims(ROOT)
     assert len(found) > 50
     for claim in found:
@@ -29,7 +32,7 @@ def test_each_claim_names_its_tier() -> None:
 
 
 def test_each_ablation_stands_beside_a_claim() -> None:
-    """A claim names ablations that exist, and every ablation is beside the claim that it would break."""
+    """Each claim names ablations that exist, and every ablation belongs to the claim that it would break."""
     assert {name for claim in claims(ROOT) for name in claim.without} == set(BY_NAME)
 
 
@@ -43,7 +46,7 @@ def test_the_figures_of_a_claim_are_in_its_runs() -> None:
 
 
 def test_the_quick_folders_start_no_runtime() -> None:
-    """No module there has the mark of a test that starts workerd."""
+    """No module in these folders has the mark of a test that starts workerd."""
     modules = [path for folder in quick.FOLDERS for path in (ROOT / folder).rglob("test_*.py")]
     assert [path for path in modules if re.search(r"mark\.runtime\b", path.read_text("utf-8"))] == []
 
@@ -57,7 +60,7 @@ def test_an_area_has_tests(area: str) -> None:
 
 
 def test_an_area_s_tests_are_in_its_room_or_import_it() -> None:
-    """A module of the queue's folder is selected, and so is one elsewhere that imports the store."""
+    """A module of the queue's folder is selected, and so is a test elsewhere that imports the store."""
     assert all("queue" in path.parts or "queue" in path.read_text("utf-8") for path in quick.modules_of("queue"))
     assert Path("tests/property/test_store_model.py") in set(quick.modules_of("store"))
 
@@ -68,7 +71,7 @@ def part(code: str, name: str = "one") -> campaign.Part:
 
 @pytest.fixture
 def records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A separate folder for the records of parts."""
+    """Make a separate folder for the records of parts."""
     monkeypatch.setattr(campaign, "RECORDS", tmp_path)
     return tmp_path
 
@@ -89,13 +92,13 @@ def test_a_part_that_has_passed_is_passed_over(records: Path, capsys: pytest.Cap
 
 
 def test_a_record_that_was_cut_off_is_none(records: Path) -> None:
-    """A process that died while it wrote leaves no valid record."""
+    """If a process died while it wrote a record, the record does not count."""
     (records / "one.json").write_text('{"part": "one", "sta')
     assert campaign.known(part("pass")) is None
 
 
 def test_parts_are_chosen_by_name_and_group() -> None:
-    """Patterns match both. One that matches nothing is an error."""
+    """Patterns match both. A pattern that matches no part is an error."""
     assert [found.name for found in campaign.chosen(["mutants", "sdk-*"])] == ["sdk-matrix", "sdk-chaos", "mutants"]
     assert {found.group for found in campaign.chosen(["schedules"])} == {"schedules"}
     with pytest.raises(ValueError, match="no part is called nothing"):

@@ -96,7 +96,10 @@ def test_every_part_of_the_campaign_runs_at_night() -> None:
 
 
 def test_a_deployment_is_tried_before_and_after() -> None:
-    """The order is tests, dry run, deployment, doctor. The way back is noted first and used if a later step failed."""
+    """The order is tests, dry run, deployment, doctor.
+
+    The workflow records the way back first, and uses it if a later step failed.
+    """
     jobs = deploy()["jobs"]
     assert jobs["deploy"]["needs"] == ["test", "wrangler-dev"]
     assert jobs["test"]["steps"][-1] == {"run": ".ci/run"}
@@ -114,7 +117,7 @@ def test_a_deployment_is_tried_before_and_after() -> None:
     assert "--deployed" in steps["Doctor"]["run"]
     assert steps["Roll back"]["if"].startswith("failure()")
     assert "local.deployment rollback" in steps["Roll back"]["run"]
-    # The log goes through a pipe, which must not hide that make failed.
+    # The log goes through a pipe, so the shell must report a failure of make.
     assert deploy()["defaults"] == {"run": {"shell": "bash"}}
 
 
@@ -150,7 +153,7 @@ def test_the_token_is_where_it_is_needed_alone() -> None:
 
 
 def test_it_may_read_alone_and_runs_where_it_is_wanted() -> None:
-    """No fork deploys by accident, two deployments never overlap, and no script contains an expression."""
+    """No fork deploys by accident, two deployments never overlap, and no script contains an expression of GitHub's."""
     workflow = deploy()
     assert workflow["permissions"] == {"contents": "read"}
     assert workflow["concurrency"] == {"group": "deploy", "cancel-in-progress": False}

@@ -44,7 +44,10 @@ TASK = TaskKey("local:0192f0c8-7c00-7000-8000-000000000000")
     ],
 )
 def test_a_used_up_allowance_is_known_by_its_text(message: str, used_up: bool):
-    """D1, Durable Objects and Queues each have their own words for it. Overload and lost connections do not match."""
+    """D1, Durable Objects and Queues each report a used-up allowance in their own words.
+
+    Overload and lost connections do not match.
+    """
     assert is_used_up(message) is used_up
 
 
@@ -55,7 +58,7 @@ def test_allowances_begin_anew_at_midnight_utc(now_ms: int, seconds: int):
 
 
 class Sender:
-    """A route that refuses with this message, or takes everything."""
+    """A route that refuses with this message, or takes every task."""
 
     def __init__(self, route: Route, refuses: str = "") -> None:
         self.route = route
@@ -107,7 +110,7 @@ class Delivery:
 
 @dataclass
 class Failing:
-    """A batch of one message, and a worker that gets this error."""
+    """A batch of one message, and a worker that raises this error."""
 
     error: StoreError
     messages: list[Delivery]
@@ -130,9 +133,11 @@ class Failing:
     ],
 )
 def test_a_database_in_trouble_is_not_the_tasks_fault(error: StoreError, attempts: int, fate: str):
-    """After an outage the message is delivered again. Its last delivery is acknowledged: the sweep resumes the task.
+    """After an outage the message is delivered again.
 
-    Used-up rows, and a full database, do not even get another delivery.
+    The last delivery of the message is acknowledged: the sweep resumes the task.
+
+    If the rows are used up, or the database is full, the message does not even get another delivery.
     """
     batch: Any = Failing(error, [Delivery(attempts=attempts)])
     lines: list[str] = []
@@ -146,7 +151,7 @@ def test_a_database_in_trouble_is_not_the_tasks_fault(error: StoreError, attempt
 def test_a_message_for_which_no_allowance_is_left_goes_on_in_another_invocation(spent: str):
     """A task runs if the least allowance for a run is left.
 
-    With one less, the task is sent off again, without a call to D1.
+    If one less is left, the task is sent off again, without a call to D1.
     """
     for lacking, sent, status in ((1, 1, Status.PENDING), (0, 0, Status.COMPLETED)):
         bench = WorkerBench()
@@ -161,7 +166,7 @@ def test_a_message_for_which_no_allowance_is_left_goes_on_in_another_invocation(
             left.append(task_key)  # noqa: B023 - called here
 
         bench.do(consume(batch, worker, Dispatcher([sender], worker.meter, log), HOST, leave, log))
-        assert left == ([] if sent else [TASK])  # a task that goes on elsewhere keeps its lanes
+        assert left == ([] if sent else [TASK])  # a task that continues elsewhere keeps its lanes
         assert message.fate == "ack"
         assert sender.sent == [(TASK, 0)] * sent
         assert bench.do(bench.store.task(TASK)).status is status

@@ -38,7 +38,7 @@ class Table(StoreBench):
         return [dict(row) for row in found]
 
     def give(self, table: str = "tasks", **columns: Any) -> None:
-        """Set columns of all rows of a table."""
+        """Set columns in all rows of a table."""
         named = ", ".join(f"{name} = ?" for name in columns)
         self.database.rows(f"UPDATE {table} SET {named}", *columns.values())  # noqa: S608 - a test's own names
 
@@ -86,7 +86,10 @@ AROUND = pytest.mark.parametrize("off", [-1, 0, 1])
 
 @AROUND
 def test_a_deadline_is_over_at_its_time(table: Table, off: int) -> None:
-    """A task can be claimed and continues up to the millisecond before. From its deadline on it is overdue."""
+    """A worker can claim a task and continue it up to the millisecond before its deadline.
+
+    From its deadline on the task is overdue.
+    """
     table.pending(deadline_ms=1, deadline_at=NOW + off)
     found = table.try_claim(TASK)
     in_time = off > 0
@@ -109,7 +112,7 @@ def test_a_worker_goes_on_until_its_deadline(table: Table, off: int) -> None:
 
 @AROUND
 def test_a_lease_is_over_at_its_time(table: Table, off: int) -> None:
-    """The next worker can have the task from that millisecond on, unless it rests. Before, it cannot."""
+    """The next worker can claim the task from that millisecond on, unless it rests. Before, it cannot."""
     table.held(lease_until=NOW + off, rest_until=0)
     assert isinstance(table.try_claim(TASK), Claim) == (off <= 0)
 
@@ -130,7 +133,7 @@ def test_a_rest_is_over_at_its_time(table: Table, off: int) -> None:
 
 @AROUND
 def test_a_continuation_may_come_early_by_as_much_as_is_allowed(table: Table, off: int) -> None:
-    """A second early is on time. A millisecond more is not."""
+    """A message that comes a second early counts as on time. A millisecond more is not."""
     table.pending(not_before=NOW + EARLY_MS + off)
     found = table.try_claim(TASK)
     assert isinstance(found, Claim) == (off <= 0)
@@ -140,7 +143,7 @@ def test_a_continuation_may_come_early_by_as_much_as_is_allowed(table: Table, of
 
 @pytest.mark.parametrize(("wake_off", "moved"), [(-1, False), (0, False), (1, True)])
 def test_the_sweep_does_not_look_behind_the_lease(table: Table, wake_off: int, moved: bool) -> None:
-    """A check that was due after the lease moves to its end. One that is due before stays."""
+    """A check that is due after the lease moves to the lease's end. A check that is due before stays."""
     table.pending(wake_at=NOW + LEASE_MS + wake_off)
     claim = table.claim(TASK)
     assert claim.fence == 1
@@ -184,7 +187,10 @@ def test_how_long_announced_calls_may_start(table: Table, announced_off: int, le
 
 @AROUND
 def test_a_repetition_joins_what_came_within_its_window(table: Table, off: int) -> None:
-    """A repetition joins a submission in the last millisecond of its window. An earlier one is another wish."""
+    """A repetition joins a submission in the last millisecond of its window.
+
+    An earlier submission counts as another request.
+    """
     table.write(
         "submissions", id="local:r:1", task_id="local:a", digest='{"0": "local:a"}', expires_at=NOW - 300 + 9_000 + off
     )
@@ -198,7 +204,7 @@ def test_a_repetition_joins_what_came_within_its_window(table: Table, off: int) 
 
 
 def due(table: Table, **values: Any) -> list[dict[str, Any]]:
-    """What a sweep finds, without the tasks that were just sent off."""
+    """Return the tasks that a sweep finds, without those that were just sent off."""
     given = {"most": 10, "tenants_served": 10, "apart_ms": LATE_MS, "in_vain": None}
     return table.ask(sweep.DUE, **given | values)
 
@@ -211,7 +217,7 @@ def test_a_task_is_due_from_its_time_on(table: Table, off: int) -> None:
 
 @AROUND
 def test_a_task_that_was_just_sent_off_is_left_alone_for_a_minute(table: Table, off: int) -> None:
-    """After a minute it is sent off again. A sweep that works itself takes one that was sent off in vain."""
+    """After a minute the task is sent off again. A sweep that runs tasks itself takes one that was sent off in vain."""
     table.pending(wake_at=NOW, dispatches=2, sent_at=NOW - LATE_MS + off)
     assert bool(due(table)) == (off <= 0)
     assert bool(due(table, in_vain=3)) == (off <= 0)
@@ -300,7 +306,7 @@ def test_a_task_that_was_sent_off_is_late_after_another_minute(table: Table, off
 
 @AROUND
 def test_a_turn_is_taken_once_in_its_time(table: Table, off: int) -> None:
-    """The next turn is due after the time. A note from the future, by a clock that was ahead, blocks nothing."""
+    """The next turn is due after this time. A note with a future time, from a clock that was ahead, blocks no turn."""
     table.write("seen", what="sweep", at=NOW - LATE_MS + off)
     assert bool(table.ask(seen.TAKE_TURN, what="sweep", apart_ms=LATE_MS)) == (off <= 0)
     table.give("seen", at=NOW + off)
@@ -315,7 +321,7 @@ def test_a_turn_is_taken_once_in_its_time(table: Table, off: int) -> None:
 
 @AROUND
 def test_a_key_opens_until_it_expires(table: Table, off: int) -> None:
-    """In its last millisecond it is still valid. After that it is invalid, and is deleted."""
+    """In its last millisecond a key is still valid. After that millisecond the key is invalid, and is deleted."""
     row = {"id": "0" * 16, "tenant": "local", "digest": "d" * 64, "scopes": '["read"]', "created_at": NOW - 9}
     table.write("api_keys", **row, expires_at=NOW + off)
     found = table.run(KeyStore(Database(table.database, Meter())).find("0" * 16))
@@ -392,7 +398,10 @@ def test_what_a_failure_does_to_an_endpoint(
 def test_an_attempt_that_began_in_a_pause_does_not_count(
     table: Table, paused_off: int, asked_ms: int, failures: int
 ) -> None:
-    """A failure begun in a pause does not count, even if the pause is over by then. A pause that it asks for does."""
+    """A failure begun in a pause does not count, even if the pause is over by then.
+
+    A pause that this failure asks for does count.
+    """
     endpoint(table, failures=3, paused_at=NOW - 9_000, paused_until=NOW + paused_off)
     values = {"breaker": 9, "pause_ms": 1_000, "pause_most_ms": 5_000}
     table.ask(webhooks.NOTE_FAILURE, endpoint=ENDPOINT, began_at=NOW - 500, asked_ms=asked_ms, **values)
@@ -407,13 +416,13 @@ def test_an_attempt_that_began_in_a_pause_does_not_count(
 
 
 def outbox(table: Table, *, breaker: int = 3) -> list[dict[str, Any]]:
-    """Write the deliveries for endpoints that hear of the task."""
+    """Write the deliveries for endpoints that subscribe to the task's end."""
     return table.ask(deliveries.OUTBOX, task_keys=as_json([TASK]), held_ms=1_000, breaker=breaker)
 
 
 @AROUND
 def test_a_delivery_for_an_endpoint_that_rests_waits(table: Table, off: int) -> None:
-    """After the pause it is sent at once. No message is due before the pause is over."""
+    """After the pause such a delivery is sent at once. No message is due before the pause is over."""
     table.ended()
     endpoint(table, paused_until=NOW + off)
     (row,) = outbox(table)
@@ -511,7 +520,7 @@ def test_early_erasure_is_bounded(table: Table, most: int, chunks_most: int, fou
 
 @AROUND
 def test_sums_of_five_minutes_are_kept_for_two_days(table: Table, off: int) -> None:
-    """Sums of five minutes are dropped after exactly two days. The sums since the beginning never are."""
+    """Sums of five minutes are dropped after exactly two days. The sums since the beginning are never dropped."""
     kept_ms = round(limits.HISTORY_SECONDS * 1000)
     for at in (0, NOW - kept_ms + off):
         table.write("tallies", at=at, status="completed", route="queue")
@@ -552,7 +561,7 @@ def test_a_fold_ends_before_this_very_millisecond(table: Table, off: int) -> Non
 
 @AROUND
 def test_a_task_is_not_counted_twice(table: Table, off: int) -> None:
-    """The fold that reached its end has counted it."""
+    """A task counts once if the fold has reached its end."""
     table.ended(wake_at=NOW - 1 + RETENTION_MS)
     table.write("folds", kept_ms=RETENTION_MS, until=NOW - 1 + off)
     table.ask(ending.ERASE_COUNT, task_key=TASK)
@@ -561,7 +570,7 @@ def test_a_task_is_not_counted_twice(table: Table, off: int) -> None:
 
 @AROUND
 def test_the_queue_of_a_task_is_shown_after_its_time(table: Table, off: int) -> None:
-    """The number of tasks before it is counted once it has been due for long enough."""
+    """The answer has the number of tasks before this one once it has been due for long enough."""
     table.pending(created_at=NOW - 5_000 + off, not_before=0)
     values = {"late_ms": LATE_MS, "in_vain": 2, "queued_ms": 5_000, "most_ahead": 3}
     (found,) = table.ask(views.TASK, task_key=TASK, **values)
@@ -573,7 +582,7 @@ def test_the_queue_of_a_task_is_shown_after_its_time(table: Table, off: int) -> 
 
 @pytest.mark.parametrize("most_ahead", [1, 2, 3])
 def test_how_many_are_before_a_task(table: Table, most_ahead: int) -> None:
-    """The number is of earlier tasks of its tenant, if the tenant has only so many unfinished ones."""
+    """The answer counts earlier tasks of the same tenant, if the tenant has few enough unfinished ones."""
     for name in ("local:a", "local:b"):
         table.insert(name)
     table.give(created_at=0)
@@ -586,7 +595,7 @@ def test_how_many_are_before_a_task(table: Table, most_ahead: int) -> None:
 def test_outputs_are_read_at_once_up_to_a_size(table: Table, most_chars: int) -> None:
     """The size is that of all outputs of the task together.
 
-    If it exceeds the limit by one character, no output is read.
+    If this size exceeds the limit by one character, no output is read.
     """
     for name, tag in ((TASK, "12345678"), ("local:other", "1")):
         table.insert(name)

@@ -62,7 +62,7 @@ def bulk(bench: StoreBench, sender: Sender, settings: Settings = FREE) -> BulkCh
 
 
 def keys(status: Status, bench: StoreBench, count: int) -> list[TaskKey]:
-    """Write so many tasks of one tenant in a status."""
+    """Write this many tasks of one tenant in a status."""
     found = [TaskKey(f"t:{number:03}") for number in range(count)]
     for key in found:
         bench.in_status(status, key)
@@ -152,7 +152,7 @@ def test_a_retry_of_tasks_that_others_changed_meanwhile_is_not_refused(
 ) -> None:
     """If others changed the tasks before the write, nothing is put back, and the request is tried again.
 
-    The limit allowed them. The second time it finds none, or fewer, or a reached limit.
+    The limit allowed them. The second try finds no task, or fewer, or a reached limit.
     """
     bench = StoreBench()
     keys(Status.FAILED, bench, 2)
@@ -169,7 +169,7 @@ def test_a_retry_of_tasks_that_others_changed_meanwhile_is_not_refused(
 
 
 def test_a_retry_takes_the_last_room() -> None:
-    """If the tenant's limit allows one more task, one of two failed tasks is put back."""
+    """If the tenant's limit allows one more task, a retry puts one of two failed tasks back."""
     bench = StoreBench()
     keys(Status.FAILED, bench, 2)
     bench.insert("t:9")
@@ -217,7 +217,7 @@ def test_a_cancellation_that_lands_late_changes_nothing() -> None:
 
 
 def test_a_cancellation_of_pending_tasks_spares_one_that_was_claimed_meanwhile() -> None:
-    """The requested status must be true at the moment of the write, too."""
+    """A cancellation for one status leaves out tasks that have another status at the moment of the write."""
     bench = StoreBench()
     (key,) = keys(Status.PENDING, bench, 1)
     found = bench.run(bench.store.going_on_in("t", ALL, Status.PENDING, 10))
@@ -264,7 +264,7 @@ def test_tasks_that_did_not_fail_are_not_read(counts: bool) -> None:
 
 @pytest.mark.parametrize("write", ["RETRY_ALL", "CANCEL_ALL", "RETRIED", "CANCELLED"])
 def test_writes_find_their_tasks_by_key(write: str) -> None:
-    """None of the bulk writes scans the table."""
+    """No write of a bulk request scans the table."""
     bench = StoreBench()
     statement = getattr(sql, write)
     values: dict[str, Any] = dict.fromkeys(statement.parameters, 1) | {"generations": '{"t:1": 0}'}

@@ -1,4 +1,4 @@
-"""Who may add to the load of a slow database, in plain numbers. Each call is timed."""
+"""Which requests may add to the load of a slow database, in plain numbers. Each call is timed."""
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
@@ -55,7 +55,7 @@ def test_a_call_that_is_out_for_too_long_closes_it_already() -> None:
 
 
 def test_a_lost_call_says_nothing_once_a_later_one_was_answered() -> None:
-    """If the database has served a later call, it keeps up, even when the lost call is finally given up."""
+    """A database that has served a later call keeps up, even when the lost call is finally given up."""
     load = DatabaseLoad()
     lost = load.began(0)
     call(load, 1, 1.1)
@@ -65,7 +65,7 @@ def test_a_lost_call_says_nothing_once_a_later_one_was_answered() -> None:
 
 
 def test_what_was_taken_back_in_time_says_nothing() -> None:
-    """A client that leaves early ends no refusals. One that leaves late shows that the database is late."""
+    """A client that leaves early ends no refusals. A client that leaves late shows that the database is slow."""
     load = DatabaseLoad()
     call(load, 0, 10)
     call(load, 10, 11, answered=False)
@@ -79,7 +79,7 @@ def test_what_was_taken_back_in_time_says_nothing() -> None:
 def test_one_probe_at_a_time() -> None:
     """After a while one probe is let through.
 
-    If its answer is late, refusals continue for another while; otherwise they end.
+    If the probe's answer is late, refusals continue for another while; otherwise they end.
     """
     load = DatabaseLoad()
     call(load, 0, 6)
@@ -108,7 +108,7 @@ def test_a_probe_of_which_nothing_is_heard_is_not_the_last_one() -> None:
 
 
 def test_asking_whether_it_refuses_takes_no_probe() -> None:
-    """Only an admitted request makes a call."""
+    """Only a request that is admitted makes a call."""
     load = DatabaseLoad()
     call(load, 0, 6)
     assert load.refuses(6)
@@ -116,7 +116,10 @@ def test_asking_whether_it_refuses_takes_no_probe() -> None:
 
 
 def test_a_probe_that_made_no_call_is_given_back() -> None:
-    """The next request gets it at once. A probe whose call is out, or was answered late, is not given back."""
+    """The next request gets the unused probe at once.
+
+    A probe whose call is out, or was answered late, is not given back.
+    """
     load = DatabaseLoad()
     call(load, 0, 6)
     load.unprobed(6)
@@ -150,7 +153,10 @@ def test_who_was_refused_gives_no_probe_back() -> None:
 
 
 def test_calls_whose_callers_are_gone_are_forgotten() -> None:
-    """The runtime may end an invocation silently. Its call must not cause refusals for ever, nor take memory."""
+    """The runtime may end an invocation silently.
+
+    The call of such an invocation must not cause refusals for ever, nor take memory.
+    """
     load = DatabaseLoad()
     for second in range(100):
         load.began(second)
@@ -181,7 +187,7 @@ def loop() -> Iterator[Loop]:
     ],
 )
 def test_each_answer_is_timed(loop: Loop, seconds: float, error: str, behind: bool) -> None:
-    """Errors and missing answers are timed too, and a call that is out is known to be out."""
+    """Errors and missing answers are timed too, and so is a call that is still out."""
     load, binding, timed = DatabaseLoad(), SqliteD1(), []
     batch: Callable[[list[D1Statement]], object] = binding.batch
 

@@ -13,9 +13,9 @@ from tests.support.sqlite_d1 import SqliteD1
 
 FOLDER = ROOT / "migrations"
 MIGRATIONS = sorted(FOLDER.glob("*.sql"))
-# The one that makes the schema: there was no code before it.
+# The migration that makes the schema: no code existed before it.
 FIRST = "0001_initial.sql"
-# Statements that take something away that code of the release before may use.
+# Statements that remove something which code of the previous release may use.
 _TAKES_AWAY = re.compile(
     r"\b(?:DROP\s+(?:TABLE|COLUMN|VIEW)|RENAME|DELETE\s+FROM|ADD\s+COLUMN\s+\w+[^;,]*\bNOT\s+NULL\b(?![^;,]*\bDEFAULT\b))",
     re.IGNORECASE,
@@ -48,7 +48,7 @@ def statements(path: Path) -> str:
 
 
 def test_a_new_migration_only_adds() -> None:
-    """Code of the release before goes on beside it: nothing is dropped or renamed, no column must be given."""
+    """Code of the previous release runs beside it: nothing is dropped or renamed, and no column must be given."""
     assert [path.name for path in MIGRATIONS if path.name > FIRST and _TAKES_AWAY.search(statements(path))] == []
 
 
@@ -71,10 +71,10 @@ def test_what_takes_away_is_found(text: str) -> None:
 
 
 def test_later_migrations_leave_older_code_able_to_write() -> None:
-    """Objects may run code of before a deployment for minutes: what it writes fits into the later tables.
+    """For minutes after a deployment objects may run older code: its writes must fit the new tables.
 
-    Each column that it knows is as it was. What is new in one of its tables may be left out by an INSERT. No index of
-    it refuses a row, and no trigger does anything.
+    Each column that older code knows is unchanged. An INSERT may omit the new columns of an existing table. A new index
+    on such a table refuses no row, and no trigger changes anything.
     """
     database = SqliteD1(migrated=False)
     database.migrate(1)
@@ -103,7 +103,7 @@ def _columns(database: SqliteD1) -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def test_a_migration_is_applied_once() -> None:
-    """A second run of all of them fails at the first, so only wrangler's record prevents it."""
+    """A second run of all migrations fails at the first, so only wrangler's record prevents it."""
     database = sqlite3.connect(":memory:")
     for path in MIGRATIONS:
         database.executescript(path.read_text("utf-8"))

@@ -47,14 +47,14 @@ def everything(bench: StoreBench) -> list[Any]:
 
 
 def lands(bench: StoreBench) -> bool:
-    """Whether the write that was given up changes anything when it lands."""
+    """Return whether the write that was given up changes anything when it lands."""
     before = everything(bench)
     bench.run(bench.database.land())
     return everything(bench) != before
 
 
 def claimed(bench: StoreBench) -> Claim:
-    """A task of three chunks that a worker has begun."""
+    """Make a task of three chunks that a worker has begun."""
     bench.run(bench.store.insert(NEW, LEASE_MS))
     return bench.claim(TASK)
 
@@ -108,7 +108,7 @@ def test_a_write_that_was_given_up_doubles_and_rewinds_nothing(bench: StoreBench
 
 
 def test_a_write_that_is_sent_again_counts_though_its_first_sending_lands_later(bench: StoreBench):
-    """The answer to the second sending is true, and the first one adds nothing to it."""
+    """The answer to the second send is true, and the late landing of the first send adds nothing."""
     claim = claimed(bench)
     bench.database.fail(NETWORK_LOST, "later")
     assert bench.step(claim, calls_settled=1, outputs=outputs(0), completed=1)
@@ -116,7 +116,7 @@ def test_a_write_that_is_sent_again_counts_though_its_first_sending_lands_later(
 
 
 def test_a_submission_that_lands_again_leaves_the_task_to_its_worker(bench: StoreBench):
-    """The first sending was answered, and a worker has begun."""
+    """In this test the first send was answered, and a worker has begun."""
     claim = claimed(bench)
     assert bench.step(claim, outputs=outputs(0), completed=1)
     before = everything(bench)
@@ -128,7 +128,7 @@ def test_a_submission_that_lands_again_leaves_the_task_to_its_worker(bench: Stor
 
 @pytest.mark.parametrize("answered", [0, 1], ids=["the first asking", "the second asking"])
 def test_an_objects_claim_that_lands_after_its_successors_takes_nothing_over(bench: StoreBench, answered: int):
-    """A host takes over from itself without waiting for the lease, but an earlier life never from a later one."""
+    """A host takes over from its earlier instance without waiting for the lease, and never from a later one."""
     bench.run(bench.store.insert(NEW, LEASE_MS))
     bench.claim(TASK, host="object/task")
     bench.database.fail(NETWORK_LOST, "later", limits.STORE_SENDS, passing=answered)
@@ -141,7 +141,7 @@ def test_an_objects_claim_that_lands_after_its_successors_takes_nothing_over(ben
 
 
 def test_only_a_take_over_from_itself_asks_twice(bench: StoreBench):
-    """A healthy claim is one call of D1, and so is a refused one."""
+    """A healthy claim is one call of D1, and a refused claim is one too."""
     bench.run(bench.store.insert(NEW, LEASE_MS))
     asked = []
     for claim in (bench.claim, bench.claim, bench.claim):
@@ -187,7 +187,7 @@ def test_a_retry_that_lands_after_the_task_has_ended_again_puts_nothing_back(ben
 
 
 def test_a_dead_letter_that_lands_after_another_claim_fails_nothing(bench: StoreBench):
-    """The task has been worked on since, and waits for its next run."""
+    """Since then a worker has worked on the task, which waits for its next run."""
     bench.run(bench.store.insert(NEW, LEASE_MS))
     bench.database.fail(NETWORK_LOST, "later", limits.STORE_SENDS, passing=1)
     with pytest.raises(StoreUnavailable):
@@ -230,7 +230,10 @@ def test_a_submission_that_was_sent_again_is_one_task(bench: StoreBench):
 
 @pytest.mark.parametrize("end", [erase, withdraw])
 def test_tombstones_are_removed_by_the_sweep(bench: StoreBench, end: Callable[[StoreBench], None]):
-    """An hour after the task's end nothing is left of it, its key included. Before that the sweep leaves it."""
+    """An hour after the task's end no row of it is left, its key included.
+
+    Before that time the sweep leaves the key.
+    """
     end(bench)
     bench.run(bench.store.due(10))
     assert bench.database.rows("SELECT id FROM tombstones") == [{"id": TASK}]
@@ -271,7 +274,10 @@ def test_a_tombstone_outlasts_every_sweep_of_its_hour(bench: StoreBench, end: Ca
 
 
 def test_a_key_taken_anew_was_not_replayed(bench: StoreBench):
-    """The key's first task was shared with a repetition. The next one, a day later, can be withdrawn as usual."""
+    """The key's first task was shared with a repetition.
+
+    The key's next task, a day later, can be withdrawn as usual.
+    """
     on = Conditions(idempotency_key="key", digest="d")
     first, twin, second = (
         new_task(task_key_of(LOCAL, new_task_id(START_MS + at, bytes(10))), 3, Reduce.CONCAT, START_MS)
@@ -280,7 +286,7 @@ def test_a_key_taken_anew_was_not_replayed(bench: StoreBench):
     bench.run(bench.store.insert(first, LEASE_MS, on))
     assert isinstance(bench.run(bench.store.insert(twin, LEASE_MS, on)), Replayed)
     bench.run(bench.store.withdraw(first, on))
-    assert bench.run(bench.store.is_there(first.task_key))  # a repetition was answered with it
+    assert bench.run(bench.store.is_there(first.task_key))  # a repetition was answered with this task
     bench.pass_ms(limits.IDEMPOTENCY_SECONDS * 1000)
     assert isinstance(bench.run(bench.store.insert(second, LEASE_MS, on)), Accepted)
     bench.run(bench.store.withdraw(second, on))
@@ -299,7 +305,7 @@ def test_a_revoked_key_does_not_come_back(bench: StoreBench):
 
 
 def test_nobody_revokes_a_strangers_key_by_its_tombstone(bench: StoreBench):
-    """A tenant's attempt on a foreign key changes neither the key nor anything left after it."""
+    """If a tenant tries to revoke another tenant's key, nothing changes, and no trace is left."""
     keys = KeyStore(Database(bench.database, Meter()))
     new = NewKey(id="1" * 16, tenant="one", digest="0" * 64, scopes=frozenset({Scope.READ}), label=None, valid_ms=None)
     bench.run(keys.insert(new))
@@ -309,7 +315,7 @@ def test_nobody_revokes_a_strangers_key_by_its_tombstone(bench: StoreBench):
 
 @pytest.mark.parametrize("seen", [True, False])
 def test_a_deleted_endpoint_does_not_come_back(bench: StoreBench, *, seen: bool):
-    """The first sending of its registration lands after the deletion, by its tenant or after a missing answer."""
+    """The first send of an endpoint's registration lands after the deletion, or after a missing answer."""
     endpoints = WebhookStore(Database(bench.database, Meter()))
     new = NewEndpoint(endpoint_key_of(LOCAL, "we_1"), "one", "https://x.example/", tuple(Event))
     bench.database.fail(NETWORK_LOST, "later", 1 if seen else limits.STORE_SENDS)
@@ -336,7 +342,7 @@ class Silence(SqliteD1):
 def test_a_call_that_is_never_answered_is_given_up(seconds: float):
     """A call without an answer is given up after its time.
 
-    It is not sent again at once, since that would add to the load.
+    Such a call is not sent again at once, since that would add to the load.
     """
     loop = Loop()  # type: ignore[abstract]
     silent = Silence()

@@ -1,4 +1,7 @@
-"""What runs read and keep of tasks of thousands of chunks. These tests take minutes, so they stand apart."""
+"""What runs read and keep of tasks of thousands of chunks.
+
+These tests take minutes, so they are in a file of their own.
+"""
 
 import random
 import tracemalloc
@@ -20,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def free(monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkerBench]:
-    """A worker with the free plan's allowance, over a database that counts its answers."""
+    """Make a worker with the free plan's allowance, over a database that counts its answers."""
     monkeypatch.setattr("tests.support.worker_bench.SqliteD1", Counted)
     made = WorkerBench()
     made.settings = replace(made.settings, plan="free")
@@ -51,7 +54,7 @@ def test_a_merge_of_20_mb_holds_little(free: WorkerBench):
     words = [rng.randbytes(4).hex() for _ in range(5_000)]
 
     def act(call: Any, number: int) -> str:
-        free.model.calls[-12:] = [(0.0, ModelCall("", "", ""))] * min(12, number)  # forget the texts of the calls
+        free.model.calls[-12:] = [(0.0, ModelCall("", "", ""))] * min(12, number)  # this drops the texts of the calls
         return " ".join(rng.choices(words, k=1_780))
 
     free.model.act = act

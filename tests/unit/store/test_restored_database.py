@@ -14,7 +14,7 @@ from tests.conformance.cases.storyteller import progress
 from tests.support.store_bench import FAILURE, LEASE_MS, OVERDUE, RETENTION_MS, StoreBench, outputs
 
 TASK = TaskKey("task")
-STEP = 1_000  # of the worker that must change nothing: later than any write of the other
+STEP = 1_000  # the values of the worker that must change nothing: later than any write of the other
 FORGOTTEN: dict[str, Any] = {
     "outputs": outputs(0, 1, tag="forgotten"),
     "calls_settled": 90,
@@ -38,13 +38,13 @@ def bench() -> Iterator[StoreBench]:
 
 
 def everything(bench: StoreBench) -> list[Any]:
-    """All that is stored of tasks."""
+    """Return all stored rows of tasks."""
     tables = ("tasks", "texts", "segments", "failures", "merges")
     return [bench.database.rows(f"SELECT * FROM {table}") for table in tables]  # noqa: S608 - constants
 
 
 def twins(bench: StoreBench) -> tuple[Claim, Claim]:
-    """Two live workers of one task with one fence: the database has forgotten the first one's claim."""
+    """Make two live workers of one task with one fence: the database has forgotten the first one's claim."""
     bench.insert()
     before = bench.database.snapshot()
     forgotten = bench.claim()
@@ -82,7 +82,7 @@ def is_cancelled(bench: StoreBench, claim: Claim) -> None:
 def test_a_worker_that_the_database_has_forgotten_changes_nothing(
     bench: StoreBench, name: str, meanwhile: Callable[[StoreBench, Claim], None]
 ):
-    """Whatever it writes with the other worker's fence, and whatever that one has done, nothing changes."""
+    """If the forgotten worker writes with the other's fence, nothing changes, whatever the other has done."""
     forgotten, known = twins(bench)
     meanwhile(bench, known)
     before = everything(bench)
@@ -142,7 +142,10 @@ def test_a_row_that_names_no_claim_is_worked_on(bench: StoreBench, holder: str |
 
 
 def test_an_end_that_comes_again_has_another_id(bench: StoreBench):
-    """Receivers have heard of the first end, which the database forgot. The second may differ, so it has another id."""
+    """Receivers got a message of the first end, which the database forgot.
+
+    The second end may differ, so it has another id.
+    """
     columns = {"name": "one", "url": "https://hooks.example.com", "event_types": json.dumps(["task.completed"])}
     bench.insert("local:0197b2f0-0000-7000-8000-00000000abcd")
     bench.database.rows(
@@ -160,5 +163,5 @@ def test_an_end_that_comes_again_has_another_id(bench: StoreBench):
         found += [one.key for one in bench.run(bench.store.deliveries(key))]
     assert [one.generation for one in found] == [0, 0]
     assert found[0].id != found[1].id
-    assert bench.run(bench.store.delivery(found[0])) is None  # it is no delivery any more, so it is not sent again
+    assert bench.run(bench.store.delivery(found[0])) is None  # the old delivery no longer exists, so no sweep sends it
     assert bench.run(bench.store.delivery(found[1])) is not None

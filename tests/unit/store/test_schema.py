@@ -1,4 +1,4 @@
-"""What the CHECKs of the schema allow, and what they refuse: SQLite cannot alter them later (decision 0047)."""
+"""What the CHECKs of the schema allow and what they refuse: SQLite cannot alter them later (decision 0047)."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ ENDED: dict[str, Any] = {"status": "completed", "finished_at": 1}
 
 @pytest.fixture
 def bench() -> Iterator[StoreBench]:
-    """A store with a pending task of four chunks."""
+    """Make a store with a pending task of four chunks."""
     made = StoreBench()
     made.insert(chunks=CHUNKS)
     yield made
@@ -91,7 +91,7 @@ def test_outputs_of_another_task_lie_before_the_first_write(bench: StoreBench) -
 
 
 def test_a_line_that_was_never_called_may_have_failed(bench: StoreBench) -> None:
-    """The window of its batch was over."""
+    """The time window of the line's batch was over."""
     bench.database.rows(
         "INSERT INTO failures (task_id, level, idx, attempts, calls, final, code, message, retryable) "
         "VALUES (?, 0, 0, 0, 0, 1, 'batch_expired', 'the window is over', 0)",
@@ -106,7 +106,10 @@ def test_a_line_that_was_never_called_may_have_failed(bench: StoreBench) -> None
     [('["read", "write", "admin", "operator"]', set(Scope)), ('["read", "of-later-code"]', {Scope.READ})],
 )
 def test_a_key_may_have_any_scopes(bench: StoreBench, scopes: str, known: set[Scope]) -> None:
-    """More than three, and one that only later code knows: after a way back it gives nothing. No scopes are refused."""
+    """A key may have more than three scopes, also one that only later code knows, which then allows nothing.
+
+    No scopes are refused.
+    """
     insert = "INSERT INTO api_keys (id, tenant, digest, scopes, created_at) VALUES (?, 'local', ?, ?, 1)"
     bench.database.rows(insert, "0" * 16, "0" * 64, scopes)
     (key,) = bench.run(KeyStore(Database(bench.database, Meter())).list("local"))

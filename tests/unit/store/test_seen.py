@@ -71,7 +71,10 @@ def test_an_isolate_does_not_repeat_itself():
 
 
 def test_a_run_notes_the_trigger_that_began_it():
-    """A note that failed is written by the next run. A run in place of a missing host notes nothing."""
+    """A note that failed is written by the next run.
+
+    Only the writes of a run in place of a missing host record no trigger.
+    """
     bench = WorkerBench()
     heartbeats = TriggerHeartbeats()
 
@@ -95,9 +98,9 @@ def test_a_run_notes_the_trigger_that_began_it():
 
 
 def test_of_two_that_want_a_turn_one_has_it(bench: StoreBench):
-    """The other one learns for how long there is none.
+    """If two isolates ask for a turn, one gets it; the other learns for how long no turn is free.
 
-    A clock that has jumped back does not block the turn for ever.
+    If a clock has jumped back, the turn is not blocked for ever.
     """
     assert bench.run(bench.store.take_turn(Seen.ASKED, 30)) == 0
     assert bench.run(bench.store.take_turn(Seen.ASKED, 30)) == 30_000
@@ -132,7 +135,7 @@ def flags(bench: StoreBench) -> tuple[bool, bool]:
 
 
 def nudge(bench: StoreBench) -> bool:
-    """Take on a sending, which must be granted exactly when the task counts as late."""
+    """Reserve a send, which must be granted exactly when the task counts as late."""
     late, _ = flags(bench)
     granted = bench.run(bench.store.nudge(KEY, LEASE_MS))
     assert granted == late
@@ -140,9 +143,9 @@ def nudge(bench: StoreBench) -> bool:
 
 
 def test_a_pending_task_is_late_a_minute_after_it_was_due(bench: StoreBench):
-    """A pending task is not late before that, and becomes late again once a minute.
+    """A pending task is late a minute after it was due, and becomes late again once a minute.
 
-    The sweep checks it again after a lease's time, and sendings in vain do not put it off any more.
+    The sweep checks the task again after a lease's time, and sends in vain do not postpone this any more.
     """
     bench.insert()
     bench.pass_ms(LEASE_MS + LATE_MS - 1)
@@ -217,7 +220,7 @@ def test_a_deadline_that_passes_after_a_sending_is_seen_at_once(bench: StoreBenc
 
 
 def test_a_task_that_no_route_takes_is_the_sweeps_at_once(bench: StoreBench):
-    """Polls may send it a minute later, not at once, however often it was sent off before."""
+    """Polls may send the task a minute later, not at once, however often it was sent off before."""
     bench.insert()
     bench.pass_ms(LEASE_MS + LATE_MS)
     for _ in range(limits.SENDS_IN_VAIN):
@@ -234,7 +237,7 @@ def test_a_task_that_no_route_takes_is_the_sweeps_at_once(bench: StoreBench):
     assert nudge(bench)
     claim = bench.claim()
     before = bench.row(KEY)
-    bench.run(bench.store.unsent(KEY))  # late: a worker has taken it
+    bench.run(bench.store.unsent(KEY))  # late: a worker has claimed it
     assert bench.row(KEY) == before
     assert bench.step(claim)
 
@@ -242,7 +245,8 @@ def test_a_task_that_no_route_takes_is_the_sweeps_at_once(bench: StoreBench):
 def test_that_no_route_took_a_task_is_nothing_to_who_stands_in(bench: StoreBench):
     """If the note lands late, when a stand-in works on the task, it has no effect.
 
-    The task does not count as unsent again, and is not due. Once it has ended its retention is not cut short.
+    The task does not count as unsent again, and does not become due. If the task has ended, its retention is not
+    shortened.
     """
     bench.insert()
     bench.pass_ms(LEASE_MS + LATE_MS)
@@ -261,7 +265,7 @@ def test_that_no_route_took_a_task_is_nothing_to_who_stands_in(bench: StoreBench
 
 
 def test_what_was_given_back_may_be_sent_by_a_poll_at_once(bench: StoreBench):
-    """Nothing was sent, so the minute after a sending does not begin."""
+    """No send happened, so the minute after a send does not begin."""
     bench.insert()
     for delay_ms in (LEASE_MS, 10 * LATE_MS):
         bench.pass_ms(delay_ms)
@@ -292,7 +296,7 @@ def test_a_task_that_is_held_or_waits_or_has_ended_is_left_alone(bench: StoreBen
 
 
 def test_a_dead_workers_task_is_late_a_minute_after_its_lease(bench: StoreBench):
-    """The lease counts, not what was due before the claim."""
+    """The end of the lease counts, not the time at which the task was due before the claim."""
     bench.insert()
     bench.pass_ms(LEASE_MS - 1)
     claim = bench.claim()
@@ -307,7 +311,7 @@ def test_a_dead_workers_task_is_late_a_minute_after_its_lease(bench: StoreBench)
 def test_after_two_sendings_in_vain_the_task_is_unanswered(bench: StoreBench):
     """A task is unanswered a minute after the second sending in vain.
 
-    A stand-in leaves it so, but a host that comes does not.
+    A claim by a stand-in does not change this, but a claim by a regular host does.
     """
     bench.insert()
     bench.pass_ms(LEASE_MS + LATE_MS)
@@ -330,7 +334,10 @@ def test_after_two_sendings_in_vain_the_task_is_unanswered(bench: StoreBench):
 
 
 def test_a_nudge_that_lands_late_or_twice_does_no_harm(bench: StoreBench):
-    """Sent again after a lost answer it grants nothing. Landing after the task was claimed it changes nothing."""
+    """If the reservation is sent again after a lost answer, it grants nothing.
+
+    A reservation that lands after the task was claimed changes nothing.
+    """
     bench.insert()
     bench.pass_ms(LEASE_MS + LATE_MS)
     bench.database.fail(NETWORK_LOST, "after")

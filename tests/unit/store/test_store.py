@@ -1,4 +1,4 @@
-"""The store's transitions: who may make which, who is refused, and the effect of sending twice."""
+"""The store's transitions: which workers may make each, which are refused, and the effect of sending twice."""
 
 import re
 from collections.abc import Callable
@@ -54,7 +54,7 @@ def bench():
 
 def _step(step) -> Act:
     def act(bench: StoreBench, claim: Claim | None) -> object:
-        # Without a claim of its own the step borrows the shape of one, with the task's fence.
+        # Without a claim of its own, the step uses a claim with the task's fence.
         if claim is None:
             return False
         return bench.step(claim, step, outputs=outputs(0, 1), completed=2)
@@ -91,7 +91,7 @@ def settle(bench: StoreBench, claim: Claim, told: Progress) -> Status | None:
     return bench.run(bench.store.settle(claim, told, OVERDUE, RETENTION_MS))
 
 
-# A claim that repeats its own write finds it done: the write is granted and changes nothing.
+# A claim that repeats its own write finds it done: the repeated write succeeds and changes nothing.
 RESENT = {("fail", Status.FAILED), ("finish", Status.COMPLETED)}
 
 
@@ -173,7 +173,7 @@ def test_nothing_of_a_zombie_survives(bench: StoreBench, step):
 
 
 def test_an_output_is_accepted_once(bench: StoreBench):
-    """The first output of a chunk stays, even if the same claim sends another, and no other stands in for it."""
+    """The first output of a chunk stays, even if the same claim sends another, and no other output replaces it."""
     bench.insert()
     claim = bench.claim()
     assert bench.step(claim, outputs=outputs(0, tag="first"), completed=1)
@@ -241,7 +241,10 @@ def test_announced_calls_become_doubted_when_the_claim_is_taken_over(bench: Stor
 
 
 def test_the_first_claim_announces_the_first_calls(bench: StoreBench):
-    """A new task's claim announces as many calls as requested and needed. Asking again adds none, later claims none."""
+    """A new task's claim announces as many calls as requested and needed.
+
+    A claim that is sent again announces no more calls, and later claims announce none.
+    """
     bench.insert()
 
     def claim(holder: str) -> Claim:
@@ -280,7 +283,7 @@ def test_a_released_task_is_not_taken_before_its_time(bench: StoreBench):
 
 
 def test_the_sweep_looks_at_a_task_that_found_no_room_when_its_rest_is_over(bench: StoreBench):
-    """The check comes neither at the claim's next check nor at the deadline, if that is later."""
+    """The task is checked neither at the claim's next check nor at the deadline, if that is later."""
     bench.insert(deadline_ms=700_000)
     claim = bench.claim()
     assert bench.run(bench.store.stand_down(claim, progress(claim), Release(600_000, 660_000)))
@@ -292,7 +295,7 @@ def test_the_sweep_looks_at_a_task_that_found_no_room_when_its_rest_is_over(benc
 def test_who_may_announce_no_calls_leaves_nothing_of_the_room_that_he_asked_for(bench: StoreBench, end: str):
     """A worker that may announce no calls does not keep the space that it asked for.
 
-    Earlier announced calls stay announced, and the reservation does not count as one.
+    Calls that were announced earlier stay announced, and the reservation does not count as a call.
     """
     bench.insert(deadline_ms=LEASE_MS + 1)
     claim = bench.claim()
@@ -312,7 +315,7 @@ def test_who_may_announce_no_calls_leaves_nothing_of_the_room_that_he_asked_for(
 
 @pytest.mark.parametrize(("max_calls", "enough"), [(3, False), (4, True)])
 def test_calls_that_were_out_at_the_end_are_on_the_budget(bench: StoreBench, max_calls: int, enough: bool):
-    """A worker died with two calls out, and the task was cancelled. It needs two more, so four in all."""
+    """A worker died with two calls out, and the task was cancelled. The task needs two more calls, so four in all."""
     bench.insert()
     assert bench.step(bench.claim(), in_flight=[CallKey(0, 0), CallKey(0, 1)])
     assert bench.run(bench.store.cancel(TaskKey("task"), RETENTION_MS)).changed
@@ -321,7 +324,7 @@ def test_calls_that_were_out_at_the_end_are_on_the_budget(bench: StoreBench, max
 
 
 def test_missing_and_terminal_tasks_give_no_claim(bench: StoreBench):
-    """The worker learns why: there is no such task, or it has ended."""
+    """The worker gets the reason: the task does not exist, or it has ended."""
     bench.insert("other")
     assert bench.try_claim("nobody") == Unclaimed(ClaimRefusal.MISSING)
     bench.in_status(Status.COMPLETED)
@@ -341,13 +344,16 @@ def test_a_cancelled_tasks_worker_settles_its_bill_and_keeps_its_outputs(bench: 
     assert (task.usage.model_calls, task.usage.in_doubt, task.completed) == (2, 0, 1)
     assert bench.run(bench.store.retry(TaskKey("task"), LEASE_MS))
     assert bench.claim().outputs == {CallKey(0, 0)}
-    # Now that the fence has risen, the old worker is refused here too.
+    # The fence has risen, so the old worker is refused here too.
     settle(bench, claim, progress(claim, calls_settled=50))
     assert bench.row("task")["calls_settled"] == 2
 
 
 def test_a_settlement_before_the_deadline_keeps_outputs_and_totals_together(bench: StoreBench):
-    """The worker's clock is ahead of the database's. It may die before its next write, so this one must be whole."""
+    """In this test the worker's clock is ahead of the database's.
+
+    The worker may die before its next write, so this write must be complete.
+    """
     bench.insert(deadline_ms=DEADLINE_MS)
     claim = bench.claim()
     assert bench.step(claim, in_flight=[CallKey(0, 0), CallKey(0, 1)])
@@ -474,7 +480,7 @@ def test_what_an_allowance_refuses_is_not_sent_again(bench: StoreBench, message:
 
 
 def test_a_missing_schema_is_named():
-    """Without the tables every call says so."""
+    """Without the tables every call raises an error that says so."""
     empty = SqliteD1(migrated=False)
     bench = StoreBench()
     with pytest.raises(SchemaMissing):
@@ -495,7 +501,7 @@ def test_big_outputs_are_split_over_statements(bench: StoreBench):
 
 
 def test_erase_leaves_nothing(bench: StoreBench):
-    """Erasing removes every row of the task, and a late worker restores none."""
+    """Erasing removes every row of the task, and no late write of a worker restores a row."""
     bench.insert()
     claim = bench.claim()
     failed = FailedCall(CallKey(0, 1), CallTries(1, 1), False, FAILURE)
@@ -550,7 +556,7 @@ def test_no_statement_reads_the_whole_table(bench: StoreBench, bound: BoundState
     plan = bench.database.rows(f"EXPLAIN QUERY PLAN {bound.sql}", *bound.values)
     details = [str(row["detail"]) for row in plan]
     assert details
-    # These are bounded: a subquery's result, a recursion over tenants, one row of constants.
+    # These reads are bounded: a subquery's result, a recursion over tenants, one row of constants.
     bounded = r"json_each|tenants|turns|found|seated|CONSTANT ROW|\(subquery-\d+\)"
     assert not [detail for detail in details if re.match(rf"SCAN (?!{bounded})(?!.*USING)", detail)], details
     # A minimum without a useful index: a search without a bound, which reads up to the first row that fits.

@@ -25,7 +25,7 @@ SHORT_MS = 3_600_000
 
 @pytest.fixture
 def bench() -> Iterator[StoreBench]:
-    """A store with a clock of its own."""
+    """Make a store with its own clock."""
     made = StoreBench()
     yield made
     made.database.close()
@@ -37,7 +37,7 @@ def sums(bench: StoreBench) -> TallyStore:
 
 
 def fold(bench: StoreBench, most: int = 100) -> bool:
-    """Add up what has ended, a millisecond later."""
+    """Add up the tasks that have ended, a millisecond later."""
     bench.pass_ms(1)
     found = bench.run(sums(bench).foldable(KINDS, most))
     bench.run(sums(bench).fold(found, most))
@@ -45,13 +45,13 @@ def fold(bench: StoreBench, most: int = 100) -> bool:
 
 
 def totals(bench: StoreBench) -> dict[str, int]:
-    """All sums since the beginning, over statuses and routes."""
+    """Return all sums since the beginning, over statuses and routes."""
     rows = bench.database.rows("SELECT * FROM tallies WHERE at = 0")
     return {name: sum(row[name] for row in rows) for name in MEASURES}
 
 
 def ended(bench: StoreBench) -> dict[str, int]:
-    """The number of ends, by status."""
+    """Return the number of ends, by status."""
     return {
         row["status"]: row["ended"]
         for row in bench.database.rows("SELECT status, sum(ended) AS ended FROM tallies WHERE at = 0 GROUP BY status")
@@ -74,7 +74,7 @@ def fail(bench: StoreBench, name: str = "task", failure: Failure = FAILURE, **ch
 
 
 def test_what_is_added_of_a_task(bench: StoreBench) -> None:
-    """The sums get its end, its bill, its waiting and its duration. So do those of its five minutes."""
+    """The sums get a task's end, its bill, its wait and its duration. The sums of its five minutes get the same."""
     bench.insert()
     bench.pass_ms(1_500)
     claim = bench.claim()
@@ -167,13 +167,13 @@ def test_each_retention_is_folded(bench: StoreBench) -> None:
     fold(bench)
     assert ended(bench) == {"completed": 2}
     bench.pass_ms(1)
-    complete(bench, "c", 7_777_777)  # of a worker with newer settings, which no sweep knows so far
+    complete(bench, "c", 7_777_777)  # tasks of a worker with newer settings, which no sweep knows so far
     fold(bench)
     assert ended(bench) == {"completed": 2}
     found = bench.run(sums(bench).foldable([7_777_777], 100))
     bench.run(sums(bench).fold(found, 100))
     bench.pass_ms(1)
-    complete(bench, "d")  # of a worker with older settings
+    complete(bench, "d")  # tasks of a worker with older settings
     bench.pass_ms(1)
     found = bench.run(sums(bench).foldable([7_777_777], 100))
     bench.run(sums(bench).fold(found, 100))
@@ -182,7 +182,7 @@ def test_each_retention_is_folded(bench: StoreBench) -> None:
 
 @pytest.mark.parametrize("folded", [False, True])
 def test_what_is_erased_is_counted_once(bench: StoreBench, folded: bool) -> None:
-    """The fold may come before or after a deletion, the end of a retention, or early erasure."""
+    """The fold may come before or after a deletion, the end of a retention, or early erasure: an end counts once."""
     for name in ("deleted", "expired", "cleared"):
         complete(bench, name, 0 if name == "expired" else RETENTION_MS)
         bench.pass_ms(1)
@@ -215,7 +215,7 @@ def test_a_task_that_is_erased_before_its_end_counts_as_cancelled(bench: StoreBe
 
 @pytest.mark.parametrize("begun", [False, True])
 def test_a_withdrawn_submission_counts_if_somebody_has_worked_on_it(bench: StoreBench, begun: bool) -> None:
-    """A withdrawn task's calls were paid for, so they count. One without a worker leaves nothing behind."""
+    """The calls of a withdrawn task were paid for, so they count. A withdrawn task without a worker leaves no row."""
     bench.insert()
     if begun:
         claim = bench.claim()
@@ -246,7 +246,7 @@ def test_a_retry_adds_what_is_new_on_the_bill(bench: StoreBench, folded: bool) -
     assert ended(bench) == {"completed": 1, "failed": 1}
     figures = totals(bench)
     assert [figures[name] for name in ("calls", "in_doubt", "fruitless", "retries")] == [7, 1, 5, 1]
-    assert figures["took"] == figures["waited"] == 1  # the time between the end and the retry is no latency
+    assert figures["took"] == figures["waited"] == 1  # the time between end and retry is no part of the latency
 
 
 def test_a_bulk_retry_counts_the_ends_that_it_takes_back(bench: StoreBench) -> None:
@@ -296,7 +296,10 @@ def test_dead_letters(bench: StoreBench) -> None:
 
 
 def test_samples_and_what_is_forgotten(bench: StoreBench) -> None:
-    """There is one sample in five minutes, however many sweeps come. After two days its sums and samples are gone."""
+    """There is one sample in five minutes, however many sweeps come.
+
+    Samples and the sums of five minutes are erased after two days.
+    """
     bench.insert("a")
     bench.insert("b")
     bench.claim("b")
@@ -331,7 +334,7 @@ def test_a_sample_has_the_age_of_the_oldest_task_that_waits(bench: StoreBench) -
 
 
 def test_an_idle_sweep_writes_nothing(bench: StoreBench) -> None:
-    """After the sample of these five minutes there is one read and no write until something ends."""
+    """After the sample of these five minutes, a sweep makes one read and no write until a task ends."""
     fold(bench)
     found = bench.run(sums(bench).foldable(KINDS, 100))
     assert (found.folds, found.more, found.sampled) == ([], False, True)
@@ -356,7 +359,10 @@ def test_a_tasks_own_rows_do_not_change(bench: StoreBench) -> None:
 
 
 def test_quantiles() -> None:
-    """Quantiles lie between the neighbouring bounds. There are none without tasks, and none beyond the last bound."""
+    """Quantiles lie between the neighbouring bounds.
+
+    No quantile exists without tasks, and none beyond the last bound.
+    """
     nothing = dict.fromkeys(MEASURES, 0)
     assert quantile_ms(nothing, "took", 0.5) is None
     ten = nothing | {"took": 10, "took_le_500": 5} | {f"took_le_{bound}": 10 for bound in BOUNDS_MS[1:]}

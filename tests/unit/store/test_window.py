@@ -1,4 +1,4 @@
-"""What a run reads from D1: its text, once, and the outputs that it merges."""
+"""The reads of a run from D1: its text, once, and the outputs that it merges."""
 
 import json
 import tracemalloc
@@ -28,7 +28,7 @@ TASK = TaskKey("task")
 
 
 class Counted(SqliteD1):
-    """Counts the bytes of D1's answers, as JSON, and of the largest one."""
+    """A database that counts the bytes of D1's answers, as JSON, and of the largest one."""
 
     bytes_read = 0
     largest = 0
@@ -73,7 +73,7 @@ def test_a_text_that_does_not_fit_its_cuts_is_refused(text: str):
 
 @pytest.fixture
 def free(monkeypatch: pytest.MonkeyPatch):
-    """A worker with the free plan's allowance, over a database that counts its answers."""
+    """Make a worker with the free plan's allowance, over a database that counts its answers."""
     monkeypatch.setattr("tests.support.worker_bench.SqliteD1", Counted)
     made = WorkerBench()
     made.settings = replace(made.settings, plan="free")
@@ -82,7 +82,7 @@ def free(monkeypatch: pytest.MonkeyPatch):
 
 
 def to_the_end(bench: WorkerBench) -> int:
-    """Run until the task is completed. Returns how many claims that took."""
+    """Run until the task is completed. Returns the number of claims that were needed."""
     claims = 1
     while (outcome := bench.run()) != Ended(Status.COMPLETED):
         assert isinstance(outcome, Released)
@@ -176,7 +176,7 @@ def levels(bench: WorkerBench) -> list[list[int]]:
 
 @pytest.fixture
 def merge():
-    """A merge whose outputs are packed by three: 40, 13, 4, 1."""
+    """Make a merge whose outputs are packed by three: 40, 13, 4, 1."""
     made = WorkerBench()
     made.insert(40, Reduce.MERGE)
     made.model.act = lambda call, number: f"{number:03} " + "y" * 596
@@ -186,7 +186,7 @@ def merge():
 
 @pytest.fixture
 def long_merge():
-    """A merge whose outputs are packed by nine: 200, 22, 2, 1."""
+    """Make a merge whose outputs are packed by nine: 200, 22, 2, 1."""
     made = WorkerBench()
     made.insert(200, Reduce.MERGE)
     made.model.act = lambda call, number: f"{number:03} " + "y" * 196
@@ -207,7 +207,7 @@ def test_later_code_goes_on_with_the_plan_that_it_finds(merge: WorkerBench, monk
 
 
 def test_a_merge_without_a_stored_plan_goes_on(merge: WorkerBench):
-    """Older code stored no plan: the same plan is made again and stored. No call is repeated."""
+    """Older code stored no plan: newer code makes the same plan again and stores it. No call is repeated."""
     merging(merge)
     before = levels(merge)
     merge.database.rows("DELETE FROM merges")
@@ -278,7 +278,10 @@ def test_a_merge_of_one_long_call_is_read_all_the_same(merge: WorkerBench, monke
 
 
 def test_of_a_segment_only_the_outputs_that_are_wanted_are_held(bench: StoreBench):
-    """A segment of 32 kB may contain megabytes of similar text. A reader of one output keeps only a piece of them."""
+    """A segment of 32 kB may contain megabytes of similar text.
+
+    A reader of one output keeps only the piece that contains it.
+    """
     bench.insert(chunks=100)
     claim, long = bench.claim(), "y" * 200_000
     assert bench.step(claim, outputs=[one._replace(text=long) for one in outputs(*range(100))], completed=100)
@@ -311,7 +314,7 @@ def test_a_zombie_plans_nothing(bench: StoreBench):
 
 
 def test_sizes_are_those_of_the_first_outputs(bench: StoreBench):
-    """In their order, and up to the first that is missing."""
+    """The sizes are in the order of the outputs, and end at the first missing one."""
     bench.insert(chunks=5)
     claim = bench.claim()
     told = [

@@ -1,4 +1,4 @@
-"""The chaos run's audit: it accepts a task that is right and names each kind of fault."""
+"""Return the calls that the task needs, one a second, and those of these chunks once more."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ def calls(*more: int) -> list[Call]:
 
 
 def task(*, model_calls: int = 3, in_doubt: int = 0, **changes: Any) -> dict[str, Any]:
-    """The task as the API shows it."""
+    """Return the task as the API shows it."""
     usage = {"modelCalls": model_calls, "minimumCalls": 3, "inDoubt": in_doubt}
     return {
         "id": "a",
@@ -52,7 +52,7 @@ def violations(found: dict[str, Any], ledger: list[Call], *accepted: str) -> str
 
 
 def test_a_task_that_is_right_is_not_named():
-    """The outputs are right, and calls match the bill. A call in doubt may have been repeated."""
+    """The outputs are right, and calls match the bill. A call that is in doubt may have been repeated."""
     assert violations(task(), calls()) == ""
     assert violations(task(model_calls=4, in_doubt=1), calls(0)) == ""
     assert violations(task(model_calls=4, in_doubt=1), calls()) == ""

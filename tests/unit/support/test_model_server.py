@@ -1,4 +1,7 @@
-"""The fault-injecting model server. Other tests rely on its ledger, so it has tests of its own."""
+"""The fault-injecting model server.
+
+Other tests rely on the model server's ledger, so the server has tests of its own.
+"""
 
 import asyncio
 import signal
@@ -165,7 +168,7 @@ def test_closing_the_server_ends_hanging_calls() -> None:
 
 
 def test_held_calls_wait_for_release(server: ModelServer) -> None:
-    """While held, calls pile up and can be awaited. After the release all of them are answered."""
+    """While held, calls pile up and can be awaited. After the release the server answers all of them."""
     server.hold()
     with ThreadPoolExecutor() as threads:
         waiting = [threads.submit(ask, server, str(number)) for number in range(4)]
@@ -225,7 +228,7 @@ def test_a_process_of_its_own_keeps_a_ledger(tmp_path: Path) -> None:
         document = {"model": "m", "messages": [{"role": "user", "content": "a"}]}
         assert httpx.post(f"{url}/chat/completions", json=document, trust_env=False).status_code == 500
         with ledger.open("a") as file:
-            file.write('{"number": 2, "arriv')  # what a kill in mid-write leaves
+            file.write('{"number": 2, "arriv')  # the rest that a kill in mid-write leaves
         [call] = read_ledger(ledger)
         assert (call.user, call.answered, call.complete) == ("a", "status 500", True)
         assert len(ledger.read_text().splitlines()) == 3

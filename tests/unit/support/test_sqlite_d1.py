@@ -38,7 +38,7 @@ def test_batch_is_a_transaction(database: SqliteD1) -> None:
 
 @pytest.mark.parametrize(("when", "kept"), [("before", 0), ("after", 1)])
 def test_faults(database: SqliteD1, when: When, kept: int) -> None:
-    """A fault comes before the batch or after its commit, as often as ordered."""
+    """A fault comes before the batch or after its commit, as often as the test sets."""
     database.fail(NETWORK_LOST, when)
     with pytest.raises(RuntimeError, match="Network connection lost"):
         batch(database, ("INSERT INTO t VALUES (1, 'x')",))

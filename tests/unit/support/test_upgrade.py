@@ -11,7 +11,7 @@ from tests.upgrade import FIRST, has_schema, release_before
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A repository with a chain of migrations that was squashed later, and a commit of code since."""
+    """Make a repository with a chain of migrations that was squashed later, and a later commit of code."""
     git(tmp_path, "init", "--quiet")
     commit(tmp_path, "chain", **{"migrations/0001_tasks.sql": "CREATE TABLE tasks (id);\n" * 9})
     git(tmp_path, "mv", "migrations/0001_tasks.sql", FIRST)
@@ -39,25 +39,25 @@ def subject(root: Path, name: str) -> str:
 
 
 def test_the_first_version_is_that_of_the_first_migration(root: Path) -> None:
-    """There is none before it; its migration may look like one that was renamed."""
+    """No version comes before the first migration; that one may look like a renamed migration."""
     assert subject(root, release_before(root)) == "squash"
 
 
 def test_later_it_is_the_one_before_the_newest_migration(root: Path) -> None:
-    """The last commit that knows nothing of it."""
+    """Later, the first version is the last commit that does not know the newest migration."""
     commit(root, "second", **{"migrations/0002_second.sql": ""})
     commit(root, "more code", **{"src/more.py": ""})
     assert subject(root, release_before(root)) == "code"
 
 
 def test_what_has_another_schema_is_told_apart(root: Path) -> None:
-    """A commit from before the first migration has none that leads to the schema of now."""
+    """A commit from before the first migration has none that leads to the present schema."""
     assert has_schema("HEAD", root)
     assert not has_schema("HEAD~2", root)
 
 
 def test_it_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """With status 2, before anything is served."""
+    """Such a commit is refused with status 2, before anything is served."""
     monkeypatch.setattr(upgrade, "has_schema", lambda commit: False)
     with pytest.raises(SystemExit) as left:
         upgrade.main(["--from", "abc"])

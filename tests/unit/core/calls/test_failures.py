@@ -14,13 +14,13 @@ STARTED = 990.0
 
 
 class Case(NamedTuple):
-    """One row: the results of others' calls, `+` for success and `-` for failure, the latest first, and the verdict."""
+    """One row: the results of other calls, `+` for success and `-` for failure, the latest first, and the verdict."""
 
     says: str
     calls: str
     own: bool
     success_at: float = 995.0
-    apart: float = 1.0  # seconds from one of these calls to the previous one
+    apart: float = 1.0  # seconds between one of these calls and the one before
 
 
 TABLE = [
@@ -47,7 +47,7 @@ TABLE = [
 def test_what_counts(case: Case):
     """A failure counts only if the model answers most other calls at the same time.
 
-    The chunk's own calls are no evidence.
+    The calls of the chunk itself are no evidence.
     """
     calls = [LatestCall(at, NOW - case.apart * (at + 1), mark == "+") for at, mark in enumerate(case.calls)]
     own = [LatestCall(CHUNK, NOW - 0.5, succeeded=False)]
@@ -96,7 +96,7 @@ def test_the_pauses_between_counted_failures():
 
 
 def test_each_chunk_is_known_by_its_latest_call():
-    """A later call replaces an earlier one, never the reverse, in whatever order they are reported."""
+    """A later call of a chunk replaces an earlier one, in whatever order they are reported."""
     calls = LatestCalls()
     assert calls.note(LatestCall(1, 10, succeeded=False))
     assert calls.note(LatestCall(1, 12, succeeded=True))
@@ -106,7 +106,7 @@ def test_each_chunk_is_known_by_its_latest_call():
 
 
 def test_so_many_chunks_are_kept_as_the_rule_reads():
-    """Ten other chunks are kept. With an eleventh, the one called the longest ago is dropped."""
+    """Ten other chunks are kept. With an eleventh chunk, the one whose last call is oldest is dropped."""
     calls = LatestCalls()
     for chunk in range(15):
         calls.note(LatestCall(chunk, chunk, succeeded=True))

@@ -1,4 +1,4 @@
-"""How fast a worker may go: the start window, the pauses, and the bucket of writes."""
+"""How fast a worker may act: the start window, the pauses, and the bucket of writes."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def test_the_start_window_follows_the_latency(latency: float, window: float):
 
 
 def test_latency_rises_at_once_and_falls_by_halves():
-    """After one slow write more are expected, and a quick one does not prove the trouble over."""
+    """One slow write raises the expected latency, and one quick write does not prove that the trouble is over."""
     latency = Latency()
     assert latency.seconds(0) == 0
     latency.note(8, 10)
@@ -35,7 +35,10 @@ def test_latency_is_forgotten():
 
 
 def test_a_quick_no_does_not_make_the_database_fast():
-    """A write that D1 refuses at once does not make it fast. A write given up after half a minute makes it slow."""
+    """If D1 refuses a write at once, the expected latency does not fall.
+
+    If a write is given up after half a minute, the expected latency rises.
+    """
     latency = Latency()
     latency.note(8, 10)
     latency.note_failure(0.01, 11)
@@ -79,7 +82,7 @@ def test_a_call_that_has_ended_earns_two_writes():
 
 
 def test_a_write_that_could_not_wait_is_paid_for_later():
-    """A write beyond the allowance brings the bucket below zero. It then fills up at the usual rate."""
+    """A write beyond the allowance brings the bucket below zero. The bucket then fills up at the usual rate."""
     bucket = WriteBucket(0, 0)
     bucket.spend(0)
     assert bucket.ready_at(0) == pytest.approx(60)

@@ -31,7 +31,7 @@ def test_a_text_that_fits_is_one_chunk() -> None:
     ],
 )
 def test_a_heading_is_the_best_place_and_opens_its_chunk(text: str, max_chars: int, expected: list[str]) -> None:
-    """The cut is before the heading, although a blank line and later lines fit too."""
+    """The cut is before the heading, although a blank line and later lines fit into the chunk too."""
     assert parts(text, max_chars) == expected
 
 
@@ -81,7 +81,7 @@ def test_words_are_kept_whole_with_any_white_space_between() -> None:
 
 
 def test_text_without_boundaries_is_cut_to_size() -> None:
-    """The last resort is a cut between code points, and it fills each chunk."""
+    """If no boundary exists, the text is cut between code points, and each chunk is full."""
     assert parts("abcdefghij", 4) == ["abcd", "efgh", "ij"]
     assert parts("天地玄黄宇宙洪荒", 3) == ["天地玄", "黄宇宙", "洪荒"]
 
@@ -96,12 +96,15 @@ def test_the_last_resort_keeps_a_visible_character_whole(unit: str) -> None:
 
 
 def test_a_mark_with_no_end_is_cut_all_the_same() -> None:
-    """Progress does not depend on finding a good place."""
+    """A mark of unlimited length is cut anyway, so the splitter always makes progress."""
     assert parts("a" + "\u0301" * 50, 20) == ["a" + "\u0301" * 19, "\u0301" * 20, "\u0301" * 11]
 
 
 def test_a_better_kind_that_leaves_the_chunk_nearly_empty_gives_way() -> None:
-    """Below a quarter of the window a paragraph loses to a sentence above it. At the quarter it wins."""
+    """If a paragraph would leave less than a quarter of the window full, a later sentence's end wins.
+
+    At the quarter it wins.
+    """
     text = "Hi.\n\n" + "Word word word end. " + "tail " * 5
     assert parts(text, 26)[0] == "Hi.\n\nWord word word end. "
     assert parts(text, 20)[0] == "Hi.\n\n"
@@ -125,13 +128,16 @@ def test_overlap_repeats_the_end_of_the_chunk_before_within_the_size() -> None:
     ("text", "size", "overlap"), [("", 5, 0), ("a", 0, 0), ("a", 3, 3), ("a", 3, -1), ("a", -1, 0)]
 )
 def test_sizes_that_make_no_sense_are_our_own_mistake(text: str, size: int, overlap: int) -> None:
-    """The request's checks exclude such sizes. Here they give a ValueError, not an endless loop."""
+    """The checks of a request exclude such sizes.
+
+    In the splitter these sizes give a ValueError, not an endless loop.
+    """
     with pytest.raises(ValueError, match="needs a text"):
         cuts(text, size, overlap)
 
 
 def test_too_many_chunks_are_refused_before_the_work_is_done() -> None:
-    """A division refuses a megabyte in chunks of one character, before any boundary is searched."""
+    """A division refuses a megabyte in chunks of one character before the splitter searches any boundary."""
     with counted(splitter) as steps, pytest.raises(TooManyChunks, match="more than 2000 chunks") as refusal:
         cuts("\n" * _MEGABYTE, 1, most=2000)
     assert steps.lines < 50
@@ -476,7 +482,10 @@ _PINNED = (
     ],
 )
 def test_the_cuts_are_pinned(max_chars: int, overlap: int, expected: tuple[int, ...]) -> None:
-    """The same input and options always give the same chunks. A different cut here breaks that promise."""
+    """The same input and options always give the same chunks.
+
+    If this test gets a different cut, that promise is broken.
+    """
     assert cuts(_PINNED, max_chars, overlap) == expected
 
 

@@ -1,4 +1,4 @@
-"""The form of keys, the isolate's memory of them, the shared check of the model, and the statements' promises."""
+"""The form of keys, the isolate's memory of keys, the shared check of the model, and the statements' contracts."""
 
 import asyncio
 from collections.abc import Iterator
@@ -65,7 +65,7 @@ def test_what_is_no_key(text: str) -> None:
 
 @given(st.text(max_size=80), st.text(max_size=80))
 def test_a_digest_proves_its_own_secret_alone(secret: str, other: str) -> None:
-    """Only the right secret is proved, and none is without a stored digest."""
+    """A digest proves only its own secret, and without a stored digest no secret is proved."""
     secret, other = secret.encode("utf-8", "replace").decode(), other.encode("utf-8", "replace").decode()
     assert proves(secret, digest(secret))
     assert proves(other, digest(secret)) == (other == secret)
@@ -73,7 +73,7 @@ def test_a_digest_proves_its_own_secret_alone(secret: str, other: str) -> None:
 
 
 def test_nobody_proves_nothing() -> None:
-    """The stand-in for a text that is no key is no key either."""
+    """The digest that stands in for a malformed key proves no key."""
     assert not proves(NOBODY.secret, None)
     assert not is_key_id(NOBODY.id)
 
@@ -85,7 +85,7 @@ def test_digest_is_sha256() -> None:
 
 
 def test_scopes_are_shown_in_one_order() -> None:
-    """The order does not depend on the set's."""
+    """The order of scopes does not depend on the order of a set."""
     assert ordered(frozenset(reversed(Scope))) == ["read", "write", "admin", "operator"]
 
 
@@ -113,7 +113,10 @@ def key(name: str = "a", expires_at: int | None = None) -> Key:
 
 
 def test_a_key_is_remembered_from_the_time_of_asking() -> None:
-    """A key is remembered for KEY_CACHE_SECONDS, no longer. After a clock went back it is not found."""
+    """A key is remembered for KEY_CACHE_SECONDS, no longer.
+
+    If the clock went back, the isolate does not find the key.
+    """
     cache = KeyCache()
     cache.remember(b"a", key(), asked_at=100, revision=0)
     assert cache.find(b"a", 100 + limits.KEY_CACHE_SECONDS - 0.001, 0) == key()
@@ -124,7 +127,7 @@ def test_a_key_is_remembered_from_the_time_of_asking() -> None:
 
 
 def test_a_remembered_key_expires_by_its_own_time() -> None:
-    """The isolate's clock ends it without asking D1."""
+    """The isolate's own clock ends the key without asking D1."""
     cache = KeyCache()
     cache.remember(b"a", key(expires_at=50), asked_at=0, revision=0)
     assert cache.find(b"a", 1, 49) is not None
@@ -132,7 +135,7 @@ def test_a_remembered_key_expires_by_its_own_time() -> None:
 
 
 def test_the_memory_is_bounded() -> None:
-    """The oldest key is dropped first. Remembering a key again makes it the youngest."""
+    """The oldest key is dropped first. A key that is remembered again becomes the youngest."""
     cache = KeyCache()
     for number in range(limits.KEY_CACHE_MOST):
         cache.remember(b"%d" % number, key(str(number)), asked_at=0, revision=0)
@@ -144,7 +147,7 @@ def test_the_memory_is_bounded() -> None:
 
 
 def test_a_forgotten_key_stays_forgotten() -> None:
-    """A value read before the removal is not remembered after it. Other keys stay."""
+    """If a key is removed while it is being read, the value that was read is not remembered. Other keys stay."""
     cache = KeyCache()
     cache.remember(b"a", key("a"), asked_at=0, revision=0)
     cache.remember(b"b", key("b"), asked_at=0, revision=0)
@@ -185,7 +188,7 @@ def loop() -> Iterator[Loop]:
 
 
 def test_one_probe_serves_all_for_a_while(loop: Loop) -> None:
-    """However many requests come at once, the provider is probed once in MODEL_CHECK_SECONDS."""
+    """However many requests come at once, the Worker probes the provider once in MODEL_CHECK_SECONDS."""
     provider, check = Probed(), ModelCheck()
 
     async def ask() -> list[str]:
@@ -205,7 +208,7 @@ def test_one_probe_serves_all_for_a_while(loop: Loop) -> None:
 
 
 def test_a_probe_that_dies_holds_nobody_up_for_long(loop: Loop) -> None:
-    """A probe that never returns is given up after MODEL_CHECK_SECONDS, one that raises at once."""
+    """A probe that never returns is given up after MODEL_CHECK_SECONDS; a probe that raises is given up at once."""
     provider, check = Probed(), ModelCheck()
 
     async def story() -> None:
@@ -231,7 +234,7 @@ def test_a_probe_that_dies_holds_nobody_up_for_long(loop: Loop) -> None:
 
 
 class Keys:
-    """A store of keys over SQLite with a clock of its own."""
+    """A store of keys over SQLite with its own clock."""
 
     def __init__(self) -> None:
         self.time_ms = 1_000_000
@@ -261,7 +264,7 @@ def keys() -> Iterator[Keys]:
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_an_insertion_may_be_sent_twice(keys: Keys, when: When) -> None:
-    """Two sendings make one key. So it is for the hundredth key too, which the second sending finds."""
+    """Two sendings make one key. A repeated insertion finds its own key, even if that key is the hundredth."""
     for name in range(limits.KEYS_MOST - 1):
         keys.insert(name)
     keys.database.fail(NETWORK_LOST, when)
@@ -274,7 +277,7 @@ def test_an_insertion_may_be_sent_twice(keys: Keys, when: When) -> None:
 
 
 def test_an_id_belongs_to_its_first_key(keys: Keys) -> None:
-    """A second key with the same id changes nothing, and is not mistaken for the first."""
+    """A second key with the same id changes nothing, and does not count as the first."""
     first = keys.insert(1)
     again = NewKey(id=f"{1:016x}", tenant="u", digest=digest("x"), scopes=frozenset(Scope), label=None, valid_ms=None)
     assert asyncio.run(keys.store.insert(again)) is None
@@ -296,7 +299,7 @@ def test_finding(keys: Keys) -> None:
 
 
 def test_deleting(keys: Keys) -> None:
-    """Only the tenant's own key is deleted. The second time there is nothing."""
+    """Only the tenant's own key is deleted. A second deletion finds no key."""
     keys.insert(1)
     name = f"{1:016x}"
     assert not asyncio.run(keys.store.delete("other", name))

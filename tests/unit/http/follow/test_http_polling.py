@@ -17,7 +17,7 @@ NOW_MS = 1_790_000_000_000
 
 
 def task(total: int = 60, completed: int = 0, pace_ms: int | None = None, silent: float = 0.0) -> Task:
-    """Make a task under way that has shown no progress for a while."""
+    """Make an unfinished task that has shown no progress for a while."""
     return Task(
         task_key=TaskKey("local:x"),
         status=Status.PROCESSING,
@@ -40,7 +40,7 @@ def task(total: int = 60, completed: int = 0, pace_ms: int | None = None, silent
 
 
 def until(seconds: float) -> Wait:
-    """Make a wait that ends so many seconds from now."""
+    """Make a wait that ends this many seconds from now."""
     return Wait("model_away", NOW_MS + round(1000 * seconds))
 
 
@@ -87,7 +87,7 @@ def test_retry_after_is_bounded(
 
 @pytest.mark.parametrize("silent_from", [0.0, 0.9])
 def test_who_obeys_a_silent_task_asks_eight_times_in_a_minute(silent_from: float) -> None:
-    """Each hint is as long as the silence, so the pauses double."""
+    """Each hint is as long as the time without progress, so the pauses double."""
     polls, at = 0, silent_from
     while at < 60:
         polls += 1
@@ -105,7 +105,7 @@ def test_who_obeys_a_silent_task_asks_eight_times_in_a_minute(silent_from: float
     ],
 )
 def test_the_end_is_estimated_from_the_pace(facts: dict[str, Any], wait: Wait | None, expected: str | None) -> None:
-    """The remaining calls at the recent pace, counted from the end of a wait."""
+    """The estimate is the remaining calls at the recent pace, counted from the end of a wait."""
     assert estimated_finish(task(**facts), wait) == expected
 
 

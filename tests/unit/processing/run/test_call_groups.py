@@ -41,7 +41,7 @@ NEVER = 1e6
 class Model:
     """A model whose calls take `seconds` by text, by default 1, and then do what `act` says.
 
-    `started` and `ended` list calls in order. A cancelled call takes `cancelled_seconds` more.
+    `started` and `ended` list the calls in order. A cancelled call takes `cancelled_seconds` more.
     """
 
     name = default_model = "model"
@@ -73,8 +73,9 @@ class Model:
 class Coordinator:
     """Makes each group's calls together. `groups` are their sizes.
 
-    `deaf_seconds` is the delay of a group. `breaks` is what its RPC raises, `answers` what it returns instead of the
-    calls' results, `starts_by` until when a lane may start them. `patience` is what it received last.
+    A coordinator whose groups are late by `deaf_seconds`. `breaks` is the error of its RPC, `answers` replaces the
+    calls' results, `starts_by` is the time until which a lane may start them. `patience` is the last value that the
+    coordinator received.
     """
 
     def __init__(self, model: Model) -> None:
@@ -116,7 +117,7 @@ class Coordinator:
             raise self.breaks
 
     async def close(self, fence: int) -> None:
-        """Do nothing, since there is nothing to forget."""
+        """Do nothing, because this coordinator has no state."""
 
 
 class CallBench:
@@ -151,13 +152,13 @@ class CallBench:
         self.do(asyncio.sleep(seconds))
 
     def call(self, count: int, starts_by: float | None = None) -> list[CallOutcome]:
-        """Return the results of a group of so many calls."""
+        """Return the results of a group of this many calls."""
         calls = [ModelCall("", str(position), "") for position in range(count)]
         return list(self.do(self.caller.call(calls, SECONDS, self.soon if starts_by is None else starts_by)))
 
     @property
     def soon(self) -> float:
-        """Until when calls may start that are announced now, with a database that is not slow."""
+        """Return until when calls may start that are announced now, with a quick database."""
         return self.loop.time() + limits.START_SECONDS
 
     @property
@@ -167,7 +168,7 @@ class CallBench:
 
 @pytest.fixture
 def local() -> Iterator[CallBench]:
-    """The worker makes its calls itself."""
+    """Make a bench whose worker makes its calls itself."""
     bench = CallBench(laned=False)
     yield bench
     bench.loop.close()
@@ -175,7 +176,7 @@ def local() -> Iterator[CallBench]:
 
 @pytest.fixture
 def laned() -> Iterator[CallBench]:
-    """Three lanes of six calls each."""
+    """Make a bench with three lanes of six calls each."""
     bench = CallBench(laned=True)
     yield bench
     bench.loop.close()
@@ -201,7 +202,7 @@ def kinds(outcomes: list[CallOutcome]) -> list[type]:
 
 
 def test_a_group_is_one_call_or_a_lanes(local: CallBench, laned: CallBench):
-    """Seven calls are seven subrequests of a worker that makes them itself, and two of one that has lanes."""
+    """Seven calls cost a worker without lanes seven subrequests, and a worker with lanes two."""
     assert local.start(KEYS[:6]) == 6
     assert laned.start(KEYS[:7]) == 2
     assert (local.room, laned.room) == ((6, 0), (2, 6))
@@ -210,7 +211,7 @@ def test_a_group_is_one_call_or_a_lanes(local: CallBench, laned: CallBench):
 
 
 def test_calls_come_back_in_their_order_however_they_end(bench: CallBench):
-    """Calls that end together, the last first, are handled in the order of their keys, each with its own outcome."""
+    """If calls end together, the last first, the run handles them in the order of their keys, each with its outcome."""
     bench.model.seconds = {str(position): 1.0 - position / 1000 for position in range(6)}
     bench.start(KEYS[5::-1])
     finished = bench.wait()
@@ -234,7 +235,7 @@ def test_outcomes_stand_in_the_order_of_their_calls(laned: CallBench):
 
 
 def test_a_call_of_its_own_comes_back_alone(local: CallBench):
-    """The worker's own calls wait for others that end within a fifth of their time, and for no more."""
+    """The worker's own calls wait for others that end within a fifth of their time, and for no later ones."""
     local.model.seconds = {"0": 1.0, "1": 1.15, "2": 1.4, "3": 9.0}
     local.start(KEYS[:4])
     assert ended(local.wait()) == [0, 1]
@@ -275,7 +276,7 @@ def test_how_long_a_call_waits_for_company(local: CallBench, seconds: float, las
 
 
 def test_one_slow_call_of_a_run_says_that_its_calls_are_slow(local: CallBench):
-    """After a slow call the run expects slow ones, so calls that come back sooner wait as long as any."""
+    """After a slow call the run expects slow ones, so quicker calls wait for as long as slow ones."""
     local.model.seconds = {"0": 5.0, "1": 4.0, "2": NEVER}
     local.start(KEYS[:1])
     local.wait()
@@ -285,7 +286,10 @@ def test_one_slow_call_of_a_run_says_that_its_calls_are_slow(local: CallBench):
 
 
 def test_a_failure_is_not_held_for_company(local: CallBench):
-    """A failure is recorded at once, since its call may be due again. Outputs held until then are recorded with it."""
+    """A failure is recorded at once, since its call may be due again.
+
+    Outputs that waited until then are recorded with the failure.
+    """
     local.model.seconds = {"0": 6.0, "1": 7.5, "2": NEVER}
     local.model.act = {"1": ModelUnavailable("503")}.get
     local.start(KEYS[:3])
@@ -294,7 +298,7 @@ def test_a_failure_is_not_held_for_company(local: CallBench):
 
 
 def test_a_hint_and_the_deadline_end_the_wait_for_company(local: CallBench):
-    """After a task's end the run waits for no other calls, and it never waits beyond the deadline."""
+    """After its task's end the run waits for no further call, and it never waits beyond the deadline."""
     local.model.seconds = {"0": 5.0, "1": 4.0, "2": NEVER}
     local.start([KEYS[0], KEYS[2]])
 
@@ -312,7 +316,10 @@ def test_a_hint_and_the_deadline_end_the_wait_for_company(local: CallBench):
 
 
 def test_an_error_that_is_no_models_surfaces(bench: CallBench, monkeypatch: pytest.MonkeyPatch):
-    """A provider's bug ends the wait and is raised. In a lane the lane is lost. Every error is retrieved."""
+    """An error in a provider's code ends the wait and is raised.
+
+    In a lane such an error loses the lane. Every error is retrieved.
+    """
     bench.model.act = lambda text: ValueError("a mistake") if text in {"0", "1"} else None
     bench.start(KEYS[:3])
     if isinstance(bench.caller, LanedCaller):
@@ -341,7 +348,7 @@ def test_a_call_ends_at_its_timeout(bench: CallBench):
 
 
 def test_what_is_too_late_is_not_started(local: CallBench):
-    """At exactly the end of the start window no call starts, and the model never hears of it."""
+    """At exactly the end of the start window no call starts, and the model gets none."""
     assert kinds(local.call(1, starts_by=0.0)) == [CallNotStarted]
     assert kinds(local.call(1, starts_by=0.1)) == [ModelReply]
     local.start(KEYS[1:2], starts_by=1.0)
@@ -379,8 +386,8 @@ def test_a_group_is_out_until_its_last_call_has_ended(laned: CallBench):
 def test_a_group_that_gave_no_answer_stays_out(laned: CallBench):
     """A silent group's connection may still be used, so it counts as out.
 
-    Calls of it that go out in another group and come back do not free it. All its calls together count once, also when
-    the late answer comes.
+    If its calls go out again in another group and come back, the silent group still counts as out. All calls of the
+    group together count once, also when the late answer comes.
     """
     laned.coordinator.deaf_seconds = 100
     laned.start(KEYS[:6])
@@ -404,7 +411,7 @@ def test_silence_leaves_the_calls_in_doubt():
 
 
 def test_a_lane_on_a_slow_database_has_more_time_to_answer(laned: CallBench):
-    """On a slow database a lane's calls may start late, so the wait for its answer is longer by that time."""
+    """On a slow database a lane's calls may start late, so the run waits for the lane's answer longer by that time."""
     laned.coordinator.deaf_seconds = NEVER
     laned.start(KEYS[:1], starts_by=laned.loop.time() + limits.START_SECONDS_MOST)
     laned.wait()
@@ -449,14 +456,14 @@ def test_what_is_dropped_has_ended(local: CallBench):
     local.start(KEYS[:4])
     local.sleep(2)
     assert local.model.ended == ["3"]
-    assert ended(local.do(local.calls.drop())) == [3]  # not taken in yet, but paid for
+    assert ended(local.do(local.calls.drop())) == [3]  # the run has not recorded it yet, but it is paid for
     assert sorted(local.model.ended) == ["0", "1", "2", "3"]
     assert (local.room, local.loop.time()) == ((0, 6), 2.0)
     assert local.do(local.calls.drop()) == []
 
 
 def test_what_has_ended_is_taken_in_without_waiting(laned: CallBench):
-    """A group is complete or still out. The rest ends later, and after it nothing is out."""
+    """A group is complete or still out. The rest of the group ends later, and then no call is out."""
     laned.model.seconds = {"1": 9.0, "7": 3.0}
     laned.start(KEYS[:8])
     laned.start(KEYS[8:10])
@@ -492,7 +499,10 @@ def test_an_rpc_that_is_dropped_goes_on(laned: CallBench):
 
 
 def test_lanes_are_told_to_abort(laned: CallBench):
-    """The coordinator learns which claim has ended. If it fails or has older code, nothing changes."""
+    """The notice to abort tells the coordinator which claim has ended.
+
+    If the coordinator fails or has older code, nothing changes.
+    """
     laned.do(laned.caller.abort())
     laned.coordinator.breaks = AttributeError("abort")
     laned.do(laned.caller.abort())
@@ -504,7 +514,7 @@ def test_lanes_are_told_to_abort(laned: CallBench):
 
 
 def test_groups_that_go_out_together_ask_for_one_sign_of_life(laned: CallBench):
-    """The ping is on the meter, and later groups need none."""
+    """The meter counts the ping, and later groups need none."""
     laned.start(KEYS[:13])
     laned.wait()
     laned.start(KEYS[:6])
@@ -514,7 +524,7 @@ def test_groups_that_go_out_together_ask_for_one_sign_of_life(laned: CallBench):
 
 @pytest.mark.parametrize("hangs", [False, True])
 def test_where_no_lane_can_be_reached_the_worker_makes_the_calls(laned: CallBench, hangs: bool):
-    """The groups come back as not started, which costs no attempt.
+    """If no lane can be reached, the groups come back as not started, which costs no attempt.
 
     From then on the worker makes its own calls, as many at a time as a lane would.
     """
@@ -531,7 +541,7 @@ def test_where_no_lane_can_be_reached_the_worker_makes_the_calls(laned: CallBenc
 
 
 def test_the_way_there_counts_towards_the_time_of_an_answer(laned: CallBench):
-    """A slow ping leaves the lane less spare time, so the claim does not last longer for it."""
+    """A slow ping leaves the lane less spare time, so the claim need not last longer."""
     laned.coordinator.sign_seconds = 3.0
     laned.coordinator.deaf_seconds = NEVER
     assert kinds(laned.call(1)) == [Silence]
@@ -539,7 +549,7 @@ def test_the_way_there_counts_towards_the_time_of_an_answer(laned: CallBench):
 
 
 def test_after_a_lost_group_a_sign_of_life_is_asked_for_again(laned: CallBench):
-    """An outage in the middle of a run costs what was out, and nothing after it."""
+    """If lanes cannot be reached in the middle of a run, only the calls that are out are lost."""
     laned.coordinator.breaks = RuntimeError("Network connection lost.")
     assert kinds(laned.call(6)) == [CallerLost] * 6
     laned.coordinator.unreachable = laned.coordinator.breaks
@@ -549,7 +559,7 @@ def test_after_a_lost_group_a_sign_of_life_is_asked_for_again(laned: CallBench):
 
 
 def test_calls_of_the_worker_s_own_are_dropped_and_aborted(laned: CallBench):
-    """Dropped and aborted calls both close their connections. There is no lane to notify."""
+    """Dropped and aborted calls both close their connections. These calls have no lane to notify."""
     laned.coordinator.unreachable = RuntimeError("NoGilError")
     laned.call(2)
     laned.model.seconds = {"0": NEVER, "1": NEVER}
@@ -566,7 +576,10 @@ def test_calls_of_the_worker_s_own_are_dropped_and_aborted(laned: CallBench):
 
 
 def test_lanes_that_are_still_out_are_told_by_a_worker_that_goes_on_alone(laned: CallBench):
-    """One group was lost and the next ping failed. The other group must still hear that its task has ended."""
+    """In this test one group was lost and the next ping failed.
+
+    The other group must still get notice that its task has ended.
+    """
     laned.coordinator.deaf_seconds = 20
     laned.start(KEYS[:6])
     laned.sleep(1)
@@ -584,7 +597,10 @@ def test_lanes_that_are_still_out_are_told_by_a_worker_that_goes_on_alone(laned:
 
 
 def test_a_task_has_lanes_from_a_size_on():
-    """A single lane would be useless. Each further `LANE_CHUNKS` chunks add one, up to the limit."""
+    """A single lane would be useless, so a task has two or more lanes or none.
+
+    Each further `LANE_CHUNKS` chunks add one, up to the limit.
+    """
     assert lanes_for(limits.LANES_FROM_CHUNKS - 1) == 1
     assert lanes_for(limits.LANES_FROM_CHUNKS) == 2
     assert lanes_for(limits.LANES_FROM_CHUNKS + limits.LANE_CHUNKS) == 3

@@ -63,7 +63,7 @@ def made(claim: Claim, bench: StoreBench) -> CallInputs:
 
 
 def test_texts_are_let_go_when_no_call_needs_them(bench: StoreBench, monkeypatch: pytest.MonkeyPatch):
-    """A run keeps the texts of calls without an output, and not those of a whole input that it has read."""
+    """A run keeps the texts of calls without an output; it drops the other texts, even of a whole input."""
     monkeypatch.setattr(limits, "WINDOW_CHARS_MOST", 1)
     bench.insert(chunks=4)
     claim = bench.claim()
@@ -83,7 +83,7 @@ def test_texts_are_let_go_when_no_call_needs_them(bench: StoreBench, monkeypatch
 
 
 def test_a_merge_whose_outputs_are_gone_has_lost_its_claim(bench: StoreBench):
-    """If its task was erased, the rest is not merged, and the outputs are not read again."""
+    """If its task was erased, the run merges nothing more, and does not read the outputs again."""
     bench.insert(chunks=4, reduce=Reduce.MERGE)
     done = [CallKey(0, place) for place in range(4)]
     assert bench.step(bench.claim(), outputs=outputs(0, 1, 2, 3), merges=[MergeLevel(1, (2, 4))], completed=4)

@@ -29,7 +29,7 @@ FREED_SECONDS_MOST = 15.0  # from a task's cancellation until the host that work
 
 @pytest.fixture
 def bench() -> Iterator[WorkerBench]:
-    """A task of two calls that take very long."""
+    """Make a task of two calls that take very long."""
     made = WorkerBench(concurrency=2)
     made.model.seconds = lambda number: FOREVER
     made.insert(2)
@@ -42,7 +42,7 @@ def cancel(bench: WorkerBench) -> Awaitable[Any]:
 
 
 def looks(bench: WorkerBench) -> list[float]:
-    """Record the times at which the database is asked whether the claim is good."""
+    """Record the times at which the database is asked whether the claim is still valid."""
     at: list[float] = []
     batch = bench.database.batch
 
@@ -58,7 +58,7 @@ def looks(bench: WorkerBench) -> list[float]:
 def freed(
     bench: WorkerBench, ended: Callable[[], Awaitable[Any]], after: float, host: Host = HOST
 ) -> tuple[float, RunOutcome]:
-    """Run the task, end it so many seconds later, and return how long after that its host was free, and what it got."""
+    """Run the task, end it after a time, and return how long after that its host was free, and what it got."""
 
     async def play() -> RunOutcome:
         run = asyncio.ensure_future(bench.worker().run(TASK, host))
@@ -79,7 +79,7 @@ def bill(bench: WorkerBench) -> tuple[int, int]:
 
 
 def times(schedule: CheckSchedule, count: int, *, answered: bool = True, latency: float = 0.0) -> list[float]:
-    """When so many looks come after a write at 0, each of which takes no time."""
+    """Return the times of this many checks after a write at 0, if a check takes no time."""
     found = []
     for _ in range(count):
         found.append(schedule.next_at(0.0, latency))
@@ -88,7 +88,7 @@ def times(schedule: CheckSchedule, count: int, *, answered: bool = True, latency
 
 
 def test_looks_start_late_and_double_and_never_come_too_late():
-    """5 s after the last write, then 10 s after each look: a task that ends is noticed within 10 s."""
+    """A check comes 5 s after the last write, then 10 s after each check: an ended task is noticed within 10 s."""
     assert times(CheckSchedule(100), 4) == [5.0, 15.0, 25.0, 35.0]
 
 
@@ -111,12 +111,12 @@ def test_a_database_that_does_not_answer_is_asked_less_and_less():
 
 
 def test_a_slow_database_is_asked_in_proportion():
-    """With 3 s a write, half a minute lies between two looks: they are a tenth of the time at most."""
+    """With 3 s a write, half a minute passes between two checks: checks take a tenth of the time at most."""
     assert times(CheckSchedule(100), 2, latency=3.0) == [30.0, 60.0]
 
 
 def test_looks_are_counted():
-    """After the last one of a run none is due."""
+    """After the last check that a run may make, none is due."""
     schedule = CheckSchedule(2)
     assert times(schedule, 2) == [5.0, 15.0]
     assert schedule.next_at(100.0, 0.0) == float("inf")
@@ -143,9 +143,9 @@ def test_an_erased_task_lets_go_of_its_host(bench: WorkerBench):
 
 
 def test_a_worker_that_was_overtaken_lets_go_of_its_host(bench: WorkerBench):
-    """A worker whose task was put back and claimed by another writes nothing and ends its calls.
+    """If another worker has claimed a task that was put back, the old worker writes nothing and ends its calls.
 
-    The calls are in doubt on the second one's bill.
+    The second claim's bill has the calls as in doubt.
     """
 
     async def put_back_and_claim() -> None:
@@ -181,7 +181,7 @@ def test_quick_calls_are_not_looked_at(bench: WorkerBench):
 
 
 def test_slow_calls_that_go_on_are_not_disturbed(bench: WorkerBench):
-    """The checks find that the claim is good. The calls end as usual, and are made once."""
+    """The checks find that the claim is good. The calls end as usual, and each is made once."""
     at = looks(bench)
     assert bench.run() == Ended(Status.COMPLETED)
     assert at == [5.0, *(15.0 + 10.0 * number for number in range(9))]
@@ -189,7 +189,7 @@ def test_slow_calls_that_go_on_are_not_disturbed(bench: WorkerBench):
 
 
 def test_a_run_on_the_free_plan_looks_ten_times(bench: WorkerBench):
-    """A long wait uses no more of the invocation's allowance than that."""
+    """On the free plan, a long wait uses only ten checks of the invocation's allowance."""
     bench.settings = Settings(plan="free", concurrency=2, timeout_seconds=300, lease_seconds=400)
     bench.model.seconds = lambda number: 250.0
     at = looks(bench)
@@ -246,12 +246,12 @@ def test_a_look_that_is_not_answered_holds_up_no_output(bench: WorkerBench):
 
 
 def host(hint: Hint) -> Host:
-    """A host that can be notified."""
+    """Make a host that can be notified."""
     return Host(Route.DURABLE_OBJECT, 600.0, "object/task", hint=hint)
 
 
 def test_a_run_that_is_told_lets_go_at_once(bench: WorkerBench):
-    """A notified run lets go without asking the database, which is impossible while its calls use all connections."""
+    """A notified run stops without asking the database, which is impossible while its calls use all connections."""
     hint, at = Hint(), looks(bench)
 
     async def cancel_and_tell() -> None:
@@ -284,7 +284,7 @@ def test_a_run_that_is_told_of_another_claims_end_goes_on(bench: WorkerBench):
 
 
 def test_a_run_that_is_told_while_it_sits_out_a_wait_lets_go(bench: WorkerBench):
-    """Without a call out the run makes no check itself, but it hears the notice."""
+    """While no call is out, the run makes no check itself, but it gets the notice."""
     hint = Hint()
 
     async def cancel_and_tell() -> None:
@@ -301,7 +301,7 @@ def test_a_run_that_is_told_while_it_sits_out_a_wait_lets_go(bench: WorkerBench)
 
 @pytest.fixture
 def laned() -> Iterator[WorkerBench]:
-    """Two lanes of six calls, for a task of 18. The first lane's calls take very long, except for two."""
+    """Make two lanes of six calls, for a task of 18 chunks. The first lane's calls take very long, except for two."""
     made = WorkerBench()
     made.model.seconds = lambda number: 1.0 if number in {1, 2} else FOREVER
     made.insert(18)
@@ -312,7 +312,7 @@ def laned() -> Iterator[WorkerBench]:
 def test_lanes_are_aborted_and_what_they_had_is_kept(laned: WorkerBench):
     """Two of twelve calls have ended: they are paid for and recorded.
 
-    The others are in doubt, and none is a failure.
+    The other calls are in doubt, and none counts as a failure.
     """
     seconds, outcome = freed(laned, lambda: cancel(laned), 8.0, laned.laned_host())
     assert seconds < FREED_SECONDS_MOST

@@ -20,7 +20,7 @@ TASK = TaskKey("task")
 
 @pytest.fixture
 def bench() -> Iterator[WorkerBench]:
-    """A worker with two calls at a time: the first takes a second, the second half a second more."""
+    """Make a worker with two calls at a time: the first takes a second, the second half a second more."""
     made = WorkerBench(concurrency=2)
     made.model.seconds = lambda number: 1.5 if number == 2 else 1.0
     yield made
@@ -59,9 +59,9 @@ def bill(bench: WorkerBench) -> tuple[int, int]:
 
 
 def test_an_output_that_came_during_a_write_outlasts_a_cancellation(bench: WorkerBench):
-    """The task is cancelled while the first output is being recorded, and the second one comes then.
+    """The task is cancelled while the worker records the first output, and the second output comes then.
 
-    Both are kept, and a retry makes only the third call.
+    The task keeps both outputs, and a retry makes only the third call.
     """
     bench.insert(3)
     slowly(bench, lambda: cancel(bench))
@@ -72,7 +72,7 @@ def test_an_output_that_came_during_a_write_outlasts_a_cancellation(bench: Worke
 
 
 def test_an_output_that_came_during_a_write_outlasts_the_deadline(bench: WorkerBench):
-    """The deadline passes while the first output is being recorded."""
+    """The deadline passes while the worker records the first output."""
     bench.insert(3, deadline_ms=1_800)
     slowly(bench)
     assert bench.run() == Ended(Status.FAILED)
@@ -98,7 +98,7 @@ def test_an_output_that_came_during_a_write_outlasts_a_mistake(bench: WorkerBenc
 
 
 def test_a_call_that_is_cut_by_a_cancellation_is_in_doubt(bench: WorkerBench):
-    """The call was perhaps sent: its connection is closed, and it is unknown what the provider has seen."""
+    """The call was perhaps sent: its connection is closed, and the provider may or may not have seen it."""
     bench.insert(3)
     bench.model.seconds = lambda number: 9.0 if number == 2 else 1.0
     slowly(bench, lambda: cancel(bench))
@@ -107,7 +107,7 @@ def test_a_call_that_is_cut_by_a_cancellation_is_in_doubt(bench: WorkerBench):
 
 
 def test_nothing_is_written_behind_another_claim(bench: WorkerBench):
-    """If the task was put back before the worker noticed, another claim has it: both outputs are lost, and in doubt."""
+    """If the task was put back and claimed again before the worker notices, both outputs are lost, and in doubt."""
 
     async def cancel_and_retry() -> None:
         await cancel(bench)
@@ -142,13 +142,16 @@ def test_the_last_write_is_insisted_on(bench: WorkerBench):
 
 @pytest.fixture
 def laned(bench: WorkerBench) -> WorkerBench:
-    """Two lanes of six calls, for a task of 18."""
+    """Make two lanes of six calls, for a task of 18 chunks."""
     bench.settings = Settings(plan="paid")
     return bench
 
 
 def test_what_lanes_have_begun_is_kept_when_the_task_is_cancelled(laned: WorkerBench):
-    """A lane without a notice makes its calls to the end. The run waits for it, keeps its outputs, and repeats none."""
+    """A lane without a notice makes all its calls to their end.
+
+    The run waits for the lane, keeps its outputs, and repeats none.
+    """
     laned.insert(18)
     laned.model.seconds = lambda number: 9.0 if number == 7 else 1.0
     slowly(laned, lambda: cancel(laned), which=3)

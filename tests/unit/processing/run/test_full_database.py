@@ -28,7 +28,10 @@ def bench() -> Iterator[WorkerBench]:
 
 
 def fill(bench: WorkerBench, *, told: bool = True, room_pages: int = 0) -> None:
-    """Let the database grow by at most so many pages. `told`: its size shows the platform's limit."""
+    """Let the database grow by at most this many pages.
+
+    With `told`, its replies show a size at the platform's limit.
+    """
     cap = bench.database.cap
     cap.hold(cap.pages + room_pages)
     cap.told = told
@@ -41,7 +44,7 @@ def row(bench: WorkerBench) -> dict[str, Any]:
 
 @pytest.mark.parametrize("knows", [True, False], ids=["known", "fresh isolate"])
 def test_a_run_that_cannot_store_starts_no_call(bench: WorkerBench, *, knows: bool):
-    """The task is given back with nothing on its bill and without an attempt, and continues when there is space."""
+    """The run gives the task back without a call on its bill and without an attempt, until there is space."""
     bench.insert(4)
     fill(bench)
     if knows:
@@ -58,7 +61,7 @@ def test_a_run_that_cannot_store_starts_no_call(bench: WorkerBench, *, knows: bo
 
 
 def test_the_cause_is_in_the_log(bench: WorkerBench):
-    """The log has the size of the database as the reason why a task waits."""
+    """The log names the size of the database as the reason why a task waits."""
     bench.insert(1)
     fill(bench)
     bench.run()
@@ -125,7 +128,7 @@ def test_calls_do_not_start_when_their_own_announcement_tells_that_there_is_no_r
 
 
 def test_a_write_that_found_no_room_keeps_its_number(bench: WorkerBench):
-    """An earlier try may still land. So the run's next write gets another number, and takes effect."""
+    """An earlier try of the write may still land. So the run's next write gets another number, and takes effect."""
     bench.insert(12)
 
     def act(_call: Any, number: int) -> str:
@@ -142,7 +145,7 @@ def test_a_write_that_found_no_room_keeps_its_number(bench: WorkerBench):
 def test_writes_that_a_full_database_refuses_take_no_turn(bench: WorkerBench):
     """A run with few writes left tries again after doubling pauses, not after half a minute.
 
-    An invocation of the direct route would be over by then.
+    An invocation of the direct route would have ended by then.
     """
     bench.insert(1)
 
@@ -158,9 +161,9 @@ def test_writes_that_a_full_database_refuses_take_no_turn(bench: WorkerBench):
 
 
 def test_a_database_that_stays_full_costs_the_calls_that_were_out_and_no_attempt(bench: WorkerBench):
-    """After a lease the task is given back.
+    """After a lease the run gives the task back.
 
-    Those calls are in doubt, it has no stall, and completes when there is space.
+    The task's calls are in doubt, it has no stall, and it completes when there is space.
     """
     bench.settings = _with(bench, lease_seconds=130)
     bench.insert(12)
@@ -205,7 +208,7 @@ def test_what_makes_a_database_tight(full: bool, size: int, tight: bool):
         storage.found_full(1.0)
     assert storage.is_tight(100) is tight
     storage.took_task()
-    assert storage.is_tight(100) is tight  # a new task takes less space than its outputs
+    assert storage.is_tight(100) is tight  # a new task needs less space than its outputs
     storage.found_room()
     assert storage.is_tight(100) is (size >= 100)
 

@@ -1,4 +1,4 @@
-"""Runs that end before any of their calls could start: after each, the task is left alone for longer."""
+"""Runs that end before any of their calls could start: after each, the task rests for longer."""
 
 import asyncio
 
@@ -23,9 +23,9 @@ def bench():
 
 @pytest.mark.parametrize("seconds", [4.5, 6.0])
 def test_a_database_that_outlasts_the_slice_is_left_alone(bench: WorkerBench, seconds: float):
-    """A slice ends before its calls could start, or before its claim is there.
+    """In this test a slice ends before its calls could start, or before its claim has landed.
 
-    There were no three announcements in vain, but the task is still left alone, twice as long each time.
+    The run did not make three announcements in vain, but the task still rests, twice as long each time.
     """
     bench.insert(12)
     bench.database.seconds = seconds
@@ -51,7 +51,7 @@ def test_a_run_that_made_calls_is_continued_at_once(bench: WorkerBench):
 def test_a_merge_goes_on_after_an_idle_run(bench: WorkerBench):
     """A run after an idle one may write twice: its claim, and one announcement.
 
-    The outputs that a merge reads in between are no write. Otherwise the task would only be claimed and given back.
+    The reads of a merge in between are no writes. Otherwise the run would only claim the task and give it back.
     """
     bench.insert(6, Reduce.MERGE)
     assert bench.run(Host(Route.QUEUE, 0.5)) == Released(0)

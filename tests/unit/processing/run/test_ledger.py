@@ -66,7 +66,10 @@ def test_outputs_that_are_there_are_not_asked_for_again():
 
 @pytest.mark.parametrize("unanswered", [ModelConnectionLost("gone"), ModelTimeout("no reply")])
 def test_every_call_is_on_the_bill_once(unanswered: ModelError):
-    """Answered calls are settled, successful or not; one without an answer is in doubt. Together they are the bill."""
+    """Calls with an answer are settled, whether they succeeded or not; a call without an answer is in doubt.
+
+    Together they are the bill.
+    """
     ledger = Ledger(claim(calls_settled=10, calls_in_doubt=1), 3)
     started(ledger, FIRST, SECOND, THIRD)
     ledger.succeeded(FIRST, REPLY)
@@ -108,7 +111,7 @@ def test_attempts_of_an_earlier_claim_count():
 
 
 def test_a_failure_for_good_of_an_earlier_claim_stands():
-    """A claim that finds such a failure starts nothing, has its reason, and counts its chunks but no merge call."""
+    """A claim that finds such a failure starts nothing, takes over the failure's reason, and counts its chunks."""
     refused = Failure(TaskCode.MODEL_REFUSED, "401", retryable=False)
     later = Failure(TaskCode.MODEL_TIMEOUT, "late", retryable=True)
     ledger = Ledger(claim(refused={SECOND: refused, THIRD: later, CallKey(1, 0): later}), 3)
@@ -133,7 +136,7 @@ def test_a_refusal_ends_the_task_at_once_and_starts_nothing_more():
 
 
 def test_a_rate_limit_pauses_all_starts_and_costs_no_attempt():
-    """After a 429 with a delay nothing starts before it is over. A burst is one wait, and no attempt is used."""
+    """After a 429 with a delay nothing starts before it is over. A burst of 429s is one wait, and costs no attempt."""
     ledger = Ledger(claim(), 1)
     started(ledger, FIRST, SECOND)
     ledger.add([THIRD])
@@ -161,7 +164,7 @@ def test_a_pause_is_told_of_for_as_long_as_it_keeps_calls_from_starting(now: flo
 def test_the_pace_is_the_time_from_one_finished_call_to_the_next():
     """The pace does not depend on how many calls have finished.
 
-    It begins anew with the first success after a failure.
+    The pace is measured anew from the first success after a failure.
     """
     ledger, paces = Ledger(claim(total=6), 3), []
     keys = [CallKey(0, place) for place in range(6)]
@@ -177,7 +180,7 @@ def test_the_pace_is_the_time_from_one_finished_call_to_the_next():
 
 
 def test_a_call_that_was_refused_waits_no_longer_than_the_pause():
-    """The pause of all starts is waited for, and the call has no wait beyond it."""
+    """The call waits for the pause of all starts, and has no further wait."""
     ledger = Ledger(claim(), 3)
     started(ledger, FIRST)
     ledger.failed(FIRST, ModelRateLimited("slow down", 0), 10, 0)
@@ -194,7 +197,7 @@ def test_a_rate_limit_without_end_ends_the_task():
 
 
 def test_a_rate_limit_of_no_time_is_waited_out_for_hours():
-    """A provider that always refuses, without a time, is called a hundred times over hours before the task fails."""
+    """If a provider refuses again and again without a time, a task makes a hundred calls over hours, then fails."""
     ledger = Ledger(claim(), 3)
     ledger.add([FIRST])
     now, calls = 0.0, 0
@@ -237,7 +240,10 @@ def test_what_was_saved_is_not_told_again():
 
 
 def test_a_write_that_is_tried_again_says_what_each_try_told():
-    """Outputs keep the order in which they were first written, whatever is added later. A saved write ends this."""
+    """A repeated write has its outputs in the same order as before, whatever is added later.
+
+    A saved write ends this.
+    """
     ledger = Ledger(claim(), 3)
     started(ledger, FIRST, SECOND, THIRD)
     ledger.succeeded(THIRD, REPLY)
@@ -256,7 +262,7 @@ def test_a_write_that_is_tried_again_says_what_each_try_told():
 def test_a_write_that_was_given_up_keeps_its_number():
     """A write that was given up keeps its number, since it may still land.
 
-    So the next write has another number, and records under which one its outputs were first sent.
+    So the next write has another number, and records the number under which its outputs were first sent.
     """
     ledger = Ledger(claim(), 3)
     started(ledger, FIRST, SECOND)
@@ -286,7 +292,7 @@ def test_calls_that_nobody_waits_for_are_in_doubt():
 
 
 def fruitless(ledger: Ledger, now: float, *keys: CallKey) -> None:
-    """Announce calls at a time, and learn at once that none of them started."""
+    """Announce calls, and find out at once that none of them started."""
     assert ledger.startable(now, len(keys)) == list(keys)
     ledger.start(keys, 0)
     for key in reversed(keys):
@@ -296,7 +302,7 @@ def fruitless(ledger: Ledger, now: float, *keys: CallKey) -> None:
 def test_calls_that_did_not_start_pause_all_starts_longer_and_longer():
     """The pauses double from 1 to 30 s after announcements in a row without a started call.
 
-    Several calls together count once, other calls wait as well, and no attempt and no call is booked.
+    Calls that did not start together count once, other calls wait as well, and no attempt and no call is booked.
     """
     ledger = Ledger(claim(), 1)
     ledger.add([FIRST, SECOND, THIRD])
@@ -329,7 +335,7 @@ def test_a_call_that_was_made_ends_the_row():
 
 
 def test_what_a_busy_lane_did_not_start_goes_out_again_at_once():
-    """A lane that made one call of two is no sign of a slow database."""
+    """If a lane made one call of two, that is no sign of a slow database."""
     ledger = Ledger(claim(), 3)
     started(ledger, FIRST, SECOND)
     ledger.succeeded(FIRST, REPLY)
@@ -347,7 +353,7 @@ def test_a_run_that_started_nothing_is_counted():
 def test_a_tasks_pace_is_the_mean_time_from_one_output_to_the_next():
     """Three calls at a time that take six seconds make one output each two seconds.
 
-    The time before an output that follows trouble does not count.
+    The time before the first output after trouble does not count.
     """
     ledger, keys = Ledger(claim(total=5), 3), [CallKey(0, position) for position in range(5)]
     ledger.add(keys)

@@ -50,7 +50,7 @@ def probe(patience: Patience, now: float, chance: float = 0.0, asked: float | No
 def test_a_task_asks_at_most_32_times_an_hour(chances: list[float]):
     """The pauses double from a second to five minutes, and half of each is random.
 
-    Few fit into an hour, whatever is drawn.
+    Few calls fit into an hour, whatever the random part is.
     """
     patience, now, times = away(seconds=10 * HOUR), 0.0, []
     for chance in chances:
@@ -63,7 +63,7 @@ def test_a_task_asks_at_most_32_times_an_hour(chances: list[float]):
 
 
 def test_one_call_at_a_time_asks():
-    """While one call that started after the trouble began is out, none starts. An earlier one does not count."""
+    """While a call that started after the trouble began is out, no other starts. An earlier call does not count."""
     patience = away(now=10)
     assert patience.narrow(10)
     assert patience.opens_at(20, latest_start=11) == math.inf
@@ -86,16 +86,16 @@ def test_a_pause_that_the_provider_asks_for_is_obeyed():
 
 
 def test_a_success_ends_it_for_all_tasks_of_the_isolate():
-    """One task's success is known to the others. A task whose own failure is later does not believe it."""
+    """One task's success is known to the others. A task whose own failure is later ignores the success."""
     news = News()
     one, other, late = away(news), away(news), away(news, now=30)
     one.succeeded(CHUNK, 20)
     assert (one.narrow(21), other.narrow(21), late.narrow(31)) == (False, False, True)
-    assert (one.away_since, other.away_since) == (None, 0.0)  # all calls of `other` failed: it counts from 0 still
+    assert (one.away_since, other.away_since) == (None, 0.0)  # all calls of `other` failed: its chunk counts from 0
 
 
 def test_a_thousand_waiting_tasks_do_not_make_a_thousand_probes():
-    """Tasks of one isolate take turns: together they ask every half minute at most, once the first pauses are over."""
+    """Tasks of one isolate take turns: together they call every half minute at most, after the first pauses."""
     news, tasks, now, probes = News(), [], 0.0, 0
     tasks = [away(news) for _ in range(1_000)]
     while now < HOUR:
@@ -107,7 +107,7 @@ def test_a_thousand_waiting_tasks_do_not_make_a_thousand_probes():
 
 
 def test_tasks_that_come_while_a_model_is_away_take_turns():
-    """A task that has not met the trouble asks at most 5 s after the last one that did: a thousand ask in turn."""
+    """A task without a failure of its own calls within 5 s after the last other call: a thousand call in turn."""
     news = News()
     away(news)
     tasks, now, probes = [Patience(news, HOUR, now=0.0) for _ in range(1_000)], 0.0, 0
@@ -132,7 +132,10 @@ def test_patience_ends():
 
 
 def test_the_next_claim_goes_on_where_the_last_one_was():
-    """A claim knows how long the model has been away and how often it was asked. Without patience it knows nothing."""
+    """A claim gets the time for which the model has been away and how often it was called.
+
+    Without patience it knows nothing.
+    """
     patience = Patience(News(), HOUR, now=1_000.0, away_for=900, waits=8, failed_for=100)
     assert (patience.away_since, patience.waits, patience.narrow(1_000)) == (100, 8, True)
     assert not patience.over(1_000)
@@ -141,7 +144,7 @@ def test_the_next_claim_goes_on_where_the_last_one_was():
 
 
 def test_an_isolate_remembers_so_many_models():
-    """The model whose last question is oldest is dropped. After a while its knowledge is out of date."""
+    """The model that was called longest ago is dropped. After a while the isolate ignores what it knows of a model."""
     news = ModelNews()
     news.of(TENANT, MODEL).failed(CHUNK, 0, 1, 0.0, 0.0)
     assert news.of(TENANT, MODEL).is_away(1 + limits.AWAY_SECONDS_KEPT)
@@ -155,7 +158,7 @@ def test_an_isolate_remembers_so_many_models():
 
 
 def patient(max_attempts: int = 3) -> Ledger:
-    """Return the ledger of a new task with patience and many chunks."""
+    """Return the ledger of a new task with a patience and many chunks."""
     ledger = Ledger(claim(total=99), max_attempts, Patience(News(), HOUR, now=0.0))
     ledger.add(CallKey(0, position) for position in range(99))
     return ledger
@@ -177,7 +180,7 @@ def test_a_chunk_that_alone_fails_ends_after_ten_failures():
                 ledger.succeeded(key, REPLY, now=now)
         ledger.settle(now)
         now = max(now, now if ledger.ready else ledger.next_at(now) or now)
-        if ledger.ready < 3:  # so that there are others to the end
+        if ledger.ready < 3:  # so that other chunks exist until the end
             ledger.add(CallKey(1, position) for position in range(round(now * 1_000), round(now * 1_000) + 9))
     assert ledger.failure.code == "model_unavailable"
     pauses = [round(later - before - 0.5) for before, later in pairwise(failures)]
@@ -188,9 +191,9 @@ def test_a_chunk_that_alone_fails_ends_after_ten_failures():
 
 
 def test_a_failure_counts_once_another_call_succeeds_after_it():
-    """The failure was held, since no call had succeeded after it.
+    """The run did not judge the failure at first, since no call had succeeded after it.
 
-    Then its chunk waits for its pause, counted from the failure.
+    The chunk of the failed call then waits for its pause, counted from the failure.
     """
     ledger = patient()
     keys = ledger.startable(0, 4)
@@ -206,7 +209,7 @@ def test_a_failure_counts_once_another_call_succeeds_after_it():
 
 
 def test_calls_that_fail_together_are_the_models_trouble():
-    """However often they fail, none counts, and no later success changes that: most of the others have failed."""
+    """If calls fail together, none counts, and no later success changes that: most of the others have failed."""
     ledger = patient(max_attempts=1)
     now = 0.0
     for _ in range(5):
@@ -238,7 +241,7 @@ def test_who_asks_next_is_another_call():
 
 @pytest.mark.parametrize("error", [ModelReplyMalformed("{"), ModelRateLimited("429", 0.0)], ids=["200", "429"])
 def test_a_model_that_answers_is_not_away(error: ModelError):
-    """Whatever it answers, neither this task nor others of the isolate wait for it, and no failure counts for that."""
+    """If a model answers, whatever it says, no task of the isolate waits for it, and no failure counts for that."""
     news = News()
     ledger = Ledger(claim(total=9), 3, Patience(news, HOUR, now=0.0))
     ledger.add(CallKey(0, position) for position in range(9))
@@ -256,7 +259,7 @@ def test_a_model_that_answers_is_not_away(error: ModelError):
 
 
 def test_a_lane_that_is_lost_says_nothing_of_the_model():
-    """No answer came, so the model counts as still away."""
+    """A lost lane brings no answer, so the model still counts as away."""
     ledger = patient()
     ledger.start([FIRST], 0)
     ledger.failed(FIRST, ModelUnavailable("503"), 1, 0.0)
@@ -283,7 +286,7 @@ def test_retry_after_is_obeyed_on_any_status(error: ModelError, seconds: float):
 
 
 def test_a_run_says_that_it_waits_for_a_model_that_others_have_found_away():
-    """The run has made no call itself, so there is nothing else to write. A poll in between shows the reason."""
+    """The run has made no call itself, so it writes nothing else. A poll in between shows the reason."""
     bench, news = WorkerBench(), ModelNews()
     bench.insert(2)
     news.of(TENANT, bench.model.default_model).failed(CHUNK, 0, 0, 3.0, 0.0)
@@ -304,7 +307,7 @@ def test_a_run_says_that_it_waits_for_a_model_that_others_have_found_away():
 
 @pytest.mark.parametrize(("seconds", "outcome"), [(1.5, Ended(Status.COMPLETED)), (3.0, Released(3.0))])
 def test_a_run_of_the_queue_holds_no_consumer_while_the_model_is_away(seconds: float, outcome: RunOutcome):
-    """A run on the queue sits out two seconds at most.
+    """A run on the queue waits for two seconds at most.
 
     The task says what it waits for, and the next run calls the model.
     """
@@ -321,7 +324,7 @@ def test_a_run_of_the_queue_holds_no_consumer_while_the_model_is_away(seconds: f
 
 
 def test_a_task_of_the_queue_comes_back_ever_later_while_others_ask():
-    """A task that never gets its turn to ask costs a message and a claim each time, so it comes back rarely."""
+    """A task that never gets its turn costs a message and a claim each time, so it comes back rarely."""
     bench, news, delays = WorkerBench(), ModelNews(), list[float]()
     bench.insert(2)
     for _ in range(8):
@@ -353,6 +356,6 @@ def test_a_run_whose_patience_is_over_does_not_wait_for_a_turn_to_ask():
 
 
 def test_no_time_makes_room_beyond_all_places():
-    """A run that has lost lanes may have more calls out than places: it waits for a call to end, not for a time."""
+    """If a run that lost lanes has more calls out than places, it waits for a call to end, not for a time."""
     assert News().widens_at(6, 6, 100.0) == math.inf
     assert News().widens_at(7, 6, 100.0) == math.inf

@@ -37,7 +37,7 @@ def row(bench: WorkerBench) -> dict[str, Any]:
 
 
 def note_windows(bench: WorkerBench) -> list[tuple[int, int]]:
-    """Record each call's time from its announcement to its start, by the database's clock, and its stored window."""
+    """Record how long after its announcement each call starts, by the database's clock, and the stored window."""
     noted: list[tuple[int, int]] = []
     infer = bench.model.infer
 
@@ -55,9 +55,9 @@ def note_windows(bench: WorkerBench) -> list[tuple[int, int]]:
 
 @pytest.mark.parametrize("seconds", [2.2, 5.0, 9.0, 18.0])
 def test_a_task_on_a_slow_database_ends(make, seconds: float):
-    """The first announcement fails, since the worker does not know yet how slow the database is.
+    """The first announcement fails, since the worker does not know yet that the database is slow.
 
-    From then on calls start, each once. There is only one more write than on a quick database.
+    From then on calls start, each once. The task makes only one more write than on a quick database.
     """
     bench = make()
     bench.insert(12)
@@ -65,7 +65,7 @@ def test_a_task_on_a_slow_database_ends(make, seconds: float):
     before = bench.database.batches
     assert bench.run() == Ended(Status.COMPLETED)
     assert len(bench.model.calls) == 12 == bench.task().usage.model_calls
-    assert bench.database.batches - before - 1 == 1 + 1 + 2  # one read; claim, announcement, two groups that end
+    assert bench.database.batches - before - 1 == 1 + 1 + 2  # one read; claim, announcement, and two groups that end
     assert (row(bench)["attempts"], row(bench)["stalls"]) == (1, 0)
 
 
@@ -96,7 +96,7 @@ def test_calls_start_within_the_window_that_is_stored(make):
 def test_lanes_keep_the_longest_window(make):
     """A lane reads the window when it starts its calls, and counts from then.
 
-    So a longer window stays stored, or a cancellation would not wait for it.
+    So the stored window stays the longer one; otherwise a cancellation would wait too briefly.
     """
     bench = make()
     bench.insert(60)
@@ -133,7 +133,7 @@ def test_a_write_without_an_answer_was_slow(make):
 
 
 def test_a_claim_without_an_answer_was_slow(make):
-    """The isolate's next worker knows it."""
+    """The isolate's next worker knows that the database was slow."""
     bench = make()
     bench.insert(1)
     bench.database.seconds = 70.0
@@ -157,7 +157,7 @@ def test_the_lease_lasts_as_long_as_a_call_that_starts_late(make, *, known: bool
 
 
 def test_no_window_reaches_beyond_the_end_of_the_slice(make):
-    """A call that started after it would still be out when the platform ends the invocation."""
+    """A call that started after this end would still be out when the platform ends the invocation."""
     bench = make()
     bench.insert(1)
     bench.latency.note(8.0, 0.0)
@@ -187,7 +187,7 @@ def test_a_lane_has_the_window_of_the_announcement(make, start_ms: int, *, made:
 def test_a_run_that_starts_nothing_gives_its_task_back(make):
     """After three announcements in vain the task is left alone, each time for longer, without an attempt.
 
-    The database takes longer than any window. A run that follows such a run announces once.
+    In this test the database takes longer than any window. A run that follows such a run announces once.
     """
     bench = make()
     bench.insert(3)
@@ -243,7 +243,7 @@ def test_an_outage_makes_no_storm(make, message: str):
 def test_paid_outputs_wait_for_their_turn(make):
     """Without a write left, paid outputs are kept until there is one.
 
-    It takes later outputs along, and nothing is paid twice.
+    This write takes later outputs along, and no call is paid twice.
     """
     bench = make()
     bench.insert(6)

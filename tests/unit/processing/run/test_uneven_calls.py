@@ -1,4 +1,4 @@
-"""What a 20-chunk task writes if its calls differ in length: they wait for one another, but not for long."""
+"""The writes of a 20-chunk task whose calls differ in length: calls wait for one another, but not for long."""
 
 from random import Random
 from statistics import mean
@@ -18,7 +18,7 @@ SUBMISSION_ROWS, SUBMISSION_CALLS = 2, 1
 
 
 class Spent(NamedTuple):
-    """Rows written and D1 calls, with the submission's and without checks, and seconds from claim to end."""
+    """Rows written and D1 calls, including the submission's and without checks, and the seconds from claim to end."""
 
     rows: int
     calls: int
@@ -27,7 +27,7 @@ class Spent(NamedTuple):
 
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[Claim]:
-    """The checks of all runs. The budget omits them, since slow calls need them however they end."""
+    """The checks of all runs. The budget omits checks, because slow calls need them in any case."""
     made: list[Claim] = []
     stands = TaskStore.stands
 
@@ -60,7 +60,7 @@ def spent(seed: int, least: float, most: float, looks: list[Claim]) -> Spent:
 def test_uneven_calls_write_few_rows(
     looks: list[Claim], monkeypatch: pytest.MonkeyPatch, least: float, most: float, rows: int, calls: int
 ):
-    """Rows and calls stay within a bound for each of ten seeds: with a spread of a tenth, within the even budget.
+    """Rows and calls stay within a bound for each of ten seeds; if calls differ by a tenth, within the even budget.
 
     On average the task takes at most an eighth longer than if no call waited for another.
     """

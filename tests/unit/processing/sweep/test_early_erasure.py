@@ -1,4 +1,4 @@
-"""Early erasure makes space before the database is full: whose ended tasks go, in which order, at which cost."""
+"""Early erasure frees space before the database is full: which ended tasks go, in which order, at which cost."""
 
 import asyncio
 import json
@@ -15,12 +15,12 @@ from tests.support.store_bench import START_MS
 from tests.support.worker_bench import WorkerBench
 
 DAY_MS = 86_400_000
-BYTES = 2_000 + 4 * 500  # of one of the tasks below, as counted
+BYTES = 2_000 + 4 * 500  # the count for one of the tasks below
 
 
 @pytest.fixture
 def bench() -> Iterator[WorkerBench]:
-    """A deployment whose database has reached nine tenths of its limit."""
+    """Make a deployment whose database has reached nine tenths of its limit."""
     made = WorkerBench()
     made.settings = replace(made.settings, storage_mb_most=10)
     hold(made, 9_000_000)
@@ -29,16 +29,16 @@ def bench() -> Iterator[WorkerBench]:
 
 
 def hold(bench: WorkerBench, size: int) -> None:
-    """Make every reply report this size."""
+    """Make every reply report this size of the database."""
     bench.database.cap.reported = size
 
 
 def fill(
     bench: WorkerBench, tenant: str, tasks: int, *, days: float = 2, status: str = "completed", first: int = 0
 ) -> None:
-    """Write tasks that came one after the other, and have ended so many days ago or not.
+    """Write tasks one after the other; they ended this many days ago, or have not ended.
 
-    `first` is the first one's number.
+    `first` is the number of the first task.
     """
     ended = START_MS - round(days * DAY_MS) if status != "pending" else None
     bench.database.rows(
@@ -65,7 +65,7 @@ def clear(bench: WorkerBench) -> int:
     made = EarlyErasure(worker, SweepAllowance(worker.settings, worker.meter, None))
 
     async def look_and_clear() -> int:
-        await worker.store.ready()  # the sweep's own read: any reply reports the size
+        await worker.store.ready()  # the sweep's own read: each reply reports the size
         return await made.run()
 
     return int(bench.do(look_and_clear()))
@@ -77,7 +77,10 @@ def left(bench: WorkerBench, tenant: str) -> list[str]:
 
 
 def test_the_oldest_tasks_of_the_tenant_that_stores_most_go(bench: WorkerBench):
-    """The small tenant keeps everything. Of the large one a page of the oldest tasks goes, with all parts."""
+    """The small tenant keeps everything.
+
+    Early erasure removes a page of the large tenant's oldest tasks, with all their parts.
+    """
     bench.settings = replace(bench.settings, plan="free")
     fill(bench, "large", 100)
     fill(bench, "small", 60)
@@ -111,7 +114,7 @@ def test_a_tenant_whose_calls_never_came_back_counts_all_the_same(bench: WorkerB
     ],
 )
 def test_what_a_task_counts_for(bench: WorkerBench, status: str, keep_input: bool, facts: str, its_input: int):
-    """A task counts its input while it is kept: by its calls' tokens, or by its chunks' greatest size, if more."""
+    """A task counts with its input while it is kept: by its calls' tokens, or by its chunks' greatest size, if more."""
     fill(bench, "tenant", 1, status=status)
     bench.database.rows(f"UPDATE tasks SET {facts}")  # noqa: S608 - constants
     bench.do(bench.worker().store.count_storage(keep_input=keep_input))
@@ -131,7 +134,7 @@ def test_only_those_that_store_most_are_counted(bench: WorkerBench):
 
 
 def test_tenants_that_store_alike_lose_alike(bench: WorkerBench):
-    """Erased data is subtracted from the count, so no tenant is emptied before the others have as little."""
+    """The count of a tenant falls by what was erased, so no tenant is emptied before the others are as small."""
     fill(bench, "first", 300)
     fill(bench, "second", 300)
     assert clear(bench) == 400  # ten pages on the paid plan
@@ -153,7 +156,7 @@ def test_what_may_not_go_stays(bench: WorkerBench, days: float, status: str):
 
 @pytest.mark.parametrize("plan", ["free", "paid"])
 def test_old_tasks_that_go_on_pin_nothing(bench: WorkerBench, plan: str):
-    """Five hundred old unfinished tasks come before sixty ended ones, and still these go within one sweep."""
+    """Sixty ended tasks come after five hundred old unfinished ones, and still go within one sweep."""
     bench.settings = replace(bench.settings, plan=plan)
     fill(bench, "large", 500, status="pending")
     fill(bench, "large", 60, first=500)
@@ -174,7 +177,7 @@ def test_a_walk_goes_on_behind_what_it_passed(bench: WorkerBench):
 
 
 def test_a_walk_begins_anew_at_its_end(bench: WorkerBench):
-    """A task that was passed, and has ended since, is found in the next round."""
+    """If a task has ended after the scan passed it, the next round finds it."""
     bench.settings = replace(bench.settings, plan="free")
     fill(bench, "large", 1_200, status="pending")
     assert clear(bench) == 0
@@ -185,7 +188,7 @@ def test_a_walk_begins_anew_at_its_end(bench: WorkerBench):
 
 
 def test_tasks_of_one_millisecond_pin_no_walk(bench: WorkerBench):
-    """A scan continues after a moment, or after the last task if a whole scan has the same moment."""
+    """A scan continues after the last moment, or after the last task if all its tasks have the same moment."""
     fill(bench, "large", 60, first=1_500)
     bench.database.rows("UPDATE tasks SET id = 'large:01a0c450-8370-7' || substr(id, 7)")
     fill(bench, "large", 1_500, status="pending")
@@ -195,7 +198,7 @@ def test_tasks_of_one_millisecond_pin_no_walk(bench: WorkerBench):
 
 
 def test_a_task_that_was_put_back_after_the_look_stays(bench: WorkerBench):
-    """The erasure checks again, in its own transaction."""
+    """The erasure checks the task again in its own transaction."""
     fill(bench, "large", 2)
     found = bench.do(_counted(bench))
     bench.database.rows("UPDATE tasks SET status = 'pending', finished_at = NULL WHERE id = 'large:000000'")
@@ -210,7 +213,7 @@ def test_a_task_that_ended_anew_after_the_look_stays_whole(bench: WorkerBench):
     day_ago = START_MS - DAY_MS
     assert found.ended_by == day_ago
     bench.database.rows("UPDATE tasks SET finished_at = ? WHERE id = 'large:000000'", day_ago + 1)
-    bench.do(asyncio.sleep(1))  # by now it seems to have ended a day ago
+    bench.do(asyncio.sleep(1))  # a sweep on the paid plan reads ten pages
     assert bench.do(bench.worker().store.erase_early(found, keep_input=False)) == 1
     assert left(bench, "large") == ["000000"]
     assert bench.database.rows("SELECT task_id FROM texts") == [{"task_id": "large:000000"}]
@@ -226,12 +229,12 @@ async def _counted(bench: WorkerBench) -> Old:
 
 
 def test_below_nine_tenths_nothing_is_asked(bench: WorkerBench):
-    """A database with space costs the sweep no call."""
+    """If the database has space, early erasure costs the sweep no call."""
     fill(bench, "large", 50)
     hold(bench, 8_999_999)
     before = bench.database.batches
     assert clear(bench) == 0
-    assert bench.database.batches == before + 1  # the read that reported the size
+    assert bench.database.batches == before + 1  # by the clock, the task now seems to have ended a day ago
 
 
 def test_the_count_is_made_four_times_a_day(bench: WorkerBench):
@@ -256,7 +259,7 @@ def test_a_failure_costs_the_sweep_nothing(bench: WorkerBench):
 
 
 def test_a_full_database_lets_itself_be_cleared(bench: WorkerBench):
-    """Early erasure needs no space, not even for the first count, which uses the space it frees."""
+    """Early erasure needs no free space, not even for the first count, which uses the space that it has freed."""
     fill(bench, "large", 400)
     bench.database.cap.hold(bench.database.cap.pages)
     assert clear(bench) == 400

@@ -1,4 +1,4 @@
-"""Sweeps that requests begin: which tasks they run themselves, which they leave, and when they run none."""
+"""Sweeps that requests begin: which tasks each runs itself, which ones it leaves, and when it runs none."""
 
 import asyncio
 from collections.abc import Awaitable, Iterator
@@ -22,7 +22,7 @@ LONG_SECONDS = 40 * LEASE_SECONDS
 
 
 class Takes:
-    """A route that accepts or refuses each task, and delivers it nowhere."""
+    """A route that accepts or refuses each task, and never delivers one."""
 
     route = Route.QUEUE
 
@@ -51,7 +51,7 @@ def insert(bench: WorkerBench, *names: str) -> None:
 
 
 def in_vain(bench: WorkerBench, *names: str) -> None:
-    """Write tasks, send them off as often as it takes, and let them be due again."""
+    """Write tasks, send them off as often as needed without success, and make them due again."""
     insert(bench, *names)
     for _ in range(limits.SENDS_IN_VAIN):
         bench.do(asyncio.sleep(LONG_SECONDS))
@@ -66,7 +66,10 @@ def status(bench: WorkerBench, name: str) -> Status:
 
 
 def test_a_sweep_that_was_asked_for_works_on_what_was_sent_off_in_vain(bench: WorkerBench):
-    """The other tasks are sent off first. Then it runs these one after the other, with each call once."""
+    """The sweep sends the other tasks off first.
+
+    Then the sweep runs these tasks one after the other, with each call made once.
+    """
     in_vain(bench, "a", "b")
     insert(bench, "c")
     bench.do(asyncio.sleep(LEASE_SECONDS))
@@ -87,7 +90,7 @@ def test_crons_sweep_goes_on_sending(bench: WorkerBench):
 
 
 def test_what_a_sweep_does_not_get_to_stays_due(bench: WorkerBench):
-    """Calls may only start for so many seconds. The next sweep continues where this one had to stop."""
+    """Calls of a sweep may start only for a number of seconds. The next sweep continues where this one had to stop."""
     in_vain(bench, "a", "b")
     bench.model.seconds = lambda number: 30.0
     sweeps = [Sweep(bench.worker(), [Takes()], seconds=25.0, stands_in=True) for _ in range(2)]
@@ -107,7 +110,7 @@ def test_one_tasks_trouble_is_not_the_others(bench: WorkerBench):
 
 
 def test_without_time_for_calls_a_sweep_only_sends(bench: WorkerBench):
-    """If the routes refuse as well, it makes no call, and the tasks are due again at once."""
+    """If the routes refuse as well, the sweep makes no call, and the tasks are due again at once."""
     insert(bench, "a", "b", "c")
     bench.do(asyncio.sleep(LEASE_SECONDS))
     assert bench.do(Sweep(bench.worker(), [Takes(refuses=True)], seconds=0.0).run()) == SweepCounts()
@@ -120,7 +123,7 @@ def test_without_time_for_calls_a_sweep_only_sends(bench: WorkerBench):
 
 @pytest.mark.parametrize("seconds", [0.0, 25.0])
 def test_what_a_request_has_no_time_to_send_is_given_back(bench: WorkerBench, seconds: float):
-    """A request's sweep ends 30 s after the answer. By then no task may be taken on without being sent."""
+    """A request's sweep ends 30 s after the answer. By then the sweep must not hold a task that it has not sent."""
     insert(bench, *(f"{number:03}" for number in range(100)))
     bench.do(asyncio.sleep(LEASE_SECONDS))
     route = Takes()
@@ -161,7 +164,7 @@ class Requests:
         self.behind.append(asyncio.ensure_future(work))
 
     def look(self) -> None:
-        """Let a request check for a missed sweep."""
+        """Let a request check whether a sweep was missed."""
 
         async def request() -> None:
             self.sweeps.look()

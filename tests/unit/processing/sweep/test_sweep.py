@@ -47,7 +47,7 @@ class Recorder:
 
 
 def run_sweep(bench: StoreBench, *senders: Recorder) -> str:
-    """Run the whole sweep once. Returns its first read's last line."""
+    """Run the whole sweep once. Run the sweep, and return the last line of its first read."""
     lines: list[str] = []
     meter = Meter()
     worker = Worker(
@@ -188,7 +188,7 @@ def test_a_task_put_back_in_the_last_moment_is_not_erased(bench: StoreBench, due
 
 
 def test_a_task_put_back_and_ended_again_is_not_erased_before_its_new_time(bench: StoreBench):
-    """Between the sweep's read and its erasure the retention begins anew, and the whole task stays that long."""
+    """If a task is put back and ends again between the sweep's read and its erasure, it is kept for the new time."""
     bench.in_status(Status.FAILED)
     bench.pass_ms(RETENTION_MS)
     due = bench.run(bench.store.due(10))
@@ -229,7 +229,7 @@ def test_a_run_erases_as_many_outputs_as_a_transaction_takes(bench: StoreBench, 
 
 
 def test_an_erasure_that_fails_holds_up_no_dispatch(bench: StoreBench):
-    """If D1 cannot erase something, all other tasks are still sent off, in this run and in later ones."""
+    """If D1 cannot erase a task, the sweep still sends off all other tasks, in this run and in later ones."""
     bench.in_status(Status.COMPLETED, "old")
     bench.pass_ms(RETENTION_MS)
     bench.insert("new")
@@ -244,7 +244,7 @@ def test_an_erasure_that_fails_holds_up_no_dispatch(bench: StoreBench):
 
 
 def backlog(bench: StoreBench, tenant: str, tasks: int) -> None:
-    """Give a tenant due tasks. Only their rows are written, since the sweep reads no more."""
+    """Give a tenant due tasks. Write only the tasks' rows, since the sweep reads nothing else."""
     bench.insert(f"{tenant}:template")
     columns = [str(column["name"]) for column in bench.database.rows("PRAGMA table_info(tasks)")]
     copied = ", ".join("printf('%s:%05d', ?2, value)" if name == "id" else f"tasks.{name}" for name in columns)
@@ -289,7 +289,7 @@ def test_tenants_take_turns_within_a_page(bench: StoreBench):
 def test_with_more_tenants_than_the_page_holds_each_has_its_turn(bench: StoreBench, tenants: int, page: int):
     """However large and old the others' backlogs are, a tenant waits at most for one round of the tenants.
 
-    A run is a minute, as with the cron trigger.
+    A run in this test is a minute, as with the cron trigger.
     """
     for number in range(tenants):
         backlog(bench, f"t{number:02}", 30 if number % 3 else 1)
@@ -308,7 +308,7 @@ def test_with_more_tenants_than_the_page_holds_each_has_its_turn(bench: StoreBen
 @pytest.mark.parametrize("turns", [1, limits.SWEEP_TURNS])
 @pytest.mark.parametrize("tenants", [2, 3, 8, 10])
 def test_where_a_run_gets_to_one_task_only_the_tenants_take_turns_too(bench: StoreBench, tenants: int, turns: int):
-    """On the direct route, and where the others refuse, a run may end after one task.
+    """On the direct route, or if the others refuse, a run may end after one task.
 
     Each tenant has its turn to be first.
     """
@@ -356,7 +356,7 @@ def test_overdue_tasks_fail(bench: StoreBench):
 
 
 def test_the_whole_sweep_fails_overdue_tasks_and_sends_the_others_off(bench: StoreBench):
-    """In one run overdue tasks are failed and not dispatched, and idle ones are dispatched."""
+    """In one run the sweep fails overdue tasks without dispatching them, and dispatches idle ones."""
     bench.insert("a:late", deadline_ms=LEASE_MS)
     bench.insert("a:idle", deadline_ms=10 * LEASE_MS)
     bench.pass_ms(LEASE_MS)
@@ -367,7 +367,7 @@ def test_the_whole_sweep_fails_overdue_tasks_and_sends_the_others_off(bench: Sto
 
 
 def test_a_tenant_adds_only_so_many_to_the_queue_in_a_run(bench: StoreBench):
-    """The rest of its page goes to objects, and the other tenant's tasks to the queue as usual.
+    """The rest of a tenant's page goes to objects, and the other tenant's tasks go to the queue as usual.
 
     Without objects all do.
     """
@@ -385,7 +385,7 @@ def test_a_tenant_adds_only_so_many_to_the_queue_in_a_run(bench: StoreBench):
 
 
 def test_a_repeated_dispatch_does_not_sleep_through_the_deadline(bench: StoreBench):
-    """However far the sweep has put a task off, it checks it at its deadline."""
+    """However long the sweep has postponed a task's check, it checks the task at its deadline."""
     bench.insert(deadline_ms=5 * LEASE_MS)
     bench.pass_ms(LEASE_MS)
     swept(bench)
@@ -430,7 +430,7 @@ def test_a_look_is_not_postponed_for_who_is_live_no_more(bench: StoreBench, ends
 
 
 def test_a_task_that_is_given_back_after_the_look_keeps_its_time(bench: StoreBench):
-    """A worker claimed the task and had to give it back: it is not sent off before its wait is over."""
+    """After a worker claimed a task and gave it back, the task is not sent off before its wait is over."""
     bench.insert()
     bench.pass_ms(LEASE_MS)
     due = bench.run(bench.store.due(10))
@@ -442,7 +442,7 @@ def test_a_task_that_is_given_back_after_the_look_keeps_its_time(bench: StoreBen
 
 
 def test_a_task_whose_deadline_passes_after_the_look_is_not_sent_off(bench: StoreBench):
-    """The task could not be claimed any more. It stays due, and the next run fails it."""
+    """No worker can claim the task any more. The task stays due, and the next run fails it."""
     bench.insert(deadline_ms=LEASE_MS + 1)
     bench.pass_ms(LEASE_MS)
     due = bench.run(bench.store.due(10))
@@ -453,7 +453,10 @@ def test_a_task_whose_deadline_passes_after_the_look_is_not_sent_off(bench: Stor
 
 
 def test_a_page_is_split():
-    """The first part has everything that is not idle, and so many idle tasks. Each part has its own tasks' stalls."""
+    """The first part has all tasks that are not idle, and a number of idle ones.
+
+    Each part has the stalls of its own tasks.
+    """
     due = Due(7)
     due.add(TaskKey("live"), Status.PROCESSING, live=True, overdue=False, stalls=2)
     due.add(TaskKey("idle"), Status.PENDING, live=False, overdue=False, stalls=0)

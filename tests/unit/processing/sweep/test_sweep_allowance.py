@@ -1,4 +1,4 @@
-"""What a run of the sweep does with little left of its invocation's allowance."""
+"""A run of the sweep with little left of its invocation's allowance."""
 
 import asyncio
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from tests.support.worker_bench import WorkerBench
 
 
 class Road:
-    """A route that takes tasks, each in so many seconds."""
+    """A route that takes tasks; each send takes the given seconds."""
 
     route = Route.QUEUE
 
@@ -33,14 +33,14 @@ class Road:
 
 @pytest.fixture
 def bench() -> Iterator[WorkerBench]:
-    """A deployment on the paid plan."""
+    """Make a deployment on the paid plan."""
     made = WorkerBench()
     yield made
     made.close()
 
 
 def invocation(bench: WorkerBench, *, calls_left: int, statements_left: int) -> Worker:
-    """Begin an invocation that has spent all but so much."""
+    """Begin an invocation that has spent all but a given rest."""
     worker = bench.worker()
     worker.meter.spend(bench.settings.subrequests - calls_left)
     worker.meter.statements = bench.settings.statements - statements_left
@@ -56,7 +56,7 @@ def submit(bench: WorkerBench, tasks: int) -> set[TaskKey]:
 
 
 def test_a_run_looks_for_no_page_that_it_has_no_statements_for(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch):
-    """Calls are left for hundreds of sends. The remaining tasks are still due in the next run."""
+    """In this test the calls for hundreds of sends are left. The remaining tasks are still due in the next run."""
     monkeypatch.setattr(limits, "SWEEP_PAGE_TASKS", 5)
     keys, road = submit(bench, 100), Road()
     worker = invocation(bench, calls_left=800, statements_left=limits.RUN_LEAST)
@@ -73,7 +73,7 @@ def test_a_run_looks_for_no_page_that_it_has_no_statements_for(bench: WorkerBenc
 def test_a_run_adds_up_what_has_ended_with_what_is_left(
     bench: WorkerBench, calls_left: int, statements_left: int, folds: bool
 ):
-    """A fold is a read and a write, with no more statements than were left."""
+    """A fold makes a read and a write, with no more statements than were left."""
     bench.insert(1)
     bench.run()
     bench.do(asyncio.sleep(1))
@@ -85,7 +85,7 @@ def test_a_run_adds_up_what_has_ended_with_what_is_left(
 
 
 def test_a_run_works_on_no_task_without_the_allowance_for_it(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch):
-    """The question whether it may work on a task that only waits for a place also needs allowance."""
+    """If a task only waits for a place, the check whether the sweep may run it also needs allowance."""
     bench.settings = replace(bench.settings, objects_at_work_most=1)
     had_room, run = list[bool](), Worker.run
 
@@ -106,7 +106,10 @@ def test_a_run_works_on_no_task_without_the_allowance_for_it(bench: WorkerBench,
 
 @pytest.mark.parametrize(("seconds", "sends"), [(0.9, 2), (1.0, 2), (1.1, 3)])
 def test_no_send_starts_when_the_time_for_sends_is_over(bench: WorkerBench, seconds: float, sends: int):
-    """No send starts at the end of the time for sends or later. The remaining tasks are due, and were not taken on."""
+    """No send starts at the end of the time for sends or later.
+
+    The remaining tasks are due, and the run did not take them on.
+    """
     keys, road = submit(bench, 5), Road(seconds=0.5)
     bench.do(Sweep(bench.worker(), [road], seconds=seconds).run())
     assert len(road.sent) == sends

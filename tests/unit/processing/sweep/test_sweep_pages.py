@@ -1,4 +1,4 @@
-"""How far a run of the sweep gets, page after page, whatever it finds on the way, and how much it erases."""
+"""How far a run of the sweep gets, page after page, whatever tasks it finds, and how much it erases."""
 
 import asyncio
 import json
@@ -38,7 +38,7 @@ class Road:
 
 
 class Cron:
-    """A deployment on a plan. A test fires its cron trigger."""
+    """A deployment on a plan. A deployment whose cron trigger a test fires."""
 
     def __init__(self, plan: str) -> None:
         self.bench = WorkerBench()
@@ -46,7 +46,7 @@ class Cron:
         self.road = Road()
 
     def fill(self, tenant: str, tasks: int, state: str = "") -> None:
-        """Write due tasks, each of one chunk with its parts, and set their state."""
+        """Write due tasks, each of one chunk with its parts, and give them a state."""
         insert = self.bench.database.rows
         numbers = json.dumps(list(range(tasks)))
         insert(
@@ -66,7 +66,7 @@ class Cron:
         )
 
     def lengthen(self, tenant: str, chunks: int) -> None:
-        """Give its ended tasks so many chunks, their outputs in a segment of a kilobyte, and every fifth a webhook."""
+        """Give ended tasks this many chunks, their outputs in a segment of a kilobyte, and every fifth a webhook."""
         insert = self.bench.database.rows
         insert("UPDATE tasks SET total = ?2, completed = ?2, calls_minimum = ?2 WHERE tenant = ?1", tenant, chunks)
         places = ",".join(map(str, range(chunks)))
@@ -84,7 +84,7 @@ class Cron:
         )
 
     def left(self, tenant: str) -> dict[str, int]:
-        """How many rows the tenant's tasks have, by table."""
+        """Count the rows of the tenant's tasks, by table."""
         tables = {"tasks": "id", "texts": "task_id", "segments": "task_id", "webhook_deliveries": "task_id"}
         return {
             table: self.bench.database.rows(f"SELECT count(*) AS n FROM {table} WHERE {key} LIKE '{tenant}:%'")[0]["n"]  # noqa: S608
@@ -100,7 +100,7 @@ class Cron:
         assert worker.meter.statements <= worker.settings.statements
 
     def count(self, condition: str) -> int:
-        """How many tasks of a kind there are."""
+        """Count the tasks of a kind."""
         (row,) = self.bench.database.rows(f"SELECT count(*) AS found FROM tasks WHERE {condition}")  # noqa: S608
         return int(row["found"])
 
@@ -170,8 +170,8 @@ def test_erasure_keeps_up(cron: Callable[[str], Cron]):
 def test_erasure_keeps_up_with_tasks_of_many_chunks(cron: Callable[[str], Cron], chunks: int, of_a_page: int):
     """Tasks with segments and deliveries are erased fast enough, with everything that belongs to them.
 
-    Of 20 chunks as many go in a run as of one. Of 100 chunks as many go as have 5,000 chunks together, which is over
-    200,000 a day too. Those of 5,000 go one at a time.
+    A run erases as many tasks of 20 chunks as of one chunk. Of tasks of 100 chunks it erases as many as have 5,000
+    chunks together, which is over 200,000 a day too. Tasks of 5,000 chunks are erased one at a time.
     """
     made = cron("paid")
     made.fill("u", 1_100, ENDED)
@@ -180,14 +180,14 @@ def test_erasure_keeps_up_with_tasks_of_many_chunks(cron: Callable[[str], Cron],
     made.fire()
     erased = of_a_page * limits.ERASE_PAGES_MOST["paid"]
     assert of_a_page == min(limits.ERASE_TASKS_MOST["paid"], limits.ERASE_OUTPUTS_MOST // chunks)
-    left = 1_100 - erased  # and the webhooks of every fifth that is left
+    left = 1_100 - erased  # and the webhooks of every fifth task that is left
     assert made.left("u") == {"tasks": left, "texts": left, "segments": left, "webhook_deliveries": left // 5}
     if chunks <= 100:
         assert erased * RUNS_A_DAY >= ERASED_A_DAY
 
 
 def test_what_ended_first_is_erased_first(cron: Callable[[str], Cron]):
-    """The task that ended first is erased first, whichever tenant it belongs to."""
+    """The task that ended first is erased first, whatever tenant it belongs to."""
     made = cron("free")
     for tenant in ("b", "a"):
         made.fill(tenant, 100, ENDED)
@@ -198,7 +198,7 @@ def test_what_ended_first_is_erased_first(cron: Callable[[str], Cron]):
 
 
 def _steps(made: Cron, statement: BoundStatement) -> int:
-    """Count SQLite's instructions, which stand for the rows that are read."""
+    """Count SQLite's instructions, as a measure of the rows that are read."""
     connection: Any = made.bench.database._connection
     steps = 0
 

@@ -1,4 +1,4 @@
-"""A run of the sweep on a full database: when its other writes find no space, it still erases and so frees some."""
+"""A run of the sweep on a full database: if its other writes find no space, it still erases, which frees some."""
 
 import asyncio
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ NEARLY_FULL, FULL_SIZE = 9_500_000, 10_000_000
 
 
 class Road:
-    """A route that takes tasks, and notes which ended ones still existed then."""
+    """A route that takes tasks, and records which ended ones still existed then."""
 
     route = Route.QUEUE
 
@@ -36,7 +36,7 @@ class Road:
 
 @pytest.fixture
 def bench() -> Iterator[WorkerBench]:
-    """A deployment on the free plan with one task past its retention, and another that ended two days ago."""
+    """Make a deployment on the free plan with one task past its retention, and one that ended two days ago."""
     made = WorkerBench()
     made.settings = replace(made.settings, plan="free", storage_mb_most=10)
     for name, wake_at in (("expired", START_MS), ("old", START_MS + 10 * DAY_MS)):
@@ -77,7 +77,7 @@ def fire(bench: WorkerBench, *roads: Road, **terms: Any) -> SweepCounts:
 
 @pytest.mark.parametrize("passing", [0, 1, 2], ids=["places", "look", "dispatch"])
 def test_a_run_that_finds_no_room_erases(bench: WorkerBench, passing: int):
-    """Whichever of its writes is refused, both erasures follow, and the unfinished tasks are still due."""
+    """Whichever write of the run is refused, it still makes both erasures, and the unfinished tasks are still due."""
     bench.settings = replace(bench.settings, objects_at_work_most=5)
     submit(bench, 3)
     bench.database.cap.reported = NEARLY_FULL
@@ -115,12 +115,13 @@ def test_an_erasure_that_was_made_is_not_made_twice(bench: WorkerBench):
     bench.database.fail(FULL, passing=2)
     before = bench.database.batches
     assert fire(bench, Road(bench)).erased == 2
-    # The read, the erasure, the refused write; early erasure's read, count, read and erasure; the sums' read and write.
+    # The read, the erasure, and the refused write; early erasure's read, count, read and erasure; the sums' read and
+    # write.
     assert bench.database.batches - before == 9
 
 
 def test_many_due_tasks_do_not_keep_a_run_from_making_room(bench: WorkerBench):
-    """Early erasure's part of the free plan's allowance is reserved. The remaining tasks are still due."""
+    """The sweep reserves early erasure's part of the free plan's allowance. The remaining tasks are still due."""
     submit(bench, 100)
     bench.database.cap.reported = NEARLY_FULL
     swept = fire(bench, Road(bench))
@@ -132,10 +133,10 @@ def test_many_due_tasks_do_not_keep_a_run_from_making_room(bench: WorkerBench):
 def test_a_task_that_runs_in_the_sweep_leaves_room_to_be_made(
     bench: WorkerBench, monkeypatch: pytest.MonkeyPatch, *, stands_in: bool
 ):
-    """A task that runs in the sweep uses all that is left of the allowance, so early erasure comes before it.
+    """A task that runs in the sweep uses the rest of the allowance, so early erasure comes before it.
 
-    After both erasures and a count, 17 of the free plan's 45 statements are left. That is three too few for a run,
-    which the next sweep makes. This one has three more.
+    After both erasures and a count, 17 of the free plan's 45 statements are left. A run of a task needs three more, so
+    the next sweep makes it. This one has three more.
     """
     monkeypatch.setitem(limits.STATEMENTS, "free", 48)
     submit(bench, 1, chunks=40)

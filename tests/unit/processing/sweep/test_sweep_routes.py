@@ -1,4 +1,4 @@
-"""The sweep where routes refuse: which task runs, what it costs, and what happens to the remaining tasks."""
+"""The sweep when routes refuse: which task runs, what it costs, and what happens to the remaining tasks."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -28,7 +28,10 @@ PLATFORM = 50  # subrequests, and statements, of an invocation on the free plan
 
 
 class Road:
-    """A route that takes tasks, or refuses them from a send on. If `takes` is a number, it takes so many."""
+    """A route that takes tasks, or refuses all tasks from one send on.
+
+    If `takes` is a number, the route takes this many.
+    """
 
     def __init__(self, route: Route, takes: float = float("inf")) -> None:
         self.route = route
@@ -43,7 +46,7 @@ class Road:
 
 
 class Cron:
-    """A deployment on the free plan with so many due tasks. A test fires its cron trigger."""
+    """A deployment on the free plan with a number of due tasks. A test fires its cron trigger."""
 
     def __init__(self, tasks: int, chunks: int, **settings: Any) -> None:
         self.bench = WorkerBench(**settings)
@@ -76,7 +79,7 @@ class Cron:
         assert len(stored_outputs(self.bench.database)) == len(self.bench.model.calls)
 
     def due(self) -> set[str]:
-        """The tasks that the next run of the sweep finds and that no run has counted as dispatched."""
+        """Return the tasks that the next run of the sweep finds and that no run has counted as dispatched."""
         rows = self.bench.database.rows(
             "SELECT id FROM tasks WHERE status = 'pending' AND dispatches = 0 AND wake_at <= ?",
             START_MS + round(self.bench.loop.time() * 1000),
@@ -123,7 +126,7 @@ def test_where_all_routes_refuse_one_task_runs_at_a_time(cron: Callable[..., Cro
 
 
 def test_a_task_too_long_for_a_run_goes_on_in_the_next(cron: Callable[..., Cron]):
-    """No part of it is lost or made twice, and it is not put off."""
+    """No part of the task is lost or made twice, and the task is not put off."""
     made = cron(2, 50)
     for _ in range(5):
         made.fire(*refusing())
@@ -134,7 +137,7 @@ def test_a_task_too_long_for_a_run_goes_on_in_the_next(cron: Callable[..., Cron]
 def test_routes_that_begin_to_refuse_in_the_middle_put_nothing_off(cron: Callable[..., Cron], taken: int):
     """The queue takes some tasks of a page and then no more.
 
-    The others are due at the next run, which runs them itself.
+    The other tasks are due at the next run, which runs them itself.
     """
     made = cron(40, 2)
     queue = Road(Route.QUEUE, taken)
@@ -148,7 +151,7 @@ def test_routes_that_begin_to_refuse_in_the_middle_put_nothing_off(cron: Callabl
 
 @pytest.mark.parametrize("taken", [0, 1, 5])
 def test_a_queue_that_refuses_costs_no_more_than_the_invocation_has(cron: Callable[..., Cron], taken: int):
-    """A task that the queue refuses needs a second send, to its object. Without a send left it stays due."""
+    """A task that the queue refuses needs a second send, to its object. Without a send left such a task stays due."""
     made = cron(60, 2)
     queue, objects = Road(Route.QUEUE, taken), Road(Route.DURABLE_OBJECT)
     made.fire(queue, objects)
@@ -160,7 +163,7 @@ def test_a_queue_that_refuses_costs_no_more_than_the_invocation_has(cron: Callab
 
 
 def test_what_stays_due_is_not_written_where_refusals_are_seen_at_once(cron: Callable[..., Cron]):
-    """Rows written are a daily allowance, so a task that this run cannot send is not taken on and given back."""
+    """Rows written are a daily allowance, so a run does not take on, and give back, a task that it cannot send."""
     made = cron(60, 2)
     made.fire(*refusing())
     made.fire(Road(Route.QUEUE, 0), Road(Route.DURABLE_OBJECT))
@@ -168,7 +171,7 @@ def test_what_stays_due_is_not_written_where_refusals_are_seen_at_once(cron: Cal
 
 
 def test_where_routes_work_a_page_costs_one_call_more_than_its_sends(cron: Callable[..., Cron]):
-    """A page of 40 costs its sends, one read, and two writes. The rest goes to the sums, in two calls."""
+    """A page of 40 costs its sends, one read, and two writes. The rest of the run's calls are the two of the sums."""
     made = cron(60, 2)
     queue = Road(Route.QUEUE)
     made.fire(queue)
@@ -214,7 +217,7 @@ def test_a_slice_leaves_room_for_the_longest_call(settings: Settings, seconds: t
 def test_where_a_call_may_outlast_the_invocation_the_next_sweep_begins_the_task():
     """If a call may outlast the invocation, one statement makes the task due at once, without a claim or a call.
 
-    It has its effect once however often it is sent.
+    The statement has its effect once, however often it is sent.
     """
     bench = WorkerBench()
     bench.insert(2)
@@ -225,7 +228,7 @@ def test_where_a_call_may_outlast_the_invocation_the_next_sweep_begins_the_task(
         sender = DirectSender(worker, lambda: -95.0, runs.append)
         for _ in range(2):
             await sender.send(TaskKey("task"), 0)
-        await sender.send(TaskKey("task"), 10)  # a delayed one is the sweep's already
+        await sender.send(TaskKey("task"), 10)  # a delayed task already belongs to the sweep
         for run in runs:
             await run()
 
@@ -254,7 +257,7 @@ def test_only_what_nobody_works_on_is_hastened():
         bench.do(bench.store.make_due(keys))
     rows = bench.database.rows("SELECT wake_at, dispatches FROM tasks ORDER BY id")
     assert [row["wake_at"] - START_MS for row in rows] == [541_000, 4_000_000, 1_000_000]
-    assert [row["dispatches"] for row in rows] == [1, 0, 0]  # of two, the last was given back
+    assert [row["dispatches"] for row in rows] == [1, 0, 0]  # the last of the two tasks was given back
     bench.loop.close()
     bench.database.close()
 
@@ -278,7 +281,7 @@ class Message:
 
 
 class Refusing:
-    """A queue and a namespace of objects that take nothing."""
+    """A queue and a namespace of objects that accept no task."""
 
     async def send(self, *_: object) -> None:
         """Refuse."""
@@ -294,7 +297,7 @@ class Refusing:
 
 
 def test_a_continuation_that_no_route_takes_is_the_next_sweeps():
-    """A consumer without allowance begins no second run in its invocation: the task is due at once.
+    """A consumer without an allowance begins no second run: the task is due at once.
 
     The platform's limits are kept.
     """

@@ -1,4 +1,4 @@
-"""Outputs in segments: who may add to one, and what is added once."""
+"""Outputs in segments: which worker may add to a segment, and that each output is added once."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ BEGUN = 1_800_000_000_001
 
 @pytest.fixture
 def bench():
-    """A task of four chunks over one database."""
+    """Make a task of four chunks over one database."""
     made = StoreBench()
     made.insert(chunks=4)
     yield made
@@ -41,7 +41,7 @@ def segments(bench: StoreBench) -> list[tuple[int, str]]:
 
 
 def texts(bench: StoreBench) -> list[str | None]:
-    """The chunks' outputs, as a client sees them."""
+    """Return the chunks' outputs, as a client sees them."""
     return [chunk.output for chunk in bench.run(bench.store.chunks(TASK)) or []]
 
 
@@ -50,7 +50,7 @@ def settle(bench: StoreBench, claim: Claim, told: Progress) -> None:
 
 
 def test_writes_share_a_segment_until_it_is_full(bench: StoreBench, monkeypatch: pytest.MonkeyPatch):
-    """A write adds to the last segment of its level. A full segment takes no more."""
+    """A write adds to the last segment of its level. No output is added to a full segment."""
     claim = bench.claim()
     assert bench.step(claim, outputs=outputs(2), completed=1)
     assert bench.step(claim, outputs=outputs(0), completed=2)
@@ -73,7 +73,7 @@ def test_a_write_that_is_sent_again_adds_nothing(bench: StoreBench, monkeypatch:
 
 
 def test_a_later_try_adds_what_the_earlier_one_had_not(bench: StoreBench):
-    """After a write that landed unnoticed, the next try has an output more: all are stored, each once.
+    """If a write landed unnoticed, the next try has one output more: all are stored, each once.
 
     Then the first try lands again, and changes nothing.
     """
@@ -89,7 +89,9 @@ def test_a_later_try_adds_what_the_earlier_one_had_not(bench: StoreBench):
 
 
 def test_the_steps_of_another_claim_are_other_writes(bench: StoreBench):
-    """A write's outputs may land without its number. The next claim's write with that number still adds.
+    """The outputs of a write may land without its number.
+
+    The next claim's write with the same number still adds its outputs.
 
     A worker's write meets a cancellation: its outputs are kept, its totals refused, and it dies. The client retries.
     """
@@ -121,7 +123,7 @@ def test_a_write_of_the_next_claim_that_is_sent_again_adds_nothing(bench: StoreB
 
 
 def test_what_was_cut_off_counts_with_its_record(bench: StoreBench):
-    """Kept outputs of a refused write count as cut off once, also if the write lands twice.
+    """Outputs of a refused write that are kept count as cut off once, also if the write lands twice.
 
     The write meets a cancellation: its outputs are kept, its totals refused, and its worker dies.
     """
@@ -153,7 +155,7 @@ def test_two_workers_over_the_same_chunks_leave_one_output_each(bench: StoreBenc
 
 
 def test_a_merges_result_is_its_top_level(bench: StoreBench):
-    """The levels below it keep their outputs."""
+    """The result of a merge is its top level; the levels below keep their outputs."""
     bench.insert("merged", chunks=2, reduce=Reduce.MERGE)
     claim = bench.claim("merged")
     assert bench.step(claim, outputs=outputs(0, 1, tag="below"), completed=2)
@@ -166,7 +168,7 @@ def test_a_merges_result_is_its_top_level(bench: StoreBench):
 
 
 def test_a_result_is_the_top_of_the_tasks_own_merge(bench: StoreBench):
-    """Another task has a level more."""
+    """Another task in this test has one level more."""
     for name, levels in (("lower", 1), ("higher", 2)):
         bench.insert(name, chunks=2, reduce=Reduce.MERGE)
         claim = bench.claim(name)
@@ -236,7 +238,10 @@ def test_an_output_without_lane_and_other_calls_takes_no_more_than_before():
 
 @pytest.mark.parametrize("keep", [True, False])
 def test_the_input_of_a_completed_task_is_emptied(bench: StoreBench, *, keep: bool):
-    """The end itself empties it, unless it is kept. The chunks' places in it stay."""
+    """The statement that ends a task also empties its input, unless the input is kept.
+
+    The places of the chunks in the input are kept.
+    """
     claim = bench.claim()
     end = progress(claim, outputs=outputs(0, 1, 2, 3), completed=4)
     assert bench.run(bench.store.step(claim, end, Finish(RETENTION_MS, keep_input=keep)))
@@ -287,7 +292,7 @@ def test_the_input_is_kept_if_a_variable_says_so(value: object, *, means: bool):
 
 
 def test_anything_else_than_a_boolean_is_refused():
-    """A typing error neither keeps nor empties."""
+    """A misspelt value changes nothing."""
     with pytest.raises(ConfigurationError, match=r"^KEEP_INPUT must be one of true, false"):
         load({"KEEP_INPUT": "yes"}.get)
 
@@ -329,7 +334,10 @@ def test_a_worker_says_when_the_first_of_several_calls_started():
 
 
 def test_the_first_call_of_an_earlier_worker_has_no_time():
-    """The chunk's number of calls shows that there was one. Only the earlier worker knew when it was made."""
+    """The number of calls of the chunk shows that an earlier call was made.
+
+    Only the earlier worker knew when it was made.
+    """
     worker = WorkerBench()
     worker.insert(2)
     worker.model.act = lambda call, number: ModelReplyMalformed("garbage") if number in {1, 3} else None
@@ -342,7 +350,7 @@ def test_the_first_call_of_an_earlier_worker_has_no_time():
 
 
 def test_an_output_says_which_lane_made_its_call():
-    """Each group of six has a lane of its own. A call by the worker itself has none."""
+    """Each group of six has a lane of its own. A call that the worker makes itself has no lane."""
     worker = WorkerBench()
     worker.insert(14)
     assert worker.run(worker.laned_host()) == Ended(Status.COMPLETED)

@@ -25,7 +25,7 @@ def test_names_become_numbers_in_the_order_of_their_first_use():
 
 
 def test_a_longer_name_is_not_taken_for_a_shorter_one():
-    """`:fence` is no beginning of `:fence_most`, nor the reverse."""
+    """`:fence` is not taken for the beginning of `:fence_most`, nor the reverse."""
     assert statement("SELECT :fence_most, :fence, :fence_most").sql == "SELECT ?1, ?2, ?1"
 
 
@@ -62,7 +62,7 @@ def test_parameters_are_found_around_what_looks_like_one():
     "text", ["SELECT ?", "SELECT ?1", "SELECT @a", "SELECT $a", "SELECT :A", "SELECT :1", "SELECT :"]
 )
 def test_other_forms_of_parameters_are_refused(text: str):
-    """SQLite would accept some of them, as numbers without a name."""
+    """SQLite would accept some of these forms, as numbers without a name."""
     with pytest.raises(AssertionError, match="a parameter without a name"):
         statement(text)
 
@@ -77,7 +77,7 @@ def test_other_forms_of_parameters_are_refused(text: str):
     ],
 )
 def test_all_parameters_are_set_and_no_others(values: dict[str, str | int], says: str):
-    """The message names missing and unknown parameters, and the statement."""
+    """The error message names missing and unknown parameters, and the statement."""
     made = statement("SELECT 1 FROM tasks WHERE id = :task_key AND fence = :fence")
     with pytest.raises(AssertionError, match=re.escape(says)) as caught:
         made.bind(**values)
@@ -105,7 +105,7 @@ def _all() -> Iterator[Statement]:
 
 
 def test_each_statement_keeps_to_the_limits_of_d1():
-    """A hundred parameters, and 100 KB of text."""
+    """The platform allows a hundred parameters, and 100 KB of text."""
     made = list(_all())
     assert len(made) > 60
     assert max(len(one.parameters) for one in made) <= PARAMETERS_MOST
@@ -113,7 +113,7 @@ def test_each_statement_keeps_to_the_limits_of_d1():
 
 
 def test_no_two_subjects_have_statements_of_one_name():
-    """A name identifies its statement, wherever it stands."""
+    """A name identifies its statement, wherever the statement is used."""
     names = [
         name
         for module in (admission, bulk, deliveries, ending, keys, sweep, views, webhooks, work)

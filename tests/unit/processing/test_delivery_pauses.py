@@ -1,4 +1,4 @@
-"""Endpoints that fail, rest and come back. Neither they nor a large backlog may harm other endpoints."""
+"""Endpoints that fail, are paused and come back. Neither they nor a large backlog may harm other endpoints."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -63,7 +63,7 @@ def _end_together(bench: DeliveryBench, numbers: range) -> list[TaskKey]:
 
 
 def test_attempts_that_fail_together_are_one_failure(bench: DeliveryBench):
-    """A receiver that was away for a moment gets no rest: the next sweep sends it everything."""
+    """A receiver that was away for a moment gets no pause: the next sweep sends it everything."""
     key = bench.add_endpoint()
     bench.courier.receiver, bench.courier.seconds = lambda _message: 503, 0.2
     _end_together(bench, range(20))
@@ -76,14 +76,17 @@ def test_attempts_that_fail_together_are_one_failure(bench: DeliveryBench):
 
 
 def _tried(bench: DeliveryBench, began_at: int, failure: AttemptFailure | None, asked_ms: int = 0) -> None:
-    """Record an attempt that began then."""
+    """Record an attempt that began at a given time."""
     (row,) = bench.deliveries()
     taken = bench.do(bench.store.redeliver(row))
     bench.do(bench.store.record([AttemptResult(taken, Attempt(began_at, None, 1, failure), None, 1_000, asked_ms)]))
 
 
 def test_what_began_before_a_pause_does_not_change_it(bench: DeliveryBench):
-    """A late success resets the failures, and a late failure does not count. A success begun in the pause ends it."""
+    """A late success resets the failures, and a late failure does not count.
+
+    A success that began in the pause ends the pause.
+    """
     key = bench.add_endpoint()
     bench.submit()
     bench.finish(sends=False)
@@ -105,7 +108,7 @@ def test_what_began_before_a_pause_does_not_change_it(bench: DeliveryBench):
 
 
 def test_a_dead_endpoint_does_not_hold_up_other_tenants(bench: DeliveryBench):
-    """A dead endpoint's tenant comes first, it rests, and has more unsent deliveries than a sweep reads."""
+    """A dead endpoint's tenant comes first, is paused, and has more unsent deliveries than a sweep reads."""
     dead, other = bench.add_endpoint(tenant="a"), bench.add_endpoint(tenant="z", url=OTHER_URL)
     beside = bench.add_endpoint(2, tenant="a", url=OTHER_URL)
     _write(bench, dead, range(limits.DELIVERIES_WALK_MOST + 100))
@@ -123,7 +126,7 @@ def test_a_dead_endpoint_does_not_hold_up_other_tenants(bench: DeliveryBench):
 
 
 def test_after_a_rest_one_message_asks(bench: DeliveryBench):
-    """Ended tasks leave their deliveries to the sweep, and a sweep sends one."""
+    """After a rest the tasks that ended leave their deliveries to the sweep, and the sweep sends one."""
     key = bench.add_endpoint()
     bench.database.rows("UPDATE webhook_endpoints SET failures = ?", limits.BREAKER_FAILURES)
     for number in range(5):
@@ -137,7 +140,7 @@ def test_after_a_rest_one_message_asks(bench: DeliveryBench):
 
 
 def test_what_nobody_sent_waits_for_a_rest_that_was_asked_for_since(bench: DeliveryBench):
-    """One failure with `Retry-After` is enough: a sweep puts the delivery off until then, and says so."""
+    """One failure with `Retry-After` is enough: a sweep postpones the delivery until then, and says so."""
     key = bench.add_endpoint()
     _write(bench, key, range(1))
     until = bench.database.now_ms() + 600_000
@@ -150,7 +153,10 @@ def test_what_nobody_sent_waits_for_a_rest_that_was_asked_for_since(bench: Deliv
 
 
 def test_an_endpoint_that_is_back_has_all_of_a_sweep(bench: DeliveryBench):
-    """Expired deliveries take no other delivery's place: they end separately, more than a sweep sends."""
+    """Expired deliveries do not reduce how many other deliveries a sweep sends.
+
+    A sweep ends more expired ones than it sends.
+    """
     key, beside = bench.add_endpoint(), bench.add_endpoint(2, url=OTHER_URL)
     _write(bench, key, range(150), state=2, age_ms=2 * DAY_MS)
     bench.sweep(0)
@@ -173,7 +179,7 @@ def test_a_step_back_of_the_databases_clock_loses_no_end(bench: DeliveryBench):
 
 
 def test_a_redelivery_begins_its_waits_anew(bench: DeliveryBench):
-    """After five failures the next wait is an hour. After a failed redelivery it is five seconds."""
+    """After five failures the next wait is an hour. After a failed redelivery the next wait is five seconds."""
     bench.add_endpoint()
     bench.courier.receiver = lambda _message: 500
     bench.submit()
@@ -197,7 +203,7 @@ def test_a_redelivery_begins_its_waits_anew(bench: DeliveryBench):
 
 
 def test_a_record_has_its_share_of_the_allowance(bench: DeliveryBench, monkeypatch: pytest.MonkeyPatch):
-    """If a concurrent sweep spends all the rest, the attempts are still recorded, within the free plan's limits."""
+    """If a concurrent sweep spends the rest of the allowance, the attempts are still recorded, within the limits."""
     monkeypatch.setattr(limits, "RUN_LEAST", 1)
     bench.settings = replace(bench.settings, plan="free")
     key = bench.add_endpoint()
@@ -219,7 +225,7 @@ def test_a_record_has_its_share_of_the_allowance(bench: DeliveryBench, monkeypat
 
 @pytest.mark.parametrize(("left", "sent"), [(1, 0), (2, 1), (3, 2), (6, 5), (9, 5)])
 def test_whoever_ends_a_task_sends_as_many_as_it_can_record(bench: DeliveryBench, left: int, sent: int):
-    """One of the invocation's remaining calls is for the record, and each message takes one."""
+    """Each message takes one of the invocation's remaining calls, and the record takes one."""
     for number in range(5):
         bench.add_endpoint(number)
     bench.submit()
@@ -233,7 +239,10 @@ def test_whoever_ends_a_task_sends_as_many_as_it_can_record(bench: DeliveryBench
 
 @pytest.mark.parametrize(("left", "sent"), [(1, 0), (2, 1), (3, 1), (4, 1), (5, 2), (9, 3)])
 def test_what_is_to_be_taken_on_takes_nothing_from_what_is_held(bench: DeliveryBench, left: int, sent: int):
-    """A sweep's own ends go first, in two calls. The others cost one more call together, if one is left."""
+    """The sweep first sends the deliveries of tasks that it ended itself, in two calls.
+
+    The other deliveries cost one more call together, if one is left.
+    """
     _write(bench, bench.add_endpoint(), range(2))
     due = bench.do(bench.store.due(9)).deliveries
     bench.submit()
@@ -248,7 +257,7 @@ def test_what_is_to_be_taken_on_takes_nothing_from_what_is_held(bench: DeliveryB
 
 @pytest.mark.parametrize(("left", "sent"), [(2, 0), (3, 1), (4, 2), (7, 5), (9, 5)])
 def test_a_sweep_sends_as_many_as_it_can_record(bench: DeliveryBench, left: int, sent: int):
-    """A sweep must also claim them."""
+    """A sweep must also claim these deliveries."""
     _write(bench, bench.add_endpoint(), range(5))
     due = bench.do(bench.store.due(9)).deliveries
     worker = bench.worker()
@@ -266,7 +275,7 @@ async def _begin(worker: Worker, due: Sequence[DueDelivery] = ()) -> None:
 def test_a_large_backlog_ends_a_part_at_a_time(
     bench: DeliveryBench, monkeypatch: pytest.MonkeyPatch, *, disabled: bool
 ):
-    """A deleted endpoint takes so many of them with it, and sweeps end the others. None of them is sent."""
+    """Deleting an endpoint ends a number of its deliveries, and sweeps end the others. None of them is sent."""
     monkeypatch.setattr(limits, "DELIVERIES_WALK_MOST", 3)
     key, same_tenant = bench.add_endpoint(), bench.add_endpoint(2, url=OTHER_URL)
     _write(bench, key, range(10))
@@ -291,7 +300,7 @@ def test_a_large_backlog_ends_a_part_at_a_time(
 def test_what_is_left_of_an_endpoint_that_has_gone_is_not_taken_on(
     bench: DeliveryBench, monkeypatch: pytest.MonkeyPatch
 ):
-    """The endpoint went after the sweep had read, and its backlog is not ended at once."""
+    """The endpoint was deleted after the sweep had read it, and its backlog is not ended at once."""
     key, other = bench.add_endpoint(), bench.add_endpoint(2, url=OTHER_URL)
     _write(bench, key, range(1))
     _write(bench, other, range(1))
