@@ -49,7 +49,6 @@ export function Submit() {
   const [state, setState] = useState({ busy: "", error: null });
   const attempt = useRef({ body: "", key: "" }); // the same request twice is one task
   const latest = useRef(fields);
-  latest.current = fields;
   useEffect(() => {
     const timer = setTimeout(() => draft.write(fields), 400);
     return () => clearTimeout(timer);
@@ -64,7 +63,8 @@ export function Submit() {
   }, []);
   const set = (name, value) => {
     asked.current += 1;
-    setFields((former) => ({ ...former, [name]: value }));
+    latest.current = { ...latest.current, [name]: value }; // at once: the page may be left before it is drawn again
+    setFields(latest.current);
     setPlan(null);
   };
   // The plan of a text that is not long comes by itself when its author pauses.
