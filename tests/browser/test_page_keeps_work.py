@@ -33,7 +33,6 @@ def test_a_text_survives_leaving_and_not_its_submission(stage: Stage) -> None:
     """
     stage.answers |= {"/api/tasks": {"tasks": [], "nextCursor": None}}
     page = stage.open("#/submit")
-    page.clock.install()
     page.get_by_label("Text", exact=True).fill(TEXT)
     page.get_by_role("navigation").get_by_role("link", name="Tasks").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Tasks")
