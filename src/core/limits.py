@@ -127,7 +127,12 @@ ROOM_BYTES_A_CALL = 65_536  # the free space that a call needs in a tight databa
 ROOM_BYTES_MOST = 1_500_000  # the free space that all calls of a run need together; D1: a row of 2,000,000
 AHEAD_COUNTED_SECONDS = 5.0  # a poll counts the tasks ahead once a task has waited this long
 AHEAD_COUNTED_MOST = 100  # unfinished tasks of a tenant: more are not counted
-LIST_WALK_MOST = 500  # tasks that a page of one status skips at most
+LIST_WALK_MOST = 500  # tasks that a page with a filter walks over at most; counts walk over as many
+SEARCH_CHARS_MOST = 100  # of what the list is searched for
+FIRST_LINE_CHARS_MOST = 120  # of a text's first line, which is a name for its task
+FIRST_LINE_WITHIN_CHARS = 1_000  # the first line begins within so many characters, or the text has none
+ATTEMPTS_LOGGED_MOST = 10  # failed calls that the log keeps for one output
+ATTEMPT_MESSAGE_CHARS_MOST = 300  # of a message in that log
 
 # --- Processing -------------------------------------------------------------------------------------
 # How long a run starts calls at most, and when the platform ends the invocation (Workers, Limits: duration; Queues,

@@ -18,6 +18,7 @@ from ...inference.protocol import ModelReply
 from ...store.records.claims import (
     UNTIMED,
     CallKey,
+    CallMade,
     CallTimes,
     Claim,
     FailedCall,
@@ -127,6 +128,7 @@ class Ledger:
         self._announced = False  # calls were announced, and no call of this run has returned since
         self._unsaved = UnsavedProgress(claim.step)
         self._bill = Bill(claim)
+        self._doubted = claim.doubted
         self._stalls = claim.stalls
         self.finished = False  # whether a call has, under this claim
         self.idle_runs = claim.idle_runs
@@ -255,8 +257,8 @@ class Ledger:
         self._report.succeeded(started_at, now)
         self.retries.succeeded(key, now)
 
-    def failed(self, key: CallKey, error: ModelError, now: float, chance: float) -> None:
-        """Record a call's failure: the call waits for its next try, or the claim ends with it."""
+    def failed(self, key: CallKey, error: ModelError, now: float, chance: float, made: CallMade | None = None) -> None:
+        """Record a call's failure: it is tried again, or the claim ends with it. `made` is for the log."""
         started_at = self._made(key)
         self._bill.failed(error)
         if error.of_service:
@@ -267,9 +269,9 @@ class Ledger:
         failure = Failure.of(error.code, str(error)[:MESSAGE_CHARS_MOST], error.retryable)
         self._report.failed(key, failure, started_at, now)
         if limited:
-            self._place(NextTry(self.retries.limited(key, failure, final=given_up), now))
+            self._place(NextTry(self.retries.limited(key, failure, made, final=given_up), now))
         else:
-            self._place(self.retries.failed(key, error, failure, started_at, now, chance))
+            self._place(self.retries.failed(key, error, failure, started_at, now, chance, made))
 
     def settle(self, now: float) -> None:
         """Count the held failures that turn out to be their chunks' own.
@@ -290,6 +292,8 @@ class Ledger:
             failed = failed._replace(rests_until=self._report.at_ms(at))
         elif held is not None:
             failed = failed._replace(held=(self._report.at_ms(held[0]), self._report.at_ms(held[1])))
+        if failed.made is None and (before := self._unsaved.failures.get(failed.key)) is not None:
+            failed = failed._replace(made=before.made)  # an earlier failure counts, and the latest is not logged yet
         self._unsaved.failures[failed.key] = failed
         if failed.final:
             self._end_with(failed.key, failed.failure)
@@ -331,6 +335,7 @@ class Ledger:
     def abandon(self) -> None:
         """Record the calls in flight as in doubt, because the run no longer waits for them."""
         self._bill.abandoned(len(self._in_flight))
+        self._doubted = self._doubted.union(self._in_flight)
         self._in_flight.clear()
 
     def stalled(self) -> None:
@@ -359,6 +364,7 @@ class Ledger:
             **self._unsaved.next_write(),
             merges=merges,
             in_flight=(*self._in_flight, *starting),
+            doubted=sorted(self._doubted),
             calls_settled=self._bill.settled,
             calls_in_doubt=self._bill.in_doubt,
             calls_minimum=minimum_calls,
