@@ -32,8 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _replay(options.seed, _Kind(options.faults, options.terms, options.crowd))
     tally, seconds, processor = _seeds(options)
     CONSOLE.print(summary(tally, seconds, processor, options.workers))
-    for seed, _ in sorted(tally.failures)[:EXPLAINED_MOST]:
-        _explain(seed, _Kind(options.faults, options.terms, options.crowd))
+    for seed, failure in sorted(tally.failures)[:EXPLAINED_MOST]:
+        _explain(seed, failure, _Kind(options.faults, options.terms, options.crowd))
     for name in tally.idle(options.faults):
         CONSOLE.print(f"judged too little: {name}. Run more schedules, or excuse less.")
     facts: dict[str, Any] = {"seeds": tally.facts() | {"seconds": round(seconds, 1)}}
@@ -158,12 +158,15 @@ def _replay(seed: int, kind: _Kind) -> int:
             f"every invariant held: {dict(result.statuses)}, {result.calls} calls, {result.in_doubt} in doubt"
         )
         return 0
-    _explain(seed, kind)
+    _explain(seed, result.failure, kind)
     return 1
 
 
-def _explain(seed: int, kind: _Kind) -> None:
+def _explain(seed: int, failure: str, kind: _Kind) -> None:
     explanation = explain(seed, **kind._asdict())
+    if explanation is None:
+        CONSOLE.print(f"\nseed {seed}: {failure}\nThis seed did not fail again when it was replayed.", markup=False)
+        return
     result = explanation.result
     CONSOLE.print(f"\nseed {seed} ({result.profile}): {result.failure}", markup=False)
     CONSOLE.print(f"still so with {sum(result.fired.values())} of its {explanation.faults_before} faults:")

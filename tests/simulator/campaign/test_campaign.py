@@ -187,6 +187,11 @@ def test_bugs_that_were_found_stay_away(regression: Regression):
         assert regression.at(seed).failure is None, regression.what
 
 
+def test_a_seed_that_does_not_fail_again_has_no_explanation():
+    """The command line then prints what the seed broke at first."""
+    assert explain(0) is None
+
+
 def test_a_failure_is_shrunk_and_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     """The command line prints a failing seed with fewer faults, a timeline, and the command that replays it."""
     ablation = BY_NAME["lease_in_claim"]
@@ -195,6 +200,7 @@ def test_a_failure_is_shrunk_and_told(monkeypatch: pytest.MonkeyPatch, capsys: p
     runs = (run_seed(seed, profile="harmless") for seed in range(1_000))
     seed = next(run.seed for run in runs if run.failure and run.fired.total() >= 8)
     explanation = explain(seed, profile="harmless")
+    assert explanation is not None
     assert 0 < explanation.result.fired.total() < explanation.faults_before
     assert "taken over although its lease was live" in (explanation.result.failure or "")
     told_faults = [line.split()[-1] for line in explanation.lines() if line.split()[2] == "fault"]
