@@ -31,7 +31,7 @@ from tests.support.processor_time import cpu_seconds
 
 RATES = (2, 5, 10, 15, 20, 25, 30, 35, 40, 50, 60, 80)
 SECONDS = 10
-SENDERS = 16  # most submissions under way at once
+SENDERS = 16  # the most submissions that are under way at once
 TASK = Work(
     "capacity", "4 chunks × 200 ms", "elapsed", tasks=1, chunks=4, delay_ms=200, systems=(), goals=(), repeats=1
 )

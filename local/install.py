@@ -23,7 +23,7 @@ from .node import ROOT, NodeMissing
 STAMPS = ROOT / ".build" / "installed"
 VENV = ROOT / ".venv"
 _SAID_MOST = 4_000
-_QUIET_REPORT_SECONDS = 5  # between progress lines, where no terminal can redraw them
+_QUIET_REPORT_SECONDS = 5  # the time between progress lines where no terminal can redraw them
 
 # What the hosted interpreter accepts: CPython 3.14 in WebAssembly (Pyodide 314).
 _WORKER_PLATFORM = (

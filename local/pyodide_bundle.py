@@ -84,10 +84,11 @@ def adapted(source: str, *, standing: bool) -> str:
 
 # --- Cap'n Proto (capnproto.org/encoding.html): words of 8 bytes, and pointers that count from their own end ---
 
-_SOURCE, _WASM, _DATA = 0, 1, 2  # Module's union, in the order of the ordinals @1, @4, @5
-_INTERNAL = 2  # ModuleType
-_MODULE_WORDS, _MODULE_POINTERS = 1, 4  # `type` and the union's tag; name, content, tsDeclaration, compileCache
-_BYTES = 2  # the size code of a list of bytes
+_SOURCE, _WASM, _DATA = 0, 1, 2  # The members of Module's union, in the order of the ordinals @1, @4, @5.
+_INTERNAL = 2  # The value of ModuleType.
+# The words are `type` and the union's tag; the pointers are name, content, tsDeclaration, compileCache.
+_MODULE_WORDS, _MODULE_POINTERS = 1, 4
+_BYTES = 2  # The size code of a list of bytes.
 _STRUCTS = 7
 
 

@@ -22,7 +22,7 @@ from tests.support.worker_copy import copy_worker
 
 POLL_SECONDS = 0.05  # seconds between two polls of a reference, which has no `?wait=`
 FINISHED_SECONDS = 300.0
-READY_SECONDS = 300.0  # four seconds on a machine without other work
+READY_SECONDS = 300.0  # a reference is ready after four seconds on a machine without other work
 QUIET_SECONDS = 3.0
 _BINDINGS = re.compile(r"^\[\[(?:durable_objects\.bindings|migrations)\]\]\n(?:[^\[\n].*\n)+", re.MULTILINE)
 _ONCEOVER: dict[str, tuple[str, tuple[str, ...]]] = {

@@ -19,7 +19,7 @@ DEFAULT_URL = "http://127.0.0.1:8787"
 CONNECT_SECONDS = 10.0
 # The server holds a poll for up to 25 s. A cancellation may take as long.
 READ_SECONDS = 40.0
-EVENT_BYTES_MOST = 64_000_000  # the last event carries the whole result
+EVENT_BYTES_MOST = 64_000_000  # The last event carries the whole result.
 # The server sends at least a comment every 15 s.
 EVENT_SILENCE_SECONDS = 45.0
 
@@ -153,7 +153,7 @@ class ApiClient:
         try:
             yield
         except httpx2.SSEError:
-            raise  # the answer is no stream of events; the network is not at fault
+            raise  # the answer is no stream of events, and the network is not at fault
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             hint = ": is `make dev` running there?" if self.where.is_local else f" ({error}){_through(self.where)}"
             raise Unreachable(f"nothing answers at {self.where.url}{hint}", is_lost=False) from None

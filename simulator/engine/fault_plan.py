@@ -102,7 +102,8 @@ class FaultPlan:
 
         Groce et al., "Swarm Testing", ISSTA 2012.
         """
-        rates = {name: KINDS[name].rate for name in RATE_LIMITER}  # always usual, so older seeds give the same runs
+        # The limiter's rates are always the usual ones, so older seeds give the same runs.
+        rates = {name: KINDS[name].rate for name in RATE_LIMITER}
         apart = {*RATE_LIMITER, *DEAD_TRIGGERS, "d1_shared", STORAGE, MODEL_AWAY, STREAM_CUT, *RECEIVER, *HOSTED}
         apart |= {BROWN_OUT, POISONED, LATE_ANSWER}
         others = [kind for kind in KINDS.values() if kind.name not in apart]

@@ -16,10 +16,10 @@ from typing import Any
 from simulator.engine.fault_plan import FaultPlan
 from simulator.engine.scope import Handle
 
-SHORT_SECONDS = 0.002  # up to this delay Pyodide's own loop uses no timer
-HANDLES_MOST = 10_000  # in one turn; of 400 sound schedules the longest turn has 14
-SUSPECTS = 100  # handles that the report names when a turn does not end
-_ROUNDING = 1e-6  # of a millisecond, so that a double just below a whole number counts as that number
+SHORT_SECONDS = 0.002  # Pyodide's own loop uses no timer for delays up to this.
+HANDLES_MOST = 10_000  # The limit of handles in one turn; of 400 sound schedules the longest turn has 14.
+SUSPECTS = 100  # The number of handles that the report names when a turn does not end.
+_ROUNDING = 1e-6  # This part of a millisecond makes a double just below a whole number count as that number.
 
 
 class StandingTimer(Handle):

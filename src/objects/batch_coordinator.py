@@ -57,8 +57,9 @@ class Coordinator:
         self._now_ms = now_ms
         self._log = log
         self._opened = False
-        self._fence = -1  # the highest fence that has asked for anything in this life of the object
-        self._armed_ms: int | None = None  # when this life of the object last set the alarm, if it is still to come
+        self._fence = -1  # The highest fence that has asked for anything in this life of the object.
+        # The time for which this life of the object last set the alarm, if the alarm is still to come.
+        self._armed_ms: int | None = None
 
     async def reach(self) -> None:
         """Give a sign of life."""
@@ -91,7 +92,7 @@ class Coordinator:
         A lane that does not get this notice continues.
         """
         self._open()
-        await self._arm()  # this may come after `close`, and then the rows must be cleaned up again
+        await self._arm()  # the write may come after `close`, and then the rows must be cleaned up again
         rows = self._storage.sql.exec("SELECT lane FROM out").toArray()
         await asyncio.gather(*(self._abort(task_key, fence, int(str(row["lane"]))) for row in rows))
 
@@ -133,7 +134,7 @@ class Coordinator:
         now, idle_ms = self._now_ms(), round(limits.COORDINATOR_IDLE_SECONDS * 1000)
         if self._armed_ms is not None and 0 <= now - self._armed_ms <= idle_ms // 2:
             return
-        self._armed_ms = now  # for the other groups of a wave, which arrive during the await
+        self._armed_ms = now  # the other groups of a wave arrive during the await, and must see this time
         try:
             await self._storage.setAlarm(now + idle_ms)
         except BaseException:

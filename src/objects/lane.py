@@ -18,8 +18,8 @@ class Lane:
     """One lane of a task, in one life of its object."""
 
     def __init__(self) -> None:
-        self._aborted = -1  # calls of claims up to this fence are no longer wanted
-        self._out: dict[asyncio.Task[ModelReply | ModelError], int] = {}  # the calls in flight, and their fences
+        self._aborted = -1  # The highest fence whose calls must end, along with those of lower fences.
+        self._out: dict[asyncio.Task[ModelReply | ModelError], int] = {}  # The calls in flight, and their fences.
 
     async def infer(self, worker: Worker, task_key: TaskKey, fence: int, calls: list[Wire]) -> list[Wire]:
         """Make each call and return the outcomes in the calls' order.

@@ -72,16 +72,16 @@ class LanedCaller:
         if not self._alone and not await self._reaches():
             self._alone = True
         if self._alone:
-            if len(calls) > 1:  # the group was made for a lane
+            if len(calls) > 1:  # a group of several calls was made for a lane
                 return [CallNotStarted("no lane can be reached")] * len(calls)
             return [await self._make(calls[0], seconds, starts_by)]
         seconds += min(max(limits.START_SECONDS, starts_by - began), limits.START_SECONDS_MOST) - limits.START_SECONDS
         seconds -= clock.now() - began  # the sign of life took a part of the time
         asked = asyncio.create_task(self._ask(calls, seconds))
-        self._asked.add(asked)  # the loop itself keeps only a weak reference
+        self._asked.add(asked)  # the event loop itself keeps only a weak reference to the task
         asked.add_done_callback(self._asked.discard)
         answered, _ = await asyncio.wait([asked], timeout=seconds + self.slack_seconds)
-        if not answered:  # the lane reports its calls' timeouts itself: its silence does not mean a timeout
+        if not answered:  # the lane reports its calls' timeouts itself, so its silence does not mean a timeout
             return [Silence("the lane gave no answer")] * len(calls)
         return asked.result()
 

@@ -34,7 +34,7 @@ class Adaptation:
         Pyodide still runs the callbacks that are ready. On Cloudflare the callbacks run as microtasks, in order, within
         the invocation that made them ready. See docs/decisions/0040-what-the-hosted-runtime-asks.md.
         """
-        if "pyodide.webloop" not in sys.modules:  # Pyodide loads it before it runs any code
+        if "pyodide.webloop" not in sys.modules:  # Pyodide loads this module before it runs any code
             return
         import pyodide.ffi
         from pyodide.webloop import WebLoop

@@ -27,10 +27,10 @@ _NONE: Final[Mapping[TaskKey, int]] = {}
 class BulkResult(NamedTuple):
     """The result of one bulk request."""
 
-    tasks: int  # to so many
-    more: bool  # there are others
-    starting_ms: int = 0  # how long calls of cancelled tasks may still start
-    objects: Mapping[TaskKey, int] = _NONE  # see `store.bulk.Cancelled`
+    tasks: int  # The number of tasks that the statement changed.
+    more: bool  # True if there are further tasks to change.
+    starting_ms: int = 0  # How long calls of cancelled tasks may still start.
+    objects: Mapping[TaskKey, int] = _NONE  # The objects of cancelled tasks: see `store.bulk.Cancelled`.
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,8 @@ class BulkChange:
         done = await store.retry_all(tenant, wanted, lease_ms, on) if wanted else []
         if found.generations and free <= 0:
             return LimitReached(Limit.TASKS_IN_FLIGHT)
-        more = len(found.generations) > len(done)  # other requests may have changed some by now, or taken what was free
+        # Other requests may have changed some tasks by now, or taken what was free.
+        more = len(found.generations) > len(done)
         self._log_each("retried", done)
         self.submission.log("retried_in_bulk", tenant=tenant, code=code, tasks=len(done), more=more)
         share = on.queue_share

@@ -57,10 +57,10 @@ class Deliverer:
     store: TaskStore
     courier: Courier
     settings: Settings
-    meter: Meter  # what the invocation has spent
-    fresh: Fresh  # the deliveries that the invocation has written itself
-    chance: Callable[[], float]  # numbers from 0 to 1
-    wait_until: WaitUntil  # keeps the invocation alive while it sends
+    meter: Meter  # The count of what the invocation has spent.
+    fresh: Fresh  # The deliveries that the invocation has written itself.
+    chance: Callable[[], float]  # Returns random numbers from 0 to 1.
+    wait_until: WaitUntil  # Keeps the invocation alive while it sends.
     log: Log
 
     def begin(self, due: Sequence[DueDelivery] = ()) -> None:

@@ -47,7 +47,7 @@ class Rescue:
     """Helps a task that is late."""
 
     worker: Worker
-    routes: Dispatcher | None  # the deployment's routes but the direct one; None if there are none
+    routes: Dispatcher | None  # The deployment's routes but the direct one; None if there are none.
     # `routes` and the direct route, if calls may start after an answer; None: only the sweep runs tasks.
     all_routes: Dispatcher | None
     wait_until: WaitUntil  # keeps work going after the answer is sent, or after its client has left

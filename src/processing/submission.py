@@ -84,7 +84,7 @@ class Submitted(NamedTuple):
     """The task of a request."""
 
     task: Task
-    replayed: bool = False  # an earlier request under the same idempotency key made it
+    replayed: bool = False  # true if an earlier request under the same idempotency key made the task
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +94,12 @@ class Submission:
     store: TaskStore
     dispatcher: Dispatcher
     settings: Settings
-    now_ms: Callable[[], int]  # the isolate's time
-    entropy: Callable[[int], bytes]  # so many random bytes
-    meter: Meter  # what the invocation has spent
-    storage: StorageUse  # how large the database is, as the isolate knows it
+    now_ms: Callable[[], int]  # Returns the isolate's time in ms.
+    entropy: Callable[[int], bytes]  # Returns so many random bytes.
+    meter: Meter  # The count of what the invocation has spent.
+    storage: StorageUse  # The size of the database, as the isolate knows it.
     log: Log
-    after_answer: Callable[[Awaitable[None]], None]  # does work that the answer need not wait for
+    after_answer: Callable[[Awaitable[None]], None]  # does work that the answer does not need
 
     async def submit(
         self,

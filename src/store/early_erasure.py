@@ -91,7 +91,8 @@ class StorageStore(Store):
         *parts, whole = sql.ERASE_OLD
         count = [sql.OLD_COUNT] if old.uncounted else []
         erasure = [discount, *(part.bind(**which) for part in (*parts, *count, whole))]
-        done = await self._database.run(*erasure, *walk_on)  # in this order, because the erasure frees space
+        # The statements run in this order, because the erasure frees space.
+        done = await self._database.run(*erasure, *walk_on)
         return len(done[len(erasure) - 1])
 
 

@@ -193,7 +193,7 @@ def test_a_retry_raises_the_generation_and_repeats_no_chunk(bench: ApiBench):
     again = Stream(bench, task, after="0-5")
     assert bench.call("POST", task["links"]["retry"]).status == 202
     bench.run(again.reading)
-    assert numbered(again) == []  # the task had its end before the retry
+    assert numbered(again) == []  # the task's end came before the retry, so the stream repeats none of it
 
     live = Stream(bench, task, after="0-5")
     bench.pass_seconds(3)
@@ -225,7 +225,7 @@ def test_a_put_back_task_holds_its_chunks_until_a_worker_has_it(bench: ApiBench)
     assert numbered(stream) == [("1-0", "pending")]
     rows = bench.meter.rows_read
     bench.pass_seconds(30)
-    assert bench.meter.rows_read - rows <= 3 * 2 * 2  # no output is read in between
+    assert bench.meter.rows_read - rows <= 3 * 2 * 2  # the worker reads no output between the two events
     bench.claim(task["id"])
     bench.pass_seconds(limits.EVENT_LOOK_SECONDS_MOST)
     assert numbered(stream)[1:] == [("1-1", "processing"), ("1-4", "output 0")]

@@ -333,7 +333,7 @@ def test_racing_twins(bench: ApiBench, order: tuple[int, int]) -> None:
         for place in order:
             waiting[place].set()
             await asyncio.sleep(0.001)
-        await gates.admit()  # the replay's read of the task
+        await gates.admit()  # admit the replay's read of the task
         return [await twin for twin in twins]
 
     replies = bench.run(race())

@@ -79,7 +79,7 @@ def test_wishes_and_repetitions_pair_off(bench: ApiBench) -> None:
     assert len(wishes) == 2
     assert {name(post(bench, 1)), name(post(bench, 1))} == wishes
     assert {name(post(bench, 2)), name(post(bench, 2))} == wishes
-    assert name(post(bench, 1)) not in wishes  # a third client's task, whose first try never arrived
+    assert name(post(bench, 1)) not in wishes  # the answer is a third client's task, whose first try never arrived
     assert rows(bench) == (3, 3)
 
 

@@ -92,7 +92,7 @@ def test_scopes(keyed: ApiBench, method: str, path: str, scope: Scope) -> None:
         return
     assert (reply.status, data(reply)["code"]) == (403, "forbidden")
     assert reply.headers["WWW-Authenticate"] == f'Bearer error="insufficient_scope", scope="{needed}"'
-    assert keyed.database.batches == 2  # the key's insertion and its look-up
+    assert keyed.database.batches == 2  # the two calls are the key's insertion and its look-up
 
 
 @pytest.mark.parametrize("scope", OWN_SCOPES)

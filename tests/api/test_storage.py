@@ -42,7 +42,7 @@ def test_new_tasks_are_refused_from_the_bound_on(bench: ApiBench) -> None:
     """507 `storage_full`, with a Retry-After. Accepted tasks can still be read, cancelled and deleted."""
     task = bench.submit()
     size(bench, 450)
-    assert bench.call("GET", f"/api/tasks/{task['id']}").status == 200  # and its reply reports the size
+    assert bench.call("GET", f"/api/tasks/{task['id']}").status == 200  # the reply of this read reports the size
     reply = post(bench)
     assert (reply.status, data(reply)["code"], reply.headers["Retry-After"]) == (507, "storage_full", "300")
     assert len(data(bench.call("GET", "/api/tasks"))["tasks"]) == 1

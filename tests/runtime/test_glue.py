@@ -17,7 +17,7 @@ from tests.support.tiny_worker import write_tiny_worker
 
 pytestmark = pytest.mark.runtime
 
-CLOSE_SECONDS = 120  # the clock of a new isolate does not start in 1970
+CLOSE_SECONDS = 120  # The clock of a new isolate does not start in 1970.
 # Flags of a release besides our own. The compatibility date of wrangler.toml implies these flags, and one of them
 # enables the snapshot.
 FLAGS_OF_OUR_BUNDLE = {"python_workers_development", "python_dedicated_snapshot"}

@@ -21,8 +21,8 @@ pytestmark = pytest.mark.runtime
 
 FEW, MANY = 1_000, 100_000
 PAGE = 100
-START_MS = 1_700_000_000_000  # long ago, so that added tasks come first
-EVERY = 20  # every EVERY-th task has failed, the others have completed
+START_MS = 1_700_000_000_000  # The tasks are from long ago, so that added tasks come first.
+EVERY = 20  # Every EVERY-th task has failed, the others have completed.
 
 
 def ids(first: int, behind: int) -> list[str]:
@@ -76,7 +76,7 @@ def metered_pages(server: DevServer, client: Client, count: int, query: dict[str
     for number, _ in enumerate(pages(client, **query), 1):
         if number == count:
             break
-    done = number  # or fewer, if there are no more
+    done = number  # a page has fewer tasks if there are no more
 
     def lines() -> list[Json]:
         found = [line for line in metered.lines(server, before) if line.get("request") == "GET /api/tasks"]

@@ -77,7 +77,8 @@ class Custody:
         told = json.loads(line)
         if told["event"] == "claimed":
             task_key = task_key_of(told["tenant"], told["task"])
-            row = self._invariants.rows.get(task_key)  # none if it was erased before the worker heard of its claim
+            # The row is missing if the task was erased before the worker heard of its claim.
+            row = self._invariants.rows.get(task_key)
             settled = 0 if row is None else row.settled
             _RUN.set(_Run(task_key, told["fence"], told["route"], self._world.now_ms(), settled))
             return

@@ -37,7 +37,7 @@ CRASHES = frozenset(
         "alarm_dead",
         "rpc_dead",
     }
-)  # after these, it is unknown whether the model counted the call
+)  # after these faults it is unknown whether the model counted the call
 DOUBTFUL = frozenset({"model_reply_lost", "model_unreachable", "model_hang", "model_slow"})
 MODEL = frozenset({"model_rate_limited", "model_unavailable", "model_malformed", BROWN_OUT, POISONED}) | DOUBTFUL
 # These faults disturb neither workers nor the model.

@@ -35,7 +35,7 @@ class News:
         self.trouble = Trouble()
         self.calls = LatestCalls()
         self.answers = answers or Answers()
-        self.untold = False  # whether no run has written the newest calls to the database yet
+        self.untold = False  # true if no run has written the newest calls to the database yet
 
     @property
     def heard_at(self) -> float:

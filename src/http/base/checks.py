@@ -61,9 +61,9 @@ class DatabaseCheck:
     """
 
     def __init__(self) -> None:
-        self._began_at = -math.inf  # when the last check began
-        self._answered = -math.inf  # when the check began whose answer is kept
-        self._done_at = -math.inf  # when that check ended
+        self._began_at = -math.inf  # The time when the last check began.
+        self._answered = -math.inf  # The time when the check began whose answer is kept.
+        self._done_at = -math.inf  # The time when that check ended.
         self._refused: type[StoreError] | None = None
 
     async def read(self, ready: Callable[[], Awaitable[None]]) -> None:

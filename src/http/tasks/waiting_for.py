@@ -57,7 +57,8 @@ def waiting_for(task: Task, api: Api) -> Wait | None:
         longest = api.settings.timeout_seconds + limits.LANE_SLACK_SECONDS + limits.LINGER_SECONDS_MOST
         if task.starts_by is None or task.read_at <= task.starts_by + longest * 1000:
             return None
-        wait = Wait("lease", task.free_at)  # the calls that were out have ended, and their worker has not recorded it
+        # The calls that were in flight have ended, and their worker has not recorded them.
+        wait = Wait("lease", task.free_at)
     load, now = api.isolate.load, asyncio.get_running_loop().time()
     if load.has_used_up(now, seconds_since_reset(task.read_at)):
         return Wait("quota", task.read_at + seconds_until_reset(task.read_at) * 1000)

@@ -20,8 +20,9 @@ class NextTry(NamedTuple):
 
     failed: FailedCall
     at: float
-    rests: bool = False  # the task's next run keeps to `at`, too
-    held: tuple[float, float] | None = None  # when the call started and failed, if it is still open whether that counts
+    rests: bool = False  # True if the task's next run must also respect `at`.
+    # When the call started and failed, if it is undecided whether the failure counts.
+    held: tuple[float, float] | None = None
 
 
 class HeldFailure(NamedTuple):
@@ -30,8 +31,8 @@ class HeldFailure(NamedTuple):
     failed: FailedCall
     started_at: float
     failed_at: float
-    chance: float  # for the jitter of the pause, if the failure counts
-    asked: bool = False  # other isolates were asked what they know
+    chance: float  # The random number for the jitter of the pause, if the failure counts.
+    asked: bool = False  # True if other isolates were asked what they know.
 
 
 class HeldFailures:

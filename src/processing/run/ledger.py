@@ -77,7 +77,7 @@ class UnsavedProgress:
         self.outputs: list[Output] = []
         self.failures: dict[CallKey, FailedCall] = {}
         self._first_step = self._step = step + 1
-        self._tries: list[int] = []  # how many outputs each unconfirmed write carried
+        self._tries: list[int] = []  # the number of outputs that each unconfirmed write carried
 
     def __bool__(self) -> bool:
         return bool(self.outputs or self.failures)
@@ -119,19 +119,19 @@ class Ledger:
         self.retries = CallRetries(claim, max_attempts, self.patience, now)
         self._ready: deque[CallKey] = deque()
         self._waiting: list[tuple[float, CallKey]] = []
-        self._resting = {key: now + left / 1000 for key, left in claim.resting.items()}  # pauses of earlier runs
-        self._in_flight: dict[CallKey, float] = {}  # and when each started
+        self._resting = {key: now + left / 1000 for key, left in claim.resting.items()}  # Pauses of earlier runs.
+        self._in_flight: dict[CallKey, float] = {}  # Calls in flight, and when each started.
         self._done = set(claim.outputs)
         self._completed = sum(key.level == 0 for key in self._done)
         self._pauses = StartPauses(claim.rate_waits)
-        self._announced = False  # calls were announced, and no call of this run has returned since
+        self._announced = False  # true if calls were announced, and no call of this run has returned since
         self._unsaved = UnsavedProgress(claim.step)
         self._bill = Bill(claim)
         self._stalls = claim.stalls
-        self.finished = False  # whether a call has, under this claim
+        self.finished = False  # true if a call has finished under this claim
         self.idle_runs = claim.idle_runs
-        self.fruitless = 0  # announcements in a row without a started call
-        self.ended = 0  # calls of this run that were made, and came back
+        self.fruitless = 0  # Announcements in a row without a started call.
+        self.ended = 0  # Calls that this run made, and that came back.
         self._failed = sum(key.level == 0 for key in claim.refused)
         self.failure: Failure | None = next(iter(claim.refused.values()), None)
 
@@ -352,7 +352,7 @@ class Ledger:
 
         `told` is for other isolates.
         """
-        if starting:  # while this is being written no other task may probe the model
+        if starting:  # while this write is under way no other task may probe the model
             self.patience.started(now)
         away_since, blocks = self.patience.away_since, self.blocks(now)
         return Progress(

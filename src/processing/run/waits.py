@@ -72,10 +72,11 @@ class WaitReport:
     """
 
     def __init__(self, claim: Claim, granted_at: float) -> None:
-        self.last_error = claim.last_error  # until a call succeeds
-        self.pace_ms = claim.pace_ms  # from one finished call to the next, as of late: without pauses after trouble
-        self._calls = 0  # that have succeeded since the last trouble, or since the claim
-        self._began_at = granted_at  # when the first of them started
+        self.last_error = claim.last_error  # The last error; None once a call succeeds.
+        # The time from one finished call to the next, as of late: without pauses after trouble.
+        self.pace_ms = claim.pace_ms
+        self._calls = 0  # Calls that have succeeded since the last trouble, or since the claim.
+        self._began_at = granted_at  # The time when the first of these calls started.
         self._database_clock = DatabaseClock(claim.claimed_ms, granted_at)
 
     def at_ms(self, at: float) -> int:

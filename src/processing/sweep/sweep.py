@@ -121,7 +121,7 @@ class Sweep:
         )
         self._worker.begin_deliveries(page.deliveries)
         if page.past_retention and storage.is_tight(settings.storage_bytes_most):
-            await self._erase(page)  # before anything else: the rest may need the space
+            await self._erase(page)  # erasure comes before anything else, since the other duties may need the space
             page = replace(page, past_retention=[])
         return page
 

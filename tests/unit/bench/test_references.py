@@ -142,7 +142,7 @@ def test_trouble_leaves_the_runs_that_are_whole(
     trouble: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     """If an error comes in the second run, after one of two systems, only the first run counts."""
-    taken = iter(range(4 + 2 + 1))  # the warm-ups, the first run, and half of the second
+    taken = iter(range(4 + 2 + 1))  # the works are the warm-ups, the first run, and half of the second
 
     def measured(*_: object) -> Sample:
         if next(taken, None) is None:

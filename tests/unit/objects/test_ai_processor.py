@@ -421,7 +421,7 @@ def test_a_long_task_that_kills_its_slices_loses_its_lanes_and_rests(make):
         if task.due_seconds is not None:
             task.bench.do(asyncio.sleep(task.due_seconds))
     assert [number for number in calls if number] == [30, 3, 1]
-    assert len(calls) == 6  # two claims that were too early, and the last, which ends the task
+    assert len(calls) == 6  # the calls are two claims that were too early, and the claim that ends the task
     failed = task.bench.task()
     assert (failed.status, failed.failure.code) == (Status.FAILED, "worker_crashed")
     assert limits.STALL_SECONDS_LEAST <= task.bench.loop.time() < limits.STALL_SECONDS_LEAST + 30

@@ -120,7 +120,7 @@ def test_the_alarm_is_set_again_when_half_of_its_time_is_over(storage: Storage) 
         asyncio.run(coordinator.infer(TaskKey("task"), 1, 2, [{}], SECONDS))
     assert [at - NOW_MS - IDLE_MS for at in storage.alarms] == [0, IDLE_MS // 2 + 1, 0]
     asyncio.run(coordinator.close(1))
-    asyncio.run(coordinator.abort(TaskKey("task"), 1))  # rows that it writes again must be cleaned up again
+    asyncio.run(coordinator.abort(TaskKey("task"), 1))  # the coordinator must again clean up rows that it writes again
     assert len(storage.alarms) == 4
 
 

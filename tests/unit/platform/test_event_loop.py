@@ -75,7 +75,7 @@ class WebLoop(asyncio.SelectorEventLoop):
         *args: *Args,
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
-        if delay == 0:  # as Pyodide's does: its `call_soon` works like this
+        if delay == 0:  # Pyodide's loop does this, and its `call_soon` uses it
             return super().call_soon(callback, *args, context=context)  # type: ignore[return-value]
         return super().call_at(self.time() + delay, callback, *args, context=context)
 

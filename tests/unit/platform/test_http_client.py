@@ -62,8 +62,8 @@ class Browser:
 
     def __init__(self) -> None:
         self.answer: Callable[[Promise], None] = lambda promise: None
-        self.parts: list[bytes | None] = []  # None: this read stays out until the request is aborted
-        self.stubborn = False  # abort has no effect
+        self.parts: list[bytes | None] = []  # None: the read stays out until the request is aborted.
+        self.stubborn = False  # True if abort has no effect.
         self.aborts = 0
         self.promises: list[Promise] = []
         self.headers = {"content-type": "text/plain"}
@@ -234,7 +234,7 @@ def test_a_server_that_hangs_is_aborted_and_waited_for(browser: Browser, in_body
         asyncio.run(request(0.01))
     assert browser.aborts == 1
     assert browser.unsettled() == 0
-    assert browser.promises[-1].waits == 2  # by the request, and by its abort
+    assert browser.promises[-1].waits == 2  # the request waits, and so does its abort
 
 
 def test_a_cancelled_request_is_aborted_and_waited_for(browser: Browser):

@@ -77,7 +77,7 @@ def test_outputs_that_were_cut_off_are_marked_and_counted(make, lanes: bool):
     bench.model.act = lambda call, number: ModelReply("cut", 1, 1, "length")
     assert bench.do(bench.store.retry(TaskKey("task"), bench.settings.lease_ms))
     assert bench.run(host) == Ended(Status.COMPLETED)
-    assert bench.task().truncated == 2 + 2  # the sixth chunk, and the merge
+    assert bench.task().truncated == 2 + 2  # the sixth chunk and the merge are truncated
     chunks = bench.do(bench.store.chunks(TaskKey("task")))
     assert [chunk.finish_reason for chunk in chunks] == reasons
     said = [(line["level"], line["truncated"]) for line in bench.events("calls_done") if "truncated" in line]
@@ -378,7 +378,8 @@ def test_what_is_paid_for_is_saved_before_a_merge_reads(make, monkeypatch: pytes
     before = bench.loop.time()
     with pytest.raises(StoreUnavailable):
         bench.run()
-    assert 5 < bench.loop.time() - before < 1 + 10  # a second for the calls, then the lease that the last save renewed
+    # The calls take a second, and the lease that the last save renewed takes the rest.
+    assert 5 < bench.loop.time() - before < 1 + 10
     bench.database.heal()
     assert (bench.task().completed, bench.task().usage.in_doubt) == (12, 0)
     bench.do(asyncio.sleep(10))
@@ -396,11 +397,13 @@ def test_only_a_merge_that_must_read_costs_more_writes(make):
         made.insert(12, Reduce.MERGE)
     before = bench.database.batches
     assert bench.run() == Ended(Status.COMPLETED)
-    assert bench.database.batches - before == 1 + 3  # the claim; two groups of six and the merge each end
+    # The calls are the claim, and the ends of two groups of six and of the merge.
+    assert bench.database.batches - before == 1 + 3
     assert isinstance(other.run(Host(Route.QUEUE, 0.5)), Released)
     before = other.database.batches
     assert other.run() == Ended(Status.COMPLETED)
-    assert other.database.batches - before == 1 + 1 + 1 + 2 + 1 + 1  # claim, announce, save, two reads, announce, end
+    # The calls are claim, announcement, save, two reads, announcement, end.
+    assert other.database.batches - before == 1 + 1 + 1 + 2 + 1 + 1
 
 
 def test_a_hanging_call_ends_at_the_timeout(make):

@@ -365,10 +365,10 @@ def test_a_success_ends_a_pause_that_it_began_after(table: Table, off: int) -> N
         (2, -5, 0, 3, 1_000),  # the third in a row
         (3, -5, 0, 4, 2_000),
         (4, -5, 0, 5, 4_000),
-        (5, -5, 0, 6, 5_000),  # no longer than the longest
-        (5, 0, 0, 6, 5_000),  # the attempt began as the pause ended
-        (5, 1, 0, 5, 1),  # it began within a pause, so it does not count
-        (5, 1, 1, 5, 1),  # and asks for no more than the pause
+        (5, -5, 0, 6, 5_000),  # The pause is no longer than the longest.
+        (5, 0, 0, 6, 5_000),  # The attempt began as the pause ended.
+        (5, 1, 0, 5, 1),  # The attempt began within a pause, so it does not count.
+        (5, 1, 1, 5, 1),  # The attempt asks for no more than the pause.
         (5, 1, 2, 5, 2),
         (0, -5, 700, 1, 700),  # asked for, without a breaker
         (2, -5, 7_000, 3, 7_000),

@@ -237,7 +237,7 @@ def test_a_task_that_no_route_takes_is_the_sweeps_at_once(bench: StoreBench):
     assert nudge(bench)
     claim = bench.claim()
     before = bench.row(KEY)
-    bench.run(bench.store.unsent(KEY))  # late: a worker has claimed it
+    bench.run(bench.store.unsent(KEY))  # the report is late, since a worker has claimed the task
     assert bench.row(KEY) == before
     assert bench.step(claim)
 

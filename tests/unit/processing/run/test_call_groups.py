@@ -85,9 +85,9 @@ class Coordinator:
         self.answers: list[Wire] | None = None
         self.starts_by = math.inf
         self.patience = 0.0
-        self.aborted: list[int] = []  # the fences that it was to end
-        self.signs = 0  # pings that it received
-        self.unreachable: Exception | None = None  # what a ping raises, if it does not hang
+        self.aborted: list[int] = []  # The fences that the lane was to end.
+        self.signs = 0  # The number of pings that the lane received.
+        self.unreachable: Exception | None = None  # The error that a ping raises; None: no error.
         self.hangs = False
         self.sign_seconds = 0.0
         self._model = model
@@ -456,7 +456,7 @@ def test_what_is_dropped_has_ended(local: CallBench):
     local.start(KEYS[:4])
     local.sleep(2)
     assert local.model.ended == ["3"]
-    assert ended(local.do(local.calls.drop())) == [3]  # the run has not recorded it yet, but it is paid for
+    assert ended(local.do(local.calls.drop())) == [3]  # the run has not recorded the call yet, but the call is paid for
     assert sorted(local.model.ended) == ["0", "1", "2", "3"]
     assert (local.room, local.loop.time()) == ((0, 6), 2.0)
     assert local.do(local.calls.drop()) == []

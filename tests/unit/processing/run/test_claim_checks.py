@@ -23,8 +23,8 @@ from tests.support.sqlite_d1 import NETWORK_LOST
 from tests.support.worker_bench import HOST, OneLaneEach, WorkerBench
 
 TASK = TaskKey("task")
-FOREVER = 100.0  # seconds that a slow call takes; its timeout is longer
-FREED_SECONDS_MOST = 15.0  # from a task's cancellation until the host that works on it is free
+FOREVER = 100.0  # The seconds that a slow call takes; its timeout is longer.
+FREED_SECONDS_MOST = 15.0  # The time from a task's cancellation until the host that works on it is free.
 
 
 @pytest.fixture

@@ -180,7 +180,7 @@ def test_a_chunk_that_alone_fails_ends_after_ten_failures():
                 ledger.succeeded(key, REPLY, now=now)
         ledger.settle(now)
         now = max(now, now if ledger.ready else ledger.next_at(now) or now)
-        if ledger.ready < 3:  # so that other chunks exist until the end
+        if ledger.ready < 3:  # other chunks must exist until the end
             ledger.add(CallKey(1, position) for position in range(round(now * 1_000), round(now * 1_000) + 9))
     assert ledger.failure.code == "model_unavailable"
     pauses = [round(later - before - 0.5) for before, later in pairwise(failures)]

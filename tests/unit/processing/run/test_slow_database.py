@@ -65,7 +65,8 @@ def test_a_task_on_a_slow_database_ends(make, seconds: float):
     before = bench.database.batches
     assert bench.run() == Ended(Status.COMPLETED)
     assert len(bench.model.calls) == 12 == bench.task().usage.model_calls
-    assert bench.database.batches - before - 1 == 1 + 1 + 2  # one read; claim, announcement, and two groups that end
+    # The claim and the announcement take one call each, and the two groups end with one each.
+    assert bench.database.batches - before - 1 == 1 + 1 + 2
     assert (row(bench)["attempts"], row(bench)["stalls"]) == (1, 0)
 
 
@@ -247,13 +248,15 @@ def test_paid_outputs_wait_for_their_turn(make):
     """
     bench = make()
     bench.insert(6)
-    bench.database.rows("UPDATE tasks SET idle_runs = 1")  # two writes at first: the claim, and the announcement
+    # The run may make two writes at first: the claim, and the announcement.
+    bench.database.rows("UPDATE tasks SET idle_runs = 1")
     bench.model.seconds = float
     bench.model.act = lambda call, number: bench.database.fail(NETWORK_LOST, times=3) if number == 1 else None
     before = bench.database.batches
     assert bench.run() == Ended(Status.COMPLETED)
     assert bench.loop.time() > 29
-    assert bench.database.batches - before == 1 + 3 + 1 + 1  # the claim, three in vain, the first call, all the others
+    # The calls are the claim, three in vain, the first call's, and one for all others.
+    assert bench.database.batches - before == 1 + 3 + 1 + 1
     assert len(bench.model.calls) == 6 == bench.task().usage.model_calls
 
 

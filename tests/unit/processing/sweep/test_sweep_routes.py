@@ -24,7 +24,7 @@ from tests.support.store_bench import START_MS, new_task
 from tests.support.stored_outputs import stored_outputs
 from tests.support.worker_bench import WorkerBench
 
-PLATFORM = 50  # subrequests, and statements, of an invocation on the free plan
+PLATFORM = 50  # the subrequests, and the statements, of an invocation on the free plan
 
 
 class Road:
@@ -257,7 +257,7 @@ def test_only_what_nobody_works_on_is_hastened():
         bench.do(bench.store.make_due(keys))
     rows = bench.database.rows("SELECT wake_at, dispatches FROM tasks ORDER BY id")
     assert [row["wake_at"] - START_MS for row in rows] == [541_000, 4_000_000, 1_000_000]
-    assert [row["dispatches"] for row in rows] == [1, 0, 0]  # the last of the two tasks was given back
+    assert [row["dispatches"] for row in rows] == [1, 0, 0]  # the run gave back the last of the tasks
     bench.loop.close()
     bench.database.close()
 
