@@ -2,7 +2,8 @@
 
 A bundle is a Cap'n Proto message (`workerd::jsg::Bundle`, src/workerd/jsg/modules.capnp in cloudflare/workerd) with
 three modules: Emscripten's JavaScript, the interpreter and the standard library. workerd replaces some text in the
-first, so that the interpreter uses functions of the glue (src/pyodide/helpers.bzl). The other two are npm's own bytes.
+first, so that the interpreter uses functions of the glue (src/pyodide/helpers.bzl). The standard library and the
+interpreter are npm's own bytes.
 
 workerd checks the digest of a released bundle, and Cloudflare's is not on npm. The flag `python_workers_development`
 makes it load a bundle named `dev` unchecked, so npm's binary stays unchanged:

@@ -169,7 +169,7 @@ class FaultPlan:
         return low + (high - low) * self._random()
 
     def record(self, actor: str, event: str, detail: object) -> None:
-        """Add a line to the timeline of a failure report. This does nothing unless the timeline is kept."""
+        """Add a line to the timeline of a failure report. The method does nothing unless the timeline is kept."""
         if self.timeline is not None:
             self.timeline.append((self.clock(), actor, event, detail))
 

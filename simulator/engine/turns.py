@@ -61,7 +61,7 @@ class StandingClock:
     def date_ms(self, skew_ms: float) -> int:
         """Return the value of Python's `time.time()`: it gains a millisecond at each further read within a moment.
 
-        This imitates `monotonicDateNow` of Cloudflare's glue. The next moment removes the gain.
+        The method imitates `monotonicDateNow` of Cloudflare's glue. The next moment removes the gain.
         """
         now = int(self._epoch_ms + self.ms + skew_ms)
         if now == self._read_ms:

@@ -191,7 +191,7 @@ class Task:
 class FinishedChunk:
     """A finished chunk: `completed` with its output, or `failed` with its failure.
 
-    None means unknown or not kept, unless a comment says otherwise.
+    A field is None if it is unknown or not kept, unless a comment says otherwise.
     """
 
     index: int

@@ -63,7 +63,8 @@ class Lane:
     def abort(self, fence: int) -> None:
         """End the calls of claims up to this one, because their task has ended. Finished calls keep their results.
 
-        This may arrive late, or before the calls that it means. A later claim has a higher fence, and its calls go on.
+        The request may arrive late, or before the calls that it means. A later claim has a higher fence, and its calls
+        go on.
         """
         self._aborted = max(self._aborted, fence)
         for made, of in self._out.items():

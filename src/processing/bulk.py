@@ -38,7 +38,7 @@ class BulkChange:
     """Puts failed tasks back and cancels unfinished tasks, BULK_TASKS_MOST in one request.
 
     Of the tasks that a request puts back, it sends off as many as the invocation's allowance and BULK_SEND_SECONDS
-    permit. The other tasks are due at once: the next sweep sends them off, or a request that reads them.
+    permit. The remaining tasks are due at once: the next sweep sends them off, or a request that reads them.
     """
 
     submission: Submission

@@ -121,7 +121,7 @@ class Deliverer:
             self.log("deliveries_recorded", deliveries=len(tried), **self.meter.facts())
 
     async def _try(self, taken: Taken, held_at: float) -> AttemptResult | None:
-        """Make an attempt. None if it is too late, because another invocation may have claimed the delivery."""
+        """Make an attempt. Return None if it is too late, because another invocation may have claimed the delivery."""
         waited = clock.now() - held_at
         if waited + limits.DELIVERY_SECONDS > limits.DELIVERY_HELD_SECONDS:
             return None

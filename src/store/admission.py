@@ -29,7 +29,7 @@ class Limit(StrEnum):
 
 
 class Conditions(NamedTuple):
-    """The conditions under which a task is accepted. None means that the condition is absent and costs nothing.
+    """The conditions under which a task is accepted. A condition that is None is absent and costs nothing.
 
     `idempotency_key` is the client's key, and `digest` identifies the request. `joining` detects repetitions without a
     key. `queue_share` is how many unfinished tasks of a tenant may stand in the queue.

@@ -448,8 +448,8 @@ def test_repeating_it_does_not_get_around_the_wait(bench: ApiBench, how: str) ->
 def test_lanes_are_waited_for(how: str, claimed_by: list[Route], chunks: int, seconds: float) -> None:
     """A task with lanes may just have allowed one to start, whenever its worker last wrote: the whole time is waited.
 
-    The same applies to a worker that makes its own calls, if another worker gave the task back before and left lanes
-    behind.
+    The whole time is also waited for a worker that makes its own calls, if another worker gave the task back before and
+    left lanes behind.
     """
     bench = ApiBench(settings=Settings(provider="demo", chunk_chars=1), routes=(Route.DURABLE_OBJECT,))
     task = bench.submit("x" * chunks)

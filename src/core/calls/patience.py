@@ -103,7 +103,7 @@ class Patience:
     def narrow(self, now: float) -> bool:
         """Whether only one call at a time may start.
 
-        This is true when the model is away for this task, or away for others before this task's own calls show
+        The run is narrow when the model is away for this task, or away for others before this task's own calls show
         anything.
         """
         self._hear()

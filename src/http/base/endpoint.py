@@ -111,7 +111,7 @@ class Endpoint(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The operation id: the handler's name in camel case. It is part of the API, so it must not change."""
+        """The operation id: the handler's name in camel case. The id is part of the API, so it must not change."""
         return to_camel(self.handler.__name__)
 
     @property

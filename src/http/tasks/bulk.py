@@ -198,7 +198,7 @@ async def _cancel(api: Api, fields: BulkCancelFields, ends_at: float, tenant: st
 async def _tell_objects(api: Api, fences: Mapping[TaskKey, int], until: float) -> None:
     """Notify objects that their tasks have ended, as far as subrequests are left, and start none after `until`.
 
-    The other objects notice the end at their next check.
+    The objects that get no notice see the end at their next check.
     """
     left = api.settings.subrequests - api.submission.meter.subrequests_taken - _SUBREQUESTS_KEPT
     for batch in batched(islice(fences.items(), max(0, left)), _TOLD_AT_ONCE):

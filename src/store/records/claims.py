@@ -141,7 +141,8 @@ class Output(NamedTuple):
 
     `finish_reason` is the provider's reason for the end. `started_ms` and `ended_ms` are the times of the call, or of
     its group in a lane, in milliseconds since the epoch by the database's clock. `lane` is the lane's number, and
-    `first_ms` is when the first of several calls started. None means unknown, or no lane, or no other call.
+    `first_ms` is when the first of several calls started. A field is None if it is unknown, or if there is no lane, or
+    no other call.
     """
 
     key: CallKey

@@ -316,7 +316,7 @@ def test_an_erasure_whose_answer_was_lost_counts(answer: Any, fake: FakeApi, run
 def test_a_failure_says_how_far_it_came(fake: FakeApi, run: Runs) -> None:
     """A refusal in the middle ends the erasure, and the message says how far it came.
 
-    The same command erases the rest.
+    A repetition of the command erases the rest.
     """
     tasks = Tasks(fake, IDS[:4])
     fake.on("DELETE", f"/api/tasks/{IDS[1]}", problem(403, "forbidden"))

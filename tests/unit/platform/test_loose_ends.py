@@ -1,6 +1,6 @@
 """The Worker leaves no timer in the runtime that cannot be cleared, and no task whose end is not awaited.
 
-Both would call back an interpreter that has moved on: decision 0013.
+Such a timer or task would call back an interpreter that has moved on: decision 0013.
 """
 
 import ast

@@ -152,7 +152,7 @@ def test_the_sweep_does_not_look_behind_the_lease(table: Table, wake_off: int, m
 
 @AROUND
 def test_what_a_dead_worker_announced_keeps_its_window(table: Table, off: int) -> None:
-    """The rest of an earlier calls' window counts if it is longer than the new window."""
+    """The rest of an earlier announcement's window counts if it is longer than the new window."""
     table.insert(TASK)
     claim = table.claim(TASK)
     table.give(announced_at=NOW - 1_000, start_ms=3_000 + off)

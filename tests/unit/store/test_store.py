@@ -385,7 +385,7 @@ def test_a_dead_letter_does_not_touch_a_task_that_somebody_works_on(bench: Store
 def test_every_write_may_be_sent_twice(message: str, when, monkeypatch: pytest.MonkeyPatch):
     """If the store sends a write again after a lost answer, the task ends as if it was sent once.
 
-    This tests all writes except the first, which the submission handles.
+    The test covers all writes except the first, which the submission handles.
     """
     monkeypatch.setattr(limits, "STORE_RESEND_SECONDS", 0)
 

@@ -137,7 +137,7 @@ def test_a_task_too_long_for_a_run_goes_on_in_the_next(cron: Callable[..., Cron]
 def test_routes_that_begin_to_refuse_in_the_middle_put_nothing_off(cron: Callable[..., Cron], taken: int):
     """The queue takes some tasks of a page and then no more.
 
-    The other tasks are due at the next run, which runs them itself.
+    The tasks that the queue refuses are due at the next run, which runs them itself.
     """
     made = cron(40, 2)
     queue = Road(Route.QUEUE, taken)
@@ -171,7 +171,7 @@ def test_what_stays_due_is_not_written_where_refusals_are_seen_at_once(cron: Cal
 
 
 def test_where_routes_work_a_page_costs_one_call_more_than_its_sends(cron: Callable[..., Cron]):
-    """A page of 40 costs its sends, one read, and two writes. The rest of the run's calls are the two of the sums."""
+    """A page of 40 costs its sends, one read, and two writes. The run's other two calls are those of the sums."""
     made = cron(60, 2)
     queue = Road(Route.QUEUE)
     made.fire(queue)
