@@ -3,11 +3,11 @@
 //
 // Cloudflare's clock is set when control enters the isolate, stands still until it leaves, and never goes beyond the next
 // timeout, so that a timer's callback sees exactly the millisecond that it was set for (cloudflare/workerd,
-// src/workerd/io/io-channels.h, TimerChannel). workerd on a machine of one's own lets it run. These lines emulate the
-// hosted clock. // JavaScript is not notified when a turn begins. The first read of the clock in a turn stops it, and a
-// timer, which runs when the turn has ended, releases it again. An event in between sees a clock that is late by the
-// length of a turn. So does the next invocation where that timer was lost with the one before, and what it waits for is
-// as late: up to LATE_MS.
+// src/workerd/io/io-channels.h, TimerChannel). workerd on a machine of one's own lets it run. This emulates the hosted one.
+//
+// JavaScript is not told when a turn begins. The first look at the clock in a turn holds it, and a timer lets go of it
+// again, which runs when the turn has ended. An event in between sees a clock that is late by the length of a turn. So does
+// the next invocation where that timer was lost with the one before, and what it waits for is as late: up to LATE_MS.
 {
     const systemNow = Date.now.bind(Date), systemSetTimeout = globalThis.setTimeout.bind(globalThis);
     const LOST_MS = 250; // longer than a turn: the timer's invocation has ended before it, and took it along

@@ -46,7 +46,7 @@ def test_the_list_is_the_one_that_is_meant() -> None:
 def test_make_deploy_asks_for_that(key: str, flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`make deploy` uses the flag, and so does the workflow: tests/unit/project/test_workflows.py.
 
-    With a key it also runs a task.
+    With a key, `doctor` also runs a task.
     """
     program = tmp_path / ".venv" / "bin" / "onceover"
     program.parent.mkdir(parents=True)

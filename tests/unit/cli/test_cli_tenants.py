@@ -192,7 +192,7 @@ def test_an_export_has_everything(fake: FakeApi, run: Runs, tmp_path: Path) -> N
 
 
 def test_an_export_goes_on_where_it_stopped(fake: FakeApi, run: Runs, tmp_path: Path) -> None:
-    """Only a torn last line and a half page are read again. New tasks are counted."""
+    """The command reads again only a torn last line and a half page. New tasks are counted."""
     tasks, target = Tasks(fake, IDS[:4]), tmp_path / "acme.jsonl"
     fake.on("GET", f"/api/tasks/{IDS[0]}", problem(401, "unauthenticated"))
     status, _, err = run("tenant", "export", "acme", "--to", str(target))
@@ -229,7 +229,7 @@ def test_a_file_of_something_else_is_left_alone(there: str, fake: FakeApi, run: 
 def test_a_full_disk_is_said_and_the_export_goes_on(fake: FakeApi, run: Runs, tmp_path: Path) -> None:
     """If the disk is full, the message names the file, the reason and the fix.
 
-    Later the same command writes the rest.
+    Run again, the command writes the rest of the export.
     """
     Tasks(fake, IDS[:4])
     target = tmp_path / "acme.jsonl"

@@ -407,7 +407,7 @@ def test_a_slice_is_as_long_as_the_platform_lets_it_be(
 
 
 def test_a_long_task_that_kills_its_slices_loses_its_lanes_and_rests(make):
-    """30 calls are out when the first slice dies, 3 when the second dies, one when the last dies.
+    """30 calls are in flight when the first slice dies, 3 when the second dies, and one when the last dies.
 
     The object resumes after each rest, without a sweep, and fails the task after ten minutes.
     """
@@ -494,7 +494,8 @@ def test_an_object_whose_task_is_put_back_goes_on_with_it_at_once(make):
 
 
 def test_what_an_object_was_told_of_an_earlier_claim_ends_no_later_one(make):
-    """A notice has no effect if it came before the slice, when no work was under way, or if it has an earlier fence."""
+    """A notice has no effect if it arrives before the slice, when no work is under way, or if it names an earlier
+    fence."""
     task = make(chunks=2)
     task.bench.do(task.object.ended(1))
     assert hold(task, lambda: task.object.ended(0)) == 97.0

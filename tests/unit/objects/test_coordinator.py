@@ -91,8 +91,8 @@ class Lanes:
 def test_a_coordinator_whose_clock_is_behind_does_not_spin(storage: Storage) -> None:
     """A coordinator whose clock is behind sleeps long, and cleans up when its calls are overdue.
 
-    By the coordinator's own clock, the alarm comes while calls are out. The coordinator must not set an alarm that is
-    future by its own clock but past for the platform, which would wake it at once.
+    By the coordinator's own clock, the alarm fires while calls are in flight. The coordinator must not set an alarm
+    that is future by its own clock but past for the platform, which would wake it at once.
     """
     now_ms = NOW_MS
     coordinator = Coordinator(storage, Lanes(), lambda: now_ms, Log(lambda _line: None))
@@ -238,7 +238,7 @@ def test_a_coordinator_goes_on_with_what_the_code_before_it_has_stored(storage: 
 def test_the_goodbye_of_an_earlier_claim_leaves_a_later_one_its_lanes(
     storage: Storage, fence: int, cleared: int
 ) -> None:
-    """The close call after a consumer's message leaves a later claim its lanes.
+    """The close call after a consumer's message does not take the lanes of a later claim.
 
     A retry's worker may have sent lanes out already. A ping stores nothing, so it needs no close call.
     """

@@ -183,7 +183,7 @@ def test_a_lane_goes_on_for_a_later_claim(bench: WorkerBench):
 
 
 def test_a_lane_that_is_told_first_starts_nothing(bench: WorkerBench):
-    """If calls come after the notice that their claim is over, none starts."""
+    """If calls reach a lane after the notice that their claim is over, no call starts."""
     of = claim(bench, Route.DURABLE_OBJECT)
 
     async def play() -> list[Wire]:

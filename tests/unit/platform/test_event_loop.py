@@ -238,7 +238,8 @@ def lines_of(adaptation: Adaptation, wanted: str) -> list[dict[str, Any]]:
 
 
 def test_the_variable_gives_the_loop_back(interpreter: Browser):
-    """The variable selects Pyodide's loop, with one log line for each interpreter. Without it the timers stay ours."""
+    """The variable selects Pyodide's loop, with one log line for each interpreter. Without the variable the interpreter
+    has our timers."""
     loops_own = sys.modules["pyodide.webloop"].WebLoop.call_later
     adaptation = Adaptation()
     adaptation.adapt()
@@ -258,7 +259,7 @@ def test_the_variable_gives_the_loop_back(interpreter: Browser):
 def test_a_loop_that_lacks_something_is_left_alone(
     interpreter: Browser, monkeypatch: pytest.MonkeyPatch, module: str, holder: str | None, name: str
 ):
-    """A future Pyodide may lack a function that the timers need. A log line says what was missing."""
+    """A future Pyodide may lack a function that the timers need. A log line names the missing function."""
     of_pyodide = sys.modules[module]
     bare = object()
     monkeypatch.setattr(of_pyodide, holder or name, bare)

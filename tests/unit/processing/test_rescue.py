@@ -77,7 +77,8 @@ def made():
 
 
 def test_polls_end_a_task_that_nobody_comes_for(made: Polls):
-    """Polls of two seconds end the task: it continues from poll to poll, and each call is made once."""
+    """Polls of two seconds bring the task to its end: the task continues from poll to poll, and each call is made
+    once."""
 
     async def story() -> list[int]:
         await made.until_unanswered()

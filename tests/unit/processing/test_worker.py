@@ -121,7 +121,7 @@ def test_a_wave_that_does_not_fit_is_left_to_the_next_run(make, route: Route):
 def test_a_slow_call_does_not_hold_up_the_others(make):
     """While one call takes long the others are replaced: six are in flight all the time, not waves of six.
 
-    Twice the other calls have waited for the slow one, for a fifth of their own time.
+    The other calls have waited twice for the slow call, for a fifth of their own time.
     """
     bench = make()
     bench.insert(16)
@@ -208,7 +208,7 @@ def test_a_rate_limit_that_asks_for_no_time_makes_no_storm(make):
 def test_a_poison_task_ends(make):
     """A task whose worker always dies without an output fails after MAX_ATTEMPTS deaths, after ten minutes at least.
 
-    The first claim makes as many calls at once as usual, the next half as many, the last one.
+    The first claim makes as many calls at once as usual, the next claim half as many, and the last claim one call.
     """
     bench = make(lease_seconds=180, max_attempts=3)
     bench.insert(9)
@@ -279,7 +279,7 @@ def test_a_worker_that_dies_after_a_finished_call_is_no_stall(make):
 def test_an_unexpected_error_gives_the_task_back_and_counts_towards_the_end(make):
     """An error in a provider's code is raised and gives the task back, at first at once, then after longer rests.
 
-    In the end the task fails, so there is no endless loop.
+    At last the task fails, so there is no endless loop.
     """
     bench = make()
     bench.insert(2)
@@ -308,7 +308,7 @@ def test_paid_outputs_outlast_an_outage(make):
 def test_an_outage_beyond_the_lease_ends_the_run(make):
     """If D1 stays away for the whole lease the worker gives up.
 
-    The task continues afterwards, and the bill shows the lost calls.
+    The task continues after the outage, and the bill shows the lost calls.
     """
     bench = make(timeout_seconds=5, lease_seconds=10)
     bench.insert(2)
@@ -664,7 +664,7 @@ def test_a_retry_after_the_deadline_goes_on(make):
 
 
 def test_a_budget_is_spent_to_the_last_call(make):
-    """All allowed calls are made, then the task fails.
+    """The worker makes all calls that the budget allows, then the task fails.
 
     The task's outputs stay, and a larger budget lets it continue.
     """

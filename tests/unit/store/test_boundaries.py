@@ -306,7 +306,8 @@ def test_a_task_that_was_sent_off_is_late_after_another_minute(table: Table, off
 
 @AROUND
 def test_a_turn_is_taken_once_in_its_time(table: Table, off: int) -> None:
-    """The next turn is due after this time. A note with a future time, from a clock that was ahead, blocks no turn."""
+    """The next turn of a sweep is due after the stated time. A note with a future time, from a clock that was ahead,
+    blocks no turn."""
     table.write("seen", what="sweep", at=NOW - LATE_MS + off)
     assert bool(table.ask(seen.TAKE_TURN, what="sweep", apart_ms=LATE_MS)) == (off <= 0)
     table.give("seen", at=NOW + off)
@@ -451,7 +452,7 @@ def test_an_endpoint_hears_of_what_ended_in_the_minute_before_it(table: Table, o
 
 @AROUND
 def test_a_delivery_is_taken_on_from_its_time_on(table: Table, off: int) -> None:
-    """A delivery is claimed from its time on, with the fence that was read, and once."""
+    """A sender can claim a delivery from the delivery's time on, with the fence that the sender has read, and once."""
     table.ended()
     endpoint(table)
     outbox(table)
@@ -595,7 +596,7 @@ def test_how_many_are_before_a_task(table: Table, most_ahead: int) -> None:
 def test_outputs_are_read_at_once_up_to_a_size(table: Table, most_chars: int) -> None:
     """The size is that of all outputs of the task together.
 
-    If this size exceeds the limit by one character, no output is read.
+    If the outputs exceed the limit by one character, the query reads no output.
     """
     for name, tag in ((TASK, "12345678"), ("local:other", "1")):
         table.insert(name)
@@ -608,7 +609,7 @@ def test_outputs_are_read_at_once_up_to_a_size(table: Table, most_chars: int) ->
 
 
 def completed_of_three(table: Table, completed: str, walk_most: int) -> list[dict[str, Any]]:
-    """List the completed tasks of `local:a`, `local:b` and `local:c`. Exactly one of the three is completed."""
+    """List the completed tasks of `local:a`, `local:b` and `local:c`. Exactly one of the three tasks is completed."""
     for name in ("local:a", "local:b", "local:c"):
         table.insert(name)
     table.database.rows(

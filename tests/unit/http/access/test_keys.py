@@ -147,7 +147,7 @@ def test_the_memory_is_bounded() -> None:
 
 
 def test_a_forgotten_key_stays_forgotten() -> None:
-    """If a key is removed while it is being read, the value that was read is not remembered. Other keys stay."""
+    """If a key is removed while the isolate reads it, the isolate does not remember the value. Other keys stay."""
     cache = KeyCache()
     cache.remember(b"a", key("a"), asked_at=0, revision=0)
     cache.remember(b"b", key("b"), asked_at=0, revision=0)
@@ -208,7 +208,7 @@ def test_one_probe_serves_all_for_a_while(loop: Loop) -> None:
 
 
 def test_a_probe_that_dies_holds_nobody_up_for_long(loop: Loop) -> None:
-    """A probe that never returns is given up after MODEL_CHECK_SECONDS; a probe that raises is given up at once."""
+    """The Worker gives up a probe that never returns after MODEL_CHECK_SECONDS, and a probe that raises at once."""
     provider, check = Probed(), ModelCheck()
 
     async def story() -> None:

@@ -90,7 +90,7 @@ def test_retry_after_is_bounded(
 
 @pytest.mark.parametrize("silent_from", [0.0, 0.9])
 def test_who_obeys_a_silent_task_asks_eight_times_in_a_minute(silent_from: float) -> None:
-    """Each hint is as long as the time without progress, so the pauses double."""
+    """Each `Retry-After` is as long as the time without progress, so the pauses double."""
     polls, at = 0, silent_from
     while at < 60:
         polls += 1

@@ -116,7 +116,7 @@ def test_a_slow_database_is_asked_in_proportion():
 
 
 def test_looks_are_counted():
-    """After the last check that a run may make, none is due."""
+    """After the last check that a run may make, no check is due."""
     schedule = CheckSchedule(2)
     assert times(schedule, 2) == [5.0, 15.0]
     assert schedule.next_at(100.0, 0.0) == float("inf")

@@ -30,7 +30,7 @@ def bench() -> Iterator[WorkerBench]:
 def fill(bench: WorkerBench, *, told: bool = True, room_pages: int = 0) -> None:
     """Let the database grow by at most this many pages.
 
-    With `told`, its replies show a size at the platform's limit.
+    With `told`, the database's replies show a size at the platform's limit.
     """
     cap = bench.database.cap
     cap.hold(cap.pages + room_pages)
@@ -128,7 +128,8 @@ def test_calls_do_not_start_when_their_own_announcement_tells_that_there_is_no_r
 
 
 def test_a_write_that_found_no_room_keeps_its_number(bench: WorkerBench):
-    """An earlier try of the write may still land. So the run's next write gets another number, and takes effect."""
+    """An earlier try of the write may still land. So the next write of the run gets another number, and the database
+    accepts it."""
     bench.insert(12)
 
     def act(_call: Any, number: int) -> str:

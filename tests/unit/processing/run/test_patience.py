@@ -86,7 +86,8 @@ def test_a_pause_that_the_provider_asks_for_is_obeyed():
 
 
 def test_a_success_ends_it_for_all_tasks_of_the_isolate():
-    """One task's success is known to the others. A task whose own failure is later ignores the success."""
+    """The other tasks of the isolate know of one task's success. A task whose own failure is later ignores the
+    success."""
     news = News()
     one, other, late = away(news), away(news), away(news, now=30)
     one.succeeded(CHUNK, 20)
@@ -309,7 +310,7 @@ def test_a_run_says_that_it_waits_for_a_model_that_others_have_found_away():
 def test_a_run_of_the_queue_holds_no_consumer_while_the_model_is_away(seconds: float, outcome: RunOutcome):
     """A run on the queue waits for two seconds at most.
 
-    The task says what it waits for, and the next run calls the model.
+    The task's row says what the task waits for, and the next run calls the model.
     """
     bench, news = WorkerBench(), ModelNews()
     bench.insert(2)

@@ -57,7 +57,7 @@ def note_windows(bench: WorkerBench) -> list[tuple[int, int]]:
 def test_a_task_on_a_slow_database_ends(make, seconds: float):
     """The first announcement fails, since the worker does not know yet that the database is slow.
 
-    From then on calls start, each once. The task makes only one more write than on a quick database.
+    After that announcement the calls start, each once. The task makes only one more write than on a quick database.
     """
     bench = make()
     bench.insert(12)
@@ -244,7 +244,7 @@ def test_an_outage_makes_no_storm(make, message: str):
 def test_paid_outputs_wait_for_their_turn(make):
     """Without a write left, paid outputs are kept until there is one.
 
-    This write takes later outputs along, and no call is paid twice.
+    The next write takes later outputs along, and no call is paid twice.
     """
     bench = make()
     bench.insert(6)

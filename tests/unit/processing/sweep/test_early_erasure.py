@@ -36,7 +36,7 @@ def hold(bench: WorkerBench, size: int) -> None:
 def fill(
     bench: WorkerBench, tenant: str, tasks: int, *, days: float = 2, status: str = "completed", first: int = 0
 ) -> None:
-    """Write tasks one after the other; they ended this many days ago, or have not ended.
+    """Write tasks one after the other that ended this many days ago, or that have not ended.
 
     `first` is the number of the first task.
     """
