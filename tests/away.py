@@ -43,7 +43,7 @@ class Outcome:
 
     @property
     def is_as_it_should_be(self) -> bool:
-        """Whether nothing failed, nothing was called twice, and no task called too often."""
+        """Return whether no task failed, no chunk was called twice, and no task called too often."""
         probes_most = CALLS_OUT_MOST + 1 + PROBES_AN_HOUR_MOST * max(self.away_seconds / 3_600, 0.25)
         return (
             self.completed == self.tasks

@@ -80,7 +80,7 @@ class StandingClock:
 class Turns:
     """The behaviour of the hosted runtime in one world, by its fault plan.
 
-    These draws come from a separate random stream.
+    The draws of the hosted runtime's faults come from a separate random stream.
 
     The behaviour does not stop when faults stop, since the platform always behaves like this.
     """

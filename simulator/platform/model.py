@@ -128,7 +128,7 @@ class ModelServer:
     def _troubled(self, call: ModelCall, sender: str) -> tuple[str, ModelError | None, float] | None:
         """Return the failure of a brown-out or of a text that always fails.
 
-        Returns None if neither affects this call.
+        Returns None if neither a brown-out nor such a text affects this call.
         """
         faults, now = self.faults, self.network.loop.now()
         if self.is_poison(call) or self._is_struck(call, sender):

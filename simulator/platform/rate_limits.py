@@ -104,7 +104,7 @@ class _Cache:
         self._counts: dict[str, _Count] = {}
 
     def count(self, key: str) -> int:
-        """Count one more under the key.
+        """Count one more request under the key.
 
         Returns how many requests there are in this window, as far as this isolate knows.
         """

@@ -33,7 +33,7 @@ _OWN_FIELDS = frozenset(
     }
 )
 
-# Reads one variable, Return the value of a variable, or None if it is not set. Values without quotes in wrangler.toml
+# Return the value of a variable, or None if it is not set. Values without quotes in wrangler.toml
 # arrive as numbers or bools.
 Variables = Callable[[str], object]
 

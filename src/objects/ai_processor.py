@@ -155,8 +155,8 @@ class Processor:
     async def _forget(self) -> None:
         """Delete the task and its alarm at once.
 
-        Call it only without an await since `_asked` was False. A start writes to the same storage, and the platform
-        delays other events only while a storage call is under way.
+        Call the method only without an await since `_asked` was False. A start writes to the same storage, and the
+        platform delays other events only while a storage call is under way.
         """
         await self._storage.deleteAll()
 

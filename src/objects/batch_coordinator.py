@@ -123,14 +123,14 @@ class Coordinator:
         self._open()
         latest = self._one("SELECT coalesce(max(deadline), 0) AS value FROM out")
         if latest > self._now_ms():
-            # Not for that very moment: for an isolate whose clock is behind, it would stay in the future again and
-            # again.
+            # The alarm is not set for that very moment: for an isolate whose clock is behind, it would stay in the
+            # future again and again.
             await self._arm()
         else:
             await self._forget()
 
     async def _arm(self) -> None:
-        """Keep the alarm at least half of COORDINATOR_IDLE_SECONDS ahead. Each time it is set writes a row."""
+        """Keep the alarm at least half of COORDINATOR_IDLE_SECONDS ahead. Each setting of the alarm writes a row."""
         now, idle_ms = self._now_ms(), round(limits.COORDINATOR_IDLE_SECONDS * 1000)
         if self._armed_ms is not None and 0 <= now - self._armed_ms <= idle_ms // 2:
             return
@@ -141,7 +141,7 @@ class Coordinator:
             self._armed_ms = None
             raise
 
-    # Each of these runs without an await, so its writes commit together.
+    # Each of the following methods runs without an await, so its writes commit together.
 
     def _open(self) -> None:
         if self._opened:

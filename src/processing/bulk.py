@@ -66,7 +66,7 @@ class BulkChange:
         return BulkResult(len(done), more)
 
     async def cancel(self, tenant: str, span: Span, status: Status | None) -> BulkResult:
-        """Cancel unfinished tasks of the span, in this status if one is given. Raises StoreError."""
+        """Cancel unfinished tasks of the span, only those in `status` if a status is given. Raises StoreError."""
         store, most = self.submission.store, limits.BULK_TASKS_MOST
         found = await store.going_on_in(tenant, span, status, most + 1)
         if not found:

@@ -1,7 +1,7 @@
 """Helps a task without a host during a poll: sends the task off again, or works on it before the poll is answered.
 
-Queue, cron, alarms and RPC may fail before any code of ours runs, for hours, while HTTP works. In that time a poll
-moves its task (decision 0017).
+Queue, cron, alarms and RPC may fail before any code of ours runs, for hours, while HTTP works. While no trigger comes,
+a poll moves its task (decision 0017).
 """
 
 import asyncio

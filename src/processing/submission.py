@@ -197,7 +197,7 @@ class Submission:
     async def _landed(self, new: NewTask, on: Conditions, *, withdrawing: bool) -> bool:
         """Say whether the task was stored.
 
-        If it was not, or if that is unknown, withdraw it, so that it cannot land later.
+        If the task was not accepted, or if that is unknown, withdraw the task, so that it cannot land later.
         The client then gets the answer that nothing was accepted. Once a withdrawal has been sent, no client may get
         another answer, whatever the database contains: the withdrawal may land after the answer.
         """

@@ -377,7 +377,7 @@ def test_an_object_that_refuses_leaves_the_queue(shared: ApiBench) -> None:
 
 
 def test_a_higher_limit_does_not_blur_the_share(shared: ApiBench) -> None:
-    """With limits far above the share, and below it, both stay exact."""
+    """The limit of tasks and the share of the queue both stay exact, whichever of the two is larger."""
     ours = shared.make_key()
     shared.limit(tasks_in_flight_most=limits.QUEUE_SHARE + 2)
     routes = [data(post(shared, secret=ours))["route"] for _ in range(limits.QUEUE_SHARE + 2)]

@@ -1,4 +1,4 @@
-"""Operators: which of them may act on another tenant's tasks, in which calls, and with which effects.
+"""Operators: which keys may act on another tenant's tasks, in which calls, and with which effects.
 
 `/openapi.json` gives the calls of the matrix. A call without a row in this test fails it, and so does a call that takes
 `tenant` against its row.

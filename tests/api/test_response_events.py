@@ -258,7 +258,7 @@ def test_a_revoked_key_ends_the_stream():
 def test_what_cannot_be_followed_is_refused_by_name(bench: ApiBench, query: str, field: str):
     """A stream that cannot be followed gets 400 with `param`, before any event.
 
-    A number without an event is also refused.
+    The API also refuses a number without an event.
     """
     reply = bench.call("GET", f"/v1/responses/{post(bench)}?{query}")
     assert (reply.status, data(reply)["error"]["param"]) == (400, field)

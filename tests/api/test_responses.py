@@ -389,7 +389,7 @@ def test_a_large_text_is_sent_in_parts(bench: ApiBench, monkeypatch: pytest.Monk
 
 
 def test_store_false_is_kept_for_an_hour(bench: ApiBench):
-    """The answer says so, and after an hour the sweep erases the response, however it ended."""
+    """The answer shows `store: false`, and after an hour the sweep erases the response, however it ended."""
     for end in ("complete", "fail", "cancel"):
         response = made(bench, store=False)
         assert (response["store"], response["onceover"]["retentionSeconds"]) == (False, 3_600)

@@ -301,7 +301,7 @@ def test_refusals_quote_nothing(bench: ApiBench) -> None:
 
 
 def test_errors_are_bounded(bench: ApiBench) -> None:
-    """A thousand unknown fields make one problem of readable size."""
+    """A body with a thousand unknown fields gets one problem of readable size."""
     problem = refused(bench, {f"field{number}": 1 for number in range(1_000)}, 422, "invalid_fields")
     assert len(problem["errors"]) == 20
 

@@ -65,8 +65,8 @@ def test_the_standing_clock_stands_within_a_turn_and_is_exact_in_a_timer(tiny: D
 
     The moving clock does neither.
 
-    The standing clock moves if a turn or a timer is late by more than 250 ms. A busy machine causes such delays, so the
-    test repeats until both were quicker.
+    The standing clock moves if a turn or a timer is late by more than 250 ms. A busy machine delays both timers, so the
+    test repeats until both were quick.
     """
 
     def ask() -> Json:

@@ -39,7 +39,7 @@ def get(server: DevServer, path: str, *authorization: str) -> httpx.Response:
 def test_from_no_key_to_a_revoked_one(server: DevServer, state: Path) -> None:
     """All requests get 503 until `make key` has run beside the server.
 
-    Then the new key works at once, and other keys get 401.
+    Once keys are required, the new key works at once, and other keys get 401.
 
     A request without a key gets 401 a little later. The new key makes another key, and a revocation of that one works
     at once. No file of the state and no line of the log contains a secret.

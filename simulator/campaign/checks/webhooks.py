@@ -24,7 +24,7 @@ from src.core.webhooks import DeliveryKey, DeliveryOutcome, EndpointKey, Event, 
 SENDS_JUDGED = "messages whose sender had to be the only one"
 SENDS_EXCUSED = f"{SENDS_JUDGED}, excused for a clock that jumped or a sender that could not see time pass"
 _BEHIND_SECONDS_MOST = 1.0  # A clock that stands still within a turn lags by less.
-# By then all messages have been sent after the last fault: the longest pause plus the longest wait.
+# All messages have been sent this long after the last fault: the longest pause plus the longest wait.
 SENT_SECONDS_MOST = 3_600
 _ENDED = (
     "SELECT id, generation, status, finished_at, response IS NOT NULL, truncated > 0 FROM tasks "

@@ -56,7 +56,7 @@ class ModelCheck:
 class DatabaseCheck:
     """Checks the database at most once in DATABASE_CHECK_SECONDS, for any number of requests.
 
-    The object keeps only numbers and a class, which requests may share. An error itself would keep objects of its
+    The object keeps only numbers and a class, which requests may share. A kept error would keep objects of the error's
     request alive.
     """
 

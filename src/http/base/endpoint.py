@@ -90,8 +90,9 @@ class Endpoint(NamedTuple):
 
     `access` is the scope that a key needs, or another requirement. `reach` says whose things the call is about. Unless
     it is `OWN`, a key with the scope `operator` may name another tenant. `problems` are the handler's own refusals:
-    `openapi` derives the others from path, access, parameters and body. `makes_tasks`: it is refused while the database
-    does not keep up. `seconds_most`: it is answered within this time, even if the database is slow.
+    `openapi` derives the other refusals from path, access, parameters and body. `makes_tasks`: the call is refused
+    while the database does not keep up. `seconds_most`: the call is answered within this time, even if the database is
+    slow.
     """
 
     method: str

@@ -108,7 +108,7 @@ def created_bound(query: Query, name: str) -> float | None:
 
 
 def created_span(tenant: str, query: Query, before_id: str | None = None) -> Span:
-    """Read both times as a span of the tenant's tasks, before a task if one is given."""
+    """Read `createdAfter` and `createdBefore` as a span of the tenant's tasks, before a task if one is given."""
     after, before = created_bound(query, "createdAfter"), created_bound(query, "createdBefore")
     return span(
         tenant,

@@ -76,9 +76,11 @@ class BulkCancelFields(BulkFields):
 class BulkRetryPlanView(TypedDict):
     """The plan of a bulk retry: how many failed tasks, and the least and the most calls that they would make.
 
-    `maximumCalls` has MAX_ATTEMPTS calls for each output that is left, within each task's `maxModelCalls`. This number
-    leaves out calls that fail for a cause of the service (429, 5xx, timeouts, no connection, a model that is away).
-    Such calls are additional, and only `maxModelCalls` bounds them. At most 10,000 tasks are counted; with more, `more`
+    `maximumCalls` has MAX_ATTEMPTS calls for each output that is left, within each task's `maxModelCalls`.
+    `maximumCalls` leaves out calls that fail for a cause of the service (429, 5xx, timeouts, no connection, a model
+    that is away).
+    Calls that fail for such a cause are additional, and only `maxModelCalls` limits them. At most 10,000 tasks are
+    counted; with more, `more`
     is true. With `tenant=*` the figures are those of `tenant`, and `nextCursor` leads to the next one, null at the end.
     """
 

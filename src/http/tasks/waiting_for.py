@@ -24,11 +24,14 @@ _CALLS_OF_SILENCE = 2
 
 @shown
 class WaitView(TypedDict):
-    """Why no work is done for a task. `until` is when it may go on, null if unknown.
+    """Why no work is done for a task. `until` is when the task may go on, null if unknown.
 
-    `queued`: it waits for a worker. `rate_limited`: the provider asked for a pause. `model_away`: the provider is away.
-    `backoff`: a call failed and is repeated later. `lease`: its worker died or stalled. `database`: the database is
-    overloaded. `quota`: its daily allowance is used up. `ahead` counts the tenant's tasks before a queued one, if
+    `queued`: the task waits for a worker. `rate_limited`: the provider asked for a pause. `model_away`: the provider is
+    away.
+    `backoff`: a call failed and is repeated later. `lease`: the task's worker died or stalled. `database`: the database
+    is
+    overloaded. `quota`: the daily allowance of a service is used up. `ahead` counts the tenant's tasks before a queued
+    one, if
     known.
     """
 

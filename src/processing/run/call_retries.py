@@ -136,7 +136,8 @@ class CallRetries:
             self._held.drop(key)
         if final or own or not of_service or not patience.lasts:
             return NextTry(failed, now + verdict.wait, rests=True)
-        # All calls may have this problem. If another call succeeds now, the problem may turn out to be this chunk's
+        # All calls may have the problem of the failed call. If another call succeeds now, the problem may turn out to
+        # be this chunk's
         # own.
         if patience.there_at > started_at:
             return NextTry(failed, now + verdict.wait)

@@ -158,7 +158,7 @@ class Ledger:
         narrow = self.patience.narrow(now)
         while self._waiting and self._waiting[0][0] <= now:
             key = heapq.heappop(self._waiting)[1]
-            # A call that failed is made before the others. But if the model is away, another call probes it.
+            # A call that failed is made before the others. But if the model is away, another call probes the model.
             self._ready.append(key) if narrow else self._ready.appendleft(key)
         return self.first(min(most, 1) if narrow else most)
 
@@ -301,7 +301,7 @@ class Ledger:
         self.failure = self.failure or failure
 
     def not_started(self, key: CallKey, now: float) -> None:
-        """Take back a call that was announced and not made; it costs no attempt.
+        """Take back a call that was announced and not made; such a call costs no attempt.
 
         All starts pause, longer with each announcement in a row without a started call, because the database was too
         slow for all calls. Starts do not pause if another call was made since: then only this call was late.
@@ -380,7 +380,7 @@ class Ledger:
         )
 
     def given_up(self) -> None:
-        """Record that a write is not sent again. The write may still land, so the next one has another number."""
+        """Record that a write is not sent again. The write may still land, so the next write has another number."""
         self._unsaved.given_up()
 
     def saved(self) -> None:

@@ -67,7 +67,7 @@ class Run:
         self._recorder = CallRecorder(context, self._ledger, self._inputs)
         self._calls = CallGroups(context.caller, self._inputs.message, context.settings.timeout_seconds)
         self._scheduler = CallScheduler(context, self._calls, self._ledger)
-        # Whether the row may tell of a wait: for a model that was away before, or after a run that started nothing.
+        # Whether the row may report a wait: for a model that was away before, or after a run that started nothing.
         self._wait_told = context.claim.away_ms is not None or context.claim.idle_runs > 0
 
     async def work(self) -> RunOutcome:
@@ -242,7 +242,8 @@ class Run:
     # --- writes ------------------------------------------------------------------------------------------
 
     async def _go_on(self, starting: list[CallKey]) -> bool:
-        """Write, and announce calls. False: they may not start yet, because there is no space for their outputs."""
+        """Write, and announce calls. Return False if the calls may not start yet, because there is no space for their
+        outputs."""
         if not starting:
             await self._step((), self._continue())
             return True

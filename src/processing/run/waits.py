@@ -22,7 +22,7 @@ class StartBlocks(NamedTuple):
 
     @property
     def latest(self) -> float:
-        """The time at which the last of them ends, so that a call may start."""
+        """The time at which the last pause ends, so that a call may start."""
         return max(self.model_away, self.rate_limited, self.database, self.backoff)
 
     @property

@@ -28,7 +28,7 @@ class SweepOnRequest:
     store: TaskStore
     heartbeats: TriggerHeartbeats
     asked: Callable[[], Sweep]  # Makes a sweep that a request asks for.
-    after_answer: Callable[[], Sweep] | None  # Makes a sweep after an answer; None: such a sweep could do nothing here.
+    after_answer: Callable[[], Sweep] | None  # Makes a sweep after an answer; None: it could do nothing here.
     wait_until: WaitUntil  # Keeps the invocation alive behind its answer.
     log: Log
 
@@ -54,7 +54,7 @@ class SweepOnRequest:
     def look(self) -> None:
         """After the answer, check whether cron has missed its sweep, and run one then.
 
-        An isolate does this once a minute.
+        An isolate makes this check once a minute.
         """
         if self.after_answer is not None and self.heartbeats.may_check_sweep(clock.now()):
             self.wait_until(self._sweep_if_missed(self.after_answer))

@@ -122,7 +122,8 @@ FROM tasks WHERE id = :task_key
 """)
 
 # --- Work under the claim --------------------------------------------------------------------------------
-# Each of these names the claim by its fence and its name. The guard sees the row as it is in this transaction, so a
+# Each of the following statements names the claim by its fence and its name. The guard sees the row as it is in this
+# transaction, so a
 # worker whose claim was taken over, cancelled or erased changes nothing. Each statement also names its step, the number
 # of the write, which rises with each write. A write that is sent again finds its own step, and repeats its effect. A
 # write that was given up and lands late finds a later step, and changes nothing.
@@ -151,7 +152,8 @@ ON CONFLICT DO UPDATE SET fence = excluded.fence, step = excluded.step, piece = 
 """)
 
 # Counts the cut-off outputs together with their record. If the task has ended in between, the database refuses the
-# totals but keeps the outputs. In that case only this count says how many outputs were cut off. `:truncated` counts
+# totals but keeps the outputs. For a task that ended in between only this count says how many outputs were cut off.
+# `:truncated` counts
 # from the start of the task.
 RECORD_CUT = statement(f"UPDATE tasks SET truncated = :truncated WHERE {_KEEPS}")
 

@@ -77,7 +77,7 @@ def test_one_instance_a_name():
 def test_input_gates_stand_around_storage_only(method: str, loses: bool):
     """In 20 seeds, a read-modify-write across awaits of storage never loses an update.
 
-    Across an await of D1 it does lose one.
+    Across an await of D1 the object does lose an update.
     """
 
     async def scenario(world: World, call: Any) -> int:

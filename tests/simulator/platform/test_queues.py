@@ -68,7 +68,7 @@ def test_a_clean_return_acks():
 def test_failures_lead_to_the_dead_letter_queue():
     """If max_retries is 2, a message gets three deliveries.
 
-    Then the consumer of the dead-letter queue gets the message.
+    After the last delivery the consumer of the dead-letter queue gets the message.
     """
     seen, world = deliver(fail, ["a"])
     assert seen == [
