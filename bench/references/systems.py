@@ -40,8 +40,8 @@ class Sample:
 
     `elapsed` is the time from the first task's creation to the last one's end, by the times that the system gives.
     `seen` is the time from the client's first request until the client has read the last result. `cpu` is the CPU time
-    of all processes of the server (0 without /proc). `counts` are the counts of the model. `load` is the machine's load
-    over the last minute.
+    of all processes of the server (0 without /proc). `counts` are the calls, repeats and characters that the model has
+    counted. `load` is the machine's load over the last minute.
     """
 
     submits_ms: list[float]

@@ -17,7 +17,7 @@ from .shapes import Json
 
 DEFAULT_URL = "http://127.0.0.1:8787"
 CONNECT_SECONDS = 10.0
-# The server holds a poll for up to 25 s. A cancellation may take as long.
+# The server holds a poll for up to 25 s. A cancellation may take up to 25 s, too.
 READ_SECONDS = 40.0
 EVENT_BYTES_MOST = 64_000_000  # The last event carries the whole result.
 # The server sends at least a comment every 15 s.
@@ -43,7 +43,7 @@ class Address:
 
 
 def place(url: str | None, key: str | None) -> Address:
-    """Check the address and the key. Raises `CommandError`."""
+    """Check the address of the deployment and the API key. Raises `CommandError`."""
     text = (url or DEFAULT_URL).strip().rstrip("/")
     try:
         parts = urlsplit(text)

@@ -23,7 +23,7 @@ def sentence(database: str, instead: str) -> str:
 
 
 def refuse_former_state(persist_to: Path) -> None:
-    """Look into the databases of a local state. Raises `UsageError` for a database with the old schema."""
+    """Check the databases of a local state. Raises `UsageError` for a database with the old schema."""
     for path in persist_to.glob(FILES):
         if _is_former(path):
             raise UsageError(

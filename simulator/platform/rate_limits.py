@@ -29,7 +29,7 @@ class RateLimit:
 
 
 class RateLimitServer:
-    """The limiter of one Worker in all its locations. Only the location of an isolate is drawn from `rng`."""
+    """The limiter of one Worker in all its locations. From `rng` only the location of an isolate is drawn."""
 
     def __init__(self, settings: RateLimit, network: Network, rng: Random) -> None:
         self.settings = settings

@@ -12,5 +12,5 @@ _TENANT = re.compile(TENANT_PATTERN)
 
 
 def is_tenant(text: str) -> bool:
-    """Whether the text may name a tenant. The name becomes the part of keys before their first colon."""
+    """Whether the text is a valid name of a tenant. The name becomes the part of keys before their first colon."""
     return _TENANT.fullmatch(text) is not None

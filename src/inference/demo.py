@@ -141,7 +141,7 @@ def _fitness(sentence: str, at: int, language: Language) -> float:
 
 
 def _headline(headings: Sequence[str], telling: str, language: Language) -> str:
-    """Return the first heading that names something. A heading like "Chapter 2" is followed by the telling sentence."""
+    """Return the first heading that names something. The most telling sentence follows a heading like "Chapter 2"."""
     named = next((heading for heading in headings if terms(heading)), None)
     if named is not None:
         return named

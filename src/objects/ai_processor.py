@@ -85,8 +85,9 @@ class Processor:
     async def alarm(self) -> None:
         """Work one slice. Run a slice; before the work the alarm is set again, in case the slice dies.
 
-        That alarm replaces the platform's own repetition. The alarm is set for a few seconds later, because the object
-        need not wait for the lease of its predecessor. The platform delays the alarm while the slice works.
+        The alarm that is set before the work replaces the platform's own repetition. The alarm is set for a few seconds
+        later, because the object need not wait for the lease of its predecessor. The platform delays the alarm while
+        the slice works.
         """
         if self._running:  # the alarm was repeated while its slice works in this instance
             await self._arm(limits.OBJECT_RETURN_SECONDS)

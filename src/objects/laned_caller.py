@@ -145,7 +145,7 @@ class LanedCaller:
 
 
 def lanes_for(chunks: int) -> int:
-    """Return how many lanes a task of this many chunks gets. 1: its own worker makes the calls."""
+    """Return how many lanes a task of this many chunks gets. With 1, the task's own worker makes the calls."""
     return max(1, min(limits.LANES_MOST, chunks // limits.LANE_CHUNKS))
 
 

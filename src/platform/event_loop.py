@@ -59,7 +59,7 @@ class Adaptation:
         WebLoop.call_later = call_later  # type: ignore[method-assign]
 
     def settle(self, wanted: str, log: Log) -> None:
-        """Undo the change if EVENT_LOOP asks for it. An unchanged loop of Pyodide writes a line of log."""
+        """Undo the change if EVENT_LOOP asks for it. If Pyodide's loop stays unchanged, the function logs one line."""
         if self.lacks:
             log("event_loop_kept", lacks=", ".join(self.lacks))
         elif self.replaced is not None and wanted == EVENT_LOOPS[1]:

@@ -27,7 +27,7 @@ _NONE: Final[Mapping[TaskKey, int]] = {}
 class BulkResult(NamedTuple):
     """The result of one bulk request."""
 
-    tasks: int  # The number of tasks that the statement changed.
+    tasks: int  # The number of tasks that the request changed.
     more: bool  # True if there are further tasks to change.
     starting_ms: int = 0  # How long calls of cancelled tasks may still start.
     objects: Mapping[TaskKey, int] = _NONE  # The objects of cancelled tasks: see `store.bulk.Cancelled`.

@@ -111,9 +111,9 @@ class Submission:
     ) -> Submitted | Mismatched | LimitReached:
         """Write the task, or return why not. Raises StoreError if nothing was accepted, or the errors of `cut`.
 
-        A task that is written counts as accepted. The task is dispatched after the answer. If that fails, the sweep
-        finds the task. The answer names the route that is tried first. `digest` identifies the request, so that a used
-        idempotency key is compared with it. Without a key, `joining` detects repetitions.
+        A task that is written counts as accepted. The task is dispatched after the answer. If the dispatch fails, the
+        sweep finds the task. The answer names the route that is tried first. `digest` identifies the request, so that a
+        used idempotency key is compared with it. Without a key, `joining` detects repetitions.
         """
         for _ in range(_REPLAYS_MOST):
             conditions = self.conditions(idempotency_key, digest, joining)

@@ -118,7 +118,7 @@ def look(plan: str) -> BoundStatement:
 
 
 def read_look(rows: Sequence[Row]) -> list[DueDelivery]:
-    """Read the rows of that statement."""
+    """Read the rows of the statement that `look` makes."""
     return [DueDelivery(delivery_key(row), columns.whole(row, "fence"), bool(row["astray"])) for row in rows]
 
 

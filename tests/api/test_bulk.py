@@ -226,7 +226,8 @@ def test_at_most_a_hundred_are_cancelled_and_more_is_said(bench: ApiBench) -> No
 
 
 def test_no_call_starts_after_the_answer(bench: ApiBench) -> None:
-    """The answer waits until the last announced calls can no longer start. On a slow database the answer is 503."""
+    """The answer waits until the last announced calls can no longer start. If the database is slow, the cancellation is
+    answered with 503."""
     task = bench.submit()
     claim = bench.claim(task["id"])
     bench.work(claim, {}, Continue(180_000, start_ms=5_000))

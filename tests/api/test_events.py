@@ -63,7 +63,7 @@ class Stream:
 
     @property
     def retry(self) -> list[int]:
-        """Return the milliseconds after which the client shall reconnect."""
+        """Return the milliseconds that the stream's `retry:` names for the client's reconnection."""
         return [each for each in events_of(self.text.split("\n")) if isinstance(each, int)]
 
     def named(self, *names: str) -> list[Received]:

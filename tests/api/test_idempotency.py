@@ -148,8 +148,8 @@ def test_replay_of_a_task_that_went_on(bench: ApiBench, state: str) -> None:
 
 
 def test_after_a_day_the_key_is_free(bench: ApiBench) -> None:
-    """For 24 h an idempotency key belongs to its task, whatever body a request with the key has. After that the key
-    makes a new task."""
+    """For 24 h an idempotency key belongs to its task, whatever body a request with the key has. After 24 h the
+    idempotency key makes a new task."""
     first = post(bench, "one")
     wait(bench, DAY - 0.001)
     assert is_replay(post(bench, "one"))

@@ -417,7 +417,7 @@ def test_bad_bodies(keyed: ApiBench, body: bytes) -> None:
 
 
 def test_a_body_that_is_too_large(keyed: ApiBench) -> None:
-    """Reading stops at a small limit."""
+    """The Worker stops reading a key's body at a small limit."""
     body = b'{"label": "%s"}' % (b"x" * limits.KEY_BODY_BYTES_MOST)
     assert keyed.call("POST", "/api/keys", body, bearer(keyed.make_key())).status == 413
 

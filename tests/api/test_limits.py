@@ -66,7 +66,7 @@ def wait(bench: ApiBench, seconds: float) -> None:
 
 
 def characters(bench: ApiBench, tenant: str = "local") -> int:
-    """Return the tenant's count for the day."""
+    """Return how many characters of the day the tenant has used."""
     rows = bench.database.rows("SELECT characters FROM daily_use WHERE tenant = ?", tenant)
     return int(str(rows[0]["characters"])) if rows else 0
 

@@ -101,7 +101,7 @@ def test_where_sending_was_in_vain_the_sweep_works_itself(bench: ApiBench) -> No
 
 
 def test_who_may_sweep(keyed: ApiBench) -> None:
-    """Only an `admin` key of the operators' tenant may start a sweep. By default that tenant is `local`."""
+    """Only an `admin` key of the operators' tenant may start a sweep. By default the operators' tenant is `local`."""
     assert sweep(keyed).status == 503  # no key exists yet
     reader = keyed.make_key(Scope.READ, Scope.WRITE)
     foreign = keyed.make_key(tenant="elsewhere")

@@ -162,7 +162,7 @@ def test_openais_own_defaults_pass(bench: ApiBench):
 
 @pytest.mark.parametrize("tier", ["auto", "default", "flex"])
 def test_who_is_in_no_hurry_is_served_as_anybody(bench: ApiBench, tier: str):
-    """`flex` means that the answer may take its time. The answer says which tier was used."""
+    """`flex` means that the answer may take its time. The answer names the service tier that was used."""
     response = made(bench, service_tier=tier)
     assert response["service_tier"] == "default"
 

@@ -159,7 +159,7 @@ def test_a_task_past_its_deadline_is_read_though_its_end_cannot_be_written(bench
 
 
 def test_a_quota_ends_with_its_day(bench: ApiBench):
-    """An answer of yesterday does not count today."""
+    """A refusal of yesterday for a used-up allowance does not count today."""
     task = bench.submit()
     bench.database.fail(QUOTA, "before")
     bench.call("POST", "/api/tasks", {"input": "x"})

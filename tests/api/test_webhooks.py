@@ -220,7 +220,7 @@ def test_a_deletion_whose_answer_was_lost_is_one(bench: ApiBench):
 def test_a_redelivery_whose_answer_was_lost_is_one(bench: ApiBench):
     """A redelivery with a lost answer was accepted, and the sweep sends it.
 
-    A deleted endpoint is reported as before.
+    After the deletion of the endpoint a redelivery is refused.
     """
     one = made(bench)
     task_id = bench.submit()["id"]

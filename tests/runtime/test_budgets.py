@@ -80,7 +80,8 @@ def test_rows_and_calls_of_a_20_chunk_task(server: DevServer, client: Client, sl
         del client.http.headers["Idempotency-Key"]
         slow_model.latency_seconds = 0.2
     assert task["usage"]["modelCalls"] == 20
-    # `accepted` is written after the dispatch. A direct run shares the invocation, and its last line has the meter.
+    # The Worker logs `accepted` after the dispatch. A direct run shares the invocation, and its last line has the
+    # meter.
     found = events(server, task["id"])
     spent = [line for line in found if line["event"] in {"accepted", "run_ended"}]
     if task["route"] == "direct":

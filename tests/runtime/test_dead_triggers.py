@@ -105,7 +105,7 @@ def assert_done(task: Json, model: ModelServer, routes: str = "direct") -> None:
 def test_status_shows_which_triggers_come(server: DevServer, client: Client, seen: str) -> None:
     """While all triggers are dead, the status shows only the sweep that a request made.
 
-    Later the status shows the host, and cron's sweeps.
+    Once the triggers fire again, the status shows the host, and cron's sweeps.
     """
     client.http.post("/api/sweep")
     shown = status(client)

@@ -11,7 +11,7 @@ from tests.support.client import Json
 from tests.support.databases import opened, tables
 from tests.support.dev_server import DevServer
 
-SENT = ("input", "instructions")  # The fields that a model gets.
+SENT = ("input", "instructions")  # The fields of a task that a model gets.
 KEPT = ("metadata", "modelOptions")  # The other fields with a client's text.
 # Long enough that a provider's refusal is searched for them (see inference/replies.py). Short enough that in a text
 # which repeats them, some are complete on one page of the database.

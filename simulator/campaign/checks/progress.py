@@ -76,7 +76,8 @@ class WriteBudget:
     def wrote(self, task_key: TaskKey, now_seconds: float, write: str = "") -> None:
         """Count one call to D1 that wrote under a claim of the task. Raises InvariantBroken.
 
-        `write` identifies the write and its repetitions. If `write` is empty, repetitions are not recognised.
+        `write` identifies the write and its repetitions. If `write` is empty, the check does not recognise repetitions
+        of the write.
         """
         account = self._accounts[task_key]
         if write:

@@ -16,7 +16,7 @@ class Verdict(NamedTuple):
     """The consequence of a failed call for its chunk.
 
     `attempts` and `counted` are the chunk's totals, this call included. `final` says that the chunk gets no further
-    call. `wait` is how many seconds the next call waits. A model that is away may add to the wait.
+    call. `wait` is how many seconds the next call waits. If the model is away, the wait may become longer.
     """
 
     attempts: int

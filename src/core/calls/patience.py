@@ -44,7 +44,7 @@ class Patience:
 
     @property
     def lasts(self) -> bool:
-        """Whether the task has any patience. Without patience each failure is an attempt."""
+        """Whether the task waits at all for a model that is away. Without patience each failure is an attempt."""
         return self._seconds > 0
 
     @property

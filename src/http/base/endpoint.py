@@ -16,7 +16,7 @@ from .problems import ProblemKind
 
 
 class Access(Enum):
-    """Which callers may make a call that needs no scope."""
+    """Who may make a call that needs no scope."""
 
     PUBLIC = "anyone"
     ANY_KEY = "any valid key"

@@ -93,5 +93,5 @@ class Lookups:
         return True
 
     def give_back(self) -> None:
-        """Give a lookup back, because its key was found. Only refused keys use lookups up."""
+        """Give a lookup back, because its key was found. Only look-ups of refused keys use up the allowance."""
         self._left = min(self._left + 1, limits.LOOKUPS_AT_ONCE)

@@ -46,7 +46,7 @@ class BulkFields(Asked):
     dry_run: bool | None = Field(None, description="`true` counts, and changes nothing.")
 
     def span(self, tenant: str) -> Span:
-        """The tenant's tasks of that time. Raises Refusal (422)."""
+        """The span of the tenant's tasks that were created in the requested time. Raises Refusal (422)."""
         times: Mapping[str, str | None] = {"createdAfter": self.created_after, "createdBefore": self.created_before}
         return queries.created_span(tenant, {name: time for name, time in times.items() if time is not None})
 

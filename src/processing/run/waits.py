@@ -39,7 +39,7 @@ class StartPauses:
     """
 
     def __init__(self, rate_waits: int) -> None:
-        self.provider_until = 0.0  # on the run's clock, as `database_until` is
+        self.provider_until = 0.0  # a time on the run's clock, as `database_until` is
         self.database_until = 0.0
         self.rate_waits = rate_waits
 

@@ -27,8 +27,9 @@ _TAKEN = f"""RETURNING task_id, generation, endpoint_id, event, ended_at, begun_
 # Writes deliveries for the tenants' endpoints about those of the tasks that have ended, once for each end. The
 # statement follows each statement that ends tasks, in its transaction. Without a subscribed endpoint the outbox writes
 # nothing. An endpoint gets deliveries about tasks that ended after its creation, and in the minute before, in case the
-# database's clock stepped back: one message too many is better than one too few. An end that did not happen leaves no
-# delivery. If an end is repeated, the statement finds the delivery of the first time. A caller that gets a row may send
+# database's clock stepped back: one message too many is better than one too few. If the task did not end, the statement
+# writes no delivery. If an end is repeated, the statement finds the delivery of the first time. A caller that gets a
+# row may send
 # it, alone for `:held_ms`. An endpoint that has failed too often is paused. After the pause the sweep tries it with one
 # delivery. Until that attempt succeeds, all its other deliveries wait for the sweep, too.
 OUTBOX = statement(f"""

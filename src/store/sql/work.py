@@ -22,7 +22,8 @@ from .window import window
 # --- The claim ------------------------------------------------------------------------------------------
 
 # Takes a task that is pending and due, or whose lease has run out, or that the same host holds under `:seen_fence`. A
-# Durable Object is alone under its name, so its predecessor is dead or dying. `:host` is '' for any other host. The
+# Durable Object is alone under its name, so its predecessor is dead or dying. `:host` is '' for a host that is no
+# Durable Object. The
 # fence rises. `:seen_fence` is NULL for a host that has not seen that it holds the task, so that a late claim of its
 # predecessor does not take over from it. A holder that asks again has lost the answer: it gets the claim that it has,
 # and nothing rises. Calls that the former worker announced and did not settle become doubted. If two claims come at

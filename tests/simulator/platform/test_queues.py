@@ -221,7 +221,7 @@ def test_duplicates_may_overlap():
 def test_order_is_not_kept():
     """With the reordering fault, some seed delivers later messages first.
 
-    Without the fault no seed does, except for latency.
+    Without the reordering fault no seed delivers later messages first, except for latency.
     """
 
     def orders(**options: Any) -> set[tuple[Any, ...]]:

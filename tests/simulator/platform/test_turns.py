@@ -143,7 +143,7 @@ async def to_the_moment(loop: asyncio.AbstractEventLoop, seconds: float) -> bool
 
 
 async def waits(env: Any, loop: asyncio.AbstractEventLoop) -> set[bool]:
-    """Wait in short steps of sleep for many moments."""
+    """Wait for many moments, for each in two parts."""
     return {await to_the_moment(loop, 0.05 + count / 1000) for count in range(200)}
 
 

@@ -18,9 +18,9 @@ ITS_OWN = {"reach", "configuration", "database", "migrations", "queues", "object
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_only_what_a_deployment_can_break_is_a_fault_of_it(name: str, run: Runs) -> None:
-    """Without the flag each broken deployment ends the command with 1.
+    """Without `--deployed`, `doctor` ends with status 1 for each broken deployment.
 
-    With the flag, only faults of the deployment itself do.
+    With `--deployed`, `doctor` does so only for faults of the deployment itself.
     """
     change, check_id, *_ = BROKEN_DEPLOYMENTS[name]
     one = Deployment()

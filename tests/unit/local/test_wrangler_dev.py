@@ -39,7 +39,8 @@ if pids:
 
 
 class StandIn:
-    """A wrangler that serves nothing; `api` answers at the port instead. `ends` is a command that fails."""
+    """A wrangler that serves nothing; `api` answers at the port instead. `ends` is a command of wrangler's stand-in
+    that fails."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

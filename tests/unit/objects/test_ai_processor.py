@@ -149,7 +149,7 @@ class ObjectBench:
         self.object = Processor(self.storage, self._worker, self, self._now_ms, Log(lambda line: None))
 
     async def send(self) -> None:
-        """Notify the object of the task."""
+        """Notify the task's object."""
         await self.object.start(TaskKey("task"), 0)
 
     def start(self) -> None:
@@ -474,7 +474,7 @@ def test_an_object_that_is_told_lets_go_at_once(make, chunks: int):
 
 
 def test_an_object_whose_task_is_put_back_goes_on_with_it_at_once(make):
-    """The notice of the cancellation was lost.
+    """In this test the notice of the cancellation was lost.
 
     The start after the retry makes the old slice check its claim, and stop.
     """

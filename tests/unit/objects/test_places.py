@@ -258,7 +258,7 @@ def test_who_waits_costs_less_and_less(deploy):
 
 
 def test_without_the_variable_no_row_is_written_and_nothing_is_asked(deploy):
-    """Places exist only if the variable is set."""
+    """Object slots exist only if MAX_OBJECTS_AT_WORK is set."""
     made = deploy(None)
     keys = made.submit(5)
     assert made.objects.started == keys
@@ -314,7 +314,7 @@ def poll(made: Deployment, key: TaskKey) -> Task:
 
 
 def test_who_waits_for_a_place_is_not_run_by_whoever_asks(deploy):
-    """A poll does not run a task that waits for a place. When a place is free, an object gets the task."""
+    """A poll does not run a task that waits for a place. When a slot is free, an object gets the task."""
     made = deploy(1)
     made.waited = Behind()
     first, second = made.submit(2)

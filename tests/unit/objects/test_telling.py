@@ -177,7 +177,7 @@ def test_a_call_that_had_no_turn_was_not_made(bench: WorkerBench):
 
 
 def test_a_lane_goes_on_for_a_later_claim(bench: WorkerBench):
-    """The late notice was for the previous claim."""
+    """The late notice names the previous claim."""
     assert abort_after(bench, 3.0, 0) == [ModelReply] * 3
     assert bench.loop.time() == 10.0
 

@@ -63,7 +63,7 @@ def test_every_call_asks_what_the_task_asks(make, own: int | None, lanes: bool):
 def test_outputs_that_were_cut_off_are_marked_and_counted(make, lanes: bool):
     """A chunk has the reason for its end, a task counts its cut-off outputs, and the log names each.
 
-    A second worker continues the count.
+    A second worker continues the count of cut-off outputs.
     """
     reasons = ["stop", "length", "content_filter", "odd", None, "length"]
     bench = make(max_attempts=1, patience_seconds=0)

@@ -78,7 +78,7 @@ def test_unit_tests_mirror_the_source():
 
 
 def words(name: str) -> list[str]:
-    """Return the words of a name in either style: `ObjectStorage` and `object_storage` have two."""
+    """Return the words of a name in either style: `ObjectStorage` and `object_storage` have two words each."""
     return [word.lower() for word in _WORD.findall(name)]
 
 

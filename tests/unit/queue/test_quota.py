@@ -46,7 +46,7 @@ TASK = TaskKey("local:0192f0c8-7c00-7000-8000-000000000000")
 def test_a_used_up_allowance_is_known_by_its_text(message: str, used_up: bool):
     """D1, Durable Objects and Queues each report a used-up allowance in their own words.
 
-    Overload and lost connections do not match.
+    Errors of overload and of lost connections do not count as a used-up allowance.
     """
     assert is_used_up(message) is used_up
 

@@ -143,7 +143,7 @@ def test_a_continuation_may_come_early_by_as_much_as_is_allowed(table: Table, of
 
 @pytest.mark.parametrize(("wake_off", "moved"), [(-1, False), (0, False), (1, True)])
 def test_the_sweep_does_not_look_behind_the_lease(table: Table, wake_off: int, moved: bool) -> None:
-    """A check that is due after the lease moves to the lease's end. A check that is due before stays."""
+    """A check that is due after the lease moves to the lease's end. An earlier time of the task's next check stays."""
     table.pending(wake_at=NOW + LEASE_MS + wake_off)
     claim = table.claim(TASK)
     assert claim.fence == 1
@@ -259,7 +259,7 @@ def test_the_look_at_a_task_is_put_off_until_it_is_free(
 ) -> None:
     """The sweep checks a task again when both its lease and its rest are over.
 
-    A task that is already free stays unchanged.
+    A task whose lease and rest are over stays unchanged.
     """
     table.held(lease_until=NOW + lease_off, rest_until=NOW + rest_off, wake_at=NOW - 3)
     table.ask(sweep.POSTPONE, task_keys=as_json([TASK]))
@@ -423,7 +423,8 @@ def outbox(table: Table, *, breaker: int = 3) -> list[dict[str, Any]]:
 
 @AROUND
 def test_a_delivery_for_an_endpoint_that_rests_waits(table: Table, off: int) -> None:
-    """After the pause such a delivery is sent at once. No message is due before the pause is over."""
+    """After the pause such a delivery is sent at once. No delivery to a paused endpoint is due before the pause is
+    over."""
     table.ended()
     endpoint(table, paused_until=NOW + off)
     (row,) = outbox(table)

@@ -232,7 +232,7 @@ def test_a_submission_that_was_sent_again_is_one_task(bench: StoreBench):
 def test_tombstones_are_removed_by_the_sweep(bench: StoreBench, end: Callable[[StoreBench], None]):
     """An hour after the task's end no row of it is left, its key included.
 
-    Before that time the sweep leaves the key.
+    Before the tombstone's time is over the sweep leaves the key.
     """
     end(bench)
     bench.run(bench.store.due(10))

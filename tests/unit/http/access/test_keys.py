@@ -59,7 +59,7 @@ def test_underscores_and_dashes_belong_to_the_secret() -> None:
     ],
 )
 def test_what_is_no_key(text: str) -> None:
-    """Parsing is strict in length, case and characters."""
+    """The parser of keys is strict about length, case and characters."""
     assert parse(text) is None
 
 
@@ -99,7 +99,7 @@ def test_keys_are_required_unless_a_variable_says_no(value: object, means: bool)
 
 @pytest.mark.parametrize("value", ["no", "0", "False", 0])
 def test_anything_else_is_refused(value: object) -> None:
-    """A typing error never opens the deployment."""
+    """A misspelt value of REQUIRE_KEYS never opens the deployment."""
     with pytest.raises(ConfigurationError, match=r"^REQUIRE_KEYS must be one of true, false"):
         load({"REQUIRE_KEYS": value}.get)
 
@@ -163,7 +163,7 @@ def test_a_forgotten_key_stays_forgotten() -> None:
 
 
 class Probed(DemoProvider):
-    """A provider that counts its probes. Each probe takes a while, fails or never ends."""
+    """A provider that counts its probes. Each probe of the stand-in takes a while, fails or never ends."""
 
     def __init__(self) -> None:
         self.probes = 0

@@ -102,7 +102,7 @@ def test_a_write_begins_them_anew():
 def test_a_database_that_does_not_answer_is_asked_less_and_less():
     """Each check without an answer doubles the time to the next one, without limit.
 
-    An answer restores the usual time.
+    An answered check restores the usual time to the next check.
     """
     schedule = CheckSchedule(100)
     assert times(schedule, 5, answered=False) == [5.0, 15.0, 35.0, 75.0, 155.0]
@@ -181,7 +181,7 @@ def test_quick_calls_are_not_looked_at(bench: WorkerBench):
 
 
 def test_slow_calls_that_go_on_are_not_disturbed(bench: WorkerBench):
-    """The checks find that the claim is good. The calls end as usual, and each is made once."""
+    """The run's checks find that its claim is still valid. The calls end as usual, and each is made once."""
     at = looks(bench)
     assert bench.run() == Ended(Status.COMPLETED)
     assert at == [5.0, *(15.0 + 10.0 * number for number in range(9))]

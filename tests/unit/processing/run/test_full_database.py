@@ -81,7 +81,8 @@ def test_a_database_over_its_bound_with_room_costs_a_write_more_and_no_call(benc
 
 
 def test_calls_that_find_room_clear_the_isolate_of_a_full_database(bench: WorkerBench):
-    """A write found no space before. The first announcement asks for space, and later ones, of any task, do not."""
+    """In this test an earlier write found no space. The first announcement asks for space, and later ones, of any task,
+    do not."""
     bench.storage.found_full(0.0)
     bench.insert(8)
     assert bench.run() == Ended(Status.COMPLETED)
@@ -139,7 +140,7 @@ def test_a_write_that_found_no_room_keeps_its_number(bench: WorkerBench):
 
     bench.model.act = act
     assert bench.run() == RESTS
-    # The first write recorded six outputs. The second found no space. The third gave the task back.
+    # The first write recorded six outputs. The second found no space. The third write gave the task back.
     assert row(bench)["step"] == 3
 
 

@@ -63,7 +63,8 @@ def test_a_task_asks_at_most_32_times_an_hour(chances: list[float]):
 
 
 def test_one_call_at_a_time_asks():
-    """While a call that started after the trouble began is out, no other starts. An earlier call does not count."""
+    """While a call that started after the trouble began is out, no other starts. A success of a call that started
+    before the failure does not count."""
     patience = away(now=10)
     assert patience.narrow(10)
     assert patience.opens_at(20, latest_start=11) == math.inf
@@ -287,7 +288,7 @@ def test_retry_after_is_obeyed_on_any_status(error: ModelError, seconds: float):
 
 
 def test_a_run_says_that_it_waits_for_a_model_that_others_have_found_away():
-    """The run has made no call itself, so it writes nothing else. A poll in between shows the reason."""
+    """The run has made no call itself, so it writes nothing else. A poll between two runs shows the reason."""
     bench, news = WorkerBench(), ModelNews()
     bench.insert(2)
     news.of(TENANT, bench.model.default_model).failed(CHUNK, 0, 0, 3.0, 0.0)
