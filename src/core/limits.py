@@ -234,7 +234,7 @@ RATE_LIMIT_WAITS_MOST = 100  # after so many waits in a row, without a finished 
 # --- A day on the free plan -----------------------------------------------------------------------------
 # Platform: per account, from midnight UTC to midnight UTC. The names are those of `usage` in /api/async-status.
 FREE_PLAN_DAY = {
-    "requests": 100_000,  # Requests to the Worker: HTTP, cron runs and queue batches.
+    "requests": 100_000,  # Requests to the Worker, which are HTTP requests, cron runs and queue batches.
     "rowsRead": 5_000_000,  # Rows read in D1.
     "rowsWritten": 100_000,  # Rows written in D1, including index entries.
     "queueOperations": 10_000,  # A message that is delivered once counts three operations.

@@ -53,8 +53,7 @@ class Invariants:
         self.inputs: dict[TaskKey, str] = {}
         self.holders: dict[str, TaskKey] = {}  # Tasks by idempotency key with its tenant.
         self.reached: Counter[str] = Counter()  # Calls that reached the model, by tag.
-        # By tag: text and answer of each call.
-        self.answers: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
+        self.answers: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)  # (text, answer) by tag.
         self.forfeited: Counter[TaskKey] = Counter()  # Calls in flight when a client or a deadline ended their task.
         self.retries: Counter[TaskKey] = Counter()
         self.outputs: dict[OutputKey, str] = {}
@@ -72,8 +71,7 @@ class Invariants:
         self.nudged: dict[TaskKey, list[int]] = defaultdict(list)
         self._erases = {ending.ERASE[-1].sql, self._withdraws}
         self.judged: Counter[str] = Counter()  # How often each check with exceptions has judged.
-        # Calls that failed while the model was there, by tag and text.
-        self.own_failures: Counter[tuple[str, str]] = Counter()
+        self.own_failures: Counter[tuple[str, str]] = Counter()  # Failures by tag and text, while the model is there.
         self.promises = ClientPromises(world, self)
         self.custody = Custody(world, self)
         self.letting_go = LettingGo(world, self.judged, told=told)

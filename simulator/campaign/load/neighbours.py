@@ -16,7 +16,7 @@ from simulator.platform.world import World
 
 CALL_SECONDS = 1.0
 CONCURRENCY = 6
-LATE_SECONDS_MOST = 2.0 + CALL_SECONDS  # the longest delay by the contract: two seconds and one probe
+LATE_SECONDS_MOST = 2.0 + CALL_SECONDS  # the contract's longest delay of a task beside another tenant's trouble
 WAITS_MOST = 1_800.0
 
 

@@ -106,13 +106,11 @@ class ChunkView(TypedDict):
     """A finished chunk: its span of `input`, in code points, and its output or failure.
 
     `finishReason` is why the chunk's output ends: `stop`, `length` (it was cut off), `content_filter`, or the
-    provider's own
-    word. `startedAt` and `finishedAt` are when the call that gave the output, or its group of calls in a lane, was sent
-    and answered. `firstStartedAt` is when the first of all its calls was sent. Between `firstStartedAt` and `startedAt`
-    earlier calls failed, and the chunk waited for the next one. `lane` is the number of the lane that made the call,
-    null if the task's own worker made it. Each of these fields is null if its value is unknown, and for a failed chunk.
-    `firstStartedAt` is
-    also null if an earlier worker made the first call.
+    provider's own word. `startedAt` and `finishedAt` are when the call that gave the output, or its group of calls in a
+    lane, was sent and answered. `firstStartedAt` is when the first of all its calls was sent. Between `firstStartedAt`
+    and `startedAt` earlier calls failed, and the chunk waited for the next one. `lane` is the number of the lane that
+    made the call, null if the task's own worker made it. Each of these fields is null if its value is unknown, and for
+    a failed chunk. `firstStartedAt` is also null if an earlier worker made the first call.
     """
 
     index: Count
@@ -142,8 +140,8 @@ class CallsView(TypedDict):
     """Calls without an answer. `announcedAt` is when calls were last announced, null if none ever was.
 
     `out` are calls that are announced and may be under way: each starts soon after its announcement, or not at all.
-    `inDoubt` are
-    calls whose worker died, those of the latest takeover. The bill's `inDoubt` also counts calls of earlier takeovers.
+    `inDoubt` are calls whose worker died, those of the latest takeover. The bill's `inDoubt` also counts calls of
+    earlier takeovers.
     """
 
     announcedAt: Time | None

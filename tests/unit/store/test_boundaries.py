@@ -112,7 +112,8 @@ def test_a_worker_goes_on_until_its_deadline(table: Table, off: int) -> None:
 
 @AROUND
 def test_a_lease_is_over_at_its_time(table: Table, off: int) -> None:
-    """The next worker can claim the task from that millisecond on, unless it rests. Before, it cannot."""
+    """The next worker can claim the task from the millisecond of the lease's end on, unless the task rests, and not
+    before."""
     table.held(lease_until=NOW + off, rest_until=0)
     assert isinstance(table.try_claim(TASK), Claim) == (off <= 0)
 
