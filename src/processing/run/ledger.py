@@ -68,7 +68,8 @@ class Bill:
 class UnsavedProgress:
     """Outputs and failures since the last write that was saved, under a claim whose row was last written as `step`.
 
-    A write that fails may have landed, or may still land. While such a write is sent again it keeps its number. Once it
+    A write that fails may have landed, or may still land. A failed write keeps its number while it is sent again. Once
+    it
     is given up, the next write has another number, and names the first one. Under that number the outputs of an earlier
     write stay the same pieces.
     """
