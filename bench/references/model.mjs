@@ -1,8 +1,8 @@
-// The model of the bench: A model that speaks OpenAI's API over HTTP, with a delay that can be set and a count of its
-// calls. The model is a process of its own, so it shares no interpreter with the client that measures.
-//   POST /v1/chat/completions answers with `outputChars` characters, `delayMs` after the request was read PUT /plan
-//   {delayMs, outputChars} sets both and forgets the counts GET /counts {calls, distinct, chars, mostInFlight} counts
-//   user messages since then
+// The model of the bench: OpenAI's shape over HTTP, with a delay to set and a count of its calls. It is a process of
+// its own, so that it shares no interpreter with the client that measures.
+//   POST /v1/chat/completions   an output of `outputChars` characters, `delayMs` after the request was read
+//   PUT  /plan                  {delayMs, outputChars}; forgets the counts
+//   GET  /counts                {calls, distinct, chars, mostInFlight} since then, of user messages
 import http from "node:http";
 
 let plan = { delayMs: 0, outputChars: 40 };

@@ -1,9 +1,10 @@
 // Reference 1: the design from which onceover grew, written by hand in JavaScript. A Worker puts a row into D1 and a
 // message into a queue. The consumer takes the task's lock and sends the chunks to the model one after the other.
-// AIProcessor does the same if the queue accepts no message. BatchCoordinator keeps the lock. // The design lacks: a
-// fence, so a consumer that outlives its lock writes beside the next one; a bill of lost calls; any backoff but the
-// queue's; retries of a single call, since a failed call fails the delivery; a sweep for a task whose message is lost;
-// deadlines, cancellation, idempotency, keys and limits. A task must be done within one invocation.
+// AIProcessor does the same if the queue takes no message. BatchCoordinator keeps the lock.
+//
+// What it lacks: a fence, so a consumer that outlives its lock writes beside the next one; a bill of lost calls; any
+// backoff but the queue's; retries of a single call, since a failed call fails the delivery; a sweep for a task whose
+// message is lost; deadlines, cancellation, idempotency, keys and limits. A task must be done within one invocation.
 import { DurableObject } from "cloudflare:workers";
 import { complete, split } from "./model_call.mjs";
 

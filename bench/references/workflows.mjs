@@ -1,7 +1,9 @@
-// Reference 2: the same tasks with Cloudflare Workflows. A task is an instance, a chunk is a step, and six steps run at
-// a time. // The design lacks: a count of the calls that an interrupted step repeats and pays for twice; a window of
-// calls that does not wait for its slowest one; progress while a task runs; cancellation of calls that are out,
-// idempotency, keys and limits. The input may have 1 MiB, and the instance's output is all outputs together.
+// Reference 2: the same with Cloudflare Workflows. A task is an instance, a chunk is a step, and six steps run at a
+// time.
+//
+// What it lacks: an interrupted step is repeated, and the calls that this pays for twice are not counted; a window of
+// six waits for its slowest call; no progress while it runs; no cancellation of calls that are out, no idempotency,
+// keys or limits. The input may have 1 MiB, and the outputs together are the instance's output.
 import { WorkflowEntrypoint } from "cloudflare:workers";
 import { complete, split } from "./model_call.mjs";
 

@@ -89,7 +89,7 @@ class Exported:
 
 
 def export(tenant: Tenant, name: str, so_far: Exported) -> Iterator[Json]:
-    """Yield the lines of an export, from where it stopped: each task with its texts, result and deliveries.
+    """Yield the lines of an export, from where it stopped: each task with its texts, result, calls and deliveries.
 
     A `page` line says where a repeated run continues. The last line, `end`, says what changed during the export: tasks
     that were erased before they were read, tasks that had not ended, and how many new ones came (counted up to a
@@ -126,10 +126,23 @@ def _counted(so_far: Exported, line: Json) -> Iterator[Json]:
 def _whole(tenant: Tenant, task_id: str) -> Json:
     path = f"{_TASKS}/{task_id}"
     task = tenant.ask("GET", path, {"include": "chunks,input"})
+    attempts = [] if task is None else _attempts(tenant, path)
     told = None if task is None else tenant.ask("GET", f"{path}/deliveries")
     if task is None or told is None:
         return {"kind": "gone", "id": task_id}
-    return {"kind": "task", "task": task, "deliveries": told["deliveries"]}
+    return {"kind": "task", "task": task, "attempts": attempts, "deliveries": told["deliveries"]}
+
+
+def _attempts(tenant: Tenant, path: str) -> list[Json]:
+    """Read the log of a task's calls. It is empty if the task is gone, or the server too old to have one."""
+    found: list[Json] = []
+    query = {"limit": "100"}
+    while (page := tenant.ask("GET", f"{path}/attempts", query)) is not None:
+        found += page["attempts"]
+        if page["nextCursor"] is None:
+            break
+        query["cursor"] = page["nextCursor"]
+    return found
 
 
 def resume(path: Path, name: str) -> tuple[BinaryIO, Exported]:

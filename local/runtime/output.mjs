@@ -67,9 +67,12 @@ const THROWN_AGAIN = "uncaught exception; exception = ";
 const NOT_IMPORTED = /^service core:user:\S+ Uncaught (Error: )?/;
 const PYTHON = /^PythonError: /;
 const FRAMES = /\n+ +at [^]*$/;
+// A client closed its stream before the end, as `onceover run FILE | head -1` does.
+const CLIENT_LEFT = /^exception = workerd\/api\/streams\/\S+ disconnected: (pump|reader) canceled\n/;
 
-/** The text of an entry to show: an exception as its traceback, once; undefined for a repetition. */
+/** The text of an entry to show, an exception as its traceback. Undefined for a repetition and for a client that left. */
 function shown(message) {
+  if (CLIENT_LEFT.test(message)) return undefined;
   if (NOT_IMPORTED.test(message)) return message.replace(NOT_IMPORTED, "").replace(PYTHON, "").replace(FRAMES, "");
   if (!message.startsWith(THROWN)) return message;
   const [, stack] = /stack = ([^]*)$/.exec(message) ?? [];

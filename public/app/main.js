@@ -1,10 +1,10 @@
 // The page: its frame, and which view is in it.
 import "./early.js";
 import { html, render, useEffect, useState } from "./base/dom.js";
-import { onRefusal } from "./base/api.js";
+import { learnRights, onRefusal } from "./base/api.js";
 import { learn, speak, t } from "./base/i18n.js";
 import { Announcer, Lazy } from "./base/parts.js";
-import { choose, onChoice, prefs } from "./base/prefs.js";
+import { choose, mayWrite, onChoice, prefs } from "./base/prefs.js";
 import { href, parse } from "./base/route.js";
 import { isView } from "./base/views.js";
 
@@ -22,23 +22,22 @@ function useRoute() {
 
 function Frame() {
   const route = useRoute();
-  const [chosen, setChosen] = useState(0);
+  const [, setChosen] = useState(0);
   const [asking, setAsking] = useState(null); // null: not; else why the key is asked for
   const [choosing, setChoosing] = useState(false); // a tenant
+  const [refused, setRefused] = useState(""); // the key that the server refused last
   useEffect(() => onChoice(() => setChosen((number) => number + 1)), []);
-  useEffect(() => onRefusal(() => setAsking(prefs().key ? "refused" : "needed")), []);
+  useEffect(() => onRefusal(() => (setRefused(prefs().key), setAsking(prefs().key ? "refused" : "needed"))), []);
   const name = isView(route.view) ? route.view : "tasks";
-  useEffect(() => {
-    document.title = `${t(`nav.${name}`)} · onceover`;
-  }, [name, chosen]);
   const { key, tenant, theme, language } = prefs();
+  useEffect(() => void learnRights(), [key]);
   const other = language === "zh" ? "en" : "zh";
   return html`
     <a class="skip" href="#main" onClick=${skip}>${t("skip")}</a>
     <header class="top">
       <a class="brand" href=${href("tasks")}>onceover</a>
       <nav aria-label=${t("navigation")}>
-        ${["submit", "tasks", "health", "access"].map(
+        ${["submit", "tasks", "health", "access"].filter((view) => view !== "submit" || mayWrite()).map(
           (view) =>
             html`<a key=${view} href=${href(view)} aria-current=${view === name || (view === "tasks" && name === "task") ? "page" : undefined}>
               ${t(`nav.${view}`)}
@@ -46,7 +45,7 @@ function Frame() {
         )}
       </nav>
       <div class="tools">
-        <button type="button" class="quiet" onClick=${() => setAsking("asked")}>${key ? t("key.set") : t("key.none")}</button>
+        <button type="button" class="quiet" onClick=${() => setAsking("asked")}>${t(!key ? "key.none" : key === refused ? "key.bad" : "key.set")}</button>
         ${key &&
         html`<button type="button" class="quiet" aria-label=${t("tenant.label", { tenant: tenant || t("tenant.own") })} onClick=${() => setChoosing(true)}>
           ${tenant ? html`<bdi>${tenant}</bdi>` : t("tenant.own")}

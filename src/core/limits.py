@@ -123,8 +123,7 @@ CLEAR_TASKS_MOST = 40  # Tasks that one transaction erases early.
 CLEAR_PAGES_MOST = {"free": 1, "paid": 10}  # Pages of early erasure in one sweep.
 CLEAR_WALK_MOST = 1_000  # Tasks that a page of early erasure reads, including those that may not be erased yet.
 KEPT_SECONDS_LEAST = 86_400.0  # The sweep erases no task for lack of space before this time after the task's end.
-# How long the Worker uses a count of the tenants' storage: counting reads one row per task.
-STORAGE_COUNT_SECONDS = 21_600.0
+STORAGE_COUNT_SECONDS = 21_600.0  # How long a count of the tenants' storage is used: it reads one row per task.
 STORAGE_TENANTS_MOST = 50  # The tenants that are counted: those that store most.
 STORAGE_MEASURE_SECONDS = 10.0  # An isolate that refuses new tasks checks the size again after this.
 STORAGE_REST_SECONDS = 600.0  # How long a task rests after there was no space for the output of a call.
@@ -132,7 +131,12 @@ ROOM_BYTES_A_CALL = 65_536  # The free space that a call needs in a tight databa
 ROOM_BYTES_MOST = 1_500_000  # The free space that all calls of a run need together; D1: a row of 2,000,000.
 AHEAD_COUNTED_SECONDS = 5.0  # A poll counts the tasks ahead once a task has waited this long.
 AHEAD_COUNTED_MOST = 100  # Unfinished tasks of a tenant that a poll counts at most.
-LIST_WALK_MOST = 500  # Tasks that a page of one status skips at most.
+LIST_WALK_MOST = 500  # Tasks that a page with a filter walks over at most; counts walk over as many.
+SEARCH_CHARS_MOST = 100  # Characters that the list is searched for.
+FIRST_LINE_CHARS_MOST = 120  # Characters of a text's first line, which is a name for its task.
+FIRST_LINE_WITHIN_CHARS = 1_000  # The first line begins within so many characters, or the text has none.
+ATTEMPTS_LOGGED_MOST = 10  # Failed calls that the log of calls keeps for one output.
+ATTEMPT_MESSAGE_CHARS_MOST = 300  # Characters of a message in the log of calls.
 
 # --- Processing -------------------------------------------------------------------------------------
 # How long a run starts calls at most, and when the platform ends the invocation (Workers, Limits: duration; Queues,

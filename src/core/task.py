@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+from . import limits
 from .codes import TaskCode
 from .ids import TaskKey, split_task_key
 from .states import Status
@@ -50,6 +51,8 @@ class TaskOptions:
 
 # The options that contain a client's text. A key without the scope `read` does not see them.
 OPTION_TEXTS = frozenset({"metadata", "model_options"})
+# The members of the metadata that name a task, the first one first.
+NAME_MEMBERS = ("name", "title", "label")
 CONCAT_SEPARATOR = "\n\n"
 DEADLINE_EXCEEDED = TaskCode.DEADLINE_EXCEEDED
 BUDGET_EXHAUSTED = TaskCode.BUDGET_EXHAUSTED
@@ -175,6 +178,7 @@ class Task:
     result: str | tuple[str, ...] | None = None  # A list for `reduce: none`; None until completed.
     filtered: bool = False  # True if a content filter cut off an output that makes the result.
     source: Source | None = None  # None in lists.
+    first_line: str | None = None  # The first line of the text, while the text is kept.
     announced_at: int | None = None  # The time when calls were last announced.
     calls_out: tuple[tuple[int, int], ...] = ()  # Calls that are announced, and perhaps in flight.
     # The calls that lost their worker at the latest takeover, or whose lease is over.
@@ -183,8 +187,19 @@ class Task:
 
     @property
     def id(self) -> str:
-        """The task's name for clients."""
+        """The task's id for clients."""
         return split_task_key(self.task_key)[1]
+
+    @property
+    def name(self) -> str | None:
+        """The first of its names that is not blank, in one line."""
+        return next((line for name in self.names if (line := " ".join(name.split()))), None)
+
+    @property
+    def names(self) -> list[str]:
+        """The texts that name it, each on its own: those of the metadata, then the first line of its text."""
+        found = [*(self.options.metadata.get(member) for member in NAME_MEMBERS), self.first_line]
+        return [name for name in found if isinstance(name, str)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,6 +235,12 @@ class NewTask:
     merge_chars: int
     created_at: int
     options: TaskOptions
+
+    @property
+    def first_line(self) -> str | None:
+        """The beginning of the first line of the text that is not blank. None: the text does not begin with one."""
+        line = self.text[: limits.FIRST_LINE_WITHIN_CHARS].strip().partition("\n")[0]
+        return " ".join(line.split())[: limits.FIRST_LINE_CHARS_MOST] or None
 
     @property
     def minimum_calls(self) -> int:

@@ -40,6 +40,12 @@ def _events() -> Sequence[Endpoint]:
     return ENDPOINTS
 
 
+def _attempts() -> Sequence[Endpoint]:
+    from .tasks.attempts import ENDPOINTS  # noqa: PLC0415
+
+    return ENDPOINTS
+
+
 def _retries() -> Sequence[Endpoint]:
     from .tasks.retries import ENDPOINTS  # noqa: PLC0415
 
@@ -122,6 +128,7 @@ GROUPS: Final = (
         _task_calls,
     ),
     PathGroup(("/api/tasks/{id}/events",), _events),
+    PathGroup(("/api/tasks/{id}/attempts",), _attempts),
     PathGroup(("/api/tasks/{id}/retry",), _retries),
     PathGroup(("/api/tasks/retry", "/api/tasks/cancel"), _bulk),
     PathGroup(("/api/tasks/{id}/deliveries", "/api/deliveries/{id}/redeliver"), _deliveries),

@@ -251,4 +251,5 @@ def _fresh(new: NewTask, route: Route) -> Task:
         deadline_at=None if deadline_ms is None else new.created_at + deadline_ms,
         waiting_for=Wait("queued", None),
         source=Source(new.instructions, new.overlap, new.cuts[-1]),
+        first_line=new.first_line,
     )

@@ -202,6 +202,7 @@ def _task_row(new: NewTask, unclaimed_ms: int, on: Conditions, submission: str |
         calls_minimum=new.minimum_calls,
         created_at=new.created_at,
         unclaimed_ms=unclaimed_ms,
+        first_line=new.first_line,
         characters=len(new.text),
         characters_most=on.characters_a_day_most,
         tasks_most=on.tasks_in_flight_most,

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from ..core import limits
 from ..core.ids import TaskKey
 from ..core.marks import Pulse
+from ..core.states import Status
 from ..core.task import FinishedChunk, Task
 from .d1 import columns
 from .d1.database import Store
 from .d1.statement import Value, as_json
 from .records import rows
 from .records.chunk_index import ChunkIndex
-from .records.pages import NO_FILTER, ListFilter, Page, Span
+from .records.pages import NO_FILTER, Counts, ListFilter, Page, Span
 from .seen import LATE_MS
 from .sql import views as sql
 
@@ -121,6 +122,15 @@ class ViewStore(Store):
             page = sql.LIST_FILTERED.bind(**bounds, **only._asdict(), walk_most=limits.LIST_WALK_MOST)
         (found,) = await self._database.run(page)
         return rows.page(found, only, most)
+
+    async def counts(self, span: Span, only: ListFilter) -> Counts:
+        """Count the newest tasks of a span by status, by all filters but the status."""
+        values = {name: value for name, value in only._asdict().items() if name != "status"}
+        bounds: dict[str, Value] = {"first": span.first, "behind": span.behind}
+        (found,) = await self._database.run(sql.LIST_COUNTS.bind(**bounds, **values, walk_most=limits.LIST_WALK_MOST))
+        among = columns.whole(found[0], "among")
+        of = {status: columns.whole(found[0], status) for status in Status}
+        return Counts(of, among, among < limits.LIST_WALK_MOST)
 
     async def ready(self) -> None:
         """Return if D1 answers and the schema exists. Raises StoreError otherwise."""

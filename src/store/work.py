@@ -199,8 +199,8 @@ class WorkStore(OutboxStore):
             sql.RECORD_MERGE.bind(**mine, level=merge.level, ends=as_json(merge.ends)) for merge in progress.merges
         ]
         if progress.failures:
-            failures = as_json([_failed(call) for call in progress.failures])
-            batch.append(sql.RECORD_FAILURES.bind(**mine, failures=failures))
+            failures = as_json([_failed(call, claim.fence) for call in progress.failures])
+            batch.append(sql.RECORD_FAILURES.bind(**mine, failures=failures, logged_most=limits.ATTEMPTS_LOGGED_MOST))
         return batch
 
 
@@ -219,12 +219,23 @@ def _claimed(claim: Claim) -> dict[str, Value]:
     return {"task_key": claim.task_key, "fence": claim.fence, "holder": claim.holder}
 
 
-def _failed(call: FailedCall) -> list[int | str | None]:
+def _failed(call: FailedCall, fence: int) -> list[int | str | None]:
     tried, failure = call.tried, call.failure
     counts = (tried.attempts, tried.calls, int(call.final))
     words = (failure.code, failure.message, int(failure.retryable))
     held = None if call.held is None else as_json(call.held)
-    return [*call.key, *counts, *words, tried.counted, call.rests_until, held]
+    return [*call.key, *counts, *words, tried.counted, call.rests_until, held, _log(call, fence)]
+
+
+def _log(call: FailedCall, fence: int) -> str | None:
+    """Write what `failures.log` gets of a failed call."""
+    made = call.made
+    if made is None:
+        return None
+    assert made.failure is not None
+    times = (made.started_ms, made.ended_ms, int(made.answered))
+    message = made.failure.message[: limits.ATTEMPT_MESSAGE_CHARS_MOST]
+    return as_json([[fence, made.number, *times, made.failure.code, message, made.route, made.model]])
 
 
 def _totals(progress: Progress) -> dict[str, Value]:
@@ -235,6 +246,7 @@ def _totals(progress: Progress) -> dict[str, Value]:
         "calls_in_doubt": progress.calls_in_doubt,
         "calls_minimum": progress.calls_minimum,
         "in_flight": as_json(progress.in_flight),
+        "doubted": None if progress.doubted is None else as_json(progress.doubted),
         "completed": progress.completed,
         "failed": progress.failed,
         "input_tokens": progress.input_tokens,
@@ -260,8 +272,8 @@ def _step(claim: Claim, progress: Progress, step: Step, told_id: str) -> BoundSt
             return sql.PROGRESS.bind(**told, lease_ms=lease_ms, start_ms=start_ms, told_id=told_id, told_ms=_TOLD_MS)
         case Release(delay_ms, sweep_ms):
             return sql.RELEASE.bind(**told, delay_ms=delay_ms, sweep_ms=sweep_ms)
-        case Finish(retention_ms, top_level):
-            return sql.FINISH.bind(**told, retention_ms=retention_ms, top_level=top_level)
+        case Finish(retention_ms, top_level, keep_input):
+            return sql.FINISH.bind(**told, retention_ms=retention_ms, top_level=top_level, keeps_input=int(keep_input))
         case Fail(retention_ms, failure):
             return sql.FAIL.bind(
                 **told,

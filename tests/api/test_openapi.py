@@ -415,6 +415,7 @@ def test_every_endpoint_is_described() -> None:
     assert found == {
         "/api/tasks": ["get", "head", "options", "post"],
         "/api/tasks/{id}": ["delete", "get", "head", "options"],
+        "/api/tasks/{id}/attempts": ["get", "head", "options"],
         "/api/tasks/{id}/chunks": ["get", "head", "options"],
         "/api/tasks/{id}/events": ["get", "head", "options"],
         "/api/tasks/{id}/cancel": ["options", "post"],

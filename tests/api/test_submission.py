@@ -41,6 +41,7 @@ def test_smallest_request(bench: ApiBench) -> None:
     assert (reply.headers["Location"], reply.headers["Retry-After"]) == (path, "1")
     expected = {
         "id": task["id"],
+        "name": "one",
         "status": "pending",
         "terminal": False,
         "route": "queue",

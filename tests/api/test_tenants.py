@@ -57,7 +57,7 @@ _CHUNK: Spec = {
 }
 _TASK: Spec = {
     "": _names(
-        "id status terminal route progress waitingFor result error usage attempts metadata createdAt startedAt "
+        "id name status terminal route progress waitingFor result error usage attempts metadata createdAt startedAt "
         "finishedAt expiresAt deadlineAt maxModelCalls links"
     ),
     "progress": _names("total completed failed truncated"),
@@ -89,6 +89,14 @@ ALLOWED: Mapping[str, Spec] = {
     "GET /api/tasks/{id}": _WHOLE,
     "GET /api/tasks/{id}?include=chunks": {**_WHOLE, "": _WHOLE[""] | {"chunks"}, **_inside("chunks[]", _CHUNK)},
     "GET /api/tasks/{id}/chunks": {"": _names("chunks nextCursor"), **_inside("chunks[]", _CHUNK)},
+    "GET /api/tasks/{id}/attempts": {
+        "": _names("attempts counts nextCursor"),
+        "attempts[]": _names(
+            "level index number outcome answered model route lane announcedAt startedAt finishedAt milliseconds code "
+            "message"
+        ),
+        "counts": _names("calls succeeded failed inDoubt out unlisted"),
+    },
     "POST /api/tasks/{id}/cancel": _WHOLE,
     "POST /api/tasks/{id}/retry": _WHOLE,
     "POST /api/keys": {"": _KEY | {"key"}},
@@ -328,6 +336,31 @@ class TwoTenants(RuleBasedStateMachine):
             assert reply.status == 404
             return
         assert [chunk["output"] for chunk in data(reply)["chunks"]] == [tenant.canary] * tenant.tasks[id_].done
+
+    @rule(name=tenants, pick=picks)
+    def read_attempts(self, name: str, pick: int) -> None:
+        """A tenant reads the log of its own task's calls, and of no other's."""
+        tenant, (owner, id_) = self.tenants[name], self.pick(pick)
+        path = f"/api/tasks/{id_}/attempts?outcome=succeeded&limit=100"
+        reply = self.ask(tenant, "GET /api/tasks/{id}/attempts", path)
+        if owner != name:
+            assert reply.status == 404
+            return
+        model = tenant.tasks[id_]
+        assert len(data(reply)["attempts"]) == data(reply)["counts"]["succeeded"] == model.done
+
+    @rule(name=tenants, pick=picks, whole=st.booleans())
+    def search(self, name: str, pick: int, *, whole: bool) -> None:
+        """A tenant finds its own tasks by id and by text, and no other's, whose ids and texts it may know."""
+        tenant, (owner, id_) = self.tenants[name], self.pick(pick)
+        for q in (id_ if whole else id_[:13], self.tenants.get(owner, tenant).canary):
+            found = data(self.ask(tenant, "GET /api/tasks", f"/api/tasks?limit=100&q={q}"))["tasks"]
+            assert {task["id"] for task in found} <= tenant.tasks.keys()
+            for task in found:
+                tenant.tasks[task["id"]].look(self.now)  # a list ends the tasks whose deadline has passed
+            by_id = {task_id for task_id in tenant.tasks if task_id.startswith(q)}
+            assert by_id <= {task["id"] for task in found}
+            assert owner not in self.tenants or owner == name or not found or by_id
 
     @rule(
         name=tenants,

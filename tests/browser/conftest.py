@@ -14,6 +14,7 @@ from tests.support.make_key import insert_key
 from tests.support.model_plan import Behaviour, Call, Plan, ended, hang, rate_limit
 from tests.support.model_server import ModelServer
 from tests.support.receiver import Receiver
+from tests.support.stage import Stage
 
 expect.set_options(timeout=20_000)
 
@@ -87,3 +88,12 @@ def tab(browser: Browser, server: DevServer) -> Iterator[Watched]:
     watched.close()
     assert watched.faults == []
     assert not [request for request in watched.requests if "oo_" in request], "a key in an address"
+
+
+@pytest.fixture
+def stage(browser: Browser) -> Iterator[Stage]:
+    """The page alone: the test says what the API answers. No script may fail in it either."""
+    made = Stage(browser)
+    yield made
+    made.close()
+    assert made.faults == []

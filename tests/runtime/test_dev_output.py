@@ -75,6 +75,23 @@ def test_other_lines_stay_as_they_are(*, terminal: bool) -> None:
     assert shown(["text", {"a": 1}], terminal=terminal) == ['"text"', '{"a":1}']
 
 
+def test_a_client_that_left_is_no_exception() -> None:
+    """workerd reports a stream that its client closed. The line says nothing about the Worker, so it is not shown."""
+    left = [
+        f"exception = workerd/api/streams/{where}: disconnected: {what} canceled\nstack: workerd@6b04330"
+        for where, what in (("internal.c++:531", "pump"), ("identity-transform-stream.c++:296", "reader"))
+    ]
+    entries = [{"level": "error", "message": message, "timestamp": 0} for message in (*left, "another error")]
+    script = (
+        f'import {{ printRuntimeOutput }} from "{MODULE}";'
+        f"for (const entry of {json.dumps(entries)}) printRuntimeOutput(entry);"
+    )
+    done = subprocess.run(
+        [str(find_node()), "--input-type=module", "-e", script], capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("", "another error\n")
+
+
 def test_a_server_that_is_not_ready_yet_is_named_without_a_url(tmp_path: Path) -> None:
     """If a server is not ready yet, the output does not name the URL of an earlier server on the same state."""
     (tmp_path / "runtime.lock").write_text("http://127.0.0.1:1")

@@ -92,6 +92,49 @@ def test_transient_trouble_is_retried(client: Client, model: ModelServer, troubl
     assert [chunk["attempts"] for chunk in client.chunks(task["id"])] == [1, 3, 1]
 
 
+def test_each_call_is_in_the_log(client: Client, model: ModelServer):
+    """The log has each call that the server had, with its end, and one more row in the database for the failed ones.
+
+    A client finds the task by its name until it has completed: then its text is gone, and the name with it.
+    """
+    text = paragraphs(3)
+    second = text.split("\n\n")[1]
+    failures = iter([status(503), drop(), status(500)])
+    model.plan = Plan(decide=lambda call: next(failures, None) if second in call.user else None)
+    name = text.split("\n")[0][:20].lower()
+    made = client.submit(text, chunk=SMALL, model="m-9")
+    assert name in made["name"].lower()
+    task = client.finished(made["id"])
+    read = client.http.get(f"/api/tasks/{made['id']}/attempts").json()
+    counts = {"calls": 5, "succeeded": 2, "failed": 3, "inDoubt": 0, "out": 0, "unlisted": 0}
+    assert (task["status"], read["counts"], read["nextCursor"]) == ("failed", counts, None)
+    ends = [(one["index"], one["number"], one["outcome"], one["code"]) for one in read["attempts"]]
+    assert ends == [
+        (0, 1, "succeeded", None),
+        (1, 1, "failed", "model_unavailable"),
+        (1, 2, "failed", "model_connection_lost"),
+        (1, 3, "failed", "model_unavailable"),
+        (2, 1, "succeeded", None),
+    ]
+    assert len(model.calls()) == 5
+    assert {(one["model"], one["route"]) for one in read["attempts"]} == {("m-9", task["route"])}
+    times = [one["startedAt"] for one in read["attempts"] if one["outcome"] == "failed"]
+    assert times == sorted(times)
+    assert all(one["milliseconds"] is not None for one in read["attempts"])
+    found = client.http.get("/api/tasks", params={"q": name, "code": task["error"]["code"], "counts": "true"}).json()
+    assert [one["id"] for one in found["tasks"]] == [made["id"]]
+    assert found["counts"]["failed"] == 1
+    model.plan = Plan()
+    assert client.http.post(f"/api/tasks/{made['id']}/retry").status_code == 202
+    assert client.finished(made["id"])["status"] == "completed"
+    again = client.http.get(f"/api/tasks/{made['id']}/attempts", params={"outcome": "failed"}).json()
+    assert (len(again["attempts"]), again["counts"]["calls"]) == (3, 6)
+    assert client.http.get("/api/tasks", params={"q": name}).json()["tasks"] == []
+    assert client.http.get("/api/tasks", params={"q": made["id"]}).json()["tasks"][0]["name"] is None
+    assert client.http.delete(f"/api/tasks/{made['id']}").status_code == 204
+    assert client.http.get(f"/api/tasks/{made['id']}/attempts").status_code == 404
+
+
 @pytest.mark.parametrize("trouble", [hang(), stall()], ids=lambda item: item.label)
 def test_timeouts_are_retried_until_the_attempts_are_used_up(
     dev: DevServer, client: Client, model: ModelServer, trouble

@@ -35,7 +35,7 @@ from src.http.catalogue import document
 from src.http.operate import figures, health, operation, tenants
 from src.http.responses import errors, shapes
 from src.http.router import handle
-from src.http.tasks import bulk, dry_run, task_views
+from src.http.tasks import attempts, bulk, dry_run, list_views, task_views
 from src.http.webhooks import deliveries, webhook_endpoints
 from src.inference.demo import DemoProvider
 from src.inference.protocol import Provider
@@ -446,8 +446,22 @@ def _check_body(body: str, schema: Mapping[str, Any]) -> None:
 
 
 _MODELS = (
-    *(bulk, deliveries, dry_run, errors, figures, health, keys, openapi, operation, problems, shapes, task_views),
-    *(tenants, webhook_endpoints),
+    *(
+        attempts,
+        bulk,
+        deliveries,
+        dry_run,
+        errors,
+        figures,
+        health,
+        keys,
+        openapi,
+        operation,
+        problems,
+        shapes,
+        task_views,
+    ),
+    *(list_views, tenants, webhook_endpoints),
 )
 
 

@@ -27,8 +27,9 @@ _A_TURN = """new Promise((done) => {
   channel.port1.onmessage = done;
   channel.port2.postMessage(0);
 })"""
-# The line that a browser logs for any answer of 4xx or 5xx, even if the page handles it well.
-_FAILED_LOAD = re.compile(r"Failed to load resource: .* status of (\d+)|Failed to load resource: net::ERR_CONNECTION")
+# The lines that a browser logs for answers of 4xx or 5xx and for a dead server, even if the page handles them well.
+_DEAD_SERVER = "net::ERR_(?:CONNECTION|INCOMPLETE_CHUNKED_ENCODING)"
+_FAILED_LOAD = re.compile(rf"Failed to load resource: .* status of (\d+)|Failed to load resource: {_DEAD_SERVER}")
 
 
 def chromium_path() -> Path | None:

@@ -1,7 +1,8 @@
-"""`chunks`, `deliveries` and `history`: details of tasks and of the last hours."""
+"""`chunks`, `attempts`, `deliveries` and `history`: details of tasks and of the last hours."""
 
 from collections import Counter
 from collections.abc import Iterator
+from enum import StrEnum
 from typing import Annotated, Final
 
 import typer
@@ -76,6 +77,67 @@ def _preview(text: str) -> str:
     return line if len(line) <= _PREVIEW_CHARS else f"{line[: _PREVIEW_CHARS - 1]}…"
 
 
+class OutcomeFilter(StrEnum):
+    """How a call ended."""
+
+    FAILED = "failed"
+    IN_DOUBT = "in_doubt"
+    SUCCEEDED = "succeeded"
+    OUT = "out"
+
+
+def attempt_pages(api: ApiClient, task_id: str, query: dict[str, str], most: int | None = None) -> Json:
+    """Read the log of a task's calls up to so many, page by page, with the counts of the whole task."""
+    found: list[Json] = []
+    asked = dict(query)
+    while True:
+        asked["limit"] = str(_PAGE if most is None else min(most - len(found), _PAGE))
+        page = api.get(f"/api/tasks/{task_id}/attempts", asked)
+        found += page["attempts"]
+        if page["nextCursor"] is None or len(found) == most:
+            return {"attempts": found, "counts": page["counts"], "nextCursor": page["nextCursor"]}
+        asked["cursor"] = page["nextCursor"]
+
+
+def attempts(
+    context: typer.Context,
+    task_id: TaskId,
+    outcome: Annotated[OutcomeFilter | None, typer.Option("--outcome", help="Only calls that ended so.")] = None,
+    limit: Annotated[int | None, typer.Option("-n", "--limit", min=1, help="The first so many; else all.")] = None,
+    output: Output = Form.TEXT,
+    tenant: Tenant = None,
+    url: Url = None,
+    key: Key = None,
+) -> None:
+    """List the model calls of a task one by one: when each was made, how it ended, and why it failed."""
+    query = {} if outcome is None else {"outcome": outcome.value}
+    with connect(context, url, key, tenant=tenant) as api:
+        found = attempt_pages(api, task_id, query, limit)
+    if output is Form.JSON:
+        terminal.write_json(found)
+        return
+    rows = [
+        [
+            str(one["level"]),
+            str(one["index"]),
+            "" if one["number"] is None else str(one["number"]),
+            one["outcome"],
+            one["startedAt"] or "",
+            "" if one["milliseconds"] is None else str(one["milliseconds"]),
+            one["route"] or "",
+            one["model"] or "",
+            one["code"] or "",
+            _preview(one["message"] or ""),
+        ]
+        for one in found["attempts"]
+    ]
+    headings = ["LEVEL", "INDEX", "CALL", "OUTCOME", "STARTED", "MS", "ROUTE", "MODEL", "CODE", "MESSAGE"]
+    terminal.write_table(headings, rows)
+    counts = found["counts"]
+    if counts["unlisted"]:
+        terminal.say(f"{counts['unlisted']} of {counts['calls']} calls are only counted, not kept one by one.")
+
+
 def deliveries(
     context: typer.Context,
     task_id: TaskId,
@@ -140,5 +202,8 @@ def register(app: typer.Typer) -> None:
     app.command(epilog=examples("onceover chunks $ID", "onceover chunks $ID -o json | jq -r '.chunks[].output'"))(
         chunks
     )
+    app.command(
+        epilog=examples("onceover attempts $ID --outcome failed", "onceover attempts $ID -o json | jq .counts")
+    )(attempts)
     app.command(epilog=examples("onceover deliveries $ID"))(deliveries)
     app.command(epilog=examples("onceover history --hours 6", "onceover history -o json | jq '.buckets[-1]'"))(history)

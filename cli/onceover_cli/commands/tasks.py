@@ -20,6 +20,14 @@ _PAGE_MOST = 100
 _NAME_CHARS = 60
 
 
+class RouteFilter(StrEnum):
+    """The routes of a task."""
+
+    QUEUE = "queue"
+    DURABLE_OBJECT = "durable-object"
+    DIRECT = "direct"
+
+
 class StatusFilter(StrEnum):
     """The states of a task."""
 
@@ -121,6 +129,13 @@ def _refuse(task: Json) -> None:
 def list_tasks(
     context: typer.Context,
     status: Annotated[StatusFilter | None, typer.Option("--status", help="Only tasks of this status.")] = None,
+    q: Annotated[
+        str | None, typer.Option("--q", help="Only tasks with this in the name, or whose id begins so.")
+    ] = None,
+    code: Annotated[str | None, typer.Option("--code", help="Only tasks that failed with this code.")] = None,
+    model: Annotated[str | None, typer.Option("--model", help="Only tasks whose calls go to this model.")] = None,
+    route: Annotated[RouteFilter | None, typer.Option("--route", help="Only tasks of this route.")] = None,
+    counts: Annotated[bool, typer.Option("--counts", help="Also count the newest tasks of each status.")] = False,
     limit: Annotated[int, typer.Option("-n", "--limit", min=1, help="How many at most.")] = 20,
     since: Since = None,
     created_after: CreatedAfter = None,
@@ -132,9 +147,11 @@ def list_tasks(
 ) -> None:
     """List tasks, the newest first."""
     after = flags.created_after(created_after, since)
-    query = {"status": status, "createdAfter": after, "createdBefore": created_before}
+    query = {"q": q, "status": status, "code": code, "model": model, "route": route}
+    query |= {"createdAfter": after, "createdBefore": created_before}
     with connect(context, url, key, tenant=tenant) as api:
-        found = pages(api, {name: str(value) for name, value in query.items() if value is not None}, limit)
+        asked = {name: str(value) for name, value in query.items() if value is not None}
+        found = pages(api, asked, limit, counts=counts)
     if output is Form.JSON:
         terminal.write_json(found)
         return
@@ -156,37 +173,49 @@ def list_tasks(
     ]
     headings = ["ID", *(["TENANT"] if is_named else []), "STATUS", "CHUNKS", "CALLS", "CREATED", "WHY", "CUT", "NAME"]
     terminal.write_table(headings, rows)
+    if "counts" in found:
+        terminal.say(_counted(found["counts"]))
     if found["nextCursor"] is not None and terminal.is_terminal(sys.stdout):
         terminal.say(f"There are more: use -n {limit * 5}.")
 
 
-def name_of(task: Json) -> str:
-    """Return the client's name for its task if a metadata field looks like a name.
+def _counted(counts: Json) -> str:
+    among = f"all {counts['among']} tasks" if counts["all"] else f"the newest {counts['among']} tasks"
+    return f"Of {among}: " + ", ".join(f"{counts[status]} {status}" for status in StatusFilter) + "."
 
-    The dashboard names tasks by the same rule.
-    """
+
+def name_of(task: Json) -> str:
+    """Return the name of a task. Without one from the server it is the metadata's."""
+    if task.get("name") is not None:
+        return str(task["name"])[:_NAME_CHARS]
     metadata = task.get("metadata") or {}
     found = next((metadata[one] for one in ("name", "title", "label") if metadata.get(one) is not None), "")
     return " ".join(found.split())[:_NAME_CHARS] if isinstance(found, str) else ""
 
 
-def pages(api: ApiClient, query: dict[str, str], limit: int) -> Json:
-    """Read as many tasks as are wanted. With a status filter an empty page need not be the last one."""
+def pages(api: ApiClient, query: dict[str, str], limit: int, *, counts: bool = False) -> Json:
+    """Read as many tasks as are wanted. With a filter an empty page need not be the last one.
+
+    `counts` come with the first page.
+    """
     found: list[Json] = []
-    cursor: str | None = None
+    more: dict[str, str] = {"counts": "true"} if counts else {}
+    counted: Json = {}
     while True:
         page_size = str(min(_PAGE_MOST, limit - len(found)))
-        page = api.get("/api/tasks", {**query, "limit": page_size, **({} if cursor is None else {"cursor": cursor})})
+        page = api.get("/api/tasks", {**query, "limit": page_size, **more})
         found += page["tasks"]
+        counted = counted or ({"counts": page["counts"]} if "counts" in page else {})
         cursor = page["nextCursor"]
         if cursor is None or len(found) >= limit:
-            return {"tasks": found, "nextCursor": cursor}
+            return {"tasks": found, "nextCursor": cursor, **counted}
+        more = {"cursor": cursor}
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(epilog=examples("onceover status $ID", "onceover status $ID -o json | jq .progress"))(status)
     app.command(epilog=examples("onceover result $ID > result.md", "onceover result $ID --partial"))(result)
-    app.command("list", epilog=examples("onceover list --status failed --since 1d", "onceover list -o json"))(
-        list_tasks
-    )
+    app.command(
+        "list", epilog=examples("onceover list --status failed --since 1d", "onceover list --q minutes --counts")
+    )(list_tasks)

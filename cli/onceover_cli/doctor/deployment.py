@@ -55,7 +55,9 @@ def examine(api: ApiClient, env: str | None, now: datetime) -> Iterator[Check]:
     if status is None:
         return
     outlook = _outlook(api)
-    yield from _bindings(status, env, _room_fix(outlook, is_local=api.where.is_local))
+    for check in _bindings(status, env, _room_fix(outlook, is_local=api.where.is_local)):
+        if check.id != "storage" or not _is_full(outlook):  # a full one is reported once, with its size, by `triggers`
+            yield check
     yield from _dashboard(api)
     checks, served = model(api, now)
     yield from checks
@@ -108,12 +110,17 @@ def _database(api: ApiClient, error: ServerRefused) -> Check:
 
 def _room_fix(outlook: Json, *, is_local: bool) -> str:
     """Return how to make space. A database below its limit may be refused a write by a full disk under it."""
-    storage = outlook.get("storage")
-    if storage is None or storage["bytes"] >= storage["most"]:
+    if outlook.get("storage") is None or _is_full(outlook):
         return MORE_ROOM
     if is_local:
         return "free space on the disk (`df -h .`): the database is below STORAGE_MB_MOST, so the disk must be full"
     return "delete other databases of the account: this one is below STORAGE_MB_MOST, so the account must be full"
+
+
+def _is_full(outlook: Json) -> bool:
+    """Say whether operators see a database at its limit."""
+    storage = outlook.get("storage")
+    return storage is not None and storage["bytes"] >= storage["most"]
 
 
 def _bindings(status: Json, env: str | None, room_fix: str) -> Iterator[Check]:

@@ -71,4 +71,7 @@ def model_fix(said: str, *, is_local: bool) -> str:
     if re.search(r"AI_MODEL\b|answered 404\b|no such model|\b(?:5007|model_not_found)\b", said, re.IGNORECASE):
         where = ".dev.vars or --var" if is_local else "wrangler.toml, then make deploy"
         return f"set AI_MODEL to a model of the server ({where}); GET AI_BASE_URL/models lists them"
+    if re.search(r"\bdid not answer\b|\bconnection to the (?:server|provider) was\b", said):
+        where = ".dev.vars or --var" if is_local else "wrangler.toml, then make deploy"
+        return f"start the model's server, or correct AI_BASE_URL ({where}); tasks wait for it"
     return ""

@@ -1,5 +1,5 @@
 // Calls the API. The key goes into a header and nowhere else.
-import { prefs } from "./prefs.js";
+import { choose, prefs } from "./prefs.js";
 
 /** An answer that is no success. `status` is 0 where there was none. */
 export class ApiError extends Error {
@@ -30,7 +30,8 @@ const ahead = new Map(); // by path: {answer, at}
 
 // What is about tasks names the tenant that is looked after, if it is not the key's own. No other call takes one.
 const OF_A_TENANT = /^\/api\/(tasks|deliveries)(?![\w-])/;
-const addressed = (path) => {
+/** A path of the API with the tenant that is looked after. */
+export const addressed = (path) => {
   const { tenant } = prefs();
   if (!tenant || !OF_A_TENANT.test(path)) return path;
   return `${path}${path.includes("?") ? "&" : "?"}tenant=${encodeURIComponent(tenant)}`;
@@ -59,11 +60,17 @@ export async function call(method, path, options = {}) {
   }
 }
 
-async function send(method, path, { body, headers = {}, signal }) {
+/** Opens a stream of events, behind the event `after`. Gives its response, whose body follows; throws ApiError. */
+export async function openStream(path, { after, signal }) {
+  const response = await ask("GET", path, { headers: after === undefined ? {} : { "Last-Event-ID": after }, signal });
+  if (!response.ok) throw await refusal(response);
+  return response;
+}
+
+async function ask(method, path, { body, headers = {}, signal }) {
   const { key } = prefs();
-  let response;
   try {
-    response = await fetch(addressed(path), {
+    return await fetch(addressed(path), {
       method,
       signal,
       cache: "no-store",
@@ -80,13 +87,27 @@ async function send(method, path, { body, headers = {}, signal }) {
     if (signal?.aborted) throw error;
     throw new ApiError(0, { code: "unreachable" }, null);
   }
+}
+
+async function send(method, path, options) {
+  const response = await ask(method, path, options);
   const date = Date.parse(response.headers.get("date") ?? "");
   if (date && Math.abs(date - Date.now()) > 5000) skewMs = date - Date.now();
-  const retryAfter = Number(response.headers.get("retry-after")) || null;
-  const text = await response.text();
-  const data = parsed(text);
-  if (response.ok) return { status: response.status, data, retryAfter };
-  throw new ApiError(response.status, problemOf(data), retryAfter);
+  if (!response.ok) throw await refusal(response);
+  return { status: response.status, data: parsed(await response.text()), retryAfter: retryAfterOf(response) };
+}
+
+const retryAfterOf = (response) => Number(response.headers.get("retry-after")) || null;
+const refusal = async (response) =>
+  new ApiError(response.status, problemOf(parsed(await response.text())), retryAfterOf(response));
+
+/** Learns whether the key may change tasks, by a dry run: it stores nothing, and a key without the scope is refused. */
+export async function learnRights() {
+  const { key, writes } = prefs();
+  if (!key || writes) return;
+  const answer = await send("POST", "/api/tasks?dryRun=true", { body: { input: "?" } }).catch((error) => error);
+  // A wrong key is told of elsewhere. Any other refusal says nothing about the scope.
+  if (prefs().key === key && answer.status !== 401) choose("writes", answer.status === 403 ? "no" : "yes");
 }
 
 /** Where an answer that is no success still has what to show, such as the status of a service that is not well. */

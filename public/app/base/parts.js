@@ -1,5 +1,5 @@
 // Small parts that the views share.
-import { html, useEffect, useRef, useState } from "./dom.js";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "./dom.js";
 import { absolute, clock, count, explained, percent, relative, t } from "./i18n.js";
 import { useNow } from "./refresh.js";
 import { found, read } from "./views.js";
@@ -74,14 +74,15 @@ export const Trouble = ({ error }) =>
     ${error.requestId && html` <small class="dim">${t("requestId")} <code>${error.requestId}</code></small>`}
   <//>`;
 
-/** When what is shown was read, and a button that reads it again. */
-export function Freshness({ state, scope }) {
+/** When what is shown was read, and a button that reads it again. `note` says how it stays current. */
+export function Freshness({ state, scope, note, isLive = false }) {
   const { at, busy, error, again } = state;
   return html`<p class="freshness">
     <span>
       ${scope && html`${scope} · `}
-      ${at ? t("asOf", { time: clock(at) }) : t("loading")}
+      ${at ? t("asOf", { time: clock(at) }) : t(error ? "notRead" : "loading")}
       ${error && at && html` · <strong>${t("stale")}</strong>`}
+      ${note && html` · <span class=${isLive ? "live" : ""}>${note}</span>`}
     </span>
     <button type="button" class="quiet" onClick=${again} aria-disabled=${busy}>${t("refresh")}</button>
   </p>`;
@@ -94,6 +95,15 @@ export const Facts = ({ of }) =>
       .filter(([, value]) => value !== null && value !== undefined && value !== false)
       .map(([name, value, hint]) => html`<div key=${name}><dt title=${hint}>${name}</dt><dd>${value}</dd></div>`)}
   </dl>`;
+
+/** A table whose rows stand below each other where it is narrow. `rows` are lists of cells. */
+export const Table = ({ label, columns, rows }) =>
+  html`<table class="table" role="table" aria-label=${label}>
+    <thead role="rowgroup"><tr role="row">${columns.map((name) => html`<th key=${name} role="columnheader" scope="col">${name}</th>`)}</tr></thead>
+    <tbody role="rowgroup">
+      ${rows.map((cells, row) => html`<tr key=${row} role="row">${cells.map((cell, at) => html`<td key=${at} role="cell" data-label=${columns[at]}>${cell}</td>`)}</tr>`)}
+    </tbody>
+  </table>`;
 
 /** A text of any size, as it is: of a long one the beginning, until more is asked for. */
 export function Words({ text, label, tall = false }) {
@@ -109,14 +119,16 @@ export function Words({ text, label, tall = false }) {
 }
 
 export function Copy({ text, label }) {
-  const [done, setDone] = useState(false);
+  const [done, setDone] = useState("");
   const copy = async () => {
-    await navigator.clipboard?.writeText(text).then(
-      () => setDone(true),
-      () => {},
+    const word = await navigator.clipboard?.writeText(text).then(
+      () => "copied",
+      () => "copyFailed",
     );
+    setDone(word ?? "copyFailed"); // a page without TLS has no clipboard
+    announce(t(word ?? "copyFailed"));
   };
-  return html`<button type="button" class="quiet" onClick=${copy}>${done ? t("copied") : (label ?? t("copy"))}</button>`;
+  return html`<button type="button" class="quiet" onClick=${copy}>${done ? t(done) : (label ?? t("copy"))}</button>`;
 }
 
 /** Saves a text as a file, made in the browser. */
@@ -131,22 +143,55 @@ export function Save({ text, name }) {
   return html`<button type="button" class="quiet" onClick=${save}>${t("save")}</button>`;
 }
 
-/** A dialog over the page. The browser keeps the focus in it, and gives it back. */
-export function Dialog({ title, onClose, children }) {
+/**
+ * A dialog over the page. The browser keeps the focus in it; afterwards the focus returns to what opened the dialog. With
+ * `keep` only a button of the dialog closes it: Esc would lose what is shown once.
+ */
+export function Dialog({ title, onClose, keep = false, children }) {
   const element = useRef(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const dialog = element.current;
+    const opener = document.activeElement;
     if (!dialog.open) dialog.showModal();
-    return () => dialog.close();
+    if (keep) window.addEventListener("beforeunload", stop);
+    return () => {
+      window.removeEventListener("beforeunload", stop);
+      dialog.close();
+      giveBack(opener);
+    };
   }, []);
-  return html`<dialog ref=${element} aria-labelledby="dialog-title" onCancel=${(event) => (event.preventDefault(), onClose())}>
+  const escape = (event) => keep && event.key === "Escape" && stop(event);
+  const cancel = (event) => (stop(event), keep || onClose());
+  // A browser may close a dialog despite the handlers above. This one then opens again.
+  const closed = () => keep && element.current?.isConnected && element.current.showModal();
+  return html`<dialog ref=${element} aria-labelledby="dialog-title" onKeyDown=${escape} onCancel=${cancel} onClose=${closed}>
     <h2 id="dialog-title">${title}</h2>
     ${children}
   </dialog>`;
 }
 
-/** Asks before something is done. `act` does it; its error is shown. */
-export function Confirm({ title, children, verb, act, onClose, danger = false }) {
+const stop = (event) => event.preventDefault();
+
+const OPENER_MS = 5000; // for so long an opener may still vanish, since the list behind the dialog is read again
+
+function giveBack(opener) {
+  const isLost = () => [null, document.body].includes(document.activeElement);
+  const main = () => document.getElementById("main")?.focus({ preventScroll: true });
+  const watch = new MutationObserver(() => {
+    if (opener.isConnected) return;
+    watch.disconnect();
+    if (isLost()) main();
+  });
+  setTimeout(() => {
+    if (isLost() && opener !== document.body && opener?.isConnected) opener.focus();
+    if (isLost()) main();
+    else if (document.activeElement === opener) watch.observe(document.body, { childList: true, subtree: true });
+  });
+  setTimeout(() => watch.disconnect(), OPENER_MS);
+}
+
+/** Asks before something is done. `act` does it; its error is shown. `back` names the button that does nothing. */
+export function Confirm({ title, children, verb, act, onClose, back = t("back"), danger = false }) {
   const [state, setState] = useState({ busy: false, error: null });
   const confirm = async () => {
     setState({ busy: true, error: null });
@@ -161,8 +206,8 @@ export function Confirm({ title, children, verb, act, onClose, danger = false })
     ${children}
     <${Trouble} error=${state.error} />
     <div class="row end">
-      <button type="button" onClick=${onClose}>${t("back")}</button>
-      <button type="button" class=${danger ? "danger" : "primary"} disabled=${state.busy} onClick=${confirm}>${verb}</button>
+      <button type="button" onClick=${onClose}>${back}</button>
+      <button type="button" class=${danger ? "danger" : "primary"} aria-disabled=${state.busy} onClick=${state.busy ? stop : confirm}>${verb}</button>
     </div>
   <//>`;
 }
@@ -178,10 +223,15 @@ export function Announcer() {
   return html`<p class="sr" role="status" aria-live="polite">${text}</p>`;
 }
 
-/** What a client calls its task, if its metadata has something that reads like a name. */
-export function nameOf(metadata) {
-  const name = metadata.name ?? metadata.title ?? metadata.label;
-  return typeof name === "string" ? shorten(name, 80) : "";
+/** The name of a task: that of its metadata, else the first line of its text. Empty if it has none. */
+export function nameOf({ name, metadata }) {
+  const own = name ?? metadata.name ?? metadata.title ?? metadata.label;
+  return typeof own === "string" ? shorten(own, 80) : "";
+}
+
+/** The document is called what it shows. */
+export function useTitle(text) {
+  useEffect(() => void (document.title = `${text} · onceover`));
 }
 
 export const shorten = (text, most) => (text.length > most ? `${text.slice(0, most)}…` : text);

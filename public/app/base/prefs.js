@@ -21,13 +21,14 @@ const local = () => window.localStorage;
 const tab = () => window.sessionStorage;
 
 const browserLanguage = () => (navigator.languages?.[0] ?? navigator.language ?? "en").toLowerCase();
-const OF_TAB = ["key", "tenant"];
+const OF_TAB = ["key", "tenant", "writes"];
 const LANGUAGES = ["en", "zh"];
 const chosen = {
   language: LANGUAGES.find((language) => language === read(local, "onceover.language")) ?? (browserLanguage().startsWith("zh") ? "zh" : "en"),
   theme: read(local, "onceover.theme") ?? "auto",
   key: read(tab, "onceover.key") ?? "",
   tenant: read(tab, "onceover.tenant") ?? "", // empty: the key's own
+  writes: read(tab, "onceover.writes") ?? "", // whether the key may change tasks: yes or no; empty: not known
 };
 
 export const prefs = () => chosen;
@@ -35,7 +36,11 @@ export const prefs = () => chosen;
 /** Whose tasks a call would be about now: by which key, and of which tenant. */
 export const whose = () => `${chosen.key} ${chosen.tenant}`;
 
+/** Whether the page offers what changes tasks. While that is not known of a key, it does not. */
+export const mayWrite = () => chosen.key === "" || chosen.writes === "yes";
+
 export function choose(name, value) {
+  if (name === "key" && value !== chosen.key) choose("writes", "");
   chosen[name] = value;
   write(OF_TAB.includes(name) ? tab : local, `onceover.${name}`, value === "" ? null : value);
   apply();
@@ -53,8 +58,14 @@ export function apply() {
   document.documentElement.dataset.theme = chosen.theme;
 }
 
-/** A text that is being written, kept for a reload of this tab. */
+const DRAFT_MOST = 2_000_000; // code units; a tab's storage has no room for a longer text
+let written; // the draft of this page, of any length
+
+/** The fields of a new task, with its text as `input`: kept while the page is open, and for a reload of this tab. */
 export const draft = {
-  read: () => JSON.parse(read(tab, "onceover.draft") ?? "null"),
-  write: (value) => write(tab, "onceover.draft", value === null ? null : JSON.stringify(value)),
+  read: () => written ?? JSON.parse(read(tab, "onceover.draft") ?? "null"),
+  write: (value) => {
+    written = value;
+    write(tab, "onceover.draft", JSON.stringify(value.input.length > DRAFT_MOST ? { ...value, input: "" } : value));
+  },
 };

@@ -1,5 +1,6 @@
 // Addresses. The page's own is #/view/id?name=value: it holds which view is shown and its filters, and never a key. Of the
 // API there are those that are asked for ahead of a view.
+import { now } from "./api.js";
 
 const PAGE = 25; // tasks
 
@@ -17,7 +18,8 @@ const decode = (text) => {
   }
 };
 
-const tail = (query) => {
+/** The parameters that are given, as the end of an address. */
+export const tail = (query) => {
   const given = Object.entries(query).filter(([, value]) => value !== "" && value !== undefined && value !== null);
   return given.length === 0 ? "" : `?${new URLSearchParams(given)}`;
 };
@@ -40,7 +42,20 @@ export const moment = (text) => {
   return Number.isNaN(time) ? "" : new Date(time).toISOString();
 };
 
-export const listPath = ({ status, after, before, cursor }) =>
-  `/api/tasks${tail({ status, createdAfter: moment(after), createdBefore: moment(before), limit: PAGE, cursor })}`;
+const MINUTE = 60_000;
+/** The times before now by which the list is filtered, in minutes. */
+export const LASTS = { "1h": 60, "24h": 24 * 60, "7d": 7 * 24 * 60 };
+
+export const isLast = (name) => Object.hasOwn(LASTS, name ?? "");
+
+/** From when on the tasks of a filter are. `last` goes on with the clock, in steps of a minute. */
+export const since = ({ last, after }) =>
+  isLast(last) ? new Date((Math.floor(now() / MINUTE) - LASTS[last]) * MINUTE).toISOString() : moment(after);
+
+/** The filters without a time that goes on: the same tasks wherever and whenever the address is opened. */
+export const pinned = ({ last, ...query }) => ({ ...query, after: since({ last, after: query.after }), before: moment(query.before) });
+
+export const listPath = ({ q, status, code, model, route, before, limit = PAGE, cursor, counts, ...query }) =>
+  `/api/tasks${tail({ q, status, code, model, route, createdAfter: since(query), createdBefore: moment(before), limit, cursor, counts })}`;
 
 export const taskPath = (id) => `/api/tasks/${encodeURIComponent(id)}`;

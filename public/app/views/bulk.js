@@ -6,7 +6,7 @@ import { absolute, count, t } from "../base/i18n.js";
 import { announce, Dialog, Trouble } from "../base/parts.js";
 import { whose } from "../base/prefs.js";
 
-export function Bulk({ kind, after, before, onClose }) {
+export function Bulk({ kind, after, before, onChange, onClose }) {
   const [choice, setChoice] = useState("");
   const [plan, setPlan] = useState(null);
   const [state, setState] = useState({ busy: false, error: null, done: null });
@@ -38,6 +38,7 @@ export function Bulk({ kind, after, before, onClose }) {
         done += here;
         more = data.more && here > 0;
         setState({ busy: true, error: null, done });
+        onChange(); // the list behind the dialog is to show it
       }
       announce(count(`bulk.${kind}Done`, done));
       setState({ busy: false, error: null, done, ended: true });

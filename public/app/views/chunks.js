@@ -10,6 +10,7 @@ export class ChunkTable {
     this.known = []; // by index
     this.completed = 0;
     this.failed = 0;
+    this.groups = new Map(); // chunks whose calls a lane timed together, by lane and times
     this.seen = new Map(); // announced calls of chunks, and by when each had been announced
     this.error = null;
     this.syncing = false;
@@ -25,7 +26,7 @@ export class ChunkTable {
       let cursor = this.#missing(0, task);
       while (cursor < task.progress.total && !this.#isCurrent(task)) {
         const { data } = await call("GET", `/api/tasks/${this.id}/chunks?limit=${PAGE}&cursor=${cursor}`, { signal });
-        for (const chunk of data.chunks) this.#keep(chunk);
+        for (const chunk of data.chunks) this.keep(chunk);
         news();
         if (data.nextCursor === null) break;
         cursor = this.#missing(data.chunks.at(-1).index + 1, task);
@@ -36,6 +37,11 @@ export class ChunkTable {
       this.syncing = false;
       news();
     }
+  }
+
+  /** How many calls of a lane were timed together with that of this chunk: the times are those of all of them. */
+  together(index) {
+    return this.groups.get(this.known[index]?.group)?.size ?? 1;
   }
 
   #isCurrent({ progress }) {
@@ -49,14 +55,19 @@ export class ChunkTable {
     return at;
   }
 
-  #keep({ output, startedAt, finishedAt, firstStartedAt, ...chunk }) {
+  /** Takes in a chunk as the API shows it. */
+  keep({ output, startedAt, finishedAt, firstStartedAt, ...chunk }) {
     const former = this.known[chunk.index];
+    this.seen.delete(chunk.index); // its call is no longer out
     if (former) this[former.status] -= 1;
     this[chunk.status] += 1;
     const begun = startedAt === null ? null : Date.parse(startedAt);
     const ended = finishedAt === null ? null : Date.parse(finishedAt);
     const first = chunk.attempts > 1 && firstStartedAt ? Date.parse(firstStartedAt) : null; // of several calls
-    this.known[chunk.index] = { ...chunk, size: output?.length ?? 0, first, begun, ended };
+    const group = chunk.lane === null || begun === null ? "" : `${chunk.lane} ${begun} ${ended}`;
+    this.groups.get(former?.group)?.delete(chunk.index);
+    if (group) this.groups.set(group, (this.groups.get(group) ?? new Set()).add(chunk.index));
+    this.known[chunk.index] = { ...chunk, size: output?.length ?? 0, first, begun, ended, group };
   }
 
   #note({ calls, progress }) {

@@ -3,6 +3,7 @@ import { html, useRef, useState } from "../base/dom.js";
 import { call, now } from "../base/api.js";
 import { count, t, whole } from "../base/i18n.js";
 import { announce, Freshness, Time, Trouble } from "../base/parts.js";
+import { mayWrite } from "../base/prefs.js";
 import { useRefresh } from "../base/refresh.js";
 
 const SOON_MS = 20_000; // for so long after something was sent its answer is looked for
@@ -44,7 +45,7 @@ const Delivery = ({ of: { type, status, endpoint, tries, attempts, nextAttemptAt
   html`<div class="delivery">
     <div class="row">
       <strong>${type}</strong> <span class=${`chip is-${TONES[status]}`}>${t(`delivery.${status}`)}</span> <code>${endpoint}</code>
-      <button type="button" class="quiet" onClick=${again}>${t("deliveries.redeliver")}</button>
+      ${mayWrite() && html`<button type="button" class="quiet" onClick=${again}>${t("deliveries.redeliver")}</button>`}
     </div>
     <p class="hint">
       ${count("deliveries.tries", tries, { shown: attempts.length })}

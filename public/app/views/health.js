@@ -1,16 +1,13 @@
 // How the deployment is: service, model, triggers, backlog, database, the day's allowances, and the last hours.
 import { html } from "../base/dom.js";
-import { call, callAnyway, now } from "../base/api.js";
-import { bytes, count, percent, span, t, whole } from "../base/i18n.js";
-import { Bar, Facts, Freshness, Notice, Time, Trouble } from "../base/parts.js";
-import { evenly, Plot } from "./plots.js";
+import { callAnyway } from "../base/api.js";
+import { bytes, percent, span, t, whole } from "../base/i18n.js";
+import { Bar, Facts, Freshness, Notice, Time, Trouble, useTitle } from "../base/parts.js";
 import { useRefresh } from "../base/refresh.js";
-import { go } from "../base/route.js";
-
-const HOURS = [1, 6, 24, 48];
-const ROWS_AN_HOUR = 100; // four rows for each five minutes, and as much again for what is added up before
+import { History } from "./history.js";
 
 export function Health({ query }) {
+  useTitle(t("nav.health"));
   const state = useRefresh("health", async () => {
     const [service, model] = await Promise.all([readService(), callAnyway("/api/ai-status")]);
     const { backlog } = service;
@@ -32,7 +29,7 @@ export function Health({ query }) {
       ${data.service.usage && html`<${Usage} of=${data.service.usage} />`}
     </div>
     ${!data.service.backlog && html`<${Notice}>${t("health.operators")}<//>`}`}
-    <${History} hours=${HOURS.includes(Number(query.hours)) ? Number(query.hours) : 6} />
+    <${History} query=${query} />
   `;
 }
 
@@ -110,56 +107,3 @@ const Usage = ({ of: { day, ...allowances } }) =>
     )}
     <p class="hint">${t("health.usageHint")}</p>
   </section>`;
-
-function History({ hours }) {
-  const state = useRefresh(`history ${hours}`, async (signal) => {
-    try {
-      const { data } = await call("GET", `/api/history?hours=${hours}`, { signal });
-      return { data, active: false, rows: hours * ROWS_AN_HOUR };
-    } catch (error) {
-      if (![401, 403, 404].includes(error.status)) throw error;
-      return { data: { missing: error.status }, active: false, done: true };
-    }
-  });
-  const { data } = state;
-  return html`<section aria-labelledby="history-title">
-    <div class="head">
-      <h2 id="history-title">${t("history.title")}</h2>
-      <div class="row">
-        <label for="hours">${t("history.hours")}</label>
-        <select id="hours" value=${hours} onChange=${(event) => go("health", "", { hours: event.target.value })}>
-          ${HOURS.map((each) => html`<option key=${each} value=${each}>${count("hours", each)}</option>`)}
-        </select>
-      </div>
-    </div>
-    <${Trouble} error=${state.error} />
-    ${data?.missing && html`<${Notice}>${t(data.missing === 404 ? "history.absent" : "history.operators")}<//>`}
-    ${data?.buckets && html`<${Freshness} state=${state} scope=${t("history.scope", { rows: hours * 48 })} /><${Plots} history=${data} />`}
-  </section>`;
-}
-
-function Plots({ history }) {
-  const { times, buckets } = evenly(history, now());
-  const sums = (name) => buckets.map((bucket) => bucket?.[name] ?? 0);
-  const known = (read) => buckets.map((bucket) => (bucket && read(bucket)) ?? null);
-  const note = t("plot.five");
-  const plots = [
-    ["history.throughput", note, whole, true, [["status.completed", "good", sums("completed")], ["status.failed", "bad", sums("failed")], ["status.cancelled", "dull", sums("cancelled")]]],
-    ["history.latency", t("plot.took"), span, false, [["p50", "first", known(({ took }) => took.p50Ms)], ["p95", "second", known(({ took }) => took.p95Ms)]]],
-    ["history.backlog", t("plot.sample"), whole, false, [["status.pending", "first", known(({ backlog }) => backlog?.pending)], ["status.processing", "second", known(({ backlog }) => backlog?.processing)]]],
-    ["history.trouble", note, whole, true, [["history.retries", "first", sums("retries")], ["history.inDoubt", "warn", sums("inDoubt")], ["history.deadLetters", "bad", sums("deadLetters")]]],
-  ];
-  return html`<div class="plots">
-    ${plots.map(
-      ([title, words, form, columns, series]) => html`<${Plot}
-        key=${title}
-        title=${t(title)}
-        note=${words}
-        times=${times}
-        form=${form}
-        columns=${columns}
-        series=${series.map(([name, tone, values]) => ({ name: t(name), tone, values }))}
-      />`,
-    )}
-  </div>`;
-}

@@ -2,9 +2,8 @@
 import { html, useState } from "../base/dom.js";
 import { call, now } from "../base/api.js";
 import { t } from "../base/i18n.js";
-import { announce, Confirm, Freshness, Time, Trouble } from "../base/parts.js";
+import { announce, Confirm, Copy, Dialog, Freshness, Time, Trouble } from "../base/parts.js";
 import { useRefresh } from "../base/refresh.js";
-import { Secret } from "./secret.js";
 
 const SCOPES = ["read", "write", "admin"];
 const DAY = 86_400;
@@ -40,7 +39,7 @@ export function Keys() {
         </li>`,
       )}
     </ul>`}
-    <${NewKey} onMade=${(text) => (setMade(text), state.again())} />
+    ${state.error?.status !== 403 && html`<${NewKey} onMade=${(text) => (setMade(text), state.again())} />`}
     ${made && html`<${Secret} title=${t("keys.made")} text=${made} onClose=${() => setMade(null)} />`}
     ${doomed &&
     html`<${Confirm} title=${t("keys.revoke")} verb=${t("keys.revoke")} danger act=${revoke} onClose=${() => setDoomed(null)}>
@@ -48,6 +47,13 @@ export function Keys() {
     <//>`}
   </section>`;
 }
+
+/** A secret that is shown this once. */
+export const Secret = ({ title, text, onClose }) => html`<${Dialog} title=${title} keep onClose=${onClose}>
+  <p>${t("secret.once")}</p>
+  <p class="secret"><code>${text}</code></p>
+  <div class="row end"><${Copy} text=${text} /><button type="button" class="primary" onClick=${onClose}>${t("secret.kept")}</button></div>
+<//>`;
 
 function NewKey({ onMade }) {
   const [fields, setFields] = useState({ label: "", days: "", scopes: ["read", "write"] });

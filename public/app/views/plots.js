@@ -1,44 +1,88 @@
 // Plots of the last hours: lines, or columns that stand on each other. Where nothing is known there is a gap.
 import { html, useState } from "../base/dom.js";
 import { hour, t } from "../base/i18n.js";
+import { Table } from "../base/parts.js";
 
 const [WIDTH, HEIGHT, EDGE] = [600, 120, 6]; // EDGE: so that no line is cut in half
 
-/** `series` are {name, tone, values}, a value for each of `times`; null: not known. `form` writes a value. */
-export function Plot({ title, note, times, series, form, columns = false }) {
+/**
+ * `series` are {name, tone, values, texts}: a value for each of `times`; null: not known. `form` writes one without a text.
+ * With `asTable` the same values are a table.
+ */
+export function Plot({ title, note, times, series, form, columns = false, asTable = false }) {
   const [at, setAt] = useState(null);
   const heights = columns
     ? times.map((_, index) => series.reduce((sum, { values }) => sum + (values[index] ?? 0), 0))
     : series.flatMap(({ values }) => values.filter((value) => value !== null));
   const most = Math.max(0, ...heights);
-  const x = (index) => (times.length > 1 ? EDGE + (index / (times.length - 1)) * (WIDTH - 2 * EDGE) : WIDTH / 2);
-  const y = (value) => HEIGHT - (most > 0 ? (value / most) * (HEIGHT - 2 * EDGE) : 0) - EDGE;
-  const point = (event) => {
-    const { left, width } = event.currentTarget.getBoundingClientRect();
-    setAt(Math.max(0, Math.min(times.length - 1, Math.round(((event.clientX - left) / width) * (times.length - 1)))));
-  };
   const latest = at ?? times.length - 1;
-  const written = (values) => (values[latest] === null || values[latest] === undefined ? "–" : form(values[latest]));
+  const written = ({ values, texts }, index) => texts?.[index] ?? (values[index] === null || values[index] === undefined ? "–" : form(values[index]));
+  const said = [hour(times[latest]), ...series.map((one) => `${one.name} ${written(one, latest)}`)].join(", ");
   return html`<figure class="plot card">
     <figcaption><strong>${title}</strong> <span class="dim">${note}</span></figcaption>
-    <svg
-      viewBox=${`0 0 ${WIDTH} ${HEIGHT}`}
-      preserveAspectRatio="none"
-      role="img"
-      aria-label=${`${title}. ${t("plot.most", { most: form(most) })}`}
-      onPointerMove=${point}
-      onPointerLeave=${() => setAt(null)}
-    >
-      <line class="ground" x1="0" x2=${WIDTH} y1=${y(0)} y2=${y(0)} />
-      ${columns ? stacked(series, times, x, y) : series.map(({ name, tone, values }) => html`<path key=${name} class=${`line ${tone}`} d=${path(values, x, y)} />`)}
-      ${at !== null && html`<line class="at" x1=${x(at)} x2=${x(at)} y1="0" y2=${HEIGHT} />`}
-    </svg>
-    <div class="plot-times" aria-hidden="true"><span>${hour(times[0])}</span><span>${t("plot.most", { most: form(most) })}</span><span>${hour(times.at(-1))}</span></div>
-    <p class="plot-read">
-      <span class="dim">${hour(times[latest])}</span>
-      ${series.map(({ name, tone, values }) => html`<span key=${name}><i class=${`swatch ${tone}`}></i>${name} <b>${written(values)}</b></span>`)}
-    </p>
+    ${asTable
+      ? html`<${Rows} title=${title} times=${times} series=${series} written=${written} />`
+      : html`<div class="plot-area">
+            <div class="plot-scale" aria-hidden="true"><span>${form(most)}</span><span>${form(0)}</span></div>
+            <${Drawing} label=${`${title}. ${t("plot.most", { most: form(most) })}`} said=${said} times=${times} series=${series} columns=${columns} most=${most} at=${at} onAt=${setAt} />
+          </div>
+          <div class="plot-times" aria-hidden="true">${[0, 0.5, 1].map((part) => html`<span key=${part}>${hour(times[Math.round(part * (times.length - 1))])}</span>`)}</div>
+          <p class="plot-read">
+            <span class="dim">${hour(times[latest])}</span>
+            ${series.map((one) => html`<span key=${one.name}><i class=${`swatch ${one.tone}`}></i>${one.name} <b>${written(one, latest)}</b></span>`)}
+          </p>`}
   </figure>`;
+}
+
+/** The plot itself. The pointer or the arrow keys choose the time whose values are read. */
+function Drawing({ label, said, times, series, columns, most, at, onAt }) {
+  const last = times.length - 1;
+  const x = (index) => (last > 0 ? EDGE + (index / last) * (WIDTH - 2 * EDGE) : WIDTH / 2);
+  const y = (value) => HEIGHT - (most > 0 ? (value / most) * (HEIGHT - 2 * EDGE) : 0) - EDGE;
+  const choose = (index) => onAt(Math.max(0, Math.min(last, index)));
+  const point = (event) => {
+    const { left, width } = event.currentTarget.getBoundingClientRect();
+    const part = (((event.clientX - left) / width) * WIDTH - EDGE) / (WIDTH - 2 * EDGE); // as x() places a value
+    choose(Math.round(part * last));
+  };
+  const move = (event) => {
+    const steps = { ArrowLeft: -1, ArrowRight: 1, PageUp: -12, PageDown: 12, Home: -last, End: last };
+    if (!(event.key in steps)) return;
+    event.preventDefault();
+    choose((at ?? last) + steps[event.key]);
+  };
+  return html`<svg
+    viewBox=${`0 0 ${WIDTH} ${HEIGHT}`}
+    preserveAspectRatio="none"
+    role="slider"
+    tabindex="0"
+    aria-label=${label}
+    aria-valuemin="0"
+    aria-valuemax=${last}
+    aria-valuenow=${at ?? last}
+    aria-valuetext=${said}
+    onPointerMove=${point}
+    onPointerLeave=${() => onAt(null)}
+    onKeyDown=${move}
+    onBlur=${() => onAt(null)}
+  >
+    ${[0, most / 2, most].map((value, index) => html`<line key=${index} class=${index === 0 ? "ground" : "grid-line"} x1="0" x2=${WIDTH} y1=${y(value)} y2=${y(value)} />`)}
+    ${columns ? stacked(series, times, x, y) : series.map(({ name, tone, values }) => html`<path key=${name} class=${`line ${tone}`} d=${path(values, x, y)} />`)}
+    ${at !== null && html`<line class="at" x1=${x(at)} x2=${x(at)} y1="0" y2=${HEIGHT} />`}
+  </svg>`;
+}
+
+/** The values as a table, newest first, without times of which nothing is known and nothing happened. */
+function Rows({ title, times, series, written }) {
+  const known = times.map((_, index) => index).filter((index) => series.some(({ values }) => values[index]));
+  if (known.length === 0) return html`<p class="dim">${t("plot.nothing")}</p>`;
+  return html`<div class="plot-table" tabindex="0" role="region" aria-label=${title}>
+    <${Table}
+      label=${title}
+      columns=${[t("plot.time"), ...series.map(({ name }) => name)]}
+      rows=${known.reverse().map((index) => [html`<time dateTime=${new Date(times[index]).toISOString()}>${hour(times[index])}</time>`, ...series.map((one) => written(one, index))])}
+    />
+  </div>`;
 }
 
 function path(values, x, y) {

@@ -2,15 +2,17 @@
 import { html, useEffect, useRef, useState } from "../base/dom.js";
 import { call } from "../base/api.js";
 import { bytes, count, t } from "../base/i18n.js";
-import { announce, Trouble } from "../base/parts.js";
+import { announce, Notice, Trouble, useTitle } from "../base/parts.js";
 import { Plan } from "./plan.js";
-import { draft } from "../base/prefs.js";
+import { draft, mayWrite, prefs } from "../base/prefs.js";
 import { go } from "../base/route.js";
 
 const EMPTY = { input: "", instructions: "", reduce: "concat" };
 const NUMBERS = ["maxChars", "overlapChars", "maxOutputTokens", "temperature", "deadlineSeconds", "maxModelCalls"];
 const OBJECTS = ["modelOptions", "metadata"];
-const DRAFT_MOST = 2_000_000; // code units; what is longer is not kept for a reload
+
+const PLANNED_MOST = 100_000; // code units of a text that is planned by itself: the request has the text
+const PLAN_MS = 800;
 
 class FieldTrouble extends Error {}
 
@@ -41,21 +43,41 @@ export function bodyOf(fields) {
 
 export function Submit() {
   const [fields, setFields] = useState(() => ({ ...EMPTY, ...draft.read() }));
+  useTitle(t("submit.title"));
   const [plan, setPlan] = useState(null); // {answer, text}
+  const asked = useRef(0); // the latest question for a plan: the answer to an earlier one is for other fields
   const [state, setState] = useState({ busy: "", error: null });
   const attempt = useRef({ body: "", key: "" }); // the same request twice is one task
+  const latest = useRef(fields);
   useEffect(() => {
-    const write = () => draft.write(fields.input.length > DRAFT_MOST ? { ...fields, input: "" } : fields);
-    const timer = setTimeout(write, 400);
-    addEventListener("pagehide", write); // a reload before that
-    return () => {
-      clearTimeout(timer);
-      removeEventListener("pagehide", write);
-    };
+    const timer = setTimeout(() => draft.write(fields), 400);
+    return () => clearTimeout(timer);
   }, [fields]);
+  useEffect(() => {
+    const write = () => draft.write(latest.current); // of a page that is left before the timer ends
+    addEventListener("pagehide", write);
+    return () => {
+      removeEventListener("pagehide", write);
+      write();
+    };
+  }, []);
   const set = (name, value) => {
-    setFields((former) => ({ ...former, [name]: value }));
+    asked.current += 1;
+    latest.current = { ...latest.current, [name]: value }; // at once: the page may be left before it is drawn again
+    setFields(latest.current);
     setPlan(null);
+  };
+  // The plan of a text that is not long comes by itself when its author pauses.
+  useEffect(() => {
+    if (!fields.input || fields.input.length > PLANNED_MOST || plan) return undefined;
+    const timer = setTimeout(() => readPlan(bodyOf(fields)).catch(() => {}), PLAN_MS); // the button says what is wrong
+    return () => clearTimeout(timer);
+  }, [fields]);
+  const readPlan = async (body) => {
+    const number = (asked.current += 1);
+    const { data } = await call("POST", "/api/tasks?dryRun=true", { body });
+    if (number === asked.current) setPlan({ answer: data, text: fields.input });
+    return data;
   };
   const ask = async (busy, send) => {
     setState({ busy, error: null });
@@ -68,9 +90,7 @@ export function Submit() {
   };
   const preview = () =>
     ask("plan", async (body) => {
-      const { data } = await call("POST", "/api/tasks?dryRun=true", { body });
-      setPlan({ answer: data, text: fields.input });
-      announce(count("plan.calls", data.minimumCalls));
+      announce(count("plan.calls", (await readPlan(body)).minimumCalls));
     });
   const submit = () =>
     ask("submit", async (body) => {
@@ -78,12 +98,15 @@ export function Submit() {
       if (attempt.current.body !== text) attempt.current = { body: text, key: crypto.randomUUID() };
       const { data } = await call("POST", "/api/tasks", { body, headers: { "Idempotency-Key": attempt.current.key } });
       attempt.current = { body: "", key: "" };
-      draft.write({ ...fields, input: "" });
+      latest.current = { ...fields, input: "" };
+      setFields(latest.current);
+      draft.write(latest.current);
       announce(t("accepted"));
       go("task", data.id);
     });
+  if (prefs().writes === "no") return html`<${Notice}>${t("submit.notAllowed")}<//>`;
   return html`<div class="pair">
-    <form class="card" onSubmit=${(event) => (event.preventDefault(), plan ? submit() : preview())}>
+    <form class="card" onSubmit=${(event) => (event.preventDefault(), preview())}>
       <h1>${t("submit.title")}</h1>
       <${Source} text=${fields.input} onText=${(text) => set("input", text)} />
       <div><label for="instructions">${t("field.instructions")}</label>
@@ -107,12 +130,12 @@ export function Submit() {
         ${OBJECTS.map((name) => html`<${Field} key=${name} name=${name} fields=${fields} set=${set} area />`)}
       </details>
       <${Trouble} error=${state.error} />
-      <div class="row">
+      ${mayWrite() && html`<div class="row">
         <button type="button" onClick=${preview} disabled=${!fields.input || state.busy !== ""}>${t("submit.plan")}</button>
-        <button type="button" class="primary" onClick=${submit} disabled=${!plan || state.busy !== ""}>
-          ${plan ? count("submit.go", plan.answer.minimumCalls) : t("submit.wait")}
+        <button type="button" class="primary" onClick=${submit} disabled=${!fields.input || state.busy !== ""}>
+          ${plan ? count("submit.go", plan.answer.minimumCalls) : t("submit.now")}
         </button>
-      </div>
+      </div>`}
     </form>
     ${plan
       ? html`<${Plan} plan=${plan.answer} text=${plan.text} maxCalls=${Number(fields.maxModelCalls) || null} />`

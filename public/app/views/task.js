@@ -1,50 +1,69 @@
 // One task: where it stands, what it costs and waits for, its chunks over time, and what came of it.
-import { html, useMemo, useRef, useState } from "../base/dom.js";
+import { html, useEffect, useMemo, useRef, useState } from "../base/dom.js";
 import { Actions } from "./actions.js";
 import { call } from "../base/api.js";
 import { ChunkTable } from "./chunks.js";
 import { Chunk } from "./chunk.js";
 import { Deliveries } from "./deliveries.js";
+import { useLive } from "./live.js";
 import { absolute, count, span, t, whole } from "../base/i18n.js";
-import { announce, Bar, Chip, chunksOf, Copy, Facts, Freshness, nameOf, Notice, Save, Time, Trouble, Waiting, Words } from "../base/parts.js";
+import { announce, Bar, Chip, chunksOf, Copy, Facts, Freshness, Lazy, nameOf, Notice, Save, Time, Trouble, useTitle, Waiting, Words } from "../base/parts.js";
 import { useRefresh } from "../base/refresh.js";
 import { href, replace, taskPath } from "../base/route.js";
 import { Waterfall } from "./waterfall.js";
 
 const SECONDS_MOST = 3; // between two looks at a task of which there is news
 const QUIET_SECONDS = 15; // without news for so long, and nothing is happening
+const LIVE_SECONDS = 10; // between two looks while the stream tells of no news
+const NEWS_MS = 3000; // between two looks while it does: it shows neither the bill nor the calls that are out
 
 export function Task({ id, query }) {
   const table = useMemo(() => new ChunkTable(id), [id]);
   const [, setNews] = useState(0);
   const source = useRef(null); // the text, once it has been read
+  const followed = useRef(false);
+  const [logged, setLogged] = useState(null); // the outcome that the log of calls shows; null: it is closed
   const state = useRefresh(id, async (signal, former) => {
     const { data, retryAfter } = await call("GET", taskPath(id), { signal });
-    if (former && former.status !== data.status) announce(`${t("task.title")}: ${t(`status.${data.status}`)}`);
+    if (former && former.status !== data.status) announce(`${titleOf(data)}: ${t(`status.${data.status}`)}`);
     table.sync(data, signal, () => setNews((number) => number + 1));
     // `Retry-After` grows with the time without news. While there is news, the page is quicker than it asks for.
     const isNews = former?.status !== data.status || former.progress.completed !== data.progress.completed;
-    const after = Math.min(retryAfter ?? 2, isNews ? SECONDS_MOST : Infinity);
-    return { data, active: after < QUIET_SECONDS, after, rows: 5 + 2 * (data.waitingFor?.ahead ?? 0), done: data.terminal };
+    const polled = Math.min(retryAfter ?? 2, isNews ? SECONDS_MOST : Infinity);
+    const after = followed.current ? Math.max(polled, LIVE_SECONDS) : polled;
+    // A task may end with calls out: their answers are still recorded, or the calls are in doubt. Both are shown.
+    const done = data.terminal && data.calls.out.length === 0;
+    return { data, active: after < QUIET_SECONDS, after, rows: 5 + 2 * (data.waitingFor?.ahead ?? 0), done };
   });
-  const task = state.data;
+  const [progress, live] = useEvents(state.data, table, state.again, () => setNews((number) => number + 1));
+  followed.current = live;
+  const task = state.data && { ...state.data, progress: newer(state.data, progress) };
+  useTitle(task ? titleOf(task) : shortId(id));
   const selected = query.chunk === undefined ? null : Math.min(Number(query.chunk) || 0, (task?.progress.total ?? 1) - 1);
   const select = (index) => replace("task", id, { chunk: String(index) });
   return html`
-    <p class="crumbs"><a href=${href("tasks")}>${t("nav.tasks")}</a> / <code>${id.slice(-12)}</code></p>
+    <p class="crumbs"><a href=${href("tasks")}>${t("nav.tasks")}</a> / <code>${shortId(id)}</code></p>
     <${Trouble} error=${state.error} />
     ${!task && !state.error && html`<p class="dim" role="status">${t("loading")}</p>`}
     ${task &&
     html`<${Head} task=${task} again=${state.again} />
-      <${Freshness} state=${state} scope=${t("task.scope")} />
+      <${Freshness} state=${state} scope=${t("task.scope")} note=${!task.terminal && t(live ? "live.on" : "live.off")} isLive=${live} />
       <${Standing} task=${task} />
       <section class="card" aria-labelledby="waterfall-title">
-        <div class="head"><h2 id="waterfall-title">${t("waterfall.title")}</h2><span class="dim">${chunksOf(task.progress)}</span></div>
+        <div class="head"><h2 id="waterfall-title">${t("waterfall.title")}</h2>
+          <span class="row">
+            ${hasTrouble(task) && html`<button type="button" onClick=${() => setLogged("failed")}>${t("log.toFailed")}</button>`}
+            <span class="dim">${chunksOf(task.progress)}</span>
+          </span>
+        </div>
         <p class="hint">${t("waterfall.derived")}</p>
         <${Trouble} error=${table.error} />
         <${Waterfall} task=${task} table=${table} selected=${selected} onSelect=${select} />
         ${merging(task) && html`<${Notice}>${merging(task)}<//>`}
       </section>
+      ${logged === null
+        ? html`<div class="row"><button type="button" onClick=${() => setLogged("")}>${t("log.show")}</button></div>`
+        : html`<${Lazy} name="attempts" task=${task} outcome=${logged} onAsk=${setLogged} onSelect=${select} />`}
       ${selected !== null && html`<${Chunk} key=${selected} task=${task} index=${selected} meta=${table.known[selected]} source=${source} />`}
       <${Result} task=${task} />
       <div class="pair even">
@@ -54,16 +73,39 @@ export function Task({ id, query }) {
   `;
 }
 
+/** Whether the log of calls has what a person looks for first. */
+const hasTrouble = ({ progress, usage, error, lastError }) => progress.failed > 0 || usage.inDoubt > 0 || Boolean(error ?? lastError);
+
+/** Follows the task's events. Gives the latest progress, and whether the task is followed now. */
+function useEvents(task, table, again, news) {
+  const [progress, setProgress] = useState(null);
+  const timer = useRef(0);
+  useEffect(() => () => clearTimeout(timer.current), []);
+  const live = useLive(task, ({ name, data }) => {
+    if (name === "progress") setProgress(data);
+    if (name === "chunk") news(table.keep(data));
+    const later = name === "chunk" || name === "progress" ? NEWS_MS : 0; // a change of the status is shown at once
+    if (later && timer.current) return;
+    clearTimeout(timer.current);
+    timer.current = setTimeout(() => ((timer.current = 0), again()), later);
+  });
+  return [progress, live];
+}
+
+const newer = (task, progress) => (!task.terminal && progress?.completed > task.progress.completed ? progress : task.progress);
+
 function merging({ calls }) {
   const merges = calls.out.filter(({ level }) => level > 0);
   if (merges.length === 0) return "";
   return count("waterfall.merging", merges.length, { level: merges[0].level });
 }
 
+const shortId = (id) => id.slice(-12);
+const titleOf = (task) => nameOf(task) || shortId(task.id);
+
 function Head({ task, again }) {
-  const name = nameOf(task.metadata);
   return html`<div class="head">
-    <h1 class="title"><${Chip} status=${task.status} /> ${name ? html`<bdi>${name}</bdi>` : t("task.title")}</h1>
+    <h1 class="title"><${Chip} status=${task.status} /> <bdi>${titleOf(task)}</bdi></h1>
     <${Actions} task=${task} again=${again} />
   </div>`;
 }
@@ -103,7 +145,7 @@ function Standing({ task }) {
         [t("expiresAt"), task.expiresAt && absolute(task.expiresAt)],
       ]}
     />
-    <p class="hint">${t("id")} <code class="wrap">${task.id}</code></p>
+    <div class="row hint">${t("id")} <code class="wrap">${task.id}</code><${Lazy} name="share" hash=${href("task", task.id)} path=${taskPath(task.id)} id=${task.id} /></div>
   </section>`;
 }
 

@@ -1,61 +1,55 @@
 // The list of tasks, newest first, with its filters in the address.
-import { html, useState } from "../base/dom.js";
+import { html, useEffect, useState } from "../base/dom.js";
 import { call } from "../base/api.js";
+import { Counts, Filters, isSearch } from "./filters.js";
 import { t, whole } from "../base/i18n.js";
-import { announce, Bar, Chip, chunksOf, Freshness, Lazy, nameOf, Time, Trouble, Waiting } from "../base/parts.js";
+import { announce, Bar, Chip, chunksOf, Freshness, Lazy, nameOf, Time, Trouble, useTitle, Waiting } from "../base/parts.js";
 import { useRefresh } from "../base/refresh.js";
-import { go, href, listPath, moment } from "../base/route.js";
+import { mayWrite } from "../base/prefs.js";
+import { href, listPath, moment, pinned, since } from "../base/route.js";
 
-// What a page of one status reads at most on the server, which walks over 500 tasks and counts each of them three times.
+// What a page of a search reads at most on the server, which walks over 500 tasks and counts each of them three times.
 const ROWS_OF_A_FILTER = 1500;
-const STATUSES = ["pending", "processing", "completed", "failed", "cancelled"];
+const ACTIVE_SECONDS = 6; // between two looks while a task runs; a task's own page is live
 
 export function Tasks({ query }) {
-  const { status = "", after = "", before = "", cursor = "" } = query;
+  const { cursor = "", ...filters } = query;
   const [bulk, setBulk] = useState("");
-  const path = listPath(query);
-  const state = useRefresh(path, async (signal, former) => {
-    const { data } = await call("GET", path, { signal });
+  const [version, setVersion] = useState(0); // of what was changed from here
+  const [chosen, setChosen] = useState(new Set()); // ids
+  useEffect(() => setChosen(new Set()), [JSON.stringify(query)]); // what is not shown is not chosen
+  const searched = isSearch(query);
+  useTitle([query.q, query.status && t(`status.${query.status}`), t("tasks.title")].filter(Boolean).join(" · "));
+  const state = useRefresh(JSON.stringify(query), async (signal, former) => {
+    const { data } = await call("GET", listPath(query), { signal });
     if (former) tellChanges(former.tasks, data.tasks);
     const active = data.tasks.some((task) => task.status === "processing" && !task.waitingFor);
-    return { data, active, after: status ? 30 : 3, rows: 2 + (status ? ROWS_OF_A_FILTER : data.tasks.length + 1) };
+    return { data, active, after: searched ? 30 : ACTIVE_SECONDS, rows: 2 + (searched ? ROWS_OF_A_FILTER : data.tasks.length + 1) };
   });
-  const filter = (more) => go("tasks", "", { status, after, before, cursor: "", ...more });
+  const changed = () => (setVersion((number) => number + 1), state.again());
   const page = state.data;
   return html`
     <div class="head">
       <h1>${t("tasks.title")}</h1>
-      <div class="row">
+      ${mayWrite() &&
+      html`<div class="row">
         <button type="button" onClick=${() => setBulk("retry")}>${t("bulk.retry")}</button>
         <button type="button" onClick=${() => setBulk("cancel")}>${t("bulk.cancel")}</button>
         <a class="button primary" href=${href("submit")}>${t("nav.submit")}</a>
-      </div>
+      </div>`}
     </div>
-    <form class="filters" onSubmit=${(event) => event.preventDefault()} aria-label=${t("filters")}>
-      <div>
-        <label for="status">${t("field.status")}</label>
-        <select id="status" value=${status} onChange=${(event) => filter({ status: event.target.value })}>
-          <option value="">${t("all")}</option>
-          ${STATUSES.map((name) => html`<option key=${name} value=${name}>${t(`status.${name}`)}</option>`)}
-        </select>
-      </div>
-      <div>
-        <label for="after">${t("createdAfter")}</label>
-        <input id="after" type="datetime-local" value=${after} onChange=${(event) => filter({ after: event.target.value })} />
-      </div>
-      <div>
-        <label for="before">${t("createdBefore")}</label>
-        <input id="before" type="datetime-local" value=${before} onChange=${(event) => filter({ before: event.target.value })} />
-      </div>
-    </form>
+    <${Filters} query=${query} />
+    <${Counts} query=${query} version=${version} />
     <${Freshness} state=${state} scope=${t("tasks.scope")} />
     <${Trouble} error=${state.error} />
-    ${page && html`<${List} tasks=${page.tasks} filtered=${Boolean(status || after || before || cursor)} more=${page.nextCursor} />`}
+    ${page && mayWrite() && chosen.size > 0 && html`<${Lazy} name="chosen" tasks=${page.tasks} chosen=${chosen} onChoose=${setChosen} onChange=${changed} />`}
+    ${page && html`<${List} tasks=${page.tasks} chosen=${mayWrite() ? chosen : null} onChoose=${setChosen} filtered=${Object.keys(query).length > 0} more=${page.nextCursor} />`}
     <div class="row">
-      ${cursor && html`<a class="button" href=${href("tasks", "", { status, after, before })}>${t("newest")}</a>`}
-      ${page?.nextCursor && html`<a class="button" href=${href("tasks", "", { status, after, before, cursor: page.nextCursor })}>${t("older")}</a>`}
+      ${cursor && html`<a class="button" href=${href("tasks", "", filters)}>${t("newest")}</a>`}
+      ${page?.nextCursor && html`<a class="button" href=${href("tasks", "", { ...pinned(filters), cursor: page.nextCursor })}>${t("older")}</a>`}
+      ${page && html`<${Lazy} name="share" hash=${href("tasks", "", pinned(query))} path=${listPath(query)} />`}
     </div>
-    ${bulk && html`<${Lazy} name="bulk" kind=${bulk} after=${moment(after)} before=${moment(before)} onClose=${() => (setBulk(""), state.again())} />`}
+    ${bulk && html`<${Lazy} name="bulk" kind=${bulk} after=${since(query)} before=${moment(query.before)} onChange=${state.again} onClose=${() => (setBulk(""), changed())} />`}
   `;
 }
 
@@ -67,23 +61,33 @@ function tellChanges(former, tasks) {
 
 const shortId = (id) => id.slice(-12);
 
-function List({ tasks, filtered, more }) {
+function List({ tasks, chosen, onChoose, filtered, more }) {
+  const all = tasks.every(({ id }) => chosen?.has(id));
+  const toggle = (id) => {
+    const next = new Set(chosen);
+    if (!next.delete(id)) next.add(id);
+    onChoose(next);
+  };
   if (tasks.length === 0) {
     const words = more ? "tasks.noneYet" : filtered ? "tasks.noneSuch" : "tasks.none";
     return html`<div class="card empty"><p>${t(words)}</p></div>`;
   }
-  return html`<div class="list card" role="table" aria-label=${t("tasks.title")}>
+  return html`<div class=${chosen ? "list card choosing" : "list card"} role="table" aria-label=${t("tasks.title")}>
     <div class="list-head" role="row">
+      ${chosen && html`<span role="columnheader" data-label=${t("chosen.all")}><${Tick} label=${t("chosen.all")} on=${all} onChange=${() => onChoose(new Set(all ? [] : tasks.map(({ id }) => id)))} /></span>`}
       ${["status", "task", "progress", "route", "calls", "age"].map((name) => html`<span key=${name} role="columnheader">${t(`column.${name}`)}</span>`)}
     </div>
-    ${tasks.map((task) => html`<${Row} key=${task.id} task=${task} />`)}
+    ${tasks.map((task) => html`<${Row} key=${task.id} task=${task} chosen=${chosen?.has(task.id)} onChoose=${chosen && (() => toggle(task.id))} />`)}
   </div>`;
 }
 
-function Row({ task }) {
+const Tick = ({ label, on, onChange }) => html`<input type="checkbox" aria-label=${label} checked=${on} onChange=${onChange} />`;
+
+function Row({ task, chosen, onChoose }) {
   const { progress, usage } = task;
-  const name = nameOf(task.metadata);
+  const name = nameOf(task);
   return html`<div class="list-row" role="row">
+    ${onChoose && html`<span role="cell"><${Tick} label=${t("chosen.one", { name: name || shortId(task.id) })} on=${chosen} onChange=${onChoose} /></span>`}
     <span role="cell"><${Chip} status=${task.status} /></span>
     <span role="cell" class="name">
       <a href=${href("task", task.id)}>${name ? html`<bdi>${name}</bdi>` : html`<code>${shortId(task.id)}</code>`}</a>

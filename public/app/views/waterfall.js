@@ -24,7 +24,7 @@ export function Waterfall({ task, table, selected, onSelect }) {
   const doubted = useMemo(() => doubtedChunks(task), [task]);
   const rows = [];
   for (let index = first; index < behind; index += 1) rows.push({ index, state: stateOf(index, table, task, doubted) });
-  const end = task.terminal ? Date.parse(task.finishedAt) : now();
+  const end = task.terminal && task.calls.out.length === 0 ? Date.parse(task.finishedAt) : now();
   const scale = near ? scaleOf(rows, table, end) : [Date.parse(task.createdAt), end];
   const length = scale[1] - scale[0];
   const moment = length > DAY ? absolute : length < FINE ? fineClock : clock;
@@ -64,6 +64,7 @@ export function Waterfall({ task, table, selected, onSelect }) {
             index=${index}
             state=${state}
             chunk=${table.known[index]}
+            together=${table.together(index)}
             out=${table.seen.get(index)}
             task=${task}
             scale=${scale}
@@ -90,14 +91,15 @@ function scaleOf(rows, table, end) {
   return times.length === 0 ? [end - 1000, end] : [Math.min(...times), Math.max(...times)];
 }
 
-function Row({ index, state, chunk, out, task, scale, selected, onSelect }) {
+function Row({ index, state, chunk, together, out, task, scale, selected, onSelect }) {
   const [from, to] = scale;
   const length = Math.max(1, to - from);
   const place = (time) => Math.max(0, Math.min(100, ((time - from) / length) * 100));
   const created = Date.parse(task.createdAt);
   const [begun, ended] = state === "out" ? [out, to] : state === "doubt" ? [Date.parse(task.calls.announcedAt), to] : [chunk?.begun, chunk?.ended];
   const took = begun && ended ? span(ended - begun) : "";
-  const said = [t("chunkName", { n: index + 1 }), t(`chunk.${state}`), state === "out" ? t("waterfall.for", { span: took }) : took];
+  const lasted = state === "out" ? t("waterfall.for", { span: took }) : together > 1 ? t("waterfall.together", { span: took, n: together }) : took;
+  const said = [t("chunkName", { n: index + 1 }), t(`chunk.${state}`), lasted];
   if (chunk?.attempts > 1) said.push(count("callsMade", chunk.attempts));
   if (chunk?.lane) said.push(t("waterfall.lane", { n: chunk.lane }));
   const tried = chunk?.first ?? begun ?? to; // before that it waited for its first call
@@ -117,10 +119,10 @@ function Row({ index, state, chunk, out, task, scale, selected, onSelect }) {
     <div class="fall-time">
       <i class="wait" style=${{ left: `${place(created)}%`, width: `${place(tried) - place(created)}%` }}></i>
       ${chunk?.first && html`<i class="again" style=${{ left: `${place(tried)}%`, width: `${place(begun) - place(tried)}%` }}></i>`}
-      ${begun && html`<b class=${`call is-${state}`} style=${{ left: `${place(begun)}%`, width: `${place(ended) - place(begun)}%` }}></b>`}
+      ${begun && html`<b class=${`call is-${state}${together > 1 ? " together" : ""}`} style=${{ left: `${place(begun)}%`, width: `${place(ended) - place(begun)}%` }}></b>`}
       ${!begun && state !== "queued" && html`<b class=${`call mark is-${state}`} style=${{ left: "100%" }}></b>`}
     </div>
-    <span class="fall-note" aria-hidden="true">${took}${chunk?.attempts > 1 && html` <em>×${chunk.attempts}</em>`}${chunk?.lane && html` <small>${t("waterfall.laneShort", { n: chunk.lane })}</small>`}</span>
+    <span class="fall-note" aria-hidden="true">${together > 1 && "≤ "}${took}${chunk?.attempts > 1 && html` <em>×${chunk.attempts}</em>`}${chunk?.lane && html` <small>${t("waterfall.laneShort", { n: chunk.lane })}</small>`}</span>
   </div>`;
 }
 

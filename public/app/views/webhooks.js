@@ -4,7 +4,7 @@ import { call } from "../base/api.js";
 import { t } from "../base/i18n.js";
 import { announce, Confirm, Freshness, Notice, Time, Trouble } from "../base/parts.js";
 import { useRefresh } from "../base/refresh.js";
-import { Secret } from "./secret.js";
+import { Secret } from "./keys.js";
 
 const PATH = "/v1/webhook_endpoints";
 const EVENTS = [
@@ -74,7 +74,7 @@ export function Webhooks() {
         </li>`,
       )}
     </ul>
-    <${NewEndpoint} onMade=${(text) => (setSecret(text), state.again())} />
+    ${state.error?.status !== 403 && html`<${NewEndpoint} onMade=${(text) => (setSecret(text), state.again())} />`}
     ${secret && html`<${Secret} title=${t("webhooks.secret")} text=${secret} onClose=${() => setSecret(null)} />`}
     ${asked &&
     html`<${Confirm} title=${t(`webhooks.${asked.act}`)} verb=${t(`webhooks.${asked.act}`)} danger=${asked.act === "remove"} act=${acts[asked.act]} onClose=${() => setAsked(null)}>

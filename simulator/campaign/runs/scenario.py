@@ -9,6 +9,7 @@ from random import Random
 
 from simulator.campaign.checks.end_checks import TASKS_JUDGED, Circumstances, check_task
 from simulator.campaign.checks.invariants import Invariants
+from simulator.campaign.checks.logged import check_log
 from simulator.campaign.checks.undelayed import Undelayed
 from simulator.campaign.checks.webhooks import Webhooks
 from simulator.campaign.clients import tenants
@@ -17,7 +18,7 @@ from simulator.campaign.clients.operators import Operators
 from simulator.campaign.clients.workload import SHORT_RETENTION_DAYS, SLOW_CALL_SECONDS, Workload
 from simulator.campaign.subject.row_changes import InvariantBroken
 from simulator.campaign.subject.small_limits import MAX_ATTEMPTS
-from simulator.engine.fault_kinds import HOSTED, MODEL_AWAY, POISONED, RATE_LIMITER
+from simulator.engine.fault_kinds import HOSTED, MODEL_AWAY, POISONED, RATE_LIMITER, STORAGE
 from simulator.engine.fault_plan import PersistentFault
 from simulator.platform.choices import TOP
 from simulator.platform.world import World
@@ -148,8 +149,10 @@ class Scenario:
         """Check every task, and all of them together, against all promises."""
         invariants = self.invariants
         circumstances = self.circumstances()
+        complete = not self.workload.older_isolates and STORAGE not in circumstances.fired
         for row in invariants.rows.values():
             check_task(invariants, self.world, row, circumstances)
+            check_log(invariants, self.world, row, complete=complete)
         limited = invariants.tenant_limits.limited or self.clients.gave_up
         if (
             not circumstances.fired - RATE_LIMITER

@@ -32,6 +32,9 @@ _WHOLE = re.compile(r"[0-9]{1,6}")
 CURSOR_PATTERN = "[A-Za-z0-9_-]{8}[c-f][A-Za-z0-9_-][CGKOSWaeimquy26-][A-Za-z0-9_-]{10}[AQgw]"
 _CURSOR = re.compile(CURSOR_PATTERN)
 
+# The schema of `limit` in a list.
+LIMIT = {"type": "integer", "minimum": 1, "maximum": limits.LIST_LIMIT_MOST, "default": limits.LIST_LIMIT_DEFAULT}
+
 
 def parse(text: str, known: Collection[str], unknown: ProblemKind = INVALID_FIELDS) -> Query:
     """Parse a query string. Raises Refusal of kind `unknown` that names each unknown or repeated parameter."""
@@ -73,11 +76,11 @@ def is_verbose(query: Query) -> bool:
     return text == "1"
 
 
-def is_dry_run(query: Query) -> bool:
-    """Read `dryRun`."""
-    text = query.get("dryRun", "false")
+def is_true(query: Query, name: str) -> bool:
+    """Read `dryRun` or `counts`, false if it is absent."""
+    text = query.get(name, "false")
     if text not in {"true", "false"}:
-        raise refused("dryRun", "must be true or false")
+        raise refused(name, "must be true or false")
     return text == "true"
 
 
@@ -107,12 +110,13 @@ def created_bound(query: Query, name: str) -> float | None:
     return max(0.0, milliseconds)
 
 
-def created_span(tenant: str, query: Query, before_id: str | None = None) -> Span:
-    """Read `createdAfter` and `createdBefore` as a span of the tenant's tasks, before a task if one is given."""
+def created_span(tenant: str, query: Query, before_id: str | None = None, prefix: str = "") -> Span:
+    """Read both times as a span of the tenant's tasks, before a task if one is given, whose ids begin with `prefix`."""
     after, before = created_bound(query, "createdAfter"), created_bound(query, "createdBefore")
     return span(
         tenant,
         before_id=before_id,
+        prefix=prefix,
         from_ms=None if after is None else floor(after) + 1,
         until_ms=None if before is None else ceil(before),
     )

@@ -17,7 +17,8 @@ from ..base.exchange import Exchange
 from ..base.messages import Reply, json_reply
 from ..base.problems import FieldError, field_refusal
 from . import filters
-from .task_views import TaskListView, TaskView
+from .list_views import TaskListView
+from .task_views import TaskView
 
 # Reads up to so many of a tenant's tasks after a place, and returns them with the place after them.
 type PageOf = Callable[[Exchange, str, str | None, int], Awaitable[tuple[list[TaskView], str | None]]]
@@ -73,8 +74,11 @@ def cursor(tenant: str | None, place: str = "") -> str | None:
 
 async def read_page(exchange: Exchange, page_of: PageOf) -> Reply:
     """Show a page of the tasks of all tenants: those of one tenant, newest first, then those of the next."""
-    filters.read(exchange.query)  # refuse bad filters before a tenant is visited
-    queries.created_span("", exchange.query)
+    # Refuse bad filters before a tenant is visited.
+    filters.read(exchange.query, exchange.api.provider.default_model)
+    filters.span("", exchange.query)
+    if queries.is_true(exchange.query, "counts"):
+        raise queries.refused("counts", "does not go with tenant=*")
     most, found = queries.page_limit(exchange.query), await visit(exchange)
     shown: list[TaskView] = []
     next_cursor = cursor(found.behind)

@@ -24,11 +24,11 @@ from . import acceptance, filters, large_answers, waiting_for, withdrawal
 from .acceptance import accepted_reply
 from .conditions import digest, idempotency_key
 from .large_answers import task_reply
+from .list_views import TaskListView, counts_view
 from .new_task import NewTaskFields, new_request
 from .request_views import PlanView
 from .task_views import (
     ChunkListView,
-    TaskListView,
     TaskView,
     TaskWithChunksView,
     WholeTaskView,
@@ -43,7 +43,7 @@ async def submit_task(exchange: Exchange) -> Reply:
 
     With `dryRun` the call only shows the plan.
     """
-    api, dry = exchange.api, queries.is_dry_run(exchange.query)
+    api, dry = exchange.api, queries.is_true(exchange.query, "dryRun")
     key = idempotency_key(exchange.request.headers)
     body = await acceptance.read_submission(exchange)
     request = new_request(body, api.settings)
@@ -101,14 +101,20 @@ async def list_tasks(exchange: Exchange) -> Reply:
 
         return await across.read_page(exchange, page_of)
     limit, before = queries.page_limit(exchange.query), queries.page_start(exchange.query)
+    counted = queries.is_true(exchange.query, "counts")
     shown, next_cursor = await page_of(exchange, exchange.tenant, before, limit)
-    return json_reply(200, TaskListView(tasks=shown, nextCursor=next_cursor))
+    page = TaskListView(tasks=shown, nextCursor=next_cursor)
+    if counted:
+        api, where = exchange.api, filters.span(exchange.tenant, exchange.query)
+        only = filters.read(exchange.query, api.provider.default_model)
+        page["counts"] = counts_view(await api.store.counts(where, only))
+    return json_reply(200, page)
 
 
 async def page_of(exchange: Exchange, tenant: str, before: str | None, most: int) -> tuple[list[TaskView], str | None]:
     """Read a page of a tenant's tasks, and the cursor of the next one."""
-    only = filters.read(exchange.query)
-    page = await exchange.api.store.list(queries.created_span(tenant, exchange.query, before), only=only, most=most)
+    only = filters.read(exchange.query, exchange.api.provider.default_model)
+    page = await exchange.api.store.list(filters.span(tenant, exchange.query, before), only=only, most=most)
     shown = [task for task in await _all_up_to_date(exchange.api, page.tasks) if only.takes(task)]
     next_cursor = None if page.last is None else queries.cursor(split_task_key(page.last)[1])
     return [task_view(task, exchange.api, exchange.acting) for task in shown], next_cursor
@@ -148,12 +154,6 @@ _MOMENT = {"type": "string", "format": "date-time"}
 _CURSOR = {"type": "string", "pattern": f"^(?:{TENANT_PATTERN}:)?{queries.CURSOR_PATTERN}$|^{TENANT_PATTERN}:$"}
 _CHUNKS_CURSOR = {"type": "string", "pattern": "^(?:[0-9]{1,3}|[1-4][0-9]{3}|5000)$"}  # CHUNKS_MOST
 _CHUNKS_LIMIT = {"type": "integer", "minimum": 1, "maximum": limits.CHUNKS_MOST}
-_LIMIT = {
-    "type": "integer",
-    "minimum": 1,
-    "maximum": limits.LIST_LIMIT_MOST,
-    "default": limits.LIST_LIMIT_DEFAULT,
-}
 
 ENDPOINTS: Final = (
     Endpoint(
@@ -189,8 +189,14 @@ ENDPOINTS: Final = (
             *filters.PARAMETERS,
             Parameter("createdAfter", "Only tasks created after this time.", _MOMENT),
             Parameter("createdBefore", "Only tasks created before this time.", _MOMENT),
-            Parameter("limit", "How many tasks at most.", _LIMIT),
+            Parameter("limit", "How many tasks at most.", queries.LIMIT),
             Parameter("cursor", "The `nextCursor` of the previous page.", _CURSOR),
+            Parameter(
+                "counts",
+                f"`true` adds how many of the newest {limits.LIST_WALK_MOST} tasks have each status. It does not go "
+                "with `tenant=*`.",
+                {"type": "string", "enum": ["true", "false"], "default": "false"},
+            ),
         ),
         answers=(Answer(200, "A page of tasks", (TaskListView,)),),
     ),

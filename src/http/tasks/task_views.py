@@ -77,11 +77,13 @@ class TaskView(TypedDict):
     """A task. `result` is null until the task has completed, and in lists.
 
     `waitingFor` is null while calls are out or about to start, and when the task has ended. `tenant` is set if the
-    request names another tenant, or all.
+    request names another tenant, or all. `name` is `name`, `title` or `label` of the metadata, else the beginning of
+    the text's first line. That line goes when the input is emptied.
     """
 
     id: str
     tenant: NotRequired[str]
+    name: str | None
     status: Status
     terminal: bool
     route: Route
@@ -179,14 +181,6 @@ class ChunkListView(TypedDict):
     nextCursor: str | None
 
 
-@shown
-class TaskListView(TypedDict):
-    """A page of tasks, newest first. `nextCursor` is null on the last one only: others may be short or empty too."""
-
-    tasks: list[TaskView]
-    nextCursor: str | None
-
-
 def task_path(task_id: str) -> str:
     """Return the path of a task."""
     return f"/api/tasks/{task_id}"
@@ -197,6 +191,7 @@ def task_view(task: core.Task, api: Api, acting: Acting) -> TaskView:
     here, behind = task_path(task.id), acting.query(task.task_key)
     view = TaskView(
         id=task.id,
+        name=task.name,
         status=task.status,
         terminal=task.status.terminal,
         route=task.route,

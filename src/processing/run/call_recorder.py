@@ -7,7 +7,7 @@ from typing import NamedTuple
 from ...core.errors import CallNotStarted, ModelError
 from ...core.task import is_truncated
 from ...inference.protocol import ModelReply
-from ...store.records.claims import CallKey, CallTimes
+from ...store.records.claims import CallKey, CallMade, CallTimes
 from .. import clock
 from .call_groups import EndedCall
 from .call_inputs import CallInputs
@@ -32,6 +32,7 @@ class CallRecorder:
         self._database_clock = clock.DatabaseClock(context.claim.claimed_ms, context.asked_at)
         self._chance = context.chance
         self._log = context.log
+        self._goes_to = context.model, context.route
         self._first: dict[CallKey, float] = {}  # when the first call started for an output that this run has requested
 
     def record(self, ended: Sequence[EndedCall]) -> None:
@@ -57,7 +58,9 @@ class CallRecorder:
             return
         if not self._ledger.retries.was_tried(key):
             self._first[key] = started
-        self._ledger.failed(key, error, clock.now(), self._chance())
+        ms = self._database_clock.ms
+        made = CallMade(ms(started), ms(started + seconds), error.answered, *self._goes_to)
+        self._ledger.failed(key, error, clock.now(), self._chance(), made)
         self._log("call_failed", **facts, code=error.code, error=str(error))
 
     def _record_output(self, key: CallKey, result: ModelReply, started: float, seconds: float) -> None:

@@ -11,7 +11,7 @@ from ...core.calls.failures import Verdict, judge
 from ...core.calls.patience import Patience
 from ...core.errors import ModelError, ModelRefused, ModelReplyMalformed
 from ...core.task import Failure
-from ...store.records.claims import CallKey, CallTries, Claim, FailedCall, chunk_number
+from ...store.records.claims import CallKey, CallMade, CallTries, Claim, FailedCall, chunk_number
 from ..clock import DatabaseClock
 
 
@@ -108,16 +108,23 @@ class CallRetries:
         self._held.drop(key)
         self._patience.succeeded(self._number(key), now)
 
-    def limited(self, key: CallKey, failure: Failure, *, final: bool) -> FailedCall:
+    def limited(self, key: CallKey, failure: Failure, made: CallMade | None, *, final: bool) -> FailedCall:
         """Record a 429, which costs no attempt."""
         self._patience.answered(None, 0.0)
         self._tried[key] = tried = self.tried(key).after(0)
-        return FailedCall(key, tried, final, failure)
+        return FailedCall(key, tried, final, failure, made=_logged(made, tried, failure))
 
     def failed(
-        self, key: CallKey, error: ModelError, failure: Failure, started_at: float, now: float, chance: float
+        self,
+        key: CallKey,
+        error: ModelError,
+        failure: Failure,
+        started_at: float,
+        now: float,
+        chance: float,
+        made: CallMade | None = None,
     ) -> NextTry:
-        """Judge a failure, and say when the call is made again."""
+        """Judge a failure, and say when the call is made again. `made` is for the log."""
         patience, of_service = self._patience, error.of_service
         own = of_service and patience.counts(self._number(key), started_at, now)
         if own:
@@ -131,7 +138,7 @@ class CallRetries:
         final = not error.retryable or isinstance(error, ModelRefused) or verdict.final
         final = final or (of_service and patience.over(now))
         self._tried[key] = tried = CallTries(verdict.attempts, calls, verdict.counted)
-        failed = FailedCall(key, tried, final, failure)
+        failed = FailedCall(key, tried, final, failure, made=_logged(made, tried, failure))
         if own:
             self._held.drop(key)
         if final or own or not of_service or not patience.lasts:
@@ -141,7 +148,7 @@ class CallRetries:
         # own.
         if patience.there_at > started_at:
             return NextTry(failed, now + verdict.wait)
-        self._held.hold(failed, started_at, now, chance)
+        self._held.hold(failed._replace(made=None), started_at, now, chance)
         return NextTry(failed, now + verdict.wait, held=(started_at, now))
 
     def settle(self, now: float, out: Collection[CallKey]) -> list[NextTry]:
@@ -155,8 +162,10 @@ class CallRetries:
             if self._patience.counts(self._number(key), held.started_at, now):
                 calls = held.failed.tried.calls
                 verdict = self._verdict(key, calls, of_service=True, own=True, chance=held.chance)
+                # The call may have failed again since, for another cause: no two failures have the same number.
+                calls = max(calls, self.tried(key).calls)
                 self._tried[key] = tried = CallTries(verdict.attempts, calls, verdict.counted)
-                failed = FailedCall(key, tried, verdict.final, held.failed.failure)
+                failed = held.failed._replace(tried=tried, final=verdict.final)
                 counted.append(NextTry(failed, held.failed_at + verdict.wait, rests=True))
         return counted
 
@@ -183,3 +192,8 @@ class CallRetries:
 
     def _number(self, key: CallKey) -> int:
         return chunk_number(self._task_key, key)
+
+
+def _logged(made: CallMade | None, tried: CallTries, failure: Failure) -> CallMade | None:
+    """Complete what the log gets of a failed call."""
+    return None if made is None else made._replace(number=tried.calls, failure=failure)

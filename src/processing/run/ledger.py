@@ -18,6 +18,7 @@ from ...inference.protocol import ModelReply
 from ...store.records.claims import (
     UNTIMED,
     CallKey,
+    CallMade,
     CallTimes,
     Claim,
     FailedCall,
@@ -128,6 +129,7 @@ class Ledger:
         self._announced = False  # true if calls were announced, and no call of this run has returned since
         self._unsaved = UnsavedProgress(claim.step)
         self._bill = Bill(claim)
+        self._doubted = claim.doubted
         self._stalls = claim.stalls
         self.finished = False  # true if a call has finished under this claim
         self.idle_runs = claim.idle_runs
@@ -256,8 +258,8 @@ class Ledger:
         self._report.succeeded(started_at, now)
         self.retries.succeeded(key, now)
 
-    def failed(self, key: CallKey, error: ModelError, now: float, chance: float) -> None:
-        """Record a call's failure: the call waits for its next try, or the claim ends with it."""
+    def failed(self, key: CallKey, error: ModelError, now: float, chance: float, made: CallMade | None = None) -> None:
+        """Record a call's failure: it is tried again, or the claim ends with it. `made` is for the log."""
         started_at = self._made(key)
         self._bill.failed(error)
         if error.of_service:
@@ -268,15 +270,12 @@ class Ledger:
         failure = Failure.of(error.code, str(error)[:MESSAGE_CHARS_MOST], error.retryable)
         self._report.failed(key, failure, started_at, now)
         if limited:
-            self._place(NextTry(self.retries.limited(key, failure, final=given_up), now))
+            self._place(NextTry(self.retries.limited(key, failure, made, final=given_up), now))
         else:
-            self._place(self.retries.failed(key, error, failure, started_at, now, chance))
+            self._place(self.retries.failed(key, error, failure, started_at, now, chance, made))
 
     def settle(self, now: float) -> None:
-        """Count the held failures that turn out to be their chunks' own.
-
-        All calls that ended together must be recorded before.
-        """
+        """Count the held failures that are their chunks' own. All calls that ended together must be recorded before."""
         for late in self.retries.settle(now, self._in_flight):
             key = late.failed.key
             self._ready = deque(other for other in self._ready if other != key)
@@ -291,15 +290,14 @@ class Ledger:
             failed = failed._replace(rests_until=self._report.at_ms(at))
         elif held is not None:
             failed = failed._replace(held=(self._report.at_ms(held[0]), self._report.at_ms(held[1])))
+        if failed.made is None and (before := self._unsaved.failures.get(failed.key)) is not None:
+            failed = failed._replace(made=before.made)  # an earlier failure counts, and the latest is not logged yet
         self._unsaved.failures[failed.key] = failed
         if failed.final:
-            self._end_with(failed.key, failed.failure)
+            self._failed += failed.key.level == 0
+            self.failure = self.failure or failed.failure
         else:
             heapq.heappush(self._waiting, (at, failed.key))
-
-    def _end_with(self, key: CallKey, failure: Failure) -> None:
-        self._failed += key.level == 0
-        self.failure = self.failure or failure
 
     def not_started(self, key: CallKey, now: float) -> None:
         """Take back a call that was announced and not made; such a call costs no attempt.
@@ -332,6 +330,7 @@ class Ledger:
     def abandon(self) -> None:
         """Record the calls in flight as in doubt, because the run no longer waits for them."""
         self._bill.abandoned(len(self._in_flight))
+        self._doubted = self._doubted.union(self._in_flight)
         self._in_flight.clear()
 
     def stalled(self) -> None:
@@ -360,6 +359,7 @@ class Ledger:
             **self._unsaved.next_write(),
             merges=merges,
             in_flight=(*self._in_flight, *starting),
+            doubted=sorted(self._doubted),
             calls_settled=self._bill.settled,
             calls_in_doubt=self._bill.in_doubt,
             calls_minimum=minimum_calls,

@@ -59,12 +59,29 @@ class LatestCallsReport(NamedTuple):
     failed_ms: int
 
 
+class CallMade(NamedTuple):
+    """How a failed call was made, for the log of the task's calls. Times are in ms.
+
+    `answered`: the provider answered. `model` and `route` are what the call went to, and where its worker ran. `number`
+    counts the calls for this output.
+    """
+
+    started_ms: int | None
+    ended_ms: int | None
+    answered: bool
+    model: str
+    route: str
+    number: int = 0
+    failure: Failure | None = None
+
+
 class FailedCall(NamedTuple):
     """A failed call.
 
     `final`: its output gets no further call. Otherwise no call for this chunk starts before `rests_until`.
 
-    `held` is when the call started and failed, while it is unknown whether the failure counts. Times are in ms.
+    `held` is when the call started and failed, while it is unknown whether the failure counts. Times are in ms. `made`
+    goes into the log; None: an earlier worker recorded the call.
     """
 
     key: CallKey
@@ -73,6 +90,7 @@ class FailedCall(NamedTuple):
     failure: Failure
     rests_until: int | None = None
     held: tuple[int, int] | None = None
+    made: CallMade | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +207,7 @@ class Progress:
     failures: Sequence[FailedCall] = ()
     merges: Sequence[MergeLevel] = ()  # Planned levels that are not written yet.
     in_flight: Sequence[CallKey] = ()  # Announced calls.
+    doubted: Sequence[CallKey] | None = None  # In doubt since the claim, those given up among them; None: as they are.
     calls_settled: int
     calls_in_doubt: int
     calls_minimum: int

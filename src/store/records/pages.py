@@ -1,11 +1,12 @@
 """Pages of a tenant's tasks: where a page begins and ends, what it leaves out, and where the next one begins."""
 
-from collections.abc import Sequence
+import string
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from ...core.ids import TaskKey, first_id, task_key_of
 from ...core.states import Status
-from ...core.task import Task
+from ...core.task import Route, Task
 
 _BEHIND_ALL = "~"  # sorts after every id
 
@@ -20,17 +21,38 @@ class Span(NamedTuple):
 class ListFilter(NamedTuple):
     """Which tasks of a span a list shows: those that have each of these values. None: any value.
 
-    Each field has the name of its column. The statement of the list takes its condition from the fields.
+    The statement of the list has a condition for each field. `text` is in a task's name, or begins its id; it has no
+    capital A to Z. `default_model` is the model of a task that names none.
     """
 
     status: Status | None = None
+    route: Route | None = None
+    error_code: str | None = None
+    model: str | None = None
+    text: str | None = None
+    default_model: str | None = None
 
     def takes(self, task: Task) -> bool:
         """Whether a list shows the task."""
-        return self.status in {None, task.status}
+        return (
+            self.status in {None, task.status}
+            and self.route in {None, task.route}
+            and self.error_code in {None, task.failure.code if task.failure else ""}
+            and self.model in {None, task.options.model or self.default_model}
+            and (self.text is None or self._finds(self.text, task))
+        )
+
+    def _finds(self, text: str, task: Task) -> bool:
+        return task.id.startswith(text) or any(text in folded(name) for name in task.names)
 
 
 NO_FILTER: Final = ListFilter()
+_FOLDED: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+
+
+def folded(text: str) -> str:
+    """Write A to Z as a to z, and leave everything else, as SQLite's `lower` does."""
+    return text.translate(_FOLDED)
 
 
 class Page(NamedTuple):
@@ -43,8 +65,21 @@ class Page(NamedTuple):
     last: TaskKey | None
 
 
-def span(tenant: str, *, before_id: str | None, from_ms: int | None, until_ms: int | None) -> Span:
-    """Make the span of the tenant's tasks created from `from_ms` on, before `until_ms`, and before a task."""
-    bounds = [_BEHIND_ALL, *([before_id] if before_id else []), *([first_id(until_ms)] if until_ms is not None else [])]
+class Counts(NamedTuple):
+    """How many tasks each status has, of the newest `among` tasks of a span. `all`: the span has no others."""
+
+    of: Mapping[Status, int]
+    among: int
+    all: bool
+
+
+def span(tenant: str, *, before_id: str | None, from_ms: int | None, until_ms: int | None, prefix: str = "") -> Span:
+    """Make the span of the tenant's tasks created from `from_ms` on, before `until_ms`, and before a task.
+
+    Their ids begin with `prefix`.
+    """
+    bounds = [prefix + _BEHIND_ALL]
+    bounds += [before_id] if before_id else []
+    bounds += [first_id(until_ms)] if until_ms is not None else []
     first = "" if from_ms is None else first_id(from_ms)
-    return Span(task_key_of(tenant, first), task_key_of(tenant, min(bounds)))
+    return Span(task_key_of(tenant, max(first, prefix)), task_key_of(tenant, min(bounds)))

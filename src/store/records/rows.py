@@ -3,7 +3,6 @@
 import json
 from collections.abc import Container, Sequence
 
-from ...core import limits
 from ...core.calls.latest_calls import LatestCall
 from ...core.ids import TaskKey
 from ...core.marks import Pulse
@@ -228,6 +227,7 @@ def task(row: Row, result: Sequence[Row] = (), source: Sequence[Row] = ()) -> Ta
         result=None if not texts else texts if asked.reduce is Reduce.NONE else CONCAT_SEPARATOR.join(texts),
         filtered=any(output.finish_reason == CONTENT_FILTER for output in made),
         source=_source(source[0]) if source else None,
+        first_line=maybe_text(row, "first_line"),
         announced_at=maybe_whole(row, "announced_at"),
         calls_out=tuple(sorted(announced if live else ())),
         calls_in_doubt=tuple(sorted(doubted if live else doubted | announced)),
@@ -265,6 +265,6 @@ def page(found: Sequence[Row], only: ListFilter, most: int) -> Page:
     tasks = [task(row) for row in found]
     if len(tasks) > most:
         return Page(tasks[:most], tasks[most - 1].task_key)
-    if only == NO_FILTER or not found or whole(found[-1], "place") < limits.LIST_WALK_MOST:
+    if only == NO_FILTER or not found or not found[-1]["ends_walk"]:
         return Page(tasks, None)
     return Page([one for one in tasks if only.takes(one)], tasks[-1].task_key)

@@ -50,13 +50,14 @@ _DEADLINE_AT = f"{NOW} + :deadline_ms"
 # Writes the pending task, unless another request has its key or a limit of its tenant is reached. If INSERT_TASK is
 # sent twice, the second send changes nothing, because the caller chose the task's key. If the write lands after the
 # task was erased or withdrawn, it finds the tombstone. If the task stays unclaimed for `:unclaimed_ms`, the sweep
-# dispatches it again. May be NULL: `:model`; `:deadline_ms` and `:max_calls`, without such terms; `:submission`,
-# without an Idempotency-Key; `:tasks_most` (in flight) and `:characters_most` (a day), without such limits.
+# dispatches it again. May be NULL: `:model`; `:first_line`; `:deadline_ms` and `:max_calls`, without such terms;
+# `:submission`, without an Idempotency-Key; `:tasks_most` (in flight) and `:characters_most` (a day), without such
+# limits.
 INSERT_TASK = statement(f"""
-INSERT INTO tasks (id, status, route, {OPTIONS}, total, merge_chars, calls_minimum, created_at,
+INSERT INTO tasks (id, status, route, {OPTIONS}, total, merge_chars, calls_minimum, created_at, first_line,
   deadline_at, wake_at)
 SELECT :task_key, 'pending', :route, {OPTION_PARAMETERS}, :total, :merge_chars, :calls_minimum, :created_at,
-  {_DEADLINE_AT}, {wake(f"{NOW} + :unclaimed_ms", _DEADLINE_AT)}
+  :first_line, {_DEADLINE_AT}, {wake(f"{NOW} + :unclaimed_ms", _DEADLINE_AT)}
 WHERE (:submission IS NULL OR EXISTS (SELECT 1 FROM submissions WHERE id = :submission AND task_id = :task_key))
   AND (:tasks_most IS NULL OR {unended(":tasks_most")} < :tasks_most)
   AND (:characters_most IS NULL OR :characters_most >=
@@ -135,9 +136,12 @@ _RETRYABLE = f"""generation = :generation AND status IN ('failed', 'cancelled')
 # Adds the task's end to the sums, unless that was done before. Goes before RETRY.
 RETRY_COUNT = statement(count_ends(f"id = :task_key AND {_RETRYABLE}"))
 
-# Deletes failed calls, also those that failed for good: their outputs get all their attempts again. Goes before RETRY.
+# Sets failed calls back, also those that failed for good: their outputs get all their attempts again. Their logs stay.
+SET_BACK = "attempts = 0, counted = 0, calls = 0, final = 0, rests_until = NULL, held = NULL"
+
+# Sets the failed calls back. Goes before RETRY.
 RETRY_FAILURES = statement(f"""
-DELETE FROM failures WHERE task_id = :task_key
+UPDATE failures SET {SET_BACK} WHERE task_id = :task_key
   AND EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND {_RETRYABLE})
 """)
 

@@ -6,7 +6,7 @@ task key. So the write changes nothing if it lands after another retry of a task
 
 from ...core.task import BUDGET_EXHAUSTED
 from ..d1.statement import statement
-from .admission import LEFT, PUT_BACK, SPENT
+from .admission import LEFT, PUT_BACK, SET_BACK, SPENT
 from .ending import ON_OBJECT, START_LEFT
 from .fragments import ENDED, unended
 from .tallies import count_ends
@@ -44,9 +44,9 @@ _RETRYABLE = f"""{_LISTED} AND generation = {_GENERATION} AND status = 'failed'
 # Adds the ends of these tasks to the sums, unless that was done before. Goes before RETRY_ALL.
 RETRY_ALL_COUNT = statement(count_ends(_RETRYABLE))
 
-# Deletes their failed calls. Goes before RETRY_ALL.
+# Sets their failed calls back. Goes before RETRY_ALL.
 RETRY_ALL_FAILURES = statement(f"""
-DELETE FROM failures WHERE task_id IN (SELECT id FROM tasks WHERE {_RETRYABLE})
+UPDATE failures SET {SET_BACK} WHERE task_id IN (SELECT id FROM tasks WHERE {_RETRYABLE})
 """)
 
 # Retries these tasks as RETRY does with one task.

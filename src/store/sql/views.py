@@ -1,19 +1,43 @@
 """The SQL of the API's reads. Each statement reads only what it shows, whatever else is stored."""
 
+from collections.abc import Iterable
+
+from ...core.states import Status
+from ...core.task import NAME_MEMBERS
 from ..d1.statement import statement
-from ..records.pages import ListFilter
 from .fragments import LATE, LISTED, LIVE, NOW, OPTIONS, OVERDUE, UNANSWERED, done, readable, sizes, stored
 
 _VIEW = f"""id, status, route, fence, step, {OPTIONS}, total, completed, failed, truncated, attempts,
   calls_settled, calls_in_doubt, calls_minimum, json_array_length(in_flight) AS calls_in_flight,
   in_flight, doubted,
   {LIVE} AS live, input_tokens, output_tokens,
-  error_code, error_message, error_retryable, created_at, started_at, finished_at, wake_at, deadline_at,
+  error_code, error_message, error_retryable, first_line, created_at, started_at, finished_at, wake_at, deadline_at,
   not_before, lease_until, rest_until, announced_at, start_ms, stalls, idle_runs, last_error, wait_reason, wait_until,
   pace_ms, sent_at, {NOW} AS read_at,
   (status IN ('pending', 'processing') AND {OVERDUE}) AS overdue"""
 
-_TAKEN = " AND ".join(f"(:{name} IS NULL OR {name} = :{name})" for name in ListFilter._fields)
+# The texts that name a task, each searched on its own: `instr` knows no wildcards. `:text` has no capital A to Z.
+_NAMED = " OR ".join(
+    f"instr(lower({name}), :text) > 0"
+    for name in (
+        "first_line",
+        *(f"CASE json_type(metadata, '$.{one}') WHEN 'text' THEN metadata ->> '$.{one}' END" for one in NAME_MEMBERS),
+    )
+)
+# The filters of a list, by the name of their parameter: the names are those of `records.pages.ListFilter`. Without a
+# value a filter takes each task. `:default_model` is the model of a task that names none.
+_FILTERS = {
+    "status": "status = :status",
+    "route": "route = :route",
+    "error_code": "error_code = :error_code",
+    "model": "coalesce(model, :default_model) = :model",
+    "text": f"(instr(id, ':' || :text) > 0 OR {_NAMED})",
+}
+
+
+def _taken(names: Iterable[str]) -> str:
+    return " AND ".join(f"(:{name} IS NULL OR {_FILTERS[name]})" for name in names)
+
 
 # Reads one task: one row. The statement also says whether a request that asks for the task must help it. If the task
 # has been due for `:queued_ms`, it counts the tasks of its tenant that are before it, unless more than `:most_ahead`
@@ -72,18 +96,25 @@ LIST = statement(f"""
 SELECT {_VIEW} FROM tasks WHERE id >= :first AND id < :behind ORDER BY id DESC LIMIT :most
 """)
 
-# Reads a page of the tasks that a filter takes: each column of the filter has the value of its parameter, or the
-# parameter is NULL. The statement walks over at most `:walk_most` tasks and skips the others. If tasks may be left, the
-# last row says where the walk ended, even if the filter does not take it: its `place` is `:walk_most`.
+# Reads a page of the tasks that all filters take. The statement walks over at most `:walk_most` tasks and skips the
+# others. If tasks may be left, the last row says where the walk ended, even if the filters do not take it: it
+# `ends_walk`. The walk reads one row for each task, and the search for its end as many. A window function would read
+# three for each.
+_WALK = "tasks WHERE id >= :first AND id < :behind ORDER BY id DESC LIMIT"
 LIST_FILTERED = statement(f"""
-SELECT {_VIEW}, place FROM (
-  SELECT *, row_number() OVER (ORDER BY id DESC) AS place FROM tasks
-  WHERE id >= :first AND id < :behind ORDER BY id DESC LIMIT :walk_most
-) WHERE ({_TAKEN}) OR place = :walk_most ORDER BY id DESC LIMIT :most
+SELECT {_VIEW}, ends_walk
+FROM (SELECT *, id IS (SELECT id FROM {_WALK} 1 OFFSET :walk_most - 1) AS ends_walk FROM {_WALK} :walk_most)
+WHERE ({_taken(_FILTERS)}) OR ends_walk ORDER BY id DESC LIMIT :most
 """)
+
+# Counts the newest `:walk_most` of the keys from `:first` up to and without `:behind`: all of them, and by status those
+# that all filters but the status take. The statement reads one row for each.
+_TAKEN_ANYHOW = _taken(name for name in _FILTERS if name != "status")
+_COUNTS = ", ".join(f"count(*) FILTER (WHERE status = '{status}' AND {_TAKEN_ANYHOW}) AS {status}" for status in Status)
+LIST_COUNTS = statement(f"SELECT count(*) AS among, {_COUNTS} FROM (SELECT * FROM {_WALK} :walk_most)")
 
 # Succeeds if D1 answers and has what migrations have made: the tables of the first one, the columns of all options, and
 # what each later one adds.
 READY = statement(f"""
-SELECT {OPTIONS}, EXISTS (SELECT 1 FROM samples) FROM tasks LIMIT 1
+SELECT {OPTIONS}, first_line, EXISTS (SELECT 1 FROM samples), EXISTS (SELECT log FROM failures) FROM tasks LIMIT 1
 """)

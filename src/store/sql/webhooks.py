@@ -42,8 +42,8 @@ ON CONFLICT DO NOTHING
 """)
 DELETE_ENDPOINT = statement("DELETE FROM webhook_endpoints WHERE id = :endpoint RETURNING id")
 
-# --- What attempts say about an endpoint ----------------------------------------------------------------- If these
-# writes land late or twice, they only make a pause too long or too short. The attempt began at `:began_at`.
+# --- What attempts say about an endpoint -----------------------------------------------------------------
+# If these writes land late or twice, they only make a pause too long or too short. The attempt began at `:began_at`.
 
 # An attempt succeeded. The row of a healthy endpoint is not written. A pause that began after the attempt continues.
 NOTE_SUCCESS = statement("""

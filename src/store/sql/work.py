@@ -108,10 +108,11 @@ SELECT level, min(idx) AS first, max(idx) AS last FROM (
   )
 ) WHERE {_HELD} GROUP BY level, neighbours ORDER BY level, first
 """)
+# A row without calls only has a log: a client has put the task back.
 CLAIM_FAILURES = statement(f"""
 SELECT level, idx, attempts, calls, counted, final, code, message, retryable,
   max(0, rests_until - {NOW}) AS rest_left, held
-FROM failures WHERE task_id = :task_key AND {_HELD} ORDER BY level, idx
+FROM failures WHERE task_id = :task_key AND (calls > 0 OR final = 1) AND {_HELD} ORDER BY level, idx
 """)
 
 # Says why a worker got no claim. A host that holds the task itself, from an earlier life, also gets its fence.
@@ -158,17 +159,28 @@ ON CONFLICT DO UPDATE SET fence = excluded.fence, step = excluded.step, piece = 
 # from the start of the task.
 RECORD_CUT = statement(f"UPDATE tasks SET truncated = :truncated WHERE {_KEEPS}")
 
+# Adds an entry to `failures.log` if it is new, and keeps the latest `:logged_most`. Fence and number tell entries
+# apart. Each write has at most one entry for an output, so one that was written before is the last.
+_LOGGED = """CASE
+    WHEN excluded.log IS NULL THEN log
+    WHEN log ->> '$[#-1][0]' = excluded.log ->> '$[0][0]' AND log ->> '$[#-1][1]' = excluded.log ->> '$[0][1]' THEN log
+    ELSE json_insert(
+      CASE WHEN json_array_length(log) >= :logged_most THEN json_remove(log, '$[0]') ELSE coalesce(log, '[]') END,
+      '$[#]', excluded.log -> '$[0]')
+  END"""
+
 # Records failed calls with their totals, which the worker knows. `:failures` is a JSON list of
-# [level, idx, attempts, calls, final, code, message, retryable, counted, rests_until, held].
+# [level, idx, attempts, calls, final, code, message, retryable, counted, rests_until, held, log]. `log` is a list of
+# one entry, or null for a failure that was recorded before.
 RECORD_FAILURES = statement(f"""
 INSERT INTO failures
-  (task_id, level, idx, attempts, calls, final, code, message, retryable, counted, rests_until, held)
+  (task_id, level, idx, attempts, calls, final, code, message, retryable, counted, rests_until, held, log)
 SELECT :task_key, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
-  value ->> 7, value ->> 8, value ->> 9, value ->> 10
+  value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11
 FROM json_each(:failures) WHERE {_MINE}
 ON CONFLICT DO UPDATE SET attempts = excluded.attempts, calls = excluded.calls, final = excluded.final,
   code = excluded.code, message = excluded.message, retryable = excluded.retryable, counted = excluded.counted,
-  rests_until = excluded.rests_until, held = excluded.held
+  rests_until = excluded.rests_until, held = excluded.held, log = {_LOGGED}
 """)
 
 # Writes the plan of a merge level, a JSON list, in the transaction that announces its first calls. An existing plan
@@ -181,8 +193,10 @@ ON CONFLICT DO NOTHING
 # The worker's totals since the task began. These totals are absolute, so that sending them twice adds nothing.
 # `:finished`: a call of this claim has finished, so its end is no stall. `:in_flight` is a JSON list of [level, idx],
 # `:last_error` a JSON object. May be NULL: `:away_since`, while the model is there; `:last_error`, without an error;
-# `:wait_reason` and `:wait_until`, while the run waits for nothing; `:pace_ms`, until a call has finished.
+# `:wait_reason` and `:wait_until`, while the run waits for nothing; `:pace_ms`, until a call has finished. `:doubted`
+# are the calls in doubt that the worker found, and those that it has given up; NULL keeps the row's.
 _TOTALS = """step = :step, calls_settled = :calls_settled, in_flight = :in_flight,
+  doubted = coalesce(:doubted, doubted),
   completed = :completed, failed = :failed, input_tokens = :input_tokens, output_tokens = :output_tokens,
   calls_minimum = :calls_minimum, stalls = :stalls, rate_waits = :rate_waits, calls_in_doubt = :calls_in_doubt,
   idle_runs = :idle_runs, away_since = :away_since, away_waits = :away_waits, last_error = :last_error,
@@ -236,9 +250,9 @@ RETURNING fence
 """)
 
 # Completes the task. All chunks must have an output, and so must the top of the merge: `:top_level`, 0 without a merge.
-# A task does not complete after its deadline.
+# A task does not complete after its deadline. The first line of the text stays only if the text does.
 FINISH = statement(f"""
-UPDATE tasks SET {_TOTALS}, status = 'completed', {ENDED}
+UPDATE tasks SET {_TOTALS}, status = 'completed', first_line = CASE WHEN :keeps_input THEN first_line END, {ENDED}
 WHERE {_UNDER_CLAIM} AND (status = 'completed' OR (status = 'processing' AND {IN_TIME}))
   AND (SELECT count(*) FROM ({done("0")})) = total
   AND 0 IN ({done(":top_level")})

@@ -16,6 +16,7 @@ from src.store.keys import KeyStore
 from src.store.records.claims import CallKey, CallTries, Claim, FailedCall, Output, Progress
 from src.store.sql import (
     admission,
+    attempts,
     bulk,
     deliveries,
     early_erasure,
@@ -53,7 +54,21 @@ _TIMES = {
     *("due_at", "begun_at", "ended_at", "paused_until", "disabled_at", "updated_at"),
 }
 STATEMENT_MODULES = (
-    *(admission, bulk, deliveries, ending, events, joining, keys, latest_calls, seen, early_erasure, sweep, tallies),
+    *(
+        admission,
+        attempts,
+        bulk,
+        deliveries,
+        ending,
+        events,
+        joining,
+        keys,
+        latest_calls,
+        seen,
+        early_erasure,
+        sweep,
+        tallies,
+    ),
     *(tenants, views, webhooks, window, work),
 )
 
@@ -131,7 +146,7 @@ def new_task(key: TaskKey = TASK, chunks: int = 3, reduce: Reduce = Reduce.CONCA
         overlap=0,
         merge_chars=2000,
         created_at=1,
-        options=TaskOptions(reduce=reduce, metadata={"a": [1, None, "ü"]}, **terms),
+        options=TaskOptions(**({"reduce": reduce, "metadata": {"a": [1, None, "ü"]}} | terms)),
     )
 
 
@@ -148,7 +163,7 @@ class Story:
         self._database = env.DB
 
     async def insert(
-        self, key: TaskKey = TASK, chunks: int = 3, reduce: Reduce = Reduce.CONCAT, unclaimed_ms: int = 1, **terms: int
+        self, key: TaskKey = TASK, chunks: int = 3, reduce: Reduce = Reduce.CONCAT, unclaimed_ms: int = 1, **terms: Any
     ) -> None:
         """Submit a task without conditions. It is due at once."""
         await self.store.insert(new_task(key, chunks, reduce, **terms), unclaimed_ms)

@@ -1,12 +1,17 @@
-"""Lists of tasks: pages, bounds, and the search for those of one status."""
+"""Lists of tasks: pages, bounds, searches and counts; and the log of a task's calls."""
 
 from typing import Any
 
+from src.core.codes import TaskCode
 from src.core.ids import split_task_key
 from src.core.states import Status
+from src.core.task import Failure, Route
+from src.store.attempts import AttemptStore
+from src.store.records.attempts import AttemptOutcome, Place
+from src.store.records.claims import CallKey, CallMade, CallTries, Continue, FailedCall, Output
 from src.store.records.pages import ListFilter, Page, span
 from tests.conformance.cases.registry import worker_case
-from tests.conformance.cases.storyteller import Story, limited, made_key
+from tests.conformance.cases.storyteller import Story, limited, made_key, progress
 
 ALL = span("local", before_id=None, from_ms=None, until_ms=None)
 
@@ -69,4 +74,73 @@ async def several_tasks_at_once(env: Any) -> Any:
     found = await story.store.tasks([made_key(at) for at in (6, 1, 9)])
     story.outcomes.append(sorted((task.task_key, task.status) for task in found))
     story.outcomes.append(await story.store.tasks([]))
+    return story.told()
+
+
+@worker_case
+async def a_search_by_each_filter(env: Any) -> Any:
+    story = Story(env)
+    names: list[dict[str, object]] = [
+        {"name": "Report 100%_done"},
+        {"title": "ÜBERSICHT"},
+        {"label": "報告\u0007"},
+        {"name": 5, "title": ["Report"]},
+        {"other": "Report"},
+        {"name": "quote ' \" \\ :x ?"},
+    ]
+    for at, metadata in enumerate(names, start=1):
+        await story.insert(made_key(at), metadata=metadata, model="m" if at % 2 else None)
+    assert await story.cancel(made_key(2))
+    searches = ["report", "%_", "%", "_", "übersicht", "übersicht".upper(), "報", "' \"", ":x", "?", "\\", "x"]
+    filters = [ListFilter(text=text) for text in searches]
+    filters += [ListFilter(text=split_task_key(made_key(3))[1][:size]) for size in (1, 20, 36)]
+    filters += [ListFilter(model="m", default_model="d"), ListFilter(model="d", default_model="d")]
+    filters += [ListFilter(route=Route.QUEUE), ListFilter(route=Route.DIRECT), ListFilter(error_code="model_refused")]
+    for only in filters:
+        story.outcomes.append([only, *_shown(await story.store.list(ALL, only=only, most=9))])
+    with limited("LIST_WALK_MOST", 4):
+        for only in (ListFilter(), ListFilter(text="report"), ListFilter(Status.CANCELLED, text="übersicht".upper())):
+            story.outcomes.append([only, await story.store.counts(ALL, only)])
+    story.outcomes.append(await story.store.counts(ALL, ListFilter()))
+    return story.told()
+
+
+@worker_case
+async def the_log_of_a_tasks_calls(env: Any) -> Any:
+    story = Story(env)
+    key = made_key(1)
+    await story.insert(key, chunks=3)
+    claim = await story.claim("worker", key)
+    refused = Failure(TaskCode.MODEL_UNAVAILABLE, "503", True)
+
+    def failed(number: int, position: int = 1) -> FailedCall:
+        made = CallMade(number, number + 5, True, "m", "queue", number, refused)
+        return FailedCall(CallKey(0, position), CallTries(number, number), False, refused, made=made)
+
+    logged = story.store.beside(AttemptStore)
+    with limited("ATTEMPTS_LOGGED_MOST", 3):
+        for number in range(1, 6):
+            told = {"failures": [failed(number), failed(number, 2)][: 1 + number % 2], "calls_settled": number}
+            made = progress(claim, step=number, **told)
+            for _ in range(2):  # a write that is sent again adds nothing
+                await story.store.step(claim, made, Continue(10_000))
+            page = await logged.attempts(key, tuple(AttemptOutcome), None, 9, "d")
+            story.outcomes.append(page and [page.attempts, page.counts, page.after])
+    output = Output(CallKey(0, 1), "text", 6, "stop", 7, 8)
+    made = progress(claim, step=6, outputs=[output], completed=1, in_flight=[CallKey(0, 0)], doubted=[CallKey(0, 2)])
+    await story.store.step(claim, made, Continue(10_000))
+    after: Place | None = None
+    for _ in range(9):
+        page = await logged.attempts(key, tuple(AttemptOutcome), after, 2, "d")
+        assert page is not None
+        # The announcement's time is the database's own.
+        story.outcomes.append([[one._replace(announced_ms=None) for one in page.attempts], page.counts, page.after])
+        after = page.after
+        if after is None:
+            break
+    for outcome in AttemptOutcome:
+        page = await logged.attempts(key, (outcome,), None, 9, "d")
+        assert page is not None
+        story.outcomes.append([(one.place, one.outcome) for one in page.attempts])
+    assert await logged.attempts(made_key(2), tuple(AttemptOutcome), None, 9, "d") is None
     return story.told()

@@ -14,7 +14,7 @@ from simulator.__main__ import main
 from simulator.campaign import sections
 from simulator.campaign.ablations import ABLATIONS, BY_NAME, substitutes
 from simulator.campaign.ablations.definition import Ablation
-from simulator.campaign.checks import custody, end_checks, letting_go, patience, undelayed
+from simulator.campaign.checks import custody, end_checks, letting_go, logged, patience, undelayed
 from simulator.campaign.checks.disturbances import CRASHES, LATE_TO_HEAR, MODEL
 from simulator.campaign.runs import pool
 from simulator.campaign.runs.exhaustive import FLOWS, Flow, all_singles
@@ -37,6 +37,8 @@ CONTROLS = 25
 JUDGED_LEAST = {
     patience.CALLS_JUDGED: 30,
     end_checks.TASKS_JUDGED: 80,
+    logged.LOGS_JUDGED: 800,
+    logged.LOGS_JUDGED_EXACTLY: 500,
     letting_go.RUNS_JUDGED: 200,
     custody.RUNS_JUDGED: 1_500,
     custody.RUNS_JUDGED_FULL: 30,

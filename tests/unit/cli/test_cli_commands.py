@@ -397,6 +397,29 @@ def test_a_watch_that_is_given_up_says_how_to_go_on(fake: FakeApi, run: Runs):
 FAILED_CHUNK = {**chunk(1, ""), "status": "failed", "output": None, "finishReason": None, "attempts": 3} | {
     "error": {"code": "model_refused", "message": "the provider answered 400", "retryable": False}
 }
+CALL = {
+    "level": 0,
+    "index": 1,
+    "number": 2,
+    "outcome": "failed",
+    "answered": True,
+    "model": "demo-1",
+    "route": "queue",
+    "lane": None,
+    "announcedAt": None,
+    "startedAt": "2026-11-25T10:00:00.000Z",
+    "finishedAt": "2026-11-25T10:00:00.322Z",
+    "milliseconds": 322,
+    "code": "model_unavailable",
+    "message": "the provider answered 503",
+}
+UNANSWERED = dict.fromkeys(CALL) | {"level": 1, "index": 0, "outcome": "in_doubt", "answered": False}
+CALLS = {
+    "attempts": [CALL, UNANSWERED],
+    "counts": {"calls": 9, "succeeded": 0, "failed": 1, "inDoubt": 1, "out": 0, "unlisted": 7},
+    "nextCursor": None,
+}
+COUNTS = {"pending": 0, "processing": 1, "completed": 80, "failed": 2, "cancelled": 0, "among": 500, "all": False}
 ATTEMPT = {"at": "2026-11-25T10:00:00.000Z", "status": 500, "milliseconds": 12, "failure": "server_error"}
 DELIVERY = {
     "id": "evt_1",
@@ -472,6 +495,7 @@ def serve_everything(fake: FakeApi) -> None:
     fake.on("POST", f"{HOOKS}/we_1/rotate_secret", {**ENDPOINT, "signing_secret": "whsec_2"})
     fake.on("POST", "/api/tasks/cancel", cancelled_in_bulk)
     fake.on("GET", f"{PATH}/chunks", {"chunks": [chunk(0, "one"), FAILED_CHUNK], "nextCursor": None})
+    fake.on("GET", f"{PATH}/attempts", CALLS)
     fake.on("GET", f"{PATH}/deliveries", {"deliveries": [DELIVERY, UNTRIED]})
     fake.on("GET", "/api/history", HISTORY)
     fake.on("GET", "/api/tenants", {"hours": 6, "tenants": [FIGURES], "nextCursor": None})
@@ -507,6 +531,7 @@ COMMANDS = {
     "cancel-all": ["cancel", "--all", "--status", "pending"],
     "cancel-all-dry-run": ["cancel", "--all", "--since", "2h", "--dry-run"],
     "chunks": ["chunks", TASK_ID],
+    "attempts": ["attempts", TASK_ID],
     "deliveries": ["deliveries", TASK_ID],
     "history": ["history", "--hours", "6"],
     "retry": ["retry", TASK_ID, "no-such-task"],
@@ -616,6 +641,58 @@ def test_a_list_goes_on_to_the_next_page(fake: FakeApi, run: Runs):
         {"status": "failed", "createdAfter": "2026-11-25T00:00:00Z", "limit": limit, **cursor}
         for limit, cursor in (("2", {}), ("1", {"cursor": "a"}), ("1", {"cursor": "b"}))
     ]
+
+
+def test_a_list_passes_each_filter_on(fake: FakeApi, run: Runs):
+    """Each filter has its parameter. Only the first page is asked for counts, which stand apart from the tasks."""
+    fake.on("GET", "/api/tasks", {"tasks": [], "nextCursor": "a", "counts": COUNTS}, {"tasks": [], "nextCursor": None})
+    filters = ["--q", "50%", "--code", "model_refused", "--model", "m", "--route", "queue", "--status", "failed"]
+    status, out, err = run("list", *filters, "--counts")
+    wanted = {"q": "50%", "code": "model_refused", "model": "m", "route": "queue", "status": "failed", "limit": "20"}
+    assert [asked.query for asked in fake.asked] == [wanted | {"counts": "true"}, wanted | {"cursor": "a"}]
+    assert (status, len(out.splitlines())) == (0, 1)
+    said = "Of the newest 500 tasks: 0 pending, 1 processing, 80 completed, 2 failed, 0 cancelled.\n"
+    assert err == said
+    fake.on("GET", "/api/tasks", {"tasks": [], "nextCursor": None, "counts": COUNTS | {"all": True, "among": 83}})
+    assert run("list", "--counts")[2] == said.replace("the newest 500", "all 83")
+    assert conforms("list", run("list", "--counts", "-o", "json")[1])["counts"]["failed"] == 2
+    assert run("list", "--route", "teleport")[0] == 1
+
+
+def test_a_name_is_the_servers(fake: FakeApi, run: Runs):
+    """The server knows the first line of a text. An older one sends no name: then the metadata has it."""
+    found = [task(name="Minutes of March"), task(name=None), task(metadata={"name": "emma"})]
+    fake.on("GET", "/api/tasks", {"tasks": found, "nextCursor": None})
+    assert [line.split("\t")[-1] for line in run("list")[1].splitlines()[1:]] == ["Minutes of March", "", "emma"]
+
+
+def test_what_is_told_of_calls(fake: FakeApi, run: Runs):
+    """Each row is a call, with why it failed. What is not kept one by one is said."""
+    serve_everything(fake)
+    _, out, err = run("attempts", TASK_ID)
+    assert [line.split("\t") for line in out.splitlines()] == [
+        ["LEVEL", "INDEX", "CALL", "OUTCOME", "STARTED", "MS", "ROUTE", "MODEL", "CODE", "MESSAGE"],
+        [
+            *("0", "1", "2", "failed", "2026-11-25T10:00:00.000Z", "322", "queue", "demo-1"),
+            *("model_unavailable", "the provider answered 503"),
+        ],
+        ["1", "0", "", "in_doubt", *[""] * 6],
+    ]
+    assert err == "7 of 9 calls are only counted, not kept one by one.\n"
+    assert run("attempts", TASK_ID, "--outcome", "failed")[0] == 0
+    assert fake.asked[-1].query == {"outcome": "failed", "limit": "100"}
+    assert run("attempts", TASK_ID, "--outcome", "lost")[0] == 1
+
+
+def test_calls_are_read_page_by_page(fake: FakeApi, run: Runs):
+    """Only as many pages are read as are wanted. The document says where it stopped."""
+    pages = [{**CALLS, "attempts": [CALL, CALL], "nextCursor": cursor} for cursor in ("0.1", "0.3", None)]
+    fake.on("GET", f"{PATH}/attempts", *pages)
+    document = conforms("attempts", run("attempts", TASK_ID, "-n", "4", "-o", "json")[1])
+    assert (len(document["attempts"]), document["nextCursor"]) == (4, "0.3")
+    assert [asked.query for asked in fake.asked] == [{"limit": "4"}, {"limit": "2", "cursor": "0.1"}]
+    fake.on("GET", f"{PATH}/attempts", *pages)
+    assert len(conforms("attempts", run("attempts", TASK_ID, "-o", "json")[1])["attempts"]) == 6
 
 
 def test_a_list_shows_names_and_what_was_cut(fake: FakeApi, run: Runs):
@@ -760,8 +837,8 @@ def test_every_command_helps_with_examples(name: str, run: Runs):
 
 
 def test_the_commands_are_those_of_the_contract():
-    """The table of section 9, `rotate` of section 8, three commands for details, and section 15's for tenants."""
-    words = "run submit watch status result list cancel retry delete doctor top chunks deliveries history"
+    """The table of section 9, `rotate` from section 8, four commands for details, and section 15's for tenants."""
+    words = "run submit watch status result list cancel retry delete doctor top chunks attempts deliveries history"
     of_keys, of_hooks = "list make revoke", "list add test remove rotate"
     grouped = {f"keys {one}" for one in of_keys.split()} | {f"webhooks {one}" for one in of_hooks.split()}
     grouped |= {f"tenant {one}" for one in ("list", "export", "erase")}

@@ -396,6 +396,9 @@ class Deployment:
         self.tasks: Any = {"tasks": [], "nextCursor": None}
         self.failed: list[dict[str, Any]] = []
         self.passed = 0
+        self.older: list[dict[str, Any]] = []
+        self.older_passed = 0
+        self.of_others: list[dict[str, Any]] | None = None
         self.page: Any = PAGE
 
     def serve(self, fake: FakeApi) -> FakeApi:
@@ -405,11 +408,21 @@ class Deployment:
         fake.on("GET", "/api/async-status", lambda asked: self.operator if "verbose" in asked.query else self.status)
         return fake.on("GET", "/api/ai-status", self.model).on("GET", "/api/tasks", tasks)
 
-    def _page(self, asked: Asked) -> dict[str, Any]:
+    def _of_all(self, asked: Asked) -> dict[str, Any]:
+        """A page of the list of all tenants, with the scope `operator`."""
+        tasks = [] if "createdBefore" in asked.query else [*self.failed, *(self.of_others or [])]
+        return {"tasks": tasks, "nextCursor": None}
+
+    def _page(self, asked: Asked) -> Any:
         """A page of the list. The first `passed` pages contain no failed task, so they are empty."""
         number = int(asked.query.get("cursor", "0"))
-        tasks = [] if number < self.passed else self.failed
-        return {"tasks": tasks, "nextCursor": None if number >= self.passed else str(number + 1)}
+        if asked.query.get("tenant") == "*":
+            return problem(403, "forbidden") if self.of_others is None else self._of_all(asked)
+        if "createdBefore" in asked.query:
+            tasks, passed = self.older, self.older_passed
+        else:
+            tasks, passed = self.failed, self.passed
+        return {"tasks": [] if number < passed else tasks, "nextCursor": None if number >= passed else str(number + 1)}
 
 
 def changed(**values: Any) -> Callable[[Deployment], None]:
@@ -509,6 +522,17 @@ BROKEN_DEPLOYMENTS: dict[str, tuple[Callable[[Deployment], None], str, Level, st
             }
         ),
         *("ai-status", Level.WARNING, "does not list the model m", "set AI_MODEL"),
+    ),
+    "a model that is down": (
+        changed(
+            model={
+                **MODEL,
+                "provider": "openai",
+                "status": "unavailable",
+                "detail": "the connection to the server was refused or lost",
+            }
+        ),
+        *("ai-status", Level.FAULT, "refused or lost", "start the model's server"),
     ),
     "model in doubt": (
         changed(model={**MODEL, "provider": "openai", "status": "degraded", "detail": "the server answered 500"}),
@@ -684,6 +708,43 @@ def test_failures_are_those_of_the_last_day():
     assert found.evidence == "tasks that failed in the last day: 1 model_unavailable"
 
 
+def test_an_old_task_that_was_retried_and_failed_again_is_found():
+    """A task can fail today although it was created weeks ago. What is too old to be worth a read is mentioned."""
+    one = Deployment()
+    one.older_passed = 19
+    one.older = [{**failed("dead_lettered"), "createdAt": "2026-11-01T01:00:00.000Z", "finishedAt": NOW.isoformat()}]
+    (found,) = complaints(examined(one))
+    assert (found.id, "1 task" in found.evidence) == ("dead-letters", True)
+    one.older_passed = 20
+    checks = {check.id: check for check in examined(one)}
+    for name in ("dead-letters", "failures"):
+        assert checks[name].level is Level.OK
+        assert "older than two days" in checks[name].evidence
+
+
+def test_failures_of_all_tenants_are_found_with_the_scope_operator():
+    """Without the scope the report says that only the key's own tenant was read."""
+    one = Deployment()
+    (own,) = (check for check in examined(one) if check.id == "failures")
+    assert own.evidence == "none in the last day, of the key's tenant"
+    one.of_others = [failed("model_refused")]
+    (found,) = complaints(examined(one))
+    assert "1 model_refused" in found.evidence
+    assert found.fix.endswith("onceover retry --failed --error-code model_refused --tenant '*'")
+    one.of_others = []
+    (every,) = (check for check in examined(one) if check.id == "failures")
+    assert every.evidence == "none in the last day, of all tenants"
+
+
+def test_a_full_database_is_one_fault():
+    """The status is `degraded`, and operators see why: the fault with the figures stands alone."""
+    one = Deployment()
+    one.status = {**STATUS, "status": "degraded"}
+    one.operator = {**OPERATOR, "storage": {"bytes": 1_032_192, "most": 1_000_000}}
+    (found,) = complaints(examined(one))
+    assert found.evidence == "full: 1.0 of 1 MB; new tasks are refused"
+
+
 def test_a_look_that_was_cut_off_says_so():
     """A server with too many pages, or one that fails in between, is not called sound."""
     seconds = iter([0.0, 10.0, 99.0])
@@ -692,9 +753,9 @@ def test_a_look_that_was_cut_off_says_so():
     with FakeApi() as fake, ApiClient(place(one.serve(fake).url, "oo_key")) as api:
         (check,) = failures(api, NOW, seconds.__next__)
         assert (check.level, "too many tasks" in check.evidence) == (Level.WARNING, True)
-        assert len(fake.requests("GET", "/api/tasks")) == 2
+        assert len([asked for asked in fake.requests("GET", "/api/tasks") if "tenant" not in asked.query]) == 2
         page = {"tasks": [failed("model_refused")], "nextCursor": "1"}
-        fake.on("GET", "/api/tasks", page, problem(503, "overloaded", "busy"))
+        fake.on("GET", "/api/tasks", problem(403, "forbidden"), page, problem(503, "overloaded", "busy"))
         counted, cut = failures(api, NOW)
     assert "1 model_refused" in counted.evidence
     assert "busy" in cut.evidence
@@ -725,6 +786,7 @@ def test_a_demo_task_shows_whether_tasks_are_done():
         ("the provider answered 403", "AI_API_KEY"),
         ("the provider answered 404: The model `m` does not exist", "AI_MODEL"),
         ("Workers AI: 5007: No such model @cf/m or task", "AI_MODEL"),
+        ("the connection to the provider was refused or lost", "start the model's server"),
         ("the provider answered 400: max_tokens is too large", "make dev prints why"),
     ],
 )

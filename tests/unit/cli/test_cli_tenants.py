@@ -167,9 +167,18 @@ def lines(path: Path) -> list[Json]:
 
 
 def test_an_export_has_everything(fake: FakeApi, run: Runs, tmp_path: Path) -> None:
-    """The export has each task once with text, chunks and deliveries, newest first. The end says what changed."""
+    """The export has each task once with text, chunks, calls and deliveries, newest first. The end says what changed.
+
+    A server without a log of calls is older: then the export has none.
+    """
     tasks, target = Tasks(fake, IDS[:4]), tmp_path / "acme.jsonl"
     tasks.lost = {IDS[2]}
+    calls = {None: (["a", "b"], "0.1"), "0.1": (["c"], None)}
+    fake.on(
+        "GET",
+        f"/api/tasks/{IDS[3]}/attempts",
+        lambda asked: dict(zip(("attempts", "nextCursor"), calls[asked.query.get("cursor")], strict=True)),
+    )
     status, out, err = run("tenant", "export", "acme", "--to", str(target))
     assert (status, out) == (0, "")
     assert "3 tasks exported; 1 unfinished" in err
@@ -185,6 +194,7 @@ def test_an_export_has_everything(fake: FakeApi, run: Runs, tmp_path: Path) -> N
     ]
     assert found[0]["task"]["input"] == f"text of {IDS[3]}"
     assert found[0]["deliveries"] == [{"id": f"of {IDS[3]}"}]
+    assert [one["attempts"] for one in found if one["kind"] == "task"] == [["a", "b", "c"], [], []]
     assert end == {"kind": "end", "tasks": 3, "gone": 1, "goingOn": 1, "newer": 0}
     assert {asked.query["tenant"] for asked in fake.asked} == {"acme"}
     status, out, _ = run("tenant", "export", "acme")

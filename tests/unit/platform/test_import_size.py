@@ -25,10 +25,10 @@ SRC = Path(__file__).resolve().parents[3] / "src"
 # The bounds: the present counts plus a little. `syntax` is the compiled code in nodes of the syntax tree, because
 # bytecode differs between versions of Python.
 MOST: Mapping[str, int] = {
-    "modules": 179,
+    "modules": 180,
     "syntax": 67_500,
     "dataclasses": 34,
-    "named_tuples": 86,
+    "named_tuples": 88,
     "models": 4,
 }
 # Imports within functions, by module. A submission, a poll of a task or a list, with a key that may read, needs none of

@@ -116,7 +116,7 @@ def test_a_fold_that_failed_and_lands_later_adds_nothing_twice(bench: StoreBench
     complete(bench, "a")
     found = bench.run(sums(bench).foldable(KINDS, 100))
     bench.database.fail("D1_ERROR: Network connection lost.", "later", times=3)
-    with pytest.raises(Exception, match="out of reach"):
+    with pytest.raises(Exception, match="cannot be reached"):
         bench.run(sums(bench).fold(found, 100))
     complete(bench, "b")
     fold(bench)

@@ -1,0 +1,71 @@
+// What is done with the rows that were chosen in the list: first a question with what it may cost, then one call for each.
+import { html, useState } from "../base/dom.js";
+import { call } from "../base/api.js";
+import { count, t } from "../base/i18n.js";
+import { announce, Dialog, Trouble } from "../base/parts.js";
+import { whose } from "../base/prefs.js";
+
+/** What each act is, and which tasks take it. */
+const ACTS = {
+  cancel: { takes: (task) => !task.terminal, send: (id) => call("POST", `/api/tasks/${encodeURIComponent(id)}/cancel`) },
+  retry: {
+    takes: (task) => ["failed", "cancelled"].includes(task.status) && task.error?.code !== "budget_exhausted",
+    send: (id) => call("POST", `/api/tasks/${encodeURIComponent(id)}/retry`, { body: {} }),
+  },
+  erase: { takes: () => true, send: (id) => call("DELETE", `/api/tasks/${encodeURIComponent(id)}`) },
+};
+const GONE = [404, 409]; // erased or ended since the list was read: there is nothing left to do
+
+/** At least how many calls it takes to finish the tasks, from what they have. */
+export const leastCalls = (tasks) => tasks.reduce((sum, { usage, progress }) => sum + Math.max(0, usage.minimumCalls - progress.completed), 0);
+
+/** The bar above the list. `tasks` are those of its page. */
+export function Chosen({ tasks, chosen, onChoose, onChange }) {
+  const [asking, setAsking] = useState("");
+  const picked = tasks.filter(({ id }) => chosen.has(id));
+  return html`<div class="row chosen" role="group" aria-label=${t("chosen.label")}>
+    <strong>${count("chosen.count", picked.length)}</strong>
+    ${Object.entries(ACTS).map(
+      ([name, { takes }]) => html`<button key=${name} type="button" class=${name === "retry" ? "" : "danger"} disabled=${!picked.some(takes)} onClick=${() => setAsking(name)}>${t(`chosen.${name}`)}</button>`,
+    )}
+    <button type="button" class="quiet" onClick=${() => onChoose(new Set())}>${t("chosen.none")}</button>
+    ${asking && html`<${Question} name=${asking} picked=${picked} onChange=${onChange} onClose=${() => setAsking("")} onDone=${() => onChoose(new Set())} />`}
+  </div>`;
+}
+
+function Question({ name, picked, onChange, onClose, onDone }) {
+  const [tasks] = useState(() => picked.filter(ACTS[name].takes));
+  const [others] = useState(picked.length - tasks.length);
+  const [state, setState] = useState({ busy: false, done: null, error: null });
+  const act = async () => {
+    const begun = whose(); // another tenant or key may be chosen meanwhile: its tasks are not meant
+    let [done, error] = [0, null];
+    for (const { id } of tasks) {
+      if (whose() !== begun) break;
+      setState({ busy: true, done, error: null });
+      try {
+        await ACTS[name].send(id);
+        done += 1;
+      } catch (trouble) {
+        if (!GONE.includes(trouble.status)) error ??= trouble;
+        if ([0, 401, 403, 429, 503].includes(trouble.status)) break; // the others would be refused too
+      }
+    }
+    setState({ busy: false, done, error, ended: true });
+    announce(count(`chosen.${name}Done`, done));
+    onChange();
+  };
+  const close = () => (state.ended && onDone(), onClose());
+  return html`<${Dialog} title=${t(`chosen.${name}`)} onClose=${close}>
+    <p class="big">${count(`chosen.${name}Plan`, tasks.length, { least: leastCalls(tasks) })}</p>
+    ${others > 0 && html`<p class="hint">${count("chosen.others", others)}</p>`}
+    <p class="hint">${t(`chosen.${name}Hint`)}</p>
+    ${state.done !== null && html`<p role="status">${count(`chosen.${name}Done`, state.done)}</p>`}
+    <${Trouble} error=${state.error} />
+    <div class="row end">
+      <button type="button" onClick=${close}>${state.ended ? t("close") : t("back")}</button>
+      ${!state.ended &&
+      html`<button type="button" class=${name === "retry" ? "primary" : "danger"} aria-disabled=${state.busy} onClick=${() => state.busy || act()}>${count(`chosen.${name}Go`, tasks.length)}</button>`}
+    </div>
+  <//>`;
+}

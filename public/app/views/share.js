@@ -1,0 +1,19 @@
+// Buttons that copy what leads here: a link, an id, a command. None of them has the key.
+import { html } from "../base/dom.js";
+import { addressed } from "../base/api.js";
+import { t } from "../base/i18n.js";
+import { Copy } from "../base/parts.js";
+import { prefs } from "../base/prefs.js";
+
+/** `hash` is the page's address, and `path` the API's. */
+export const Share = ({ hash, path, id }) => html`<span class="row share">
+  <${Copy} text=${`${location.origin}${location.pathname}${hash}`} label=${t("copyLink")} />
+  ${id && html`<${Copy} text=${id} label=${t("copyId")} />`}
+  <${Copy} text=${curl(path)} label=${t("copyCurl")} />
+</span>`;
+
+/** A command that asks for a path of the API. In place of the key it has the shell's variable KEY. */
+export function curl(path) {
+  const address = `${location.origin}${addressed(path)}`.replaceAll("'", "%27");
+  return `curl -sS${prefs().key ? ' -H "Authorization: Bearer $KEY"' : ""} '${address}'`;
+}

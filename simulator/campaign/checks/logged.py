@@ -1,0 +1,86 @@
+"""The log of a task's calls agrees with the bill and with the model's own books, once everything is quiet.
+
+The log is put together as the API does it. A call in it was made: the model has answered at least as many calls with
+this end. A call that the bill counts as answered is in the log, unless the log keeps no more for its output, a full
+database or an older isolate kept it from being written, or two tasks share the model's books.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, Final
+
+from simulator.campaign.checks.invariants import Invariants
+from simulator.campaign.subject.row_changes import InvariantBroken, Row
+from simulator.platform.world import World
+from src.core import limits
+from src.store.d1.statement import BoundStatement
+from src.store.records import attempts
+from src.store.records.attempts import AttemptIndex, AttemptOutcome, CallAttempt
+from src.store.sql import attempts as sql
+
+LOGS_JUDGED: Final = "logs that agree with the model's books, with failed calls"
+LOGS_JUDGED_EXACTLY: Final = "logs that have each call of the bill, with failed calls"
+# What the model's books call the end of a call that has this code.
+_ENDS: Final = {
+    "model_unavailable": "5xx",
+    "model_rate_limited": "429",
+    "model_reply_malformed": "malformed",
+    "model_refused": "refused",
+}
+_WHOLE: Final = {"level": 0, "idx": 0, "last_level": 1_000, "last_idx": 1_000_000}
+
+
+def check_log(invariants: Invariants, world: World, row: Row, *, complete: bool) -> None:
+    """Check the log of one task. Raises InvariantBroken.
+
+    `complete`: no older isolate and no full database has kept a call from being logged.
+    """
+    index, log = read_log(world, row)
+    failed = [one for one in log if one.outcome is AttemptOutcome.FAILED]
+    counts = index.counts.of
+    shown = Counter(one.outcome for one in log)
+    _require(row, shown == {outcome: many for outcome, many in counts.items() if many}, "other calls than counted")
+    _require(row, index.calls == row.sent, f"a log of {index.calls} calls, {row.sent} on the bill")
+    for one in failed:
+        times = one.started_ms, one.ended_ms
+        _require(row, None in times or times[0] <= times[1], f"a call that ended before it began: {one}")  # type: ignore[operator]
+    answered = len(index.sizes) + sum(one.answered is True for one in failed)
+    # A worker whose task has ended records what it got before it settles its bill. If it dies between, the bill still
+    # counts these calls as in doubt.
+    doubt = row.in_doubt + row.announced
+    _require(row, answered <= row.settled + doubt, f"{answered} answered calls in the log, {row.settled} on the bill")
+    tag = invariants.tags[row.task_key]
+    books: Counter[str] = Counter()
+    for (_, end), many in invariants.answers[tag].items():
+        books[end] += many
+    codes = Counter(str(one.code) for one in failed if one.answered)
+    for code, many in codes.items():
+        _require(row, many <= books[_ENDS[code]], f"{many} calls with {code} in the log, the model has {books}")
+    _require(row, len(index.sizes) <= books["ok"], f"{len(index.sizes)} outputs, the model has {books}")
+    invariants.judged[LOGS_JUDGED] += bool(failed)
+    kept = max(index.failed.values(), default=0) < limits.ATTEMPTS_LOGGED_MOST
+    if complete and kept:
+        _require(row, answered >= row.settled, f"{answered} answered calls in the log, {row.settled} on the bill")
+        invariants.judged[LOGS_JUDGED_EXACTLY] += bool(failed)
+
+
+def read_log(world: World, row: Row) -> tuple[AttemptIndex, list[CallAttempt]]:
+    """Read all calls of a task, as the API shows them."""
+    key = {"task_key": row.task_key}
+    (task,), outputs, failures = (_rows(world, one.bind(**key)) for one in (sql.CALLS, sql.OUTPUTS, sql.FAILURES))
+    index = attempts.index(task, outputs, failures, "simulated-1")
+    bodies, logs = (_rows(world, one.bind(**key, **_WHOLE)) for one in (sql.SOME_OUTPUTS, sql.SOME_FAILURES))
+    keys, is_last = index.page(AttemptOutcome, None, 1_000_000, 1_000_000_000)
+    assert is_last
+    return index, index.attempts(keys, bodies, logs)
+
+
+def _rows(world: World, query: BoundStatement) -> list[Mapping[str, Any]]:
+    found = world.database.connection.execute(query.sql, query.values)
+    names = [column[0] for column in found.description]
+    return [dict(zip(names, values, strict=True)) for values in found]
+
+
+def _require(row: Row, holds: bool, what: str) -> None:
+    if not holds:
+        raise InvariantBroken(f"{row.task_key} ({row.status}, fence {row.fence}): {what}")

@@ -1,0 +1,50 @@
+"""Pages of tasks as the API shows them, and how many tasks have each status."""
+
+from typing import NotRequired, TypedDict
+
+from ...core.states import Status
+from ...store.records.pages import Counts
+from ..base.views import Count, shown
+from .task_views import TaskView
+
+
+@shown
+class StatusCountsView(TypedDict):
+    """How many of the newest `among` tasks have each status, by all filters but `status`, whatever the page.
+
+    `all`: there are no other tasks in the time asked for.
+    """
+
+    pending: Count
+    processing: Count
+    completed: Count
+    failed: Count
+    cancelled: Count
+    among: Count
+    all: bool
+
+
+@shown
+class TaskListView(TypedDict):
+    """A page of tasks, newest first. `nextCursor` is null on the last one only: others may be short or empty too.
+
+    `counts` is set with `?counts=true`.
+    """
+
+    tasks: list[TaskView]
+    nextCursor: str | None
+    counts: NotRequired[StatusCountsView]
+
+
+def counts_view(counts: Counts) -> StatusCountsView:
+    """Show counts by status."""
+    of = counts.of
+    return StatusCountsView(
+        pending=of[Status.PENDING],
+        processing=of[Status.PROCESSING],
+        completed=of[Status.COMPLETED],
+        failed=of[Status.FAILED],
+        cancelled=of[Status.CANCELLED],
+        among=counts.among,
+        all=counts.all,
+    )

@@ -1,0 +1,265 @@
+"""The log of a task's calls, put together from what they have left: outputs, failures, announcements.
+
+An entry of `failures.log` is [fence, number, started, ended, answered, code, message, route, model]. A reader passes
+over further members. Pure: nothing here knows the database.
+"""
+
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from enum import StrEnum
+from itertools import groupby
+from operator import itemgetter
+from typing import Final, NamedTuple
+
+from ...core.codes import TaskCode
+from ..d1.columns import maybe_text, maybe_whole, task_code, text, whole, whole_list
+from ..d1.database import Row
+from .claims import CallKey, Output
+from .rows import keys, outputs
+
+
+class AttemptOutcome(StrEnum):
+    """How a call ended, as far as it is known. The calls for one output are in this order."""
+
+    FAILED = "failed"
+    IN_DOUBT = "in_doubt"
+    SUCCEEDED = "succeeded"
+    OUT = "out"
+
+
+_BEHIND: Final = 1_000_000  # more than the calls for an output
+
+
+class Place(NamedTuple):
+    """Where a call stands in the log: its output, and its number among the known calls for that output, from 1 on."""
+
+    level: int
+    position: int
+    nth: int
+
+    @classmethod
+    def behind(cls, level: int, position: int) -> "Place":
+        """The place behind all calls for an output."""
+        return cls(level, position, _BEHIND)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether all calls for its output are before it."""
+        return self.nth == _BEHIND
+
+
+class CallAttempt(NamedTuple):
+    """A call. Times are milliseconds since the epoch by the database's clock. None: it is unknown, or there is none.
+
+    `number` counts the calls for this output since the last retry.
+    """
+
+    place: Place
+    outcome: AttemptOutcome
+    number: int | None = None
+    answered: bool | None = None
+    model: str | None = None
+    route: str | None = None
+    lane: int | None = None
+    announced_ms: int | None = None
+    started_ms: int | None = None
+    ended_ms: int | None = None
+    code: TaskCode | None = None
+    message: str | None = None
+
+
+class AttemptCounts(NamedTuple):
+    """How many calls are on the bill, and how many of each outcome are known one by one."""
+
+    calls: int
+    of: Mapping[AttemptOutcome, int]
+
+
+class AttemptIndex(NamedTuple):
+    """Which calls a task has, without what lies beside the texts of outputs.
+
+    `sizes` are of outputs, in code points; `failed` has the number of failed calls. `doubted` lost their worker at the
+    latest takeover, or their worker gave them up. `lost` were announced by a worker whose lease is over, and nobody has
+    taken the task over yet.
+    """
+
+    model: str
+    route: str
+    announced_ms: int | None
+    sizes: Mapping[CallKey, int]
+    failed: Mapping[CallKey, int]
+    doubted: frozenset[CallKey]
+    lost: frozenset[CallKey]
+    out: frozenset[CallKey]
+    calls: int
+
+    @property
+    def counts(self) -> AttemptCounts:
+        """How many calls there are."""
+        return AttemptCounts(
+            self.calls,
+            {
+                AttemptOutcome.FAILED: sum(self.failed.values()),
+                AttemptOutcome.IN_DOUBT: len(self.doubted) + len(self.lost),
+                AttemptOutcome.SUCCEEDED: len(self.sizes),
+                AttemptOutcome.OUT: len(self.out),
+            },
+        )
+
+    def page(
+        self, only: Collection[AttemptOutcome], after: Place | None, most: int, chars_most: int
+    ) -> tuple[Sequence[CallKey], bool]:
+        """Return the outputs whose calls make a page of up to `most` calls after a place, and whether it is the last.
+
+        The page ends before its outputs have more than `chars_most` code points, but it has one output at least.
+        """
+        keys = sorted({key for outcome in only for key in self._with(outcome)})
+        left = [key for key in keys if after is None or key >= after[:2]]
+        if after is not None and left and after.nth >= self._known(left[0], AttemptOutcome) and left[0] == after[:2]:
+            del left[0]
+        page: list[CallKey] = []
+        calls = chars = 0
+        for key in left:
+            shown = after.nth if after is not None and key == after[:2] else 0
+            size = self.sizes.get(key, 0) if AttemptOutcome.SUCCEEDED in only else 0
+            if page and (calls >= most or chars + size > chars_most):
+                return page, False
+            calls, chars = calls + max(0, self._known(key, only) - shown), chars + size
+            page.append(key)
+        return page, True
+
+    def _with(self, outcome: AttemptOutcome) -> Collection[CallKey]:
+        """Give the outputs that have a call of this outcome."""
+        match outcome:
+            case AttemptOutcome.FAILED:
+                return self.failed.keys()
+            case AttemptOutcome.IN_DOUBT:
+                return self.doubted | self.lost
+            case AttemptOutcome.SUCCEEDED:
+                return self.sizes.keys()
+            case AttemptOutcome.OUT:
+                return self.out
+
+    def _known(self, key: CallKey, only: Collection[AttemptOutcome]) -> int:
+        """Count the calls for an output that have these outcomes."""
+        counted = {
+            AttemptOutcome.FAILED: self.failed.get(key, 0),
+            AttemptOutcome.IN_DOUBT: (key in self.doubted) + (key in self.lost),
+            AttemptOutcome.SUCCEEDED: key in self.sizes,
+            AttemptOutcome.OUT: key in self.out,
+        }
+        return sum(many for outcome, many in counted.items() if outcome in only)
+
+    def attempts(
+        self, wanted: Collection[CallKey], segments: Sequence[Row], failures: Sequence[Row]
+    ) -> list[CallAttempt]:
+        """Give the calls for these outputs, in order. `segments` may be left out."""
+        made = [(key, one) for row in failures if (key := _key(row)) in wanted for one in _failures(row)]
+        in_doubt = AttemptOutcome.IN_DOUBT
+        for key in wanted:
+            made += [(key, self._unanswered(in_doubt, False, None))] if key in self.doubted else []
+            made += [(key, self._unanswered(in_doubt, False, self.announced_ms))] if key in self.lost else []
+        made += [(one.key, self._succeeded(one)) for one in _outputs(segments, self.sizes.keys() & set(wanted))]
+        out = self._unanswered(AttemptOutcome.OUT, None, self.announced_ms)
+        made += [(key, out) for key in wanted if key in self.out]
+        # The sort is stable: the calls for an output stay in this order.
+        by_key = groupby(sorted(made, key=itemgetter(0)), key=itemgetter(0))
+        return [
+            one._replace(place=Place(key.level, key.position, nth))
+            for key, of in by_key
+            for nth, (_, one) in enumerate(of, start=1)
+        ]
+
+    def _unanswered(self, outcome: AttemptOutcome, answered: bool | None, announced_ms: int | None) -> CallAttempt:
+        made = CallAttempt(_NOWHERE, outcome, answered=answered, announced_ms=announced_ms)
+        return made._replace(model=self.model, route=self.route)
+
+    def _succeeded(self, output: Output) -> CallAttempt:
+        return CallAttempt(
+            _NOWHERE,
+            AttemptOutcome.SUCCEEDED,
+            number=output.calls,
+            answered=True,
+            model=self.model,
+            route=self.route,
+            lane=output.lane,
+            started_ms=output.started_ms,
+            ended_ms=output.ended_ms,
+        )
+
+
+_NOWHERE: Final = Place(0, 0, 0)
+
+
+def index(task: Row, found: Sequence[Row], failures: Sequence[Row], default_model: str) -> AttemptIndex:
+    """Build the index from the rows of CALLS, OUTPUTS and FAILURES. `default_model` is that of a task without one."""
+    sizes: dict[CallKey, int] = {}
+    for row in found:
+        places, lengths = (map(int, text(row, name).split(",")) for name in ("places", "sizes"))
+        level = whole(row, "level")
+        sizes.update((CallKey(level, place), size) for place, size in zip(places, lengths, strict=True))
+    announced, live = keys(task, "in_flight"), bool(task["live"])
+    # A worker whose task has ended may have recorded outputs, and not yet that their calls are no longer out.
+    unanswered = announced - sizes.keys()
+    return AttemptIndex(
+        model=maybe_text(task, "model") or default_model,
+        route=text(task, "route"),
+        announced_ms=maybe_whole(task, "announced_at"),
+        sizes=sizes,
+        failed={_key(row): many for row in failures if (many := _logged(row))},
+        doubted=keys(task, "doubted"),
+        lost=frozenset() if live else unanswered,
+        out=unanswered if live else frozenset(),
+        calls=whole(task, "calls_settled") + whole(task, "calls_in_doubt") + len(announced),
+    )
+
+
+def _key(row: Row) -> CallKey:
+    return CallKey(whole(row, "level"), whole(row, "idx"))
+
+
+def _logged(row: Row) -> int:
+    """Return how many failed calls of an output are known: those in the log, and one that older code has recorded."""
+    return (maybe_whole(row, "logged") or 0) + _has_unlogged(whole(row, "calls"), maybe_whole(row, "latest"))
+
+
+def _has_unlogged(calls: int, latest: int | None) -> bool:
+    return calls > 0 and calls != latest
+
+
+def _failures(row: Row) -> Iterator[CallAttempt]:
+    """Give the failed calls of an output."""
+    logged = json.loads(maybe_text(row, "log") or "[]")
+    for _, number, started, ended, answered, code, message, route, model, *_ in logged:
+        yield CallAttempt(
+            _NOWHERE,
+            AttemptOutcome.FAILED,
+            number=number,
+            answered=bool(answered),
+            model=model,
+            route=route,
+            started_ms=started,
+            ended_ms=ended,
+            code=code,
+            message=message,
+        )
+    calls = whole(row, "calls")
+    if _has_unlogged(calls, logged[-1][1] if logged else None):
+        started, ended = (None, None) if row["held"] is None else whole_list(row, "held")
+        yield CallAttempt(
+            _NOWHERE,
+            AttemptOutcome.FAILED,
+            number=calls,
+            started_ms=started,
+            ended_ms=ended,
+            code=task_code(row, "code"),
+            message=text(row, "message"),
+        )
+
+
+def _outputs(segments: Sequence[Row], wanted: Collection[CallKey]) -> Iterator[Output]:
+    of_level: dict[int, list[Row]] = {}
+    for row in segments:
+        of_level.setdefault(whole(row, "level"), []).append(row)
+    for level, found in of_level.items():
+        yield from outputs(level, found, {key.position for key in wanted if key.level == level})

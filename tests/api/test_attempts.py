@@ -1,0 +1,372 @@
+"""GET /api/tasks/{id}/attempts: each call that is known, where it is known, and no row for any of them."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from src.core import limits
+from src.core.codes import TaskCode
+from src.core.errors import ModelError, ModelRefused, ModelTimeout, ModelUnavailable
+from src.core.ids import new_task_id
+from src.core.keys import Scope
+from src.core.settings import Settings
+from src.core.task import Failure, Route
+from src.inference.protocol import ModelCall
+from src.processing.worker import Host
+from src.store.records.claims import Claim, Continue, Fail
+from tests.support.api_bench import START_MS, WEBHOOK_KEY, ApiBench, bearer, data, key
+from tests.support.worker_bench import Script
+
+HOST = Host(Route.QUEUE, 600.0)
+TABLES = ("tasks", "texts", "segments", "merges", "failures")
+
+
+class Troubled(ApiBench):
+    """A deployment whose model fails as `fails` says: by the text of a call, and which call for that text it is."""
+
+    def __init__(self, fails: dict[tuple[str, int], ModelError] | None = None, concurrency: int = 1) -> None:
+        self.model = Script(self._act)
+        self._fails = fails or {}
+        self._asked: dict[str, int] = {}
+        super().__init__(
+            settings=Settings(provider="demo", chunk_chars=5, webhook_key=WEBHOOK_KEY, concurrency=concurrency),
+            provider=self.model,
+        )
+
+    def _act(self, call: ModelCall, number: int) -> object:
+        self._asked[call.user] = self._asked.get(call.user, 0) + 1
+        return self._fails.get((call.user.strip(), self._asked[call.user]))
+
+    def work_on(self, task_id: str) -> None:
+        """Let a worker work on a task until it ends or is given back."""
+        self.run(self.worker.run(key(task_id), HOST))
+
+    def take(self, task_id: str, holder: str) -> Claim:
+        """Claim a task under a name."""
+        claim = self.store.claim(key(task_id), holder=holder, host="", route=Route.QUEUE, lease_ms=180_000)
+        made = self.run(claim)
+        assert isinstance(made, Claim)
+        return made
+
+    def rows(self) -> int:
+        """Count the rows of tasks and their parts."""
+        return sum(len(self.database.rows(f"SELECT 1 FROM {table}")) for table in TABLES)  # noqa: S608 - constants
+
+
+@pytest.fixture
+def troubled() -> Iterator[Troubled]:
+    """The second chunk fails twice, then it succeeds."""
+    made = Troubled({("two", 1): ModelUnavailable("the provider answered 503"), ("two", 2): ModelTimeout("no reply")})
+    yield made
+    made.close()
+
+
+def page(bench: ApiBench, task_id: str, **query: object) -> Any:
+    """Read one page."""
+    reply = bench.call("GET", f"/api/tasks/{task_id}/attempts?{urlencode(query)}")
+    assert reply.status == 200, reply
+    return data(reply)
+
+
+def all_of(bench: ApiBench, task_id: str, **query: object) -> list[Any]:
+    """Read all pages."""
+    found: list[Any] = []
+    cursor: dict[str, object] = {}
+    while True:
+        read = page(bench, task_id, **query, **cursor)
+        assert len(read["attempts"]) <= query.get("limit", limits.LIST_LIMIT_DEFAULT)  # type: ignore[operator]
+        found += read["attempts"]
+        if read["nextCursor"] is None:
+            return found
+        assert read["attempts"], "an empty page leads nowhere"
+        cursor = {"cursor": read["nextCursor"]}
+
+
+def said(attempts: list[Any]) -> list[tuple[object, ...]]:
+    """The calls in short."""
+    return [(one["level"], one["index"], one["number"], one["outcome"]) for one in attempts]
+
+
+def test_each_call_of_a_task_with_failures(troubled: Troubled) -> None:
+    """A failed call shows its cause, its own times, model and route. The chunk's success follows with its number."""
+    task_id = troubled.submit("one\n\ntwo\n\nthree")["id"]
+    troubled.work_on(task_id)
+    read = page(troubled, task_id)
+    assert said(read["attempts"]) == [
+        (0, 0, 1, "succeeded"),
+        (0, 1, 1, "failed"),
+        (0, 1, 2, "failed"),
+        (0, 1, 3, "succeeded"),
+        (0, 2, 1, "succeeded"),
+    ]
+    first, second = read["attempts"][1:3]
+    assert (first["code"], first["message"], first["answered"]) == (
+        "model_unavailable",
+        "the provider answered 503",
+        True,
+    )
+    assert (second["code"], second["answered"]) == ("model_timeout", False)
+    assert {(one["model"], one["route"]) for one in read["attempts"]} == {("script-1", "queue")}
+    assert {one["milliseconds"] for one in read["attempts"]} == {1000}
+    assert first["finishedAt"] < second["startedAt"]
+    assert read["counts"] == {"calls": 5, "succeeded": 3, "failed": 2, "inDoubt": 0, "out": 0, "unlisted": 0}
+    assert read["nextCursor"] is None
+
+
+def test_the_log_of_a_task_without_failures_has_no_row() -> None:
+    """Five rows make a task of three chunks, with the log and without. Failed calls for one output have one row."""
+    smooth, rough = Troubled(), Troubled({("two", at): ModelUnavailable("503") for at in (1, 2, 3)})
+    made = {}
+    for bench in (smooth, rough):
+        task_id = bench.submit("one\n\ntwo\n\nthree")["id"]
+        bench.work_on(task_id)
+        made[bench] = bench.rows(), len(page(bench, task_id)["attempts"])
+    assert made == {smooth: (3, 3), rough: (4, 6)}
+    smooth.close()
+    rough.close()
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 100])
+def test_pages_have_each_call_once(troubled: Troubled, limit: int) -> None:
+    """Whatever the limit, all pages together have the calls in the same order."""
+    task_id = troubled.submit("one\n\ntwo\n\nthree")["id"]
+    troubled.work_on(task_id)
+    assert all_of(troubled, task_id, limit=limit) == page(troubled, task_id)["attempts"]
+
+
+@pytest.mark.parametrize("limit", [1, 100])
+@pytest.mark.parametrize("outcome", ["failed", "in_doubt", "succeeded", "out"])
+def test_calls_of_one_outcome(troubled: Troubled, outcome: str, limit: int) -> None:
+    """Only the calls of this outcome are shown, over several pages too. The counts stay those of the whole task."""
+    task_id = troubled.submit("one\n\ntwo\n\nthree")["id"]
+    troubled.work_on(task_id)
+    everything = page(troubled, task_id)
+    wanted = [one for one in everything["attempts"] if one["outcome"] == outcome]
+    assert all_of(troubled, task_id, outcome=outcome, limit=limit) == wanted
+    assert page(troubled, task_id, outcome=outcome, limit=1)["counts"] == everything["counts"]
+
+
+def test_long_outputs_shorten_a_page(troubled: Troubled, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page ends before its outputs are too large, but has one at least. All pages together have each call."""
+    task_id = troubled.submit("one\n\ntwo\n\nthree")["id"]
+    troubled.work_on(task_id)
+    everything = page(troubled, task_id)["attempts"]
+    monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 5)
+    assert len(page(troubled, task_id)["attempts"]) == 1
+    assert all_of(troubled, task_id) == everything
+    assert len(page(troubled, task_id, outcome="failed")["attempts"]) == 2  # reads no output
+
+
+def test_merge_levels_are_shown() -> None:
+    """A call that merges has its level. It comes after the calls for the chunks."""
+    bench = Troubled()
+    task_id = bench.submit("one\n\ntwo\n\nthree", reduce="merge")["id"]
+    bench.work_on(task_id)
+    assert said(page(bench, task_id)["attempts"]) == [(0, at, 1, "succeeded") for at in range(3)] + [
+        (1, 0, 1, "succeeded")
+    ]
+    assert said(all_of(bench, task_id, limit=1)) == said(page(bench, task_id)["attempts"])
+    bench.close()
+
+
+def test_a_retry_keeps_the_log() -> None:
+    """What failed before a retry is still shown. The numbers begin anew, and so do the attempts of the chunk."""
+    bench = Troubled({("two", 1): ModelRefused("the provider answered 404")})
+    task_id = bench.submit("one\n\ntwo\n\nthree")["id"]
+    bench.work_on(task_id)
+    assert bench.call("POST", f"/api/tasks/{task_id}/retry").status == 202
+    bench.settle()
+    assert page(bench, task_id)["counts"]["failed"] == 1
+    bench.work_on(task_id)
+    read = page(bench, task_id)
+    assert said(read["attempts"])[1:3] == [(0, 1, 1, "failed"), (0, 1, 1, "succeeded")]
+    assert read["counts"] == {"calls": 4, "succeeded": 3, "failed": 1, "inDoubt": 0, "out": 0, "unlisted": 0}
+    chunks = data(bench.call("GET", f"/api/tasks/{task_id}/chunks"))["chunks"]
+    assert [one["attempts"] for one in chunks] == [1, 1, 1]
+    bench.close()
+
+
+def test_a_bulk_retry_keeps_the_log() -> None:
+    """A retry of many tasks does the same."""
+    bench = Troubled({("one", 1): ModelRefused("the provider answered 404")})
+    task_id = bench.submit("one")["id"]
+    bench.work_on(task_id)
+    assert data(bench.call("POST", "/api/tasks/retry", {}))["retried"] == 1
+    bench.settle()
+    bench.work_on(task_id)
+    assert said(page(bench, task_id)["attempts"]) == [(0, 0, 1, "failed"), (0, 0, 1, "succeeded")]
+    bench.close()
+
+
+def test_calls_out_and_in_doubt(troubled: Troubled) -> None:
+    """Announced calls are out while the worker has its lease, then in doubt. The takeover names them, too."""
+    bench = troubled
+    task_id = bench.submit("one\n\ntwo\n\nthree")["id"]
+    claim = bench.take(task_id, "first")
+    bench.work(claim, {0: "output 0"}, Continue(180_000), in_flight=[(0, 1), (0, 2)])
+    read = page(bench, task_id)
+    assert said(read["attempts"]) == [(0, 0, 1, "succeeded"), (0, 1, None, "out"), (0, 2, None, "out")]
+    assert read["counts"] == {"calls": 3, "succeeded": 1, "failed": 0, "inDoubt": 0, "out": 2, "unlisted": 0}
+    announced = data(bench.call("GET", f"/api/tasks/{task_id}"))["calls"]["announcedAt"]
+    out = read["attempts"][1]
+    assert (out["announcedAt"], out["answered"], out["startedAt"]) == (announced, None, None)
+    bench.pass_seconds(181)
+    assert said(page(bench, task_id)["attempts"])[1:] == [(0, 1, None, "in_doubt"), (0, 2, None, "in_doubt")]
+    assert page(bench, task_id)["counts"]["inDoubt"] == 2
+    bench.take(task_id, "second")
+    taken = page(bench, task_id)
+    assert said(taken["attempts"])[1:] == [(0, 1, None, "in_doubt"), (0, 2, None, "in_doubt")]
+    assert taken["attempts"][1]["answered"] is False
+    assert taken["counts"] == {"calls": 3, "succeeded": 1, "failed": 0, "inDoubt": 2, "out": 0, "unlisted": 0}
+
+
+def test_calls_in_doubt_of_a_cancelled_task() -> None:
+    """A worker that gives its calls up names them. The log, the task and the bill agree."""
+    bench = Troubled(concurrency=2)
+    bench.model.seconds = lambda number: 1.0 if number == 1 else 9.0
+
+    async def cancel_in_mid_call() -> None:
+        running = asyncio.ensure_future(bench.worker.run(key(task_id), HOST))
+        await asyncio.sleep(0.5)
+        await bench.store.cancel(key(task_id), 1_000_000)
+        await running
+
+    task_id = bench.submit("one\n\ntwo\n\nthree")["id"]
+    bench.run(cancel_in_mid_call())
+    read = page(bench, task_id)
+    task = data(bench.call("GET", f"/api/tasks/{task_id}"))
+    assert task["status"] == "cancelled"
+    assert task["usage"]["inDoubt"] == 1 == read["counts"]["inDoubt"]
+    assert task["calls"]["inDoubt"] == [{"level": 0, "index": 1}]
+    assert said(read["attempts"]) == [(0, 0, 1, "succeeded"), (0, 1, None, "in_doubt")]
+    assert read["counts"]["unlisted"] == 0
+    bench.close()
+
+
+def test_earlier_calls_in_doubt_are_only_counted(troubled: Troubled) -> None:
+    """Each takeover names only its own calls. The others are on the bill, and `unlisted`."""
+    task_id = troubled.submit("one\n\ntwo")["id"]
+    for holder in ("first", "second"):
+        claim = troubled.take(task_id, holder)
+        bill: dict[str, Any] = {
+            "calls_in_doubt": claim.calls_in_doubt,
+            "calls_settled": 0,
+            "in_flight": [(0, 0), (0, 1)],
+        }
+        troubled.work(claim, {}, Continue(180_000), **bill)
+        troubled.pass_seconds(181)
+    assert said(page(troubled, task_id)["attempts"]) == [(0, at, None, "in_doubt") for at in (0, 0, 1, 1)]
+    troubled.take(task_id, "third")
+    read = page(troubled, task_id)
+    assert said(read["attempts"]) == [(0, 0, None, "in_doubt"), (0, 1, None, "in_doubt")]
+    assert read["counts"] == {"calls": 4, "succeeded": 0, "failed": 0, "inDoubt": 2, "out": 0, "unlisted": 2}
+
+
+def test_a_failure_that_older_code_wrote(bench: ApiBench) -> None:
+    """It has no log: the latest failure is shown from its row, with times only while they are held."""
+    task_id = bench.submit("one\n\ntwo\n\nthree")["id"]
+    bench.fail(task_id)
+    (failed,) = page(bench, task_id, outcome="failed")["attempts"]
+    assert (failed["number"], failed["code"], failed["startedAt"], failed["answered"]) == (
+        4,
+        "model_unavailable",
+        None,
+        None,
+    )
+    assert page(bench, task_id)["counts"]["unlisted"] == 3
+    bench.database.rows("UPDATE failures SET held = ?", f"[{START_MS + 1000}, {START_MS + 3500}]")
+    (failed,) = page(bench, task_id, outcome="failed")["attempts"]
+    assert (failed["startedAt"], failed["milliseconds"]) == ("2026-09-21T14:13:21.000Z", 2500)
+
+
+def test_an_entry_may_have_further_members(troubled: Troubled) -> None:
+    """Later code may write more about a failed call."""
+    task_id = troubled.submit("two")["id"]
+    troubled.work_on(task_id)
+    before = page(troubled, task_id)
+    troubled.database.rows("UPDATE failures SET log = json_insert(log, '$[0][#]', 'more')")
+    assert page(troubled, task_id) == before
+
+
+def test_the_latest_ten_failures_of_an_output_are_kept() -> None:
+    """Twelve failures of one chunk are twelve calls on the bill and ten in the log, with long messages cut."""
+    message = "y" * 400
+    bench = Troubled({("one", at): ModelUnavailable(message) for at in range(1, 13)})
+    task_id = bench.submit("one")["id"]
+    bench.work_on(task_id)
+    while data(bench.call("GET", f"/api/tasks/{task_id}"))["status"] == "pending":
+        bench.pass_seconds(60)
+        bench.work_on(task_id)
+    read = page(bench, task_id)
+    assert [one["number"] for one in read["attempts"]] == list(range(3, 14))
+    assert read["counts"] == {"calls": 13, "succeeded": 1, "failed": 10, "inDoubt": 0, "out": 0, "unlisted": 2}
+    assert {one["message"] for one in read["attempts"][:-1]} == {message[: limits.ATTEMPT_MESSAGE_CHARS_MOST]}
+    bench.close()
+
+
+def test_a_call_refused_for_good_is_the_last() -> None:
+    """A task that failed shows the call that ended it."""
+    bench = Troubled({("two", 1): ModelRefused("the provider answered 401")})
+    task_id = bench.submit("one\n\ntwo")["id"]
+    bench.work_on(task_id)
+    read = page(bench, task_id)
+    assert said(read["attempts"]) == [(0, 0, 1, "succeeded"), (0, 1, 1, "failed")]
+    assert read["attempts"][1]["code"] == "model_refused"
+    bench.close()
+
+
+def test_a_task_that_is_gone_or_anothers(troubled: Troubled) -> None:
+    """An unknown, an erased and a malformed id are not found. The log goes with its task."""
+    task_id = troubled.submit("one\n\ntwo\n\nthree")["id"]
+    troubled.work_on(task_id)
+    assert troubled.call("DELETE", f"/api/tasks/{task_id}").status == 204
+    assert troubled.database.rows("SELECT 1 FROM failures") == []
+    for one in (task_id, new_task_id(START_MS, b"0123456789"), "x"):
+        assert troubled.call("GET", f"/api/tasks/{one}/attempts").status == 404
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("outcome=lost", "outcome"),
+        ("limit=0", "limit"),
+        ("limit=101", "limit"),
+        ("cursor=x", "cursor"),
+        ("cursor=0.1.", "cursor"),
+        ("cursor=-1.0", "cursor"),
+        ("status=failed", "status"),
+    ],
+)
+def test_bad_parameters_are_refused(bench: ApiBench, query: str, field: str) -> None:
+    """A bad value names its parameter."""
+    reply = bench.call("GET", f"/api/tasks/{bench.submit()['id']}/attempts?{query}")
+    assert (reply.status, [error["field"] for error in data(reply)["errors"]]) == (422, [field])
+
+
+def test_any_cursor_leads_on(troubled: Troubled) -> None:
+    """A cursor behind the last call leads to an empty page, and one between calls to those after it."""
+    task_id = troubled.submit("one\n\ntwo\n\nthree")["id"]
+    troubled.work_on(task_id)
+    everything = page(troubled, task_id)["attempts"]
+    for cursor, left in (("0.0", 4), ("0.1.1", 3), ("0.1.2", 2), ("0.1.9", 1), ("0.1", 1), ("0.2", 0), ("7.0", 0)):
+        read = page(troubled, task_id, cursor=cursor)
+        assert (read["attempts"], read["nextCursor"]) == (everything[len(everything) - left :], None), cursor
+
+
+def test_the_log_needs_the_scope_read() -> None:
+    """A key that only writes sees none of it, whatever it asks for. Another tenant's key finds no such task."""
+    bench = ApiBench(keys=True)
+    writer, reader = bearer(bench.make_key(Scope.WRITE)), bearer(bench.make_key(Scope.READ))
+    theirs = bearer(bench.make_key(tenant="theirs"))
+    task_id = data(bench.call("POST", "/api/tasks", {"input": "x"}, writer))["id"]
+    failure = Failure(TaskCode.MODEL_REFUSED, "a secret", False)
+    bench.work(bench.claim(task_id), {}, Fail(1_000_000, failure), failed=failure)
+    path = f"/api/tasks/{task_id}/attempts"
+    refused = bench.call("GET", path, headers=writer)
+    assert (refused.status, "secret" in refused.body) == (403, False)
+    assert bench.call("GET", path, headers=theirs).status == 404
+    assert data(bench.call("GET", path, headers=reader))["attempts"][0]["message"] == "a secret"
+    bench.close()

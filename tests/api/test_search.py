@@ -1,0 +1,281 @@
+"""GET /api/tasks?q=&code=&model=&route=&counts=: what is found, what is read for it, and what nobody may find."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from src.core import limits
+from src.core.ids import new_task_id, task_key_of
+from src.core.keys import Scope
+from src.core.tenants import LOCAL
+from tests.api.test_lists import fill, listed, walk
+from tests.support.api_bench import START_MS, ApiBench, bearer, data
+
+WALK = limits.LIST_WALK_MOST
+
+
+def found(bench: ApiBench, **query: object) -> list[str | None]:
+    """The names of all tasks that a search finds, over all pages."""
+    return [task["name"] for page in walk(bench, None, **query) for task in page["tasks"]]
+
+
+@pytest.fixture
+def named(bench: ApiBench) -> list[dict[str, Any]]:
+    """Tasks with names of each kind, oldest first."""
+    return [
+        bench.submit("Minutes of March\nAll were there."),
+        bench.submit("text", metadata={"name": "Report 100%_done"}),
+        bench.submit("text", metadata={"title": "ÜBERSICHT Quartal"}),
+        bench.submit("text", metadata={"label": "三月の報告"}),
+        bench.submit("text", metadata={"name": 5, "other": "Minutes"}),
+        bench.submit("\n \n  second line \t first\nMinutes", metadata={"name": "  "}),
+    ]
+
+
+def test_each_task_shows_its_name(bench: ApiBench, named: list[dict[str, Any]]) -> None:
+    """The first text of name, title and label that is not blank, else the first line. It is the same wherever it is."""
+    names = ["Minutes of March", "Report 100%_done", "ÜBERSICHT Quartal", "三月の報告", "text", "second line first"]
+    assert [task["name"] for task in named] == names
+    assert [task["name"] for task in data(bench.call("GET", "/api/tasks"))["tasks"]] == names[::-1]
+    assert [data(bench.call("GET", f"/api/tasks/{task['id']}"))["name"] for task in named] == names
+
+
+@pytest.mark.parametrize(
+    ("q", "names"),
+    [
+        ("minutes", ["Minutes of March"]),
+        ("MARCH", ["Minutes of March"]),
+        ("of mar", ["Minutes of March"]),
+        ("were", []),
+        ("100%", ["Report 100%_done"]),
+        ("%_d", ["Report 100%_done"]),
+        ("%", ["Report 100%_done"]),
+        ("_", ["Report 100%_done"]),
+        ("quartal", ["ÜBERSICHT Quartal"]),
+        ("Übersicht", ["ÜBERSICHT Quartal"]),
+        ("übersicht", []),
+        ("報告", ["三月の報告"]),
+        ("five", []),
+        ("second", ["second line first"]),
+        ("' OR 1=1 --", []),
+        ("\\", []),
+        (":", []),
+        ("*", []),
+        ("😀", []),
+    ],
+)
+def test_by_name(bench: ApiBench, named: list[dict[str, Any]], q: str, names: list[str]) -> None:
+    """The name contains it, A to Z in either case. Wildcards and SQL mean themselves, and only the name is searched."""
+    assert found(bench, q=q) == names
+
+
+def test_by_id(bench: ApiBench, named: list[dict[str, Any]]) -> None:
+    """The whole id, in either case, and each beginning of it; no other part of it, and nobody else's."""
+    ids = [task["id"] for task in named]
+    theirs = task_key_of("theirs", ids[0])
+    fill(bench, "c" * 3, "theirs")
+    for id_ in ids:
+        assert listed(bench, q=id_) == [id_] == listed(bench, q=id_.upper())
+        for size in (1, 4, 8, 9, 13, 20, 35):
+            prefix = id_[:size]
+            assert listed(bench, q=prefix) == [one for one in ids[::-1] if one.startswith(prefix)]
+    assert listed(bench, q=ids[0][4:20]) == []
+    assert listed(bench, q=theirs) == []
+    assert listed(bench, q=f"{LOCAL}:{ids[0]}") == []
+
+
+def test_a_search_by_id_reads_no_other_task(bench: ApiBench) -> None:
+    """However many tasks are newer, the first page has it."""
+    ids = fill(bench, "p" * (WALK + 20))
+    for q in (ids[0], ids[0][:24]):
+        (page,) = walk(bench, q=q)
+        assert [task["id"] for task in page["tasks"]] == [ids[0]] if q == ids[0] else ids[0] in str(page)
+
+
+def test_by_code_model_and_route(bench: ApiBench) -> None:
+    """Each filter has its column. A task that names no model has the deployment's."""
+    plain, other = bench.submit("plain"), bench.submit("other", model="other-model")
+    failed = bench.submit("failed\n\nwith several\n\nchunks")
+    bench.fail(failed["id"])
+    assert found(bench, code="model_unavailable") == ["failed"]
+    assert found(bench, code="model_refused") == []
+    assert found(bench, model="other-model") == ["other"]
+    assert found(bench, model=bench.api.provider.default_model) == ["failed", "plain"]
+    assert found(bench, model="other") == []
+    assert found(bench, route="queue") == ["failed", "other", "plain"]
+    assert found(bench, route="direct") == []
+    assert found(bench, route="queue", status="pending", q="PLAIN") == ["plain"]
+    assert found(bench, q="failed", status="pending") == []
+    assert listed(bench, q=plain["id"], model="other-model") == []
+    assert listed(bench, q=other["id"], model="other-model") == [other["id"]]
+
+
+def test_the_name_goes_with_the_text(bench: ApiBench) -> None:
+    """A completed task has lost its input, and its first line with it. A name in the metadata stays."""
+    named, unnamed = bench.submit("secret", metadata={"name": "kept"}), bench.submit("secret")
+    for task in (named, unnamed):
+        assert found(bench, q="secret") != []
+        bench.complete(task["id"])
+    assert found(bench, q="secret") == []
+    assert "secret" not in str(bench.database.rows("SELECT * FROM tasks"))
+    assert [task["name"] for task in data(bench.call("GET", "/api/tasks"))["tasks"]] == [None, "kept"]
+    assert found(bench, q="KEPT") == ["kept"]
+
+
+def test_a_failed_and_a_cancelled_task_keep_their_names(bench: ApiBench) -> None:
+    """Their text is kept, so their names are."""
+    failed, cancelled = bench.submit("failed one"), bench.submit("cancelled one")
+    bench.fail(failed["id"])
+    bench.call("POST", f"/api/tasks/{cancelled['id']}/cancel")
+    assert found(bench, q="one") == ["cancelled one", "failed one"]
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("x" * 500, "x" * limits.FIRST_LINE_CHARS_MOST),
+        ("\n" * limits.FIRST_LINE_WITHIN_CHARS + "late", None),
+        ("\n" * (limits.FIRST_LINE_WITHIN_CHARS - 1) + "late", "l"),
+        ("a  b\tc", "a b c"),
+        ("a\r\nb", "a"),
+        ("🦜" * 200, "🦜" * limits.FIRST_LINE_CHARS_MOST),
+    ],
+)
+def test_the_first_line(bench: ApiBench, text: str, name: str | None) -> None:
+    """It is short, in one line, and near the beginning of the text."""
+    assert bench.submit(text)["name"] == name
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ({"q": "x" * 101}, "q"),
+        ({"q": "a\0b"}, "q"),
+        ({"code": "no_such_code"}, "code"),
+        ({"code": "not_found"}, "code"),
+        ({"route": "teleport"}, "route"),
+        ({"model": "m" * 201}, "model"),
+        ({"counts": "yes"}, "counts"),
+    ],
+)
+def test_bad_filters_are_refused(bench: ApiBench, query: dict[str, str], field: str) -> None:
+    """A value that no task can have names its parameter, before anything is read."""
+    batches = bench.database.batches
+    reply = bench.call("GET", f"/api/tasks?{urlencode(query)}")
+    assert (reply.status, [error["field"] for error in data(reply)["errors"]]) == (422, [field])
+    assert bench.database.batches == batches
+
+
+def test_the_longest_search(bench: ApiBench) -> None:
+    """A hundred characters of four bytes each are found."""
+    name = "🦜" * limits.SEARCH_CHARS_MOST
+    bench.submit("x", metadata={"name": f"a{name}b"})
+    assert found(bench, q=name) == [f"a{name}b"]
+
+
+def test_a_search_over_many_tasks(bench: ApiBench) -> None:
+    """A page ends where its walk does, with what it has found. The cursor leads to all others, each once."""
+    ids = fill(bench, "p" * (2 * WALK + 9))
+    wanted = [ids[0], ids[WALK // 2], ids[WALK + 3], ids[-1]]
+    bench.database.rows(
+        "UPDATE tasks SET first_line = 'needle' WHERE id IN (SELECT value FROM json_each(?))",
+        json.dumps([task_key_of(LOCAL, one) for one in wanted]),
+    )
+    pages = list(walk(bench, q="needle", limit=5))
+    assert [task["id"] for page in pages for task in page["tasks"]] == wanted[::-1]
+    assert [len(page["tasks"]) for page in pages] == [1, 2, 1]
+
+
+# --- Counts ---------------------------------------------------------------------------------------------------------
+
+
+def counts(bench: ApiBench, **query: object) -> dict[str, Any]:
+    """The counts of a list."""
+    reply = bench.call("GET", f"/api/tasks?{urlencode({**query, 'counts': 'true'})}")
+    assert reply.status == 200, reply
+    shown: dict[str, Any] = data(reply)["counts"]
+    return shown
+
+
+def test_counts_by_status(bench: ApiBench, named: list[dict[str, Any]]) -> None:
+    """By all filters but the status, and whatever the page."""
+    bench.fail(named[0]["id"])
+    bench.complete(named[1]["id"])
+    none = {"pending": 0, "processing": 0, "completed": 0, "failed": 0, "cancelled": 0, "among": 6, "all": True}
+    everything = none | {"pending": 4, "completed": 1, "failed": 1}
+    assert counts(bench) == everything == counts(bench, status="failed", limit=1)
+    cursor = data(bench.call("GET", "/api/tasks?limit=1"))["nextCursor"]
+    assert counts(bench, cursor=cursor) == everything
+    assert counts(bench, q="minutes") == none | {"failed": 1}
+    assert counts(bench, q=named[0]["id"]) == none | {"failed": 1, "among": 1}
+    assert counts(bench, code="model_unavailable", status="pending") == none | {"failed": 1}
+    assert counts(bench, createdBefore="2020-01-01T00:00:00Z") == none | {"among": 0}
+    assert "counts" not in data(bench.call("GET", "/api/tasks?counts=false"))
+
+
+@pytest.mark.parametrize("tasks", [WALK - 1, WALK, WALK + 1])
+def test_counts_are_bounded(bench: ApiBench, tasks: int) -> None:
+    """They look at the newest 500 tasks, and say whether these are all."""
+    fill(bench, "c" + "p" * (tasks - 1))
+    shown = counts(bench)
+    among = min(tasks, WALK)
+    assert (shown["among"], shown["all"]) == (among, tasks < WALK)
+    assert shown["pending"] + shown["completed"] == among
+
+
+def test_counts_do_not_go_with_all_tenants() -> None:
+    """They are of one tenant."""
+    bench = ApiBench(keys=True)
+    operator = bearer(bench.make_key(Scope.READ, Scope.OPERATOR))
+    assert bench.call("GET", "/api/tasks?tenant=*&counts=true", headers=operator).status == 422
+    assert bench.call("GET", "/api/tasks?tenant=theirs&counts=true", headers=operator).status == 200
+    bench.close()
+
+
+# --- Who may search -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def keyed() -> Iterator[ApiBench]:
+    """An API that requires keys."""
+    made = ApiBench(keys=True)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("query", ["q=secret", "q=s", "model=other", "code=model_refused", "counts=true", "q=nothing"])
+def test_a_key_without_read_finds_nothing(keyed: ApiBench, query: str) -> None:
+    """Its answer is the same whether a task has the word or not, and shows no name."""
+    writer, reader = bearer(keyed.make_key(Scope.WRITE)), bearer(keyed.make_key(Scope.READ))
+    before = keyed.call("GET", f"/api/tasks?{query}", headers=writer)
+    made = keyed.call("POST", "/api/tasks", {"input": "secret", "metadata": {"name": "secret"}}, headers=writer)
+    after = keyed.call("GET", f"/api/tasks?{query}", headers=writer)
+    assert (before, before.status) == (after, 403)
+    assert data(made)["name"] is None
+    assert "secret" not in made.body
+    assert data(keyed.call("GET", "/api/tasks?q=secret", headers=reader))["tasks"][0]["name"] == "secret"
+
+
+def test_a_search_stays_in_its_tenant(keyed: ApiBench) -> None:
+    """Another tenant's names are not found, unless an operator asks. Operators search all tenants in turn."""
+    ours, theirs = bearer(keyed.make_key()), bearer(keyed.make_key(tenant="theirs"))
+    operator = bearer(keyed.make_key(Scope.READ, Scope.OPERATOR))
+    keyed.call("POST", "/api/tasks", {"input": "ours needle"}, ours)
+    made = data(keyed.call("POST", "/api/tasks", {"input": "theirs needle"}, theirs))
+    for q in ("needle", made["id"]):
+        names = [task["name"] for page in walk(keyed, ours, q=q) for task in page["tasks"]]
+        assert names == (["ours needle"] if q == "needle" else [])
+    found_by = [task["name"] for page in walk(keyed, operator, q="needle", tenant="*") for task in page["tasks"]]
+    assert sorted(found_by) == ["ours needle", "theirs needle"]
+    assert [task["name"] for page in walk(keyed, operator, q="n", tenant="theirs") for task in page["tasks"]] == [
+        "theirs needle"
+    ]
+
+
+def test_the_id_of_no_task(bench: ApiBench) -> None:
+    """An id that nothing has finds nothing, and is no error."""
+    bench.submit()
+    assert listed(bench, q=new_task_id(START_MS + 5, b"0123456789")) == []

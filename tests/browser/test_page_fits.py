@@ -1,0 +1,111 @@
+"""Nothing is cut off: on a phone, on a narrower one, and at 200 % of a screen of 1280 pixels. All of it by keyboard."""
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.support.stage import BEGAN, HEALTH, TASK_ID, Stage, chunk, task
+
+pytestmark = pytest.mark.runtime
+PATH = f"/api/tasks/{TASK_ID}"
+NAME = "Minutes of the meeting on the " + "unbreakable" * 9
+# Elements whose text is wider than they are, without a way to scroll to it, except texts for screen readers alone.
+_CLIPPED = """[...document.querySelectorAll("body *")].filter((one) => {
+  const { overflowX } = getComputedStyle(one);
+  const hides = ["hidden", "clip"].includes(overflowX) || one.matches("nav");
+  return hides && !one.matches(".sr, .fall-time, .bar, .strip") && one.scrollWidth > one.clientWidth + 1;
+}).map((one) => one.outerHTML.slice(0, 120))"""
+
+
+def everything(stage: Stage) -> None:
+    """Answer for all views, with long names."""
+    failure = {"code": "model_timeout", "message": "no answer " * 20, "retryable": True}
+    plan = {"chunks": [{"index": 0, "start": 0, "end": 8}], "request": task()["request"], "characters": 8}
+    whole = task(name=NAME, status="failed", error=failure, metadata={"name": NAME})
+    key = {"id": "k1", "label": NAME, "scopes": ["read", "write", "admin"], "createdAt": BEGAN, "expiresAt": BEGAN}
+    hook = {"id": "h", "name": NAME, "url": f"https://example.com/{NAME}", "status": "enabled", "created_at": 1}
+    stage.answers |= HEALTH | {
+        "/api/tasks": {"tasks": [whole] * 3, "nextCursor": "more"},
+        "POST /api/tasks": plan | {"minimumCalls": 4, "estimatedTokens": 2},
+        PATH: whole,
+        f"{PATH}/chunks": {"chunks": [chunk(0, lane=2), chunk(1, lane=2)], "nextCursor": None},
+        "/api/keys": {"keys": [key]},
+        "/v1/webhook_endpoints": {"data": [hook | {"event_types": ["response.completed"] * 7}]},
+    }
+
+
+def fits(page: Page, stage: Stage, width: int, what: str) -> None:
+    stage.settle()
+    assert page.evaluate("document.documentElement.scrollWidth") == width, what
+    assert page.evaluate(_CLIPPED) == [], what
+    stage.picture(f"fits {width} {what}")
+
+
+@pytest.mark.parametrize(("width", "locale"), [(640, "en-GB"), (375, "en-GB"), (375, "zh-CN"), (320, "en-GB")])
+def test_nothing_is_cut_off(browser: Browser, width: int, locale: str) -> None:
+    """Each view and each dialog fits, whatever the length of names."""
+    stage = Stage(browser, locale=locale, viewport={"width": width, "height": 700})
+    everything(stage)
+    page = stage.open("#/tasks", "oo_key")
+    expect(page.locator(".list-row")).to_have_count(3)
+    page.get_by_role("checkbox").nth(1).check()
+    page.locator("summary").click()
+    page.locator("#time").select_option("between")
+    fits(page, stage, width, "list")
+    page.locator(".head button").first.click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    fits(page, stage, width, "dialog")
+    page.keyboard.press("Escape")
+    page.goto(f"{stage.url}/#/task/{TASK_ID}?chunk=1")
+    expect(page.locator(".fall-row")).to_have_count(3)
+    fits(page, stage, width, "task")
+    page.goto(f"{stage.url}/#/submit")
+    page.locator("#input").fill("The text")
+    expect(page.locator(".cut")).to_have_count(1)
+    page.locator("summary").click()
+    fits(page, stage, width, "submit")
+    page.goto(f"{stage.url}/#/health")
+    expect(page.locator(".cards")).to_be_visible()
+    fits(page, stage, width, "health")
+    page.goto(f"{stage.url}/#/access")
+    expect(page.locator(".rows li")).to_have_count(2)
+    fits(page, stage, width, "access")
+    stage.close()
+    assert stage.faults == []
+
+
+def test_a_walk_by_keyboard_alone(stage: Stage) -> None:
+    """Tab, Enter, space and arrows alone: search, open a task, choose a chunk, begin to delete it, and think better."""
+    everything(stage)
+    page = stage.open("#/tasks")
+    expect(page.locator(".list-row")).to_have_count(3)
+
+    def tab_to(name: str) -> None:
+        for _ in range(60):
+            page.keyboard.press("Tab")
+            focused = (
+                "(document.activeElement.ariaLabel || document.activeElement.id || document.activeElement.innerText)"
+            )
+            if str(page.evaluate(focused)).strip() == name:
+                return
+        raise AssertionError(f"Tab does not reach {name}")
+
+    tab_to("q")
+    page.keyboard.type("minutes")
+    page.wait_for_url("**q=minutes")
+    expect(page.locator("#q")).to_be_focused()
+    tab_to(f"Choose {NAME[:80]}…")
+    page.keyboard.press("Space")
+    expect(page.get_by_text("3 chosen")).to_be_visible()
+    tab_to(f"{NAME[:80]}…")
+    page.keyboard.press("Enter")
+    expect(page.locator(".fall-row")).to_have_count(3)
+    page.get_by_role("link", name="onceover").focus()
+    tab_to("Delete")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="Delete")).to_be_focused()
+    tab_to("Chunks over time. Arrow keys choose one.")
+    page.keyboard.press("ArrowDown")
+    expect(page.get_by_role("heading", name="Chunk 1")).to_be_visible()
+    expect(page.get_by_role("listbox")).to_be_focused()

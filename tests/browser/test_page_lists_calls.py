@@ -1,0 +1,93 @@
+"""The log of a task's calls: what is shown of each, how a person gets to what failed, and what it costs until then."""
+
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Route, expect
+
+from tests.support.browser import HOSTILE
+from tests.support.stage import BEGAN, ENDED, TASK_ID, Stage, chunk, task
+
+pytestmark = pytest.mark.runtime
+PATH = f"/api/tasks/{TASK_ID}"
+COUNTS = {"calls": 60, "succeeded": 54, "failed": 3, "inDoubt": 1, "out": 0, "unlisted": 2}
+FAILURE = {"code": "model_unavailable", "message": HOSTILE, "retryable": True}
+
+
+def attempt(index: int, **changed: Any) -> dict[str, Any]:
+    """A call that succeeded, as the API shows it."""
+    one = {"level": 0, "index": index, "number": 1, "outcome": "succeeded", "answered": True, "model": "m"}
+    one |= {"route": "queue", "lane": None, "announcedAt": None, "startedAt": BEGAN, "finishedAt": ENDED}
+    return one | {"milliseconds": 10_000, "code": None, "message": None} | changed
+
+
+FAILED = attempt(4, outcome="failed", milliseconds=322, code="model_unavailable", message=HOSTILE, number=2)
+CUT_OFF = attempt(5, outcome="failed", answered=False, code="model_timeout", message="no answer", lane=2)
+DOUBTED = attempt(6, outcome="in_doubt", answered=False, number=None, startedAt=None, announcedAt=BEGAN)
+MERGE = attempt(0, level=2)
+
+
+def log(stage: Stage) -> None:
+    """Answer as a task with all kinds of calls, in pages."""
+
+    def answer(route: Route) -> None:
+        query = parse_qs(urlsplit(route.request.url).query)
+        rows = [FAILED, CUT_OFF] if query.get("outcome") == ["failed"] else [attempt(0), FAILED, CUT_OFF, DOUBTED]
+        more = "outcome" not in query
+        if "cursor" in query:
+            rows, more = [MERGE], False
+        route.fulfill(json={"attempts": rows, "counts": COUNTS, "nextCursor": "n" if more else None})
+
+    total = {"total": 9, "completed": 8, "failed": 1, "truncated": 0}
+    stage.answers |= {PATH: task(status="failed", error=FAILURE, progress=total), f"{PATH}/attempts": answer}
+    stage.answers[f"{PATH}/chunks"] = {"chunks": [chunk(0)], "nextCursor": None}
+
+
+def test_one_jumps_to_what_failed(stage: Stage) -> None:
+    """A button opens the log at the failed calls, with the focus. Until then the log is not read.
+
+    Each call has its chunk, which the page then shows, and texts of the provider stay texts.
+    """
+    log(stage)
+    page = stage.open(f"#/task/{TASK_ID}")
+    button = page.get_by_role("button", name="Jump to what failed")
+    expect(button).to_be_visible()
+    stage.settle()
+    assert not [path for _, path, _ in stage.asked if "attempts" in path]
+    button.click()
+    expect(page.get_by_role("heading", name="Calls", exact=True)).to_be_focused()
+    rows = page.get_by_role("table", name="Calls").get_by_role("row")
+    expect(rows).to_have_count(3)
+    expect(rows.nth(1)).to_contain_text("Chunk 5 call 2")
+    expect(rows.nth(1)).to_contain_text("322ms")
+    expect(rows.nth(1)).to_contain_text("model_unavailable <img src=x onerror=alert(1)>")
+    expect(rows.nth(2)).to_contain_text("no answer: the bill counts it as in doubt")
+    expect(rows.nth(2)).to_contain_text("queue · lane 2 · m")
+    assert stage.serious() == []
+    page.get_by_role("button", name="Chunk 5", exact=True).click()
+    expect(page.get_by_role("heading", name="Chunk 5")).to_be_visible()
+
+
+@pytest.mark.parametrize(("locale", "width"), [("en-GB", 1280), ("zh-CN", 375)])
+def test_all_calls_are_listed_page_by_page(browser: Browser, locale: str, width: int) -> None:
+    """The log shows counts, calls in doubt from their announcement, merges, and the number of calls without a row."""
+    stage = Stage(browser, locale=locale, viewport={"width": width, "height": 800})
+    log(stage)
+    page = stage.open(f"#/task/{TASK_ID}")
+    page.get_by_role("button", name="Show the calls one by one" if locale == "en-GB" else "逐次显示调用").click()
+    rows = page.locator(".table tbody tr")
+    expect(rows).to_have_count(4)
+    expect(rows.nth(3)).to_contain_text("announced" if locale == "en-GB" else "登记")
+    page.get_by_role("button", name="Show more calls" if locale == "en-GB" else "显示更多调用").click()
+    expect(rows).to_have_count(5)
+    expect(rows.nth(4)).to_contain_text("Merge on level 2, 1" if locale == "en-GB" else "第 2 层合并，第 1 个")
+    expect(
+        page.get_by_text("2 further calls are only counted" if locale == "en-GB" else "另有 2 次调用")
+    ).to_be_visible()
+    expect(page.get_by_text("60 calls: 54 succeeded" if locale == "en-GB" else "60 次调用：54 次成功")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert stage.serious() == []
+    stage.picture(f"calls {locale}")
+    stage.close()
+    assert stage.faults == []

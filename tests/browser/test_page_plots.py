@@ -1,0 +1,90 @@
+"""The plots of the last hours: axes, the keyboard, the same values as tables, and failures by code."""
+
+import re
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from src.core.tallies import BOUNDS_MS
+from tests.support.stage import HEALTH, Stage
+
+pytestmark = pytest.mark.runtime
+FIELDS = ("failed", "cancelled", "retries", "deadLetters", "inDoubt", "truncated")
+
+
+def bucket(at: str, **changed: Any) -> dict[str, Any]:
+    """Five minutes of the history in which one task ended after 70 s."""
+    took = {"count": 1, "sumMs": 70_000, "upTo": [int(bound >= 70_000) for bound in BOUNDS_MS]}
+    took |= {"p50Ms": 180_000, "p95Ms": 288_000}
+    one = dict.fromkeys(FIELDS, 0) | {"at": at, "completed": 10, "modelCalls": 40, "fruitlessCalls": 4}
+    one |= {"inputTokens": 900, "outputTokens": 1234, "took": took, "waited": took, "backlog": None}
+    return one | changed
+
+
+def history(stage: Stage) -> None:
+    """Answer as a deployment whose hour has two times with tasks."""
+    stage.page.clock.set_fixed_time("2026-11-28T12:00:00Z")
+    buckets = [bucket("2026-11-28T11:05:00Z"), bucket("2026-11-28T11:50:00Z", failed=5, completed=0)]
+    stage.answers |= HEALTH
+    stage.answers["/api/history"] = {"hours": 1, "bucketSeconds": 300, "boundsMs": list(BOUNDS_MS), "buckets": buckets}
+    failures = [{"code": "model_timeout", "tasks": 4}, {"code": "model_refused", "tasks": 1}]
+    tenant = {"tenant": "t", "tasks": 40, "more": True, "failed": 5, "failures": failures, "modelCalls": 80}
+    stage.answers["/api/tenants"] = {"tenants": [tenant], "nextCursor": None}
+
+
+def test_a_plot_is_read_by_the_keyboard(stage: Stage) -> None:
+    """Arrow keys, Home and End choose a time, whose values are read out and shown.
+
+    The axes name the most, and three times.
+    """
+    history(stage)
+    page = stage.open("#/health?hours=1")
+    for title, value in (("Tokens", "in 900, out 1,234"), ("Tasks a minute", "Completed 2, Failed 0")):
+        plot = page.locator(".plot", has_text=re.compile(f"^{title}"))
+        plot.get_by_role("slider").focus()
+        plot.get_by_role("slider").press("Home")
+        assert plot.get_by_role("slider").get_attribute("aria-valuetext") == f"11:05, {value}"
+    expect(plot.locator(".plot-read")).to_contain_text("Completed 2")
+    plot.get_by_role("slider").press("ArrowRight")
+    expect(plot.locator(".plot-read")).to_contain_text("11:10")
+    plot.get_by_role("slider").press("End")
+    expect(plot.locator(".plot-read")).to_contain_text("12:00")
+    assert plot.locator(".plot-scale span").all_inner_texts() == ["2", "0"]
+    assert plot.locator(".plot-times span").all_inner_texts() == ["11:05", "11:35", "12:00"]
+    assert stage.serious() == []
+
+
+@pytest.mark.parametrize(("locale", "width"), [("en-GB", 1280), ("zh-CN", 375)])
+def test_the_plots_are_tables_as_well(browser: Browser, locale: str, width: int) -> None:
+    """Each plot is a table on demand, newest first, with the times at which anything happened. So are failures by code.
+
+    Failures are counted when somebody asks, since that reads the tasks.
+    """
+    stage = Stage(browser, locale=locale, viewport={"width": width, "height": 800})
+    english = locale == "en-GB"
+    history(stage)
+    page = stage.open("#/health?hours=1")
+    page.get_by_label("As tables" if english else "以表格显示").check()
+    expect(page.get_by_role("slider")).to_have_count(0)
+    ended = page.get_by_role("table", name="Tasks that ended" if english else "结束的任务", exact=True).get_by_role(
+        "row"
+    )
+    expect(ended).to_have_count(3)
+    assert [cell.inner_text() for cell in ended.nth(1).get_by_role("cell").all()] == ["11:50", "0", "5", "0"]
+    took = page.get_by_role("table", name="From submission to end" if english else "从提交到结束").get_by_role("row")
+    expect(took.nth(1)).to_contain_text("1m 0s–1m 10s" if english else "1分钟 0秒–1分钟 10秒")
+    assert not [path for _, path, _ in stage.asked if "tenants" in path]
+    page.get_by_role("button", name="Count this tenant's failures" if english else "统计此租户的失败").click()
+    expect(page.get_by_text("5 of the 40 tasks" if english else "40 个任务中有 5 个失败")).to_be_visible()
+    failures = page.get_by_role("table", name="Failures by code" if english else "按代码统计失败").get_by_role("row")
+    expect(failures.nth(1)).to_contain_text("model_timeout")
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert stage.serious() == []
+    stage.picture(f"plots as tables {locale}")
+    page.get_by_label("As tables" if english else "以表格显示").uncheck()
+    stage.settle()
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    stage.picture(f"plots {locale}")
+    stage.close()
+    assert stage.faults == []

@@ -1,0 +1,119 @@
+"""The list is searched: filters, counts and times in the address, and what is copied from it."""
+
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Route, expect
+
+from tests.support.browser import HOSTILE
+from tests.support.stage import TASK_ID, Stage, task
+
+pytestmark = pytest.mark.runtime
+NOW = "2026-11-28T12:00:30Z"
+LIST: dict[str, Any] = {"tasks": [task(name=HOSTILE, metadata={})], "nextCursor": None}
+COUNTS = {"pending": 0, "processing": 1, "completed": 80, "failed": 2, "cancelled": 0, "among": 500, "all": False}
+
+
+def answer(route: Route) -> None:
+    """Answer a list, with counts where they are asked for."""
+    route.fulfill(json=LIST | ({"counts": COUNTS} if "counts=true" in route.request.url else {}))
+
+
+def asked(stage: Stage) -> dict[str, str]:
+    """The parameters of the latest request for a list without counts."""
+    paths = [path for method, path, _ in stage.asked if method == "GET" and "counts" not in path]
+    return dict(parse_qsl(urlsplit(paths[-1]).query))
+
+
+def test_the_list_is_searched_by_what_a_person_knows(stage: Stage) -> None:
+    """Each filter is in the address and in the request, and both survive a reload. A task has its name, as text."""
+    stage.answers["/api/tasks"] = answer
+    page = stage.open("#/tasks")
+    expect(page.locator(".list-row bdi")).to_have_text(HOSTILE)
+    page.get_by_role("searchbox", name="Search").fill("minutes & more")
+    page.wait_for_url("**/#/tasks?q=minutes+%26+more")
+    page.get_by_text("More filters").click()
+    page.get_by_label("Failed with").select_option("model_timeout")
+    page.get_by_label("Route").select_option("queue")
+    with page.expect_request("**/api/tasks?*model=gpt-5**"):
+        page.get_by_role("searchbox", name="Model").fill("gpt-5")
+    stage.settle()
+    wanted = {"q": "minutes & more", "code": "model_timeout", "route": "queue", "model": "gpt-5", "limit": "25"}
+    assert asked(stage) == wanted
+    assert page.title() == "minutes & more · Tasks · onceover"
+    page.reload()
+    expect(page.get_by_role("searchbox", name="Search")).to_have_value("minutes & more")
+    expect(page.get_by_label("Failed with")).to_have_value("model_timeout")
+    stage.settle()
+    assert asked(stage) == wanted
+    assert stage.serious() == []
+
+
+def test_statuses_are_counted_when_somebody_asks(stage: Stage) -> None:
+    """A plain list is not counted by itself, since that reads 500 rows. A search is counted once. Counts are links."""
+    stage.answers["/api/tasks"] = answer
+    page = stage.open("#/tasks")
+    expect(page.get_by_role("button", name="Count by status")).to_be_visible()
+    stage.settle()
+    assert not [path for _, path, _ in stage.asked if "counts" in path]
+    page.get_by_role("button", name="Count by status").click()
+    expect(page.locator(".counts")).to_contain_text("Completed 80")
+    expect(page.locator(".counts")).to_contain_text("of the newest 500 tasks")
+    page.locator(".counts").get_by_role("link", name="Failed 2").click()
+    page.wait_for_url("**/#/tasks?status=failed")
+    expect(page.get_by_label("Status")).to_have_value("failed")
+    assert stage.serious() == []
+
+
+def test_times_in_an_address_are_the_same_everywhere(browser: Browser) -> None:
+    """A time that was chosen in Tokyo is the same moment in New York.
+
+    "The last hour" goes on with the clock. A copied link has its moments instead.
+    """
+    addresses: list[str] = []
+    for zone, shown in (("Asia/Tokyo", "2026-11-28T19:00"), ("America/New_York", "2026-11-28T05:00")):
+        stage = Stage(browser, timezone_id=zone, permissions=["clipboard-read", "clipboard-write"])
+        stage.page.clock.set_fixed_time(NOW)
+        stage.answers["/api/tasks"] = answer
+        page = stage.open(addresses[0] if addresses else "#/tasks")
+        if not addresses:
+            page.get_by_label("Created", exact=True).select_option("between")
+            page.get_by_label("Created after").fill(shown)
+            with page.expect_request("**/api/tasks?createdAfter=**"):
+                page.get_by_label("Created after").press("Enter")
+            addresses.append("#" + page.url.partition("#")[2])
+        expect(page.get_by_label("Created after")).to_have_value(shown)
+        stage.settle()
+        assert asked(stage)["createdAfter"] == "2026-11-28T10:00:00.000Z"
+        with page.expect_request("**/api/tasks?createdAfter=2026-11-28T11**"):
+            page.get_by_label("Created", exact=True).select_option("1h")
+        stage.settle()
+        assert page.url.endswith("#/tasks?last=1h")
+        assert asked(stage) == {"createdAfter": "2026-11-28T11:00:00.000Z", "limit": "25"}
+        page.get_by_role("button", name="Copy the link").click()
+        expect(page.get_by_role("button", name="Copied")).to_be_visible()
+        copied = page.evaluate("navigator.clipboard.readText()")
+        assert copied == f"{stage.url}/#/tasks?after=2026-11-28T11%3A00%3A00.000Z"
+        stage.close()
+        assert stage.faults == []
+
+
+def test_a_link_an_id_and_a_command_are_copied_without_the_key(browser: Browser) -> None:
+    """A task's page copies its link, its id, and a command that has a variable in place of the key."""
+    stage = Stage(browser, permissions=["clipboard-read", "clipboard-write"])
+    stage.answers[f"/api/tasks/{TASK_ID}"] = task()
+    page = stage.open(f"#/task/{TASK_ID}?chunk=1", "oo_key")
+    copied: list[str] = []
+    for name in ("Copy the link", "Copy the id", "Copy as curl"):
+        page.get_by_role("button", name=name).click()
+        expect(page.get_by_role("button", name="Copied")).to_have_count(len(copied) + 1)
+        copied.append(page.evaluate("navigator.clipboard.readText()"))
+    assert copied[0] == f"{stage.url}/#/task/{TASK_ID}"
+    assert copied[1] == TASK_ID
+    assert copied[2] == f"curl -sS -H \"Authorization: Bearer $KEY\" '{stage.url}/api/tasks/{TASK_ID}'"
+    assert page.title() == "A name · onceover"
+    quoted = page.evaluate("import('/app/views/share.js').then(({ curl }) => curl(\"/api/tasks?q='$(rm)\"))")
+    assert "?q=%27$(rm)'" in quoted
+    stage.close()
+    assert stage.faults == []

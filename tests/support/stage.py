@@ -1,0 +1,100 @@
+"""The page alone in a browser: its files come from the disk, and a test's own answers stand for the API."""
+
+import json
+import mimetypes
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Browser, Route
+
+from tests.support.browser import Watched
+from tests.support.dev_server import ROOT
+
+PUBLIC = ROOT / "public"
+URL = "http://localhost:9321"  # of this machine, so that the page is a secure context; no server listens there
+TASK_ID = "01a21072-0000-7000-8000-00000000000a"
+BEGAN, ENDED = "2026-11-28T10:00:00.000Z", "2026-11-28T10:00:10.000Z"
+type Answer = Callable[[Route], None] | Mapping[str, Any]
+_SERVICE = {"status": "healthy", "service": "x", "architecture": "y", "backlog": None}
+_QUEUE = {"hasAIQueue": True, "hasAIDLQ": True, "hasDurableObjects": True}
+_MODEL = {"status": "healthy", "provider": "p", "model": "m", "checkedAt": BEGAN, "detail": ""}
+HEALTH: dict[str, Answer] = {"/api/async-status": _SERVICE | {"queueCheck": _QUEUE}, "/api/ai-status": _MODEL}
+
+
+def headers() -> dict[str, str]:
+    """The page's own headers, as `public/_headers` sets them for each file."""
+    lines = (PUBLIC / "_headers").read_text().splitlines()
+    return dict(line.strip().split(": ", 1) for line in lines if line.startswith("  "))
+
+
+def task(**changed: Any) -> dict[str, Any]:
+    """A task of three chunks as the API shows it, completed unless something else is said."""
+    progress = {"total": 3, "completed": 3, "failed": 0, "truncated": 0}
+    usage = {"modelCalls": 3, "minimumCalls": 3, "inDoubt": 0, "inputTokens": 30, "outputTokens": 60}
+    request = {"model": "m", "reduce": "concat", "inputCharacters": 90, "maxOutputTokens": None, "temperature": None}
+    request |= {"instructions": "", "modelOptions": {}, "chunk": {"maxChars": 30, "overlapChars": 0}}
+    whole = {"id": TASK_ID, "status": "completed", "terminal": True, "route": "queue", "progress": progress}
+    whole |= {
+        "usage": usage,
+        "request": request,
+        "waitingFor": None,
+        "result": None,
+        "error": None,
+        "lastError": None,
+        "input": None,
+    }
+    whole |= {"attempts": 1, "metadata": {"name": "A name"}, "createdAt": BEGAN, "startedAt": BEGAN, "links": {}}
+    whole |= {"finishedAt": ENDED, "expiresAt": None, "deadlineAt": None, "maxModelCalls": None}
+    whole |= {"estimatedFinishAt": None, "calls": {"announcedAt": BEGAN, "out": [], "inDoubt": []}}
+    return whole | changed
+
+
+def chunk(index: int, **changed: Any) -> dict[str, Any]:
+    """A completed chunk as the API shows it."""
+    whole = {"index": index, "start": index * 30, "end": index * 30 + 30, "status": "completed", "output": "out"}
+    whole |= {"attempts": 1, "error": None, "finishReason": "stop", "lane": None, "firstStartedAt": BEGAN}
+    return whole | {"startedAt": BEGAN, "finishedAt": ENDED} | changed
+
+
+class Stage(Watched):
+    """A page whose API answers what `answers` has for a path, or for a method and a path; else 404.
+
+    `asked` are the requests to the API: method, path with query, and body.
+    """
+
+    def __init__(self, browser: Browser, **options: Any) -> None:
+        super().__init__(browser, URL, **options)
+        self.answers: dict[str, Answer] = {"POST /api/tasks": {"minimumCalls": 1}}
+        self.asked: list[tuple[str, str, Any]] = []
+        self._headers = headers()
+        self.context.route("**/*", self._answer)
+
+    def _answer(self, route: Route) -> None:
+        url = urlsplit(route.request.url)
+        if url.path.startswith(("/api/", "/v1/")):
+            self._api(route, url.path, f"{url.path}?{url.query}" if url.query else url.path)
+            return
+        path = PUBLIC / (url.path.removeprefix("/") or "index.html")
+        if not path.is_file():
+            route.fulfill(status=404)
+            return
+        kind = mimetypes.guess_type(path.name)[0] or "text/plain"
+        route.fulfill(body=path.read_bytes(), headers=self._headers | {"Content-Type": kind})
+
+    def _api(self, route: Route, path: str, whole: str) -> None:
+        method = route.request.method
+        self.asked.append((method, whole, route.request.post_data_json if route.request.post_data else None))
+        answer = self.answers.get(f"{method} {path}", self.answers.get(path) if method == "GET" else None)
+        if answer is None:
+            refuse(route, 404, "not_found")
+        elif callable(answer):
+            answer(route)
+        else:
+            route.fulfill(json=dict(answer))
+
+
+def refuse(route: Route, status: int, code: str) -> None:
+    """Answer with a problem."""
+    problem = {"status": status, "code": code, "detail": "No."}
+    route.fulfill(status=status, body=json.dumps(problem), headers={"Content-Type": "application/problem+json"})
