@@ -169,13 +169,11 @@ IDLE_SECONDS_MOST = 600.0
 WRITES_A_CALL = 2  # A worker's writes for each ended call: the record, and the next call's announcement.
 WRITES_A_MINUTE = 2  # A worker's further writes, even if everything fails.
 WRITES_AT_FIRST = 5  # Writes that a run may make at once: a claim, three fruitless announcements, the release.
-# Writes that a run may make at once after a run that started no call: a claim, and one announcement.
-WRITES_AT_FIRST_IDLE = 2
+WRITES_AT_FIRST_IDLE = 2  # The same number after a run that started no call: a claim, and one announcement.
 # How long a finished call waits so that several are recorded together: each write costs two rows and a D1 call. No new
 # call starts in its place while it waits, so a task with uneven calls takes some 8 to 11 % longer. While no call of a
 # run has taken QUICK_CALL_SECONDS, its outputs reach a stream within two seconds.
-# The part of its own duration that an ended call waits; all of the duration where no call could start.
-LINGER_FRACTION = 0.2
+LINGER_FRACTION = 0.2  # The part of its own duration that an ended call waits; all of it if no call could start.
 LINGER_SECONDS_QUICK = 0.7  # The longest such wait while calls are quick: then a stream reads within 1.25 s.
 LINGER_SECONDS_MOST = 2.0
 QUICK_CALL_SECONDS = 5.0
@@ -186,8 +184,7 @@ LOOK_SECONDS_MOST = 10.0  # a cancelled task frees its host within 15 s, includi
 LOOK_LATENCIES = 10.0
 LOOKS_MOST = {"free": 10, "paid": 100}
 TELL_SECONDS = 2.0  # How long a cancellation waits for the object that it notifies, and an object for a lane.
-# How long the API holds a cancellation; the contract: the API answers within 25 s, including its reads.
-CANCEL_SECONDS_MOST = 22.0
+CANCEL_SECONDS_MOST = 22.0  # How long the API holds a cancellation; the contract: an answer within 25 s.
 DROP_SECONDS_MOST = 1.0  # How long a run waits until cancelled calls have closed their connections.
 INLINE_WAIT_SECONDS_MOST = 30.0  # For a longer wait, a run releases its claim.
 # On Cloudflare the clock moves only in timers, and Pyodide's own loop sets no timer for 2 ms or less.
@@ -223,8 +220,7 @@ LATEST_CALLS_KEPT = OTHERS_MOST + 1
 FAILURES_COUNTED_MOST = 10  # Counted failures of a chunk.
 # The pauses after each counted failure except the last.
 COUNTED_PAUSES_SECONDS = (4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 160.0, 160.0, 160.0)
-# The pause after a failure that does not count, unless the model is away; the contract: 10 s.
-UNCOUNTED_SECONDS_MOST = 8.0
+UNCOUNTED_SECONDS_MOST = 8.0  # The pause after an uncounted failure, unless the model is away; the contract: 10 s.
 BROWN_OUT_SECONDS = 30.0  # For this long after the tenant's last success a failing model is in a brown-out, not away.
 WIDEN_SECONDS = 10.0  # The time from the last failure until a run has its usual width.
 TELL_CALLS_SECONDS = 300.0  # For this long after the last failure isolates exchange their calls through the database.
@@ -282,11 +278,9 @@ EARLY_SECONDS_ALLOWED = 1.0  # A continuation that arrives this early counts as 
 HISTORY_SECONDS = 172_800.0  # How long the Worker keeps the sums of five minutes.
 HISTORY_BUCKET_SECONDS = 300.0
 HISTORY_HOURS_DEFAULT = 24
-# Tasks that one transaction adds up: the transaction reads three rows for each.
-FOLD_TASKS_MOST = {"free": 500, "paid": 5_000}
+FOLD_TASKS_MOST = {"free": 500, "paid": 5_000}  # Tasks that one transaction adds up: it reads three rows for each.
 FOLD_PAGES_MOST = {"free": 1, "paid": 5}  # Transactions that add up tasks in one sweep.
-# Unfinished tasks that are counted: the count reads two rows for each.
-SAMPLE_TASKS_MOST = {"free": 1_000, "paid": 10_000}
+SAMPLE_TASKS_MOST = {"free": 1_000, "paid": 10_000}  # Unfinished tasks that are counted: two rows are read for each.
 METRICS_TENANTS_MOST = 20  # The tenants whose use of their limits is shown: those with the highest use.
 METRICS_TENANTS_READ = 1_000
 
@@ -318,7 +312,6 @@ DELIVERY_SECONDS_MOST = 86_400.0  # The time from a delivery's beginning to its 
 DELIVERY_SECONDS_KEPT = 90_000.0
 DELIVERY_RETRY_AFTER_SECONDS_MOST = 3_600.0
 DELIVERY_ATTEMPTS_SHOWN = 20
-# After so many failed attempts in a row an endpoint is paused, and one attempt at a time probes it.
-BREAKER_FAILURES = 5
+BREAKER_FAILURES = 5  # After so many failures in a row an endpoint is paused, and one attempt at a time probes it.
 BREAKER_SECONDS_FIRST = 30.0  # The first pause of an endpoint; the pause doubles with each further failure.
 BREAKER_SECONDS_MOST = 1_800.0
