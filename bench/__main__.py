@@ -32,7 +32,7 @@ PARTS: dict[str, Callable[[], list[Figure]]] = {
     "tasks": tasks.measure,
     "free-plan": free_plan.measure,
 }
-REFERENCES = "references"  # a part with a table and flags of its own
+REFERENCES = "references"  # this part has a table and flags of its own
 
 
 def main(arguments: list[str]) -> int:

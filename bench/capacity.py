@@ -4,8 +4,9 @@ Tasks of four chunks of 200 ms arrive evenly, however long the earlier ones take
 task's time is from its creation to its end, by the times that the measured system gives. The next rate starts once the
 last task of the previous one has ended. The measurement ends with the rate whose median is twice that of the first.
 
-This is the runtime's capacity, with Worker, database and queue in one thread of one machine. What one database carries
-is another question, which `python -m simulator.capacity` answers (docs/decisions/0037-beyond-one-database.md).
+The result is the local runtime's capacity, with Worker, database and queue in one thread of one machine. What one
+database carries is another question, which `python -m simulator.capacity` answers
+(docs/decisions/0037-beyond-one-database.md).
 """
 
 import argparse
@@ -31,7 +32,7 @@ from tests.support.processor_time import cpu_seconds
 
 RATES = (2, 5, 10, 15, 20, 25, 30, 35, 40, 50, 60, 80)
 SECONDS = 10
-SENDERS = 16  # most submissions under way at once
+SENDERS = 16  # the most submissions that are under way at once
 TASK = Work(
     "capacity", "4 chunks × 200 ms", "elapsed", tasks=1, chunks=4, delay_ms=200, systems=(), goals=(), repeats=1
 )

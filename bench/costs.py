@@ -20,16 +20,17 @@ from src.core import limits
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "costs.md"
 CHINESE_PAGE = PAGE.with_name("costs.zh-CN.md")
-TASKS = 1_000_000  # a day
-DAYS = 30  # in a month
+TASKS = 1_000_000  # The tasks of a day.
+DAYS = 30  # The days of a month.
 DAY_SECONDS = 86_400
 MB = 1_000_000
 
 # Platform (Workers, D1, Queues, Durable Objects, Workers AI: pricing and limits, November 2026).
-NEURONS_A_DAY = 10_000  # free on either plan
-NEURONS_A_MILLION_TOKENS = (4_636, 30_909)  # in and out, of @cf/qwen/qwen3-30b-a3b-fp8
-MODEL_CALLS_A_MINUTE = 300  # Workers AI, text generation
-CONSUMERS_MOST = 250  # of one queue, at a time
+NEURONS_A_DAY = 10_000  # The neurons a day that are free on either plan.
+# The neurons of a million tokens in, and of a million out, of @cf/qwen/qwen3-30b-a3b-fp8.
+NEURONS_A_MILLION_TOKENS = (4_636, 30_909)
+MODEL_CALLS_A_MINUTE = 300  # The limit of Workers AI for text generation.
+CONSUMERS_MOST = 250  # The limit for one queue at a time.
 # On the paid plan: how much a month includes, and the dollars for a million more.
 PAID_MONTH = {
     "requests": (10_000_000, 0.30),
@@ -41,7 +42,7 @@ PAID_MONTH = {
     "objectRowsWritten": (50_000_000, 1.00),
     "objectGbSeconds": (400_000, 12.50),
 }
-DOLLARS_A_GB_MONTH = (5.0, 0.75)  # of D1: included, and the price of each further one
+DOLLARS_A_GB_MONTH = (5.0, 0.75)  # gigabytes of D1 that a month includes, and the price of each further one
 DOLLARS_A_THOUSAND_NEURONS = 0.011
 
 WORDS = {

@@ -24,7 +24,7 @@ from tests.support.dev_server import DevServer
 TASKS = 10_000
 CHUNKS = 5_000
 CHUNK_CHARS = 200
-CHUNKS_A_PAGE = 250  # as many as public/app/views/chunks.js loads
+CHUNKS_A_PAGE = 250  # the chunks of one page, as public/app/views/chunks.js loads them
 LOADS = 7
 SCROLLS = 120
 IDLE_MINUTES = 10

@@ -34,11 +34,11 @@ from tests.support.model_server import ModelServer
 
 RUNS = 200
 CHUNKS, LONG = 20, 200
-WAVES = math.ceil(CHUNKS / 6)  # six calls at a time
-LATENCY_SECONDS = 0.2  # so that calls which start together also count as ending together
-CALL_SECONDS = 5.0  # a model call in the table: its length decides only the objects' GB-s
-POLLS = 3  # of each task in the table
-CRON_RUNS = 1_440  # a day, one a minute
+WAVES = math.ceil(CHUNKS / 6)  # A run makes six calls at a time.
+LATENCY_SECONDS = 0.2  # The latency that makes calls which start together also count as ending together.
+CALL_SECONDS = 5.0  # The length of a model call in the table, which decides only the objects' GB-s.
+POLLS = 3  # The polls of each task in the table.
+CRON_RUNS = 1_440  # The cron runs of a day, one a minute.
 TASKS_LEAST = 1_000
 CPU_MS_MOST = 10  # a free Worker's CPU time an invocation, as the platform sets it
 FINISHED_TASKS = 1_000
@@ -131,7 +131,7 @@ def measure_route(route: str, runs: int) -> tuple[Day, list[Json]]:
     # Longer calls keep the object busy longer, and more polls may come.
     if route == "durable-object":
         task["objectGbSeconds"] += 0.128 * WAVES * (CALL_SECONDS - LATENCY_SECONDS)
-    task["requests"] += POLLS - 1 - 1  # the client here polls once, and its erasure is not a request in the table
+    task["requests"] += POLLS - 1 - 1  # the bench's client polls once, and its erasure is not a request in the table
     polls = [line["rows_read"] for line in rest if line.get("request", "").startswith("GET /api/tasks/")]
     task["rowsRead"] += (POLLS - 1) * max(polls)
     a_cron_run = {name: value / len(cron) for name, value in use(cron).items()} | {"rowsWritten": cron_rows()}

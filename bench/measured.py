@@ -6,7 +6,7 @@ Tests measure ROWS, the rows that a cron run writes, and BYTES again.
 
 COMMIT = "b91ea6b"
 CHUNKS = 20
-RUN_SECONDS = 20.0  # four waves of calls of five seconds
+RUN_SECONDS = 20.0  # a run takes four waves of calls of five seconds
 
 # Rows written, index entries included: by a task whose calls end in waves, from submission to completion; by its
 # erasure; and by a cron run that adds ended tasks to the sums.

@@ -21,7 +21,7 @@ from src.store.sql.fragments import OPTION_PARAMETERS, OPTIONS
 from tests.support.sqlite_d1 import MIGRATIONS
 
 NOW_MS = 1_800_000_000_000
-# Every tenth task is unfinished, and one is due. The other tasks are all kept for different times.
+# Every tenth task is unfinished, and one is due. The tasks that have ended are all kept for different times.
 FILL = f"""
 WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < :size)
 INSERT INTO tasks (id, status, route, {OPTIONS}, total, completed, merge_chars, calls_minimum, created_at,

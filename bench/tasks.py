@@ -50,7 +50,8 @@ def measure() -> list[Figure]:
             Client(server.url) as client,
         ):
             figures += _route(route, server, client)
-            if route != "direct":  # such a task continues in the next cron run, whose cost would be measured too
+            # A task of another route continues in the next cron run, whose cost would be measured too.
+            if route != "direct":
                 figures += _uneven(route, server, client, lengths)
     return figures
 
@@ -111,6 +112,6 @@ def _costs(server: DevServer, task_id: str, route: str) -> tuple[int, int]:
         return spent if is_whole else []
 
     spent = eventually(found)
-    if route == "direct":  # the task took one invocation, so only the meter's last line is of it
+    if route == "direct":  # the task took one invocation, so only the meter's last line belongs to it
         spent = spent[-1:]
     return sum(line["rows_written"] for line in spent), sum(line["database_calls"] for line in spent)

@@ -15,7 +15,7 @@ from typing import NoReturn
 DEFAULT_PORT = 8787
 DEFAULT_STATE = ".wrangler/state"
 CLOCKS = ("moving", "standing")
-CLOCK_VARIABLE = "ONCEOVER_LOCAL_CLOCK"  # the clock without the flag; for the tests
+CLOCK_VARIABLE = "ONCEOVER_LOCAL_CLOCK"  # the variable that the tests set in place of the flag for the clock
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 

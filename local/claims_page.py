@@ -21,8 +21,8 @@ class TestedClaim(NamedTuple):
     cases: str
     tests: list[str]
     tier: str
-    without: list[str]  # the ablations that the tests notice
-    latest: str  # the figures of the last campaign; empty where it has none
+    without: list[str]  # The ablations that the tests notice.
+    latest: str  # The figures of the last campaign; empty for a claim without figures.
 
 
 def claims(root: Path) -> list[TestedClaim]:

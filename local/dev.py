@@ -54,10 +54,11 @@ def _request(options: DevOptions) -> bytes:
 def serve(options: DevOptions, lock: int) -> int:
     """Run the host until it ends or a signal stops it. It inherits `lock`. Returns the exit status."""
     command = [str(find_node()), "--disable-warning=ExperimentalWarning", str(ROOT / "local" / "runtime" / "host.mjs")]
-    clear_residue(options.persist_to)  # left by the last runtime, if it was killed
+    clear_residue(options.persist_to)  # the last runtime left the residue if it was killed
     adopt_orphans()
     reading, writing = os.pipe()
-    compiled = {"NODE_COMPILE_CACHE": str(ROOT / ".build" / "node")}  # saves a fifth of Node.js's start
+    # The compile cache saves a fifth of Node.js's start.
+    compiled = {"NODE_COMPILE_CACHE": str(ROOT / ".build" / "node")}
     host = subprocess.Popen(
         command, stdin=reading, cwd=options.project, pass_fds=(lock,), env={**compiled, **os.environ}
     )
@@ -108,7 +109,7 @@ def main(arguments: Sequence[str]) -> int:
             return serve(options, lock)
     except (UsageError, NodeMissing) as error:
         fail(str(error))
-    except KeyboardInterrupt:  # before serve() had set its handler
+    except KeyboardInterrupt:  # the interrupt came before serve() had set its handler
         return 0
 
 

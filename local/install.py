@@ -3,8 +3,8 @@
 `RUN` is what serving and deploying need. `DEV`, with `--dev`, adds what tests and checks need. A folder that has all of
 `DEV` also serves for `RUN` and is left unchanged.
 
-This runs before anything is installed, so it imports only the standard library. Each part is keyed on the digest of its
-lock file: if the digest is unchanged and the folder is there, nothing is done.
+The program runs before anything is installed, so it imports only the standard library. Each part is keyed on the digest
+of its lock file: if the digest is unchanged and the folder is there, nothing is done.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from .node import ROOT, NodeMissing
 STAMPS = ROOT / ".build" / "installed"
 VENV = ROOT / ".venv"
 _SAID_MOST = 4_000
-_QUIET_REPORT_SECONDS = 5  # between progress lines, where no terminal can redraw them
+_QUIET_REPORT_SECONDS = 5  # the time between progress lines where no terminal can redraw them
 
 # What the hosted interpreter accepts: CPython 3.14 in WebAssembly (Pyodide 314).
 _WORKER_PLATFORM = (
@@ -149,7 +149,7 @@ def _stamp(part: Part) -> Path:
 
 def is_current(part: Part) -> bool:
     """Whether a part is installed as its lock file says, alone or within all that its folder may have."""
-    # A .venv links to the Python that made it. That Python may be gone, or missing in a container.
+    # A .venv links to the Python that made it. The environment's Python may be gone, or missing in a container.
     proof = VENV / "bin" / "python" if part.folder == VENV else part.folder
     if not proof.exists() or not _stamp(part).is_file():
         return False

@@ -27,7 +27,8 @@ from .remote.former_state import refuse_former_state
 
 _ENVIRONMENT = {"WRANGLER_SEND_METRICS": "false", "NO_COLOR": "1"}
 _SAID_MOST = 2_000
-# How often wrangler is tried while a running server writes at the same moment. Each try takes seconds to start.
+# How often wrangler is tried while a running server writes at the same moment. Each try takes seconds, because wrangler
+# starts slowly.
 _BUSY_TRIES_MOST = 5
 _BUSY = "SQLITE_BUSY"
 

@@ -14,11 +14,11 @@ from typing import Any
 
 NAME = "smollm2-135m-instruct"
 OUTPUT_TOKENS = 128
-INSTRUCTION_TOKENS = 256  # the default instructions and the chat template take 100
-TOKENS_A_CHAR = 2  # in this model a Chinese character takes 1.8 tokens, an English one a quarter
+INSTRUCTION_TOKENS = 256  # The default instructions and the chat template take 100 tokens.
+TOKENS_A_CHAR = 2  # A Chinese character takes 1.8 tokens in this model, an English one a quarter.
 CONTEXT_LEAST = 1024
-TIMEOUT_SECONDS = 300  # of a call, on a machine with other work to do
-_CONCURRENCY_MOST = 6  # the most that AI_CONCURRENCY may be
+TIMEOUT_SECONDS = 300  # The timeout of a call, on a machine with other work to do.
+_CONCURRENCY_MOST = 6  # The highest value of AI_CONCURRENCY.
 
 
 def _weights() -> Path:

@@ -2,7 +2,8 @@
 
 A bundle is a Cap'n Proto message (`workerd::jsg::Bundle`, src/workerd/jsg/modules.capnp in cloudflare/workerd) with
 three modules: Emscripten's JavaScript, the interpreter and the standard library. workerd replaces some text in the
-first, so that the interpreter uses functions of the glue (src/pyodide/helpers.bzl). The other two are npm's own bytes.
+first, so that the interpreter uses functions of the glue (src/pyodide/helpers.bzl). The standard library and the
+interpreter are npm's own bytes.
 
 workerd checks the digest of a released bundle, and Cloudflare's is not on npm. The flag `python_workers_development`
 makes it load a bundle named `dev` unchecked, so npm's binary stays unchanged:
@@ -84,10 +85,11 @@ def adapted(source: str, *, standing: bool) -> str:
 
 # --- Cap'n Proto (capnproto.org/encoding.html): words of 8 bytes, and pointers that count from their own end ---
 
-_SOURCE, _WASM, _DATA = 0, 1, 2  # Module's union, in the order of the ordinals @1, @4, @5
-_INTERNAL = 2  # ModuleType
-_MODULE_WORDS, _MODULE_POINTERS = 1, 4  # `type` and the union's tag; name, content, tsDeclaration, compileCache
-_BYTES = 2  # the size code of a list of bytes
+_SOURCE, _WASM, _DATA = 0, 1, 2  # The members of Module's union, in the order of the ordinals @1, @4, @5.
+_INTERNAL = 2  # The value of ModuleType.
+# The words are `type` and the union's tag; the pointers are name, content, tsDeclaration, compileCache.
+_MODULE_WORDS, _MODULE_POINTERS = 1, 4
+_BYTES = 2  # The size code of a list of bytes.
 _STRUCTS = 7
 
 

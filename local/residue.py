@@ -20,7 +20,8 @@ def clear_residue(persist_to: Path) -> None:
     unchanged. A failure is only printed, since no row is lost.
     """
     for log in sorted(persist_to.glob("v3/d1/**/*.sqlite-wal")):
-        # Clearing leaves an empty log or none. A log that is not empty was written since.
+        # Clearing leaves an empty log or none. If the write-ahead log is not empty, the database was written to since
+        # the last clearing.
         if log.stat().st_size:
             database = log.with_name(log.name.removesuffix("-wal"))
             try:

@@ -16,10 +16,10 @@ from types import CodeType, ModuleType
 from typing import Any
 
 # The environment variables through which the parent speaks to its children.
-REPORT = "MUTATION_REPORT"  # the path of the report file
+REPORT = "MUTATION_REPORT"  # The path of the report file.
 PROCESSOR_SECONDS = "MUTATION_PROCESSOR_SECONDS"
-TRACE = "MUTATION_TRACE"  # set: note what is reached
-QUICK = "MUTATION_QUICK"  # set: fewer examples
+TRACE = "MUTATION_TRACE"  # If this is set, the child notes which code a test reaches.
+QUICK = "MUTATION_QUICK"  # If this is set, the tests draw fewer examples.
 MEMORY_BYTES_MOST = 4 * 2**30
 # Examples of the longest property test in the quick suite: with its normal number the test takes half a minute.
 RUNS_QUICK = 100

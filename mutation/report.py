@@ -30,7 +30,7 @@ class Judged:
 
     @property
     def last(self) -> Outcome | None:
-        """The outcome that counts once all suites have run."""
+        """Return the outcome of a mutant that counts once all suites have run."""
         return self.deep or self.quick
 
 

@@ -24,7 +24,7 @@ CRAFTED = range(8)
 MORE_CRAFTED = range(8, 40)
 PAIRS = 500
 
-type Failures = Iterator[tuple[str, str | None]]  # the part that was run, and what broke in it
+type Failures = Iterator[tuple[str, str | None]]  # a failure names the part that was run, and what broke in it
 
 
 def crafted(seeds: range) -> Failures:

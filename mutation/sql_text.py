@@ -49,8 +49,8 @@ class Token:
 class Group:
     """A bracket, CASE … END, or a whole string."""
 
-    kind: str  # "brackets", "case" or "whole"
-    parts: "tuple[Token | Group, ...]"  # without the brackets, but with CASE and END
+    kind: str  # The kind is "brackets", "case" or "whole".
+    parts: "tuple[Token | Group, ...]"  # The parts exclude the brackets, but include CASE and END.
     span: Span
 
     word = ""

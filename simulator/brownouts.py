@@ -20,7 +20,7 @@ CONSOLE = Console(highlight=False, width=120)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the brown-outs that the command line requests. The exit status is 1 if one of them misses a demand."""
+    """Run the brown-outs that the command line requests. The exit status is 1 if a brown-out misses a demand."""
     options = _parser().parse_args(arguments)
     table = _table()
     outcomes: list[BrownOutResult] = []

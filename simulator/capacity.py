@@ -15,7 +15,7 @@ from simulator.campaign.load.overload import ROUTES
 from simulator.options import positive
 
 CONSOLE = Console(highlight=False, width=120)
-IDLE = 0.02  # the database's busy share at the first rate, about
+IDLE = 0.02  # the database's busy share at the first rate is about this
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -262,7 +262,7 @@ def bound(bindings: Bindings) -> BoundRoutes:
 def _provider(settings: Settings, bindings: Bindings, runtime: Runtime) -> Provider:
     match settings.provider:
         case "demo":
-            # The demo provider is a twentieth of the whole import and serves trials only. The others serve every
+            # The demo provider is a twentieth of the whole import and serves trials only. The other modules serve every
             # request: see 0033.
             from .inference.demo import DemoProvider  # noqa: PLC0415
 

@@ -13,7 +13,7 @@ class Memory:
     """The memory of one isolate. The state that an isolate keeps; losing it costs calls, never correctness."""
 
     def __init__(self) -> None:
-        self.settings: Settings | None = None  # None until they have been read
+        self.settings: Settings | None = None  # the settings; None until the first invocation has read them
         self.load = DatabaseLoad()
         self.latency = Latency()
         self.heartbeats = TriggerHeartbeats()

@@ -23,7 +23,7 @@ from tests.support.model_plan import Plan, status
 from tests.support.model_server import ModelServer
 
 PROBES_AN_HOUR_MOST = 32
-CALLS_OUT_MOST = 6  # of a task when the model goes away
+CALLS_OUT_MOST = 6  # the calls of a task that are in flight when the model goes away
 SUBMITTED_AT_ONCE = 8
 SETTLE_SECONDS = 1_200
 
@@ -43,7 +43,7 @@ class Outcome:
 
     @property
     def is_as_it_should_be(self) -> bool:
-        """Whether nothing failed, nothing was called twice, and no task called too often."""
+        """Return whether no task failed, no chunk was called twice, and no task called too often."""
         probes_most = CALLS_OUT_MOST + 1 + PROBES_AN_HOUR_MOST * max(self.away_seconds / 3_600, 0.25)
         return (
             self.completed == self.tasks

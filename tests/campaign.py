@@ -1,8 +1,8 @@
 """`make campaign` runs everything that takes too long for each commit, in parts that continue after a stop.
 
 A part is one command. `.build/campaign` keeps the outcome of each part, with the digest of the files that it judged,
-and its log. A part that passed is skipped until one of these files changes. Ctrl-C ends the running part and keeps the
-outcomes of the others. The exit status is 1 if a part failed, and 130 after Ctrl-C.
+and its log. The program skips a part that passed until one of the part's files changes. Ctrl-C ends the running part
+and keeps the outcomes of the others. The exit status is 1 if a part failed, and 130 after Ctrl-C.
 """
 
 import argparse

@@ -10,8 +10,8 @@ from hypothesis import settings
 
 from tests.support.tiers import Tier, sized, tier
 
-# A shell without job control starts background processes that ignore Ctrl-C. All processes of a test would inherit
-# this, so the default handler is set.
+# A shell without job control starts background processes that ignore Ctrl-C. All processes of a test would inherit an
+# ignored interrupt, so the default handler is set.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -30,7 +30,7 @@ settings.register_profile(
 settings.load_profile("onceover")
 
 # A test fails if it takes longer than its tier allows, fixtures included. On idle cores the slowest test of each tier
-# takes a third of that, so a busy machine passes too.
+# takes a third of its limit, so a busy machine passes too.
 SECONDS_MOST = {"quick": 60, "test": 300, "campaign": 3_600}
 _QUICK = {"unit", "property", "api"}
 

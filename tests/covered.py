@@ -21,7 +21,7 @@ from tests.support import tiers
 from tests.support.dev_server import ROOT
 
 DATA = ROOT / ".build" / "coverage"
-LEAST_SHOWN = 5  # modules with the most missed lines
+LEAST_SHOWN = 5  # the number of modules with the most missed lines that the report shows
 
 
 class Module(NamedTuple):

@@ -17,7 +17,7 @@ from bench.references.works import ALL, CHARS, WORKS, Work, quick
 from tests.support.client import Client
 from tests.support.dev_server import DevServer
 
-START_SECONDS = 10.0  # a guess, for the estimate of the time left
+START_SECONDS = 10.0  # A guess of the start's seconds, for the estimate of the time left.
 # A system does these first, so that no work meets a cold interpreter, and no long work cold lanes.
 WARM_UPS = (
     Work("warm", "warm-up", "elapsed", 6, 4, 0, ALL, ()),

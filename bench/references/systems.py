@@ -22,7 +22,7 @@ from tests.support.worker_copy import copy_worker
 
 POLL_SECONDS = 0.05  # seconds between two polls of a reference, which has no `?wait=`
 FINISHED_SECONDS = 300.0
-READY_SECONDS = 300.0  # four seconds on a machine without other work
+READY_SECONDS = 300.0  # a reference is ready after four seconds on a machine without other work
 QUIET_SECONDS = 3.0
 _BINDINGS = re.compile(r"^\[\[(?:durable_objects\.bindings|migrations)\]\]\n(?:[^\[\n].*\n)+", re.MULTILINE)
 _ONCEOVER: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -40,8 +40,8 @@ class Sample:
 
     `elapsed` is the time from the first task's creation to the last one's end, by the times that the system gives.
     `seen` is the time from the client's first request until the client has read the last result. `cpu` is the CPU time
-    of all processes of the server (0 without /proc). `counts` are the counts of the model. `load` is the machine's load
-    over the last minute.
+    of all processes of the server (0 without /proc). `counts` are the calls, repeats and characters that the model has
+    counted. `load` is the machine's load over the last minute.
     """
 
     submits_ms: list[float]

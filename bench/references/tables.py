@@ -41,7 +41,7 @@ def show(outcomes: list[Outcome], console: Console) -> None:
 
 
 def goal_shown(work: Work, verdict: Verdict) -> str:
-    """Write the goal as a line: `240 chunks × 200 ms: queue ≤ 2 s`."""
+    """Write a goal as a line of the report: `240 chunks × 200 ms: queue ≤ 2 s`."""
     goal = verdict.goal
     sign = "≥" if work.measure == "throughput" else "≤"
     bound = f"{goal.bound:g} {work.unit}" if goal.of is None else f"{goal.bound:g} × {goal.of}"

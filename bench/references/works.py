@@ -11,8 +11,8 @@ QUEUE, OBJECTS = "queue", "objects"
 QUEUE_FREE, OBJECTS_FREE, QUEUE_ALONE_FREE = "queue-free", "objects-free", "queue-alone-free"
 ALL = (SEED, WORKFLOWS, QUEUE, OBJECTS)
 FREE = (QUEUE_FREE, OBJECTS_FREE, QUEUE_ALONE_FREE)
-CHARS_MOST = 4_000  # so that the longest task fits into a workflow's parameters, 1 MiB
-CHARS = 40  # of a chunk, by default: the system is measured, not the transport of texts
+CHARS_MOST = 4_000  # The longest task must fit into a workflow's parameters, 1 MiB.
+CHARS = 40  # The default size of a chunk: the bench measures the system, not the transport of texts.
 
 Measure = Literal["submit", "elapsed", "throughput"]
 UNITS: dict[Measure, str] = {"submit": "ms", "elapsed": "s", "throughput": "chunks/s"}

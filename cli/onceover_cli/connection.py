@@ -17,9 +17,9 @@ from .shapes import Json
 
 DEFAULT_URL = "http://127.0.0.1:8787"
 CONNECT_SECONDS = 10.0
-# The server holds a poll for up to 25 s. A cancellation may take as long.
+# The server holds a poll for up to 25 s. A cancellation may take up to 25 s, too.
 READ_SECONDS = 40.0
-EVENT_BYTES_MOST = 64_000_000  # the last event carries the whole result
+EVENT_BYTES_MOST = 64_000_000  # The last event carries the whole result.
 # The server sends at least a comment every 15 s.
 EVENT_SILENCE_SECONDS = 45.0
 
@@ -43,7 +43,7 @@ class Address:
 
 
 def place(url: str | None, key: str | None) -> Address:
-    """Check the address and the key. Raises `CommandError`."""
+    """Check the address of the deployment and the API key. Raises `CommandError`."""
     text = (url or DEFAULT_URL).strip().rstrip("/")
     try:
         parts = urlsplit(text)
@@ -153,7 +153,7 @@ class ApiClient:
         try:
             yield
         except httpx2.SSEError:
-            raise  # the answer is no stream of events; the network is not at fault
+            raise  # the answer is no stream of events, and the network is not at fault
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             hint = ": is `make dev` running there?" if self.where.is_local else f" ({error}){_through(self.where)}"
             raise Unreachable(f"nothing answers at {self.where.url}{hint}", is_lost=False) from None

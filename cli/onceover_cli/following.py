@@ -62,7 +62,7 @@ class Following:
         self._last_id: str | None = None
         self._next_chunk = 0
         self._cursor: str | None = None
-        self._barren = 0  # streams in a row that closed without an event
+        self._barren = 0  # the number of streams in a row that closed without an event
 
     def to_the_end(self) -> Json:
         """Return the task once it has ended.

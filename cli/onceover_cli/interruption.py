@@ -31,7 +31,7 @@ class Interrupts:
             terminal.say(f"\nonceover: {first}")
 
         if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-            yield  # a parent process such as nohup ignores interrupts, so they must not end this
+            yield  # a parent process such as nohup ignores interrupts, so interrupts must not end this program
             return
         before = signal.signal(signal.SIGINT, handle)
         try:

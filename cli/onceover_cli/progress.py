@@ -39,7 +39,8 @@ class _Pace(ProgressColumn):
 class TaskDisplay:
     """Shows one task. The display is used as a context manager.
 
-    `streams` says that outputs go to standard output as they come. This fits a result that concatenates them.
+    `streams` says that outputs go to standard output as they come. Streaming fits a result that concatenates the
+    outputs.
     """
 
     def __init__(self, *, streams: bool, is_quiet: bool = False) -> None:

@@ -13,8 +13,8 @@ from .cloud import Cloud, need
 
 # An old database records the old first migration. Now the first migration has another name.
 _FOUND = Path(__file__).with_suffix(".sql").read_text("utf-8").strip()
-_NO_RECORD = "no such table: d1_migrations"  # a database without any migration
-FILES = "v3/d1/*/*.sqlite"  # where Miniflare keeps databases, below the folder of the state
+_NO_RECORD = "no such table: d1_migrations"  # The error of a database without any migration.
+FILES = "v3/d1/*/*.sqlite"  # The place where Miniflare keeps databases, below the folder of the state.
 
 
 def sentence(database: str, instead: str) -> str:
@@ -23,7 +23,7 @@ def sentence(database: str, instead: str) -> str:
 
 
 def refuse_former_state(persist_to: Path) -> None:
-    """Look into the databases of a local state. Raises `UsageError` for a database with the old schema."""
+    """Check the databases of a local state. Raises `UsageError` for a database with the old schema."""
     for path in persist_to.glob(FILES):
         if _is_former(path):
             raise UsageError(

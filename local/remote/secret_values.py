@@ -26,8 +26,8 @@ SECRETS = {
     "AI_API_KEY": "the key for the model's server, for AI_PROVIDER openai",
     "WEBHOOK_KEY": "the key from which webhooks' signing secrets are derived; at least 32 random characters",
 }
-# Secrets of this deployment alone, for which a new value can be made up. The others belong to the servers that they
-# open.
+# Secrets of this deployment alone, for which a new value can be made up. The other secrets belong to the servers that
+# they open.
 OWN = ("WEBHOOK_KEY",)
 _GENERATED_BYTES = 32
 _ROTATED = """\

@@ -2,8 +2,9 @@
 // one takes a tenth of the processor time.
 //
 // A snapshot belongs to one state of all modules, so it is never used across a change of source. Making one imports the
-// Worker under the rules of an upload: randomness at import is refused, and so are JavaScript objects in globals. This
-// happens in a separate runtime without storage, so code that cannot be deployed or started replaces nothing that runs.
+// Worker under the rules of an upload: randomness at import is refused, and so are JavaScript objects in globals. The
+// import happens in a separate runtime without storage, so code that cannot be deployed or started replaces nothing that
+// runs.
 import { createHash } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";

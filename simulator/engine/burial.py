@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 _BURIALS_MOST = 100
-_undead: list[Any] = []  # coroutines that refuse to end; dropping one would only resume it
+_undead: list[Any] = []  # coroutines that refuse to end: dropping a coroutine would only resume it
 
 
 def bury(coroutine: Any) -> None:

@@ -24,9 +24,10 @@ def single_crashes(run: Run) -> Iterator[tuple[str, Crashes]]:
 
 
 def pairs_of_crashes(run: Run, *, points_most: int = 40) -> Iterator[Crashes]:
-    """Yield every pair of crashes within the first points. The second lies after the first, in the run that follows it.
+    """Yield every pair of crashes within the first points. The second crash of a pair lies in the run that follows the
+    first crash.
 
-    The pairs are not run: there are many, and the caller may choose.
+    This function runs no pair: there are many pairs, and the caller may choose.
     """
     for first in range(1, min(len(run({})), points_most) + 1):
         for when in _WHENS:

@@ -91,21 +91,21 @@ _ALL = (
 KINDS: dict[str, FaultKind] = {kind.name: kind for kind in _ALL}
 RATE_LIMITER = frozenset(kind.name for kind in _ALL if kind.number == 19)
 DEAD_TRIGGERS = tuple(kind.name for kind in _ALL if kind.number == 24)
-# The rates of these faults are drawn from a separate random stream.
+# The rates of the faults that a review found are drawn from a separate random stream.
 FOUND_BY_REVIEW = frozenset(kind.name for kind in _ALL if kind.number in {20, 21, 22})
 STORAGE = "d1_full"
 # The rate of this fault has a separate random stream, too.
 MODEL_AWAY = "model_away"
-# The rates of these two faults have separate random streams, too.
+# The rates of brown-outs and of poisoned texts have separate random streams, too.
 BROWN_OUT = "model_brown_out"
 POISONED = "model_poisoned"
 # The rate of this fault has a separate random stream, too.
 LATE_ANSWER = "d1_answers_late"
-# This fault is offered only where clients follow tasks, which few runs have. In these runs the fault always has its
-# usual rate.
+# A stream can be cut only where clients follow tasks, which few runs have. In these runs the fault always has its usual
+# rate.
 STREAM_CUT = "stream_cut"
-# The hosted runtime always behaves like this, so these never stop, and sound code is not disturbed. These draws come
-# from a separate random stream.
+# The hosted runtime always behaves like this, so the faults of the clock never stop, and they do not disturb sound
+# code. Their draws come from a separate random stream.
 HOSTED = frozenset(kind.name for kind in _ALL if kind.number in {28, 29, 30})
-# These faults are offered only where a tenant has an endpoint.
+# Receivers can fail only where a tenant has an endpoint.
 RECEIVER = tuple(kind.name for kind in _ALL if kind.number == 27)

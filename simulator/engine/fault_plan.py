@@ -102,12 +102,14 @@ class FaultPlan:
 
         Groce et al., "Swarm Testing", ISSTA 2012.
         """
-        rates = {name: KINDS[name].rate for name in RATE_LIMITER}  # always usual, so older seeds give the same runs
+        # The limiter's rates are always the usual ones, so older seeds give the same runs.
+        rates = {name: KINDS[name].rate for name in RATE_LIMITER}
         apart = {*RATE_LIMITER, *DEAD_TRIGGERS, "d1_shared", STORAGE, MODEL_AWAY, STREAM_CUT, *RECEIVER, *HOSTED}
         apart |= {BROWN_OUT, POISONED, LATE_ANSWER}
         others = [kind for kind in KINDS.values() if kind.name not in apart]
         rates |= {kind.name: min(0.5, kind.rate * rng.choice((0, 0.3, 1, 3))) for kind in others}
-        # This fault slows the whole run. The rate has a separate random stream, so that older seeds give the same runs.
+        # A shared database slows the whole run. The rate has a separate random stream, so that older seeds give the
+        # same runs.
         rates["d1_shared"] = KINDS["d1_shared"].rate * Random(f"{sorted(rates.items())}").choice((0, 0, 0, 3))
         rates[STORAGE] = KINDS[STORAGE].rate * Random(f"{sorted(rates.items())}/{STORAGE}").choice((0, 0, 0, 1))
         rates |= {name: KINDS[name].rate for name in (*DEAD_TRIGGERS, *RECEIVER)}
@@ -168,7 +170,7 @@ class FaultPlan:
         return low + (high - low) * self._random()
 
     def record(self, actor: str, event: str, detail: object) -> None:
-        """Add a line to the timeline of a failure report. This does nothing unless the timeline is kept."""
+        """Add a line to the timeline of a failure report. The method does nothing unless the timeline is kept."""
         if self.timeline is not None:
             self.timeline.append((self.clock(), actor, event, detail))
 
@@ -196,7 +198,7 @@ class PersistentFault:
         self._fault = fault
 
     def fires(self, name: str, actor: str = "", scale: float = 1.0) -> bool:
-        """Let only the one fault strike, and leave the others to the plan."""
+        """Let the plan's one fault strike at each offer, and no other fault."""
         return self._plan.strike(name, actor) if name == self._fault else self._plan.fires(name, actor, scale)
 
     def between(self, low: float, high: float) -> float:

@@ -34,8 +34,8 @@ class Loop(asyncio.AbstractEventLoop):
         self.steps = 0
         self.max_steps = max_steps
         self.unhandled: list[dict[str, Any]] = []
-        self.outside = Context()  # for callbacks of the platform, which belong to no isolate
-        self.turns: Turns | None = None  # for isolates with a clock of their own
+        self.outside = Context()  # The context of the platform's callbacks, which belong to no isolate.
+        self.turns: Turns | None = None  # The turns of isolates with a clock of their own.
         self._choose = policy
         self._now_seconds = 0.0
         self._seq = 0
@@ -239,7 +239,7 @@ class Loop(asyncio.AbstractEventLoop):
         del ready[start:]
         for handle in handles:
             scope = handle.context.get(SCOPE)
-            if handle.event:  # a gate that opened in this turn had delayed it: a separate event
+            if handle.event:  # a gate that opened in this turn had delayed the handle, so it runs as a separate event
                 ready.append(handle)
             elif not handle.cancelled_ and not (scope is not None and scope.dead):
                 self._count(1)

@@ -26,8 +26,8 @@ def choose_at_random(rng: Random) -> Policy:
 class Priorities:
     """PCT (Burckhardt et al., ASPLOS 2010): the ready invocation with the highest random priority runs.
 
-    At `depth` random steps, the one that is about to run drops below all others. This finds orderings in which one side
-    must be far ahead, which uniform choice hardly ever produces.
+    At `depth` random steps, the one that is about to run drops below all others. Such drops find orderings in which one
+    side must be far ahead, which uniform choice hardly ever produces.
     """
 
     def __init__(self, rng: Random, *, depth: int = 3, horizon_steps: int = 2_000) -> None:

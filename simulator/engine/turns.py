@@ -16,10 +16,10 @@ from typing import Any
 from simulator.engine.fault_plan import FaultPlan
 from simulator.engine.scope import Handle
 
-SHORT_SECONDS = 0.002  # up to this delay Pyodide's own loop uses no timer
-HANDLES_MOST = 10_000  # in one turn; of 400 sound schedules the longest turn has 14
-SUSPECTS = 100  # handles that the report names when a turn does not end
-_ROUNDING = 1e-6  # of a millisecond, so that a double just below a whole number counts as that number
+SHORT_SECONDS = 0.002  # Pyodide's own loop uses no timer for delays up to this.
+HANDLES_MOST = 10_000  # The limit of handles in one turn; of 400 sound schedules the longest turn has 14.
+SUSPECTS = 100  # The number of handles that the report names when a turn does not end.
+_ROUNDING = 1e-6  # This part of a millisecond makes a double just below a whole number count as that number.
 
 
 class StandingTimer(Handle):
@@ -61,7 +61,7 @@ class StandingClock:
     def date_ms(self, skew_ms: float) -> int:
         """Return the value of Python's `time.time()`: it gains a millisecond at each further read within a moment.
 
-        This imitates `monotonicDateNow` of Cloudflare's glue. The next moment removes the gain.
+        The method imitates `monotonicDateNow` of Cloudflare's glue. The next moment removes the gain.
         """
         now = int(self._epoch_ms + self.ms + skew_ms)
         if now == self._read_ms:
@@ -80,7 +80,7 @@ class StandingClock:
 class Turns:
     """The behaviour of the hosted runtime in one world, by its fault plan.
 
-    These draws come from a separate random stream.
+    The draws of the hosted runtime's faults come from a separate random stream.
 
     The behaviour does not stop when faults stop, since the platform always behaves like this.
     """

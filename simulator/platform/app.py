@@ -32,8 +32,8 @@ class Platform:
         self.isolate = isolate
         self.random = rng
         self.provider = provider
-        self.now_ms = isolate.now_ms  # wall clock, skewed and jumping
-        self.monotonic = isolate.monotonic  # seconds, for measuring
+        self.now_ms = isolate.now_ms  # The wall clock in ms, skewed and jumping.
+        self.monotonic = isolate.monotonic  # The steady clock in seconds, for measuring.
         self.sleep = asyncio.sleep
         self.logs: list[str] = []
 

@@ -25,7 +25,7 @@ from simulator.platform.storage_cap import Cap
 LOST = f"D1_ERROR: {CONNECTION_LOST}"
 OVERLOADED = "D1_ERROR: D1 DB is overloaded. Requests queued for too long."
 _RETRIED_READ = 0.1
-LATE_ANSWER_SECONDS = (0.5, 25.0)  # the platform was observed to do so after the effect
+LATE_ANSWER_SECONDS = (0.5, 25.0)  # the platform was observed to lose an answer so late, after the effect
 _BARRED = re.compile(r"\s*(ATTACH|DETACH|VACUUM)\b", re.IGNORECASE)
 _BLANK = re.compile(r"(\s|;|--[^\n]*(\n|\Z))*+")
 NO_STATEMENT = "D1_ERROR: No SQL statements detected."
@@ -40,7 +40,7 @@ class DatabaseServer:
         self.faults = faults
         self.offset_ms = 0.0
         self.calls = self.rows_read = self.rows_written = self.statements = 0
-        self.observers: list[Callable[[], None]] = []  # called after each call that changed something
+        self.observers: list[Callable[[], None]] = []  # the observers are called after each call that changed something
         self.note: Callable[[int], None] | None = None
         self.meter_reads = True
         self.line: Line | None = None  # None: there are no other callers, so all calls are served at once

@@ -12,8 +12,8 @@ type Plan = Literal["free", "paid"]
 
 _SUBREQUESTS = {"free": 50, "paid": 1_000}
 _STATEMENTS = {"free": 50, "paid": 1_000}
-HANDLER_SECONDS_MOST = 900  # the longest run of a queue, cron or alarm handler
-WAIT_UNTIL_SECONDS_MOST = 30  # the longest time of work after a response
+HANDLER_SECONDS_MOST = 900  # The longest run of a queue, cron or alarm handler.
+WAIT_UNTIL_SECONDS_MOST = 30  # The longest time of work after a response.
 TOO_MANY_SUBREQUESTS = "Too many subrequests by single Worker invocation."
 TOO_MANY_STATEMENTS = "D1_ERROR: Too many API requests by single Worker invocation."
 

@@ -33,7 +33,8 @@ class CallRecord:
 
 
 AWAY_SECONDS = (1.0, 30.0, 300.0, 1_800.0)
-AWAY_REST_SECONDS = 600.0  # from one absence to the next, so that every waiting task has asked again by then
+# The seconds from one absence to the next, so that every waiting task has asked again by then.
+AWAY_REST_SECONDS = 600.0
 # How calls fail while the model is away: with an error status, refused before the model sees them, or unanswered.
 type Absence = Literal["5xx", "unreachable", "hang"]
 BROWN_OUT_SECONDS = (10.0, 60.0, 600.0)
@@ -67,15 +68,18 @@ class ModelServer:
         self.records: list[CallRecord] = []
         self.calls_by_text: Counter[str] = Counter()
         self.number_outputs = False
-        self.starting: Callable[[ModelCall, str], None] = lambda _call, _sender: None  # a call leaves an isolate
-        self.received: Callable[[ModelCall, ModelReply], None] = lambda _call, _reply: None  # an output is back in one
-        self.failed: Callable[[ModelCall, ModelError], None] = lambda _call, _error: None  # a call has failed in one
+        # Hears of a call that leaves an isolate.
+        self.starting: Callable[[ModelCall, str], None] = lambda _call, _sender: None
+        # Hears of an output that arrives in an isolate.
+        self.received: Callable[[ModelCall, ModelReply], None] = lambda _call, _reply: None
+        # Hears of a call that has failed in an isolate.
+        self.failed: Callable[[ModelCall, ModelError], None] = lambda _call, _error: None
         self.away_since = self.away_until = -AWAY_REST_SECONDS
         self._absence: Absence = "5xx"
         self.brown_until = -math.inf
         self.brown_share = 0.0
-        self.is_poison: Callable[[ModelCall], bool] = lambda _call: False  # calls that always get a 500
-        self._poisoned: dict[str, bool] = {}  # by text: whether the fault has struck it
+        self.is_poison: Callable[[ModelCall], bool] = lambda _call: False  # True for calls that always get a 500.
+        self._poisoned: dict[str, bool] = {}  # By text: whether the fault has struck it.
 
     def brown_out(self, seconds: float, share: float) -> None:
         """From now on, fail this share of the calls of all callers."""
@@ -124,7 +128,7 @@ class ModelServer:
     def _troubled(self, call: ModelCall, sender: str) -> tuple[str, ModelError | None, float] | None:
         """Return the failure of a brown-out or of a text that always fails.
 
-        Returns None if neither affects this call.
+        Returns None if neither a brown-out nor such a text affects this call.
         """
         faults, now = self.faults, self.network.loop.now()
         if self.is_poison(call) or self._is_struck(call, sender):

@@ -237,7 +237,7 @@ class Instance:
         self.replace()
         backlog, self.backlog = self.backlog, []
         for start in backlog:
-            start()  # in a dead isolate, so that each call ends as one of a dead isolate
+            start()  # the call starts in a dead isolate, so it ends as a call of a dead isolate
 
 
 class _Operation:

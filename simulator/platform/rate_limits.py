@@ -29,7 +29,7 @@ class RateLimit:
 
 
 class RateLimitServer:
-    """The limiter of one Worker in all its locations. Only the location of an isolate is drawn from `rng`."""
+    """The limiter of one Worker in all its locations. From `rng` only the location of an isolate is drawn."""
 
     def __init__(self, settings: RateLimit, network: Network, rng: Random) -> None:
         self.settings = settings
@@ -104,7 +104,7 @@ class _Cache:
         self._counts: dict[str, _Count] = {}
 
     def count(self, key: str) -> int:
-        """Count one more under the key.
+        """Count one more request under the key.
 
         Returns how many requests there are in this window, as far as this isolate knows.
         """

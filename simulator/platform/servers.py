@@ -87,7 +87,7 @@ class Servers:
     def is_quiet(self, deployment: Deployment) -> bool:
         """Whether no message waits and no object works or has an alarm.
 
-        Only the parts that the deployment has count.
+        Of the servers, only those count that the deployment has.
         """
         queues = not deployment.queue or (self.queue.is_empty() and self.dlq.is_empty())
         return queues and (not deployment.objects or all(one.is_quiet() for one in self.namespaces.values()))

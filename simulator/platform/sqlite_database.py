@@ -8,7 +8,7 @@ from typing import Any
 # workerd, src/workerd/util/sqlite.c++, SqliteDatabase::setupSecurity; sizes from the D1 limits page.
 LIMITS = {
     sqlite3.SQLITE_LIMIT_LENGTH: 2_000_000,
-    sqlite3.SQLITE_LIMIT_SQL_LENGTH: 100_100,  # 100,000, checked by D1; more for "EXPLAIN QUERY PLAN"
+    sqlite3.SQLITE_LIMIT_SQL_LENGTH: 100_100,  # D1 checks the limit of 100,000; the rest is for "EXPLAIN QUERY PLAN"
     sqlite3.SQLITE_LIMIT_COLUMN: 100,
     sqlite3.SQLITE_LIMIT_EXPR_DEPTH: 100,
     sqlite3.SQLITE_LIMIT_COMPOUND_SELECT: 5,

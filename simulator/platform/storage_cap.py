@@ -14,7 +14,7 @@ from simulator.platform.binding_port import JsError
 
 FULL = "D1_ERROR: Exceeded maximum DB size"
 PAGE_BYTES = 4_096
-LARGEST_BYTES = 10_000_000_000  # platform: the paid plan's; the free plan's is smaller
+LARGEST_BYTES = 10_000_000_000  # platform: the size of a database on the paid plan; the free plan's is smaller
 HOLD_SECONDS = (2, 10, 25, 120, 900)
 _APART_MS = 60_000
 _PAGES = "SELECT (SELECT * FROM pragma_page_count) - (SELECT * FROM pragma_freelist_count)"
@@ -30,10 +30,12 @@ class Cap:
     def __init__(self, connection: sqlite3.Connection, faults: FaultPlan) -> None:
         self._connection = connection
         self._faults = faults
-        self._rng = Random(f"{faults.rng.getstate()[1][:8]}/storage")  # its own stream, from the plan's seed
+        # The cap has its own random stream, from the plan's seed.
+        self._rng = Random(f"{faults.rng.getstate()[1][:8]}/storage")
         self._until_ms: float = 0
         self.since_ms = 0
-        self.spans: list[tuple[int, int]] = []  # when the cap was on; caps that follow each other closely make one span
+        # The times when the cap was on; caps that follow each other closely make one span.
+        self.spans: list[tuple[int, int]] = []
         self.told = False
         self.reported: int | None = None  # the size that each reply reports, if a test sets it
         self._most: int | None = None

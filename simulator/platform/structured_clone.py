@@ -6,8 +6,8 @@ from typing import Any
 
 from simulator.platform.binding_port import JsError
 
-SAFE_INTEGER = 2**53 - 1  # a larger one comes back as a double
-NUMBER_MOST = 2**53 - 2  # Pyodide makes a BigInt of anything beyond, Number.MAX_SAFE_INTEGER included
+SAFE_INTEGER = 2**53 - 1  # A larger integer comes back as a double.
+NUMBER_MOST = 2**53 - 2  # Pyodide makes a BigInt of any larger number, Number.MAX_SAFE_INTEGER included.
 
 
 def clone(value: Any) -> Any:

@@ -62,9 +62,9 @@ class World:
 
     `faults` is "none", "everything", "swarm", a dict of rates by kind, or a plan of your own. `latency_seconds` scales
     the network; 0 leaves all order to the scheduler. `slots` is how many isolates take requests. `strict_gates=False`
-    lets events run between a storage operation and the code that awaited it. This is stricter than the documentation,
-    but may happen to Python, whose loop takes turns of its own. `limits` applies the limits of a plan to each
-    invocation; `network.limits` then says what they spent and what was refused. `rate_limit` binds the limiter of
+    lets events run between a storage operation and the code that awaited it. Such gates are less strict than the
+    documentation, but may happen to Python, whose loop takes turns of its own. `limits` applies the limits of a plan to
+    each invocation; `network.limits` then says what they spent and what was refused. `rate_limit` binds the limiter of
     requests. `sharing` says how others share the database: drawn from the seed if the fault `d1_shared` may strike.
     """
 

@@ -19,11 +19,12 @@ class DatabaseLoad:
     def __init__(self) -> None:
         self._out: dict[int, float] = {}  # calls without an answer yet: number and start time
         self._calls = 0
-        self._kept_up = 0  # number of the newest call that was answered in time
-        self._fell_behind = 0  # number of the newest call that was answered late
-        self._probe_at: float | None = None  # None while the database keeps up
-        self._probe_follows = -1  # number of the last call before the newest probe
-        self._used_up_at: float | None = None  # when D1 last refused a write because the day's rows were used up
+        self._kept_up = 0  # The number of the newest call that was answered in time.
+        self._fell_behind = 0  # The number of the newest call that was answered late.
+        self._probe_at: float | None = None  # The time of the next probe; None while the database keeps up.
+        self._probe_follows = -1  # The number of the last call before the newest probe.
+        # The time when D1 last refused a write because the day's rows were used up.
+        self._used_up_at: float | None = None
 
     def began(self, now: float) -> int:
         """Record a call that is about to be made, and return its number."""
@@ -79,7 +80,8 @@ class DatabaseLoad:
         return self._used_up_at is not None and now - self._used_up_at <= seconds_of_day
 
     def admits(self, now: float) -> bool:
-        """Whether a new task may add to the load, perhaps as a probe. A caller that then makes no call says `unprobed`.
+        """Whether a new task may add to the load, perhaps as a probe. A caller that is let through and makes no call
+        says `unprobed`.
 
         The next probe follows OVERLOAD_PROBE_SECONDS after a late answer, or after the last probe's call was given up.
         """

@@ -112,7 +112,7 @@ def events(place: EventPlace | None, state: State, ready: int, *, all_ready: boo
 
 
 def _has_begun(state: State) -> bool:
-    """Whether the generation is past `pending`, as far as its row says.
+    """Whether the generation is past `pending`, as far as the task's row says.
 
     A retried task that a worker took and released looks like a retried task that no worker has taken yet, until a
     worker takes it again.

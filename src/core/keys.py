@@ -20,7 +20,7 @@ ID_PATTERN = "[0-9a-f]{16}"
 _ID = re.compile(ID_PATTERN)
 # base64url (RFC 4648) contains `_`, so the secret is everything after the second `_`.
 _KEY = re.compile(f"oo_({ID_PATTERN})_([A-Za-z0-9_-]{{43}})")
-# This digest is compared if a key does not exist. No known text has this digest.
+# The Worker compares this digest if a key does not exist. No known text has this digest.
 _NO_DIGEST = "0" * 64
 
 
@@ -44,7 +44,7 @@ class Presented(NamedTuple):
     secret: str
 
 
-# Looked up when the sent text is no key. The lookup finds nothing and costs as much as any other.
+# Looked up when the sent text is no key. The look-up of such a text finds nothing and costs as much as any other.
 NOBODY = Presented("", "")
 
 

@@ -12,7 +12,8 @@ from .ids import TaskKey
 from .states import Status
 from .task import Mark, Route
 
-LAST_STEP = 2**53 - 1  # after every write of a claim; the largest whole number that JavaScript represents exactly
+# A step after every write of a claim: the largest whole number that JavaScript represents exactly.
+LAST_STEP = 2**53 - 1
 
 
 class Pulse(NamedTuple):

@@ -33,7 +33,7 @@ _OWN_FIELDS = frozenset(
     }
 )
 
-# Reads one variable, Return the value of a variable, or None if it is not set. Values without quotes in wrangler.toml
+# Return the value of a variable, or None if it is not set. Values without quotes in wrangler.toml
 # arrive as numbers or bools.
 Variables = Callable[[str], object]
 
@@ -42,33 +42,33 @@ Variables = Callable[[str], object]
 class Settings:
     """Checked settings. The comment on each field names its variable."""
 
-    provider: str = "workers-ai"  # AI_PROVIDER, one of PROVIDERS
-    model: str | None = None  # AI_MODEL; None: the provider's default
-    models: tuple[str, ...] = ()  # AI_MODELS: further models that a client may name
-    max_output_tokens: int | None = None  # AI_MAX_OUTPUT_TOKENS
-    model_options: tuple[str, ...] = MODEL_OPTIONS  # AI_MODEL_OPTIONS: fields of a call that a client may set
-    base_url: str | None = None  # AI_BASE_URL, up to and including /v1
-    api_key: str | None = field(default=None, repr=False)  # AI_API_KEY
-    timeout_seconds: float = 120.0  # AI_TIMEOUT_SECONDS
-    concurrency: int = 6  # AI_CONCURRENCY: calls that one run makes at a time
-    chunk_chars: int = 6_000  # CHUNK_MAX_CHARS
-    input_bytes: int = limits.INPUT_BYTES_DEFAULT  # MAX_INPUT_BYTES
-    lease_seconds: float = 180.0  # LEASE_SECONDS
-    max_attempts: int = 3  # MAX_ATTEMPTS
-    patience_seconds: float = 3_600.0  # MODEL_PATIENCE_SECONDS
-    retention_days: float = 30.0  # RETENTION_DAYS
-    plan: str = "free"  # PLAN: `free` or `paid`
-    tasks_in_flight_most: int | None = None  # MAX_TASKS_IN_FLIGHT of a tenant; None: no limit
-    characters_a_day_most: int | None = None  # MAX_CHARACTERS_PER_DAY of a tenant; None: no limit
-    objects_at_work_most: int | None = None  # MAX_OBJECTS_AT_WORK of a tenant; None: no limit
-    require_keys: bool = True  # REQUIRE_KEYS
-    keep_input: bool = False  # KEEP_INPUT
-    cors_origins: frozenset[str] = frozenset()  # CORS_ORIGINS
-    operator_tenant: str = LOCAL  # OPERATOR_TENANT
-    storage_mb_most: int = limits.STORAGE_MB_MOST["free"]  # STORAGE_MB_MOST, in millions of bytes
-    webhook_key: str | None = field(default=None, repr=False)  # WEBHOOK_KEY
-    webhook_loopback: bool = False  # WEBHOOK_LOOPBACK: webhooks may go to this machine
-    event_loop: str = EVENT_LOOPS[0]  # EVENT_LOOP, one of EVENT_LOOPS
+    provider: str = "workers-ai"  # AI_PROVIDER, one of PROVIDERS.
+    model: str | None = None  # AI_MODEL; None: the provider's default.
+    models: tuple[str, ...] = ()  # AI_MODELS: further models that a client may name.
+    max_output_tokens: int | None = None  # AI_MAX_OUTPUT_TOKENS.
+    model_options: tuple[str, ...] = MODEL_OPTIONS  # AI_MODEL_OPTIONS: fields of a call that a client may set.
+    base_url: str | None = None  # AI_BASE_URL, up to and including /v1.
+    api_key: str | None = field(default=None, repr=False)  # AI_API_KEY.
+    timeout_seconds: float = 120.0  # AI_TIMEOUT_SECONDS.
+    concurrency: int = 6  # AI_CONCURRENCY: calls that one run makes at a time.
+    chunk_chars: int = 6_000  # CHUNK_MAX_CHARS.
+    input_bytes: int = limits.INPUT_BYTES_DEFAULT  # MAX_INPUT_BYTES.
+    lease_seconds: float = 180.0  # LEASE_SECONDS.
+    max_attempts: int = 3  # MAX_ATTEMPTS.
+    patience_seconds: float = 3_600.0  # MODEL_PATIENCE_SECONDS.
+    retention_days: float = 30.0  # RETENTION_DAYS.
+    plan: str = "free"  # PLAN: `free` or `paid`.
+    tasks_in_flight_most: int | None = None  # MAX_TASKS_IN_FLIGHT of a tenant; None: no limit.
+    characters_a_day_most: int | None = None  # MAX_CHARACTERS_PER_DAY of a tenant; None: no limit.
+    objects_at_work_most: int | None = None  # MAX_OBJECTS_AT_WORK of a tenant; None: no limit.
+    require_keys: bool = True  # REQUIRE_KEYS.
+    keep_input: bool = False  # KEEP_INPUT.
+    cors_origins: frozenset[str] = frozenset()  # CORS_ORIGINS.
+    operator_tenant: str = LOCAL  # OPERATOR_TENANT.
+    storage_mb_most: int = limits.STORAGE_MB_MOST["free"]  # STORAGE_MB_MOST, in millions of bytes.
+    webhook_key: str | None = field(default=None, repr=False)  # WEBHOOK_KEY.
+    webhook_loopback: bool = False  # WEBHOOK_LOOPBACK: webhooks may go to this machine.
+    event_loop: str = EVENT_LOOPS[0]  # EVENT_LOOP, one of EVENT_LOOPS.
 
     @property
     def storage_bytes_most(self) -> int:

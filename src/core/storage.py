@@ -2,11 +2,11 @@
 
 Each reply of D1 reports the size, so an isolate learns it at no cost.
 
-From STORAGE_MB_MOST on the database is *tight*. While it is tight, new tasks are refused, and a worker announces calls
-only in a transaction that has just found space for their outputs. A write that finds no space makes the database tight
-at any size, until such a transaction has found space. An isolate whose workers announce nothing would never notice that
-space is free again. So the status forgets such a write after STORAGE_REST_SECONDS, or earlier when a new task has found
-space.
+From STORAGE_MB_MOST on the database is *tight*. While the database is tight, the Worker refuses new tasks, and a worker
+announces calls only in a transaction that has just found space for their outputs. A write that finds no space makes the
+database tight at any size, until such a transaction has found space. An isolate whose workers announce nothing would
+never notice that space is free again. So the status forgets such a write after STORAGE_REST_SECONDS, or earlier when a
+new task has found space.
 """
 
 import math

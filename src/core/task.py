@@ -35,16 +35,16 @@ class TaskOptions:
     and reads them.
     """
 
-    reduce: Reduce = Reduce.CONCAT  # how the outputs become the result
-    model: str | None = None  # None: the deployment's
-    metadata: Mapping[str, object] = field(default_factory=dict)  # shown as it was sent; has no effect
-    deadline_ms: int | None = None  # the deadline, from the submission or a retry on; None: no deadline
-    max_calls: int | None = None  # the budget; None: no budget
-    chunk_chars: int | None = None  # the most that a chunk holds; None: not kept, or the deployment decides
-    max_output_tokens: int | None = None  # None: the deployment's
-    temperature: float | None = None  # None: the provider's
-    model_options: Mapping[str, object] = field(default_factory=dict)  # further fields of the calls to the provider
-    # what answers of `/v1` repeat from the request; None: a task of the native API
+    reduce: Reduce = Reduce.CONCAT  # How the outputs become the result.
+    model: str | None = None  # The model; None: the deployment's.
+    metadata: Mapping[str, object] = field(default_factory=dict)  # Metadata is shown as it was sent, and has no effect.
+    deadline_ms: int | None = None  # The deadline, from the submission or a retry on; None: no deadline.
+    max_calls: int | None = None  # The budget; None: no budget.
+    chunk_chars: int | None = None  # The most characters that a chunk holds; None: not kept, or the deployment decides.
+    max_output_tokens: int | None = None  # None: the deployment's value.
+    temperature: float | None = None  # None: the provider's value.
+    model_options: Mapping[str, object] = field(default_factory=dict)  # Further fields of the calls to the provider.
+    # The fields that answers of `/v1` repeat from the request; None: a task of the native API.
     response: Mapping[str, object] | None = None
     retention_ms: int | None = None  # how long the task is kept after its end, if shorter than the deployment's
 
@@ -155,8 +155,8 @@ class Task:
     options: TaskOptions
     total: int
     completed: int
-    failed: int  # failed chunks
-    truncated: int = 0  # outputs that were cut off, including those of merges
+    failed: int  # The number of failed chunks.
+    truncated: int = 0  # The number of outputs that were cut off, including those of merges.
     usage: Usage
     attempts: int
     failure: Failure | None
@@ -164,24 +164,24 @@ class Task:
     started_at: int | None
     finished_at: int | None
     expires_at: int | None
-    deadline_at: int | None = None  # None: no deadline
-    overdue: bool = False  # its deadline has passed, but it has not been ended yet
-    late: bool = False  # no worker has it, and it must be dispatched again
-    unanswered: bool = False  # it was dispatched again in vain
+    deadline_at: int | None = None  # None: no deadline.
+    overdue: bool = False  # True if the task's deadline has passed, but no sweep has ended the task yet.
+    late: bool = False  # True if the task has no worker and must be dispatched again.
+    unanswered: bool = False  # True if the task was dispatched again in vain.
     waiting_for: Wait | None = None
     last_error: LastError | None = None
-    starts_by: int | None = None  # by when the calls that are out had to start; None: no call is out
-    free_at: int | None = None  # when another worker may take the task over
-    pace_ms: int | None = None  # the time from one finished call to the next; None until known
-    news_at: int = 0  # last submission, retry, dispatch, announcement, or first failure of a row
-    read_at: int = 0  # when the database answered
-    result: str | tuple[str, ...] | None = None  # a list for `reduce: none`; None until completed
-    filtered: bool = False  # a content filter cut off an output that makes the result
-    source: Source | None = None  # None in lists
-    first_line: str | None = None  # of its text, while that is kept
-    announced_at: int | None = None  # when calls were last announced
-    calls_out: tuple[tuple[int, int], ...] = ()  # announced, and perhaps under way
-    # they lost their worker at the latest takeover, or their lease is over
+    starts_by: int | None = None  # The time by which the calls in flight had to start; None: no call is in flight.
+    free_at: int | None = None  # The time when another worker may take the task over.
+    pace_ms: int | None = None  # The time from one finished call to the next; None until known.
+    news_at: int = 0  # The time of the last submission, retry, dispatch, announcement, or first failure of a row.
+    read_at: int = 0  # The time when the database answered.
+    result: str | tuple[str, ...] | None = None  # A list for `reduce: none`; None until completed.
+    filtered: bool = False  # True if a content filter cut off an output that makes the result.
+    source: Source | None = None  # None in lists.
+    first_line: str | None = None  # The first line of the text, while the text is kept.
+    announced_at: int | None = None  # The time when calls were last announced.
+    calls_out: tuple[tuple[int, int], ...] = ()  # Calls that are announced, and perhaps in flight.
+    # The calls that lost their worker at the latest takeover, or whose lease is over.
     calls_in_doubt: tuple[tuple[int, int], ...] = ()
     mark: Mark = UNTOUCHED  # the mark of the task's last write
 
@@ -206,7 +206,7 @@ class Task:
 class FinishedChunk:
     """A finished chunk: `completed` with its output, or `failed` with its failure.
 
-    None means unknown or not kept, unless a comment says otherwise.
+    A field is None if it is unknown or not kept, unless a comment says otherwise.
     """
 
     index: int
@@ -215,11 +215,11 @@ class FinishedChunk:
     output: str | None
     attempts: int
     failure: Failure | None
-    finish_reason: str | None = None  # the provider's reason for the end of the output
-    started_at: int | None = None  # start of the call that gave the output, or of its group in a lane
-    finished_at: int | None = None  # end of that call, or of its group in a lane
-    first_started_at: int | None = None  # start of the first of all its calls; None: an earlier worker made it
-    lane: int | None = None  # number of the lane that made the call; None: the task's own worker did
+    finish_reason: str | None = None  # The provider's reason for the end of the output.
+    started_at: int | None = None  # The start of the call that gave the output, or of its group in a lane.
+    finished_at: int | None = None  # The end of that call, or of its group in a lane.
+    first_started_at: int | None = None  # The start of the first call for the output; None: an earlier worker made it.
+    lane: int | None = None  # The number of the lane that made the call; None: the task's own worker did.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,13 +13,14 @@ from . import limits
 TAKES = "https, on port 443, to a public name with a dot in it: no address, no user info, no fragment"
 
 _LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-_TOP = "(?:[a-z]{2,63}|xn--[a-z0-9-]{1,58}[a-z0-9])"  # a last label without letters, or 0x7f, would make it an address
-_TAIL = r"(?:[/?][!$%&'()*+,\-./0-9:;=?@A-Z_a-z~\[\]]*)?"  # no fragment, no backslash, only ASCII
+# A last label without letters, or 0x7f, would make the name an address.
+_TOP = "(?:[a-z]{2,63}|xn--[a-z0-9-]{1,58}[a-z0-9])"
+_TAIL = r"(?:[/?][!$%&'()*+,\-./0-9:;=?@A-Z_a-z~\[\]]*)?"  # The tail has no fragment, no backslash, only ASCII.
 # Without re.ASCII, letters that fold to these would match too: the long s, the Kelvin sign, the i without a dot.
 _PUBLIC = re.compile(rf"(?i:https)://(?P<host>(?i:(?:{_LABEL}\.)+{_TOP}))(?::443)?{_TAIL}", re.ASCII)
 _LOOPBACK = re.compile(rf"https?://(?:localhost|127\.0\.0\.1|\[::1\])(?::(?P<port>[1-9][0-9]{{0,4}}))?{_TAIL}")
 
-_HOST_CHARS_MOST = 253  # RFC 1035
+_HOST_CHARS_MOST = 253  # The limit of RFC 1035.
 # Names for use inside a network, or for no use (RFC 6761, 6762, 7686, 8375, 9476; ICANN: .internal; router defaults).
 _INTERNAL = frozenset(
     [

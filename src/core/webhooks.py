@@ -23,7 +23,7 @@ SECRET_PREFIX = "whsec_"  # noqa: S105 - what a secret begins with
 
 _ENDPOINT_ID = re.compile(ENDPOINT_ID_PATTERN)
 _DELIVERY_ID = re.compile("evt_([0-9a-f]{32})_([0-9]{1,9})_([0-9]{1,15})_([0-9a-f]{24})")
-_DOMAIN = b"onceover webhook secret 1\0"  # domain separation: the key may serve another purpose one day
+_DOMAIN = b"onceover webhook secret 1\0"  # the prefix separates this use of the key from any later one
 
 
 class Event(StrEnum):

@@ -1,8 +1,8 @@
 """The API as a table: each call with its handler and every answer that it can give.
 
 The router takes paths and handlers from the catalogue, and `openapi` takes everything. Tests compare the handlers with
-the table. Calls that every isolate gets are imported at its start. The others are imported by groups, with the first
-request for one of the group's paths (docs/decisions/0033-what-is-imported-when.md).
+the table. Calls that every isolate gets are imported at its start. The other calls are imported by groups, with the
+first request for one of the group's paths (docs/decisions/0033-what-is-imported-when.md).
 """
 
 import json

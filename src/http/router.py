@@ -51,7 +51,7 @@ async def handle(request: Request, api: Api) -> Reply:
     except Exception as error:  # noqa: BLE001 - the client gets a problem, the terminal the traceback
         api.log.failure("unexpected", error)
         reply = internal_refusal().reply()
-    api.deliverer.begin()  # deliveries of tasks that the request has ended
+    api.deliverer.begin()  # send the deliveries of tasks that the request has ended
     reply = _in_shape(reply, request.url)
     return _finished(named(cors.shared(reply, request, api.settings.cors_origins), name), request.method)
 
@@ -91,7 +91,7 @@ async def _answer(request: Request, api: Api) -> Reply:
     if endpoint is None:
         raise Refusal(METHOD_NOT_ALLOWED, f"This path takes {allow['Allow']}.", headers=allow)
     if endpoint.makes_tasks and api.isolate.load.refuses(asyncio.get_running_loop().time()):
-        raise overload_refusal()  # this comes before the key's look-up, which might add to the load
+        raise overload_refusal()  # the refusal comes before the key's look-up, which might add to the load
     try:
         async with asyncio.timeout(endpoint.seconds_most) as time_limit:
             caller = await caller_of(request, api, endpoint.access)

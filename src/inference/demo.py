@@ -52,7 +52,7 @@ class DemoProvider:
 def estimated_tokens(text: str) -> int:
     """Estimate tokens as UTF-8 bytes / 4, rounded up: one token is 4 English letters or 1⅓ Chinese characters.
 
-    This is close to common tokenizers, and the same on every machine.
+    The estimate is close to common tokenizers, and the same on every machine.
     """
     return -(-len(text.encode("utf-8", "surrogatepass")) // _BYTES_PER_TOKEN)
 
@@ -141,7 +141,7 @@ def _fitness(sentence: str, at: int, language: Language) -> float:
 
 
 def _headline(headings: Sequence[str], telling: str, language: Language) -> str:
-    """Return the first heading that names something. A heading like "Chapter 2" is followed by the telling sentence."""
+    """Return the first heading that names something. The most telling sentence follows a heading like "Chapter 2"."""
     named = next((heading for heading in headings if terms(heading)), None)
     if named is not None:
         return named
@@ -178,7 +178,8 @@ def _is_narrow(line: str) -> bool:
 
 
 def _paragraphs(text: str) -> Iterator[str]:
-    """Yield the paragraphs with their wrapped lines joined. None is empty, and spaces are their only white space."""
+    """Yield the paragraphs with their wrapped lines joined. No paragraph is empty, and spaces are the only white
+    space."""
     wrapped: list[str] = []
     for raw in [*text.splitlines(), ""]:
         line = " ".join(raw.split())

@@ -77,7 +77,7 @@ class HttpTimeout(HttpError):
 
 
 class HttpConnectionLost(HttpError):
-    """Refused, reset or unresolvable. It is unknown whether the provider got the request."""
+    """Refused, reset or unresolvable. Nobody knows whether the provider got the request."""
 
 
 class HttpReplyTooLarge(HttpError):

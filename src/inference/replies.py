@@ -15,7 +15,7 @@ from ..core.errors import ModelReplyMalformed, ModelTimeout
 from ..core.task import CONTENT_FILTER
 from .protocol import ModelCall, ModelReply
 
-TOKENS_MOST = 1_000_000_000  # for one call; no model comes near, and a task's sum stays exact in JavaScript
+TOKENS_MOST = 1_000_000_000  # the tokens of one call; no model comes near, and a task's sum stays exact in JavaScript
 CAUSE_CHARS_MOST = 200
 _CAUSE_CHARS_READ = 400  # the search for repeated text costs one look-up per character
 _REPEATED_CHARS_LEAST = 12

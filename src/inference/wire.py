@@ -8,7 +8,7 @@ from .protocol import ModelCall, ModelReply
 
 Wire = dict[str, str | int | float | None]
 
-_ABORTED = "aborted"  # for clients a lost connection, but its run distinguishes the two
+_ABORTED = "aborted"  # a client sees a lost connection here, but the run distinguishes the two
 
 _ERRORS: dict[str, type[ModelError]] = {
     kind.code: kind

@@ -59,7 +59,7 @@ class AiBinding(Protocol):
 
 
 class WorkersAIProvider:
-    """Model calls over the binding. Without it, each call is refused with a text that says what to set."""
+    """Model calls over the binding. Without the binding, each call is refused with a text that says what to set."""
 
     name = "workers-ai"
 

@@ -68,7 +68,7 @@ class Processor:
     async def start(self, task_key: TaskKey, delay_seconds: float) -> None:
         """Accept the task and come back for it after the delay. Repeating it does no harm."""
         self._asked, self._asked_at = True, asyncio.get_running_loop().time()
-        self._hint.give()  # a slice may still work under a claim from before a retry
+        self._hint.give()  # A slice may still work under a claim from before a retry.
         # The alarm goes first. If only one of the two lasts, an alarm without a task cleans up after itself.
         armed = self._storage.setAlarm(self._at_ms(delay_seconds))
         await self._storage.put(TASK, task_key)
@@ -85,10 +85,11 @@ class Processor:
     async def alarm(self) -> None:
         """Work one slice. Run a slice; before the work the alarm is set again, in case the slice dies.
 
-        That alarm replaces the platform's own repetition. The alarm is set for a few seconds later, because the object
-        need not wait for the lease of its predecessor. The platform delays the alarm while the slice works.
+        The alarm that is set before the work replaces the platform's own repetition. The alarm is set for a few seconds
+        later, because the object need not wait for the lease of its predecessor. The platform delays the alarm while
+        the slice works.
         """
-        if self._running:  # a repeated alarm while its slice works in this instance
+        if self._running:  # the alarm was repeated while its slice works in this instance
             await self._arm(limits.OBJECT_RETURN_SECONDS)
             return
         self._running = True
@@ -129,7 +130,7 @@ class Processor:
             return
         delay = _delay_seconds(outcome)
         if delay is None and not self._asked:
-            await self._lanes.close(task_key, worker.meter)  # other requests may come in during this, too
+            await self._lanes.close(task_key, worker.meter)  # other requests may arrive during this await, too
             if not self._asked:
                 await self._forget()
                 return
@@ -155,8 +156,8 @@ class Processor:
     async def _forget(self) -> None:
         """Delete the task and its alarm at once.
 
-        Call it only without an await since `_asked` was False. A start writes to the same storage, and the platform
-        delays other events only while a storage call is under way.
+        Call the method only without an await since `_asked` was False. A start writes to the same storage, and the
+        platform delays other events only while a storage call is under way.
         """
         await self._storage.deleteAll()
 
@@ -168,5 +169,5 @@ def _delay_seconds(outcome: RunOutcome) -> float | None:
             return delay_seconds
         case Unclaimed(ClaimRefusal.EARLY, left_ms):
             return left_ms / 1000
-        case _:  # ended, lost, or held by a worker of another route: the sweep notices if that worker dies
+        case _:  # the task ended, was lost, or belongs to another route's worker: the sweep notices if that worker dies
             return None

@@ -17,8 +17,8 @@ class Audience:
 
     The waiting calls of one object: events of an object may share futures, but two requests may not.
 
-    `at_work` says whether a slice of the object works or is about to. If not, no caller is held, so callers do not keep
-    the object awake longer.
+    `at_work` says whether a slice of the object works or is about to. Without a slice the object holds no caller, so
+    callers do not keep the object awake longer.
     """
 
     def __init__(self, at_work: Callable[[], bool]) -> None:

@@ -57,8 +57,9 @@ class Coordinator:
         self._now_ms = now_ms
         self._log = log
         self._opened = False
-        self._fence = -1  # the highest fence that has asked for anything in this life of the object
-        self._armed_ms: int | None = None  # when this life of the object last set the alarm, if it is still to come
+        self._fence = -1  # The highest fence that has asked for anything in this life of the object.
+        # The time for which this life of the object last set the alarm, if the alarm is still to come.
+        self._armed_ms: int | None = None
 
     async def reach(self) -> None:
         """Give a sign of life."""
@@ -91,7 +92,7 @@ class Coordinator:
         A lane that does not get this notice continues.
         """
         self._open()
-        await self._arm()  # this may come after `close`, and then the rows must be cleaned up again
+        await self._arm()  # the write may come after `close`, and then the rows must be cleaned up again
         rows = self._storage.sql.exec("SELECT lane FROM out").toArray()
         await asyncio.gather(*(self._abort(task_key, fence, int(str(row["lane"]))) for row in rows))
 
@@ -122,25 +123,25 @@ class Coordinator:
         self._open()
         latest = self._one("SELECT coalesce(max(deadline), 0) AS value FROM out")
         if latest > self._now_ms():
-            # Not for that very moment: for an isolate whose clock is behind, it would stay in the future again and
-            # again.
+            # The alarm is not set for that very moment: for an isolate whose clock is behind, it would stay in the
+            # future again and again.
             await self._arm()
         else:
             await self._forget()
 
     async def _arm(self) -> None:
-        """Keep the alarm at least half of COORDINATOR_IDLE_SECONDS ahead. Each time it is set writes a row."""
+        """Keep the alarm at least half of COORDINATOR_IDLE_SECONDS ahead. Each setting of the alarm writes a row."""
         now, idle_ms = self._now_ms(), round(limits.COORDINATOR_IDLE_SECONDS * 1000)
         if self._armed_ms is not None and 0 <= now - self._armed_ms <= idle_ms // 2:
             return
-        self._armed_ms = now  # for the other groups of a wave, which arrive during the await
+        self._armed_ms = now  # the other groups of a wave arrive during the await, and must see this time
         try:
             await self._storage.setAlarm(now + idle_ms)
         except BaseException:
             self._armed_ms = None
             raise
 
-    # Each of these runs without an await, so its writes commit together.
+    # Each of the following methods runs without an await, so its writes commit together.
 
     def _open(self) -> None:
         if self._opened:

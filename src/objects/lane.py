@@ -18,8 +18,8 @@ class Lane:
     """One lane of a task, in one life of its object."""
 
     def __init__(self) -> None:
-        self._aborted = -1  # calls of claims up to this fence are no longer wanted
-        self._out: dict[asyncio.Task[ModelReply | ModelError], int] = {}  # the calls in flight, and their fences
+        self._aborted = -1  # The highest fence whose calls must end, along with those of lower fences.
+        self._out: dict[asyncio.Task[ModelReply | ModelError], int] = {}  # The calls in flight, and their fences.
 
     async def infer(self, worker: Worker, task_key: TaskKey, fence: int, calls: list[Wire]) -> list[Wire]:
         """Make each call and return the outcomes in the calls' order.
@@ -63,7 +63,8 @@ class Lane:
     def abort(self, fence: int) -> None:
         """End the calls of claims up to this one, because their task has ended. Finished calls keep their results.
 
-        This may arrive late, or before the calls that it means. A later claim has a higher fence, and its calls go on.
+        The request may arrive late, or before the calls that it means. A later claim has a higher fence, and its calls
+        go on.
         """
         self._aborted = max(self._aborted, fence)
         for made, of in self._out.items():

@@ -72,16 +72,16 @@ class LanedCaller:
         if not self._alone and not await self._reaches():
             self._alone = True
         if self._alone:
-            if len(calls) > 1:  # the group was made for a lane
+            if len(calls) > 1:  # a group of several calls was made for a lane
                 return [CallNotStarted("no lane can be reached")] * len(calls)
             return [await self._make(calls[0], seconds, starts_by)]
         seconds += min(max(limits.START_SECONDS, starts_by - began), limits.START_SECONDS_MOST) - limits.START_SECONDS
         seconds -= clock.now() - began  # the sign of life took a part of the time
         asked = asyncio.create_task(self._ask(calls, seconds))
-        self._asked.add(asked)  # the loop itself keeps only a weak reference
+        self._asked.add(asked)  # the event loop itself keeps only a weak reference to the task
         asked.add_done_callback(self._asked.discard)
         answered, _ = await asyncio.wait([asked], timeout=seconds + self.slack_seconds)
-        if not answered:  # the lane reports its calls' timeouts itself: its silence does not mean a timeout
+        if not answered:  # the lane reports its calls' timeouts itself, so its silence does not mean a timeout
             return [Silence("the lane gave no answer")] * len(calls)
         return asked.result()
 
@@ -127,7 +127,8 @@ class LanedCaller:
         return outcomes
 
     async def _make(self, call: ModelCall, seconds: float, starts_by: float) -> CallOutcome:
-        """Make a call as the worker itself does. Cancelling this cancels the call, and `abort` ends it."""
+        """Make a call as the worker itself does. Cancelling this coroutine cancels the call, and `abort` ends the call,
+        too."""
         made = asyncio.create_task(call_model(self._provider, call, seconds, starts_by))
         self._own.add(made)
         try:
@@ -144,7 +145,7 @@ class LanedCaller:
 
 
 def lanes_for(chunks: int) -> int:
-    """Return how many lanes a task of this many chunks gets. 1: its own worker makes the calls."""
+    """Return how many lanes a task of this many chunks gets. With 1, the task's own worker makes the calls."""
     return max(1, min(limits.LANES_MOST, chunks // limits.LANE_CHUNKS))
 
 

@@ -25,7 +25,7 @@ class Lanes:
     def __init__(self, coordinators: Coordinators | None, log: Log) -> None:
         self._coordinators = coordinators
         self._log = log
-        self._fences: dict[TaskKey, int] = {}  # the fence of the last claim with lanes, for each task that had some
+        self._fences: dict[TaskKey, int] = {}  # for each task with lanes: the fence of its last claim with lanes
 
     def host(self, worker: Worker, route: Route, seconds: float, wall_seconds: float) -> Host:
         """Make a host that starts calls for at most `seconds`, and that the platform ends after `wall_seconds`."""

@@ -61,7 +61,7 @@ class ObjectSender:
 
 
 class ObjectTeller:
-    """Tells a task's object that the task has ended. This may fail, because the object also checks by itself."""
+    """Tells a task's object that the task has ended. The message may fail, because the object also checks by itself."""
 
     def __init__(self, processors: Processors | None, meter: Meter, log: Log) -> None:
         self._processors = processors

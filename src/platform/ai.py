@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from js import Ai
 
-# An aborted call fails at once. The limit is for a runtime that does not do so.
+# An aborted call fails at once. The limit of the wait is for a runtime in which an aborted call goes on.
 _ABORT_SECONDS = 1.0
 
 

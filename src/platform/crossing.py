@@ -1,7 +1,7 @@
 """Moves whole values between Python and JavaScript, each in one crossing, as JSON.
 
-Passing one value costs some microseconds. The SDK's conversion, which asks each value for its type, costs some tens. A
-row of D1 has forty values.
+Passing one value costs some microseconds. The SDK's conversion, which asks each value for its type, costs some tens of
+microseconds. A row of D1 has forty values.
 """
 
 import json
@@ -81,7 +81,8 @@ def says_at_most(headers: Mapping[str, str], most: int) -> bool:
 
 
 def behind(env: object) -> Any:
-    """Return the JavaScript environment in the SDK's wrapper. Returns None without a wrapper, as in the simulation."""
+    """Return the JavaScript environment in the SDK's wrapper. Return None for an `env` without a wrapper, as in the
+    simulation."""
     return getattr(env, "_env", None)
 
 

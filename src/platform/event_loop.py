@@ -34,7 +34,7 @@ class Adaptation:
         Pyodide still runs the callbacks that are ready. On Cloudflare the callbacks run as microtasks, in order, within
         the invocation that made them ready. See docs/decisions/0040-what-the-hosted-runtime-asks.md.
         """
-        if "pyodide.webloop" not in sys.modules:  # Pyodide loads it before it runs any code
+        if "pyodide.webloop" not in sys.modules:  # Pyodide loads this module before it runs any code
             return
         import pyodide.ffi
         from pyodide.webloop import WebLoop
@@ -59,7 +59,7 @@ class Adaptation:
         WebLoop.call_later = call_later  # type: ignore[method-assign]
 
     def settle(self, wanted: str, log: Log) -> None:
-        """Undo the change if EVENT_LOOP asks for it. An unchanged loop of Pyodide writes a line of log."""
+        """Undo the change if EVENT_LOOP asks for it. If Pyodide's loop stays unchanged, the function logs one line."""
         if self.lacks:
             log("event_loop_kept", lacks=", ".join(self.lacks))
         elif self.replaced is not None and wanted == EVENT_LOOPS[1]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import js
     from pyodide.ffi import JsBuffer
 
-# An aborted promise fails at once. The limit is for a runtime that does not do so.
+# An aborted promise fails at once. The limit of the wait is for a runtime in which an aborted promise stays open.
 _ABORT_SECONDS = 1.0
 
 
@@ -38,8 +38,8 @@ class FetchClient:
     ) -> HttpReply:
         """Send and read the whole reply, including its body, within `timeout_seconds`. Raises an `HttpError`.
 
-        With None, the caller cancels the request when its time is up. A timer costs as much as reading the headers of a
-        reply.
+        Without `timeout_seconds`, the caller cancels the request when its time is up. A timer costs as much as reading
+        the headers of a reply.
         """
         from pyodide.ffi import JsException
 

@@ -25,7 +25,7 @@ def answered[T](env: Any, value: T) -> T:
     Where `env` is not the SDK's, as in the simulation, the value stays as it is.
     """
     made: Any = value if behind(env) is None else into_javascript(value)
-    crossing: T = made  # on its way out of Python
+    crossing: T = made  # a value on its way out of Python
     return crossing
 
 

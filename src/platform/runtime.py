@@ -1,4 +1,4 @@
-"""Clock, randomness, terminal and network of the Workers runtime."""
+"""The clock, randomness, terminal and network of the Workers runtime."""
 
 import os
 import random

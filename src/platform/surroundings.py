@@ -44,7 +44,7 @@ class Surroundings:
         )
 
     def background(self, context: "ExecutionContext") -> Background:
-        """Return what takes work after an answer."""
+        """Return the object that takes over work after an answer."""
         return Background(context, Log(self.runtime.write))
 
 

@@ -38,7 +38,7 @@ class Default(WorkerEntrypoint):
         batch = delivered(batch)
         try:
             app = self._app()
-        except ConfigurationError as error:  # if raised, it would send the messages to the dead letters
+        except ConfigurationError as error:  # a raised error would send the messages to the dead letters
             put_off(batch, error, _log())
             return
         await app.queue(batch)

@@ -1,4 +1,4 @@
-"""The rest of one invocation's allowance: time, subrequests (model calls, D1 calls, sends alike), and D1 statements."""
+"""What one invocation may still spend: time, subrequests (model calls, D1 calls, sends alike), and D1 statements."""
 
 from ..core import limits
 from ..core.meter import Meter

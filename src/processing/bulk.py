@@ -27,10 +27,10 @@ _NONE: Final[Mapping[TaskKey, int]] = {}
 class BulkResult(NamedTuple):
     """The result of one bulk request."""
 
-    tasks: int  # to so many
-    more: bool  # there are others
-    starting_ms: int = 0  # how long calls of cancelled tasks may still start
-    objects: Mapping[TaskKey, int] = _NONE  # see `store.bulk.Cancelled`
+    tasks: int  # The number of tasks that the request changed.
+    more: bool  # True if there are further tasks to change.
+    starting_ms: int = 0  # How long calls of cancelled tasks may still start.
+    objects: Mapping[TaskKey, int] = _NONE  # The objects of cancelled tasks: see `store.bulk.Cancelled`.
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class BulkChange:
     """Puts failed tasks back and cancels unfinished tasks, BULK_TASKS_MOST in one request.
 
     Of the tasks that a request puts back, it sends off as many as the invocation's allowance and BULK_SEND_SECONDS
-    permit. The other tasks are due at once: the next sweep sends them off, or a request that reads them.
+    permit. The remaining tasks are due at once: the next sweep sends them off, or a request that reads them.
     """
 
     submission: Submission
@@ -57,7 +57,8 @@ class BulkChange:
         done = await store.retry_all(tenant, wanted, lease_ms, on) if wanted else []
         if found.generations and free <= 0:
             return LimitReached(Limit.TASKS_IN_FLIGHT)
-        more = len(found.generations) > len(done)  # other requests may have changed some by now, or taken what was free
+        # Other requests may have changed some tasks by now, or taken what was free.
+        more = len(found.generations) > len(done)
         self._log_each("retried", done)
         self.submission.log("retried_in_bulk", tenant=tenant, code=code, tasks=len(done), more=more)
         share = on.queue_share
@@ -65,7 +66,7 @@ class BulkChange:
         return BulkResult(len(done), more)
 
     async def cancel(self, tenant: str, span: Span, status: Status | None) -> BulkResult:
-        """Cancel unfinished tasks of the span, in this status if one is given. Raises StoreError."""
+        """Cancel unfinished tasks of the span, only those in `status` if a status is given. Raises StoreError."""
         store, most = self.submission.store, limits.BULK_TASKS_MOST
         found = await store.going_on_in(tenant, span, status, most + 1)
         if not found:

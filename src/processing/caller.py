@@ -1,7 +1,7 @@
 """The code that makes a run's calls: the protocol, and the worker that makes them itself.
 
 Calls go out in groups. A group is one subrequest of the run's invocation, and one connection that waits for an answer.
-The taker of a group keeps the connection until it has all outcomes. The other implementation is
+The taker of a group keeps the connection until it has all outcomes. The implementation for lanes is
 `objects.laned_caller`.
 """
 
@@ -52,7 +52,8 @@ class ModelCaller(Protocol):
         ...
 
     async def abort(self) -> None:
-        """Make the calls that are out end soon, if they cannot be cancelled. This may fail without raising an error."""
+        """Make the calls that are out end soon, if they cannot be cancelled. The request may fail without raising an
+        error."""
         ...
 
 

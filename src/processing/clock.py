@@ -24,8 +24,8 @@ def seconds_until(at: float) -> float:
 class DatabaseClock(NamedTuple):
     """The database's clock, read once: it showed `epoch_ms` when the steady clock showed `at`."""
 
-    epoch_ms: int  # milliseconds since the epoch
-    at: float  # seconds of the steady clock
+    epoch_ms: int  # Milliseconds since the epoch.
+    at: float  # Seconds of the steady clock.
 
     def ms(self, moment: float) -> int:
         """Return what the database's clock shows at a moment of the steady clock."""

@@ -57,10 +57,10 @@ class Deliverer:
     store: TaskStore
     courier: Courier
     settings: Settings
-    meter: Meter  # what the invocation has spent
-    fresh: Fresh  # the deliveries that the invocation has written itself
-    chance: Callable[[], float]  # numbers from 0 to 1
-    wait_until: WaitUntil  # keeps the invocation alive while it sends
+    meter: Meter  # The count of what the invocation has spent.
+    fresh: Fresh  # The deliveries that the invocation has written itself.
+    chance: Callable[[], float]  # Returns random numbers from 0 to 1.
+    wait_until: WaitUntil  # Keeps the invocation alive while it sends.
     log: Log
 
     def begin(self, due: Sequence[DueDelivery] = ()) -> None:
@@ -121,7 +121,7 @@ class Deliverer:
             self.log("deliveries_recorded", deliveries=len(tried), **self.meter.facts())
 
     async def _try(self, taken: Taken, held_at: float) -> AttemptResult | None:
-        """Make an attempt. None if it is too late, because another invocation may have claimed the delivery."""
+        """Make an attempt. Return None if it is too late, because another invocation may have claimed the delivery."""
         waited = clock.now() - held_at
         if waited + limits.DELIVERY_SECONDS > limits.DELIVERY_HELD_SECONDS:
             return None

@@ -25,7 +25,7 @@ class Sender(Protocol):
 class NoPlace(Exception):
     """A route already has as many tasks at work as it may have.
 
-    Then the task waits, and the direct route does not replace this route.
+    A task that such a route refuses waits, and the direct route does not replace the route.
     """
 
 

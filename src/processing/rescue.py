@@ -1,7 +1,7 @@
 """Helps a task without a host during a poll: sends the task off again, or works on it before the poll is answered.
 
-Queue, cron, alarms and RPC may fail before any code of ours runs, for hours, while HTTP works. In that time a poll
-moves its task (decision 0017).
+Queue, cron, alarms and RPC may fail before any code of ours runs, for hours, while HTTP works. While no trigger comes,
+a poll moves its task (decision 0017).
 """
 
 import asyncio
@@ -47,7 +47,7 @@ class Rescue:
     """Helps a task that is late."""
 
     worker: Worker
-    routes: Dispatcher | None  # the deployment's routes but the direct one; None if there are none
+    routes: Dispatcher | None  # The deployment's routes but the direct one; None if there are none.
     # `routes` and the direct route, if calls may start after an answer; None: only the sweep runs tasks.
     all_routes: Dispatcher | None
     wait_until: WaitUntil  # keeps work going after the answer is sent, or after its client has left

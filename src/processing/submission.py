@@ -84,7 +84,7 @@ class Submitted(NamedTuple):
     """The task of a request."""
 
     task: Task
-    replayed: bool = False  # an earlier request under the same idempotency key made it
+    replayed: bool = False  # true if an earlier request under the same idempotency key made the task
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +94,12 @@ class Submission:
     store: TaskStore
     dispatcher: Dispatcher
     settings: Settings
-    now_ms: Callable[[], int]  # the isolate's time
-    entropy: Callable[[int], bytes]  # so many random bytes
-    meter: Meter  # what the invocation has spent
-    storage: StorageUse  # how large the database is, as the isolate knows it
+    now_ms: Callable[[], int]  # Returns the isolate's time in ms.
+    entropy: Callable[[int], bytes]  # Returns so many random bytes.
+    meter: Meter  # The count of what the invocation has spent.
+    storage: StorageUse  # The size of the database, as the isolate knows it.
     log: Log
-    after_answer: Callable[[Awaitable[None]], None]  # does work that the answer need not wait for
+    after_answer: Callable[[Awaitable[None]], None]  # does work that the answer does not need
 
     async def submit(
         self,
@@ -111,9 +111,9 @@ class Submission:
     ) -> Submitted | Mismatched | LimitReached:
         """Write the task, or return why not. Raises StoreError if nothing was accepted, or the errors of `cut`.
 
-        A task that is written counts as accepted. The task is dispatched after the answer. If that fails, the sweep
-        finds the task. The answer names the route that is tried first. `digest` identifies the request, so that a used
-        idempotency key is compared with it. Without a key, `joining` detects repetitions.
+        A task that is written counts as accepted. The task is dispatched after the answer. If the dispatch fails, the
+        sweep finds the task. The answer names the route that is tried first. `digest` identifies the request, so that a
+        used idempotency key is compared with it. Without a key, `joining` detects repetitions.
         """
         for _ in range(_REPLAYS_MOST):
             conditions = self.conditions(idempotency_key, digest, joining)
@@ -197,7 +197,7 @@ class Submission:
     async def _landed(self, new: NewTask, on: Conditions, *, withdrawing: bool) -> bool:
         """Say whether the task was stored.
 
-        If it was not, or if that is unknown, withdraw it, so that it cannot land later.
+        If the task was not accepted, or if that is unknown, withdraw the task, so that it cannot land later.
         The client then gets the answer that nothing was accepted. Once a withdrawal has been sent, no client may get
         another answer, whatever the database contains: the withdrawal may land after the answer.
         """

@@ -40,13 +40,13 @@ class Host(NamedTuple):
     """The place where a worker runs, and how long it may run."""
 
     route: Route
-    seconds: float  # how long the invocation starts calls
-    name: str = ""  # set for a host that replaces itself: its own next claim takes its last one over
-    # Gives the caller that makes a task's calls; where it gives None, the worker makes them itself.
+    seconds: float  # How long the invocation starts calls.
+    name: str = ""  # The name of a host that replaces itself: the host's own next claim takes its last one over.
+    # Gives the caller that makes a task's calls; None: the worker makes them itself.
     caller_for: Callable[[Claim], ModelCaller | None] = lambda claim: None
-    slack_seconds: float = 0.0  # what the way to such a caller may take, there and back, at most
-    stands_in: bool = False  # it works in place of a host that did not come
-    hint: Hint | None = None  # given when the task may have ended; None: this host hears of nothing
+    slack_seconds: float = 0.0  # The most seconds that the way to such a caller may take, there and back.
+    stands_in: bool = False  # True if the worker works in place of a host that did not come.
+    hint: Hint | None = None  # The hint is given when the task may have ended; None: this host hears of nothing.
     # Hears of each write that has landed, and of the end of the work. True: the task has ended.
     wrote: Callable[[Mark, bool], None] = lambda mark, ended: None
 
@@ -58,16 +58,16 @@ class Worker:
     store: TaskStore
     provider: Provider
     settings: Settings
-    meter: Meter  # what the invocation has spent
-    chance: Callable[[], float]  # numbers from 0 to 1
-    nonce: Callable[[], str]  # fresh names, one a claim
+    meter: Meter  # The count of what the invocation has spent.
+    chance: Callable[[], float]  # Returns random numbers from 0 to 1.
+    nonce: Callable[[], str]  # Returns fresh names, one a claim.
     log: Log
-    latency: Latency = field(default_factory=Latency)  # the database's latency, as the isolate knows it
-    storage: StorageUse = field(default_factory=StorageUse)  # how large the database is, as the isolate knows it
-    heartbeats: TriggerHeartbeats = field(default_factory=TriggerHeartbeats)  # triggers that the isolate has recorded
-    news: ModelNews = field(default_factory=ModelNews)  # the state of models, as the isolate knows it
-    marks: Marks = field(default_factory=Marks)  # up to which write each of the isolate's workers is
-    deliverer: Deliverer | None = None  # sends webhooks; None: this deployment sends none
+    latency: Latency = field(default_factory=Latency)  # The database's latency, as the isolate knows it.
+    storage: StorageUse = field(default_factory=StorageUse)  # The size of the database, as the isolate knows it.
+    heartbeats: TriggerHeartbeats = field(default_factory=TriggerHeartbeats)  # Triggers that the isolate has recorded.
+    news: ModelNews = field(default_factory=ModelNews)  # The state of models, as the isolate knows it.
+    marks: Marks = field(default_factory=Marks)  # The last write of each of the isolate's workers.
+    deliverer: Deliverer | None = None  # The deliverer sends webhooks; None: this deployment sends none.
 
     async def run(self, task_key: TaskKey, host: Host) -> RunOutcome:
         """Work on the task until it ends or the host's allowance does.

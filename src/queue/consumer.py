@@ -47,8 +47,8 @@ async def _consume(
         outcome = await worker.run(task_key, host)
     except (StoreUnavailable, SchemaMissing) as error:
         # An outage, or a deployment ahead of its migrations, is not the task's fault, so the task must not reach the
-        # dead letters. The last delivery is left to the sweep. So is the first one if only the next day or more space
-        # in a full database helps, because deliveries also cost a daily allowance.
+        # dead letters. The last delivery is left to the sweep. The first delivery is also left to the sweep if only the
+        # next day or more space in a full database helps, because deliveries also cost a daily allowance.
         log("store_unavailable", task=task_key, error=error.code)
         if isinstance(error, StoreQuotaExhausted | StoreFull):
             message.ack()

@@ -29,7 +29,7 @@ class Limit(StrEnum):
 
 
 class Conditions(NamedTuple):
-    """The conditions under which a task is accepted. None means that the condition is absent and costs nothing.
+    """The conditions under which a task is accepted. A condition that is None is absent and costs nothing.
 
     `idempotency_key` is the client's key, and `digest` identifies the request. `joining` detects repetitions without a
     key. `queue_share` is how many unfinished tasks of a tenant may stand in the queue.
@@ -163,7 +163,8 @@ class AdmissionStore(StandingStore):
 
 
 def _submission(new: NewTask, unclaimed_ms: int, on: Conditions) -> list[BoundStatement]:
-    """Return the statements of the transaction. `_outcome` reads the last. A plain task takes two."""
+    """Return the statements of the transaction that writes a new task. `_outcome` reads the last. A plain task takes
+    two."""
     task_key = new.task_key
     tenant, _ = split_task_key(task_key)
     submission = on.submission(task_key)

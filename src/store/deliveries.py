@@ -48,7 +48,7 @@ class AttemptResult(NamedTuple):
 
 
 class Delivery(NamedTuple):
-    """A delivery as it is shown. `due_at` is the earliest time of the next attempt, by the database's clock."""
+    """A delivery as the API shows it. `due_at` is the earliest time of the next attempt, by the database's clock."""
 
     key: DeliveryKey
     event: str
@@ -87,7 +87,7 @@ class DeliveryStore(Store):
     async def redeliver(self, found: Delivery) -> Taken | None:
         """Start a delivery again, and take it.
 
-        Returns None if the endpoint is gone, or if another sender was faster.
+        Returns None if the endpoint is gone, or if another sender has taken the delivery.
         """
         (rows,) = await self._database.run(sql.REDELIVER.bind(**_named(found.key), fence=found.fence, held_ms=HELD_MS))
         return taken(rows[0]) if rows else None
@@ -118,7 +118,7 @@ def look(plan: str) -> BoundStatement:
 
 
 def read_look(rows: Sequence[Row]) -> list[DueDelivery]:
-    """Read the rows of that statement."""
+    """Read the rows of the statement that `look` makes."""
     return [DueDelivery(delivery_key(row), columns.whole(row, "fence"), bool(row["astray"])) for row in rows]
 
 

@@ -16,7 +16,7 @@ _MOMENT_CHARS = 13  # the first characters of a task id: the 48 bits of its time
 
 @dataclass(frozen=True, slots=True)
 class Old:
-    """Ended tasks that may be erased. All of them ended by `ended_by`, in the database's time.
+    """Ended tasks that may be erased. All these tasks ended by `ended_by`, in the database's time.
 
     `uncounted` says that the sums may lack some of these tasks. The walk over the tasks of `tenant` that found them
     began at `walked_from`, and the next one begins at `walked_to`. The next walk begins where this one ended, unless
@@ -91,15 +91,16 @@ class StorageStore(Store):
         *parts, whole = sql.ERASE_OLD
         count = [sql.OLD_COUNT] if old.uncounted else []
         erasure = [discount, *(part.bind(**which) for part in (*parts, *count, whole))]
-        done = await self._database.run(*erasure, *walk_on)  # in this order, because the erasure frees space
+        # The statements run in this order, because the erasure frees space.
+        done = await self._database.run(*erasure, *walk_on)
         return len(done[len(erasure) - 1])
 
 
 def _behind(row: Row) -> str:
     """Say where the next walk begins: after this walk's last task, or at the beginning if this walk reached the end.
 
-    The place is the time in that task's id, so that no id of an erased task stays. Other tasks of that millisecond are
-    read again.
+    The stored place is the time in the last task's id, so that no id of an erased task stays. The next walk reads other
+    tasks of that millisecond again.
     """
     if columns.whole(row, "walked") < limits.CLEAR_WALK_MOST:
         return ""

@@ -151,7 +151,7 @@ class SweepStore(Store):
     async def fill_places(self, most: int, give_most: int) -> list[TaskKey]:
         """Give up to `give_most` of the free slots to waiting tasks, and return those tasks. There are `most` slots.
 
-        If there are waiting tasks, this takes a second call.
+        If tasks are waiting, the method makes a second call.
         """
         _, found = await self._database.run(sql.FREE_PLACES.bind(), _next_places(None, most, give_most))
         return await self.give_places([columns.task_key(row) for row in found], most) if found else []
@@ -168,8 +168,8 @@ class SweepStore(Store):
     async def take_place(self, task_key: TaskKey, most: int) -> tuple[bool, list[TaskKey]]:
         """Take one of `most` slots among the tasks that objects work on, if it is the task's turn.
 
-        Return whether the task has one. If the task has none, return the task that should get a free slot, if there is
-        one.
+        Return whether the task has a slot. If the task has no slot, return the task that should get a free slot, if a
+        slot is free.
         """
         _, taken, found = await self._database.run(
             sql.FREE_PLACES.bind(),

@@ -95,7 +95,7 @@ class TallyStore(Store):
     async def fold(self, found: Foldable, most: int) -> None:
         """Add up the tasks that were found, and once in five minutes sample the backlog, counting up to `most` tasks.
 
-        If there is nothing to add, this makes no call to D1.
+        If nothing is to be added, the method makes no call to D1.
         """
         batch = []
         for one in found.folds:

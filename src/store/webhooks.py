@@ -75,7 +75,7 @@ class WebhookStore(Store):
         return [_endpoint(row) for row in found]
 
     async def rotate(self, endpoint: WebhookEndpoint, *, keep_old: bool) -> WebhookEndpoint | None:
-        """Begin a new secret. With `keep_old` the previous one also signs for another day.
+        """Begin a new secret. With `keep_old` the previous secret also signs for another day.
 
         If another request did so in between, the endpoint has that request's secret. None: the endpoint is gone.
         """

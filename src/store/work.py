@@ -165,7 +165,7 @@ class WorkStore(OutboxStore):
         told: dict[str, Value] = {**_claimed(claim), **_totals(progress)}
         batch.append(tallies.SETTLE_LATE.bind(**{name: told[name] for name in tallies.SETTLE_LATE.parameters}))
         batch.append(sql.SETTLE.bind(**told))
-        if claim.deadline_left_ms is None:  # another writer has ended the task, if it has ended
+        if claim.deadline_left_ms is None:  # if the task has ended, another writer has ended it
             settled = (await self._database.run(*batch))[-1]
         else:
             asked_at = self._now()

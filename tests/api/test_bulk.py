@@ -30,7 +30,7 @@ def cancel(bench: ApiBench, **fields: object) -> Reply:
 
 
 def failed(bench: ApiBench, code: TaskCode = TaskCode.MODEL_UNAVAILABLE, **fields: Any) -> dict[str, Any]:
-    """Submit a task of three chunks and let it fail on its second.
+    """Submit a task of three chunks and let it fail on its second chunk.
 
     Each task is a second younger than the previous one.
     """
@@ -227,7 +227,8 @@ def test_at_most_a_hundred_are_cancelled_and_more_is_said(bench: ApiBench) -> No
 
 
 def test_no_call_starts_after_the_answer(bench: ApiBench) -> None:
-    """The answer waits until the last announced calls can no longer start. On a slow database the answer is 503."""
+    """The answer waits until the last announced calls can no longer start. If the database is slow, the cancellation is
+    answered with 503."""
     task = bench.submit()
     claim = bench.claim(task["id"])
     bench.work(claim, {}, Continue(180_000, start_ms=5_000))
@@ -255,7 +256,8 @@ def on_objects(bench: ApiBench, count: int) -> list[str]:
 
 
 def test_objects_are_told_of_their_tasks_end(bench: ApiBench) -> None:
-    """Each object gets the fence under which it worked. For a task of the queue, no object gets a call."""
+    """Each object gets a notice with the fence under which it worked. For a task of the queue, no object gets a
+    call."""
     tasks = on_objects(bench, 3)
     bench.submit()
     assert data(cancel(bench)) == {"cancelled": 4, "more": False}
@@ -265,7 +267,7 @@ def test_objects_are_told_of_their_tasks_end(bench: ApiBench) -> None:
 def test_objects_are_told_within_the_invocations_allowance(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Objects are notified six at a time, while subrequests and time are left.
 
-    The other objects must check their tasks themselves.
+    Objects without a notice must check their tasks themselves.
     """
     at_once, most_at_once = 0, 0
 

@@ -59,8 +59,8 @@ def test_a_chunk_shows_when_its_call_started_and_ended() -> None:
 def test_a_task_names_the_calls_that_are_out_and_those_in_doubt(bench: ApiBench) -> None:
     """Announced calls are out while their worker has its lease, and in doubt after that.
 
-    The calls stay in doubt when another worker takes the task over. The calls that this second worker announces are
-    out.
+    The calls stay in doubt when another worker takes the task over. The calls that the second worker announces are in
+    flight.
     """
     task = bench.submit()
     assert task["calls"] == {"announcedAt": None, "out": [], "inDoubt": []}

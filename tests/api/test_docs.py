@@ -51,7 +51,7 @@ def test_a_document_that_is_not_current_is_told_and_mended(
 
 
 def test_a_document_without_a_place_for_its_diagram_is_an_error(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Nothing is written if the diagram has no place, or two."""
+    """`make docs` writes nothing if the diagram has no place in the document, or two places."""
     text = (copy / docs.STATE_MACHINE).read_text(encoding="utf-8")
     for spoilt, found in (("no diagram", 0), (text + text, 2)):
         (copy / docs.STATE_MACHINE).write_text(spoilt, encoding="utf-8")
@@ -61,7 +61,7 @@ def test_a_document_without_a_place_for_its_diagram_is_an_error(copy: Path, caps
 
 
 def test_a_document_without_a_place_for_its_table_is_an_error(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Nothing is written when the table has no place, or two."""
+    """`make docs` writes nothing if the table has no place in the document, or two places."""
     text = (copy / docs.VERIFICATION).read_text(encoding="utf-8")
     for spoilt in ("no table", text + text):
         (copy / docs.VERIFICATION).write_text(spoilt, encoding="utf-8")

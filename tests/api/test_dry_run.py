@@ -101,7 +101,7 @@ def test_false_submits(bench: ApiBench, query: str) -> None:
 
 
 def test_largest_plan() -> None:
-    """The plan of the most chunks works: each overlaps the previous one in all but one character.
+    """A plan with the most chunks works: each chunk overlaps the previous chunk in all but one character.
 
     The body of this request is nearly as large as allowed.
     """

@@ -63,7 +63,7 @@ class Stream:
 
     @property
     def retry(self) -> list[int]:
-        """Return the milliseconds after which the client shall reconnect."""
+        """Return the milliseconds that the stream's `retry:` names for the client's reconnection."""
         return [each for each in events_of(self.text.split("\n")) if isinstance(each, int)]
 
     def named(self, *names: str) -> list[Received]:
@@ -95,7 +95,7 @@ def held(bench: ApiBench) -> dict[str, Any]:
 
 
 def test_events_come_as_they_happen(bench: ApiBench):
-    """Each chunk comes within two seconds, in the order of the text, in whatever order they finish."""
+    """The stream sends each chunk within two seconds, in the order of the text, whatever the order of the ends."""
     task = bench.submit("word " * 20, chunk={"maxChars": 10})
     stream = Stream(bench, task)
     bench.pass_seconds(3)
@@ -193,7 +193,7 @@ def test_a_retry_raises_the_generation_and_repeats_no_chunk(bench: ApiBench):
     again = Stream(bench, task, after="0-5")
     assert bench.call("POST", task["links"]["retry"]).status == 202
     bench.run(again.reading)
-    assert numbered(again) == []  # the task had its end before the retry
+    assert numbered(again) == []  # the task's end came before the retry, so the stream repeats none of it
 
     live = Stream(bench, task, after="0-5")
     bench.pass_seconds(3)
@@ -216,7 +216,7 @@ def test_a_retry_raises_the_generation_and_repeats_no_chunk(bench: ApiBench):
 
 
 def test_a_put_back_task_holds_its_chunks_until_a_worker_has_it(bench: ApiBench):
-    """After a retry a new client gets no chunk before `processing`, and then all at once."""
+    """After a retry a new client gets no chunk before `processing`, and then all chunks at once."""
     task = bench.submit()
     bench.fail(task["id"])
     assert bench.call("POST", task["links"]["retry"]).status == 202
@@ -225,7 +225,7 @@ def test_a_put_back_task_holds_its_chunks_until_a_worker_has_it(bench: ApiBench)
     assert numbered(stream) == [("1-0", "pending")]
     rows = bench.meter.rows_read
     bench.pass_seconds(30)
-    assert bench.meter.rows_read - rows <= 3 * 2 * 2  # no output is read in between
+    assert bench.meter.rows_read - rows <= 3 * 2 * 2  # the worker reads no output between the two events
     bench.claim(task["id"])
     bench.pass_seconds(limits.EVENT_LOOK_SECONDS_MOST)
     assert numbered(stream)[1:] == [("1-1", "processing"), ("1-4", "output 0")]
@@ -428,7 +428,7 @@ def test_a_revoked_key_ends_the_stream_within_a_minute():
 
 
 def test_a_database_that_fails_ends_the_stream(bench: ApiBench):
-    """The client reconnects, and then learns what is wrong."""
+    """The client reconnects after the break, and then learns what is wrong."""
     task = bench.submit()
     stream = Stream(bench, task)
     bench.pass_seconds(2)

@@ -148,7 +148,8 @@ def test_replay_of_a_task_that_went_on(bench: ApiBench, state: str) -> None:
 
 
 def test_after_a_day_the_key_is_free(bench: ApiBench) -> None:
-    """For 24 h the key belongs to its task, whatever body comes. After that the key makes a new task."""
+    """For 24 h an idempotency key belongs to its task, whatever body a request with the key has. After 24 h the
+    idempotency key makes a new task."""
     first = post(bench, "one")
     wait(bench, DAY - 0.001)
     assert is_replay(post(bench, "one"))
@@ -181,7 +182,8 @@ def keyed() -> Iterator[ApiBench]:
 
 
 def test_keys_belong_to_their_tenant(keyed: ApiBench) -> None:
-    """Equal keys of two tenants are different keys, with equal bodies or not. All API keys of one tenant share them."""
+    """Equal keys of two tenants are different keys, with equal bodies or not. All API keys of one tenant share the
+    tenant's idempotency keys."""
     ours, sister, theirs = keyed.make_key(), keyed.make_key(), keyed.make_key(tenant="theirs")
     first = post(keyed, "one", **bearer(ours))
     second = post(keyed, "one", **bearer(theirs))
@@ -277,7 +279,7 @@ def test_nothing_is_left_of_a_503(bench: ApiBench, when: When) -> None:
 def test_when_the_withdrawal_is_lost_too_the_key_leads_to_the_task(bench: ApiBench) -> None:
     """If the database stays away after the commit, the answer is 503.
 
-    The client's same request later finds the one task.
+    The client repeats its request later, and the request finds the one task.
     """
     bench.database.fail(NETWORK_LOST, "after", ALL_LOST)
     bench.database.fail(NETWORK_LOST, "before", limits.STORE_SENDS)
@@ -333,7 +335,7 @@ def test_racing_twins(bench: ApiBench, order: tuple[int, int]) -> None:
         for place in order:
             waiting[place].set()
             await asyncio.sleep(0.001)
-        await gates.admit()  # the replay's read of the task
+        await gates.admit()  # admit the replay's read of the task
         return [await twin for twin in twins]
 
     replies = bench.run(race())

@@ -79,7 +79,7 @@ def test_wishes_and_repetitions_pair_off(bench: ApiBench) -> None:
     assert len(wishes) == 2
     assert {name(post(bench, 1)), name(post(bench, 1))} == wishes
     assert {name(post(bench, 2)), name(post(bench, 2))} == wishes
-    assert name(post(bench, 1)) not in wishes  # a third client's task, whose first try never arrived
+    assert name(post(bench, 1)) not in wishes  # the answer is a third client's task, whose first try never arrived
     assert rows(bench) == (3, 3)
 
 
@@ -186,7 +186,7 @@ def test_a_full_database_still_finds_it(bench: ApiBench) -> None:
 @pytest.mark.parametrize("when", ["after", "later"])
 @pytest.mark.parametrize("count", [0, 1])
 def test_a_write_that_is_sent_again(bench: ApiBench, count: int, when: Any, sends: int) -> None:
-    """Whatever happens to its statements, a send of a submission makes one task or joins one."""
+    """Whatever happens to its statements, a send of a submission makes one task or joins one task."""
     first = name(post(bench, 0)) if count else None
     bench.database.fail(NETWORK_LOST, when, sends)
     found = name(post(bench, count))
@@ -213,7 +213,7 @@ def written(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, send: Any) -> int:
 
 
 def test_any_number_of_equal_wishes_pairs_off(bench: ApiBench) -> None:
-    """Tasks that already had this repetition do not disturb it, however many they are."""
+    """Tasks that a repetition has already joined do not disturb a later repetition, however many such tasks exist."""
     wishes = {name(post(bench, 0)) for _ in range(130)}
     assert {name(post(bench, 1)) for _ in range(130)} == wishes
     assert rows(bench) == (130, 130)

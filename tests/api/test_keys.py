@@ -92,7 +92,7 @@ def test_scopes(keyed: ApiBench, method: str, path: str, scope: Scope) -> None:
         return
     assert (reply.status, data(reply)["code"]) == (403, "forbidden")
     assert reply.headers["WWW-Authenticate"] == f'Bearer error="insufficient_scope", scope="{needed}"'
-    assert keyed.database.batches == 2  # the key's insertion and its look-up
+    assert keyed.database.batches == 2  # the two calls are the key's insertion and its look-up
 
 
 @pytest.mark.parametrize("scope", OWN_SCOPES)
@@ -193,7 +193,8 @@ def test_open_mode_looks_at_no_key(bench: ApiBench) -> None:
 
 
 def test_a_valid_key_costs_one_call_a_minute(keyed: ApiBench) -> None:
-    """The first use asks D1 once, repeated use within a minute not at all. After a minute D1 is asked once more."""
+    """The first use of a key asks D1 once, and repeated use within a minute does not ask. After a minute D1 is asked
+    once more."""
     key = keyed.make_key()
     assert [cost(keyed, key) for _ in range(3)] == [1, 0, 0]
     wait(keyed, MINUTE - 1)
@@ -253,7 +254,7 @@ def test_expiry(keyed: ApiBench) -> None:
 def test_a_revoked_key_is_refused(keyed: ApiBench) -> None:
     """The isolate that revoked a key refuses it at once.
 
-    Another isolate refuses it within a minute after its own look-up.
+    Another isolate refuses a revoked key within a minute after its own look-up.
     """
     admin, key = keyed.make_key(Scope.ADMIN), keyed.make_key(Scope.READ)
     first, second = keyed.api, replace(keyed.api, isolate=RequestMemory())
@@ -272,7 +273,7 @@ def test_a_revoked_key_is_refused(keyed: ApiBench) -> None:
 
 
 def test_a_revocation_beats_a_lookup_that_is_under_way(keyed: ApiBench) -> None:
-    """If a key is revoked while D1's positive answer is under way, it is not remembered."""
+    """If a key is revoked while D1's positive answer is under way, the isolate does not remember the key."""
     admin, key = keyed.make_key(Scope.ADMIN), keyed.make_key(Scope.READ)
     assert ask(keyed, admin, "/api/keys").status == 200
     find, answered, go_on = keyed.api.keys.find, asyncio.Event(), asyncio.Event()
@@ -303,7 +304,7 @@ def test_a_revocation_beats_a_lookup_that_is_under_way(keyed: ApiBench) -> None:
 
 
 def test_a_revocation_whose_answer_is_lost_forgets_the_key_too(keyed: ApiBench) -> None:
-    """If it is unknown whether the row was deleted, the isolate asks D1 again."""
+    """If the isolate does not know whether the key's row was deleted, the isolate asks D1 again."""
     admin, key = keyed.make_key(Scope.ADMIN), keyed.make_key(Scope.READ)
     assert ask(keyed, key).status == 200
     assert ask(keyed, admin, "/api/keys").status == 200
@@ -416,7 +417,7 @@ def test_bad_bodies(keyed: ApiBench, body: bytes) -> None:
 
 
 def test_a_body_that_is_too_large(keyed: ApiBench) -> None:
-    """Reading stops at a small limit."""
+    """The Worker stops reading a key's body at a small limit."""
     body = b'{"label": "%s"}' % (b"x" * limits.KEY_BODY_BYTES_MOST)
     assert keyed.call("POST", "/api/keys", body, bearer(keyed.make_key())).status == 413
 

@@ -95,7 +95,7 @@ def test_what_cannot_be_a_page_is_refused_by_name(bench: ApiBench, query: str):
 
 
 def test_no_pages_of_no_task(bench: ApiBench):
-    """An unknown task's chunk page is 404, like its whole list."""
+    """A page of an unknown task's chunks is 404, like the whole list of its chunks."""
     path = submit(bench, 1)
     assert bench.call("DELETE", path).status == 204
     assert bench.call("GET", f"{path}/chunks?limit=1").status == 404
@@ -140,7 +140,7 @@ def test_an_answer_does_not_end_if_its_task_is_erased_meanwhile(
 ):
     """If the task is erased during the answer, the connection ends but the JSON does not.
 
-    So a client cannot mistake the part for the whole.
+    So a client cannot take a part of an answer for the whole answer.
     """
     path = submit(bench, 5, reduce="none")
     record(bench, path, {index: f"output {index}" + "z" * 50 for index in range(5)})
@@ -178,7 +178,7 @@ def test_no_page_of_a_task_that_is_erased_meanwhile(bench: ApiBench, monkeypatch
 def test_chunks_that_end_while_they_are_read_change_no_page(bench: ApiBench):
     """A page is measured by the index, so chunks that end during the reading do not change it.
 
-    Otherwise the page would be longer, or show a chunk twice, once as failed.
+    Without the index the page would be longer, or show a chunk twice, once as failed.
     """
     path = submit(bench, 4)
     task_id = path.rpartition("/")[2]

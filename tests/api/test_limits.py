@@ -66,7 +66,7 @@ def wait(bench: ApiBench, seconds: float) -> None:
 
 
 def characters(bench: ApiBench, tenant: str = "local") -> int:
-    """Return the tenant's count for the day."""
+    """Return how many characters of the day the tenant has used."""
     rows = bench.database.rows("SELECT characters FROM daily_use WHERE tenant = ?", tenant)
     return int(str(rows[0]["characters"])) if rows else 0
 
@@ -377,7 +377,7 @@ def test_an_object_that_refuses_leaves_the_queue(shared: ApiBench) -> None:
 
 
 def test_a_higher_limit_does_not_blur_the_share(shared: ApiBench) -> None:
-    """With limits far above the share, and below it, both stay exact."""
+    """The limit of tasks and the share of the queue both stay exact, whichever of the two is larger."""
     ours = shared.make_key()
     shared.limit(tasks_in_flight_most=limits.QUEUE_SHARE + 2)
     routes = [data(post(shared, secret=ours))["route"] for _ in range(limits.QUEUE_SHARE + 2)]

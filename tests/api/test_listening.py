@@ -176,7 +176,8 @@ def test_a_word_that_is_lost_is_made_up_for(scene: Any, near: str):
 def test_a_false_word_costs_one_read(scene: Any, near: str, plan: str):
     """A wrong notice costs one read and no loop.
 
-    The notice is about a claim that has not come, or it is repeated, while the task is unfinished.
+    The wrong notice names a later claim that does not exist, or repeats an earlier notice, while the task is
+    unfinished.
     """
     made = scene(near, seconds=60.0, plan=plan)
     task_key = key(made.task["id"])
@@ -233,7 +234,7 @@ def test_an_object_that_is_not_at_work_is_asked_once(scene: Any):
 
 
 def test_a_task_that_was_given_back_wakes_no_object(scene: Any):
-    """No worker has the task until its time comes."""
+    """No worker has the task until its wait ends."""
     made = scene("object")
     made.bench.run(made.bench.store.claim(key(made.task["id"]), holder="h", host="", route=Route.QUEUE, lease_ms=1))
     made.bench.database.rows("UPDATE tasks SET status = 'pending', holder = NULL, route = 'durable-object'")

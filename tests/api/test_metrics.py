@@ -229,7 +229,7 @@ def test_hours(bench: ApiBench) -> None:
 
 
 def test_without_a_database(bench: ApiBench) -> None:
-    """The answer is 503, whether the sums or the read fails."""
+    """If D1 answers neither fold nor read, metrics and history get 503."""
     for path in PATHS:
         bench.database.fail("D1_ERROR: Network connection lost.", times=10)
         assert bench.call("GET", path).status == 503

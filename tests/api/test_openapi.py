@@ -155,7 +155,7 @@ def database_away(message: str) -> Provoke:
 
     def provoke(bench: ApiBench, method: str, path: str) -> Reply:
         if needs_only_a_key(path):
-            require_keys(bench)  # it needs only the caller's key from the database
+            require_keys(bench)  # the document needs only the caller's key from the database
         bench.database.fail(message, times=10)
         return unknown_task(bench, method, path)
 

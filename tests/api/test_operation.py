@@ -101,7 +101,7 @@ def test_where_sending_was_in_vain_the_sweep_works_itself(bench: ApiBench) -> No
 
 
 def test_who_may_sweep(keyed: ApiBench) -> None:
-    """Only an `admin` key of the operators' tenant may start a sweep. By default that tenant is `local`."""
+    """Only an `admin` key of the operators' tenant may start a sweep. By default the operators' tenant is `local`."""
     assert sweep(keyed).status == 503  # no key exists yet
     reader = keyed.make_key(Scope.READ, Scope.WRITE)
     foreign = keyed.make_key(tenant="elsewhere")
@@ -140,7 +140,8 @@ def test_a_sweep_without_a_database_is_told(bench: ApiBench) -> None:
 
 
 def test_operators_see_triggers_and_backlog(bench: ApiBench) -> None:
-    """At first no trigger has fired. Then cron's sweep appears with its time, and the backlog of all tenants."""
+    """At first no trigger has fired. After a sweep by cron the status shows the sweep's time, and the backlog of all
+    tenants."""
     shown = data(verbose(bench))
     assert [shown[name] for name in ("lastSweepAt", "lastQueueAt", "lastAlarmAt")] == [None] * 3
     assert shown["backlog"] == {"pending": 0, "processing": 0, "oldestPendingSeconds": None}
@@ -232,7 +233,7 @@ def test_a_sweep_that_cron_began_is_left_to_cron(looking: ApiBench) -> None:
 
 
 def test_an_isolate_looks_once_a_minute(looking: ApiBench) -> None:
-    """However many requests come, one D1 call a minute reads the last sweep's time. Another isolate makes its own."""
+    """However many requests arrive, one D1 call a minute reads the last sweep's time. Another isolate makes its own."""
 
     def calls(seconds: float) -> int:
         looking.pass_seconds(seconds)
@@ -246,7 +247,7 @@ def test_an_isolate_looks_once_a_minute(looking: ApiBench) -> None:
 
 
 def test_of_two_isolates_one_sweeps(looking: ApiBench) -> None:
-    """Both isolates notice that no sweep has run. The database gives the turn to one of them."""
+    """Both isolates notice that no sweep has run. The database gives the turn to one of the isolates."""
     looking.submit()
     looking.settle()
     looking.pass_seconds(LEASE_SECONDS)

@@ -1,4 +1,4 @@
-"""Operators: which of them may act on another tenant's tasks, in which calls, and with which effects.
+"""Operators: which keys may act on another tenant's tasks, in which calls, and with which effects.
 
 `/openapi.json` gives the calls of the matrix. A call without a row in this test fails it, and so does a call that takes
 `tenant` against its row.
@@ -232,7 +232,7 @@ def _try(two: Two, one: Operation, scopes: tuple[Scope, ...], where: str | None,
         assert (reply.status, data(reply)["code"]) == (422, "invalid_fields"), case
     elif is_foreign and Scope.OPERATOR not in scopes:
         assert _refusal(reply) == (403, "operator"), case
-        assert two.bench.database.batches == batches + 1, case  # the key's look-up and no other call
+        assert two.bench.database.batches == batches + 1, case  # the one call is the key's look-up
     elif one.has_id and owner != whose:
         assert reply.status == 404, case
     else:

@@ -71,7 +71,7 @@ def test_no_new_task_is_taken_while_the_database_is_late(slow: SlowBench) -> Non
     assert submit(slow) == (503, "overloaded", str(round(limits.OVERLOAD_PROBE_SECONDS)))
     assert slow.call("POST", "/api/tasks?dryRun=true", {"input": "x"}).status == 503
     assert (slow.database.batches, slow.count_rows()) == (before, rows)
-    slow.seconds = LATE  # so that no answer in time ends the refusals
+    slow.seconds = LATE  # no answer comes in time, so none ends the refusals
     for method, path, status in (
         ("GET", "/api/tasks", 200),
         ("POST", task["links"]["cancel"], 200),
@@ -269,7 +269,7 @@ def test_a_new_key_works_at_once_where_nothing_floods(keyed: SlowBench) -> None:
 def test_a_key_that_was_tried_before_it_was_there_works_in_time(keyed: SlowBench) -> None:
     """The refusal of a key that did not exist yet is remembered only for the stated time.
 
-    The same holds for the cached refusal of a deployment that has no keys yet.
+    An isolate keeps just as long the cached refusal of a deployment that has no keys yet.
     """
     key = keyed.make_key()
     keyed.database.rows("CREATE TABLE aside AS SELECT * FROM api_keys")

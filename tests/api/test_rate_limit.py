@@ -63,7 +63,7 @@ def limiter(bench: ApiBench) -> Limiter:
 
 @pytest.mark.parametrize(("method", "path"), COUNTED)
 def test_beyond_the_limit(bench: ApiBench, limiter: Limiter, method: str, path: str) -> None:
-    """A call that needs a key counts for its tenant. Beyond the limit it is 429 and uses no database."""
+    """A call that needs a key counts for its tenant. Beyond the limit a request gets 429 and uses no database."""
     assert bench.call(method, path).status not in {429, 500}
     batches = bench.database.batches
     refused = bench.call(method, path)

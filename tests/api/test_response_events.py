@@ -232,7 +232,7 @@ def test_a_revoked_key_ends_the_stream():
     name = data(bench.call("POST", "/v1/responses", BODY, bearer(text)))["id"]
     bench.work(bench.claim(name.removeprefix("resp_")), {0: "output 0"}, Continue(100_000_000))
     here = bench.api
-    bench.restart()  # another isolate, which this one does not notice
+    bench.restart()  # another isolate makes the change, and this one does not notice
     assert bench.call("DELETE", f"/api/keys/{text.split('_')[1]}", headers=bearer(admin)).status == 204
     bench.api, revoked_at = here, bench.loop.time()
     events, whole = follow(bench, "GET", f"/v1/responses/{name}?stream=true", headers=bearer(text))
@@ -258,7 +258,7 @@ def test_a_revoked_key_ends_the_stream():
 def test_what_cannot_be_followed_is_refused_by_name(bench: ApiBench, query: str, field: str):
     """A stream that cannot be followed gets 400 with `param`, before any event.
 
-    A number without an event is also refused.
+    The API also refuses a number without an event.
     """
     reply = bench.call("GET", f"/v1/responses/{post(bench)}?{query}")
     assert (reply.status, data(reply)["error"]["param"]) == (400, field)

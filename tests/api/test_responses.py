@@ -162,7 +162,7 @@ def test_openais_own_defaults_pass(bench: ApiBench):
 
 @pytest.mark.parametrize("tier", ["auto", "default", "flex"])
 def test_who_is_in_no_hurry_is_served_as_anybody(bench: ApiBench, tier: str):
-    """`flex` means that the answer may take its time. The answer says which tier was used."""
+    """`flex` means that the answer may take its time. The answer names the service tier that was used."""
     response = made(bench, service_tier=tier)
     assert response["service_tier"] == "default"
 
@@ -389,7 +389,7 @@ def test_a_large_text_is_sent_in_parts(bench: ApiBench, monkeypatch: pytest.Monk
 
 
 def test_store_false_is_kept_for_an_hour(bench: ApiBench):
-    """The answer says so, and after an hour the sweep erases the response, however it ended."""
+    """The answer shows `store: false`, and after an hour the sweep erases the response, however it ended."""
     for end in ("complete", "fail", "cancel"):
         response = made(bench, store=False)
         assert (response["store"], response["onceover"]["retentionSeconds"]) == (False, 3_600)

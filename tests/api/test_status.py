@@ -194,7 +194,8 @@ def test_a_minute_of_requests_costs_a_call_a_second(asked: ApiBench, seconds: fl
 
 
 def test_an_error_is_shown_for_a_second(asked: ApiBench) -> None:
-    """The status shows an error for one second. Then the recovered database is shown as healthy."""
+    """The status shows an error for one second. After that second the status shows the recovered database as
+    healthy."""
     asked.database.fail(ROWS_USED_UP)
     met = asked.call("GET", "/api/async-status")
     asked.pass_seconds(0.5)
@@ -254,7 +255,7 @@ def test_what_a_later_check_found_is_newer(asked: ApiBench) -> None:
 def test_a_check_whose_request_died_holds_nobody_up(asked: ApiBench) -> None:
     """The runtime may end an invocation silently.
 
-    The next request then asks the database itself, a second later at most.
+    After such a check the next request asks the database itself, a second later at most.
     """
 
     async def dead() -> None:

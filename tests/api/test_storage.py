@@ -42,7 +42,7 @@ def test_new_tasks_are_refused_from_the_bound_on(bench: ApiBench) -> None:
     """507 `storage_full`, with a Retry-After. Accepted tasks can still be read, cancelled and deleted."""
     task = bench.submit()
     size(bench, 450)
-    assert bench.call("GET", f"/api/tasks/{task['id']}").status == 200  # and its reply reports the size
+    assert bench.call("GET", f"/api/tasks/{task['id']}").status == 200  # the reply of this read reports the size
     reply = post(bench)
     assert (reply.status, data(reply)["code"], reply.headers["Retry-After"]) == (507, "storage_full", "300")
     assert len(data(bench.call("GET", "/api/tasks"))["tasks"]) == 1
@@ -61,7 +61,7 @@ def test_below_the_bound_nothing_changes(bench: ApiBench) -> None:
 def test_an_isolate_looks_again_after_a_while(bench: ApiBench) -> None:
     """While the isolate refuses tasks, this isolate makes one small read of D1 in ten seconds.
 
-    Once D1 has space again, new tasks are accepted again.
+    Once D1 has space again, the Worker accepts new tasks again.
     """
     bench.submit()
     size(bench, 460)
@@ -76,7 +76,7 @@ def test_an_isolate_looks_again_after_a_while(bench: ApiBench) -> None:
 
 
 def test_a_submission_that_was_accepted_is_still_found(bench: ApiBench) -> None:
-    """The first answer was lost, and the database has filled up since. The key still finds its task."""
+    """The first answer was lost, and the database has filled up since. The idempotency key still finds its task."""
     first = data(post(bench, "key"))
     size(bench, 460)
     bench.call("GET", "/api/tasks")
@@ -151,8 +151,8 @@ def test_a_refused_submission_whose_withdrawal_found_no_room_is_taken_back(bench
 def test_no_task_is_accepted_whose_withdrawal_is_on_its_way(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """While a withdrawal is on its way, its task is not accepted.
 
-    The second sending met its tenant's limit, and the withdrawal after it was lost on its way. Then the first sending
-    lands after all. A client that found the task now, and got it accepted, would lose it to the withdrawal.
+    The second sending met its tenant's limit, and the withdrawal after it was lost on its way. After that the first
+    sending lands. A client that found the task now, and got it accepted, would lose it to the withdrawal.
     """
     bench.limit(tasks_in_flight_most=1)
     task = bench.submit()
@@ -211,7 +211,7 @@ def test_the_status_says_that_there_is_no_room(bench: ApiBench) -> None:
 def test_the_status_forgets_that_there_was_no_room(bench: ApiBench) -> None:
     """The status recovers once a new task finds space, or ten minutes after the last write that found none.
 
-    If it did not, an isolate without new tasks would say `degraded` for as long as it lives.
+    Without this recovery, an isolate without new tasks would say `degraded` for ever.
     """
     healthy = data(bench.call("GET", "/api/async-status"))
     cap = bench.database.cap
@@ -234,7 +234,7 @@ def test_the_status_forgets_that_there_was_no_room(bench: ApiBench) -> None:
 def test_what_a_full_database_leaves_possible(bench: ApiBench) -> None:
     """An ended task can be read, put back, cancelled and erased without a new row.
 
-    Only a new task needs a new row, so only this is refused.
+    Only a new task needs a new row, so the database refuses only this request.
     """
     task = bench.submit()
     path = f"/api/tasks/{task['id']}"

@@ -239,8 +239,8 @@ INVALID = [
     ({"input": "x", "model": "m" * (limits.MODEL_CHARS_MOST + 1)}, "model"),
     ({"input": "x", "metadata": "text"}, "metadata"),
     ({"input": "x", "metadata": [1]}, "metadata"),
-    ({"input": "x", "metadata": {"k": "v" * 4_089}}, "metadata"),  # 4,097 bytes
-    ({"input": "x", "metadata": {"k": "é" * 2_045}}, "metadata"),  # few characters, 4,098 bytes
+    ({"input": "x", "metadata": {"k": "v" * 4_089}}, "metadata"),  # The metadata has 4,097 bytes.
+    ({"input": "x", "metadata": {"k": "é" * 2_045}}, "metadata"),  # The metadata has few characters, but 4,098 bytes.
     ({"input": "x", "metadata": {"k": "\0"}}, "metadata"),
     ({"input": "x", "metadata": {"\0": 1}}, "metadata"),
     ({"input": "x", "metadata": {"k": [{"deep": "\ud83d"}]}}, "metadata"),
@@ -302,7 +302,7 @@ def test_refusals_quote_nothing(bench: ApiBench) -> None:
 
 
 def test_errors_are_bounded(bench: ApiBench) -> None:
-    """A thousand unknown fields make one problem of readable size."""
+    """A body with a thousand unknown fields gets one problem of readable size."""
     problem = refused(bench, {f"field{number}": 1 for number in range(1_000)}, 422, "invalid_fields")
     assert len(problem["errors"]) == 20
 

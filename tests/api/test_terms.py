@@ -48,7 +48,7 @@ def code(task: dict[str, Any]) -> str | None:
 
 @pytest.mark.parametrize("seconds", [1, 1.5, 60, 1e3, limits.DEADLINE_SECONDS_MOST])
 def test_deadlines_that_are_taken(bench: ApiBench, seconds: float) -> None:
-    """1 s to 30 days are accepted, fractions too. The deadline is shown in the 202 and afterwards."""
+    """1 s to 30 days are accepted, fractions too. The 202 and later answers show the deadline."""
     task = bench.submit(deadlineSeconds=seconds)
     assert read(bench, task) == task
     (row,) = bench.database.rows("SELECT deadline_ms, deadline_at - created_at AS left FROM tasks")
@@ -172,7 +172,7 @@ def test_a_worker_is_too_late(bench: ApiBench) -> None:
 
 
 def test_a_retry_renews_the_deadline(bench: ApiBench) -> None:
-    """After a retry a task has the same time again, from then on, and keeps its chunks."""
+    """After a retry a task has its whole time again, counted from the retry, and keeps its chunks."""
     task = bench.submit(deadlineSeconds=60)
     bench.begin(task["id"], 2)
     wait(bench, 100)
@@ -448,8 +448,8 @@ def test_repeating_it_does_not_get_around_the_wait(bench: ApiBench, how: str) ->
 def test_lanes_are_waited_for(how: str, claimed_by: list[Route], chunks: int, seconds: float) -> None:
     """A task with lanes may just have allowed one to start, whenever its worker last wrote: the whole time is waited.
 
-    The same applies to a worker that makes its own calls, if another worker gave the task back before and left lanes
-    behind.
+    The whole time is also waited for a worker that makes its own calls, if another worker gave the task back before and
+    left lanes behind.
     """
     bench = ApiBench(settings=Settings(provider="demo", chunk_chars=1), routes=(Route.DURABLE_OBJECT,))
     task = bench.submit("x" * chunks)

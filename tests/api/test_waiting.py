@@ -58,7 +58,7 @@ def test_a_task_that_was_given_back_says_why(bench: ApiBench, route: Route, reas
 def test_a_worker_that_waits_says_why_and_dies(bench: ApiBench, route: Route, reason: str):
     """A worker keeps a task for a short wait.
 
-    If it does nothing afterwards, the task stands still until the lease ends.
+    If the worker does nothing after its claim, the task stands still until the lease ends.
     """
     task = bench.submit()
     taken = replace(claim(bench, task["id"], route), announced=frozenset())
@@ -147,7 +147,8 @@ def test_a_late_task_is_read_though_it_cannot_be_helped(bench: ApiBench, wait: i
 
 @pytest.mark.parametrize("path", ["/api/tasks/{id}", "/api/tasks/{id}?wait=0", "/api/tasks", "/api/tasks/{id}/chunks"])
 def test_a_task_past_its_deadline_is_read_though_its_end_cannot_be_written(bench: ApiBench, path: str):
-    """When the day's rows are used up, the task is shown as stored, in the list too. The next day it has failed."""
+    """When the day's rows are used up, the task is shown as stored, in the list too. The next day the overdue task has
+    failed."""
     task = bench.submit(deadlineSeconds=60)
     bench.pass_seconds(61)
     bench.database.fail(QUOTA, passing=1)  # the database allows the read, but not the write of the end
@@ -158,7 +159,7 @@ def test_a_task_past_its_deadline_is_read_though_its_end_cannot_be_written(bench
 
 
 def test_a_quota_ends_with_its_day(bench: ApiBench):
-    """An answer of yesterday does not count today."""
+    """A refusal of yesterday for a used-up allowance does not count today."""
     task = bench.submit()
     bench.database.fail(QUOTA, "before")
     bench.call("POST", "/api/tasks", {"input": "x"})
@@ -185,7 +186,7 @@ def test_a_database_that_does_not_keep_up(bench: ApiBench, route: Route):
 def test_calls_that_must_have_ended_were_not_recorded(bench: ApiBench, route: Route):
     """While announced calls may be out no reason is shown.
 
-    After that time the worker of these calls counts as silent.
+    After the longest time of a call the worker of these calls counts as silent.
     """
     bench.limit(timeout_seconds=60.0)
     task = bench.submit()

@@ -143,7 +143,8 @@ def test_a_task_without_deliveries_has_an_empty_list(bench: ApiBench):
 
 
 def test_a_test_call_says_what_was_answered(bench: ApiBench):
-    """The endpoint's answer is reported, whatever it was. The message is signed, and no delivery is written."""
+    """The API reports the answer of the endpoint to a test call, whatever the answer was. The message is signed, and no
+    delivery is written."""
     one = made(bench)
     bench.courier.receiver = lambda _message: (418, {})
     path = f"/v1/webhook_endpoints/{one['id']}/test"
@@ -219,7 +220,7 @@ def test_a_deletion_whose_answer_was_lost_is_one(bench: ApiBench):
 def test_a_redelivery_whose_answer_was_lost_is_one(bench: ApiBench):
     """A redelivery with a lost answer was accepted, and the sweep sends it.
 
-    A deleted endpoint is reported as before.
+    After the deletion of the endpoint a redelivery is refused.
     """
     one = made(bench)
     task_id = bench.submit()["id"]

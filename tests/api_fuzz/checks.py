@@ -25,7 +25,7 @@ UNSAYABLE = (
     ("after, Last-Event-ID", "is not the id of an event of this task"),
     ("after, Last-Event-ID", "must be the id of an event of this task"),
 )
-# The same rules for `/v1`, by parameter and a part of the message; `/v1` answers 400.
+# The rules of the fields for `/v1`, by parameter and a part of the message; `/v1` answers 400.
 UNSAYABLE_COMPATIBLE = (
     ("input", "input"),
     ("onceover", ""),

@@ -193,7 +193,8 @@ def test_lanes_and_failed_calls_are_drawn(
     assert start is not None
     assert call is not None
     assert start["x"] + start["width"] == pytest.approx(call["x"], abs=1)
-    for index in (0, 2):  # without another call, and where the start of the first call is not stored
+    # Such an output has no other call, or the start of its first call is not stored.
+    for index in (0, 2):
         expect(rows.nth(index).locator(".again")).to_have_count(0)
     assert page.locator(".fall-note").evaluate_all("all => all.filter(one => one.scrollWidth > one.clientWidth)") == []
     assert tab.serious() == []

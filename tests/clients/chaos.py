@@ -22,8 +22,8 @@ from tests.clients.losing_proxy import LosingProxy
 from tests.support.chaos_work import MAX_CHARS, Submission
 
 AT_ONCE = 4
-RETRIES = 30  # by the SDK: a killed runtime stays away longer than the SDK's two default retries last
-LIFE_SECONDS = 16.0  # of the runtime at most: the SDK waits for up to eight seconds before it sends again
+RETRIES = 30  # The SDK's retries: a killed runtime stays away longer than the SDK's two default retries last.
+LIFE_SECONDS = 16.0  # The longest life of the runtime: the SDK waits for up to eight seconds before it sends again.
 POLL_SECONDS = 2.0
 PARTS = (3, 5, 8, 13, 21)
 

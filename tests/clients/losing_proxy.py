@@ -26,8 +26,8 @@ class LosingProxy(ThreadingHTTPServer):
         self.target = ""
         self.strips = strips
         self.lost = 0
-        self.strange = 0  # answers that are not the Worker's
-        self.repeated = 0  # requests that say that they are repetitions
+        self.strange = 0  # The number of answers that are not the Worker's.
+        self.repeated = 0  # The number of requests that say that they are repetitions.
         self._losses = losses
         self._random = Random(f"{seed}/wire")
         self._lock = threading.Lock()

@@ -278,7 +278,7 @@ def worker() -> Iterator[Workspace]:
 def test_the_tree_without_a_mutant_passes(worker: Workspace):
     """A copy contains all files that the checks need: tests, and parts of the simulation.
 
-    The same run finds out which parts of the Worker each check reaches.
+    The run without a mutant finds out which parts of the Worker each check reaches.
     """
     verdict = trial.run(
         worker.path, [Check("tests/unit/processing/run/test_ledger.py", is_quick=True)], 60, quick=True, trace=True

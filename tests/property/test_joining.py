@@ -52,8 +52,8 @@ class Deployment:
         self.database = SqliteD1(now_ms=lambda: self.now_ms)
         self.store = TaskStore(Database(self.database, Meter()))
         self.sent: Counter[int] = Counter()
-        self.came: set[int] = set()  # clients from which something has arrived
-        self.told: dict[int, str] = {}  # the answers
+        self.came: set[int] = set()  # The clients whose requests have arrived.
+        self.told: dict[int, str] = {}  # The answers, by client.
         self._made = 0
 
     def close(self) -> None:

@@ -228,7 +228,8 @@ class StoreMachine(RuleBasedStateMachine):
         places = range(first, first + max(wish["announce"], WINDOW_CHARS_MOST))
         assert (given.window.chunks, given.window.text) == expected.window(places)
         assert not (given.refused and given.announced) or (task_key, given.fence) in self.claims
-        if (task_key, given.fence) in self.claims:  # a claim has one worker, which knows more than the database
+        # A claim has one worker, and this worker knows more than the database.
+        if (task_key, given.fence) in self.claims:
             return multiple()
         self.claims.add((task_key, given.fence))
         return Worker(given, holder, wish["host"], expected.total, expected.reduce is Reduce.MERGE, set(given.outputs))

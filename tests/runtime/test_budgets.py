@@ -56,7 +56,7 @@ def events(server: DevServer, task_id: str) -> list[Json]:
 
 def waves(calls: Sequence[Call]) -> int:
     """Return the length of the longest row of calls in which each call arrived after the previous one had ended."""
-    depths: list[tuple[float, int]] = []  # the end of a call, and the length of the row of calls that it ends
+    depths: list[tuple[float, int]] = []  # for each call: its end, and the length of the row up to it
     for call in sorted(calls, key=lambda call: call.arrived_at):
         assert call.ended_at is not None
         before = [depth for ended_at, depth in depths if ended_at <= call.arrived_at]
@@ -80,7 +80,8 @@ def test_rows_and_calls_of_a_20_chunk_task(server: DevServer, client: Client, sl
         del client.http.headers["Idempotency-Key"]
         slow_model.latency_seconds = 0.2
     assert task["usage"]["modelCalls"] == 20
-    # `accepted` is written after the dispatch. A direct run shares the invocation, and its last line has the meter.
+    # The Worker logs `accepted` after the dispatch. A direct run shares the invocation, and its last line has the
+    # meter.
     found = events(server, task["id"])
     spent = [line for line in found if line["event"] in {"accepted", "run_ended"}]
     if task["route"] == "direct":
@@ -104,7 +105,7 @@ def test_24_chunks_take_four_waves_of_calls_and_five_calls_of_d1(
     wave in two, so the best of several tasks counts.
     """
     client.finished(client.submit(paragraphs(6), chunk={"maxChars": 40})["id"])
-    found: list[tuple[int, int]] = []  # long calls, to tell waves of calls and calls of D1 apart
+    found: list[tuple[int, int]] = []  # for each task: its waves of model calls, and its D1 calls
     slow_model.latency_seconds = 1.0
     try:
         while len(found) < 10 and (4, 5) not in found:

@@ -1,4 +1,4 @@
-"""The chaos run, short enough for each commit. `make chaos` is the long one."""
+"""The chaos run, short enough for each commit. `make chaos` is the long version of this test."""
 
 from pathlib import Path
 

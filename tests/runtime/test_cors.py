@@ -22,7 +22,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 def test_a_preflight_and_the_request_after_it(client: Client):
     """The front refuses requests of other origins before they reach the Worker, see `test_front.py`.
 
-    Others do not reach the Worker, see `test_front.py`.
+    Requests of other origins do not reach the Worker, see `test_front.py`.
     """
     asked = {"origin": LISTED, "access-control-request-method": "POST"}
     preflight = client.http.options("/api/tasks", headers=asked)

@@ -1,4 +1,5 @@
-"""Queue, cron, alarms and RPC raise an error at entry, on real workerd: HTTP requests still move a task."""
+"""Queue, cron, alarms and RPC raise an error at entry, on real workerd: With dead triggers, HTTP requests still move a
+task."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,8 @@ pytestmark = pytest.mark.runtime
 CHUNKS = 8
 SMALL = {"maxChars": 40}
 SHORT = {"LEASE_SECONDS": 1, "AI_TIMEOUT_SECONDS": 0.9}
-# A direct run makes no call that may outlast the answer. With 40 s a call only cron could begin it, and cron is dead.
+# A direct run makes no call that may outlast the answer. With calls of 40 s only cron could begin the task, and cron is
+# dead.
 LONG = {"LEASE_SECONDS": 60, "AI_TIMEOUT_SECONDS": 40}
 SERVERS: Mapping[str, tuple[Sequence[str], Mapping[str, object]]] = {
     "top": ((), SHORT),
@@ -103,7 +105,7 @@ def assert_done(task: Json, model: ModelServer, routes: str = "direct") -> None:
 def test_status_shows_which_triggers_come(server: DevServer, client: Client, seen: str) -> None:
     """While all triggers are dead, the status shows only the sweep that a request made.
 
-    Later the status shows the host, and cron's sweeps.
+    Once the triggers fire again, the status shows the host, and cron's sweeps.
     """
     client.http.post("/api/sweep")
     shown = status(client)

@@ -17,11 +17,10 @@ from tests.support.make_key import make_key
 pytestmark = pytest.mark.runtime
 
 MANY = 10_000
-START_MS = 1_700_000_000_000  # long ago: each of these tasks has waited for its dispatch since then
-RUNS = 25  # of the sweep, while the other tenant's task is made, dispatched and done
-# Tasks that may be sent off first: a page of the sweep. long ago: each of these tasks has waited for its dispatch since
-# then of the sweep, while the other tenant's task is made, dispatched and done Tasks that may be sent off first: a page
-# of the sweep.
+# The submission time of the tasks, long ago: each task has waited for its dispatch since then.
+START_MS = 1_700_000_000_000
+RUNS = 25  # The sweep's runs while the other tenant's task is made, dispatched and done.
+# The number of tasks that the sweep may send off first: one page.
 FIRST = {"queue": 40, "durable-object": 40, "direct": 2}
 TEXT = "The only sentence of this text."
 

@@ -17,7 +17,7 @@ from tests.support.tiny_worker import write_tiny_worker
 
 pytestmark = pytest.mark.runtime
 
-CLOSE_SECONDS = 120  # the clock of a new isolate does not start in 1970
+CLOSE_SECONDS = 120  # The clock of a new isolate does not start in 1970.
 # Flags of a release besides our own. The compatibility date of wrangler.toml implies these flags, and one of them
 # enables the snapshot.
 FLAGS_OF_OUR_BUNDLE = {"python_workers_development", "python_dedicated_snapshot"}
@@ -65,8 +65,8 @@ def test_the_standing_clock_stands_within_a_turn_and_is_exact_in_a_timer(tiny: D
 
     The moving clock does neither.
 
-    The standing clock moves if a turn or a timer is late by more than 250 ms. A busy machine causes such delays, so the
-    test repeats until both were quicker.
+    The standing clock moves if a turn or a timer is late by more than 250 ms. A busy machine delays both timers, so the
+    test repeats until both were quick.
     """
 
     def ask() -> Json:

@@ -39,7 +39,7 @@ def get(server: DevServer, path: str, *authorization: str) -> httpx.Response:
 def test_from_no_key_to_a_revoked_one(server: DevServer, state: Path) -> None:
     """All requests get 503 until `make key` has run beside the server.
 
-    Then the new key works at once, and other keys get 401.
+    Once keys are required, the new key works at once, and other keys get 401.
 
     A request without a key gets 401 a little later. The new key makes another key, and a revocation of that one works
     at once. No file of the state and no line of the log contains a secret.
@@ -117,7 +117,7 @@ def test_a_revocation_reaches_another_isolate(tmp_path: Path) -> None:
         revoked = httpx.delete(f"{here.url}/api/keys/{made['id']}", headers={"Authorization": admin}, timeout=20)
         assert revoked.status_code == 204
         assert get(here, "/api/tasks", reader).status_code == 401
-        taken: list[float] = []  # So the second server has a folder of its own that contains only the shared database.
+        taken: list[float] = []  # seconds from the revocation to each request that the second server still accepts
         sent_at = time.monotonic()
         while (answer := get(there, "/api/tasks", reader)).status_code == 200:
             taken.append(sent_at - known_at)

@@ -79,8 +79,8 @@ def test_lanes_that_are_killed_repeat_at_most_what_was_in_flight(route: str, mod
 def test_what_lanes_cost_a_task_on_the_queue(model: ModelServer, tmp_path: Path):
     """A long task costs objects a ping, two requests and two rows for each six calls, nine rows, and a close call.
 
-    The nine rows are those of the coordinator's tables. A short task costs no object anything. Only the consumer writes
-    to D1.
+    The nine rows are those of the coordinator's tables. A short task costs no object anything. Only the task's consumer
+    writes to D1, and its lanes write nothing.
     """
     with DevServer(tmp_path, *flags("queue", model), "--limits", "paid") as dev, Client(dev.url) as client:
         client.finished(client.submit(paragraphs(20), chunk={"maxChars": 40})["id"])

@@ -14,8 +14,8 @@ from tests.support.model_server import ModelServer
 pytestmark = pytest.mark.runtime
 
 CHARS = 190_000
-CHUNKS = 215  # their outputs have 40.8 MB
-HEAP_MB_MOST = 100  # a Worker has 128 MB, and needs more than CPython's memory
+CHUNKS = 215  # The chunks' outputs have 40.8 MB.
+HEAP_MB_MOST = 100  # A Worker has 128 MB, and needs more than CPython's memory.
 
 
 @pytest.fixture(scope="module", name="large")

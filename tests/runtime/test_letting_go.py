@@ -14,7 +14,8 @@ from tests.support.model_plan import Plan, hang
 from tests.support.model_server import ModelServer
 
 pytestmark = pytest.mark.runtime
-# A hanging call would last this long. On the direct route, tasks with longer calls wait for the sweep, one at a time.
+# The seconds that a hanging call would last. On the direct route, tasks with longer calls wait for the sweep, one at a
+# time.
 TIMEOUT_SECONDS = {"queue": 600, "durable-object": 600, "direct": 20}
 SMALL = {"maxChars": 40}
 LANED_CHUNKS = 3 * limits.LANE_CHUNKS

@@ -21,8 +21,8 @@ pytestmark = pytest.mark.runtime
 
 FEW, MANY = 1_000, 100_000
 PAGE = 100
-START_MS = 1_700_000_000_000  # long ago, so that added tasks come first
-EVERY = 20  # every EVERY-th task has failed, the others have completed
+START_MS = 1_700_000_000_000  # The tasks are from long ago, so that added tasks come first.
+EVERY = 20  # Every EVERY-th task has failed, the others have completed.
 
 
 def ids(first: int, behind: int) -> list[str]:
@@ -60,8 +60,8 @@ def pages(client: Client, **query: str | int) -> Iterator[Json]:
 def dearest(server: DevServer, client: Client, count: int, **query: str | int) -> int:
     """Return the most rows that D1 read for one of the first `count` pages. Every page makes one call.
 
-    Once a minute an invocation does more work after its answer, to check whether cron has come. In that case the pages
-    are read again.
+    Once a minute an invocation does more work after its answer, to check whether cron has come. After such an
+    invocation the test reads the pages again.
     """
     found = metered_pages(server, client, count, query)
     if {line["d1_statements"] for line in found} != {1}:
@@ -76,7 +76,7 @@ def metered_pages(server: DevServer, client: Client, count: int, query: dict[str
     for number, _ in enumerate(pages(client, **query), 1):
         if number == count:
             break
-    done = number  # or fewer, if there are no more
+    done = number  # a page has fewer tasks if there are no more
 
     def lines() -> list[Json]:
         found = [line for line in metered.lines(server, before) if line.get("request") == "GET /api/tasks"]

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.runtime
 CHUNKS = 8
 TASKS = 20
 SMALL = {"maxChars": 40}
-AT_WORK = 40  # the calls that the model has of each of seven tasks, at least, when the database stalls
+AT_WORK = 40  # the least number of calls that the model has of each of seven tasks when the database stalls
 SERVICE_SECONDS = 0.1
 OTHERS = 25  # callers before each call: an answer takes 2.6 s or more; earlier code gave calls only 2 s to start
 
@@ -138,7 +138,7 @@ def stand_still(environment: Sequence[str], folder: Path) -> None:
             members = server.group_members()
             for pid in members:
                 os.kill(pid, signal.SIGSTOP)
-            time.sleep(3)  # this is the fault itself, not a wait for a state
+            time.sleep(3)  # the sleep is the fault itself, not a wait for a state
             for pid in members:
                 os.kill(pid, signal.SIGCONT)
             client.task(tasks[-1]["id"])

@@ -138,7 +138,7 @@ def test_the_sdk_manages_endpoints(sdk: OpenAI, endpoint: Any, server: DevServer
 def test_both_secrets_sign_while_one_is_being_rotated(client: Client, sdk: OpenAI, receiver: Receiver, endpoint: Any):
     """After a rotation that asks for it, both secrets sign messages for a day.
 
-    Otherwise the old secret ends at once.
+    Without this request the old secret ends at once.
     """
     rotated = sdk.webhooks.rotate_secret(endpoint.id, keep_old_secret_active_for_24_hours=True)
     ended(client)
@@ -266,7 +266,7 @@ def test_a_redirect_is_not_followed(client: Client, receiver: Receiver, endpoint
 def test_a_receiver_that_is_gone_is_disabled(client: Client, sdk: OpenAI, receiver: Receiver, endpoint: Any):
     """The answer 410 ends the delivery and disables the endpoint.
 
-    Afterwards no message can be sent to this endpoint.
+    After the 410 no message can be sent to the endpoint.
     """
     receiver.answers[httpx.URL(endpoint.url).path] = [410]
     one = settled(client, ended(client), "gone")

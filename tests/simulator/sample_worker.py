@@ -148,7 +148,7 @@ async def scenario(world: World) -> int:
     await asyncio.sleep(100)
     world.deploy(TOP)
     world.faults.stop()
-    await asyncio.sleep(2_400)  # faults that go on after all others stop: an absent model, a full database
+    await asyncio.sleep(2_400)  # two faults go on after all others stop: an absent model, and a full database
     await world.quiet(2000)
     states = dict(world.database.connection.execute("SELECT id, state FROM jobs").fetchall())
     assert all(states[job] == "done" for job in accepted), states

@@ -29,7 +29,8 @@ def test_an_example_runs(example: str):
     The example's statements about its outcome are assertions.
     """
     assert "assert " in example
-    before = README.read_text("utf-8").partition(example)[0].count("\n")  # so that a traceback shows the right line
+    # The number of lines before the example makes a traceback show the right line.
+    before = README.read_text("utf-8").partition(example)[0].count("\n")
     exec(compile("\n" * before + example, str(README), "exec"), {"__name__": "example"})  # noqa: S102 - our own document
 
 

@@ -146,10 +146,10 @@ class ApiBench:
         log = Log(self.log_lines.append)
         senders: list[Sender] = list(self.senders)
         dispatcher = Dispatcher(senders, Meter(), log)
-        self.audience: Audience | None = None  # at the task's object, if a test provides one
-        self.asked: list[tuple[TaskKey, Mark]] = []  # tasks whose objects were asked to report, after which mark
-        self.told: list[tuple[TaskKey, int]] = []  # tasks whose objects heard of their end, and under which fence
-        self._behind: list[asyncio.Future[None]] = []  # work that continues after an answer
+        self.audience: Audience | None = None  # The audience at the task's object, if a test provides one.
+        self.asked: list[tuple[TaskKey, Mark]] = []  # Tasks whose objects were asked to report, and after which mark.
+        self.told: list[tuple[TaskKey, int]] = []  # Tasks whose objects heard of their end, and under which fence.
+        self._behind: list[asyncio.Future[None]] = []  # Work that continues after an answer.
         self.courier = FakeCourier()
         self.deliverer = Deliverer(
             store=self.store,

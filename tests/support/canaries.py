@@ -11,8 +11,8 @@ from tests.support.client import Json
 from tests.support.databases import opened, tables
 from tests.support.dev_server import DevServer
 
-SENT = ("input", "instructions")  # fields that a model gets
-KEPT = ("metadata", "modelOptions")  # the other fields with a client's text
+SENT = ("input", "instructions")  # The fields of a task that a model gets.
+KEPT = ("metadata", "modelOptions")  # The other fields with a client's text.
 # Long enough that a provider's refusal is searched for them (see inference/replies.py). Short enough that in a text
 # which repeats them, some are complete on one page of the database.
 CANARIES = {place: (f"Kanarienvogel-{place}-7Q9Z", f"金絲雀之歌響徹雲霄{place}七號") for place in (*SENT, *KEPT)}
@@ -36,8 +36,8 @@ def loaded(paragraphs: int, mark: str = "") -> Json:
 
 def _forms(word: str) -> Iterator[bytes]:
     yield word.encode()
-    yield word.encode("utf-16-le")  # V8's serialisation, used by an object's key-value storage
-    yield json.dumps(word)[1:-1].encode()  # log lines
+    yield word.encode("utf-16-le")  # V8's serialisation, used by an object's key-value storage.
+    yield json.dumps(word)[1:-1].encode()  # The encoding in log lines.
 
 
 def words_in(content: bytes) -> set[str]:

@@ -23,11 +23,11 @@ ID = "0123456789abcdef0123456789abcdef"
 EMPTY: dict[str, Any] = {
     "loggedIn": True,
     "accounts": [{"name": "Example", "id": ID}],
-    "databases": {},  # by name: the applied migrations
-    "queues": {},  # by name: the Workers that consume it
-    "workers": {},  # by name: versions, bindings, objects, secrets, crons
-    "startup": 612,  # milliseconds of CPU that an upload's import takes; None: not printed
-    "refuse": [],  # [beginning of a command, wrangler's message, how often; -1 always]
+    "databases": {},  # The applied migrations, by name of the database.
+    "queues": {},  # The Workers that consume a queue, by its name.
+    "workers": {},  # Versions, bindings, objects, secrets, crons, by name of the Worker.
+    "startup": 612,  # The milliseconds of CPU that an upload's import takes; None: not printed.
+    "refuse": [],  # A refusal is [beginning of a command, wrangler's message, how often; -1 always].
     "created": [],
     "calls": [],
 }

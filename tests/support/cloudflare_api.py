@@ -1,8 +1,6 @@
 """The part of Cloudflare's API that wrangler 4.164 uses to deploy onceover, with an account in memory.
 
-With CLOUDFLARE_API_BASE_URL the real wrangler sends its requests to this server. by name: the applied migrations by
-name: the Workers that consume it by name: versions, bindings, objects, secrets, crons milliseconds of CPU that an
-upload's import takes; None: not printed [beginning of a command, wrangler's message, how often; -1 always]
+With CLOUDFLARE_API_BASE_URL the real wrangler sends its requests to this server.
 """
 
 import json

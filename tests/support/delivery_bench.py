@@ -42,7 +42,7 @@ class DeliveryBench(WorkerBench):
         self.courier = FakeCourier()
         self.endpoints = WebhookStore(Database(self.database, Meter()))
         self._behind: list[asyncio.Future[None]] = []
-        self.sends = True  # whether invocations live long enough to send their deliveries
+        self.sends = True  # true if invocations live long enough to send their deliveries
 
     def worker(self) -> Worker:
         """Make a worker in a separate invocation."""

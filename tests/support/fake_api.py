@@ -12,7 +12,7 @@ from tests.support.loopback import Loopback, Quiet
 
 Json = dict[str, Any]
 TASK_ID = "01a213be-b263-762c-b9e4-99bccab77cf8"
-LOST = "lost"  # the sign for a missing answer: the connection is cut
+LOST = "lost"  # the sign for a missing answer: the server cuts the connection
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def make_key(state: Path, *arguments: str) -> str:
 def insert_key(state: Path, tenant: str = "local", *, operator: bool = False) -> str:
     """Write the row of a key, with all scopes of its tenant, into the database of an idle server.
 
-    This avoids wrangler, whose start takes seconds. `operator` gives the key that scope, too.
+    The function avoids wrangler, whose start takes seconds. `operator` gives the key that scope, too.
     """
     parts, text = make(secrets.token_bytes(ID_BYTES + SECRET_BYTES))
     scopes = Scope if operator else OWN_SCOPES

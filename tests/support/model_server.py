@@ -118,7 +118,7 @@ class ModelServer:
     def reset(self) -> None:
         """Forget all calls, and number the next ones from 1 again.
 
-        This is allowed only while no call is in flight, and without a ledger file.
+        A reset is allowed only while no call is in flight, and without a ledger file.
         """
         assert self._ledger is None, "a ledger file keeps every call"
         with self._changed:
@@ -241,7 +241,7 @@ class ModelServer:
                 connection.send(*reply, cut=True)
                 answers = await connection.unless_gone(_for_ever())
         finally:
-            # This happens before the reply is sent: a client with an answer must find its call in the ledger.
+            # The line is written before the reply is sent: a client with an answer must find its call in the ledger.
             self._ended(call, behaviour, complete=answers and behaviour.kind not in {"drop", "cut"})
         if not answers or behaviour.kind == "drop":
             connection.close()

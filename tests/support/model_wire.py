@@ -52,7 +52,7 @@ class Connection(asyncio.Protocol):
             self._gone.set_result(None)
 
     def eof_received(self) -> bool:
-        return False  # the client has closed its side, so it is gone, and connection_lost follows
+        return False  # the client has closed its side, so connection_lost follows
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data

@@ -118,7 +118,7 @@ def dev_arguments(command: str) -> str | None:
 
 def trial(command: str, url: str, state: Path) -> str:
     """Rewrite a command for a trial: within seconds, against the server at `url` with its state in `state`."""
-    if '"$URL/' in command:  # an operator's commands; without REQUIRE_KEYS the server checks no key
+    if '"$URL/' in command:  # the command is an operator's; without REQUIRE_KEYS the server checks no key
         command = command.replace('"$URL/', f'"{url}/').replace("Bearer $KEY", "Bearer none")
     command = command.replace(LOCAL_URL, url)
     if re.search(r"(^|[\s(|])onceover ", command):
@@ -142,7 +142,8 @@ def run(script: str) -> subprocess.CompletedProcess[str]:
         cwd=ROOT,
         env={
             **{name: value for name, value in os.environ.items() if name not in OF_THE_OUTER_MAKE},
-            "PATH": f"{ROOT / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}",  # as docs/cli.md says at its beginning
+            # Docs/cli.md tells the reader at its beginning to set this path.
+            "PATH": f"{ROOT / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}",
         },
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -110,7 +110,7 @@ class ModelTask:
     def crashes(self) -> int:
         """Return the number of consecutive claims without a finished call.
 
-        The present claim counts only if it has ended.
+        The sum includes the present claim only if that claim has ended.
         """
         return self.stalls + (self.stalled_since is not None)
 

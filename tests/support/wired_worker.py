@@ -110,9 +110,9 @@ class AIProcessor(AIProcessor):
 
 """
 
-# A door for a call of Workers AI: POST to /_test/ai, with an address and seconds. The binding is wrapped in the same
-# way as the SDK does it. The `run` of the binding fetches the address with the signal that it receives, as workerd's
-# does. If the call was given up, the door answers it ten seconds later.
+# A door for a call of Workers AI: The door is POST to /_test/ai, with an address and seconds. The binding is wrapped in
+# the same way as the SDK does it. The `run` of the binding fetches the address with the signal that it receives, as
+# workerd's does. If the call was given up, the door answers it ten seconds later.
 WORKERS_AI = """
 
 import asyncio as _asyncio

@@ -103,7 +103,7 @@ def connect(
 
     A flag after the command wins over one before it, and either wins over the variable. Raises `CommandError`.
     """
-    if tenant == "":  # from an empty variable of a script; the server would take the key's own tenant
+    if tenant == "":  # an empty variable of a script gives this; the server would take the key's own tenant
         raise CommandError("--tenant: name a tenant, or leave the flag out for the key's own")
     where = place(target or _nearest(context, "url", url), _nearest(context, "key", key))
     is_typed = _is_typed(context, "key") or context.find_root().params.get("key") is not None

@@ -169,7 +169,7 @@ def _dashboard(api: ApiClient) -> Iterator[Check]:
     """Check that the dashboard is there. Tasks do not depend on the dashboard."""
     try:
         api.get("/")
-        status = 0  # JSON, so it is no page
+        status = 0  # the answer is JSON, so it is no page
     except ServerRefused as error:
         status = error.status
     except Unreachable:

@@ -23,7 +23,7 @@ def _doubt_failure(self: Any, _error: ModelError) -> None:
     self.in_doubt += 1
 
 
-# Both runs contain calls without an answer, so doubt alone proves nothing.
+# The run with the safeguard on has calls without an answer, too, so doubt alone proves nothing.
 ABLATIONS = (
     Ablation(
         "settled_outputs",

@@ -17,7 +17,7 @@ from src.store.sql.fragments import NOW
 
 ALL_DEAD = dict.fromkeys(DEAD_TRIGGERS, 1.0)
 ALARMS_DEAD = {"cron_dead": 1.0, "alarm_dead": 1.0}
-# This is long after a poll has moved the task, and still soon enough to be noticed.
+# The time is long after a poll has moved the task, and still soon enough to be noticed.
 IMPATIENT: tuple[Patch, ...] = ((clients, "POLLED_SECONDS_MOST", 900),)
 
 

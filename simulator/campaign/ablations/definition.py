@@ -24,7 +24,7 @@ class Ablation:
     patches: tuple[Patch, ...]
     rates: dict[str, float] = field(default_factory=dict)
     workload: Callable[[Random], Workload] | None = None
-    circumstances: tuple[Patch, ...] = ()  # what may break in the control run, too
+    circumstances: tuple[Patch, ...] = ()  # the patches that the control run has, too
 
     def run(self, seed: int, *, ablated: bool = True) -> Result:
         """Run one seed with the safeguard off, or with the safeguard on as a control."""

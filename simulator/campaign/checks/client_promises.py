@@ -36,13 +36,14 @@ class ClientPromises:
 
     def __init__(self, world: World, invariants: Invariants) -> None:
         self.accepted: set[TaskKey] = set()
-        self.stopped: dict[TaskKey, str] = {}  # by task, the answer that promised that no call starts any more
-        self.told: Counter[str] = Counter()  # answers that no row shows
+        self.stopped: dict[TaskKey, str] = {}  # By task: the answer that promised that no call starts any more.
+        self.told: Counter[str] = Counter()  # The number of answers of each kind, which no row shows.
         self._world = world
         self._invariants = invariants
-        self._arrivals: Counter[str] = Counter()  # arrivals of requests by tag
-        self._sendings: dict[str, tuple[int, float]] = {}  # by tag: the highest count, the last arrival
-        self.overtaken: set[str] = set()  # tags with a sending that arrived together with a later one, or after it
+        self._arrivals: Counter[str] = Counter()  # Arrivals of requests by tag.
+        # By tag: the highest count of sendings, and the last arrival.
+        self._sendings: dict[str, tuple[int, float]] = {}
+        self.overtaken: set[str] = set()  # Tags with a sending that arrived together with a later one, or after it.
         self._request_limit = RequestLimit(world, self._broken)
         self._mismatched: set[str] = set()  # tags
         self._withdrawing: set[TaskKey] = set()

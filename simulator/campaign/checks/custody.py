@@ -9,9 +9,9 @@ after the run's patience belongs to no run any more.
 No answered call stays in doubt: if the run got an answer to a call, the call is settled on the bill. So a task's calls
 in doubt are those without an answer, and those that were out when their worker died.
 
-Runs are known by the Worker's log lines. A run, its calls and its requests to lanes share one context that no other run
-has. An invocation alone could not tell runs apart: when a clock jumps, a sweep that a request triggered takes over a
-task on which the same invocation is still working.
+The check learns of runs from the Worker's log lines. A run, its calls and its requests to lanes share one context that
+no other run has. An invocation alone could not tell runs apart: when a clock jumps, a sweep that a request triggered
+takes over a task on which the same invocation is still working.
 """
 
 from __future__ import annotations
@@ -77,7 +77,8 @@ class Custody:
         told = json.loads(line)
         if told["event"] == "claimed":
             task_key = task_key_of(told["tenant"], told["task"])
-            row = self._invariants.rows.get(task_key)  # none if it was erased before the worker heard of its claim
+            # The row is missing if the task was erased before the worker heard of its claim.
+            row = self._invariants.rows.get(task_key)
             settled = 0 if row is None else row.settled
             _RUN.set(_Run(task_key, told["fence"], told["route"], self._world.now_ms(), settled))
             return

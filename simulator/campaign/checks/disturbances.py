@@ -5,7 +5,7 @@ Which promises must be kept depends on these disturbances.
 
 from simulator.engine.fault_kinds import BROWN_OUT, KINDS, MODEL_AWAY, POISONED
 
-# Without any of these, no call may end in doubt, and a task may fail only for a reason of the model's.
+# Without any disturbance, no call may end in doubt, and a task may fail only for a reason of the model's.
 CRASHES = frozenset(
     {
         "crash_before_enqueue",
@@ -37,12 +37,12 @@ CRASHES = frozenset(
         "alarm_dead",
         "rpc_dead",
     }
-)  # after these, it is unknown whether the model counted the call
+)  # after these faults it is unknown whether the model counted the call
 DOUBTFUL = frozenset({"model_reply_lost", "model_unreachable", "model_hang", "model_slow"})
 MODEL = frozenset({"model_rate_limited", "model_unavailable", "model_malformed", BROWN_OUT, POISONED}) | DOUBTFUL
-# These faults disturb neither workers nor the model.
+# The faults in this set disturb neither workers nor the model.
 HARMLESS = frozenset(KINDS) - CRASHES - MODEL - {MODEL_AWAY, "user_raced"}
-# After these an answer may be heard too late, and then counts as none.
+# After the faults in this set an answer may arrive too late, and then counts as no answer.
 LATE_TO_HEAR = frozenset(
     {"worker_frozen", "object_zombie", "clock_jumped", "rpc_failed_before", "rpc_failed_after", "rpc_dead"}
 )

@@ -19,7 +19,8 @@ from src.inference.protocol import ModelCall
 from src.store.records import rows
 from src.store.sql import views
 
-OF_SERVICE = frozenset({"model_unavailable", "model_timeout", "model_connection_lost"})  # why a task may have failed
+# The codes of failures of the service.
+OF_SERVICE = frozenset({"model_unavailable", "model_timeout", "model_connection_lost"})
 FAILURE_ANSWERS = ("hang", "5xx", "reply lost", "malformed")
 
 
@@ -34,8 +35,8 @@ class Circumstances:
     """The faults and interventions of a run on which the checks depend."""
 
     fired: frozenset[str]
-    operated: bool  # isolates died by deployments or restarts, or a client interfered
-    patience_seconds: float = 0.0  # how long tasks bear a model that is away
+    operated: bool  # True if isolates died by deployments or restarts, or if a client interfered.
+    patience_seconds: float = 0.0  # The seconds that tasks wait for a model that is away.
 
     @property
     def patient(self) -> bool:

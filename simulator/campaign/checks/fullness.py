@@ -16,7 +16,7 @@ class Fullness:
         self._world = world
 
     def called(self, task: str) -> None:
-        """A call has reached the model. Raises InvariantBroken."""
+        """Record that a call has reached the model. Raises InvariantBroken."""
         cap = self._world.database.cap
         if not cap.holds or not cap.told or cap.room_bytes >= limits.ROOM_BYTES_A_CALL:
             return

@@ -47,17 +47,18 @@ class Invariants:
         self.rows: dict[TaskKey, Row] = {}
         self.gone: dict[TaskKey, Row] = {}
         self.expired: set[TaskKey] = set()
-        self.born: dict[str, list[TaskKey]] = defaultdict(list)  # by tag: several in turn under one idempotency key
+        # By tag: the tasks that one idempotency key named in turn.
+        self.born: dict[str, list[TaskKey]] = defaultdict(list)
         self.tags: dict[TaskKey, str] = {}
         self.inputs: dict[TaskKey, str] = {}
-        self.holders: dict[str, TaskKey] = {}  # by idempotency key with its tenant
-        self.reached: Counter[str] = Counter()  # calls by tag
-        self.answers: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)  # by tag: (text, answer)
-        self.forfeited: Counter[TaskKey] = Counter()  # calls in flight when a client or a deadline ended it
+        self.holders: dict[str, TaskKey] = {}  # Tasks by idempotency key with its tenant.
+        self.reached: Counter[str] = Counter()  # Calls that reached the model, by tag.
+        self.answers: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)  # (text, answer) by tag.
+        self.forfeited: Counter[TaskKey] = Counter()  # Calls in flight when a client or a deadline ended their task.
         self.retries: Counter[TaskKey] = Counter()
         self.outputs: dict[OutputKey, str] = {}
-        self._offset_ms_most = 0.0  # the most by which the database's clock was ahead of true time
-        self._refused: set[TaskKey] = set()  # tasks with a recorded call that failed for good
+        self._offset_ms_most = 0.0  # The most by which the database's clock was ahead of true time.
+        self._refused: set[TaskKey] = set()  # Tasks with a recorded call that failed for good.
         self.writes = 0
         self._recorded = Recorded(world.database.connection)
         self._max_attempts = max_attempts
@@ -66,10 +67,11 @@ class Invariants:
         self._under_claim = {getattr(work, name).sql: (name, getattr(work, name).parameters) for name in UNDER_CLAIM}
         self._tell_failures = {work.RECORD_FAILURES.sql, admission.RETRY_FAILURES.sql}
         self._withdraws = admission.WITHDRAW.sql
-        self.nudged: dict[TaskKey, list[int]] = defaultdict(list)  # when polls reserved a send, by the database's clock
+        # The times when polls reserved a send, by the database's clock.
+        self.nudged: dict[TaskKey, list[int]] = defaultdict(list)
         self._erases = {ending.ERASE[-1].sql, self._withdraws}
-        self.judged: Counter[str] = Counter()  # how often each check with exceptions has judged
-        self.own_failures: Counter[tuple[str, str]] = Counter()  # by tag and text, while the model was there
+        self.judged: Counter[str] = Counter()  # How often each check with exceptions has judged.
+        self.own_failures: Counter[tuple[str, str]] = Counter()  # Failures by tag and text, while the model is there.
         self.promises = ClientPromises(world, self)
         self.custody = Custody(world, self)
         self.letting_go = LettingGo(world, self.judged, told=told)

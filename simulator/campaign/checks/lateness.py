@@ -23,7 +23,8 @@ class Lateness:
 
     def __init__(self, world: World) -> None:
         self._loop = world.loop
-        self._asked: dict[int, tuple[float, Sequence[PreparedStatement]]] = {}  # by identity, while the call exists
+        # Calls by identity, while each call's object exists.
+        self._asked: dict[int, tuple[float, Sequence[PreparedStatement]]] = {}
         self._claimed_at: dict[TaskKey, float] = {}
         self._put_back_at: dict[TaskKey, float] = {}
         self._serve = world.database.serve

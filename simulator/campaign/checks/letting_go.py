@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 FREED_SECONDS_MOST = 15.0
 TOLD_SECONDS_MOST = 4.0
-CALLS_TO_SETTLE = 3  # on a database that serves other callers first
+CALLS_TO_SETTLE = 3  # the calls that an end may take on a database that serves other callers first
 RUNS_JUDGED = "runs whose task ended under them"
 RUNS_EXCUSED = f"{RUNS_JUDGED}, excused for what had struck their world"
 RUNS_UNLOOKING = f"{RUNS_JUDGED}, later than others may be for want of a look"
@@ -123,7 +123,8 @@ class LettingGo:
             most = TOLD_SECONDS_MOST
         elif any(self._world.faults.tallies[name].fired for name in (*MODEL, MODEL_AWAY)):
             most += self._half_lease
-        if (line := self._world.database.line) is not None:  # the write under way, and those that settle
+        # Wait for the write under way, and for the calls that settle.
+        if (line := self._world.database.line) is not None:
             most += CALLS_TO_SETTLE * line.sharing.others * line.sharing.service_seconds
         return most
 

@@ -15,7 +15,8 @@ from src.core.calls.retry import away_seconds
 from src.core.ids import TaskKey
 from src.objects.laned_caller import lanes_for
 
-UNDISTURBED_SECONDS = 120.0  # before the model went away, since a dead worker's task is taken over later
+# The time without faults before the model went away, since a dead worker's task is taken over later.
+UNDISTURBED_SECONDS = 120.0
 CALLS_JUDGED = "calls to a model that was away"
 
 

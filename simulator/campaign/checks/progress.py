@@ -16,8 +16,8 @@ from src.store.sql import work
 
 WRITES_PER_CALL = 2
 WRITES_PER_MINUTE = 2
-WRITES_PER_DEATH = 2  # a claim that takes over from a dead worker, and its renewed announcements
-WRITES_SPARE = 16  # claims and their ends, in a run with all faults
+WRITES_PER_DEATH = 2  # The writes of a claim that takes over from a dead worker, and of its renewed announcements.
+WRITES_SPARE = 16  # The writes of claims and their ends, in a run with all faults.
 _BY_WORKERS = (*UNDER_CLAIM, "CLAIM")
 
 
@@ -39,9 +39,9 @@ def worked_on(statements: Sequence[PreparedStatement], results: Sequence[dict[st
 @dataclass(slots=True)
 class _Account:
     at_seconds: float = 0.0
-    spare: float = 0.0  # writes that neither calls nor time account for
-    since_seconds: float = 0.0  # when all writes were accounted for
-    writes: int = 0  # since then
+    spare: float = 0.0  # The number of writes that neither calls nor time account for.
+    since_seconds: float = 0.0  # The time when all writes were accounted for.
+    writes: int = 0  # The number of writes since then.
     calls: int = 0
     known: dict[str, int] = field(default_factory=dict)  # how often each write has landed
 
@@ -76,7 +76,8 @@ class WriteBudget:
     def wrote(self, task_key: TaskKey, now_seconds: float, write: str = "") -> None:
         """Count one call to D1 that wrote under a claim of the task. Raises InvariantBroken.
 
-        `write` identifies the write and its repetitions. If `write` is empty, repetitions are not recognised.
+        `write` identifies the write and its repetitions. If `write` is empty, the check does not recognise repetitions
+        of the write.
         """
         account = self._accounts[task_key]
         if write:

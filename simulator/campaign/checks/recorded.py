@@ -7,7 +7,7 @@ from simulator.campaign.subject.row_changes import InvariantBroken
 from src.core.ids import TaskKey
 from src.store.records import segments
 
-type OutputKey = tuple[TaskKey, str, str]  # with level and index, as text
+type OutputKey = tuple[TaskKey, str, str]  # an output's task, and its level and index as text
 
 _SEGMENTS = "SELECT task_id, level, places, hex(body) FROM segments"
 

@@ -28,7 +28,7 @@ class Tallied:
     def __init__(self, world: World) -> None:
         self._connection = world.database.connection
         self._ends: Counter[str] = Counter()
-        self._taken_back: Counter[str] = Counter()  # the part of these tasks that had not begun and was withdrawn
+        self._taken_back: Counter[str] = Counter()  # ended tasks that were withdrawn before they began, by status
         self._sums: tuple[int, ...] = (0,) * len(MEASURES)
 
     def changed(self, was: Row, row: Row) -> None:

@@ -79,7 +79,7 @@ class Undelayed:
         task_key, now = task_key_of(told["tenant"], told["task"]), self._world.loop.now()
         if told["event"] == "accepted":
             self._accepted[task_key] = now
-        elif told["event"] == "dispatched":  # a run gives the task back for this many seconds
+        elif told["event"] == "dispatched":  # a run gives back the task for this many seconds
             self._judge(task_key, told["delay_seconds"])
         elif told["event"] == "claimed":
             self._runs[task_key] = _Run(now)

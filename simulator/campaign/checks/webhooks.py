@@ -23,8 +23,9 @@ from src.core.webhooks import DeliveryKey, DeliveryOutcome, EndpointKey, Event, 
 
 SENDS_JUDGED = "messages whose sender had to be the only one"
 SENDS_EXCUSED = f"{SENDS_JUDGED}, excused for a clock that jumped or a sender that could not see time pass"
-_BEHIND_SECONDS_MOST = 1.0  # a clock that stands still within a turn lags by less
-SENT_SECONDS_MOST = 3_600  # after the last fault nothing is left to send: the longest pause and the longest wait
+_BEHIND_SECONDS_MOST = 1.0  # A clock that stands still within a turn lags by less.
+# All messages have been sent this long after the last fault: the longest pause plus the longest wait.
+SENT_SECONDS_MOST = 3_600
 _ENDED = (
     "SELECT id, generation, status, finished_at, response IS NOT NULL, truncated > 0 FROM tasks "
     "WHERE finished_at IS NOT NULL"
@@ -75,10 +76,10 @@ class Webhooks:
         self.receivers.arriving = self._arriving
         self._connection = world.database.connection
         self._ends: dict[tuple[TaskKey, int], _End] = {}
-        self._there_until: dict[str, float] = {}  # endpoints by URL, and when they were last seen
-        self._last: dict[str, ReceivedMessage] = {}  # the last judged message of each delivery, by id
-        self._held: dict[tuple[str, int, str], tuple[int, int]] = {}  # fence and time of each delivery
-        self._owed: set[tuple[str, int, str]] = set()  # deliveries that must be on record as long as their task is
+        self._there_until: dict[str, float] = {}  # Endpoints by URL, and when each was last seen.
+        self._last: dict[str, ReceivedMessage] = {}  # The last judged message of each delivery, by id.
+        self._held: dict[tuple[str, int, str], tuple[int, int]] = {}  # The fence and the time of each delivery.
+        self._owed: set[tuple[str, int, str]] = set()  # Deliveries that must stay on record as long as their task.
         self._keys = [key for tenant in (LOCAL, *tenants.TENANTS) for key in self._install(tenant)]
         self.taken: set[str] = set()
         self.judged: Counter[str] = Counter()

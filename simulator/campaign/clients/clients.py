@@ -20,19 +20,20 @@ from src.http.base.messages import Reply
 PATIENCE_SECONDS = 60  # how long a client waits for one request
 SUBMITS_MOST = 3
 LONG_POLL_SECONDS = 25.0
-POLLED_SECONDS_MOST = 7_200  # how long until a task that is polled all the time has ended
-type Sendings = Callable[[int], ClientRequest]  # makes the request, given how often it was sent before
-REFUSALS_MOST = 5  # refusals of one request by the limiter, after which its client gives up
+POLLED_SECONDS_MOST = 7_200  # The time within which a task that is polled all the time must end.
+# A function that makes the request from the number of its earlier sendings.
+type Sendings = Callable[[int], ClientRequest]
+REFUSALS_MOST = 5  # The refusals of one request by the limiter, after which its client gives up.
 
 
 class Clients:
     """All clients of one world. `new_tag` makes the name by which the model knows the next request."""
 
     def __init__(self, world: World, rng: Random, new_tag: Callable[[], str]) -> None:
-        self.answered: set[TaskKey] = set()  # tasks for which a client got a 202
-        self.responses: set[TaskKey] = set()  # those of them that came through `/v1`
-        self.gave_up = False  # some client, at the limit of requests
-        self.interfered = False  # some client, with a task's work
+        self.answered: set[TaskKey] = set()  # Tasks for which a client got a 202.
+        self.responses: set[TaskKey] = set()  # Those of the `answered` tasks that came through `/v1`.
+        self.gave_up = False  # True if some client gave up at the limit of requests.
+        self.interfered = False  # True if some client interfered with a task's work.
         self.followers: list[StreamClient] = []
         self._world = world
         self._rng = rng

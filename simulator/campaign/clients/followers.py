@@ -19,9 +19,9 @@ from simulator.platform.world import World
 from src.core.ids import TaskKey, split_task_key
 from src.http.base.messages import Reply
 
-FOLLOWED_SECONDS_MOST = 300.0  # while faults last
-ENDED_SECONDS_MOST = 600.0  # after the last fault, for a task that has ended
-SILENT_SECONDS = 20.0  # a comment comes every 15 s at most, unless the database stands still
+FOLLOWED_SECONDS_MOST = 300.0  # The seconds that a client follows a task while faults last.
+ENDED_SECONDS_MOST = 600.0  # The seconds after the last fault that a client follows a task that has ended.
+SILENT_SECONDS = 20.0  # A comment comes every 15 s at most, unless the database stands still.
 PAUSE_SECONDS = 1.0
 
 Fetch = Callable[[ClientRequest], Awaitable[Reply | None]]

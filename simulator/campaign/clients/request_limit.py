@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from simulator.platform.world import World
 
 STATUS_PATHS = ("/api/async-status", "/api/ai-status")
-_WAY_SECONDS = 1.0  # more than a call takes from an isolate to the limiter
+_WAY_SECONDS = 1.0  # a call takes less than this from an isolate to the limiter
 
 
 def is_refusal(reply: Reply) -> bool:

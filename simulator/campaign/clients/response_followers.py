@@ -22,8 +22,8 @@ class ResponseFollower(StreamClient):
     """One client of one response. `text` is the text that the client received."""
 
     text = ""
-    _number = -1  # the number of the last event that came
-    _end = ""  # the event that reported the end
+    _number = -1  # The number of the last event that came.
+    _end = ""  # The event that reported the end.
 
     def _request(self) -> ClientRequest:
         behind = "" if self._number < 0 else f"&starting_after={self._number}"
@@ -32,7 +32,8 @@ class ResponseFollower(StreamClient):
 
     def _take(self, event: str) -> None:
         lines = dict(line.partition(": ")[::2] for line in event.split("\n"))
-        if "event" not in lines or lines["event"] == "error":  # a comment, or the stream announces its break
+        # The lines are a comment, or the stream announces its break.
+        if "event" not in lines or lines["event"] == "error":
             return
         name, told = lines["event"], json.loads(lines["data"])
         if self._end or told["type"] != name or told["sequence_number"] != self._number + 1:

@@ -11,10 +11,10 @@ from simulator.campaign.clients.workload import PATIENCE, TaskSpec, Workload, dr
 
 HOOKED_SHARE = 0.12
 RESPONSES_SHARE = 0.12
-CLOCKS_AGREE_SHARE = 0.75  # among schedules with responses, the share in which clocks agree
-BESIDE_SHARE = 0.06  # among schedules that draw their profile, the share with a tenant in trouble
+CLOCKS_AGREE_SHARE = 0.75  # The share of schedules with responses in which clocks agree.
+BESIDE_SHARE = 0.06  # The share of schedules that draw their profile in which another tenant is in trouble.
 CROWD_TASKS = 200
-CROWD_SECONDS = 60.0  # in which they all come
+CROWD_SECONDS = 60.0  # The seconds in which all tasks of a crowd arrive.
 # By profile: the share of schedules in which the model is away and nothing else disturbs the workers.
 ALONE_SHARE = {"swarm": 0.05, "everything": 0.05, "away": 0.25}
 WEBHOOK_KEY = "simulated-key-of-32-characters-or-more"

@@ -16,9 +16,10 @@ ACTIONS: tuple[Action, ...] = ("cancel", "retry", "delete", "poll", "chunks")
 DEPLOYMENTS = (TOP, FREE, DIRECT)
 CHUNK_CHARS = 10
 PATIENCE = "MODEL_PATIENCE_SECONDS"
-SHORT_RETENTION_DAYS = 0.008  # longer than an isolate may stand still: what it sends again must find its task
-LONG_CHUNKS = 13  # with the small limits: two lanes
-SLOW_CALL_SECONDS = 50.0  # within the timeout of workloads that have slow calls
+# The retention is longer than an isolate may stand still, since what it sends again must find its task.
+SHORT_RETENTION_DAYS = 0.008
+LONG_CHUNKS = 13  # With the small limits this many chunks make two lanes.
+SLOW_CALL_SECONDS = 50.0  # A slow call ends within the timeout of workloads that have slow calls.
 SLOW_VARIABLES = {"AI_TIMEOUT_SECONDS": "60", "LEASE_SECONDS": "80"}
 
 
@@ -96,10 +97,10 @@ class Workload:
     cron: bool = True
     queue_fate: Literal["", "send_failed", "retries_exhausted"] = ""  # a fault of the queue that never stops
     variables: dict[str, str] = field(default_factory=dict)
-    sits_out: bool = False  # faults do not stop while the model is away
-    rate_limit: RateLimit | None = None  # the limit of requests, if the limiter is bound
-    webhooks: bool = False  # tenants have endpoints
-    older_isolates: float = 0.0  # the share of isolates whose code does not know the newest migration
+    sits_out: bool = False  # True if faults do not stop while the model is away.
+    rate_limit: RateLimit | None = None  # The limit of requests, if the limiter is bound.
+    webhooks: bool = False  # True if tenants have endpoints.
+    older_isolates: float = 0.0  # The share of isolates whose code does not know the newest migration.
 
     @property
     def patience_seconds(self) -> float:

@@ -21,9 +21,9 @@ from simulator.platform.world import World
 
 CONSUMERS = 250  # platform: the most that one queue runs at a time
 MODEL_SECONDS = (0.8, 1.2)
-WARM_UP = 0.25  # the part of the arrivals that is not counted
-TASKS_LEAST = 12  # about how many tasks judge a rate
-LATE_SECONDS = 600.0  # how long the last tasks may take
+WARM_UP = 0.25  # The part of the arrivals that is not counted.
+TASKS_LEAST = 12  # The least number of tasks that judge a rate, about.
+LATE_SECONDS = 600.0  # The seconds that the last tasks may take.
 
 
 @dataclass(frozen=True, slots=True)

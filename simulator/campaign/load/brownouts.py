@@ -30,12 +30,13 @@ CALL_SECONDS = 1.0
 CONCURRENCY = 6
 BEGINS_AT_SECONDS = 20.0
 CRON_SECONDS = 60
-POISONED_SECONDS_MOST = 900.0  # from its end until a task with a chunk that always fails has failed
-WIDE_SECONDS_MOST = 10.0  # from its end until runs make as many calls at once as before
-LONG_PAUSE_FAILURES = 3  # from the third counted failure in a row on, a chunk's own pause may be longer than that
-COUNTING_SHARE_MOST = 0.3  # if more calls fail, failures hardly ever count: too few of the other chunks succeed
-CALLS_MOST = 1.5  # times the calls that the share makes necessary
-CONSUMERS = 250  # the platform's limit for a queue
+# The seconds from a brown-out's end until a task with a chunk that always fails has failed.
+POISONED_SECONDS_MOST = 900.0
+WIDE_SECONDS_MOST = 10.0  # The seconds from a brown-out's end until runs make as many calls at once as before.
+LONG_PAUSE_FAILURES = 3  # From the third counted failure in a row on, a chunk's own pause may be longer than that.
+COUNTING_SHARE_MOST = 0.3  # If more calls fail, failures hardly ever count, since too few of the other chunks succeed.
+CALLS_MOST = 1.5  # The factor to the number of calls that the share makes necessary.
+CONSUMERS = 250  # The platform's limit for a queue.
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,11 +169,13 @@ class BrownOutTrial:
         self._brown_out = brown_out
         self._poisoned: set[int] = set()
         self._submitted = 0
-        self._out: Counter[str] = Counter()  # calls that are out, by task
-        self._most_out: Counter[str] = Counter()  # the most calls that were out, since the end of the brown-out
-        self._failed: dict[str, Counter[str]] = {}  # sound chunks' failures in a row, by task and text
-        self._calls = 0  # calls of sound chunks
-        self._outputs = Counter[bool]()  # of sound chunks, by whether they were called for during the brown-out
+        self._out: Counter[str] = Counter()  # Calls in flight, by task.
+        # The most calls that were in flight at once, since the end of the brown-out.
+        self._most_out: Counter[str] = Counter()
+        self._failed: dict[str, Counter[str]] = {}  # Failures in a row of sound chunks, by task and text.
+        self._calls = 0  # Calls of sound chunks.
+        # Outputs of sound chunks, by whether they were called for during the brown-out.
+        self._outputs = Counter[bool]()
         self._serve = world.model.serve
         world.model.serve = self._served  # type: ignore[method-assign]
         world.model.is_poison = lambda call: call.user.startswith("p")

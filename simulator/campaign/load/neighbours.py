@@ -16,7 +16,7 @@ from simulator.platform.world import World
 
 CALL_SECONDS = 1.0
 CONCURRENCY = 6
-LATE_SECONDS_MOST = 2.0 + CALL_SECONDS  # the contract: two seconds and one probe
+LATE_SECONDS_MOST = 2.0 + CALL_SECONDS  # the contract's longest delay of a task beside another tenant's trouble
 WAITS_MOST = 1_800.0
 
 
@@ -69,7 +69,8 @@ def _play(neighbours: Neighbours, seed: int) -> list[float]:
     async def scenario(world: World) -> list[float]:
         world.start_cron(60)
         first, second = tenants.TENANTS
-        for _ in range(neighbours.poisoned):  # one after the other: isolates look up only a few unknown keys at once
+        # The keys come one after the other, since an isolate looks up only a few unknown keys at once.
+        for _ in range(neighbours.poisoned):
             await _submit(world, first, "p", 1)
         took, all_there_at = [], world.loop.now()
         for at in neighbours.come_at:

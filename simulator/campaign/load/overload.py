@@ -36,7 +36,7 @@ STALLS_AT_SECONDS = 1.0
 CRON_SECONDS = 60
 LOOK_SECONDS = 0.1
 MAX_ATTEMPTS = 3
-SLOWER_MOST = 1.5  # after a stall, relative to the time without one
+SLOWER_MOST = 1.5  # the highest ratio of the time after a stall to the time without one
 
 
 @dataclass(frozen=True, slots=True)

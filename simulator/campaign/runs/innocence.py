@@ -18,7 +18,7 @@ KILLS = 20
 CRON_SECONDS = 60  # as deployed
 _PRODUCTION = {"LEASE_SECONDS": "180", "AI_TIMEOUT_SECONDS": "120", "AI_CONCURRENCY": "6"}
 _DIES_AFTER_SECONDS = 0.3
-_SLOW_CALL_SECONDS = (3, 14)  # so that most kills find a claim without a finished call
+_SLOW_CALL_SECONDS = (3, 14)  # calls are so slow that most kills find a claim without a finished call
 
 
 class Slow(Scenario):

@@ -77,7 +77,7 @@ async def _two_workers(world: World, scenario: Scenario, spec: TaskSpec, kind: K
     world.queue.accept(body)
     world.start_cron(CRON_SECONDS)
     await scenario.all_ended()
-    await asyncio.sleep(1.0)  # only calls take time here: by now both workers have ended, and only sweeps come
+    await asyncio.sleep(1.0)  # only calls take time here: by now both workers have ended, and only sweeps follow
     policy.end()
     await world.quiet(200)
     scenario.check()

@@ -35,7 +35,7 @@ class Column:
     name: str
     definition: str
     default: str
-    elsewhere: frozenset[str] = frozenset()  # other tables with a column of this name
+    elsewhere: frozenset[str] = frozenset()  # the other tables that have a column of this name
 
     def is_in(self, words: frozenset[str]) -> bool:
         """Whether a statement with these words uses this column by its name. Fails where nobody could tell."""

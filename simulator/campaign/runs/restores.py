@@ -47,7 +47,7 @@ FAULTS = {
     "d1_answers_late": 0.05,
 }
 
-type Claims = dict[tuple[TaskKey, int], str]  # by task and fence: the claim that has written under it
+type Claims = dict[tuple[TaskKey, int], str]  # by task and fence: the claim that has written under that fence
 
 
 class Writers:
@@ -136,11 +136,12 @@ def restored(seed: int, deployment: Deployment, watcher: Watcher, *, faults: boo
             before = writers.snapshot()
             await asyncio.sleep(rng.uniform(5.0, 60.0))
             writers.restore(before)
-            world.tick()  # a task whose lease has ended, or that was sent off long ago, is due
+            world.tick()  # the tick makes tasks due whose lease has ended, or that were sent off long ago
         world.faults.stop()
         await _all_ended(world, "status IN ('pending', 'processing')" if faults else "status <> 'completed'")
 
-    with patched([(logging.getLogger("onceover"), "disabled", True)]):  # tracebacks of errors that the Worker catches
+    # The patch silences tracebacks of errors that the Worker catches.
+    with patched([(logging.getLogger("onceover"), "disabled", True)]):
         world.run(scenario)
     return writers
 

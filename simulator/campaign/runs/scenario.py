@@ -24,11 +24,13 @@ from simulator.platform.choices import TOP
 from simulator.platform.world import World
 
 CRON_SECONDS = 30
-TERMINAL_SECONDS_MOST = 1_500  # until every task has ended after the last fault; a rest may take ten minutes of it
-TASKS_AT_ONCE = 40  # more than these wait for each other: on the free plan a sweep works on two a run
-OVERDUE_SECONDS_MOST = 4 * CRON_SECONDS  # after the last fault, from a deadline until the sweep has ended the task
-QUIET_SECONDS_MOST = 1_500  # after that, until nothing runs, waits or is stored in an object
-LOOK_SECONDS = CRON_SECONDS - 1  # checks in step with cron might meet its run each time
+# Every task has ended this long after the last fault; a rest may take ten minutes of the time.
+TERMINAL_SECONDS_MOST = 1_500
+TASKS_AT_ONCE = 40  # With more tasks, tasks wait for each other: on the free plan a sweep works on two a run.
+# The time after the last fault from a deadline until the sweep has ended the task.
+OVERDUE_SECONDS_MOST = 4 * CRON_SECONDS
+QUIET_SECONDS_MOST = 1_500  # The further time until nothing runs, waits or is stored in an object.
+LOOK_SECONDS = CRON_SECONDS - 1  # Checks in step with cron might meet its run each time.
 
 
 class Scenario:
@@ -91,7 +93,7 @@ class Scenario:
         await self.all_ended()  # a request that had stood still may have brought another task
         self.check()
         if world.deployment is not TOP:
-            world.deploy(TOP)  # objects that slept through a deployment without them must clean up, too
+            world.deploy(TOP)  # sleeping objects must clean up, too, after a deployment without objects
         while True:
             await world.quiet(QUIET_SECONDS_MOST, look_every=LOOK_SECONDS)
             if all(row.terminal for row in self.invariants.rows.values()):

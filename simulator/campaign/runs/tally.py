@@ -25,7 +25,7 @@ _MUST_JUDGE = {
     FULL: (RUNS_JUDGED_FULL,),
     WEBHOOKS: ("deliveries delivered",),
 }
-RULE_OF_THREE = 3  # 0 failures of N: at most 3/N, at 95 % (Hanley and Lippman-Hand, JAMA 1983)
+RULE_OF_THREE = 3  # 0 failures of N runs mean a rate of at most 3/N, at 95 % (Hanley and Lippman-Hand, JAMA 1983)
 
 
 @dataclass(slots=True)

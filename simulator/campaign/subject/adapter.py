@@ -120,7 +120,8 @@ class Arrival:
 
     def _pieces(self, make_body: Callable[[], dict[str, Any]]) -> Iterator[bytes]:
         raw = json.dumps(make_body()).encode()
-        yield raw  # in one piece Code that reads on has not refused the body for its size.
+        yield raw  # the stream gives the body in one piece
+        # Code that reads on has not refused the body for its size.
         self.body = json.loads(raw)
         self._watcher.read(self)
 

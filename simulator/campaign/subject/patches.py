@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-type Patch = tuple[Any, str, Any]  # owner, name of its attribute, value
+type Patch = tuple[Any, str, Any]  # a patch names the owner, its attribute, and the value
 
 
 @contextmanager

@@ -74,7 +74,7 @@ COLUMNS = (
     "started_at, deadline_at, max_calls"
 )
 
-# the name of the transition, by source, target and rise of the fence No other transition may happen.
+# The name of each transition, by source, target and rise of the fence. No other transition may happen.
 _KEEP, _RISE = 0, 1
 _CHANGES = {
     ("pending", "processing", _RISE): "claim",

@@ -30,8 +30,8 @@ _ALWAYS: dict[str, Any] = {
     "SWEEP_BACKOFF_DOUBLINGS_MOST": 2,
     "SWEEP_SLICE_SECONDS": 30.0,
     "RATE_LIMIT_SECONDS_MOST": 240.0,
-    "STAND_IN_SECONDS": 5.0,  # so that a slow call outlasts a poll
-    "STORE_SECONDS": 12.0,  # well below the lease, as in production
+    "STAND_IN_SECONDS": 5.0,  # A slow call must outlast a poll.
+    "STORE_SECONDS": 12.0,  # The store's seconds are well below the lease, as in production.
     "DELIVERY_WAITS_SECONDS": (5.0, 10.0, 30.0, 60.0),
     "BREAKER_SECONDS_MOST": 120.0,
 }
@@ -51,8 +51,8 @@ def small_limits(*, short_slices: bool, small_parts: bool, small_windows: bool) 
         | (_WINDOWS if small_windows else {})
     )
     patches: list[Patch] = [(limits, name, value) for name, value in chosen.items()]
-    patches.append((merge, "MERGE_CHARS_LEAST", 70))  # three outputs a merge call, so merges have several levels
-    patches.append((submission, "check_budget", lambda options, minimum: None))  # older code accepted any budget
+    patches.append((merge, "MERGE_CHARS_LEAST", 70))  # A merge call takes three outputs, so merges have several levels.
+    patches.append((submission, "check_budget", lambda options, minimum: None))  # Older code accepted any budget.
     patches.append((logging.getLogger("onceover"), "disabled", True))
     with patched(patches):
         yield
@@ -71,6 +71,6 @@ def variables(
         "CHUNK_MAX_CHARS": "10",
         "RETENTION_DAYS": str(retention_days),
         "PLAN": plan,
-        "AI_PROVIDER": "workers-ai",  # never called, since the world has its own model
+        "AI_PROVIDER": "workers-ai",  # the Worker never calls it, since the world has its own model
         "REQUIRE_KEYS": str(keyed).lower(),
     }

@@ -16,7 +16,7 @@ class Verdict(NamedTuple):
     """The consequence of a failed call for its chunk.
 
     `attempts` and `counted` are the chunk's totals, this call included. `final` says that the chunk gets no further
-    call. `wait` is how many seconds the next call waits. A model that is away may add to this wait.
+    call. `wait` is how many seconds the next call waits. If the model is away, the wait may become longer.
     """
 
     attempts: int
@@ -52,7 +52,8 @@ def judge(
     """Say what follows from a failed call that may be made again.
 
     `of_service` says that the cause is the service's. `patient`: MODEL_PATIENCE_SECONDS is not 0. `own`: `counts` says
-    that the failure counts. `attempts` and `counted` are the chunk's totals before this call, `calls` includes it.
+    that the failure counts. `attempts` and `counted` are the chunk's totals before this call, and `calls` includes this
+    call.
     """
     assert calls >= 1
     if not (of_service and patient):

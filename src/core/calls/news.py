@@ -35,14 +35,14 @@ class News:
         self.trouble = Trouble()
         self.calls = LatestCalls()
         self.answers = answers or Answers()
-        self.untold = False  # whether no run has written the newest calls to the database yet
+        self.untold = False  # true if no run has written the newest calls to the database yet
 
     @property
     def heard_at(self) -> float:
         """When a waiting task could last learn that the model is back.
 
-        The task learns that from its tenant's own success, or from the first success of any tenant after the model was
-        silent.
+        The task learns of the model's return from its tenant's own success, or from the first success of any tenant
+        after the model was silent.
         """
         return max(self.trouble.success_at, self.answers.back_at)
 
@@ -63,7 +63,7 @@ class News:
         self._note(LatestCall(chunk, now, False))
 
     def malformed(self, chunk: int, now: float) -> None:
-        """Record a reply without usable output. Such a reply is no success, and no trouble of the service."""
+        """Record a reply without usable output. A malformed reply is no success, and no trouble of the service."""
         self._note(LatestCall(chunk, now, False))
 
     def told(self, calls: Iterable[LatestCall], failure_at: float, now: float) -> None:
@@ -106,7 +106,7 @@ class News:
     def widens_at(self, out: int, usual: int, now: float) -> float:
         """Return by when a run may have one call more than `out`, if no call fails before.
 
-        Infinity if all slots are taken: then only the end of a call frees one.
+        Returns infinity if all slots are taken: then only the end of a call frees a slot.
         """
         if out >= usual:
             return math.inf

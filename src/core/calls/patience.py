@@ -44,7 +44,7 @@ class Patience:
 
     @property
     def lasts(self) -> bool:
-        """Whether the task has any patience. Without patience each failure is an attempt."""
+        """Whether the task waits at all for a model that is away. Without patience each failure is an attempt."""
         return self._seconds > 0
 
     @property
@@ -74,7 +74,8 @@ class Patience:
     def answered(self, chunk: int | None, now: float) -> None:
         """Record an answer that is no success and no trouble of the service: the model is not away.
 
-        `chunk` is set if the reply had no usable output. Such a reply does not make other failures their chunks' own.
+        `chunk` is set if the reply had no usable output. A malformed reply does not make other failures their chunks'
+        own.
         """
         self._own.answered()
         self._news.trouble.answered()
@@ -88,7 +89,7 @@ class Patience:
             self._news.failed(chunk, started_at, now, asked or 0.0, chance)
 
     def failed_alone(self, chunk: int, now: float) -> None:
-        """Record a failure that is the chunk's own. Such a failure says nothing about the model."""
+        """Record a failure that is the chunk's own. A failure of this kind says nothing about the model."""
         self._news.failed_alone(chunk, now)
 
     def told(self, calls: Iterable[LatestCall], failure_at: float, now: float) -> None:
@@ -103,7 +104,7 @@ class Patience:
     def narrow(self, now: float) -> bool:
         """Whether only one call at a time may start.
 
-        This is true when the model is away for this task, or away for others before this task's own calls show
+        The run is narrow when the model is away for this task, or away for others before this task's own calls show
         anything.
         """
         self._hear()

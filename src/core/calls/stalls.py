@@ -14,8 +14,8 @@ from .. import limits
 class Rests(NamedTuple):
     """How long a task rests, in ms, after a claim that ended without a finished call.
 
-    `between_ms` has an entry for each claim of a row except the last. The next claim starts at least this long after
-    the first claim, and at least half as long after the previous one. After the last claim the task rests until
+    `between_ms` has an entry for each claim of a row except the last. The next claim starts at least the entry's time
+    after the first claim, and at least half as long after the previous one. After the last claim the task rests until
     `least_ms` have passed since the first.
     """
 

@@ -171,7 +171,7 @@ def _joined(before: str, after: str) -> bool:
     """Whether two neighbours show as one character: a base and its mark, or an emoji and its modifier or joiner.
 
     Variation selectors are of category Mn. Flags, and Hangul syllables spelt in letters, are not recognized, unlike in
-    Unicode Standard Annex 29. A cut inside one is visible, but the chunks stay correct.
+    Unicode Standard Annex 29. A cut inside a visible character shows, but the chunks stay correct.
     """
     return (
         _ZERO_WIDTH_JOINER in (before, after)

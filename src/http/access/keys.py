@@ -73,7 +73,7 @@ class KeyListView(TypedDict):
 
 
 async def make_key(exchange: Exchange) -> Reply:
-    """Make a key. Only this answer contains it: the stored digest cannot be turned back into it."""
+    """Make a key. Only this answer contains the secret: nobody can turn the stored digest back into the secret."""
     fields = checked(NewKeyFields, await read_object(exchange.request, limits.KEY_BODY_BYTES_MOST))
     if Scope.OPERATOR in (fields.scopes or ()):
         raise forbidden(Scope.OPERATOR, _OPERATOR_DETAIL)
@@ -110,7 +110,7 @@ async def list_keys(exchange: Exchange) -> Reply:
 
 
 async def delete_key(exchange: Exchange) -> Reply:
-    """Revoke a key: at once in this isolate, in others when they have forgotten it."""
+    """Revoke a key: at once in this isolate, and in other isolates when they have forgotten the key."""
     key_id = exchange.parts["id"]
     if not is_key_id(key_id):
         raise _no_key()

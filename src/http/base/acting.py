@@ -78,7 +78,7 @@ class Acting:
         return self.whose != self.by
 
     def enter(self, tenant: str) -> str:
-        """Begin to act on a tenant. A tenant other than the key's own is noted."""
+        """Begin to act on a tenant. The log gets a line if the tenant is not the key's own."""
         assert self.whose in {EVERYONE, tenant}
         if tenant != self.by:
             self.note(tenant)

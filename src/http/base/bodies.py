@@ -45,7 +45,7 @@ async def read_object(request: Request, most_bytes: int, *, optional: bool = Fal
 
 
 def parse_object(raw: bytes) -> dict[str, object]:
-    """Parse the JSON object in the bytes. Raises Refusal (400) if the bytes contain none."""
+    """Parse the JSON object in the bytes. Raises Refusal (400) if the bytes contain no JSON object."""
     try:
         text = raw.decode("utf-8")
         _check_shape(text)

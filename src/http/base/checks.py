@@ -56,14 +56,14 @@ class ModelCheck:
 class DatabaseCheck:
     """Checks the database at most once in DATABASE_CHECK_SECONDS, for any number of requests.
 
-    The object keeps only numbers and a class, which requests may share. An error itself would keep objects of its
+    The object keeps only numbers and a class, which requests may share. A kept error would keep objects of the error's
     request alive.
     """
 
     def __init__(self) -> None:
-        self._began_at = -math.inf  # when the last check began
-        self._answered = -math.inf  # when the check began whose answer is kept
-        self._done_at = -math.inf  # when that check ended
+        self._began_at = -math.inf  # The time when the last check began.
+        self._answered = -math.inf  # The time when the check began whose answer is kept.
+        self._done_at = -math.inf  # The time when that check ended.
         self._refused: type[StoreError] | None = None
 
     async def read(self, ready: Callable[[], Awaitable[None]]) -> None:

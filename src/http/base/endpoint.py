@@ -16,7 +16,7 @@ from .problems import ProblemKind
 
 
 class Access(Enum):
-    """Which callers may make a call that needs no scope."""
+    """Who may make a call that needs no scope."""
 
     PUBLIC = "anyone"
     ANY_KEY = "any valid key"
@@ -90,8 +90,9 @@ class Endpoint(NamedTuple):
 
     `access` is the scope that a key needs, or another requirement. `reach` says whose things the call is about. Unless
     it is `OWN`, a key with the scope `operator` may name another tenant. `problems` are the handler's own refusals:
-    `openapi` derives the others from path, access, parameters and body. `makes_tasks`: it is refused while the database
-    does not keep up. `seconds_most`: it is answered within this time, even if the database is slow.
+    `openapi` derives the other refusals from path, access, parameters and body. `makes_tasks`: the call is refused
+    while the database does not keep up. `seconds_most`: the call is answered within this time, even if the database is
+    slow.
     """
 
     method: str
@@ -111,7 +112,7 @@ class Endpoint(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The operation id: the handler's name in camel case. It is part of the API, so it must not change."""
+        """The operation id: the handler's name in camel case. The id is part of the API, so it must not change."""
         return to_camel(self.handler.__name__)
 
     @property

@@ -35,7 +35,7 @@ class KeyCache:
         return key if is_fresh and (key.expires_at is None or now_ms < key.expires_at) else None
 
     def has_had(self, fingerprint: bytes) -> bool:
-        """Whether D1 has ever confirmed the key. No other text has this fingerprint."""
+        """Whether D1 has ever confirmed the key. No other text has the fingerprint of such a key."""
         return fingerprint in self._entries
 
     def remember(self, fingerprint: bytes, key: Key, *, asked_at: float, revision: int) -> None:
@@ -93,5 +93,5 @@ class Lookups:
         return True
 
     def give_back(self) -> None:
-        """Give a lookup back, because its key was found. Only refused keys use lookups up."""
+        """Give a lookup back, because its key was found. Only look-ups of refused keys use up the allowance."""
         self._left = min(self._left + 1, limits.LOOKUPS_AT_ONCE)

@@ -31,8 +31,8 @@ class Listener:
         self._hear_object = api.hear_object
         self._most = limits.NEAR_SECONDS_MOST[api.settings.plan]
         self._key = key
-        self._heard = NOTHING  # the newest mark that counted as a report
-        self._told_at: Mark | None = None  # what the last read had seen when the object reported
+        self._heard = NOTHING  # The newest mark that counted as a report.
+        self._told_at: Mark | None = None  # The mark that the last read had seen when the object reported.
         self._mute: tuple[int, Status] | None = None
 
     async def rest(self, seen: Pulse, short: float, long: float, quiet: float) -> bool:

@@ -16,7 +16,7 @@ from ..base.services import Api
 from .listening import Listener
 from .polling import poll_seconds, reads_left, sparing_seconds
 
-_NO_TIME_SECONDS = 0.001  # a rest of a wait this short counts as over
+_NO_TIME_SECONDS = 0.001  # a wait with less than this left counts as over
 
 
 async def found(store: TaskStore, task_key: TaskKey) -> Task:
@@ -39,7 +39,7 @@ async def current(api: Api, key: TaskKey, seconds: float = 0.0, *, reads_after: 
     if task is not None and (task.late or task.unanswered):
         try:
             await api.rescue.help(task, seconds - (loop.time() - began))
-        except StoreError as error:  # the task has been read, so the client sees it even without help
+        except StoreError as error:  # the task has been read, so the client sees the task even without help
             api.log("help_failed", task=key, code=error.code)
         else:
             task = await _up_to_date(api, key)

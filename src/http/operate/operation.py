@@ -21,9 +21,9 @@ from .figures import BacklogView
 class SweptView(TypedDict):
     """The result of a sweep, as numbers of tasks.
 
-    `dispatched`: sent to a host again. `worked`: worked on at once, because earlier dispatches were in vain. `expired`:
-    ended by their deadline. `failed`: ended because their workers kept dying. `erased`: erased because their retention
-    was over.
+    `dispatched`: tasks that the sweep sent to a host again. `worked`: tasks that the sweep worked on at once, because
+    earlier dispatches were in vain. `expired`: ended by their deadline. `failed`: tasks that the sweep ended because
+    their workers kept dying. `erased`: tasks that the sweep erased because their retention was over.
     """
 
     dispatched: Count

@@ -19,8 +19,8 @@ BAD_VALUE_STATUS = 400
 POLL_AFTER = "openai-poll-after-ms"
 SHOULD_RETRY = "x-should-retry"
 
-_REPEATED_STATUSES = frozenset({408, 409, 429})  # and all from 500 on
-_WAIT_SECONDS_MOST = 120  # the SDKs wait no longer
+_REPEATED_STATUSES = frozenset({408, 409, 429})  # Statuses that the SDKs repeat, besides all from 500 on.
+_WAIT_SECONDS_MOST = 120  # The longest wait that the SDKs accept.
 # Repeating helps only after an operator has acted, or tomorrow.
 _HOPELESS = frozenset(
     {

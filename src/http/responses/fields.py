@@ -237,5 +237,6 @@ def _request(fields: NewResponseFields, given: Prompt, settings: Settings, tool_
     overlap = (own.chunk.overlap_chars or 0) if own.chunk else 0
     request = TaskRequest(text=given.text, instructions=instructions, overlap_chars=overlap, options=options)
     if instructions is None and len(given.text) <= request.max_chars(settings):
-        return replace(request, instructions="")  # one call, and nothing added to the request, as at OpenAI
+        # The task makes one call, and adds nothing to the request, as at OpenAI.
+        return replace(request, instructions="")
     return request

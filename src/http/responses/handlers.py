@@ -20,7 +20,7 @@ from .answers import response_reply
 from .fields import new_request
 from .shapes import DeletedView, InputListView, InputMessageView, InputTextView
 
-# Names of native fields that a refusal may contain. In `/v1` they are members of `onceover`.
+# Names of native fields that a refusal may contain. In `/v1` the native fields are members of `onceover`.
 _ELSEWHERE = ("chunk.", "maxModelCalls")
 
 
@@ -33,7 +33,7 @@ async def create_response(exchange: Exchange) -> Reply:
     if body.get("stream") and not exchange.may_read:
         raise forbidden(Scope.READ)
     name = digest(body)
-    # A key identifies a request. Without one, the headers of an SDK that repeats it by itself do.
+    # A key identifies a request. Without a key, the headers of an SDK that repeats the request by itself identify it.
     joins = None if key is not None else joining.joining(exchange, name)
     with _named_here():
         accepted = await acceptance.accept(exchange, request, key, name, joins)

@@ -20,7 +20,7 @@ _TIMEOUTS = ("x-stainless-read-timeout", "x-stainless-timeout")
 def joining(exchange: Exchange, body_digest: str) -> Joining:
     """Say what a submission without an Idempotency-Key may join.
 
-    A submission with a count of 0 joins no task, but later ones may join its task.
+    A submission with a count of 0 joins no task, but later submissions may join its task.
     """
     headers = exchange.request.headers
     sendings = _sendings(headers)

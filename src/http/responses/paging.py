@@ -24,7 +24,7 @@ PARAMETERS = (
 def page(query: Query, names: Sequence[str]) -> tuple[range, bool]:
     """Say which of the named items are wanted, all without a `limit`, and whether more follow.
 
-    Raises Refusal (400) for a bad value, and for an `after` that names none of them.
+    Raises Refusal (400) for a bad value, and for an `after` that names no item of the list.
     """
     most, after = check(query) if "limit" in query else len(names), query.get("after")
     if after is not None and after not in names:

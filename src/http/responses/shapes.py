@@ -121,7 +121,8 @@ class OnceoverView(TypedDict):
 
 @shown
 class ResponseView(TypedDict):
-    """A response. `output` is empty and `usage` null until it has ended. A completed response has one message."""
+    """A response. `output` is empty and `usage` null until the response has ended. A completed response has one
+    message."""
 
     id: Annotated[str, Field(examples=["resp_019a0000-0000-7000-8000-000000000000"])]
     object: Literal["response"]
@@ -196,7 +197,8 @@ class InputMessageView(TypedDict):
 
 @shown
 class InputListView(TypedDict):
-    """The input of a response, while the input is kept. The list is empty afterwards, and after its one item."""
+    """The input of a response, while the input is kept. The list is empty once the input is erased, and after its one
+    item."""
 
     object: Literal["list"]
     data: list[InputMessageView]

@@ -40,7 +40,7 @@ _INTERRUPTED = (
     "The stream ended before the response did. Continue with stream=true and starting_after, the "
     "sequence_number of the last event received."
 )
-# Marks the place of the text. No client text contains NUL, and no other field has it.
+# Marks the place of the text. No client text contains NUL, and no other field has a NUL.
 _HERE = "\0"
 _ENDS = {"completed": "response.completed", "incomplete": "response.incomplete"}
 
@@ -138,7 +138,8 @@ class _EndedEarly(Exception):
 
 
 async def _events(exchange: Exchange, task: Task, follower: Follower, first: int) -> AsyncGenerator[str]:
-    """Write the events from `first` on. Raises _EndedEarly if the last event is not among them."""
+    """Write the events from `first` on. Raises _EndedEarly if the last event of the response is not among these
+    events."""
     api, merged = exchange.api, task.options.reduce is Reduce.MERGE
     async with aclosing(follower.looks()) as looks:
         async for look in looks:

@@ -74,6 +74,6 @@ async def accepted_reply(exchange: Exchange, task: Task, headers: Mapping[str, s
     later = {} if task.status.terminal else retry_after(api, task)
     headers = {"Location": f"{task_path(task.id)}{exchange.acting.query(task.task_key)}", **later, **(headers or {})}
     view = whole_task_view(exchange.visible(task), api, exchange.acting)
-    if not exchange.may_read:  # a large result is read separately, and left out too
+    if not exchange.may_read:  # a large result is read separately, and left out here too
         return json_reply(202, view, headers)
     return await task_reply(api.store, 202, task, view, headers)

@@ -46,7 +46,7 @@ class BulkFields(Asked):
     dry_run: bool | None = Field(None, description="`true` counts, and changes nothing.")
 
     def span(self, tenant: str) -> Span:
-        """The tenant's tasks of that time. Raises Refusal (422)."""
+        """The span of the tenant's tasks that were created in the requested time. Raises Refusal (422)."""
         times: Mapping[str, str | None] = {"createdAfter": self.created_after, "createdBefore": self.created_before}
         return queries.created_span(tenant, {name: time for name, time in times.items() if time is not None})
 
@@ -76,9 +76,11 @@ class BulkCancelFields(BulkFields):
 class BulkRetryPlanView(TypedDict):
     """The plan of a bulk retry: how many failed tasks, and the least and the most calls that they would make.
 
-    `maximumCalls` has MAX_ATTEMPTS calls for each output that is left, within each task's `maxModelCalls`. This number
-    leaves out calls that fail for a cause of the service (429, 5xx, timeouts, no connection, a model that is away).
-    Such calls are additional, and only `maxModelCalls` bounds them. At most 10,000 tasks are counted; with more, `more`
+    `maximumCalls` has MAX_ATTEMPTS calls for each output that is left, within each task's `maxModelCalls`.
+    `maximumCalls` leaves out calls that fail for a cause of the service (429, 5xx, timeouts, no connection, a model
+    that is away).
+    Calls that fail for such a cause are additional, and only `maxModelCalls` limits them. At most 10,000 tasks are
+    counted; with more, `more`
     is true. With `tenant=*` the figures are those of `tenant`, and `nextCursor` leads to the next one, null at the end.
     """
 
@@ -198,7 +200,7 @@ async def _cancel(api: Api, fields: BulkCancelFields, ends_at: float, tenant: st
 async def _tell_objects(api: Api, fences: Mapping[TaskKey, int], until: float) -> None:
     """Notify objects that their tasks have ended, as far as subrequests are left, and start none after `until`.
 
-    The other objects notice the end at their next check.
+    The objects that get no notice see the end at their next check.
     """
     left = api.settings.subrequests - api.submission.meter.subrequests_taken - _SUBREQUESTS_KEPT
     for batch in batched(islice(fences.items(), max(0, left)), _TOLD_AT_ONCE):

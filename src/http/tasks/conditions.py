@@ -32,7 +32,7 @@ def idempotency_key(headers: Mapping[str, str]) -> str | None:
 
 
 def digest(body: Mapping[str, object]) -> str:
-    """Return a digest of a request's fields. White space and the order of fields do not change it."""
+    """Return a digest of a request's fields. White space and the order of fields do not change the digest."""
     return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 

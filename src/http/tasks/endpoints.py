@@ -130,8 +130,8 @@ async def cancel_task(exchange: Exchange) -> Reply:
 
 
 async def erase_task(exchange: Exchange) -> Reply:
-    """Erase a task with everything that it has. If a worker works on it, that worker finds its claim gone."""
-    # Check first that it exists, to distinguish an erasure with a lost answer from an erasure of nothing.
+    """Erase a task with everything that it has. If a worker works on the task, that worker finds its claim gone."""
+    # Check first that the task exists, to distinguish an erasure with a lost answer from an erasure of nothing.
     if not await exchange.api.store.is_there(exchange.task_key) or not await withdrawal.erase_task(
         exchange.api, exchange.task_key
     ):

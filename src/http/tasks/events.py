@@ -89,7 +89,7 @@ def _progress(look: Look) -> ProgressView:
 
 
 async def _end(exchange: Exchange) -> AsyncGenerator[str]:
-    """Write the last event: the task, as a request for it shows it. If the task is gone, there is no such event."""
+    """Write the last event: the task, as a request for it shows it. If the task is gone, there is no last event."""
     task = await exchange.api.store.task(exchange.task_key)
     if task is None or not task.status.terminal:  # the task was erased or retried a moment ago
         yield sse.come_back(limits.EVENT_RETRY_MS)
@@ -101,7 +101,8 @@ async def _end(exchange: Exchange) -> AsyncGenerator[str]:
 
 
 def _behind(request: Request, query: Query) -> EventPlace | None:
-    """Read the id after which the stream goes on. If both are sent, the header is the newer one.
+    """Read the id after which the stream goes on. If the client sends header and parameter, the header is the newer
+    value.
 
     Raises Refusal (422).
     """

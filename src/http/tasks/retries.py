@@ -64,7 +64,7 @@ async def retry_task(exchange: Exchange) -> Reply:
     accepted = await api.submission.retry(key, max_calls)
     if accepted is None:
         task = await wait.found(api.store, key)
-        if task.overdue:  # then the task has failed, but no write says so yet
+        if task.overdue:  # an overdue task has failed, but no write says so yet
             await api.store.expire([key], OVERDUE, api.settings.retention_ms)
             accepted = await api.submission.retry(key, max_calls)
     if accepted is None:

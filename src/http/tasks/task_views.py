@@ -48,9 +48,10 @@ class FailureView(TypedDict):
 
 @shown
 class UsageView(TypedDict):
-    """The bill. `modelCalls` counts every call that was sent, `inDoubt` those of them without an answer.
+    """The bill. `modelCalls` counts every call that was sent, `inDoubt` the calls without an answer.
 
-    The worker died, the connection was lost or cut, or `AI_TIMEOUT_SECONDS` passed. The provider may have counted them.
+    The worker died, the connection was lost or cut, or `AI_TIMEOUT_SECONDS` passed. The provider may have counted calls
+    without an answer.
     """
 
     modelCalls: Count
@@ -73,7 +74,7 @@ class LinksView(TypedDict):
 
 @shown
 class TaskView(TypedDict):
-    """A task. `result` is null until it has completed, and in lists.
+    """A task. `result` is null until the task has completed, and in lists.
 
     `waitingFor` is null while calls are out or about to start, and when the task has ended. `tenant` is set if the
     request names another tenant, or all. `name` is `name`, `title` or `label` of the metadata, else the beginning of
@@ -106,12 +107,12 @@ class TaskView(TypedDict):
 class ChunkView(TypedDict):
     """A finished chunk: its span of `input`, in code points, and its output or failure.
 
-    `finishReason` is why its output ends: `stop`, `length` (it was cut off), `content_filter`, or the provider's own
-    word. `startedAt` and `finishedAt` are when the call that gave the output, or its group of calls in a lane, was sent
-    and answered. `firstStartedAt` is when the first of all its calls was sent. Between `firstStartedAt` and `startedAt`
-    earlier calls failed, and the chunk waited for the next one. `lane` is the number of the lane that made the call,
-    null if the task's own worker made it. Each is null if it is unknown, and for a failed chunk. `firstStartedAt` is
-    also null if an earlier worker made the first call.
+    `finishReason` is why the chunk's output ends: `stop`, `length` (it was cut off), `content_filter`, or the
+    provider's own word. `startedAt` and `finishedAt` are when the call that gave the output, or its group of calls in a
+    lane, was sent and answered. `firstStartedAt` is when the first of all its calls was sent. Between `firstStartedAt`
+    and `startedAt` earlier calls failed, and the chunk waited for the next one. `lane` is the number of the lane that
+    made the call, null if the task's own worker made it. Each of these fields is null if its value is unknown, and for
+    a failed chunk. `firstStartedAt` is also null if an earlier worker made the first call.
     """
 
     index: Count
@@ -140,8 +141,9 @@ class CallKeyView(TypedDict):
 class CallsView(TypedDict):
     """Calls without an answer. `announcedAt` is when calls were last announced, null if none ever was.
 
-    `out` are announced and may be under way: each starts soon after its announcement, or not at all. `inDoubt` are
-    calls whose worker died, those of the latest takeover. The bill's `inDoubt` counts the earlier ones too.
+    `out` are calls that are announced and may be under way: each starts soon after its announcement, or not at all.
+    `inDoubt` are calls whose worker died, those of the latest takeover. The bill's `inDoubt` also counts calls of
+    earlier takeovers.
     """
 
     announcedAt: Time | None
@@ -151,7 +153,7 @@ class CallsView(TypedDict):
 
 @shown
 class WholeTaskView(TaskView):
-    """A task that is read by its id. `input` is set with `?include=input`, and null once it is no longer kept.
+    """A task that is read by its id. `input` is set with `?include=input`, and null once the input is no longer kept.
 
     `estimatedFinishAt` is null until the pace is known. The estimate assumes the present pace, and that a wait ends on
     time.

@@ -24,11 +24,14 @@ _CALLS_OF_SILENCE = 2
 
 @shown
 class WaitView(TypedDict):
-    """Why no work is done for a task. `until` is when it may go on, null if unknown.
+    """Why no work is done for a task. `until` is when the task may go on, null if unknown.
 
-    `queued`: it waits for a worker. `rate_limited`: the provider asked for a pause. `model_away`: the provider is away.
-    `backoff`: a call failed and is repeated later. `lease`: its worker died or stalled. `database`: the database is
-    overloaded. `quota`: its daily allowance is used up. `ahead` counts the tenant's tasks before a queued one, if
+    `queued`: the task waits for a worker. `rate_limited`: the provider asked for a pause. `model_away`: the provider is
+    away.
+    `backoff`: a call failed and is repeated later. `lease`: the task's worker died or stalled. `database`: the database
+    is
+    overloaded. `quota`: the daily allowance of a service is used up. `ahead` counts the tenant's tasks before a queued
+    one, if
     known.
     """
 
@@ -57,7 +60,8 @@ def waiting_for(task: Task, api: Api) -> Wait | None:
         longest = api.settings.timeout_seconds + limits.LANE_SLACK_SECONDS + limits.LINGER_SECONDS_MOST
         if task.starts_by is None or task.read_at <= task.starts_by + longest * 1000:
             return None
-        wait = Wait("lease", task.free_at)  # the calls that were out have ended, and their worker has not recorded it
+        # The calls that were in flight have ended, and their worker has not recorded them.
+        wait = Wait("lease", task.free_at)
     load, now = api.isolate.load, asyncio.get_running_loop().time()
     if load.has_used_up(now, seconds_since_reset(task.read_at)):
         return Wait("quota", task.read_at + seconds_until_reset(task.read_at) * 1000)

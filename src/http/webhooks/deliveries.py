@@ -40,7 +40,7 @@ class AttemptView(TypedDict):
 class DeliveryView(TypedDict):
     """A delivery. `id` is its `webhook-id`. `gone`: its endpoint is gone. `exhausted`: all attempts of a day failed.
 
-    `attempts` has the latest 20 of `tries` attempts. `nextAttemptAt` is the earliest time of the next one.
+    `attempts` has the latest 20 of `tries` attempts. `nextAttemptAt` is the earliest time of the next attempt.
     """
 
     id: Annotated[str, Field(json_schema_extra={"pattern": f"^{DELIVERY_ID_PATTERN}$"})]

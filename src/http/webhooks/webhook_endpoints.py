@@ -166,7 +166,7 @@ async def read_webhook_endpoint(exchange: Exchange) -> Reply:
 
 
 async def delete_webhook_endpoint(exchange: Exchange) -> Reply:
-    """Delete an endpoint. Nothing is sent to it afterwards."""
+    """Delete an endpoint. The Worker sends nothing to a deleted endpoint."""
     key = _key(exchange)
     if not await exchange.api.webhooks().delete(key):
         raise _no_endpoint()
@@ -177,7 +177,7 @@ async def delete_webhook_endpoint(exchange: Exchange) -> Reply:
 
 
 async def rotate_webhook_secret(exchange: Exchange) -> Reply:
-    """Begin a new secret, and show it."""
+    """Begin a new secret of the endpoint, and show the secret."""
     key = _webhook_key(exchange)
     body = await read_object(exchange.request, limits.SMALL_BODY_BYTES_MOST, optional=True)
     keep_old = bool(checked(RotationFields, body).keep_old_secret_active_for_24_hours)

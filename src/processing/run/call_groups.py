@@ -20,8 +20,8 @@ class EndedCall(NamedTuple):
 
     key: CallKey
     result: CallOutcome
-    started: float  # when its group went out, by the run's clock
-    seconds: float  # for how long its group was out
+    started: float  # The time when its group was sent, by the run's clock.
+    seconds: float  # How long its group was out.
 
 
 class CallGroups:
@@ -38,8 +38,8 @@ class CallGroups:
         self._seconds = seconds
         self._out: list[asyncio.Task[list[EndedCall]]] = []
         self._silent = 0
-        self._longest = 0.0  # seconds, of the groups that were taken in
-        self._event: asyncio.Future[bool] | None = None  # what `wait` waits for
+        self._longest = 0.0  # The longest seconds of the groups that were taken in.
+        self._event: asyncio.Future[bool] | None = None  # The future that `wait` waits for.
 
     @property
     def groups_out(self) -> int:
@@ -86,7 +86,7 @@ class CallGroups:
         order of a set.
         """
         if not self._out:
-            assert until < math.inf  # otherwise the claim would have ended
+            assert until < math.inf  # without a time limit the claim would have ended
             timeout = clock.seconds_until(until)
             if hint is None:
                 await asyncio.sleep(timeout)

@@ -37,7 +37,7 @@ class CallInputs:
         self._save = save
         self._windows = [context.claim.window]
         self._merging = context.claim.options.reduce is Reduce.MERGE
-        self._outputs: dict[CallKey, str] = {}  # where a merge will want them
+        self._outputs: dict[CallKey, str] = {}  # the outputs that a later merge needs
         self._outputs_chars = 0
         self._sizes: dict[CallKey, int] = {}
 
@@ -104,7 +104,7 @@ class CallInputs:
         ask = partial(self._store.level_sizes, self._claim.task_key, keys[0].level)
         sizes = await self._pacer.with_retries(ask, writes=False)
         if len(sizes) < len(keys):
-            raise ClaimLost  # outputs only vanish together with their task
+            raise ClaimLost  # an output vanishes only together with its task
         self._sizes.update(zip(keys, sizes, strict=False))
 
     async def _last_read(self, key: CallKey, calls: int) -> int:

@@ -20,8 +20,9 @@ class NextTry(NamedTuple):
 
     failed: FailedCall
     at: float
-    rests: bool = False  # the task's next run keeps to `at`, too
-    held: tuple[float, float] | None = None  # when the call started and failed, if it is still open whether that counts
+    rests: bool = False  # True if the task's next run must also respect `at`.
+    # When the call started and failed, if it is undecided whether the failure counts.
+    held: tuple[float, float] | None = None
 
 
 class HeldFailure(NamedTuple):
@@ -30,8 +31,8 @@ class HeldFailure(NamedTuple):
     failed: FailedCall
     started_at: float
     failed_at: float
-    chance: float  # for the jitter of the pause, if the failure counts
-    asked: bool = False  # other isolates were asked what they know
+    chance: float  # The random number for the jitter of the pause, if the failure counts.
+    asked: bool = False  # True if other isolates were asked what they know.
 
 
 class HeldFailures:
@@ -142,7 +143,8 @@ class CallRetries:
             self._held.drop(key)
         if final or own or not of_service or not patience.lasts:
             return NextTry(failed, now + verdict.wait, rests=True)
-        # All calls may have this problem. If another call succeeds now, the problem may turn out to be this chunk's
+        # All calls may have the problem of the failed call. If another call succeeds now, the problem may turn out to
+        # be this chunk's
         # own.
         if patience.there_at > started_at:
             return NextTry(failed, now + verdict.wait)

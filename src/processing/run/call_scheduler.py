@@ -81,7 +81,7 @@ class CallScheduler:
     def _is_torn(self, affordable: int, wanted: float) -> bool:
         """Whether only a part of a wave may start.
 
-        A part takes as long as a whole wave, so it is left to the next run.
+        A part of a wave takes as long as a whole wave, so the run leaves the part to the next run.
         """
         wave = min(self._calls.free, self._ledger.ready, wanted)
         return (

@@ -27,19 +27,19 @@ class RunContext:
     claim: Claim  # each write of the run names it
     store: TaskStore
     settings: Settings
-    log: Log  # has the task, the route and the claim's fence in each line
-    route: Route  # the route by which the task came to this host
-    caller: ModelCaller  # makes the run's calls
-    slack_seconds: float  # what the way to the caller may take, there and back, at most
-    model: str  # the model that the calls go to
-    terms: Terms  # the task's deadline and budget
-    allowance: Allowance  # what the invocation may still spend
-    latency: Latency  # the database's latency, as the isolate knows it
-    storage: StorageUse  # how large the database is, as the isolate knows it
-    news: News  # the model's state, as the isolate knows it
-    asked_at: float  # when the claim was sent to the database
-    granted_at: float  # when the claim's answer came
-    start_seconds: float  # how long the calls that the claim announced may take to start
-    hint: Hint | None  # given when the task may have ended; None: this host hears of nothing
-    chance: Callable[[], float]  # numbers from 0 to 1
-    wrote: Callable[[int], None]  # hears the step of each write that has landed
+    log: Log  # The log adds the task, the route and the claim's fence to each line.
+    route: Route  # The route by which the task came to this host.
+    caller: ModelCaller  # The caller makes the run's calls.
+    slack_seconds: float  # The most seconds that the way to the caller may take, there and back.
+    model: str  # The model that the calls go to.
+    terms: Terms  # The task's deadline and budget.
+    allowance: Allowance  # The allowance that the invocation may still spend.
+    latency: Latency  # The database's latency, as the isolate knows it.
+    storage: StorageUse  # The size of the database, as the isolate knows it.
+    news: News  # The model's state, as the isolate knows it.
+    asked_at: float  # The time when the claim was sent to the database.
+    granted_at: float  # The time when the claim's answer came.
+    start_seconds: float  # How long the calls that the claim announced may take to start.
+    hint: Hint | None  # The hint is given when the task may have ended; None: this host hears of nothing.
+    chance: Callable[[], float]  # Returns random numbers from 0 to 1.
+    wrote: Callable[[int], None]  # Hears the step of each write that has landed.

@@ -69,7 +69,8 @@ class Bill:
 class UnsavedProgress:
     """Outputs and failures since the last write that was saved, under a claim whose row was last written as `step`.
 
-    A write that fails may have landed, or may still land. While such a write is sent again it keeps its number. Once it
+    A write that fails may have landed, or may still land. A failed write keeps its number while it is sent again. Once
+    it
     is given up, the next write has another number, and names the first one. Under that number the outputs of an earlier
     write stay the same pieces.
     """
@@ -78,7 +79,7 @@ class UnsavedProgress:
         self.outputs: list[Output] = []
         self.failures: dict[CallKey, FailedCall] = {}
         self._first_step = self._step = step + 1
-        self._tries: list[int] = []  # how many outputs each unconfirmed write carried
+        self._tries: list[int] = []  # the number of outputs that each unconfirmed write carried
 
     def __bool__(self) -> bool:
         return bool(self.outputs or self.failures)
@@ -120,20 +121,20 @@ class Ledger:
         self.retries = CallRetries(claim, max_attempts, self.patience, now)
         self._ready: deque[CallKey] = deque()
         self._waiting: list[tuple[float, CallKey]] = []
-        self._resting = {key: now + left / 1000 for key, left in claim.resting.items()}  # pauses of earlier runs
-        self._in_flight: dict[CallKey, float] = {}  # and when each started
+        self._resting = {key: now + left / 1000 for key, left in claim.resting.items()}  # Pauses of earlier runs.
+        self._in_flight: dict[CallKey, float] = {}  # Calls in flight, and when each started.
         self._done = set(claim.outputs)
         self._completed = sum(key.level == 0 for key in self._done)
         self._pauses = StartPauses(claim.rate_waits)
-        self._announced = False  # calls were announced, and no call of this run has returned since
+        self._announced = False  # true if calls were announced, and no call of this run has returned since
         self._unsaved = UnsavedProgress(claim.step)
         self._bill = Bill(claim)
         self._doubted = claim.doubted
         self._stalls = claim.stalls
-        self.finished = False  # whether a call has, under this claim
+        self.finished = False  # true if a call has finished under this claim
         self.idle_runs = claim.idle_runs
-        self.fruitless = 0  # announcements in a row without a started call
-        self.ended = 0  # calls of this run that were made, and came back
+        self.fruitless = 0  # Announcements in a row without a started call.
+        self.ended = 0  # Calls that this run made, and that came back.
         self._failed = sum(key.level == 0 for key in claim.refused)
         self.failure: Failure | None = next(iter(claim.refused.values()), None)
 
@@ -160,7 +161,7 @@ class Ledger:
         narrow = self.patience.narrow(now)
         while self._waiting and self._waiting[0][0] <= now:
             key = heapq.heappop(self._waiting)[1]
-            # A call that failed is made before the others. But if the model is away, another call probes it.
+            # A call that failed is made before the others. But if the model is away, another call probes the model.
             self._ready.append(key) if narrow else self._ready.appendleft(key)
         return self.first(min(most, 1) if narrow else most)
 
@@ -299,7 +300,7 @@ class Ledger:
             heapq.heappush(self._waiting, (at, failed.key))
 
     def not_started(self, key: CallKey, now: float) -> None:
-        """Take back a call that was announced and not made; it costs no attempt.
+        """Take back a call that was announced and not made; such a call costs no attempt.
 
         All starts pause, longer with each announcement in a row without a started call, because the database was too
         slow for all calls. Starts do not pause if another call was made since: then only this call was late.
@@ -351,7 +352,7 @@ class Ledger:
 
         `told` is for other isolates.
         """
-        if starting:  # while this is being written no other task may probe the model
+        if starting:  # while this write is under way no other task may probe the model
             self.patience.started(now)
         away_since, blocks = self.patience.away_since, self.blocks(now)
         return Progress(
@@ -380,7 +381,7 @@ class Ledger:
         )
 
     def given_up(self) -> None:
-        """Record that a write is not sent again. The write may still land, so the next one has another number."""
+        """Record that a write is not sent again. The write may still land, so the next write has another number."""
         self._unsaved.given_up()
 
     def saved(self) -> None:

@@ -67,7 +67,7 @@ class Run:
         self._recorder = CallRecorder(context, self._ledger, self._inputs)
         self._calls = CallGroups(context.caller, self._inputs.message, context.settings.timeout_seconds)
         self._scheduler = CallScheduler(context, self._calls, self._ledger)
-        # Whether the row may tell of a wait: for a model that was away before, or after a run that started nothing.
+        # Whether the row may report a wait: for a model that was away before, or after a run that started nothing.
         self._wait_told = context.claim.away_ms is not None or context.claim.idle_runs > 0
 
     async def work(self) -> RunOutcome:
@@ -134,7 +134,7 @@ class Run:
         self._ledger.add(self._plan.keys())
         announced = self._ledger.first(len(self._claim.announced))
         assert set(announced) == self._claim.announced
-        if not self._storage.tight:  # otherwise they are announced again, with the space that they need
+        if not self._storage.tight:  # otherwise the calls are announced again, with the space that they need
             self._start(announced)
         await self._advance()
 
@@ -242,7 +242,8 @@ class Run:
     # --- writes ------------------------------------------------------------------------------------------
 
     async def _go_on(self, starting: list[CallKey]) -> bool:
-        """Write, and announce calls. False: they may not start yet, because there is no space for their outputs."""
+        """Write, and announce calls. Return False if the calls may not start yet, because there is no space for their
+        outputs."""
         if not starting:
             await self._step((), self._continue())
             return True
@@ -288,7 +289,7 @@ class Run:
     def _start(self, keys: list[CallKey]) -> None:
         self._ledger.start(keys, clock.now())
         starts_by = self._terms.starts_by(self._pacer.announced_at, self._pacer.start_seconds)
-        if not self._caller.slack_seconds:  # lanes count for themselves, and the slice has time to spare for it
+        if not self._caller.slack_seconds:  # lanes count for themselves, and the slice has time to spare for the wait
             starts_by = min(starts_by, self._allowance.latest_start)
         self._allowance.spend(self._calls.start(keys, starts_by))
 
@@ -305,7 +306,7 @@ class Run:
         out, last = self._ledger.in_flight > 0, wake_at is None
         if wake_at is None or self._terms.forbids_start(now) or (out and (self._calls.free == 0 or wake_at <= now)):
             wake_at = deadline_latest
-        if not out and self._ledger.waits_for_model(now):  # another task of the isolate may find it back before
+        if not out and self._ledger.waits_for_model(now):  # another task of the isolate may find the model back before
             wake_at = min(wake_at, max(now, turn_at) + limits.AWAY_LOOK_SECONDS)
         if turn_at > now:
             wake_at = turn_at

@@ -22,7 +22,7 @@ class StartBlocks(NamedTuple):
 
     @property
     def latest(self) -> float:
-        """The time at which the last of them ends, so that a call may start."""
+        """The time at which the last pause ends, so that a call may start."""
         return max(self.model_away, self.rate_limited, self.database, self.backoff)
 
     @property
@@ -39,7 +39,7 @@ class StartPauses:
     """
 
     def __init__(self, rate_waits: int) -> None:
-        self.provider_until = 0.0  # on the run's clock, as `database_until` is
+        self.provider_until = 0.0  # a time on the run's clock, as `database_until` is
         self.database_until = 0.0
         self.rate_waits = rate_waits
 
@@ -72,10 +72,11 @@ class WaitReport:
     """
 
     def __init__(self, claim: Claim, granted_at: float) -> None:
-        self.last_error = claim.last_error  # until a call succeeds
-        self.pace_ms = claim.pace_ms  # from one finished call to the next, as of late: without pauses after trouble
-        self._calls = 0  # that have succeeded since the last trouble, or since the claim
-        self._began_at = granted_at  # when the first of them started
+        self.last_error = claim.last_error  # The last error; None once a call succeeds.
+        # The time from one finished call to the next, as of late: without pauses after trouble.
+        self.pace_ms = claim.pace_ms
+        self._calls = 0  # Calls that have succeeded since the last trouble, or since the claim.
+        self._began_at = granted_at  # The time when the first of these calls started.
         self._database_clock = DatabaseClock(claim.claimed_ms, granted_at)
 
     def at_ms(self, at: float) -> int:

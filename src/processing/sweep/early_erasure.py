@@ -10,7 +10,7 @@ _PAGE = StepCost(4, 15)
 
 
 class EarlyErasure:
-    """Erases fairly, once in a sweep.
+    """Erases ended tasks early, fairly among tenants, once in a sweep.
 
     From nine tenths of STORAGE_MB_MOST on, the tenant that stores most loses its oldest ended tasks, a page at a time,
     then the tenant that stores most after that. No task is erased within a day of its end. Tasks that may not be erased

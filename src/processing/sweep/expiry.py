@@ -7,7 +7,7 @@ from ..worker import Worker
 
 
 class Expiry:
-    """Fails tasks that no worker has failed."""
+    """Fails tasks past their deadline, and tasks whose workers keep dying."""
 
     def __init__(self, worker: Worker) -> None:
         self._store = worker.store

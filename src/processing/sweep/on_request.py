@@ -18,7 +18,7 @@ from .sweep import Sweep, SweepCounts
 class TooSoon(NamedTuple):
     """Another sweep was requested a moment ago."""
 
-    left_ms: int  # how long until the next sweep is allowed
+    left_ms: int  # the time until the next sweep is allowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,9 @@ class SweepOnRequest:
 
     store: TaskStore
     heartbeats: TriggerHeartbeats
-    asked: Callable[[], Sweep]  # makes a sweep that is asked for
-    after_answer: Callable[[], Sweep] | None  # makes one after an answer; None: such a sweep could do nothing here
-    wait_until: WaitUntil  # keeps the invocation alive behind its answer
+    asked: Callable[[], Sweep]  # Makes a sweep that a request asks for.
+    after_answer: Callable[[], Sweep] | None  # Makes a sweep after an answer; None: it could do nothing here.
+    wait_until: WaitUntil  # Keeps the invocation alive behind its answer.
     log: Log
 
     async def ask(self) -> SweepCounts | TooSoon:
@@ -54,7 +54,7 @@ class SweepOnRequest:
     def look(self) -> None:
         """After the answer, check whether cron has missed its sweep, and run one then.
 
-        An isolate does this once a minute.
+        An isolate makes this check once a minute.
         """
         if self.after_answer is not None and self.heartbeats.may_check_sweep(clock.now()):
             self.wait_until(self._sweep_if_missed(self.after_answer))

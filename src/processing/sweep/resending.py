@@ -30,8 +30,8 @@ _PLACE_STATEMENTS = 5
 class Resent(NamedTuple):
     """The result of sending off a part of a page of tasks."""
 
-    tasks: int  # tasks that were sent off
-    refused: bool = False  # the routes took no more: the rest is due again
+    tasks: int  # Tasks that were sent off.
+    refused: bool = False  # True if the routes took no more, so that the rest is due again.
 
 
 class Resending:
@@ -51,10 +51,11 @@ class Resending:
         self._senders = senders
         self._stands_in = stands_in
         self._has_places = worker.settings.objects_at_work_most is not None
-        self._taken: Counter[str] = Counter()  # tasks of each tenant
-        self._sends_a_task = 0  # as the first task showed; 0 as long as no route has taken one
-        self.runs: list[Callable[[], Awaitable[None]]] = []  # of tasks that fell to the direct route: to be run now
-        self.unanswered: list[TaskKey] = []  # tasks that were sent off in vain before: to be worked on at the end
+        self._taken: Counter[str] = Counter()  # The number of taken tasks of each tenant.
+        self._sends_a_task = 0  # The sends that the first task needed; 0 as long as no route has taken one.
+        # Runs of the tasks that fell to the direct route, to be started now.
+        self.runs: list[Callable[[], Awaitable[None]]] = []
+        self.unanswered: list[TaskKey] = []  # Tasks that were sent off in vain before, to be worked on at the end.
 
     async def fill_places(self) -> list[TaskKey]:
         """Give free places on objects to tasks that wait for one, and return these tasks: they are sent first."""
@@ -105,7 +106,8 @@ class Resending:
             sendable = self._can_send()
             before = self._worker.meter.subrequests
             route = await dispatcher.dispatch(task_key, crowded=crowded) if sendable else None
-            waits = sendable and route is None and dispatcher.no_place  # until the next check, or until a place is free
+            # The task waits until the next check, or until an object slot is free.
+            waits = sendable and route is None and dispatcher.no_place
             if route is None and not waits:
                 await self._store.make_due(task_keys[place:])
                 self._worker.log("made_due", tasks=len(task_keys) - place)

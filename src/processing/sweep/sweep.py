@@ -39,8 +39,8 @@ class Sweep:
     sent off in vain before, after it has sent the others. `folds` is False if a task may run in the same invocation,
     whose checks need the allowance of a fold.
 
-    A full database may refuse the writes before the erasures. In this case the run still erases, because erasures free
-    space.
+    A full database may refuse the writes before the erasures. On a full database the run still erases, because erasures
+    free space.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Sweep:
         return self._worker.can_afford_run
 
     async def _look_at_pages(self, placed: list[TaskKey]) -> None:
-        """Look at one page after the other.
+        """Check one page of tasks after the other.
 
         `placed` are tasks that got a place just now, and that are sent before the first page.
         """
@@ -98,7 +98,7 @@ class Sweep:
                     return
                 page = await self._page(erase_most)
                 due = self._resending.put_aside(page)
-                # If the whole page is put aside, the next page would be the same.
+                # If the run puts the whole page aside, the next page would be the same.
                 more, erase_most = page.looked_at == limits.SWEEP_PAGE_TASKS and not due.empty, 0
                 due, placed = due.behind(placed), []
             part, due = self._resending.split(due)
@@ -121,7 +121,7 @@ class Sweep:
         )
         self._worker.begin_deliveries(page.deliveries)
         if page.past_retention and storage.is_tight(settings.storage_bytes_most):
-            await self._erase(page)  # before anything else: the rest may need the space
+            await self._erase(page)  # erasure comes before anything else, since the other duties may need the space
             page = replace(page, past_retention=[])
         return page
 

@@ -1,4 +1,5 @@
-"""The rest of one sweep's allowance. The sweep's duties share it, and the sweep checks it before each step."""
+"""What one sweep may still spend of its allowance. The sweep's duties share it, and the sweep checks it before each
+step."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -14,7 +15,7 @@ class StepCost(NamedTuple):
     """The most that a step takes of an invocation's allowance."""
 
     subrequests: int = 0
-    statements: int = 0  # D1's statements in all these subrequests
+    statements: int = 0  # the number of D1's statements in all these subrequests
 
 
 class SweepAllowance:
@@ -23,8 +24,9 @@ class SweepAllowance:
     Model calls start for `seconds`, and none start if that is 0; None means as long as a cron trigger may start them.
     """
 
-    _ends_at: float  # when no call starts any more
-    _sends_until: float  # when no send starts any more: one cut off with its run would have taken tasks on for nothing
+    _ends_at: float  # The time after which no call starts.
+    # The time after which no send starts: a send cut off with its run would have taken tasks for nothing.
+    _sends_until: float
 
     def __init__(self, settings: Settings, meter: Meter, seconds: float | None) -> None:
         self._settings = settings

@@ -90,7 +90,7 @@ class Database:
         self._seconds = seconds
         self._load = load or DatabaseLoad()
         self.storage = storage or StorageUse()
-        self.sends = 0  # sends of the transaction that returned last
+        self.sends = 0  # the sends of the transaction that returned last
 
     @property
     def rows(self) -> tuple[int, int]:

@@ -102,38 +102,39 @@ class Claim:
     fence: int
     step: int  # number of the last write
     attempts: int
-    stalls: int  # claims in a row before this one that ended without a finished call
-    rest_ms: int = 0  # how long the task rests, from the claim on, if this claim ends without a finished call too
+    stalls: int  # Claims in a row before this one that ended without a finished call.
+    rest_ms: int = 0  # How long the task rests, from the claim on, if this claim ends without a finished call too.
     rate_waits: int
-    idle_runs: int = 0  # runs in a row before this one that started no call
-    start_ms: int = START_MS  # how long after their announcement calls may start
+    idle_runs: int = 0  # Runs in a row before this one that started no call.
+    start_ms: int = START_MS  # How long after their announcement calls may start.
     options: TaskOptions
     total: int
     window: Window  # the text that the run begins with
     instructions: str
     merge_chars: int
-    merges: tuple[int, ...] = ()  # number of calls of each planned merge level
-    merge_ends: tuple[int, ...] = ()  # where each call's outputs of the highest planned level end in the level below
+    merges: tuple[int, ...] = ()  # The number of calls of each planned merge level.
+    # The places where each call's outputs of the highest planned level end in the level below.
+    merge_ends: tuple[int, ...] = ()
     calls_settled: int
     calls_in_doubt: int
     input_tokens: int
     output_tokens: int
     truncated: int = 0
     outputs: frozenset[CallKey]
-    tried: dict[CallKey, CallTries]  # calls for outputs that do not exist yet
-    # calls that failed for good, if their worker could not end the task: no call starts under such a claim
+    tried: dict[CallKey, CallTries]  # Calls for outputs that do not exist yet.
+    # Calls that failed for good, if their worker could not end the task: no call starts under such a claim.
     refused: dict[CallKey, Failure]
-    resting: dict[CallKey, int] = field(default_factory=dict)  # calls that wait, and for how many ms
-    held: tuple[FailedCall, ...] = ()  # failures that may be the chunk's fault or the service's
-    announced: frozenset[CallKey]  # announced and not settled
-    doubted: frozenset[CallKey]  # in doubt since this claim took over
-    deadline_left_ms: int | None = None  # from the writing of the claim to the deadline; None: no deadline
-    claimed_ms: int = 0  # when the claim was written, by the database's clock
-    away_ms: int | None = None  # how long the model has been away
-    away_waits: int = 0  # probes in a row that failed
+    resting: dict[CallKey, int] = field(default_factory=dict)  # Calls that wait, and for how many ms.
+    held: tuple[FailedCall, ...] = ()  # Failures that may be the chunk's fault or the service's.
+    announced: frozenset[CallKey]  # Calls that are announced and not settled.
+    doubted: frozenset[CallKey]  # Calls in doubt since this claim took over.
+    deadline_left_ms: int | None = None  # The time from the writing of the claim to the deadline; None: no deadline.
+    claimed_ms: int = 0  # The time when the claim was written, by the database's clock.
+    away_ms: int | None = None  # How long the model has been away.
+    away_waits: int = 0  # Probes in a row that failed.
     last_error: LastError | None = None
-    pace_ms: int | None = None  # the time from one finished call to the next; None until known
-    told: LatestCallsReport | None = None  # calls of other isolates; None if none has failed lately
+    pace_ms: int | None = None  # The time from one finished call to the next; None until known.
+    told: LatestCallsReport | None = None  # The latest calls of other isolates; None if none has failed lately.
 
 
 class ClaimRefusal(StrEnum):
@@ -158,7 +159,8 @@ class Output(NamedTuple):
 
     `finish_reason` is the provider's reason for the end. `started_ms` and `ended_ms` are the times of the call, or of
     its group in a lane, in milliseconds since the epoch by the database's clock. `lane` is the lane's number, and
-    `first_ms` is when the first of several calls started. None means unknown, or no lane, or no other call.
+    `first_ms` is when the first of several calls started. A field is None if it is unknown, or if there is no lane, or
+    no other call.
     """
 
     key: CallKey
@@ -200,12 +202,12 @@ class Progress:
     step: int  # number of this write
 
     outputs: Sequence[Output] = ()
-    tries: Sequence[int] = ()  # how many outputs each earlier one of these writes had
-    first_step: int | None = None  # number of the first of these writes; None: this is the first
+    tries: Sequence[int] = ()  # The number of outputs that each earlier one of these writes had.
+    first_step: int | None = None  # The number of the first of these writes; None: this write is the first.
     failures: Sequence[FailedCall] = ()
-    merges: Sequence[MergeLevel] = ()  # planned levels that are not written yet
-    in_flight: Sequence[CallKey] = ()  # announced calls
-    doubted: Sequence[CallKey] | None = None  # in doubt since the claim, those given up among them; None: as they are
+    merges: Sequence[MergeLevel] = ()  # Planned levels that are not written yet.
+    in_flight: Sequence[CallKey] = ()  # Announced calls.
+    doubted: Sequence[CallKey] | None = None  # In doubt since the claim, those given up among them; None: as they are.
     calls_settled: int
     calls_in_doubt: int
     calls_minimum: int
@@ -220,7 +222,7 @@ class Progress:
     away_since: int | None = None
     away_waits: int = 0
     last_error: LastError | None = None
-    wait: Wait | None = None  # what the run waits for if no call is out
+    wait: Wait | None = None  # the wait of the run; None if a call is in flight
     pace_ms: int | None = None
     truncated: int = 0
     told: LatestCallsReport | None = None  # calls for other isolates

@@ -27,8 +27,9 @@ _TAKEN = f"""RETURNING task_id, generation, endpoint_id, event, ended_at, begun_
 # Writes deliveries for the tenants' endpoints about those of the tasks that have ended, once for each end. The
 # statement follows each statement that ends tasks, in its transaction. Without a subscribed endpoint the outbox writes
 # nothing. An endpoint gets deliveries about tasks that ended after its creation, and in the minute before, in case the
-# database's clock stepped back: one message too many is better than one too few. An end that did not happen leaves no
-# delivery. If an end is repeated, the statement finds the delivery of the first time. A caller that gets a row may send
+# database's clock stepped back: one message too many is better than one too few. If the task did not end, the statement
+# writes no delivery. If an end is repeated, the statement finds the delivery of the first time. A caller that gets a
+# row may send
 # it, alone for `:held_ms`. An endpoint that has failed too often is paused. After the pause the sweep tries it with one
 # delivery. Until that attempt succeeds, all its other deliveries wait for the sweep, too.
 OUTBOX = statement(f"""
@@ -81,7 +82,8 @@ def _of_waiting(most: str) -> str:
 _THERE = "SELECT 1 FROM webhook_endpoints AS there WHERE there.id = endpoint_id AND disabled_at IS NULL"
 _OVER = f"CASE WHEN NOT EXISTS ({_THERE}) THEN 'gone' WHEN begun_at <= {NOW} - :kept_ms THEN 'exhausted' END"
 _PAUSED = f"coalesce({_of_endpoint(f'paused_until > {NOW} OR failures >= :breaker')}, 0)"
-# Due deliveries that must not be sent now. Such a delivery is over, because its endpoint is gone or it began `:kept_ms`
+# Due deliveries that must not be sent now. A stale delivery is over, because its endpoint is gone or it began
+# `:kept_ms`
 # ago. A delivery that was never sent must also wait if its endpoint is paused.
 _ASTRAY = f"({_OVER} IS NOT NULL OR (state = 1 AND {_PAUSED}))"
 
@@ -110,8 +112,9 @@ SELECT * FROM (
 )
 """)
 
-# Sorts out astray deliveries. One that is over ends. One for a paused endpoint waits with that endpoint, and no longer
-# blocks others. The statement reads `:walk_most` of each tenant and of each endpoint, and changes at most `:walk_most`.
+# Sorts out astray deliveries. One that is over ends. A delivery for a paused endpoint waits with that endpoint, and no
+# longer blocks others. The statement reads `:walk_most` of each tenant and of each endpoint, and changes at most
+# `:walk_most`.
 SORT_DELIVERIES = statement(f"""
 {_FOUND}
 UPDATE webhook_deliveries SET outcome = {_OVER}, state = CASE WHEN {_OVER} IS NULL THEN 2 ELSE 0 END,
@@ -127,7 +130,8 @@ WHERE state IN (1, 2) AND (task_id, generation, endpoint_id) IN (
 """)
 
 # Takes a delivery for `:held_ms`. So if two senders come at once, the second takes nothing, and neither does a
-# statement that lands late. So of two at once the second takes nothing, and neither does one that lands late. The
+# statement that lands late. So of two statements at once the second takes nothing, and neither does a statement that
+# lands late. The
 # endpoint may be gone by that time.
 TAKE_DELIVERY = statement(f"""
 UPDATE webhook_deliveries SET state = 2, fence = fence + 1, due_at = {NOW} + :held_ms

@@ -160,13 +160,13 @@ SELECT tenant, status, route, count(*) AS tasks,
 """)
 
 # Counts the first `:most` deliveries to webhooks that are not over: those that were never sent, and those that failed
-# and are tried again. The statement reads one row for each.
+# and are tried again. The statement reads one row for each delivery.
 OPEN_DELIVERIES = statement("""
 SELECT count(*) FILTER (WHERE state = 1) AS unsent, count(*) FILTER (WHERE state = 2) AS failing
 FROM (SELECT state FROM webhook_deliveries WHERE state IN (1, 2) LIMIT :most)
 """)
 
-# Says whether these five minutes have their sample.
+# Says whether the present five minutes have their sample.
 IS_SAMPLED = statement(f"SELECT EXISTS (SELECT 1 FROM samples WHERE at = {_BUCKET}) AS is_there")
 
 # Records how many of the first `:most` unfinished tasks are pending and processing, once in five minutes. A second run

@@ -39,7 +39,8 @@ def _found(found: KeyLookup) -> Any:
 
 
 async def _listed(story: Story, tenant: str = "local") -> Any:
-    # Keys of the same millisecond are ordered by their ids, other keys by age. Here both orders give the same list.
+    # Keys of the same millisecond are ordered by their ids, other keys by age. In this story both orders give the same
+    # list.
     return [_facts(key) for key in await story.keys.list(tenant)]
 
 

@@ -28,7 +28,8 @@ async def triggers_are_noted_and_turns_taken(env: Any) -> Any:
     await story.alter("UPDATE seen SET at = at - ?1", HOUR_MS)
     for what in (Seen.ASKED, Seen.SWEEP):
         story.outcomes.append(await store.take_turn(what, 3600) > 0)
-    await story.alter("UPDATE seen SET at = at + ?1 WHERE what = 'asked'", HOUR_MS)  # a clock has jumped back since
+    # The clock that wrote the row was an hour ahead.
+    await story.alter("UPDATE seen SET at = at + ?1 WHERE what = 'asked'", HOUR_MS)
     story.outcomes.append(await store.take_turn(Seen.ASKED, 3600) > 0)
     times, backlog = await store.outlook()
     story.outcomes += [sorted(times), backlog.pending, backlog.processing, (backlog.oldest_ms or 0) > HOUR_MS]

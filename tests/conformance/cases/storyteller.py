@@ -183,7 +183,7 @@ class Story:
         self.outcomes.append(made.standing)
 
     async def cancel(self, key: TaskKey = TASK) -> bool:
-        """Cancel a task. Its calls may start for no longer than the stated time."""
+        """Cancel a task. The cancelled task's calls may start for no longer than the stated time."""
         changed, left_ms, _ = await self.store.cancel(key, RETENTION_MS)
         assert 0 <= left_ms <= limits.START_SECONDS * 1000
         return changed

@@ -63,7 +63,7 @@ async def an_idempotency_key_after_its_time(env: Any) -> Any:
     await story.submit(1, THIS)
     await story.submit(2, THIS)
     await story.alter("UPDATE submissions SET expires_at = 1")
-    await story.submit(1, THIS)  # the same request, late: the key still belongs to this task
+    await story.submit(1, THIS)  # the same request arrives late: the key still belongs to this task
     await story.submit(3, THAT)
     await story.note(SUBMISSIONS)
     assert await story.erase(made_key(1))
@@ -117,7 +117,8 @@ async def a_submission_that_is_sent_again_by_itself(env: Any) -> Any:
     await story.note(SUBMISSIONS)
     assert await story.store.key_holder(made_key(8), third)
     assert await story.store.key_holder(made_key(9), Conditions(joining=Joining("key other", 1, 1000))) is None
-    await story.submit(0, Conditions(joining=Joining("key body", 3, 0)))  # the first key has expired, and it lands late
+    # The first key has expired, and this request lands late.
+    await story.submit(0, Conditions(joining=Joining("key body", 3, 0)))
     await story.alter("UPDATE submissions SET expires_at = 1")
     await story.submit(10, Conditions(joining=Joining("key body", 4, 1_000_000)))
     await story.store.withdraw(_task(1), first)  # others were answered with it

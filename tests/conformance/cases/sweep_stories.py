@@ -74,7 +74,7 @@ async def places_on_objects_are_taken_and_freed(env: Any) -> Any:
     story.outcomes.append((await store.due(10)).idle)
     assert await story.cancel(first)
     story.outcomes.append(await store.fill_places(2, 9))
-    for most in (2, 3):  # a claim that is sent again, or that is beyond the bound, grants none
+    for most in (2, 3):  # a repeated claim, or a claim beyond the bound, grants no task
         story.outcomes.append(await store.give_places([third, made_key(4)], most))
     story.outcomes.append((await store.due(10)).idle)
     for key in (first, third):

@@ -21,7 +21,7 @@ from tests.conformance.cases.storyteller import (
 KINDS = (RETENTION_MS, 3_600_000)
 SUMS = """SELECT at > 0 AS recent, status, ended, retries, calls, in_doubt, fruitless, output_tokens, waited, took
   FROM tallies ORDER BY recent, status"""
-# This lets a moment pass: an end in the millisecond of a fold belongs to the next fold.
+# The pause lets a moment pass: an end in the millisecond of a fold belongs to the next fold.
 LATER = "UPDATE tasks SET finished_at = finished_at - 5, wake_at = wake_at - 5 WHERE finished_at IS NOT NULL"
 
 

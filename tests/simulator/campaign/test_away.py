@@ -29,7 +29,7 @@ PROBES_AN_HOUR_MOST = 32
 WAITING_ROWS_WRITTEN = {"": 0, "free": 0, "direct": 0}
 WAITING_ROWS_READ = {"": 0, "free": 0, "direct": 0}
 QUEUE = Deployment("queue", queue=True, objects=False)
-AWAY_TURN = limits.AWAY_TURN_SECONDS + 25  # the calls of a turn, and a call that hangs
+AWAY_TURN = limits.AWAY_TURN_SECONDS + 25  # the time of a turn's calls, and of a call that hangs
 OPTIONS = {
     "CHUNK_MAX_CHARS": "10",
     "REQUIRE_KEYS": "false",

@@ -26,7 +26,7 @@ class Watched:
     def __init__(self) -> None:
         self.broken: list[str] = []
         self.full_ms = 0
-        self.settles = True  # whether the bill counts answered calls as settled
+        self.settles = True  # true if the bill counts answered calls as settled
         self.now_ms = lambda: 0
         self.loop = SimpleNamespace(call_soon=self._call_soon, outside=None, now=lambda: 0.0)
         self.model = SimpleNamespace()

@@ -12,7 +12,8 @@ from simulator.overload import main
 from src.core import limits
 
 WORKERS = 60
-SLOW = 0.05  # seconds a call to D1: with all workers in line, longer than a call may usually take to start
+# Seconds of a call to D1: with all workers in line, the wait is longer than a call may usually take to start.
+SLOW = 0.05
 
 
 @pytest.mark.parametrize("route", overload.ROUTES)

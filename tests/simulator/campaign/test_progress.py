@@ -20,7 +20,7 @@ def row(**columns: Any) -> Row:
 
 
 def test_writes_without_calls_or_time_are_noticed():
-    """Some writes are always allowed, for a claim, its end and repeats. The next write is too many."""
+    """Some writes are always allowed, for a claim, its end and repeats. One write beyond these is too many."""
     progress = WriteBudget(SPARE)
     for second in range(SPARE):
         progress.wrote(KEY, second / 4)

@@ -223,7 +223,7 @@ def test_a_worker_that_died(deployment: Deployment):
     deaths = (8, 12) if deployment is FREE else (8,)
     told = watched.watch(kill_at=deaths)
     shown = waits(told, "lease")
-    assert shown[0][0] < deaths[-1] + 20 + 10  # the timeout, and what the Worker may add to it
+    assert shown[0][0] < deaths[-1] + 20 + 10  # the sum is the timeout, and what the Worker may add to it
     claims = [at for (at, task), (_, before) in pairwise(told[::-1]) if task["attempts"] > before["attempts"]]
     check_untils(shown, claims, 1 if deployment is FREE else SWEEP_SECONDS)
     assert told[-1][1]["status"] == "completed"
@@ -237,7 +237,7 @@ def test_a_task_behind_another(deployment: Deployment, killed: bool):
     No time is shown, because the Worker does not know any.
     """
     variables = {"MAX_OBJECTS_AT_WORK": "1"} if deployment is FREE else {}
-    if deployment is DIRECT:  # then no run fits after an answer, so cron begins the run
+    if deployment is DIRECT:  # no run fits after an answer here, so cron begins the run
         variables["AI_TIMEOUT_SECONDS"] = "28"
     watched = Watched(deployment, lambda now: ("ok", None, 10.0), consumers=1, **variables)
     told = watched.watch(chunks=13, tasks=2, kill_at=(4,) if killed else ())

@@ -105,7 +105,8 @@ def test_explore_visits_every_interleaving():
 
 
 def test_explore_within_a_bound():
-    """Without deviations there is one schedule. Each further deviation adds some schedules, up to all of them."""
+    """If no deviation is allowed, there is one schedule. Each further deviation adds some schedules, up to all of
+    them."""
 
     def once(policy: Scripted) -> tuple[str, ...]:
         log: list[str] = []

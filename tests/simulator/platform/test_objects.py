@@ -77,7 +77,7 @@ def test_one_instance_a_name():
 def test_input_gates_stand_around_storage_only(method: str, loses: bool):
     """In 20 seeds, a read-modify-write across awaits of storage never loses an update.
 
-    Across an await of D1 it does lose one.
+    Across an await of D1 the object does lose an update.
     """
 
     async def scenario(world: World, call: Any) -> int:
@@ -330,7 +330,8 @@ def test_a_zombie_goes_on_beside_its_successor():
 
 
 def test_block_concurrency_while_holds_calls_back():
-    """A constructor that loads state is done before the first call. If the constructor fails, the object is reset."""
+    """A constructor that loads state is done before the first call. If an object's constructor fails, the platform
+    resets the object."""
 
     class Loading(Base):
         def __init__(self, ctx, env) -> None:

@@ -68,7 +68,7 @@ def test_a_clean_return_acks():
 def test_failures_lead_to_the_dead_letter_queue():
     """If max_retries is 2, a message gets three deliveries.
 
-    Then the consumer of the dead-letter queue gets the message.
+    After the last delivery the consumer of the dead-letter queue gets the message.
     """
     seen, world = deliver(fail, ["a"])
     assert seen == [
@@ -221,7 +221,7 @@ def test_duplicates_may_overlap():
 def test_order_is_not_kept():
     """With the reordering fault, some seed delivers later messages first.
 
-    Without the fault no seed does, except for latency.
+    Without the reordering fault no seed delivers later messages first, except for latency.
     """
 
     def orders(**options: Any) -> set[tuple[Any, ...]]:

@@ -69,8 +69,8 @@ def test_isolates_of_a_location_share_a_count_and_locations_do_not():
         rate_limit = RateLimit(3, PERIOD, locations=locations)
         return [answers(rate_limit, "a" * 20, seed=seed, slots=6).count(True) for seed in range(20)]
 
-    assert passed(1).count(3) >= 18  # a window may begin in between
-    assert passed(2).count(6) >= 15  # and all isolates may be in one
+    assert passed(1).count(3) >= 18  # A window may begin between two requests.
+    assert passed(2).count(6) >= 15  # All isolates may be in one location.
 
 
 def test_a_count_that_lags_lets_more_through_and_never_less():

@@ -124,7 +124,7 @@ async def spins(env: Any, loop: asyncio.AbstractEventLoop) -> None:
 
 
 def test_a_turn_that_never_ends_is_told_with_its_coroutine():
-    """A wait for the clock in short steps never ends if these are microtasks, and the report names the livelock.
+    """A wait for the clock in short steps never ends if the steps are microtasks, and the report names the livelock.
 
     If the steps are timers, the wait ends.
     """
@@ -143,7 +143,7 @@ async def to_the_moment(loop: asyncio.AbstractEventLoop, seconds: float) -> bool
 
 
 async def waits(env: Any, loop: asyncio.AbstractEventLoop) -> set[bool]:
-    """Wait in this way for many moments."""
+    """Wait for many moments, for each in two parts."""
     return {await to_the_moment(loop, 0.05 + count / 1000) for count in range(200)}
 
 

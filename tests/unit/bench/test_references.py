@@ -69,7 +69,8 @@ def test_runs_with_other_numbers_of_values_are_not_compared():
 
 
 def test_repeats_of_a_run_have_one_median():
-    """Each run counts once, however often it measures a work. Each submission gives a separate value."""
+    """Each run counts once, however often it measures a work. Each submission gives a separate value of the measured
+    time."""
     of_times = outcome(SHORT, queue=[[sample(1), sample(2), sample(9)], [sample(4)]])
     assert of_times.medians(QUEUE) == [2, 4]
     assert of_times.medians(QUEUE, seen=True) == [1.5, 1.5]
@@ -142,7 +143,7 @@ def test_trouble_leaves_the_runs_that_are_whole(
     trouble: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     """If an error comes in the second run, after one of two systems, only the first run counts."""
-    taken = iter(range(4 + 2 + 1))  # the warm-ups, the first run, and half of the second
+    taken = iter(range(4 + 2 + 1))  # the works are the warm-ups, the first run, and half of the second
 
     def measured(*_: object) -> Sample:
         if next(taken, None) is None:

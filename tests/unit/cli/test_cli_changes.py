@@ -35,7 +35,7 @@ def rounds(fake: FakeApi) -> int:
 def test_all_failed_tasks_are_put_back_in_as_many_requests_as_it_takes(fake: FakeApi, run: Runs) -> None:
     """A retry puts failed tasks back, a hundred in each request.
 
-    The last request puts none back, and the command passes its `more` on.
+    The last request puts no task back, and the command passes on the `more` of its answer.
     """
     fake.on("POST", RETRY, pages(107, {"retried": 100, "more": True}, {"retried": 7, "more": False}))
     assert run("retry", "--failed")[:2] == (0, "107 tasks retried\n")

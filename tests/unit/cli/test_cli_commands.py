@@ -297,7 +297,7 @@ def test_the_help_names_the_url(run: Runs):
 
 @pytest.mark.parametrize(("faults", "said"), [(1, "1 fault, "), (2, "2 faults, ")])
 def test_what_is_counted_is_written_as_one_would(faults: int, said: str, fake: FakeApi, run: Runs):
-    """A count of one is written in the singular."""
+    """The command writes a count of one in the singular."""
     serve_everything(fake)
     fake.on("GET", "/api/async-status", {**STATUS, "service": "Mine"})
     if faults > 1:
@@ -380,7 +380,7 @@ def test_a_merge_writes_its_result_alone(fake: FakeApi, run: Runs, text: str):
 
 
 def test_quiet_is_quiet(fake: FakeApi, run: Runs, text: str):
-    """With --quiet, nothing goes to standard error if all goes well."""
+    """With --quiet, a command that succeeds writes nothing to standard error."""
     fake.on("POST", "/api/tasks", Answer(202, task("pending")))
     fake.on("GET", f"{PATH}/events", Answer(stream=[event("end", task())]))
     assert run("run", text, "-q") == (0, "one\n\ntwo\n", "")
@@ -627,7 +627,7 @@ def test_a_result_is_refused_while_there_is_none(fake: FakeApi, run: Runs):
 
 
 def test_a_list_goes_on_to_the_next_page(fake: FakeApi, run: Runs):
-    """An empty page need not be the last one. The command requests no more tasks than the user wants."""
+    """An empty page need not be the last page. The command requests no more tasks than the user wants."""
     pages = [([task()], "a"), ([], "b"), ([task("failed")], "c")]
     fake.on("GET", "/api/tasks", *({"tasks": found, "nextCursor": cursor} for found, cursor in pages))
     status, out, _ = run("list", "-n", "2", "--status", "failed", "--created-after", "2026-11-25T00:00:00Z")

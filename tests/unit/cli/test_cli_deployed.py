@@ -18,9 +18,9 @@ ITS_OWN = {"reach", "configuration", "database", "migrations", "queues", "object
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_only_what_a_deployment_can_break_is_a_fault_of_it(name: str, run: Runs) -> None:
-    """Without the flag each broken deployment ends the command with 1.
+    """Without `--deployed`, `doctor` ends with status 1 for each broken deployment.
 
-    With the flag, only faults of the deployment itself do.
+    With `--deployed`, `doctor` does so only for faults of the deployment itself.
     """
     change, check_id, *_ = BROKEN_DEPLOYMENTS[name]
     one = Deployment()
@@ -46,7 +46,7 @@ def test_the_list_is_the_one_that_is_meant() -> None:
 def test_make_deploy_asks_for_that(key: str, flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`make deploy` uses the flag, and so does the workflow: tests/unit/project/test_workflows.py.
 
-    With a key it also runs a task.
+    With a key, `doctor` also runs a task.
     """
     program = tmp_path / ".venv" / "bin" / "onceover"
     program.parent.mkdir(parents=True)

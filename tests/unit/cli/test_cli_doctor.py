@@ -632,7 +632,7 @@ def examined(one: Deployment, env: str | None = None, key: str | None = "oo_key"
 
 @pytest.mark.parametrize("name", BROKEN_DEPLOYMENTS)
 def test_a_broken_deployment_is_named_with_its_fix(name: str):
-    """Each fault is found with its fix. A long wait is also reported for the backlog."""
+    """`doctor` finds each fault with its fix. `doctor` also reports a long wait in the backlog."""
     change, check_id, level, evidence, fix = BROKEN_DEPLOYMENTS[name]
     one = Deployment()
     change(one)
@@ -889,7 +889,7 @@ def test_a_broken_account_is_named_with_its_fix(name: str, clone: Path):
 
 
 def test_a_sound_account_has_nothing_to_mend(clone: Path):
-    """Queues, database, migrations and secrets are checked, and all are there."""
+    """`doctor` checks queues, database, migrations and secrets, and all of these exist."""
     replaced(VARS, '[vars]\nAI_PROVIDER = "openai"\nAI_BASE_URL = "https://api.openai.com/v1"\n')(clone)
     checks = list(account.examine(clone, None, asked(ACCOUNT)))
     assert [check.id for check in checks] == ["login", "queues", "database", "migrations", "secrets"]

@@ -52,7 +52,7 @@ def test_values_in_two_files_are_judged_together(clone: Path) -> None:
     secrets("AI_PROVIDER=openai\nLEASE_SECONDS=15\n")(clone)
     (check,) = of_secrets(clone)
     assert "LEASE_SECONDS is not above" in check.evidence
-    # In another environment those variables do not apply.
+    # In another environment the variables of the top level do not apply.
     secrets("AI_PROVIDER=openai\n")(clone)
     assert ["AI_BASE_URL is not set" in check.evidence for check in of_secrets(clone, "free")] == [True]
 

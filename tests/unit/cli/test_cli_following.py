@@ -102,7 +102,7 @@ def test_an_id_that_the_server_does_not_know_any_more_is_let_go():
 
 
 def test_a_server_that_goes_away_and_comes_back_is_waited_for():
-    """The pauses grow, both changes are reported once, and the command continues to follow."""
+    """The command reports the loss and the return of the server once each, and continues to follow; its pauses grow."""
     cut = Answer(stream=[event("chunk", chunk(0, "one"), "0-2")])
     rest = Answer(stream=[event("chunk", chunk(1, "two"), "0-3"), event("end", task())])
     away = problem(503, "database_unavailable", "The database cannot be reached.")

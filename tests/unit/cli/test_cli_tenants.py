@@ -202,7 +202,7 @@ def test_an_export_has_everything(fake: FakeApi, run: Runs, tmp_path: Path) -> N
 
 
 def test_an_export_goes_on_where_it_stopped(fake: FakeApi, run: Runs, tmp_path: Path) -> None:
-    """Only a torn last line and a half page are read again. New tasks are counted."""
+    """The command reads again only a torn last line and a half page. New tasks are counted."""
     tasks, target = Tasks(fake, IDS[:4]), tmp_path / "acme.jsonl"
     fake.on("GET", f"/api/tasks/{IDS[0]}", problem(401, "unauthenticated"))
     status, _, err = run("tenant", "export", "acme", "--to", str(target))
@@ -239,7 +239,7 @@ def test_a_file_of_something_else_is_left_alone(there: str, fake: FakeApi, run: 
 def test_a_full_disk_is_said_and_the_export_goes_on(fake: FakeApi, run: Runs, tmp_path: Path) -> None:
     """If the disk is full, the message names the file, the reason and the fix.
 
-    Later the same command writes the rest.
+    Run again, the command writes the rest of the export.
     """
     Tasks(fake, IDS[:4])
     target = tmp_path / "acme.jsonl"
@@ -326,7 +326,7 @@ def test_an_erasure_whose_answer_was_lost_counts(answer: Any, fake: FakeApi, run
 def test_a_failure_says_how_far_it_came(fake: FakeApi, run: Runs) -> None:
     """A refusal in the middle ends the erasure, and the message says how far it came.
 
-    The same command erases the rest.
+    A repetition of the command erases the rest.
     """
     tasks = Tasks(fake, IDS[:4])
     fake.on("DELETE", f"/api/tasks/{IDS[1]}", problem(403, "forbidden"))

@@ -209,7 +209,8 @@ def test_an_output_does_not_command_the_terminal(fake: FakeApi):
 
 
 def test_ctrl_c_while_watching_leaves_the_task_running(fake: FakeApi):
-    """The status is 130, and the last line says how to watch the task. A second Ctrl-C changes nothing."""
+    """Ctrl-C ends the command with status 130, and the last line says how to watch the task. A second Ctrl-C changes
+    nothing."""
     for presses in (1, 2):
         gate = threading.Event()
         following(fake, gate)
@@ -241,9 +242,9 @@ def test_an_interrupt_while_the_program_ends_changes_no_status(fake: FakeApi):
 
 
 def test_ctrl_c_while_submitting_waits_for_the_id(fake: FakeApi, tmp_path: Path):
-    """After the first Ctrl-C the command says that it waits, and what a second one would do.
+    """After the first Ctrl-C the command says that it waits, and what a second Ctrl-C would do.
 
-    Then the task has an id.
+    By then the task has an id.
     """
     (tmp_path / "text").write_text("text")
     gate = threading.Event()
@@ -292,7 +293,7 @@ print("not reached")
 
 
 def test_a_second_interrupt_is_explained_and_ends_at_once(fake: FakeApi):
-    """During the answer to the first one, a second one ends the process with its own message and no traceback."""
+    """During the answer to the first Ctrl-C, a second Ctrl-C ends the process with its own message and no traceback."""
     done = subprocess.run(
         [sys.executable, "-c", INTERRUPTED], env=environment(fake), capture_output=True, timeout=60, check=False
     )

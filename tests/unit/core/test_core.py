@@ -187,7 +187,7 @@ def test_a_row_of_rate_limits_takes_hours_whatever_is_asked_for(asked: list[floa
 
 @given(st.one_of(st.none(), st.floats(0, 1e6)), st.floats(0, 1))
 def test_rate_limits_in_a_row_are_waited_for_longer_and_longer(asked: float | None, chance: float):
-    """Each wait is at least as long as the previous one, and a requested wait of zero doubles it."""
+    """Each wait is at least as long as the previous wait, and a requested wait of zero doubles the wait."""
     waits = [rate_limit_seconds(asked, count, chance) for count in range(150)]
     assert waits == sorted(waits)
     assert [rate_limit_seconds(0, count, 0) for count in range(5)] == [0.125, 0.25, 0.5, 1, 2]

@@ -62,7 +62,7 @@ def test_secrets_differ_by_key_endpoint_and_generation_and_are_derived_again():
 
 
 def test_a_delivery_is_named_by_its_id():
-    """Within the tenant that asks, the id leads back to the delivery. The id contains no full stop."""
+    """Within the tenant that asks, the id leads back to the delivery. The `webhook-id` contains no full stop."""
     key = DeliveryKey(TASK, 12, ENDPOINT, 1_790_000_000_123)
     assert webhooks.read_delivery_id("local", key.id) == key
     assert "." not in key.id

@@ -56,7 +56,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_command_is_run_or_left_out_for_a_reason():
-    """Every command of the document is run or excluded, and no other one is run."""
+    """The test runs or excludes every command of the document, and runs no other command."""
     found = [command for command in commands() if not command.startswith(tuple(LEFT_OUT))]
     assert set(found) == set(RUN)
 

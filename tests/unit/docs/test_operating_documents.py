@@ -61,7 +61,7 @@ def test_the_first_look_leads_to_entries() -> None:
 def test_troubleshooting_has_every_fix() -> None:
     """Each entry of fixes.toml has a row with its words in the table, and there is no other row.
 
-    The Chinese page has the same ones.
+    The Chinese page has the same rows.
     """
     rows = dict(re.findall(r"^\| ([a-z][a-z-]*) \| [^|]+ \| ([^|]+) \|$", read("troubleshooting.md"), re.MULTILINE))
     assert rows == {fix.id: fix.text.removesuffix(f" {RUN_AGAIN}") for fix in FIXES.values()}

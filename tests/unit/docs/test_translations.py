@@ -52,7 +52,7 @@ def test_the_blocks_are_the_same(english: Path, chinese: Path) -> None:
 
 @pairs
 def test_names_and_figures_are_the_same(english: Path, chinese: Path) -> None:
-    """Texts in code marks, and figures, occur as often in both."""
+    """Texts in code marks, and figures, occur as often in both languages."""
     codes = [Counter(re.findall(r"`[^`\n]+`", prose(path))) for path in (english, chinese)]
     assert codes[1] == codes[0]
     # A month is a word in English and a figure in Chinese.

@@ -445,9 +445,10 @@ def listing(*models: dict[str, object]) -> HttpReply:
         (listing({"id": "other"}), False),
         (listing({"id": "test-model:latest"}), True),  # Ollama
         (listing({"id": "test-model:1b"}), False),
-        (listing({"id": "models/test-model"}), True),  # Gemini
-        (listing({"id": "/models/a.gguf", "owned_by": "llamacpp"}), True),  # llama.cpp, under any name
-        (listing({"id": "/models/a.gguf", "owned_by": "me"}), True),  # llama-cpp-python likewise
+        (listing({"id": "models/test-model"}), True),  # Gemini lists its model like this.
+        # The server llama.cpp lists its model under any name.
+        (listing({"id": "/models/a.gguf", "owned_by": "llamacpp"}), True),
+        (listing({"id": "/models/a.gguf", "owned_by": "me"}), True),  # The server llama-cpp-python does so too.
         (listing({"id": "a", "owned_by": "me"}, {"id": "b", "owned_by": "me"}), False),
         (listing(), True),  # an empty list tells nothing
         (reply(200, {"data": "none"}), True),

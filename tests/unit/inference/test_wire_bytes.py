@@ -56,7 +56,8 @@ def test_what_a_run_of_20_chunks_sends_to_d1(bench: WorkerBench, monkeypatch: py
     monkeypatch.setattr(bench.database, "batch", counted)
     bench.run()
     assert bench.task().status == "completed"
-    assert len(sent[:-1]) == 5  # the claim, three waves, the end; the last one is this test's own read
+    # The five calls are the claim, three waves, and the end; the last call is this test's own read.
+    assert len(sent[:-1]) == 5
     assert within(sum(sent[:-1]), 17_413), sent
 
 

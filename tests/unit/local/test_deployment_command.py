@@ -71,7 +71,7 @@ STEPS = ("npx wrangler login", "make deploy", 'make key ARGS="--remote"')
 
 @pytest.mark.parametrize("document", ["README.md", "README.zh-CN.md", "docs/deploy.md", "docs/deploy.zh-CN.md"])
 def test_the_documents_have_the_three_steps(document: str) -> None:
-    """The steps follow each other directly."""
+    """README's three steps follow each other directly."""
     assert "\n".join(STEPS) in (ROOT / document).read_text("utf-8")
 
 
@@ -204,7 +204,8 @@ class Terminal(io.StringIO):
 def test_secrets_come_from_a_file(
     env: str, operator: Operator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The secrets in a .dev.vars are set, without their quotes. Variables are named and left out."""
+    """The secrets in a .dev.vars are set, without their quotes. `make secrets` names the lines that are variables, and
+    leaves them out."""
     operator.make("deploy", env)
     file = tmp_path / "vars"
     file.write_text(f"# mine\nAI_PROVIDER=openai\nAI_API_KEY='{SECRET}'\nWEBHOOK_KEY=\n")

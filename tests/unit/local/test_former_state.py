@@ -34,7 +34,7 @@ def keep(state: Path, *names: str) -> None:
 
 
 def test_a_state_from_before_is_refused(tmp_path: Path) -> None:
-    """The state is refused whatever else its database records."""
+    """The command refuses such a state, whatever else its database records."""
     keep(tmp_path, FORMER, "0018_operators.sql")
     with pytest.raises(UsageError) as caught:
         refuse_former_state(tmp_path)
@@ -43,7 +43,7 @@ def test_a_state_from_before_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("names", [(), ("0001_initial.sql",), ("0001_initial.sql", "0002_second.sql")])
 def test_any_other_state_is_not(tmp_path: Path, names: tuple[str, ...]) -> None:
-    """A state with today's schema is not refused, nor one of newer code, nor one without any migration."""
+    """The command accepts a state with today's schema, a state of newer code, and a state without any migration."""
     keep(tmp_path, *names)
     refuse_former_state(tmp_path)
 
@@ -63,7 +63,7 @@ def test_the_commands_say_so_and_end_with_2(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """`make dev` and `make key` say so before they start anything."""
+    """`make dev` and `make key` refuse an old state before they start anything."""
     monkeypatch.setattr("subprocess.Popen", None)
     keep(tmp_path, FORMER)
     with pytest.raises(SystemExit) as left:

@@ -59,7 +59,7 @@ BOTH = [f"queue {name}" for name in QUEUES]
 
 
 def test_it_creates_both_queues_once(shell: Shell) -> None:
-    """A dry run creates no queue, the first run both, and a second run none."""
+    """A dry run creates no queue, the first run creates both queues, and a second run creates none."""
     tried = shell.run("--dry-run")
     assert tried.returncode == 0
     assert re.findall(r"What if: npx wrangler queues create (\S+)", tried.stdout) == list(QUEUES)

@@ -39,7 +39,8 @@ if pids:
 
 
 class StandIn:
-    """A wrangler that serves nothing; `api` answers at the port instead. `ends` is a command that fails."""
+    """A wrangler that serves nothing; `api` answers at the port instead. `ends` is a command of wrangler's stand-in
+    that fails."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -109,7 +110,7 @@ def test_a_task_is_done(wrangler: StandIn, api: FakeApi, capsys: pytest.CaptureF
 
 
 def test_a_task_that_fails(wrangler: StandIn, api: FakeApi) -> None:
-    """A failed task is a failure, and the server is ended all the same."""
+    """If the task fails, the command fails, and still ends the server."""
     api.on("POST", "/api/tasks", failed("model_refused"))
     with pytest.raises(wrangler_dev.NotDone, match="ended with status 2"):
         wrangler_dev.try_out("free", wrangler)

@@ -149,7 +149,7 @@ class ObjectBench:
         self.object = Processor(self.storage, self._worker, self, self._now_ms, Log(lambda line: None))
 
     async def send(self) -> None:
-        """Notify the object of the task."""
+        """Notify the task's object."""
         await self.object.start(TaskKey("task"), 0)
 
     def start(self) -> None:
@@ -407,7 +407,7 @@ def test_a_slice_is_as_long_as_the_platform_lets_it_be(
 
 
 def test_a_long_task_that_kills_its_slices_loses_its_lanes_and_rests(make):
-    """30 calls are out when the first slice dies, 3 when the second dies, one when the last dies.
+    """30 calls are in flight when the first slice dies, 3 when the second dies, and one when the last dies.
 
     The object resumes after each rest, without a sweep, and fails the task after ten minutes.
     """
@@ -421,7 +421,7 @@ def test_a_long_task_that_kills_its_slices_loses_its_lanes_and_rests(make):
         if task.due_seconds is not None:
             task.bench.do(asyncio.sleep(task.due_seconds))
     assert [number for number in calls if number] == [30, 3, 1]
-    assert len(calls) == 6  # two claims that were too early, and the last, which ends the task
+    assert len(calls) == 6  # the calls are two claims that were too early, and the claim that ends the task
     failed = task.bench.task()
     assert (failed.status, failed.failure.code) == (Status.FAILED, "worker_crashed")
     assert limits.STALL_SECONDS_LEAST <= task.bench.loop.time() < limits.STALL_SECONDS_LEAST + 30
@@ -474,7 +474,7 @@ def test_an_object_that_is_told_lets_go_at_once(make, chunks: int):
 
 
 def test_an_object_whose_task_is_put_back_goes_on_with_it_at_once(make):
-    """The notice of the cancellation was lost.
+    """In this test the notice of the cancellation was lost.
 
     The start after the retry makes the old slice check its claim, and stop.
     """
@@ -494,7 +494,8 @@ def test_an_object_whose_task_is_put_back_goes_on_with_it_at_once(make):
 
 
 def test_what_an_object_was_told_of_an_earlier_claim_ends_no_later_one(make):
-    """A notice has no effect if it came before the slice, when no work was under way, or if it has an earlier fence."""
+    """A notice has no effect if it arrives before the slice, when no work is under way, or if it names an earlier
+    fence."""
     task = make(chunks=2)
     task.bench.do(task.object.ended(1))
     assert hold(task, lambda: task.object.ended(0)) == 97.0

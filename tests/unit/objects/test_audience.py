@@ -29,7 +29,7 @@ class Bench:
         self.audience = Audience(lambda: self.at_work)
 
     def heard(self, since: Mark, *acts: tuple[float, Any], quiet: float = 0.0, seconds: float = 25.0) -> Any:
-        """Wait for a notice while acts are done at their times. Returns the notice, and when it came."""
+        """Wait for a notice while acts are done at their times. Returns the notice, and the time of its arrival."""
 
         async def play() -> tuple[bool | None, float]:
             began = self.loop.time()
@@ -72,7 +72,7 @@ def test_word_from_before_the_call_is_not_lost(bench: Bench):
 
 
 def test_what_the_caller_has_seen_is_no_word(bench: Bench):
-    """A repeated notice of the same write, and a write of an earlier life of the task, are not passed on."""
+    """The object does not pass on a repeated notice of a write, nor a write of an earlier life of the task."""
     bench.wrote(1, 5)()
     assert bench.heard(Mark(1, 5), (2.0, bench.wrote(1, 5))) == (False, 25.0)
     bench.wrote(1, LAST_STEP, ended=True)()
@@ -200,7 +200,7 @@ def test_marks_only_rise():
 
 
 def test_who_ends_a_task_leaves_a_mark_only_where_a_worker_has_left_one():
-    """Without a worker's mark, no reader in the isolate waits for one."""
+    """Without a worker's mark, no reader in the isolate waits for a mark."""
     marks = Marks()
     marks.ended(TASK)
     assert marks.find(TASK) is None

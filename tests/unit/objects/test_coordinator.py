@@ -91,8 +91,8 @@ class Lanes:
 def test_a_coordinator_whose_clock_is_behind_does_not_spin(storage: Storage) -> None:
     """A coordinator whose clock is behind sleeps long, and cleans up when its calls are overdue.
 
-    By the coordinator's own clock, the alarm comes while calls are out. The coordinator must not set an alarm that is
-    future by its own clock but past for the platform, which would wake it at once.
+    By the coordinator's own clock, the alarm fires while calls are in flight. The coordinator must not set an alarm
+    that is future by its own clock but past for the platform, which would wake it at once.
     """
     now_ms = NOW_MS
     coordinator = Coordinator(storage, Lanes(), lambda: now_ms, Log(lambda _line: None))
@@ -120,7 +120,7 @@ def test_the_alarm_is_set_again_when_half_of_its_time_is_over(storage: Storage) 
         asyncio.run(coordinator.infer(TaskKey("task"), 1, 2, [{}], SECONDS))
     assert [at - NOW_MS - IDLE_MS for at in storage.alarms] == [0, IDLE_MS // 2 + 1, 0]
     asyncio.run(coordinator.close(1))
-    asyncio.run(coordinator.abort(TaskKey("task"), 1))  # rows that it writes again must be cleaned up again
+    asyncio.run(coordinator.abort(TaskKey("task"), 1))  # the coordinator must again clean up rows that it writes again
     assert len(storage.alarms) == 4
 
 
@@ -195,7 +195,8 @@ def test_a_lane_that_was_out_at_an_eviction_is_busy_until_its_deadline(storage: 
 def test_a_coordinator_goes_on_with_what_an_earlier_deployment_has_stored(
     storage: Storage, version: int, lane: str
 ) -> None:
-    """If a deployment comes while a lane is out, the lane stays busy. Data of another version is dropped."""
+    """If a deployment comes while a lane is out, the lane stays busy. The coordinator drops stored data of another
+    version."""
     storage.exec("CREATE TABLE version (number INTEGER NOT NULL) STRICT")
     storage.exec("INSERT INTO version VALUES (?)", version)
     storage.exec(
@@ -238,7 +239,7 @@ def test_a_coordinator_goes_on_with_what_the_code_before_it_has_stored(storage: 
 def test_the_goodbye_of_an_earlier_claim_leaves_a_later_one_its_lanes(
     storage: Storage, fence: int, cleared: int
 ) -> None:
-    """The close call after a consumer's message leaves a later claim its lanes.
+    """The close call after a consumer's message does not take the lanes of a later claim.
 
     A retry's worker may have sent lanes out already. A ping stores nothing, so it needs no close call.
     """

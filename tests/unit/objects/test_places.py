@@ -137,7 +137,7 @@ def test_the_sweep_sends_one_for_each_that_ends(deploy):
 
 
 def test_a_lost_task_with_a_place_is_reached_behind_those_that_wait(deploy):
-    """The sweep checks sixty waiting tasks before this one.
+    """The sweep checks sixty waiting tasks before the lost task.
 
     The object of the lost task is notified again, and no waiting task takes its slot.
     """
@@ -153,7 +153,7 @@ def test_a_lost_task_with_a_place_is_reached_behind_those_that_wait(deploy):
 
 @pytest.mark.parametrize("minutes", [0, 4, 90])
 def test_a_backlog_keeps_nobody_elses_task_waiting(deploy, minutes: int):
-    """Two hundred tasks of one tenant wait, however long. The next place goes to another tenant's only task."""
+    """Two hundred tasks of one tenant are waiting. The next slot goes to another tenant's only task."""
     made = deploy(2)
     backlog = made.submit(202)
     for _ in range(minutes):
@@ -169,7 +169,8 @@ def test_a_backlog_keeps_nobody_elses_task_waiting(deploy, minutes: int):
 
 
 def test_a_place_goes_to_the_tenant_with_the_fewest_then_to_the_oldest_task(deploy):
-    """A place goes to the tenant with the fewest places, then to its oldest task, in whatever order tasks came."""
+    """A slot goes to the tenant with the fewest slots, and there to the oldest task, in whatever order the tasks
+    arrived."""
     made = deploy(4)
     first = made.submit(4, "a")
     kept = {tenant: made.submit(3, tenant) for tenant in ("c", "a", "b")}
@@ -180,15 +181,15 @@ def test_a_place_goes_to_the_tenant_with_the_fewest_then_to_the_oldest_task(depl
         known = len(made.objects.started)
         made.sweep(1)
         given += made.objects.started[known:]
-    # Neither c nor b has a place, and c's task is older; then comes b's. Then c and b each have a place, and c's task
-    # is the oldest; then a has none.
+    # Neither c nor b has a slot; c's task is older, and b's task follows. Then c and b each have a slot, and c's task
+    # is the oldest; later a has no slot.
     assert given[:4] == [kept["c"][0], kept["b"][0], kept["c"][1], kept["a"][0]]
     assert set(given) == {key for keys in kept.values() for key in keys}
     assert made.places() <= 4
 
 
 def test_several_places_at_once_are_dealt_out_in_turn(deploy):
-    """Several free places are given to the same tasks as if they became free one after the other."""
+    """Several free slots go to the same tasks as if the slots became free one after the other."""
     made = deploy(3)
     first = made.submit(3, "a")
     kept = {tenant: made.submit(5, tenant) for tenant in ("a", "b")}
@@ -200,7 +201,7 @@ def test_several_places_at_once_are_dealt_out_in_turn(deploy):
 
 
 def test_a_submission_takes_no_place_that_another_task_waits_for(deploy):
-    """The dispatch of a submission gives the free place to the task whose turn it is, and the new task waits."""
+    """The dispatch of a submission gives the free slot to the task whose turn it is, and the new task waits."""
     made = deploy(1)
     first, waiting = made.submit(2, "a")
     made.end(first)
@@ -257,7 +258,7 @@ def test_who_waits_costs_less_and_less(deploy):
 
 
 def test_without_the_variable_no_row_is_written_and_nothing_is_asked(deploy):
-    """Places exist only if the variable is set."""
+    """Object slots exist only if MAX_OBJECTS_AT_WORK is set."""
     made = deploy(None)
     keys = made.submit(5)
     assert made.objects.started == keys
@@ -313,7 +314,7 @@ def poll(made: Deployment, key: TaskKey) -> Task:
 
 
 def test_who_waits_for_a_place_is_not_run_by_whoever_asks(deploy):
-    """A poll does not run a task that waits for a place. When a place is free, an object gets the task."""
+    """A poll does not run a task that waits for a place. When a slot is free, an object gets the task."""
     made = deploy(1)
     made.waited = Behind()
     first, second = made.submit(2)

@@ -304,7 +304,7 @@ def test_the_host_of_a_task_that_has_ended_is_free_within_15_s(make: Make, end: 
 
 
 def test_a_queue_goes_on_where_objects_cannot_be_reached(make: Make):
-    """The consumer makes the calls itself, six at a time: none is sent in vain, in doubt, or costs an attempt."""
+    """The consumer makes the calls itself, six at a time: no call is sent in vain, is in doubt, or costs an attempt."""
     queue = make()
     queue.coordinators.unreachable = RuntimeError("NoGilError")
     queue.consume()

@@ -177,13 +177,13 @@ def test_a_call_that_had_no_turn_was_not_made(bench: WorkerBench):
 
 
 def test_a_lane_goes_on_for_a_later_claim(bench: WorkerBench):
-    """The late notice was for the previous claim."""
+    """The late notice names the previous claim."""
     assert abort_after(bench, 3.0, 0) == [ModelReply] * 3
     assert bench.loop.time() == 10.0
 
 
 def test_a_lane_that_is_told_first_starts_nothing(bench: WorkerBench):
-    """If calls come after the notice that their claim is over, none starts."""
+    """If calls reach a lane after the notice that their claim is over, no call starts."""
     of = claim(bench, Route.DURABLE_OBJECT)
 
     async def play() -> list[Wire]:

@@ -112,7 +112,7 @@ def test_a_runtime_that_overlooks_signals_is_waited_for_a_moment_only(monkeypatc
 
 
 def test_errors_of_the_platform_pass_through() -> None:
-    """The error's code is read as before."""
+    """The provider reads the code of the binding's error as without a signal."""
 
     class Refusing(Ai):
         async def run(self, model: str, inputs: dict[str, object], options: dict[str, Any]) -> object:

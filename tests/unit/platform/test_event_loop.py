@@ -75,7 +75,7 @@ class WebLoop(asyncio.SelectorEventLoop):
         *args: *Args,
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
-        if delay == 0:  # as Pyodide's does: its `call_soon` works like this
+        if delay == 0:  # Pyodide's loop does this, and its `call_soon` uses it
             return super().call_soon(callback, *args, context=context)  # type: ignore[return-value]
         return super().call_at(self.time() + delay, callback, *args, context=context)
 
@@ -238,7 +238,8 @@ def lines_of(adaptation: Adaptation, wanted: str) -> list[dict[str, Any]]:
 
 
 def test_the_variable_gives_the_loop_back(interpreter: Browser):
-    """The variable selects Pyodide's loop, with one log line for each interpreter. Without it the timers stay ours."""
+    """The variable selects Pyodide's loop, with one log line for each interpreter. Without the variable the interpreter
+    has our timers."""
     loops_own = sys.modules["pyodide.webloop"].WebLoop.call_later
     adaptation = Adaptation()
     adaptation.adapt()
@@ -258,7 +259,7 @@ def test_the_variable_gives_the_loop_back(interpreter: Browser):
 def test_a_loop_that_lacks_something_is_left_alone(
     interpreter: Browser, monkeypatch: pytest.MonkeyPatch, module: str, holder: str | None, name: str
 ):
-    """A future Pyodide may lack a function that the timers need. A log line says what was missing."""
+    """A future Pyodide may lack a function that the timers need. A log line names the missing function."""
     of_pyodide = sys.modules[module]
     bare = object()
     monkeypatch.setattr(of_pyodide, holder or name, bare)

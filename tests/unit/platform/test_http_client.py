@@ -62,8 +62,8 @@ class Browser:
 
     def __init__(self) -> None:
         self.answer: Callable[[Promise], None] = lambda promise: None
-        self.parts: list[bytes | None] = []  # None: this read stays out until the request is aborted
-        self.stubborn = False  # abort has no effect
+        self.parts: list[bytes | None] = []  # None: the read stays out until the request is aborted.
+        self.stubborn = False  # True if abort has no effect.
         self.aborts = 0
         self.promises: list[Promise] = []
         self.headers = {"content-type": "text/plain"}
@@ -172,7 +172,7 @@ def test_a_whole_reply_leaves_nothing_behind(browser: Browser):
 
 
 def test_a_reply_without_a_body_is_whole(browser: Browser):
-    """A response with a null body, as for HEAD or 204, counts as an empty one."""
+    """A response with a null body, as for HEAD or 204, counts as a response with an empty body."""
     browser.answer = lambda promise: promise.resolve(browser.response())
     assert asyncio.run(request()).body == b""
 
@@ -180,8 +180,8 @@ def test_a_reply_without_a_body_is_whole(browser: Browser):
 def test_a_request_costs_two_promises_and_no_look_up(browser: Browser):
     """A reply that states its length costs one promise for the headers and one for the body.
 
-    An invocation's first request has looked up the JavaScript names. A request that its caller ends has no timer
-    either.
+    An invocation's first request has looked up the JavaScript names. A request that its caller ends leaves no timer
+    behind either.
     """
 
     async def scenario() -> None:
@@ -213,7 +213,7 @@ def test_a_request_costs_two_promises_and_no_look_up(browser: Browser):
 def test_a_reply_that_says_that_it_is_short_is_read_at_once(browser: Browser, headers: dict[str, str], reads: int):
     """A reply that states a short length is read at once.
 
-    Other replies are read part by part, since they may be compressed.
+    The client reads other replies part by part, since such replies may be compressed.
     """
     browser.headers = headers
     browser.parts = [b"one ", b"two"]
@@ -234,7 +234,7 @@ def test_a_server_that_hangs_is_aborted_and_waited_for(browser: Browser, in_body
         asyncio.run(request(0.01))
     assert browser.aborts == 1
     assert browser.unsettled() == 0
-    assert browser.promises[-1].waits == 2  # by the request, and by its abort
+    assert browser.promises[-1].waits == 2  # the request waits, and so does its abort
 
 
 def test_a_cancelled_request_is_aborted_and_waited_for(browser: Browser):

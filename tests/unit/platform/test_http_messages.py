@@ -216,7 +216,7 @@ async def two_parts(*, whole: bool) -> AsyncGenerator[str]:
 def test_the_last_part_arrives_before_the_connection_is_broken_off(monkeypatch: pytest.MonkeyPatch):
     """An abort drops a part that the reader has taken but not sent.
 
-    Earlier this dropped the event that gives the reason.
+    Earlier code dropped the event that gives the reason.
     """
     stream = Stream()
     streamed(monkeypatch, stream, two_parts(whole=False))
@@ -224,7 +224,7 @@ def test_the_last_part_arrives_before_the_connection_is_broken_off(monkeypatch: 
 
 
 def test_a_whole_answer_has_nothing_added(monkeypatch: pytest.MonkeyPatch):
-    """A complete answer is simply closed."""
+    """The Worker simply closes the stream of a complete answer."""
     stream = Stream()
     streamed(monkeypatch, stream, two_parts(whole=True))
     assert (stream.sent, stream.end) == ([b"one", b"the error"], "closed")

@@ -1,6 +1,6 @@
 """How much of the Worker an isolate's start imports, in exact counts that do not depend on the machine.
 
-If this test fails, a budget is exceeded, which is no bug. First ask which requests need the addition. Code that few
+If this test fails, a budget is exceeded, which is no bug. First ask which requests need the added code. Code that few
 requests need is imported on the first of them: docs/decisions/0033-what-is-imported-when.md says how, and which
 requests must not wait for it. If every isolate needs the addition, raise the bound to the present count, in the same
 commit, and give the reason in its message. `python -m bench imports` says how much time it costs.

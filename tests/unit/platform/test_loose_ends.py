@@ -1,6 +1,6 @@
 """The Worker leaves no timer in the runtime that cannot be cleared, and no task whose end is not awaited.
 
-Both would call back an interpreter that has moved on: decision 0013.
+Such a timer or task would call back an interpreter that has moved on: decision 0013.
 """
 
 import ast
@@ -50,7 +50,7 @@ def left_alone(text: str) -> list[tuple[str, str]]:
         for node in nodes:
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "cancel"):
                 continue
-            if any(one.value is node for one in awaits):  # of a stream's reader, awaited where it is made
+            if any(one.value is node for one in awaits):  # the promise of a stream's reader is awaited where it is made
                 continue
             receiver = ast.unparse(node.func.value)
             names = {receiver} | walked(function, receiver)

@@ -121,7 +121,7 @@ def test_the_check_of_the_text_finds_what_it_is_for(text: str, calls: list[str])
 
 
 def test_what_only_a_type_checker_imports_does_not_count():
-    """An import under TYPE_CHECKING does not count, but one in the other branch does."""
+    """An import under TYPE_CHECKING does not count, but an import in the other branch does."""
     guarded = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import js\n"
     assert of_the_runtime(guarded) == set()
     assert of_the_runtime(guarded + "else:\n    import workers\n") == {"workers"}

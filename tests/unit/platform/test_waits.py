@@ -70,7 +70,7 @@ def test_a_run_comes_to_the_moment_that_it_waits_for(loop: HostedLoop, seconds: 
 def test_calls_wait_for_company_no_longer_than_they_may(loop: HostedLoop, seconds: float):
     """In this test one of two calls has ended.
 
-    After a fifth of that call's time the run records it without the other.
+    After a fifth of the ended call's time the run records this call without the other.
     """
 
     async def wait() -> int:
@@ -86,7 +86,7 @@ def test_calls_wait_for_company_no_longer_than_they_may(loop: HostedLoop, second
 def test_an_object_holds_its_callers_as_long_as_they_ask(loop: HostedLoop, seconds: float):
     """Without a notice the object holds callers for `seconds`.
 
-    After a write the object holds them only for the time in which another write may come.
+    After a write the object holds waiting callers only for the time in which another write may come.
     """
     audience = Audience(lambda: True)
     assert loop.run_until_complete(audience.hear(Mark(1, 1), 0.0, seconds)) is False

@@ -1,4 +1,5 @@
-"""Endpoints that fail, are paused and come back. Neither they nor a large backlog may harm other endpoints."""
+"""Endpoints that fail, are paused and come back. Neither failing endpoints nor a large backlog may harm other
+endpoints."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -126,7 +127,8 @@ def test_a_dead_endpoint_does_not_hold_up_other_tenants(bench: DeliveryBench):
 
 
 def test_after_a_rest_one_message_asks(bench: DeliveryBench):
-    """After a rest the tasks that ended leave their deliveries to the sweep, and the sweep sends one."""
+    """After a pause of the endpoint, tasks that end leave their deliveries to the sweep, and the sweep sends one
+    delivery."""
     key = bench.add_endpoint()
     bench.database.rows("UPDATE webhook_endpoints SET failures = ?", limits.BREAKER_FAILURES)
     for number in range(5):
@@ -155,7 +157,7 @@ def test_what_nobody_sent_waits_for_a_rest_that_was_asked_for_since(bench: Deliv
 def test_an_endpoint_that_is_back_has_all_of_a_sweep(bench: DeliveryBench):
     """Expired deliveries do not reduce how many other deliveries a sweep sends.
 
-    A sweep ends more expired ones than it sends.
+    A sweep ends more expired deliveries than it sends deliveries.
     """
     key, beside = bench.add_endpoint(), bench.add_endpoint(2, url=OTHER_URL)
     _write(bench, key, range(150), state=2, age_ms=2 * DAY_MS)

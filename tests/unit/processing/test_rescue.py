@@ -77,7 +77,8 @@ def made():
 
 
 def test_polls_end_a_task_that_nobody_comes_for(made: Polls):
-    """Polls of two seconds end the task: it continues from poll to poll, and each call is made once."""
+    """Polls of two seconds bring the task to its end: the task continues from poll to poll, and each call is made
+    once."""
 
     async def story() -> list[int]:
         await made.until_unanswered()
@@ -212,7 +213,7 @@ def test_polls_that_do_not_wait_leave_a_task_to_cron_where_routes_refuse(made: P
 
 
 def test_polls_and_cron_send_no_more_than_once_a_minute_together(made: Polls):
-    """The route takes the task and never delivers it. Cron's visit is never postponed for good."""
+    """The route takes the task and never delivers it. Polls never postpone the sweep's check of the task for good."""
     by_cron = DeadRoute(Route.QUEUE)
 
     async def story() -> None:

@@ -63,7 +63,7 @@ def test_every_call_asks_what_the_task_asks(make, own: int | None, lanes: bool):
 def test_outputs_that_were_cut_off_are_marked_and_counted(make, lanes: bool):
     """A chunk has the reason for its end, a task counts its cut-off outputs, and the log names each.
 
-    A second worker continues the count.
+    A second worker continues the count of cut-off outputs.
     """
     reasons = ["stop", "length", "content_filter", "odd", None, "length"]
     bench = make(max_attempts=1, patience_seconds=0)
@@ -77,7 +77,7 @@ def test_outputs_that_were_cut_off_are_marked_and_counted(make, lanes: bool):
     bench.model.act = lambda call, number: ModelReply("cut", 1, 1, "length")
     assert bench.do(bench.store.retry(TaskKey("task"), bench.settings.lease_ms))
     assert bench.run(host) == Ended(Status.COMPLETED)
-    assert bench.task().truncated == 2 + 2  # the sixth chunk, and the merge
+    assert bench.task().truncated == 2 + 2  # the sixth chunk and the merge are truncated
     chunks = bench.do(bench.store.chunks(TaskKey("task")))
     assert [chunk.finish_reason for chunk in chunks] == reasons
     said = [(line["level"], line["truncated"]) for line in bench.events("calls_done") if "truncated" in line]
@@ -121,7 +121,7 @@ def test_a_wave_that_does_not_fit_is_left_to_the_next_run(make, route: Route):
 def test_a_slow_call_does_not_hold_up_the_others(make):
     """While one call takes long the others are replaced: six are in flight all the time, not waves of six.
 
-    Twice the other calls have waited for the slow one, for a fifth of their own time.
+    The other calls have waited twice for the slow call, for a fifth of their own time.
     """
     bench = make()
     bench.insert(16)
@@ -208,7 +208,7 @@ def test_a_rate_limit_that_asks_for_no_time_makes_no_storm(make):
 def test_a_poison_task_ends(make):
     """A task whose worker always dies without an output fails after MAX_ATTEMPTS deaths, after ten minutes at least.
 
-    The first claim makes as many calls at once as usual, the next half as many, the last one.
+    The first claim makes as many calls at once as usual, the next claim half as many, and the last claim one call.
     """
     bench = make(lease_seconds=180, max_attempts=3)
     bench.insert(9)
@@ -279,7 +279,7 @@ def test_a_worker_that_dies_after_a_finished_call_is_no_stall(make):
 def test_an_unexpected_error_gives_the_task_back_and_counts_towards_the_end(make):
     """An error in a provider's code is raised and gives the task back, at first at once, then after longer rests.
 
-    In the end the task fails, so there is no endless loop.
+    At last the task fails, so there is no endless loop.
     """
     bench = make()
     bench.insert(2)
@@ -308,7 +308,7 @@ def test_paid_outputs_outlast_an_outage(make):
 def test_an_outage_beyond_the_lease_ends_the_run(make):
     """If D1 stays away for the whole lease the worker gives up.
 
-    The task continues afterwards, and the bill shows the lost calls.
+    The task continues after the outage, and the bill shows the lost calls.
     """
     bench = make(timeout_seconds=5, lease_seconds=10)
     bench.insert(2)
@@ -378,7 +378,8 @@ def test_what_is_paid_for_is_saved_before_a_merge_reads(make, monkeypatch: pytes
     before = bench.loop.time()
     with pytest.raises(StoreUnavailable):
         bench.run()
-    assert 5 < bench.loop.time() - before < 1 + 10  # a second for the calls, then the lease that the last save renewed
+    # The calls take a second, and the lease that the last save renewed takes the rest.
+    assert 5 < bench.loop.time() - before < 1 + 10
     bench.database.heal()
     assert (bench.task().completed, bench.task().usage.in_doubt) == (12, 0)
     bench.do(asyncio.sleep(10))
@@ -396,11 +397,13 @@ def test_only_a_merge_that_must_read_costs_more_writes(make):
         made.insert(12, Reduce.MERGE)
     before = bench.database.batches
     assert bench.run() == Ended(Status.COMPLETED)
-    assert bench.database.batches - before == 1 + 3  # the claim; two groups of six and the merge each end
+    # The calls are the claim, and the ends of two groups of six and of the merge.
+    assert bench.database.batches - before == 1 + 3
     assert isinstance(other.run(Host(Route.QUEUE, 0.5)), Released)
     before = other.database.batches
     assert other.run() == Ended(Status.COMPLETED)
-    assert other.database.batches - before == 1 + 1 + 1 + 2 + 1 + 1  # claim, announce, save, two reads, announce, end
+    # The calls are claim, announcement, save, two reads, announcement, end.
+    assert other.database.batches - before == 1 + 1 + 1 + 2 + 1 + 1
 
 
 def test_a_hanging_call_ends_at_the_timeout(make):
@@ -661,7 +664,7 @@ def test_a_retry_after_the_deadline_goes_on(make):
 
 
 def test_a_budget_is_spent_to_the_last_call(make):
-    """All allowed calls are made, then the task fails.
+    """The worker makes all calls that the budget allows, then the task fails.
 
     The task's outputs stay, and a larger budget lets it continue.
     """

@@ -123,7 +123,7 @@ def test_what_make_install_installs_is_what_its_targets_import() -> None:
     assert {"dev", "key", "model", "simulate", "docs", "bundle", "deploy", "secrets"} == set(run)
     assert packages_of([*run.values(), *PROGRAMS]) <= set(pins("run"))
     asked = {name.partition("==")[0] for name in wanted("run")}
-    assert asked <= packages_of([*run.values(), *PROGRAMS])  # and one of them imports each required package
+    assert asked <= packages_of([*run.values(), *PROGRAMS])  # one of the packages imports each required package
     development = {target: module for target, (installs, module) in recipes().items() if installs == "install-dev"}
     assert {"quick", "test", "campaign", "coverage", "check", "format", "chaos", "mutate", "bench"} == set(development)
 

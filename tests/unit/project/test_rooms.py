@@ -28,7 +28,7 @@ def test_no_room_has_more_files_than_one_can_survey():
 def test_the_page_s_foundation_knows_no_view():
     """A module of public/app/base imports only from there and from public/vendor.
 
-    `views.js` there reads views by name.
+    `public/app/base/views.js` reads views by name.
     """
     base = ROOT / "public" / "app" / "base"
     imported = {

@@ -78,7 +78,7 @@ def test_unit_tests_mirror_the_source():
 
 
 def words(name: str) -> list[str]:
-    """Return the words of a name in either style: `ObjectStorage` and `object_storage` have two."""
+    """Return the words of a name in either style: `ObjectStorage` and `object_storage` have two words each."""
     return [word.lower() for word in _WORD.findall(name)]
 
 
@@ -172,7 +172,7 @@ def strings(path: Path) -> Iterator[str]:
 
 
 def test_sql_stands_in_one_place():
-    """All statements for D1 are in src/store/sql. There is no other SQL, except for the coordinator's own SQLite."""
+    """All statements for D1 are in src/store/sql. No other module has SQL, except for the coordinator's own SQLite."""
     found = {
         named(path)
         for path in modules("src", "cli", "local")

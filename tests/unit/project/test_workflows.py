@@ -79,7 +79,7 @@ def test_actionlint_finds_a_mistake(old: str, new: str) -> None:
 
 
 def test_the_actions_are_those_of_the_checks() -> None:
-    """Each action is named by a commit's digest, the same as in ci.yml, with its release beside it."""
+    """A workflow names each action by a commit's digest, the same as in ci.yml, with the action's release beside it."""
     uses = re.compile(r"- uses: ([\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+)$", re.MULTILINE)
     pinned = set(uses.findall(read("ci.yml")))
     for name in ("deploy.yml", "nightly.yml"):

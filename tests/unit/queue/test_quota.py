@@ -46,7 +46,7 @@ TASK = TaskKey("local:0192f0c8-7c00-7000-8000-000000000000")
 def test_a_used_up_allowance_is_known_by_its_text(message: str, used_up: bool):
     """D1, Durable Objects and Queues each report a used-up allowance in their own words.
 
-    Overload and lost connections do not match.
+    Errors of overload and of lost connections do not count as a used-up allowance.
     """
     assert is_used_up(message) is used_up
 
@@ -133,7 +133,7 @@ class Failing:
     ],
 )
 def test_a_database_in_trouble_is_not_the_tasks_fault(error: StoreError, attempts: int, fate: str):
-    """After an outage the message is delivered again.
+    """After an outage the queue delivers the message again.
 
     The last delivery of the message is acknowledged: the sweep resumes the task.
 
@@ -151,7 +151,7 @@ def test_a_database_in_trouble_is_not_the_tasks_fault(error: StoreError, attempt
 def test_a_message_for_which_no_allowance_is_left_goes_on_in_another_invocation(spent: str):
     """A task runs if the least allowance for a run is left.
 
-    If one less is left, the task is sent off again, without a call to D1.
+    If one subrequest less is left, the worker sends the task off again, without a call to D1.
     """
     for lacking, sent, status in ((1, 1, Status.PENDING), (0, 0, Status.COMPLETED)):
         bench = WorkerBench()

@@ -112,7 +112,8 @@ def test_a_worker_goes_on_until_its_deadline(table: Table, off: int) -> None:
 
 @AROUND
 def test_a_lease_is_over_at_its_time(table: Table, off: int) -> None:
-    """The next worker can claim the task from that millisecond on, unless it rests. Before, it cannot."""
+    """The next worker can claim the task from the millisecond of the lease's end on, unless the task rests, and not
+    before."""
     table.held(lease_until=NOW + off, rest_until=0)
     assert isinstance(table.try_claim(TASK), Claim) == (off <= 0)
 
@@ -143,7 +144,7 @@ def test_a_continuation_may_come_early_by_as_much_as_is_allowed(table: Table, of
 
 @pytest.mark.parametrize(("wake_off", "moved"), [(-1, False), (0, False), (1, True)])
 def test_the_sweep_does_not_look_behind_the_lease(table: Table, wake_off: int, moved: bool) -> None:
-    """A check that is due after the lease moves to the lease's end. A check that is due before stays."""
+    """A check that is due after the lease moves to the lease's end. An earlier time of the task's next check stays."""
     table.pending(wake_at=NOW + LEASE_MS + wake_off)
     claim = table.claim(TASK)
     assert claim.fence == 1
@@ -152,7 +153,7 @@ def test_the_sweep_does_not_look_behind_the_lease(table: Table, wake_off: int, m
 
 @AROUND
 def test_what_a_dead_worker_announced_keeps_its_window(table: Table, off: int) -> None:
-    """The rest of an earlier calls' window counts if it is longer than the new window."""
+    """The rest of an earlier announcement's window counts if it is longer than the new window."""
     table.insert(TASK)
     claim = table.claim(TASK)
     table.give(announced_at=NOW - 1_000, start_ms=3_000 + off)
@@ -259,7 +260,7 @@ def test_the_look_at_a_task_is_put_off_until_it_is_free(
 ) -> None:
     """The sweep checks a task again when both its lease and its rest are over.
 
-    A task that is already free stays unchanged.
+    A task whose lease and rest are over stays unchanged.
     """
     table.held(lease_until=NOW + lease_off, rest_until=NOW + rest_off, wake_at=NOW - 3)
     table.ask(sweep.POSTPONE, task_keys=as_json([TASK]))
@@ -306,7 +307,8 @@ def test_a_task_that_was_sent_off_is_late_after_another_minute(table: Table, off
 
 @AROUND
 def test_a_turn_is_taken_once_in_its_time(table: Table, off: int) -> None:
-    """The next turn is due after this time. A note with a future time, from a clock that was ahead, blocks no turn."""
+    """The next turn of a sweep is due after the stated time. A note with a future time, from a clock that was ahead,
+    blocks no turn."""
     table.write("seen", what="sweep", at=NOW - LATE_MS + off)
     assert bool(table.ask(seen.TAKE_TURN, what="sweep", apart_ms=LATE_MS)) == (off <= 0)
     table.give("seen", at=NOW + off)
@@ -365,10 +367,10 @@ def test_a_success_ends_a_pause_that_it_began_after(table: Table, off: int) -> N
         (2, -5, 0, 3, 1_000),  # the third in a row
         (3, -5, 0, 4, 2_000),
         (4, -5, 0, 5, 4_000),
-        (5, -5, 0, 6, 5_000),  # no longer than the longest
-        (5, 0, 0, 6, 5_000),  # the attempt began as the pause ended
-        (5, 1, 0, 5, 1),  # it began within a pause, so it does not count
-        (5, 1, 1, 5, 1),  # and asks for no more than the pause
+        (5, -5, 0, 6, 5_000),  # The pause is no longer than the longest.
+        (5, 0, 0, 6, 5_000),  # The attempt began as the pause ended.
+        (5, 1, 0, 5, 1),  # The attempt began within a pause, so it does not count.
+        (5, 1, 1, 5, 1),  # The attempt asks for no more than the pause.
         (5, 1, 2, 5, 2),
         (0, -5, 700, 1, 700),  # asked for, without a breaker
         (2, -5, 7_000, 3, 7_000),
@@ -422,7 +424,8 @@ def outbox(table: Table, *, breaker: int = 3) -> list[dict[str, Any]]:
 
 @AROUND
 def test_a_delivery_for_an_endpoint_that_rests_waits(table: Table, off: int) -> None:
-    """After the pause such a delivery is sent at once. No message is due before the pause is over."""
+    """After the pause such a delivery is sent at once. No delivery to a paused endpoint is due before the pause is
+    over."""
     table.ended()
     endpoint(table, paused_until=NOW + off)
     (row,) = outbox(table)
@@ -451,7 +454,7 @@ def test_an_endpoint_hears_of_what_ended_in_the_minute_before_it(table: Table, o
 
 @AROUND
 def test_a_delivery_is_taken_on_from_its_time_on(table: Table, off: int) -> None:
-    """A delivery is claimed from its time on, with the fence that was read, and once."""
+    """A sender can claim a delivery from the delivery's time on, with the fence that the sender has read, and once."""
     table.ended()
     endpoint(table)
     outbox(table)
@@ -595,7 +598,7 @@ def test_how_many_are_before_a_task(table: Table, most_ahead: int) -> None:
 def test_outputs_are_read_at_once_up_to_a_size(table: Table, most_chars: int) -> None:
     """The size is that of all outputs of the task together.
 
-    If this size exceeds the limit by one character, no output is read.
+    If the outputs exceed the limit by one character, the query reads no output.
     """
     for name, tag in ((TASK, "12345678"), ("local:other", "1")):
         table.insert(name)
@@ -608,7 +611,7 @@ def test_outputs_are_read_at_once_up_to_a_size(table: Table, most_chars: int) ->
 
 
 def completed_of_three(table: Table, completed: str, walk_most: int) -> list[dict[str, Any]]:
-    """List the completed tasks of `local:a`, `local:b` and `local:c`. Exactly one of the three is completed."""
+    """List the completed tasks of `local:a`, `local:b` and `local:c`. Exactly one of the three tasks is completed."""
     for name in ("local:a", "local:b", "local:c"):
         table.insert(name)
     table.database.rows(

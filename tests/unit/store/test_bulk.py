@@ -152,7 +152,7 @@ def test_a_retry_of_tasks_that_others_changed_meanwhile_is_not_refused(
 ) -> None:
     """If others changed the tasks before the write, nothing is put back, and the request is tried again.
 
-    The limit allowed them. The second try finds no task, or fewer, or a reached limit.
+    The limit allowed them. The second try finds no task, or fewer tasks, or a reached limit.
     """
     bench = StoreBench()
     keys(Status.FAILED, bench, 2)

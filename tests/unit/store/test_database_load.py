@@ -77,7 +77,7 @@ def test_what_was_taken_back_in_time_says_nothing() -> None:
 
 
 def test_one_probe_at_a_time() -> None:
-    """After a while one probe is let through.
+    """After a while the isolate lets one probe through.
 
     If the probe's answer is late, refusals continue for another while; otherwise they end.
     """
@@ -139,7 +139,7 @@ def test_a_probe_that_made_no_call_is_given_back() -> None:
 
 
 def test_who_was_refused_gives_no_probe_back() -> None:
-    """A refused request gives no probe back: another request's probe is out, or the next one is not yet due."""
+    """A refused request gives no probe back: another request's probe is under way, or the next probe is not yet due."""
     load = DatabaseLoad()
     call(load, 0, 6)
     assert not load.admits(6)
@@ -155,7 +155,7 @@ def test_who_was_refused_gives_no_probe_back() -> None:
 def test_calls_whose_callers_are_gone_are_forgotten() -> None:
     """The runtime may end an invocation silently.
 
-    The call of such an invocation must not cause refusals for ever, nor take memory.
+    The unanswered call of a dead invocation must not cause refusals for ever, nor take memory.
     """
     load = DatabaseLoad()
     for second in range(100):

@@ -48,7 +48,8 @@ def statements(path: Path) -> str:
 
 
 def test_a_new_migration_only_adds() -> None:
-    """Code of the previous release runs beside it: nothing is dropped or renamed, and no column must be given."""
+    """Code of the previous release runs beside a migration: nothing is dropped or renamed, and no column must be
+    given."""
     assert [path.name for path in MIGRATIONS if path.name > FIRST and _TAKES_AWAY.search(statements(path))] == []
 
 

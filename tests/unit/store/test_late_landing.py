@@ -162,7 +162,7 @@ def cancel(bench: StoreBench) -> Any:
 
 
 def test_a_cancellation_that_lands_after_a_retry_cancels_nothing(bench: StoreBench):
-    """A late cancellation meant the generation before the retry, so it cancels nothing."""
+    """A late cancellation names the generation before the retry, so it cancels nothing."""
     claimed(bench)
     bench.database.fail(NETWORK_LOST, "later", limits.STORE_SENDS, passing=1)
     with pytest.raises(StoreUnavailable):
@@ -174,7 +174,7 @@ def test_a_cancellation_that_lands_after_a_retry_cancels_nothing(bench: StoreBen
 
 
 def test_a_retry_that_lands_after_the_task_has_ended_again_puts_nothing_back(bench: StoreBench):
-    """A late retry meant the previous generation, so it puts nothing back."""
+    """A late retry names the previous generation, so the retry puts nothing back."""
     claimed(bench)
     cancel(bench)
     bench.database.fail(NETWORK_LOST, "later", limits.STORE_SENDS, passing=1)
@@ -187,7 +187,7 @@ def test_a_retry_that_lands_after_the_task_has_ended_again_puts_nothing_back(ben
 
 
 def test_a_dead_letter_that_lands_after_another_claim_fails_nothing(bench: StoreBench):
-    """Since then a worker has worked on the task, which waits for its next run."""
+    """Since the retry a worker has worked on the task, which waits for its next run."""
     bench.run(bench.store.insert(NEW, LEASE_MS))
     bench.database.fail(NETWORK_LOST, "later", limits.STORE_SENDS, passing=1)
     with pytest.raises(StoreUnavailable):
@@ -232,7 +232,7 @@ def test_a_submission_that_was_sent_again_is_one_task(bench: StoreBench):
 def test_tombstones_are_removed_by_the_sweep(bench: StoreBench, end: Callable[[StoreBench], None]):
     """An hour after the task's end no row of it is left, its key included.
 
-    Before that time the sweep leaves the key.
+    Before the tombstone's time is over the sweep leaves the key.
     """
     end(bench)
     bench.run(bench.store.due(10))
@@ -286,7 +286,7 @@ def test_a_key_taken_anew_was_not_replayed(bench: StoreBench):
     bench.run(bench.store.insert(first, LEASE_MS, on))
     assert isinstance(bench.run(bench.store.insert(twin, LEASE_MS, on)), Replayed)
     bench.run(bench.store.withdraw(first, on))
-    assert bench.run(bench.store.is_there(first.task_key))  # a repetition was answered with this task
+    assert bench.run(bench.store.is_there(first.task_key))  # a repeated request was answered with this task
     bench.pass_ms(limits.IDEMPOTENCY_SECONDS * 1000)
     assert isinstance(bench.run(bench.store.insert(second, LEASE_MS, on)), Accepted)
     bench.run(bench.store.withdraw(second, on))

@@ -91,7 +91,7 @@ def test_outputs_of_another_task_lie_before_the_first_write(bench: StoreBench) -
 
 
 def test_a_line_that_was_never_called_may_have_failed(bench: StoreBench) -> None:
-    """The time window of the line's batch was over."""
+    """The schema accepts a chunk that failed before any call, because the time of its batch was over."""
     bench.database.rows(
         "INSERT INTO failures (task_id, level, idx, attempts, calls, final, code, message, retryable) "
         "VALUES (?, 0, 0, 0, 0, 1, 'batch_expired', 'the window is over', 0)",

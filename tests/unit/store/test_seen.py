@@ -98,7 +98,7 @@ def test_a_run_notes_the_trigger_that_began_it():
 
 
 def test_of_two_that_want_a_turn_one_has_it(bench: StoreBench):
-    """If two isolates ask for a turn, one gets it; the other learns for how long no turn is free.
+    """If two isolates ask for a turn, one isolate gets the turn; the other isolate learns for how long no turn is free.
 
     If a clock has jumped back, the turn is not blocked for ever.
     """
@@ -187,7 +187,8 @@ def test_polls_bring_the_sweeps_look_nearer(bench: StoreBench):
 
 
 def test_what_a_poll_just_sent_is_not_the_sweeps(bench: StoreBench):
-    """For a minute, or a shorter lease, the sweep leaves alone what a poll has sent, unless it runs tasks itself."""
+    """For a minute, or a shorter lease, the sweep leaves alone a task that a poll has sent, unless it runs tasks
+    itself."""
     bench.insert()
     bench.pass_ms(LEASE_MS + LATE_MS)
     for _ in range(limits.SENDS_IN_VAIN + 1):
@@ -237,13 +238,13 @@ def test_a_task_that_no_route_takes_is_the_sweeps_at_once(bench: StoreBench):
     assert nudge(bench)
     claim = bench.claim()
     before = bench.row(KEY)
-    bench.run(bench.store.unsent(KEY))  # late: a worker has claimed it
+    bench.run(bench.store.unsent(KEY))  # the report is late, since a worker has claimed the task
     assert bench.row(KEY) == before
     assert bench.step(claim)
 
 
 def test_that_no_route_took_a_task_is_nothing_to_who_stands_in(bench: StoreBench):
-    """If the note lands late, when a stand-in works on the task, it has no effect.
+    """If the note of a send lands late, when a stand-in works on the task, the note has no effect.
 
     The task does not count as unsent again, and does not become due. If the task has ended, its retention is not
     shortened.
@@ -265,7 +266,7 @@ def test_that_no_route_took_a_task_is_nothing_to_who_stands_in(bench: StoreBench
 
 
 def test_what_was_given_back_may_be_sent_by_a_poll_at_once(bench: StoreBench):
-    """No send happened, so the minute after a send does not begin."""
+    """Since no send happened, the minute after a send does not begin."""
     bench.insert()
     for delay_ms in (LEASE_MS, 10 * LATE_MS):
         bench.pass_ms(delay_ms)
@@ -311,7 +312,7 @@ def test_a_dead_workers_task_is_late_a_minute_after_its_lease(bench: StoreBench)
 def test_after_two_sendings_in_vain_the_task_is_unanswered(bench: StoreBench):
     """A task is unanswered a minute after the second sending in vain.
 
-    A claim by a stand-in does not change this, but a claim by a regular host does.
+    A claim by a stand-in leaves the task unanswered, but a claim by a regular host does not.
     """
     bench.insert()
     bench.pass_ms(LEASE_MS + LATE_MS)

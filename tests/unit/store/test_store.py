@@ -103,7 +103,7 @@ def test_the_sql_is_the_table(bench: StoreBench, name: str, source: Status):
     before = bench.row("task")
     granted = ACTS[name](bench, claim)
     after = bench.row("task")
-    # A take-over needs a task with a holder. On a pending task the same call is a plain claim.
+    # A take-over needs a task with a holder. On a pending task a take-over is a plain claim.
     sources = {*TRANSITIONS[name].sources, *({Status.PENDING} if name == "take_over" else ())}
     if source in sources:
         assert granted
@@ -129,7 +129,8 @@ def test_the_schema_lists_the_statuses():
 
 
 def test_a_live_lease_is_respected_and_a_dead_one_taken_over(bench: StoreBench):
-    """Under a live lease no other worker gets the task. Afterwards one does, with a higher fence."""
+    """Under a live lease no other worker gets the task. After the lease one worker gets the claim, with a higher
+    fence."""
     bench.insert()
     first = bench.claim()
     assert bench.try_claim() == Unclaimed(ClaimRefusal.HELD, LEASE_MS)
@@ -344,7 +345,7 @@ def test_a_cancelled_tasks_worker_settles_its_bill_and_keeps_its_outputs(bench: 
     assert (task.usage.model_calls, task.usage.in_doubt, task.completed) == (2, 0, 1)
     assert bench.run(bench.store.retry(TaskKey("task"), LEASE_MS))
     assert bench.claim().outputs == {CallKey(0, 0)}
-    # The fence has risen, so the old worker is refused here too.
+    # The fence has risen, so the database refuses the old worker in this case too.
     settle(bench, claim, progress(claim, calls_settled=50))
     assert bench.row("task")["calls_settled"] == 2
 
@@ -385,7 +386,7 @@ def test_a_dead_letter_does_not_touch_a_task_that_somebody_works_on(bench: Store
 def test_every_write_may_be_sent_twice(message: str, when, monkeypatch: pytest.MonkeyPatch):
     """If the store sends a write again after a lost answer, the task ends as if it was sent once.
 
-    This tests all writes except the first, which the submission handles.
+    The test covers all writes except the first, which the submission handles.
     """
     monkeypatch.setattr(limits, "STORE_RESEND_SECONDS", 0)
 

@@ -154,7 +154,7 @@ def test_a_small_task_is_read_with_its_claim(free: WorkerBench):
     before = free.database.batches
     assert to_the_end(free) == 1
     assert len(free.model.calls) == 20
-    assert free.database.batches - before == 1 + 4  # the claim, and a write each six calls
+    assert free.database.batches - before == 1 + 4  # the calls are the claim, and a write for each six model calls
 
 
 # --- merges ------------------------------------------------------------------------------------------------
@@ -251,7 +251,7 @@ def test_a_merge_reads_no_more_at_once_than_it_may_keep(
     monkeypatch.setattr(limits, "OUTPUTS_KEPT_CHARS", most)
     assert long_merge.run() == Ended(Status.COMPLETED)
     assert max(size for _, size in reads) <= most
-    assert max(count for count, _ in reads) >= 2 * members  # several calls at once, if they fit
+    assert max(count for count, _ in reads) >= 2 * members  # one read takes the outputs of several calls, if they fit
 
 
 def test_a_level_that_can_be_read_at_once_costs_no_read_of_sizes(

@@ -54,7 +54,7 @@ def test_pauses_double_up_to_their_most():
 
 
 def test_a_bucket_gives_two_writes_a_minute():
-    """Once the first writes are spent, the next one is ready 30 s later. Asking does not change that."""
+    """Once a run has spent its first writes, its next write is ready 30 s later. Asking does not change that."""
     bucket = WriteBucket(limits.WRITES_AT_FIRST, 0)
     for _ in range(limits.WRITES_AT_FIRST):
         assert bucket.ready_at(0) == 0
@@ -72,7 +72,7 @@ def test_a_bucket_that_rests_holds_no_more_than_at_first():
 
 
 def test_a_call_that_has_ended_earns_two_writes():
-    """The two writes are available at once and stay until they are needed, however many there are."""
+    """The writes that a call earns are available at once and stay until the run needs them, however many there are."""
     bucket = WriteBucket(0, 0)
     bucket.earn(6)
     for _ in range(12):

@@ -70,7 +70,7 @@ def test_every_line_end_is_known_and_beats_sentences(end: str) -> None:
     ],
 )
 def test_a_sentence_ends_after_its_marks_and_what_closes_it(text: str, max_chars: int, first: str) -> None:
-    """English needs white space after the mark. Chinese does not."""
+    """In English a sentence ends only if white space follows the mark. Chinese does not."""
     assert parts(text, max_chars)[0] == first
 
 

@@ -59,7 +59,7 @@ def test_underscores_and_dashes_belong_to_the_secret() -> None:
     ],
 )
 def test_what_is_no_key(text: str) -> None:
-    """Parsing is strict in length, case and characters."""
+    """The parser of keys is strict about length, case and characters."""
     assert parse(text) is None
 
 
@@ -99,7 +99,7 @@ def test_keys_are_required_unless_a_variable_says_no(value: object, means: bool)
 
 @pytest.mark.parametrize("value", ["no", "0", "False", 0])
 def test_anything_else_is_refused(value: object) -> None:
-    """A typing error never opens the deployment."""
+    """A misspelt value of REQUIRE_KEYS never opens the deployment."""
     with pytest.raises(ConfigurationError, match=r"^REQUIRE_KEYS must be one of true, false"):
         load({"REQUIRE_KEYS": value}.get)
 
@@ -147,7 +147,7 @@ def test_the_memory_is_bounded() -> None:
 
 
 def test_a_forgotten_key_stays_forgotten() -> None:
-    """If a key is removed while it is being read, the value that was read is not remembered. Other keys stay."""
+    """If a key is removed while the isolate reads it, the isolate does not remember the value. Other keys stay."""
     cache = KeyCache()
     cache.remember(b"a", key("a"), asked_at=0, revision=0)
     cache.remember(b"b", key("b"), asked_at=0, revision=0)
@@ -163,7 +163,7 @@ def test_a_forgotten_key_stays_forgotten() -> None:
 
 
 class Probed(DemoProvider):
-    """A provider that counts its probes. Each probe takes a while, fails or never ends."""
+    """A provider that counts its probes. Each probe of the stand-in takes a while, fails or never ends."""
 
     def __init__(self) -> None:
         self.probes = 0
@@ -208,7 +208,7 @@ def test_one_probe_serves_all_for_a_while(loop: Loop) -> None:
 
 
 def test_a_probe_that_dies_holds_nobody_up_for_long(loop: Loop) -> None:
-    """A probe that never returns is given up after MODEL_CHECK_SECONDS; a probe that raises is given up at once."""
+    """The Worker gives up a probe that never returns after MODEL_CHECK_SECONDS, and a probe that raises at once."""
     provider, check = Probed(), ModelCheck()
 
     async def story() -> None:

@@ -26,7 +26,7 @@ def test_hostile_bodies_cost_little(opening: bytes, unit: bytes) -> None:
 
 
 def test_large_sound_body() -> None:
-    """A text full of quotes, brackets and escapes is accepted."""
+    """The reader accepts a text full of quotes, brackets and escapes."""
     text = '[{"a": 1}, "b"]\n' * 60_000
     raw = b'{"input": "' + text.replace('"', '\\"').replace("\n", "\\n").encode() + b'"}'
     assert parse_object(raw) == {"input": text}

@@ -47,16 +47,19 @@ def until(seconds: float) -> Wait:
 @pytest.mark.parametrize(
     ("facts", "wait", "expected"),
     [
-        ({}, None, 1),  # no pace yet: it is worth asking at once
-        ({"silent": 3.2}, None, 4),  # and later the longer nothing is heard
+        ({}, None, 1),  # Without a pace, polling at once is worth it.
+        ({"silent": 3.2}, None, 4),  # Later the wait grows with the silence.
         ({"silent": 300}, None, 30),
-        ({"completed": 30, "pace_ms": 333}, None, 5),  # 30 left at 3 a second: half of 10 s
+        # 30 chunks are left, at 3 a second: the poll comes after half of 10 s.
+        ({"completed": 30, "pace_ms": 333}, None, 5),
         ({"completed": 59, "pace_ms": 1_000}, None, 1),
         ({"completed": 60, "pace_ms": 1_000}, None, 1),  # the chunks are done, the merge is not
         ({"completed": 1, "pace_ms": 60_000}, None, 30),
-        ({"completed": 59, "pace_ms": 1_000, "silent": 12}, None, 1),  # six at a time take 6 s each, so all is well
-        ({"completed": 59, "pace_ms": 1_000, "silent": 13}, None, 13),  # more than twice that: something hangs
-        ({"silent": 3}, until(7.5), 8),  # no sooner than the wait's end
+        # Six chunks at a time take 6 s each, so all is well.
+        ({"completed": 59, "pace_ms": 1_000, "silent": 12}, None, 1),
+        # The silence is more than twice that, so something hangs.
+        ({"completed": 59, "pace_ms": 1_000, "silent": 13}, None, 13),
+        ({"silent": 3}, until(7.5), 8),  # The poll comes no sooner than the wait's end.
         ({"silent": 20}, until(7.5), 20),
         ({"silent": 3}, until(600), 30),
         ({"silent": 9}, Wait("queued", None), 9),
@@ -87,7 +90,7 @@ def test_retry_after_is_bounded(
 
 @pytest.mark.parametrize("silent_from", [0.0, 0.9])
 def test_who_obeys_a_silent_task_asks_eight_times_in_a_minute(silent_from: float) -> None:
-    """Each hint is as long as the time without progress, so the pauses double."""
+    """Each `Retry-After` is as long as the time without progress, so the pauses double."""
     polls, at = 0, silent_from
     while at < 60:
         polls += 1

@@ -85,9 +85,9 @@ class Coordinator:
         self.answers: list[Wire] | None = None
         self.starts_by = math.inf
         self.patience = 0.0
-        self.aborted: list[int] = []  # the fences that it was to end
-        self.signs = 0  # pings that it received
-        self.unreachable: Exception | None = None  # what a ping raises, if it does not hang
+        self.aborted: list[int] = []  # The fences that the lane was to end.
+        self.signs = 0  # The number of pings that the lane received.
+        self.unreachable: Exception | None = None  # The error that a ping raises; None: no error.
         self.hangs = False
         self.sign_seconds = 0.0
         self._model = model
@@ -235,7 +235,7 @@ def test_outcomes_stand_in_the_order_of_their_calls(laned: CallBench):
 
 
 def test_a_call_of_its_own_comes_back_alone(local: CallBench):
-    """The worker's own calls wait for others that end within a fifth of their time, and for no later ones."""
+    """The worker's own calls wait for calls that end within a fifth of their time, and for no later calls."""
     local.model.seconds = {"0": 1.0, "1": 1.15, "2": 1.4, "3": 9.0}
     local.start(KEYS[:4])
     assert ended(local.wait()) == [0, 1]
@@ -288,7 +288,7 @@ def test_one_slow_call_of_a_run_says_that_its_calls_are_slow(local: CallBench):
 def test_a_failure_is_not_held_for_company(local: CallBench):
     """A failure is recorded at once, since its call may be due again.
 
-    Outputs that waited until then are recorded with the failure.
+    The run records outputs that waited until then with the failure.
     """
     local.model.seconds = {"0": 6.0, "1": 7.5, "2": NEVER}
     local.model.act = {"1": ModelUnavailable("503")}.get
@@ -318,7 +318,7 @@ def test_a_hint_and_the_deadline_end_the_wait_for_company(local: CallBench):
 def test_an_error_that_is_no_models_surfaces(bench: CallBench, monkeypatch: pytest.MonkeyPatch):
     """An error in a provider's code ends the wait and is raised.
 
-    In a lane such an error loses the lane. Every error is retrieved.
+    In a lane, an unexpected error of a call loses the lane. Every error is retrieved.
     """
     bench.model.act = lambda text: ValueError("a mistake") if text in {"0", "1"} else None
     bench.start(KEYS[:3])
@@ -456,7 +456,7 @@ def test_what_is_dropped_has_ended(local: CallBench):
     local.start(KEYS[:4])
     local.sleep(2)
     assert local.model.ended == ["3"]
-    assert ended(local.do(local.calls.drop())) == [3]  # the run has not recorded it yet, but it is paid for
+    assert ended(local.do(local.calls.drop())) == [3]  # the run has not recorded the call yet, but the call is paid for
     assert sorted(local.model.ended) == ["0", "1", "2", "3"]
     assert (local.room, local.loop.time()) == ((0, 6), 2.0)
     assert local.do(local.calls.drop()) == []
@@ -501,7 +501,7 @@ def test_an_rpc_that_is_dropped_goes_on(laned: CallBench):
 def test_lanes_are_told_to_abort(laned: CallBench):
     """The notice to abort tells the coordinator which claim has ended.
 
-    If the coordinator fails or has older code, nothing changes.
+    If the coordinator fails or has older code, the worker continues as before.
     """
     laned.do(laned.caller.abort())
     laned.coordinator.breaks = AttributeError("abort")
@@ -526,7 +526,7 @@ def test_groups_that_go_out_together_ask_for_one_sign_of_life(laned: CallBench):
 def test_where_no_lane_can_be_reached_the_worker_makes_the_calls(laned: CallBench, hangs: bool):
     """If no lane can be reached, the groups come back as not started, which costs no attempt.
 
-    From then on the worker makes its own calls, as many at a time as a lane would.
+    After that the worker makes its own calls, as many at a time as a lane would.
     """
     laned.coordinator.unreachable = RuntimeError("NoGilError")
     laned.coordinator.hangs = hangs
@@ -599,7 +599,7 @@ def test_lanes_that_are_still_out_are_told_by_a_worker_that_goes_on_alone(laned:
 def test_a_task_has_lanes_from_a_size_on():
     """A single lane would be useless, so a task has two or more lanes or none.
 
-    Each further `LANE_CHUNKS` chunks add one, up to the limit.
+    Each further `LANE_CHUNKS` chunks add a lane, up to the limit.
     """
     assert lanes_for(limits.LANES_FROM_CHUNKS - 1) == 1
     assert lanes_for(limits.LANES_FROM_CHUNKS) == 2

@@ -23,8 +23,8 @@ from tests.support.sqlite_d1 import NETWORK_LOST
 from tests.support.worker_bench import HOST, OneLaneEach, WorkerBench
 
 TASK = TaskKey("task")
-FOREVER = 100.0  # seconds that a slow call takes; its timeout is longer
-FREED_SECONDS_MOST = 15.0  # from a task's cancellation until the host that works on it is free
+FOREVER = 100.0  # The seconds that a slow call takes; its timeout is longer.
+FREED_SECONDS_MOST = 15.0  # The time from a task's cancellation until the host that works on it is free.
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_a_write_begins_them_anew():
 def test_a_database_that_does_not_answer_is_asked_less_and_less():
     """Each check without an answer doubles the time to the next one, without limit.
 
-    An answer restores the usual time.
+    An answered check restores the usual time to the next check.
     """
     schedule = CheckSchedule(100)
     assert times(schedule, 5, answered=False) == [5.0, 15.0, 35.0, 75.0, 155.0]
@@ -116,7 +116,7 @@ def test_a_slow_database_is_asked_in_proportion():
 
 
 def test_looks_are_counted():
-    """After the last check that a run may make, none is due."""
+    """After the last check that a run may make, no check is due."""
     schedule = CheckSchedule(2)
     assert times(schedule, 2) == [5.0, 15.0]
     assert schedule.next_at(100.0, 0.0) == float("inf")
@@ -181,7 +181,7 @@ def test_quick_calls_are_not_looked_at(bench: WorkerBench):
 
 
 def test_slow_calls_that_go_on_are_not_disturbed(bench: WorkerBench):
-    """The checks find that the claim is good. The calls end as usual, and each is made once."""
+    """The run's checks find that its claim is still valid. The calls end as usual, and each is made once."""
     at = looks(bench)
     assert bench.run() == Ended(Status.COMPLETED)
     assert at == [5.0, *(15.0 + 10.0 * number for number in range(9))]

@@ -59,7 +59,7 @@ def bill(bench: WorkerBench) -> tuple[int, int]:
 
 
 def test_an_output_that_came_during_a_write_outlasts_a_cancellation(bench: WorkerBench):
-    """The task is cancelled while the worker records the first output, and the second output comes then.
+    """A client cancels the task while the worker records the first output, and the second output arrives at that time.
 
     The task keeps both outputs, and a retry makes only the third call.
     """

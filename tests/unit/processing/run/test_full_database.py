@@ -30,7 +30,7 @@ def bench() -> Iterator[WorkerBench]:
 def fill(bench: WorkerBench, *, told: bool = True, room_pages: int = 0) -> None:
     """Let the database grow by at most this many pages.
 
-    With `told`, its replies show a size at the platform's limit.
+    With `told`, the database's replies show a size at the platform's limit.
     """
     cap = bench.database.cap
     cap.hold(cap.pages + room_pages)
@@ -81,7 +81,8 @@ def test_a_database_over_its_bound_with_room_costs_a_write_more_and_no_call(benc
 
 
 def test_calls_that_find_room_clear_the_isolate_of_a_full_database(bench: WorkerBench):
-    """A write found no space before. The first announcement asks for space, and later ones, of any task, do not."""
+    """In this test an earlier write found no space. The first announcement asks for space, and later ones, of any task,
+    do not."""
     bench.storage.found_full(0.0)
     bench.insert(8)
     assert bench.run() == Ended(Status.COMPLETED)
@@ -128,7 +129,8 @@ def test_calls_do_not_start_when_their_own_announcement_tells_that_there_is_no_r
 
 
 def test_a_write_that_found_no_room_keeps_its_number(bench: WorkerBench):
-    """An earlier try of the write may still land. So the run's next write gets another number, and takes effect."""
+    """An earlier try of the write may still land. So the next write of the run gets another number, and the database
+    accepts it."""
     bench.insert(12)
 
     def act(_call: Any, number: int) -> str:
@@ -138,7 +140,7 @@ def test_a_write_that_found_no_room_keeps_its_number(bench: WorkerBench):
 
     bench.model.act = act
     assert bench.run() == RESTS
-    # The first write recorded six outputs. The second found no space. The third gave the task back.
+    # The first write recorded six outputs. The second found no space. The third write gave the task back.
     assert row(bench)["step"] == 3
 
 

@@ -63,7 +63,8 @@ def test_a_task_asks_at_most_32_times_an_hour(chances: list[float]):
 
 
 def test_one_call_at_a_time_asks():
-    """While a call that started after the trouble began is out, no other starts. An earlier call does not count."""
+    """While a call that started after the trouble began is out, no other starts. A success of a call that started
+    before the failure does not count."""
     patience = away(now=10)
     assert patience.narrow(10)
     assert patience.opens_at(20, latest_start=11) == math.inf
@@ -86,7 +87,8 @@ def test_a_pause_that_the_provider_asks_for_is_obeyed():
 
 
 def test_a_success_ends_it_for_all_tasks_of_the_isolate():
-    """One task's success is known to the others. A task whose own failure is later ignores the success."""
+    """The other tasks of the isolate know of one task's success. A task whose own failure is later ignores the
+    success."""
     news = News()
     one, other, late = away(news), away(news), away(news, now=30)
     one.succeeded(CHUNK, 20)
@@ -180,7 +182,7 @@ def test_a_chunk_that_alone_fails_ends_after_ten_failures():
                 ledger.succeeded(key, REPLY, now=now)
         ledger.settle(now)
         now = max(now, now if ledger.ready else ledger.next_at(now) or now)
-        if ledger.ready < 3:  # so that other chunks exist until the end
+        if ledger.ready < 3:  # other chunks must exist until the end
             ledger.add(CallKey(1, position) for position in range(round(now * 1_000), round(now * 1_000) + 9))
     assert ledger.failure.code == "model_unavailable"
     pauses = [round(later - before - 0.5) for before, later in pairwise(failures)]
@@ -286,7 +288,7 @@ def test_retry_after_is_obeyed_on_any_status(error: ModelError, seconds: float):
 
 
 def test_a_run_says_that_it_waits_for_a_model_that_others_have_found_away():
-    """The run has made no call itself, so it writes nothing else. A poll in between shows the reason."""
+    """The run has made no call itself, so it writes nothing else. A poll between two runs shows the reason."""
     bench, news = WorkerBench(), ModelNews()
     bench.insert(2)
     news.of(TENANT, bench.model.default_model).failed(CHUNK, 0, 0, 3.0, 0.0)
@@ -309,7 +311,7 @@ def test_a_run_says_that_it_waits_for_a_model_that_others_have_found_away():
 def test_a_run_of_the_queue_holds_no_consumer_while_the_model_is_away(seconds: float, outcome: RunOutcome):
     """A run on the queue waits for two seconds at most.
 
-    The task says what it waits for, and the next run calls the model.
+    The task's row says what the task waits for, and the next run calls the model.
     """
     bench, news = WorkerBench(), ModelNews()
     bench.insert(2)

@@ -57,7 +57,7 @@ def note_windows(bench: WorkerBench) -> list[tuple[int, int]]:
 def test_a_task_on_a_slow_database_ends(make, seconds: float):
     """The first announcement fails, since the worker does not know yet that the database is slow.
 
-    From then on calls start, each once. The task makes only one more write than on a quick database.
+    After that announcement the calls start, each once. The task makes only one more write than on a quick database.
     """
     bench = make()
     bench.insert(12)
@@ -65,7 +65,8 @@ def test_a_task_on_a_slow_database_ends(make, seconds: float):
     before = bench.database.batches
     assert bench.run() == Ended(Status.COMPLETED)
     assert len(bench.model.calls) == 12 == bench.task().usage.model_calls
-    assert bench.database.batches - before - 1 == 1 + 1 + 2  # one read; claim, announcement, and two groups that end
+    # The claim and the announcement take one call each, and the two groups end with one each.
+    assert bench.database.batches - before - 1 == 1 + 1 + 2
     assert (row(bench)["attempts"], row(bench)["stalls"]) == (1, 0)
 
 
@@ -243,17 +244,19 @@ def test_an_outage_makes_no_storm(make, message: str):
 def test_paid_outputs_wait_for_their_turn(make):
     """Without a write left, paid outputs are kept until there is one.
 
-    This write takes later outputs along, and no call is paid twice.
+    The next write takes later outputs along, and no call is paid twice.
     """
     bench = make()
     bench.insert(6)
-    bench.database.rows("UPDATE tasks SET idle_runs = 1")  # two writes at first: the claim, and the announcement
+    # The run may make two writes at first: the claim, and the announcement.
+    bench.database.rows("UPDATE tasks SET idle_runs = 1")
     bench.model.seconds = float
     bench.model.act = lambda call, number: bench.database.fail(NETWORK_LOST, times=3) if number == 1 else None
     before = bench.database.batches
     assert bench.run() == Ended(Status.COMPLETED)
     assert bench.loop.time() > 29
-    assert bench.database.batches - before == 1 + 3 + 1 + 1  # the claim, three in vain, the first call, all the others
+    # The calls are the claim, three in vain, the first call's, and one for all others.
+    assert bench.database.batches - before == 1 + 3 + 1 + 1
     assert len(bench.model.calls) == 6 == bench.task().usage.model_calls
 
 

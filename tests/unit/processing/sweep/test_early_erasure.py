@@ -15,7 +15,7 @@ from tests.support.store_bench import START_MS
 from tests.support.worker_bench import WorkerBench
 
 DAY_MS = 86_400_000
-BYTES = 2_000 + 4 * 500  # the count for one of the tasks below
+BYTES = 2_000 + 4 * 500  # the bytes that the database counts for one of the tasks below
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def hold(bench: WorkerBench, size: int) -> None:
 def fill(
     bench: WorkerBench, tenant: str, tasks: int, *, days: float = 2, status: str = "completed", first: int = 0
 ) -> None:
-    """Write tasks one after the other; they ended this many days ago, or have not ended.
+    """Write tasks one after the other that ended this many days ago, or that have not ended.
 
     `first` is the number of the first task.
     """
@@ -65,7 +65,7 @@ def clear(bench: WorkerBench) -> int:
     made = EarlyErasure(worker, SweepAllowance(worker.settings, worker.meter, None))
 
     async def look_and_clear() -> int:
-        await worker.store.ready()  # the sweep's own read: each reply reports the size
+        await worker.store.ready()  # the sweep's own read reports the size, as each reply does
         return await made.run()
 
     return int(bench.do(look_and_clear()))
@@ -137,7 +137,7 @@ def test_tenants_that_store_alike_lose_alike(bench: WorkerBench):
     """The count of a tenant falls by what was erased, so no tenant is emptied before the others are as small."""
     fill(bench, "first", 300)
     fill(bench, "second", 300)
-    assert clear(bench) == 400  # ten pages on the paid plan
+    assert clear(bench) == 400  # a sweep on the paid plan erases ten pages
     assert abs(len(left(bench, "first")) - len(left(bench, "second"))) <= 40
     counted = {row["tenant"]: row["bytes"] for row in bench.database.rows("SELECT * FROM tenant_storage")}
     assert counted == {tenant: len(left(bench, tenant)) * BYTES for tenant in ("first", "second")}

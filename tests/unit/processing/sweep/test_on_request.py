@@ -66,7 +66,7 @@ def status(bench: WorkerBench, name: str) -> Status:
 
 
 def test_a_sweep_that_was_asked_for_works_on_what_was_sent_off_in_vain(bench: WorkerBench):
-    """The sweep sends the other tasks off first.
+    """The sweep first sends off the tasks that it does not run itself.
 
     Then the sweep runs these tasks one after the other, with each call made once.
     """
@@ -123,7 +123,8 @@ def test_without_time_for_calls_a_sweep_only_sends(bench: WorkerBench):
 
 @pytest.mark.parametrize("seconds", [0.0, 25.0])
 def test_what_a_request_has_no_time_to_send_is_given_back(bench: WorkerBench, seconds: float):
-    """A request's sweep ends 30 s after the answer. By then the sweep must not hold a task that it has not sent."""
+    """A request's sweep ends 30 s after the answer. When its time is over the sweep must not hold a task that it has
+    not sent."""
     insert(bench, *(f"{number:03}" for number in range(100)))
     bench.do(asyncio.sleep(LEASE_SECONDS))
     route = Takes()

@@ -31,7 +31,7 @@ def bench():
     made.database.close()
 
 
-SENT_MOST = 40  # tasks in a run on the free plan: a send each, and five D1 calls, within 45 subrequests
+SENT_MOST = 40  # the tasks that a run on the free plan sends: a send each, and five D1 calls, within 45 subrequests
 
 
 class Recorder:

@@ -180,7 +180,7 @@ def test_erasure_keeps_up_with_tasks_of_many_chunks(cron: Callable[[str], Cron],
     made.fire()
     erased = of_a_page * limits.ERASE_PAGES_MOST["paid"]
     assert of_a_page == min(limits.ERASE_TASKS_MOST["paid"], limits.ERASE_OUTPUTS_MOST // chunks)
-    left = 1_100 - erased  # and the webhooks of every fifth task that is left
+    left = 1_100 - erased  # every fifth task that is left has webhooks
     assert made.left("u") == {"tasks": left, "texts": left, "segments": left, "webhook_deliveries": left // 5}
     if chunks <= 100:
         assert erased * RUNS_A_DAY >= ERASED_A_DAY

@@ -24,7 +24,7 @@ from tests.support.store_bench import START_MS, new_task
 from tests.support.stored_outputs import stored_outputs
 from tests.support.worker_bench import WorkerBench
 
-PLATFORM = 50  # subrequests, and statements, of an invocation on the free plan
+PLATFORM = 50  # the subrequests, and the statements, of an invocation on the free plan
 
 
 class Road:
@@ -137,7 +137,7 @@ def test_a_task_too_long_for_a_run_goes_on_in_the_next(cron: Callable[..., Cron]
 def test_routes_that_begin_to_refuse_in_the_middle_put_nothing_off(cron: Callable[..., Cron], taken: int):
     """The queue takes some tasks of a page and then no more.
 
-    The other tasks are due at the next run, which runs them itself.
+    The tasks that the queue refuses are due at the next run, which runs them itself.
     """
     made = cron(40, 2)
     queue = Road(Route.QUEUE, taken)
@@ -171,7 +171,7 @@ def test_what_stays_due_is_not_written_where_refusals_are_seen_at_once(cron: Cal
 
 
 def test_where_routes_work_a_page_costs_one_call_more_than_its_sends(cron: Callable[..., Cron]):
-    """A page of 40 costs its sends, one read, and two writes. The rest of the run's calls are the two of the sums."""
+    """A page of 40 costs its sends, one read, and two writes. The run's other two calls are those of the sums."""
     made = cron(60, 2)
     queue = Road(Route.QUEUE)
     made.fire(queue)
@@ -257,7 +257,7 @@ def test_only_what_nobody_works_on_is_hastened():
         bench.do(bench.store.make_due(keys))
     rows = bench.database.rows("SELECT wake_at, dispatches FROM tasks ORDER BY id")
     assert [row["wake_at"] - START_MS for row in rows] == [541_000, 4_000_000, 1_000_000]
-    assert [row["dispatches"] for row in rows] == [1, 0, 0]  # the last of the two tasks was given back
+    assert [row["dispatches"] for row in rows] == [1, 0, 0]  # the run gave back the last of the tasks
     bench.loop.close()
     bench.database.close()
 

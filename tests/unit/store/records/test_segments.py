@@ -75,7 +75,7 @@ def test_a_write_that_is_sent_again_adds_nothing(bench: StoreBench, monkeypatch:
 def test_a_later_try_adds_what_the_earlier_one_had_not(bench: StoreBench):
     """If a write landed unnoticed, the next try has one output more: all are stored, each once.
 
-    Then the first try lands again, and changes nothing.
+    Later the first try lands again, and changes nothing.
     """
     claim = bench.claim()
     first = progress(claim, outputs=outputs(0, 1), completed=2)
@@ -231,7 +231,7 @@ def test_an_entry_of_older_code_and_of_later_code_is_read(members: int):
 
 
 def test_an_output_without_lane_and_other_calls_takes_no_more_than_before():
-    """The entry has neither member then, so a task of short chunks does not grow."""
+    """The entry of such an output has neither member, so a task of short chunks does not grow."""
     (piece,) = pieces([Output(CallKey(0, 0), "said", 1, "stop", BEGUN, BEGUN + 1)])
     assert json.loads(zlib.decompress(bytes.fromhex(piece.body))) == [[0, "said", 1, "stop", BEGUN, BEGUN + 1]]
 
@@ -319,7 +319,7 @@ def recorded(worker: WorkerBench) -> list[Output]:
 def test_a_worker_says_when_the_first_of_several_calls_started():
     """A chunk's first call may start before the one with its output.
 
-    The first call failed, and the chunk waited. A chunk with only one call has no such time.
+    The first call failed, and the chunk waited. A chunk with only one call has no separate time of the first call.
     """
     worker = WorkerBench(concurrency=2)
     worker.insert(2)
@@ -336,7 +336,7 @@ def test_a_worker_says_when_the_first_of_several_calls_started():
 def test_the_first_call_of_an_earlier_worker_has_no_time():
     """The number of calls of the chunk shows that an earlier call was made.
 
-    Only the earlier worker knew when it was made.
+    Only the earlier worker knew when it made the first call.
     """
     worker = WorkerBench()
     worker.insert(2)
