@@ -25,7 +25,8 @@ class Audience:
         self._at_work = at_work
         self._mark = Mark(-1, -1)
         self._ended = False
-        self._waiting: set[asyncio.Future[None]] = set()
+        # A dict keeps the order in which the callers came. A set's order differs from run to run.
+        self._waiting: dict[asyncio.Future[None], None] = {}
 
     def tell(self, mark: Mark, ended: bool) -> None:
         """Record that this write has landed.
@@ -64,8 +65,8 @@ class Audience:
 
     async def _woken(self, seconds: float) -> None:
         woken = asyncio.get_running_loop().create_future()
-        self._waiting.add(woken)
+        self._waiting[woken] = None
         try:
             await asyncio.wait({woken}, timeout=seconds)
         finally:
-            self._waiting.discard(woken)
+            del self._waiting[woken]

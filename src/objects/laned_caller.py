@@ -49,7 +49,8 @@ class LanedCaller:
         self._alone = False
         self._reached: asyncio.Task[bool] | None = None
         self._asked: set[asyncio.Task[Sequence[CallOutcome]]] = set()
-        self._own: set[asyncio.Task[ModelReply | ModelError]] = set()
+        # A dict keeps the order in which the calls were made. A set's order differs from run to run.
+        self._own: dict[asyncio.Task[ModelReply | ModelError], None] = {}
 
     @property
     def groups_most(self) -> int:
@@ -130,7 +131,7 @@ class LanedCaller:
         """Make a call as the worker itself does. Cancelling this coroutine cancels the call, and `abort` ends the call,
         too."""
         made = asyncio.create_task(call_model(self._provider, call, seconds, starts_by))
-        self._own.add(made)
+        self._own[made] = None
         try:
             await asyncio.wait([made])
         except asyncio.CancelledError:
@@ -138,7 +139,7 @@ class LanedCaller:
             await asyncio.wait([made], timeout=limits.DROP_SECONDS_MOST)
             raise
         finally:
-            self._own.discard(made)
+            del self._own[made]
         if made.cancelled():
             return CallAborted("the task has ended, and the call's connection was closed")
         return made.result()
