@@ -133,7 +133,7 @@ def claim_expected(task: ModelTask, now: int) -> dict[str, Any]:
         "outputs": frozenset(task.outputs),
         "doubted": frozenset(task.doubted),
         "announced": frozenset(task.in_flight),
-        "tried": {key: item.tried for key, item in task.failures.items() if not item.final},
+        "tried": {key: item.tried for key, item in task.failures.items() if item.tried.calls and not item.final},
         "refused": {key: item.failure for key, item in task.refused().items()},
         "chunks": task.total,
         "merges": (tuple(map(len, task.merges.values())), task.merges[max(task.merges)] if task.merges else ()),

@@ -15,7 +15,18 @@ from src.core.limits import IDEMPOTENCY_SECONDS, START_SECONDS_MOST, SWEEP_BACKO
 from src.core.states import Status
 from src.core.task import BUDGET_EXHAUSTED, DEADLINE_EXCEEDED, Failure, NewTask, Reduce, TaskOptions
 from src.store.admission import Accepted, Conditions, Limit, LimitReached, Mismatched, Outcome, Replayed
-from src.store.records.claims import CallKey, ClaimRefusal, Continue, Fail, FailedCall, Finish, Progress, Release, Step
+from src.store.records.claims import (
+    CallKey,
+    CallTries,
+    ClaimRefusal,
+    Continue,
+    Fail,
+    FailedCall,
+    Finish,
+    Progress,
+    Release,
+    Step,
+)
 from src.store.sweep import Due
 
 EARLY_MS = 1_000
@@ -469,7 +480,10 @@ class StoreModel:
         task.doubt()
         task.stalled_since = None
         task.failed = task.stalls = task.rate_waits = task.idle_runs = task.dispatches = task.not_before = 0
-        task.failures.clear()
+        task.failures = {
+            key: item._replace(tried=CallTries(), final=False, rests_until=None, held=None)
+            for key, item in task.failures.items()
+        }
         task.begin_time(now)
         task.look_at(now + unclaimed_ms)
         crowded = on.queue_share is not None and self._unended(tenant) > on.queue_share
