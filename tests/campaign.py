@@ -123,7 +123,7 @@ def known(part: Part) -> Record | None:
 
 
 def run(part: Part, judged: str) -> Record:
-    """Run one part. Run a part, with its output in its log file."""
+    """Run a part, with its output in its log file."""
     RECORDS.mkdir(parents=True, exist_ok=True)
     began = time.time()
     with (RECORDS / f"{part.name}.log").open("w") as log:

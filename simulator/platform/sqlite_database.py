@@ -134,7 +134,7 @@ class Template:
         return connection
 
     def release(self, connection: Connection) -> None:
-        """Take a database back. Empty a database for the next user, or drop it if its schema was changed."""
+        """Take a database back. Empty it for the next user, or close it if its schema was changed."""
         connection.clock.now_ms = int
         if connection.in_transaction:
             connection.execute("ROLLBACK")

@@ -1,4 +1,4 @@
-"""Calls that lanes make. Lets a long task have more than six calls out at a time.
+"""Lets lanes make the calls of a long task, so that more than six calls are out at a time.
 
 Each group of calls is one RPC to the task's `BatchCoordinator`, which gives it to a lane (`objects.lane`).
 """

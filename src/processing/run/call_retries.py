@@ -48,8 +48,7 @@ class HeldFailures:
     def hold(self, failed: FailedCall, started_at: float, failed_at: float, chance: float) -> None:
         """Keep a failure.
 
-        Hold a failure; if an earlier failure of the same call is held, the two count as one, which began when the
-        earlier one did.
+        If an earlier failure of the same call is kept, the two count as one, which began when the earlier one did.
         """
         before = self._held.get(failed.key)
         began_at = started_at if before is None else before.started_at

@@ -129,10 +129,8 @@ WHERE state IN (1, 2) AND (task_id, generation, endpoint_id) IN (
   ) WHERE {_ASTRAY} LIMIT :walk_most)
 """)
 
-# Takes a delivery for `:held_ms`. So if two senders come at once, the second takes nothing, and neither does a
-# statement that lands late. So of two statements at once the second takes nothing, and neither does a statement that
-# lands late. The
-# endpoint may be gone by that time.
+# Takes a delivery for `:held_ms`. If two senders come at once, the second takes nothing, and neither does a statement
+# that lands late. The endpoint may be gone by that time.
 TAKE_DELIVERY = statement(f"""
 UPDATE webhook_deliveries SET state = 2, fence = fence + 1, due_at = {NOW} + :held_ms
 WHERE {_OPEN} AND fence = :fence AND due_at <= {NOW}

@@ -78,7 +78,7 @@ UNCOUNTED = """finished_at > coalesce((SELECT until FROM folds WHERE kept_ms = w
 
 
 def add_ends(where: str) -> str:
-    """Add these tasks. Add the ends of tasks that the caller is about to erase or retry."""
+    """Add the ends of tasks that the caller is about to erase or retry."""
     return _add(_ADDED, where)
 
 
