@@ -51,10 +51,7 @@ class AiBinding(Protocol):
     """The binding `AI`. The binding returns results as Python dicts and lists."""
 
     async def run(self, model: str, inputs: dict[str, object]) -> object:
-        """Run a model once.
-
-        A cancellation aborts it. Run a model; raises the platform's error, with a code in its text.
-        """
+        """Run a model once. A cancellation aborts it. Raises the platform's error, with a code in its text."""
         ...
 
 

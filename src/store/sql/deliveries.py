@@ -25,7 +25,7 @@ _TAKEN = f"""RETURNING task_id, generation, endpoint_id, event, ended_at, begun_
   {_of_endpoint(f"old_secret_until > {NOW}")} AS old_secret_signs"""
 
 # Writes deliveries for the tenants' endpoints about those of the tasks that have ended, once for each end. The
-# statement follows each statement that ends tasks, in its transaction. Without a subscribed endpoint the outbox writes
+# statement follows each statement that ends tasks, in its transaction. Without a subscribed endpoint the statement writes
 # nothing. An endpoint gets deliveries about tasks that ended after its creation, and in the minute before, in case the
 # database's clock stepped back: one message too many is better than one too few. If the task did not end, the statement
 # writes no delivery. If an end is repeated, the statement finds the delivery of the first time. A caller that gets a
@@ -129,8 +129,8 @@ WHERE state IN (1, 2) AND (task_id, generation, endpoint_id) IN (
   ) WHERE {_ASTRAY} LIMIT :walk_most)
 """)
 
-# Takes a delivery for `:held_ms`. If two senders come at once, the second takes nothing, and neither does a statement
-# that lands late. The endpoint may be gone by that time.
+# Takes a delivery for `:held_ms`. The statement names the fence that was read before. So if two senders come at once,
+# the second takes nothing, and neither does a statement that lands late. The endpoint may be gone by that time.
 TAKE_DELIVERY = statement(f"""
 UPDATE webhook_deliveries SET state = 2, fence = fence + 1, due_at = {NOW} + :held_ms
 WHERE {_OPEN} AND fence = :fence AND due_at <= {NOW}
