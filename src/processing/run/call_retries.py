@@ -143,8 +143,7 @@ class CallRetries:
         if final or own or not of_service or not patience.lasts:
             return NextTry(failed, now + verdict.wait, rests=True)
         # All calls may have the problem of the failed call. If another call succeeds now, the problem may turn out to
-        # be this chunk's
-        # own.
+        # be this chunk's own.
         if patience.there_at > started_at:
             return NextTry(failed, now + verdict.wait)
         self._held.hold(failed._replace(made=None), started_at, now, chance)
