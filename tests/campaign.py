@@ -40,10 +40,7 @@ _PYTEST = "-m pytest -n 2 --dist loadscope --no-loadscope-reorder"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One Python command, with variables of its own.
-
-    How a part ended, when it began, in seconds since 1970, and the digest of the files that it judged.
-    """
+    """One Python command, with variables of its own. A nightly job runs the parts of one `group`."""
 
     group: str
     name: str

@@ -122,11 +122,11 @@ SELECT status, lease_until - {NOW} AS lease_left, rest_until - {NOW} AS rest_lef
 FROM tasks WHERE id = :task_key
 """)
 
-# --- Work under the claim -------------------------------------------------------------------------------- Each of the
-# following statements names the claim by its fence and its name. The guard sees the row as it is in this transaction,
-# so a worker whose claim was taken over, cancelled or erased changes nothing. Each statement also names its step, the
-# number of the write, which rises with each write. A write that is sent again finds its own step, and repeats its
-# effect. A write that was given up and lands late finds a later step, and changes nothing.
+# --- Work under the claim --------------------------------------------------------------------------------
+# Each of the following statements names the claim by its fence and its name. The guard sees the row as it is in this
+# transaction, so a worker whose claim was taken over, cancelled or erased changes nothing. Each statement also names
+# its step, the number of the write, which rises with each write. A write that is sent again finds its own step, and
+# repeats its effect. A write that was given up and lands late finds a later step, and changes nothing.
 
 _UNDER_CLAIM = f"id = :task_key AND {UNDER_CLAIM} AND step <= :step"
 _KEEPS = f"{_UNDER_CLAIM} AND status IN ('processing', 'cancelled', 'failed')"
