@@ -87,7 +87,7 @@ def count_ends(where: str) -> str:
     return add_ends(f"{where} AND {UNCOUNTED}")
 
 
-# The current millisecond may bring further ends, so it belongs to the next fold.
+# The values that were added of a task's bill, once its last end was added: see `tasks.counted`.
 COUNTED = f"json_array({', '.join(f'max({_COUNTED[name]}, {value})' for name, value in _BILL.items())})"
 
 # --- The fold -----------------------------------------------------------------------------------------------
