@@ -9,7 +9,7 @@ from src.http.catalogue import document
 METHODS = ("post", "get", "delete")
 # A code that at least this share of the calls lists is a common error: the page explains it once.
 COMMON_SHARE = 0.6
-# Shown before the calls. A test runs the commands unchanged; `…` marks omissions.
+# Shown before the calls. A test runs the commands against its own server. In the answers `…` marks omissions.
 EXAMPLE = r"""## An example
 
 Submit a text of two chunks, and wait for its end. You can paste the commands against `make dev`; a deployment also

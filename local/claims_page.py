@@ -22,7 +22,7 @@ class TestedClaim(NamedTuple):
     tests: list[str]
     tier: str
     without: list[str]  # The ablations that the tests notice.
-    latest: str  # The figures of the last campaign; empty for a claim without figures.
+    latest: str  # The figures of this claim's own last campaign; empty for a claim without figures.
 
 
 def claims(root: Path) -> list[TestedClaim]:

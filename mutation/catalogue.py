@@ -13,7 +13,7 @@ from mutation.source import Edit, Source
 from mutation.sql_operators import sql_edits
 from mutation.sql_text import sql_strings
 
-# The compiler of statements contains patterns, not statements.
+# The folders that get mistakes in Python, and those that get mistakes in SQL.
 PYTHON = ("src/processing", "src/objects", "src/queue")
 SQL = ("src/store", *PYTHON)
 STATEMENTS = "src/store/sql"
@@ -40,12 +40,10 @@ def _of_file(root: Path, name: str, defaults: Defaults) -> Iterator[Mutant]:
 
 
 def drawn(mutants: list[Mutant], seed: int, only: list[str] | None = None) -> list[Mutant]:
-    """`only` contains file names or patterns of names.
+    """Return the mutants in the order that a seed draws. `only` contains file names or patterns of names.
 
     The order of two mutants depends only on the seed and on these two, so other changes of the project leave it as it
     is.
-
-    The files that get mistakes in Python, and those that get mistakes in SQL.
     """
     wanted = [mutant for mutant in mutants if only is None or any(fnmatch(mutant.path, one) for one in only)]
     return sorted(wanted, key=lambda mutant: hashlib.sha256(f"{seed}/{mutant.id}".encode()).digest())

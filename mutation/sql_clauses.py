@@ -1,4 +1,4 @@
-"""Mistakes in whole clauses of SQL: CASE, ON CONFLICT, ORDER BY, LEFT JOIN."""
+"""Makes mistakes in whole clauses of SQL, namely CASE, ON CONFLICT, ORDER BY and LEFT JOIN."""
 
 from collections.abc import Iterator
 

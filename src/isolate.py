@@ -10,7 +10,7 @@ from .processing.heartbeats import TriggerHeartbeats
 
 
 class Memory:
-    """The memory of one isolate. The state that an isolate keeps; losing it costs calls, never correctness."""
+    """What one isolate keeps in memory. Losing it costs calls, never correctness."""
 
     def __init__(self) -> None:
         self.settings: Settings | None = None  # the settings; None until the first invocation has read them

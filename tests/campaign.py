@@ -40,10 +40,7 @@ _PYTEST = "-m pytest -n 2 --dist loadscope --no-loadscope-reorder"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One Python command, with variables of its own.
-
-    How a part ended, when it began, in seconds since 1970, and the digest of the files that it judged.
-    """
+    """One Python command, with variables of its own. A nightly job runs the parts of one `group`."""
 
     group: str
     name: str
@@ -123,7 +120,7 @@ def known(part: Part) -> Record | None:
 
 
 def run(part: Part, judged: str) -> Record:
-    """Run one part. Run a part, with its output in its log file."""
+    """Run a part, with its output in its log file."""
     RECORDS.mkdir(parents=True, exist_ok=True)
     began = time.time()
     with (RECORDS / f"{part.name}.log").open("w") as log:

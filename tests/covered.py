@@ -33,7 +33,7 @@ class Module(NamedTuple):
 
     @property
     def room(self) -> str:
-        """Return the module's folder in `src`, or the module's own name if it is in no folder."""
+        """Return the topmost folder in `src` that contains the module, or the module's own name outside a folder."""
         return self.path.split("/", maxsplit=1)[0]
 
 

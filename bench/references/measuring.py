@@ -36,7 +36,7 @@ class Options:
     chars: int = CHARS
 
     def chosen(self) -> list[Work]:
-        """Return the requested works, smallest first, with the requested systems."""
+        """Return the requested works, in the requested size, with the requested systems."""
         fitted = [self._fitted(work) for work in WORKS if not self.works or work.key in self.works]
         return [work for work in fitted if work.systems]
 

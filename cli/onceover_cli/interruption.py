@@ -15,7 +15,7 @@ from .exits import Exit
 
 
 class Interrupts:
-    """Counts interrupts during work that must not be cut off. Example: a submission whose answer has the task's id."""
+    """Notes an interrupt during work that must not be cut off, such as a submission: its answer has the task's id."""
 
     def __init__(self) -> None:
         self.is_interrupted = False

@@ -139,7 +139,7 @@ def startup(said: str) -> list[str]:
 
 
 def has_key() -> bool:
-    """Whether a key was given. Whether the deployment has a key; without one no task can be submitted."""
+    """Whether ONCEOVER_KEY has a key. Without one no task can be submitted."""
     return bool(os.environ.get("ONCEOVER_KEY", "").strip())
 
 

@@ -32,10 +32,7 @@ def refuse_former_state(persist_to: Path) -> None:
 
 
 def refuse_former_database(cloud: Cloud, wanted: Needs) -> None:
-    """Look into the deployed database.
-
-    Check the database of the account; raises `UsageError` for one with the old schema, and `StepFailed`.
-    """
+    """Check the database of the account. Raises `UsageError` for one with the old schema, and `StepFailed`."""
     answer = cloud("d1", "execute", "DB", "--remote", "--json", "--command", _FOUND, wanted.flag)
     if answer.status != 0 and _NO_RECORD in answer.said:
         return

@@ -86,7 +86,7 @@ def from_file(name: str) -> dict[str, str]:
 
 
 def from_terminal(present: set[str]) -> dict[str, str]:
-    """Ask for each secret. Ask for secrets on the terminal; the typed text is not shown."""
+    """Ask for each secret on the terminal. The typed text is not shown."""
     found = {}
     for name, meaning in SECRETS.items():
         state = "set; empty keeps it" if name in present else "not set; empty leaves it so"
@@ -96,9 +96,9 @@ def from_terminal(present: set[str]) -> dict[str, str]:
 
 
 def put(cloud: Cloud, wanted: Needs, values: Mapping[str, str]) -> None:
-    """Set secrets, one call each.
+    """Set secrets, one call each. Raises `StepFailed`.
 
-    Set secrets; repeating this is safe, because the same name gets the same value. Raises `StepFailed`.
+    Repeating this is safe, because the same name gets the same value.
     """
     for number, (name, value) in enumerate(values.items(), 1):
         print(f"[{number}/{len(values)}] Setting {name}: npx wrangler secret put {name} {wanted.flag}", flush=True)

@@ -24,10 +24,9 @@ def single_crashes(run: Run) -> Iterator[tuple[str, Crashes]]:
 
 
 def pairs_of_crashes(run: Run, *, points_most: int = 40) -> Iterator[Crashes]:
-    """Yield every pair of crashes within the first points. The second crash of a pair lies in the run that follows the
-    first crash.
+    """Yield every pair of crashes within the first points. The caller may choose, because there are many.
 
-    This function runs no pair: there are many pairs, and the caller may choose.
+    The second crash of a pair lies in the run that follows the first crash. This function runs no pair.
     """
     for first in range(1, min(len(run({})), points_most) + 1):
         for when in _WHENS:

@@ -232,7 +232,7 @@ class PreparedStatement:
         self.values = values
 
     def bind(self, *values: Any) -> "PreparedStatement":
-        """Set the parameters. None is NULL. Bind parameters; raises `JsError` for a type that D1 refuses."""
+        """Bind parameters. None is NULL. Raises `JsError` for a type that D1 refuses."""
         return PreparedStatement(self._database, self.sql, bound(values))
 
     def run(self) -> Pending:

@@ -140,7 +140,7 @@ class Isolate:
             invocation.dead = True
 
     def kill(self) -> None:
-        """Die now. Kill the isolate: none of its coroutines is ever resumed, and its memory is lost."""
+        """Kill the isolate: none of its coroutines is ever resumed, and its memory is lost."""
         if self.dead:
             return
         self.dead = True

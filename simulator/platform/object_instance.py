@@ -42,7 +42,7 @@ class ObjectContext:
         self._instance = instance
 
     def waitUntil(self, promise: Awaitable[Any]) -> None:  # noqa: N802 - the platform's name
-        """Continue until `promise` is done. Keep the object in memory; an object does this anyway while it has events.
+        """Accept a promise, without effect: an object stays in memory anyway while it has events.
 
         The SDK changes the context of a Worker, but an object's context is JavaScript's own. Here a future counts as a
         promise. With the fault, a coroutine is dropped as on the platform: without an error, and with Python's warning
@@ -118,9 +118,9 @@ class Instance:
             self.cell.data.rollback()
 
     def _flush_and_maybe_leave(self) -> None:
-        """Wait at the output gate: writes are on disk before anything leaves the object.
+        """Commit the pending writes before any output leaves the object, as the platform's output gate does.
 
-        Faults of objects strike here.
+        A fault can lose these writes, evict the object or replace it.
         """
         faults = self.cell.network.faults
         if self._owns_writes and faults.fires("write_lost_at_eviction", self.isolate.name):

@@ -140,7 +140,7 @@ class SqlStorage:
         self._touch = touch
 
     def exec(self, query: str, *parameters: Any) -> SqlCursor:
-        """Run one or more statements. Execute statements; the parameters belong to the last one. Raises `JsError`."""
+        """Run one or more statements. The parameters belong to the last one. Raises `JsError`."""
         self._touch()
         connection = self._data.sql
         before = connection.total_changes

@@ -22,9 +22,9 @@ class QueueBinding:
         self._port = port
 
     def send(self, body: Any, options: dict[str, Any] | None = None) -> Coroutine[Any, Any, None]:
-        """Send one message.
+        """Send one message. The promise resolves when the queue has stored it.
 
-        Send a message; the promise resolves when the queue has stored it. `options`: `delaySeconds`, `contentType`.
+        `options`: `delaySeconds`, `contentType`.
         """
         return self._send("queue.send", [(to_json(body), _delay(options or {}))])
 

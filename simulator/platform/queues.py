@@ -107,10 +107,7 @@ class _Flight:
 
 
 class QueueServer:
-    """One queue and its delivery.
-
-    A queue of the platform; `deliver` starts the consumer, or returns None while there is none.
-    """
+    """One queue and its delivery. `deliver` starts the consumer, or returns None while there is none."""
 
     def __init__(
         self, name: str, network: Network, now_ms: Callable[[], int], settings: QueueSettings | None = None
@@ -135,7 +132,7 @@ class QueueServer:
         return not self.ready and self.delayed == 0 and self.in_flight == 0
 
     def accept(self, body: str, delay_seconds: float = 0.0, *, honest: bool = False) -> None:
-        """Take a message in. Store a message; `honest` spares it the faults (for messages of the platform itself)."""
+        """Store a message. `honest` spares it the faults (for messages of the platform itself)."""
         self._ids += 1
         self.counts.sent += 1
         self.counts.operations += 1

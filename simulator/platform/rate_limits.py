@@ -46,10 +46,7 @@ class RateLimitServer:
         )
 
     def serve(self, cache: "_Cache", key: str, sender: str, reply: Reply) -> None:
-        """Count a request.
-
-        Answer a request to the limiter; it may fail, hang, take long, or let a request beyond the limit pass.
-        """
+        """Count a request and answer it. By a fault the answer fails, never comes, comes late or breaks the limit."""
         faults, loop = self._network.faults, self._network.loop
         allowed = cache.count(key) <= self.settings.limit
         if faults.fires("rate_limiter_failed", sender):

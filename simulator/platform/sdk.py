@@ -65,7 +65,7 @@ class BodyStream:
         return self
 
     async def read(self) -> StreamPart:
-        """Wait for a piece, or the end."""
+        """Return the next piece, or the end."""
         return StreamPart(next(self._pieces, None))
 
     async def cancel(self) -> None:
@@ -130,7 +130,7 @@ class Promise:
 
 
 class Response:
-    """JavaScript's `Response`. A response; a body where HTTP allows none is refused, as on the platform."""
+    """JavaScript's `Response`. A body is refused where HTTP allows none, as on the platform."""
 
     def __init__(self, body: str | IdentityTransformStream | None, status: int, headers: dict[str, str]) -> None:
         if body is not None and status in STATUSES_WITHOUT_BODY:

@@ -78,7 +78,7 @@ _plain = sqlite3.connect(":memory:", check_same_thread=False, factory=Connection
 
 
 def _dated(name: str, clock: SettableClock) -> Callable[..., Any]:
-    """Replace SQLite's own function `name`, with 'now' and a missing time meaning the clock's time."""
+    """Return SQLite's function `name` with the clock's time in place of 'now' and of a missing time."""
     at = 1 if name == "strftime" else 0
 
     def function(*args: Any) -> Any:
@@ -134,7 +134,7 @@ class Template:
         return connection
 
     def release(self, connection: Connection) -> None:
-        """Take a database back. Empty a database for the next user, or drop it if its schema was changed."""
+        """Take a database back. Empty it for the next user, or close it if its schema was changed."""
         connection.clock.now_ms = int
         if connection.in_transaction:
             connection.execute("ROLLBACK")

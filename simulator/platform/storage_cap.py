@@ -53,10 +53,10 @@ class Cap:
 
     @property
     def size(self) -> int:
-        """The bytes in use: `size_after`.
+        """Return the bytes that replies report as `size_after`.
 
-        Return the size that replies report; a capped database reports the platform's largest size. If another limit
-        stops the database, such as the account's, the reported size does not show it.
+        A database that is held at its cap reports the platform's largest size, less what it may still grow. If another
+        limit stops the database, such as the account's, the reported size does not show it.
         """
         if self.reported is not None:
             return self.reported

@@ -55,10 +55,9 @@ class IdentityTransformStream:
             self._news.set_result(None)
 
     async def pieces(self, silent_seconds: float) -> AsyncGenerator[bytes]:
-        """Read it.
+        """Yield the pieces.
 
-        Read the pieces; raises JsError if the stream is broken off, or if no piece comes for this long because its
-        isolate has died.
+        Raises JsError if the stream is broken off, or if no piece comes for this long because its isolate has died.
         """
         while True:
             if self._piece is not None:

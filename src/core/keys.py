@@ -1,6 +1,6 @@
 """API keys: `oo_<id>_<secret>`.
 
-The id finds a key. The form of an API key, `oo_<id>_<secret>`: its secret, which only the owner knows, proves it.
+The id finds a key. The secret, which only its owner knows, proves it.
 
 A secret is 32 random bytes, so its plain SHA-256 can be stored: 256 random bits cannot be guessed. Slow or salted
 hashes protect secrets that people choose, and would cost CPU time that a Worker does not have.

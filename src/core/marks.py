@@ -37,7 +37,7 @@ class Known(NamedTuple):
 
 
 class Marks:
-    """The memory of one isolate. The marks of an isolate; losing them only costs reads of the database."""
+    """The marks that an isolate remembers. Losing them only costs reads of the database."""
 
     def __init__(self) -> None:
         self._known: dict[TaskKey, Known] = {}

@@ -33,8 +33,8 @@ _OWN_FIELDS = frozenset(
     }
 )
 
-# Return the value of a variable, or None if it is not set. Values without quotes in wrangler.toml
-# arrive as numbers or bools.
+# Returns the value of a variable, or None if it is not set. Values without quotes in wrangler.toml arrive as numbers or
+# bools.
 Variables = Callable[[str], object]
 
 
@@ -120,7 +120,7 @@ class Reading:
         self.faults: list[ConfigurationError] = []
 
     def __call__(self, name: str) -> object:
-        """Read one variable. Return the value of a variable, or None if it is not set."""
+        """Return the value of a variable, or None if it is not set."""
         self.asked.add(name)
         return self._variables(name)
 
@@ -135,10 +135,7 @@ class Reading:
 
 
 def load(variables: Variables) -> Settings:
-    """Parse and check all variables.
-
-    Load the settings; raises ConfigurationError, which names all bad variables at once.
-    """
+    """Parse and check all variables. Raises ConfigurationError, which names all bad variables at once."""
     reading = variables if isinstance(variables, Reading) else Reading(variables)
     settings = _read(reading)
     if reading.faults:
@@ -147,7 +144,7 @@ def load(variables: Variables) -> Settings:
 
 
 def _read(variables: Reading) -> Settings:
-    """Read all variables. Read a variable; a bad value is recorded as a fault, and the variable counts as not set."""
+    """Read all variables. A bad value is recorded as a fault, and the variable counts as not set."""
     provider = _choice(variables, "AI_PROVIDER", PROVIDERS, "workers-ai")
     timeout = _number(variables, "AI_TIMEOUT_SECONDS", 120, 0.1, 600)
     lease = _number(variables, "LEASE_SECONDS", 180, 0.2, 3_600)
@@ -237,7 +234,7 @@ def _optional(variables: Reading, name: str, least: int, most: int) -> int | Non
 
 
 def _bound(variables: Reading, name: str, most: int) -> int | None:
-    """Read an optional limit. Read a limit; None if the variable is not set or 0."""
+    """Read a limit. Returns None if the variable is not set or 0."""
     return _whole(variables, name, 0, 0, most) or None
 
 

@@ -147,10 +147,7 @@ def headers(secrets: tuple[str, ...], message_id: str, timestamp: int, body: str
 
 
 def body_of(message_id: str, event: str, ended_at: int, object_id: str) -> str:
-    """Write the body.
-
-    Return the body, which names the task and contains nothing of its text. `ended_at` is in milliseconds.
-    """
+    """Write the body, which names the task and contains nothing of its text. `ended_at` is in milliseconds."""
     told = {
         "object": "event",
         "id": message_id,
@@ -179,9 +176,9 @@ class ReceiverAnswer(NamedTuple):
 
 
 def answer_of(status: int, retry_after: float | None = None) -> ReceiverAnswer:
-    """Read an answer.
+    """Judge the status of a receiver. Only 2xx means that the endpoint accepted the delivery.
 
-    Read the answer of a receiver: only 2xx means that the endpoint accepted the delivery. A redirect is not followed.
+    A redirect is not followed.
     """
     if 200 <= status < 300:
         return ReceiverAnswer(status, None)

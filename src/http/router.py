@@ -34,9 +34,7 @@ from .responses import errors
 
 
 async def handle(request: Request, api: Api) -> Reply:
-    """Answer one request.
-
-    Answer a request: every failure that a client, the database or our own error causes becomes a problem.
+    """Answer one request. Each failure that a client, the database or our own error causes becomes a problem.
 
     Cancellation, and every other error that is no Exception, passes through.
     """

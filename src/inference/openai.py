@@ -46,7 +46,7 @@ _OPENAI_MODEL = re.compile(r"(?:openai/)?(?:gpt-(?:[5-9]|[1-9][0-9])|o[1-9])(?:\
 
 
 class OpenAIProvider:
-    """Model calls over `http`. A provider for an OpenAI-compatible server; `base_url` includes `/v1` at its end."""
+    """Calls an OpenAI-compatible server over `http`. `base_url` includes `/v1` at its end."""
 
     name = "openai"
 
@@ -65,7 +65,7 @@ class OpenAIProvider:
         self._api_key = api_key
 
     async def infer(self, call: ModelCall) -> ModelReply:
-        """Send the call once. Make a call; raises a `ModelError` that names the cause, without text or key."""
+        """Send the call once. Raises a `ModelError` that names the cause, without text or key."""
         try:
             reply = await self._http.request(
                 "POST",

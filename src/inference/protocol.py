@@ -77,7 +77,7 @@ class HttpTimeout(HttpError):
 
 
 class HttpConnectionLost(HttpError):
-    """Refused, reset or unresolvable. Nobody knows whether the provider got the request."""
+    """Refused, reset or unresolvable. The server may have got the request or not."""
 
 
 class HttpReplyTooLarge(HttpError):

@@ -65,9 +65,7 @@ def member(document: object, name: str) -> object:
 
 
 def parse(body: bytes) -> object:
-    """Parse JSON, or raise ModelReplyMalformed.
-
-    Parse JSON; lone surrogate escapes, which no text contains, become U+FFFD.
+    """Parse JSON, or raise ModelReplyMalformed. Lone surrogate escapes, which no text contains, become U+FFFD.
 
     `json.loads` is not safe here: on deep nesting it overflows the WebAssembly stack and kills the interpreter.
     pydantic's parser stops at 200 levels.

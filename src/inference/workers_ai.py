@@ -51,10 +51,7 @@ class AiBinding(Protocol):
     """The binding `AI`. The binding returns results as Python dicts and lists."""
 
     async def run(self, model: str, inputs: dict[str, object]) -> object:
-        """Run a model once.
-
-        A cancellation aborts it. Run a model; raises the platform's error, with a code in its text.
-        """
+        """Run a model once. A cancellation aborts it. Raises the platform's error, with a code in its text."""
         ...
 
 
@@ -69,7 +66,7 @@ class WorkersAIProvider:
         self._timeout_seconds = timeout_seconds
 
     async def infer(self, call: ModelCall) -> ModelReply:
-        """Send the call once. Make a call; raises a `ModelError` that names the cause, without the text."""
+        """Send the call once. Raises a `ModelError` that names the cause, without the text."""
         if self._ai is None:
             raise ModelRefused(_NO_BINDING)
         inputs = {"messages": replies.messages(call), **replies.asked(call, "max_tokens", OUTPUT_TOKENS)}
@@ -92,10 +89,7 @@ class WorkersAIProvider:
 
 
 def _text_reply(result: Mapping[str, object], tokens_most: object) -> ModelReply:
-    """Read the platform's own shape.
-
-    Read the older shape of a reply, which has no finish reason: an output of the greatest length was cut off.
-    """
+    """Read the older shape of a reply. Without a finish reason, an output of the greatest length was cut off."""
     usage, reason = result.get("usage"), result.get("finish_reason")
     if reason is None and replies.member(usage, "completion_tokens") == tokens_most:
         reason = "length"

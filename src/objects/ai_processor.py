@@ -1,4 +1,4 @@
-"""The task actor's Durable Object. The object of one task, which works from its alarm in slices of bounded length.
+"""The task actor's Durable Object. It has one task, and works from its alarm in slices of bounded length.
 
 The object is alone under its name, so it excludes other workers within the Durable Object route. Against other routes,
 and against a predecessor that is still finishing, D1's fence decides.
@@ -83,11 +83,10 @@ class Processor:
         self.audience.tell(Mark(fence, LAST_STEP), ended=True)
 
     async def alarm(self) -> None:
-        """Work one slice. Run a slice; before the work the alarm is set again, in case the slice dies.
+        """Work one slice. Before the work the alarm is set again, in case the slice dies.
 
-        The alarm that is set before the work replaces the platform's own repetition. The alarm is set for a few seconds
-        later, because the object need not wait for the lease of its predecessor. The platform delays the alarm while
-        the slice works.
+        This alarm replaces the platform's own repetition. The alarm is set for a few seconds later, because the object
+        need not wait for the lease of its predecessor. The platform delays the alarm while the slice works.
         """
         if self._running:  # the alarm was repeated while its slice works in this instance
             await self._arm(limits.OBJECT_RETURN_SECONDS)

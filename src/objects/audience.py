@@ -13,9 +13,7 @@ from ..processing.clock import seconds_until
 
 
 class Audience:
-    """The callers at one object.
-
-    The waiting calls of one object: events of an object may share futures, but two requests may not.
+    """The calls that wait at one object. Events of an object may share futures, but two requests may not.
 
     `at_work` says whether a slice of the object works or is about to. Without a slice the object holds no caller, so
     callers do not keep the object awake longer.

@@ -1,4 +1,4 @@
-"""Calls that lanes make. Lets a long task have more than six calls out at a time.
+"""Lets lanes make the calls of a long task, so that more than six calls are out at a time.
 
 Each group of calls is one RPC to the task's `BatchCoordinator`, which gives it to a lane (`objects.lane`).
 """
@@ -65,7 +65,7 @@ class LanedCaller:
     async def call(self, calls: Sequence[ModelCall], seconds: float, starts_by: float) -> Sequence[CallOutcome]:
         """See `ModelCaller.call`. The lane itself asks the database by when the calls may start.
 
-        An RPC cannot be taken back. A call whose time is up is left to end, and `abort` ends the calls that are no
+        An RPC cannot be taken back. An RPC whose time is up is left to end, and `abort` ends the calls that are no
         longer wanted. On a slow database the start window is longer than usual, and the difference extends the calls'
         time.
         """

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 class Crossing:
     """The crossings of one invocation.
 
-    The module looks up each JavaScript function once, because each look-up is a crossing itself.
+    Each JavaScript function is looked up once, because each look-up is a crossing itself.
 
-    The object lives no longer, because JavaScript objects that an interpreter keeps are among the suspects of decision
-    0013.
+    The object lives no longer than its invocation, because JavaScript objects that an interpreter keeps are among the
+    suspects of decision 0013.
     """
 
     def __init__(self) -> None:

@@ -65,10 +65,7 @@ class HttpExchange:
         self._promise: Awaitable[Any] | None = None
 
     async def run(self, url: str, options: Mapping[str, object], max_reply_bytes: int) -> HttpReply:
-        """Send, and read the reply.
-
-        Run the request; however it ends early, no connection and no promise stay behind.
-        """
+        """Send the request and read the reply. If it ends early, no connection and no promise stay behind."""
         try:
             response = await self._sent(url, options)
             headers = self._crossing.entries(response.headers)

@@ -14,15 +14,16 @@ LONGEST_SECONDS: Final = (2**31 - 1) / 1000
 
 
 class Timer(asyncio.Handle):
-    """The result of `call_later`. A timer that clears its JavaScript timer when it is cancelled.
+    """The result of `call_later`: a handle that clears its JavaScript timer when it is cancelled.
 
     The timer lasts whole milliseconds, rounded up, and at least one. On Cloudflare the clock stands still while code
     runs, and moves in timers. A `setTimeout` of 0 is no timer, nor is a handle of Pyodide's own loop up to 2 ms: both
     are microtasks.
 
-    Pyodide's loop only marks a cancelled handle. After `asyncio.timeout(120)` around a call of 200 ms, a timer remains
-    for 120 s, and JavaScript keeps its Python function. A Durable Object stays active, and is paid for, until its last
-    timer has ended. Elsewhere the function is never called and never freed. See decision 0013.
+    Pyodide's own loop only marks a cancelled handle and lets its timer run on: after `asyncio.timeout(120)` around a
+    call of 200 ms, for 120 s. For this time JavaScript keeps the timer's Python function. A Durable Object stays
+    active, and is paid for, until its last timer has ended. Elsewhere the function is never called and never freed. See
+    decision 0013.
     """
 
     def __init__(

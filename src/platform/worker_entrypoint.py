@@ -44,9 +44,9 @@ class Default(WorkerEntrypoint):
         await app.queue(batch)
 
     async def scheduled(self, controller: object, env: object = None, ctx: object = None) -> None:
-        """Handle a cron trigger.
+        """Run the sweep. Due tasks stay due if it cannot run.
 
-        Run the sweep; a bad variable makes the trigger fail, so that the dashboard shows it. Due tasks stay due.
+        A bad variable makes the trigger fail, so that the dashboard shows it.
         """
         try:
             app = self._app()

@@ -23,8 +23,8 @@ class Silence(CallerLost):
 class ModelCaller(Protocol):
     """Makes the calls of a run: up to `groups_most` groups at a time, of up to `group_size` calls each.
 
-    `slack_seconds` is the time that the way to the caller and back may take. The slack is 0 for a worker that makes the
-    calls itself, and only there: then a call that is out can be cancelled.
+    `slack_seconds` is the time that a group may take to reach the maker of its calls, and its answer to come back. The
+    slack is 0 for a worker that makes the calls itself, and only there: then a call that is out can be cancelled.
     """
 
     @property

@@ -30,7 +30,7 @@ class DirectSender:
         self._begin = begin
 
     async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
-        """Start a run at once. Send a task; a delayed task is left to the sweep, which finds it when it is due."""
+        """Start a run at once. A delayed task is left to the sweep, which finds it when it is due."""
         if delay_seconds <= 0:
             self._begin(partial(self._run, task_key))
 

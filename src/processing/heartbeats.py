@@ -8,9 +8,9 @@ _TRIGGERS = {Route.QUEUE: Seen.QUEUE, Route.DURABLE_OBJECT: Seen.ALARM}
 
 
 class TriggerHeartbeats:
-    """The memory of one isolate.
+    """The triggers that an isolate has recorded. Losing them costs a statement.
 
-    The recorded triggers of an isolate; losing them costs a statement. Times are seconds of a clock that does not jump.
+    Times are seconds of a clock that does not jump.
     """
 
     def __init__(self) -> None:

@@ -27,10 +27,7 @@ class Log:
         self._facts |= facts
 
     def __call__(self, event: str, **facts: object) -> None:
-        """Write one event.
-
-        Write an event; facts that are None are left out, strings are bounded, a task's key is shown in parts.
-        """
+        """Write one event. Facts that are None are left out, strings are bounded, a task's key is shown in parts."""
         line = {"event": event} | self._facts | facts
         if isinstance(key := line.get("task"), str):
             tenant, line["task"] = split_task_key(TaskKey(key))

@@ -16,14 +16,14 @@ class Ended(NamedTuple):
 
 
 class Released(NamedTuple):
-    """The task is pending again. The task was given back: its host arranges another run after this delay."""
+    """The task is pending again. Its host arranges another run after this delay."""
 
     delay_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Another claim, a cancellation or an erasure ended this run; no work is left."""
+    """Another claim, a cancellation or an erasure ended the run's claim; no work is left."""
 
 
 RunOutcome = Ended | Released | Lost | Unclaimed

@@ -156,7 +156,7 @@ class Worker:
     async def _claim(
         self, task_key: TaskKey, host: Host, may_start: float, announce: int, chunks: int
     ) -> Claim | Unclaimed:
-        """Claim the task. Claim a task; the calls that the claim announces may take `may_start` seconds to start."""
+        """Claim the task. The calls that the claim announces may take `may_start` seconds to start."""
         asked_at = clock.now()
         seen = self.heartbeats.due(host.route, asked_at)
         try:

@@ -10,10 +10,7 @@ DEAD_LETTERS = "ai-processing-dlq"
 
 
 class QueueMessage(Protocol):
-    """A delivery.
-
-    `attempts` starts at 1. A message of a queue; of several acks and retries only the first one counts.
-    """
+    """A delivery of a message. `attempts` starts at 1. Of several acks and retries only the first one counts."""
 
     id: str
     body: object

@@ -138,8 +138,9 @@ class AdmissionStore(StandingStore):
     ) -> Accepted | None:
         """Retry a failed or cancelled task within its tenant's limit. `max_calls` sets a new budget.
 
-        Returns None if the task is neither failed nor cancelled, if that limit is reached, or if the budget is too
-        small. If an answer was lost on the way, a pending task counts as retried, because it may have been.
+        Returns None if the task is neither failed nor cancelled, if that limit is reached, if its budget ran out and
+        does not grow, or if the new budget is too small. If an answer was lost on the way, a pending task counts as
+        retried, because it may have been.
         """
         now = await self._standing(task_key)
         if now is None:

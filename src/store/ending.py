@@ -100,10 +100,9 @@ class EndingStore(StandingStore, OutboxStore):
         return stopped if is_over else stopped._replace(object_fence=None)
 
     async def erase(self, task_key: TaskKey) -> Stopped:
-        """Erase everything of a task.
+        """Erase everything of a task that the caller has seen.
 
-        Erase a task that the caller has seen. So if an answer was lost, the task counts as erased, and as one that had
-        just announced calls.
+        So if an answer was lost, the task counts as erased, and as one that had just announced calls.
         """
         *parts, whole = (part.bind(task_key=task_key) for part in sql.ERASE)
         # The parts go first: in a full database, the tombstone needs the space that they free.

@@ -18,7 +18,8 @@ HELD_MS = round(limits.DELIVERY_HELD_SECONDS * 1000)
 class Taken(NamedTuple):
     """A delivery that the caller may send, for DELIVERY_HELD_SECONDS from `now_ms` on, by the database's clock.
 
-    `tries` counts all earlier attempts, `tries_of_day` those since `begun_at` (ms since the epoch), if they are kept.
+    `tries` counts all earlier attempts, `tries_of_day` those since `begun_at` (ms since the epoch), as far
+    as they are kept.
     """
 
     key: DeliveryKey

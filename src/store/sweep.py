@@ -60,7 +60,7 @@ class Due:
         return replace(self, idle=[*task_keys, *self.without(task_keys).idle])
 
     def add(self, task_key: TaskKey, status: Status, *, live: bool, overdue: bool, stalls: int) -> None:
-        """Sort in one unfinished task. Add a task on which `stalls` workers in a row died."""
+        """Sort in one unfinished task, on which `stalls` workers in a row died."""
         if overdue:
             self.overdue.append(task_key)
             return

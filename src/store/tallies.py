@@ -109,10 +109,7 @@ class TallyStore(Store):
             await self._database.run(*batch)
 
     async def scrape(self, most: int) -> Scrape:
-        """Read everything that metrics show.
-
-        Read the figures for a scrape, which count the first `most` unfinished tasks.
-        """
+        """Read the figures for a scrape, which count the first `most` unfinished tasks."""
         totals, (until,), at_work, characters, times, (deliveries,) = await self._database.run(
             sql.TOTALS.bind(),
             sql.FOLDED_UNTIL.bind(),

@@ -26,10 +26,7 @@ class NewEndpoint(NamedTuple):
 
 
 class WebhookEndpoint(NamedTuple):
-    """An endpoint as stored.
-
-    An endpoint of webhooks; times are ms since the epoch. `old_secret_signs` says that the previous secret signs too.
-    """
+    """An endpoint as stored. Times are ms since the epoch. `old_secret_signs`: the previous secret signs too."""
 
     key: EndpointKey
     name: str

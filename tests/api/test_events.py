@@ -88,7 +88,7 @@ def record(
 
 
 def held(bench: ApiBench) -> dict[str, Any]:
-    """Submit a task. Make a task whose worker has finished its first chunk, and has the task for hours."""
+    """Make a task whose worker has finished its first chunk, and has the task for hours."""
     task = bench.submit()
     bench.work(bench.claim(task["id"]), {0: "output 0"}, Continue(100_000_000))
     return task

@@ -43,7 +43,7 @@ def post(bench: ApiBench, **fields: object) -> str:
 def follow(
     bench: ApiBench, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
 ) -> tuple[list[Received], bool]:
-    """Read a stream. Follow a response; return its events, and whether the stream ended by itself or was broken off."""
+    """Follow a response. Return its events, and whether the stream ended by itself or was broken off."""
 
     async def read() -> tuple[list[Received], bool]:
         raw = b"" if body is None else json.dumps(body).encode()

@@ -22,7 +22,7 @@ TEXT = "\n\n".join(f"{name:8}" for name in ENDS)
 
 
 def choice(text: str) -> Mapping[str, object]:
-    """A chat completion. Return a choice of the model; an output that a filter kept back has no content."""
+    """Return a chat completion with one choice. An output that a filter kept back has no content."""
     reason = ENDS[text.strip()]
     content = None if reason == "content_filter" else f"of {text.strip()}"
     return {

@@ -29,7 +29,7 @@ KEY = {"idempotency-key": "one"}
 
 @pytest.fixture(params=[False, True], ids=["small", "large"])
 def keyed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiBench]:
-    """An API that requires keys. Make a deployment with keys: large results are read separately, and sent in parts."""
+    """Make a deployment with keys. Large results are read separately, and sent in parts."""
     if request.param:
         monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 20)
     made = ApiBench(settings=Settings(provider="demo", chunk_chars=10, webhook_key=WEBHOOK_KEY), keys=True)

@@ -171,7 +171,7 @@ def test_what_is_hostile_is_shown_as_text(tab: Watched, client: Client, key: str
 def test_lanes_and_failed_calls_are_drawn(
     browser: Browser, server: DevServer, client: Client, key: str, language: str, lane: str
 ) -> None:
-    """A chunk names the lane of its call, and the times at which earlier calls failed, if they are stored."""
+    """A row names the lane of its call, and has a bar from the first call to the last if both starts are stored."""
     task = client.finished(client.submit(paragraphs(3), chunk=CHUNKS)["id"])
 
     def answer(route: Route) -> None:

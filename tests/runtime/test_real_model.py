@@ -42,7 +42,7 @@ class RealModel:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it unless it runs. Start the model, which answers 503 until it is loaded."""
+        """Start the model unless it runs. It answers 503 until it is loaded."""
         if self._process is None:
             command = model.serve_command(self.port, context=CONTEXT_TOKENS)
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)

@@ -107,7 +107,7 @@ class Watched:
         raise AssertionError(f"requests without an answer: {self.requests[-3:]}")
 
     def open(self, fragment: str, key: str = "") -> Page:
-        """Go to a view. Open the page; if a key is given, the tab has it."""
+        """Open a view. If a key is given, the tab has it."""
         if key:
             self.context.add_init_script(f"sessionStorage['onceover.key'] ??= '{key}'")
         self.page.goto(f"{self.url}/{fragment}")

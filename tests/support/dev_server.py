@@ -64,7 +64,7 @@ class DevServer:
         return self
 
     def launch(self) -> None:
-        """Start without waiting. Launch the server, which may have run and ended before."""
+        """Start the server without waiting for it. It may have run and ended before."""
         if self._process is not None and self._process.stdout is not None:
             self._process.stdout.close()
         self._process = subprocess.Popen(

@@ -66,7 +66,7 @@ def redirect(location: str) -> Behaviour:
 
 
 def hang() -> Behaviour:
-    """Never answer. Give no answer until the client leaves or the server closes."""
+    """Give no answer until the client leaves or the server closes."""
     return Behaviour("hang")
 
 
@@ -81,7 +81,7 @@ def cut() -> Behaviour:
 
 
 def stall() -> Behaviour:
-    """Answer half of the body and then nothing. Give no answer until the client leaves or the server closes."""
+    """Answer half of the body, then nothing until the client leaves or the server closes."""
     return Behaviour("stall")
 
 

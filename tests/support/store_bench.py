@@ -73,7 +73,7 @@ class StoreBench:
         return self.run(claim)
 
     def step(self, claim: Claim, step: Continue | Release | Finish | Fail | None = None, **changes: Any) -> bool:
-        """Write under a claim. Make a step of the claim, by default "continue"."""
+        """Make a step of the claim, by default "continue"."""
         return self.run(self.store.step(claim, progress(claim, **changes), step or Continue(LEASE_MS)))
 
     def in_status(self, status: Status, task_key: str = "task") -> Claim | None:

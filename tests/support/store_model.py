@@ -126,10 +126,7 @@ class ModelTask:
         return self.stalls + (self.stalled_since is not None)
 
     def refusal(self, now: int, holder: str, host: str) -> tuple[ClaimRefusal, int] | None:
-        """Why it cannot be claimed.
-
-        Return why a claim is refused; the task's own host must wait for the rest but not for the lease.
-        """
+        """Return why a claim is refused. The task's own host must wait for the rest but not for the lease."""
         if self.status.terminal:
             return ClaimRefusal.TERMINAL, 0
         if self.is_overdue(now):
@@ -173,7 +170,7 @@ class ModelTask:
         return min(self.start_ms, (self.announced_at or 0) + self.start_ms - now)
 
     def let_go(self) -> None:
-        """Release it. End the task's lease; the name of the last claim stays."""
+        """End the task's lease. The name of the last claim stays."""
         self.host = self.lease_until = None
 
     def doubt(self) -> None:
@@ -365,7 +362,7 @@ class StoreModel:
         return task.window(places[: max(1, limits.WINDOW_CHARS_MOST)])
 
     def step(self, now: int, task_key: TaskKey, fence: int, progress: Progress, step: Step) -> bool:
-        """Record, then continue or end. Make a step of the claim; a worker without the latest fence changes nothing."""
+        """Record the progress, then make the step. A worker without the latest fence changes nothing."""
         task = self._record(task_key, fence, progress)
         if task is None:
             return False
@@ -427,10 +424,7 @@ class StoreModel:
         return task.start_ms if task.deadline_at is None else min(task.start_ms, task.deadline_at - now)
 
     def expire(self, now: int, ids: Sequence[str], failure: Failure, retention_ms: int) -> set[str]:
-        """Fail tasks past their deadline.
-
-        End a task at its deadline; its fence and announced calls stay, so that the worker can settle them.
-        """
+        """Fail tasks past their deadline. Fence and announced calls stay, so that the worker can settle them."""
         ended = {i for i in ids if i in self.tasks and self.tasks[i].is_overdue(now)}
         ended = {i for i in ended if not self.tasks[i].status.terminal}
         for task in self._those(sorted(ended)):
@@ -490,7 +484,7 @@ class StoreModel:
         return Accepted(crowded=crowded)
 
     def erase(self, now: int, task_key: TaskKey, *, resent: bool = False) -> tuple[bool, int]:
-        """Delete a task. Erase a task; after a lost answer, a missing task counts as deleted."""
+        """Erase a task. After a lost answer, a missing task counts as erased."""
         task = self.tasks.get(task_key)
         if task is None:
             return (True, round(START_SECONDS_MOST * 1000)) if resent else (False, 0)

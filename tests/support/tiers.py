@@ -8,7 +8,7 @@ VARIABLE = "ONCEOVER_TIER"  # the tier that runs; by default the tier of `make t
 
 
 def tier() -> Tier:
-    """The tier that runs. Return the tier of this run; raises ValueError for an unknown name."""
+    """Return the tier of this run. Raises ValueError for an unknown name."""
     match os.environ.get(VARIABLE, "test"):
         case "quick" | "test" | "campaign" as name:
             return name

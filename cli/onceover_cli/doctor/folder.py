@@ -74,7 +74,7 @@ def _whole(config: Table, folder: Path) -> Iterator[Check]:
 
 
 def _environment(config: Table, name: str, folder: Path) -> Iterator[Check]:
-    """Check one environment. The environment of the program has everything but bindings and variables."""
+    """Check one environment. It inherits everything but bindings and variables from the top level."""
     own: Table = config["env"][name] if name else config
     where = f"[env.{name}]" if name else "the top level"
     yield from bindings(own, name, where)

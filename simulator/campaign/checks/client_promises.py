@@ -223,7 +223,7 @@ def _tag(arrival: Arrival) -> str:
 
 
 def _task_key(arrival: Arrival) -> TaskKey:
-    """Return the key of the task that a request names. Returns an empty key if the request names no task."""
+    """Return the key of the task that a request names, empty if the request names no task."""
     parts = arrival.url.partition("?")[0].split("/")
     return responses.key_of(tenant_of(arrival.headers), parts[5]) if len(parts) > 5 else TaskKey("")
 

@@ -1,4 +1,4 @@
-"""After these faults an answer may arrive too late, and then counts as no answer."""
+"""Checks every task once faults have stopped and everything is quiet."""
 
 import json
 from collections import Counter
@@ -134,7 +134,7 @@ def _check_result(invariants: Invariants, world: World, row: Row, require: Requi
 
 
 def _check_chunks(world: World, row: Row, require: Require) -> None:
-    """Check one task against all promises."""
+    """Check that a client sees each chunk as finished or failed, and that no chunk of a completed task has failed."""
     execute = world.database.connection.execute
     done, failures = (
         [dict(zip(columns, found, strict=True)) for found in execute(query.sql, query.values)]

@@ -24,7 +24,7 @@ class Flow:
     rates: tuple[tuple[str, float], ...] = ()
 
     def run(self, crashes: Crashes) -> list[str]:
-        """Run it with the crashes. Run the flow; return the labels of the points passed. Raises InvariantBroken."""
+        """Run the flow with these crashes. Return the labels of the points passed. Raises InvariantBroken."""
         plan = FaultPlan(Random("flow"), dict(self.rates), crash_at=crashes)
         plan.point_labels = []
         result = run_plan(Result(0, self.name), self.workload, plan, Random("flow"), latency_seconds=0, crashes=True)
@@ -92,7 +92,7 @@ FLOWS = (
 
 
 def all_singles(flow: Flow) -> Counter[str]:
-    """Crash before and after each point. Count crashes by the point's label."""
+    """Crash before and after each point. Return the number of crashes for each label and side."""
     crashes = single_crashes(flow.run)
     return Counter(f"{label} {when}" for label, crash in crashes for when in crash.values())
 

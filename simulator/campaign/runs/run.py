@@ -113,9 +113,9 @@ def run_seed(
     muted: frozenset[int] = frozenset(),
     keep_timeline: bool = False,
 ) -> Result:
-    """Run one seed.
+    """Run one seed, which draws every argument that is not given.
 
-    Run a seed; it draws every argument that is not given. `terms`: see `workload.with_terms`; `crowd`: `crowded`.
+    `terms`: see `workload.with_terms`. `crowd`: see `crowded`.
     """
     rng = Random(f"{seed}/workload")
     any_profile = profile is None and fault_rates is None

@@ -28,9 +28,9 @@ class LatestCalls:
         return iter(sorted(self._calls.values(), key=lambda call: -call.at))
 
     def note(self, call: LatestCall) -> bool:
-        """Add a call.
+        """Record a call.
 
-        Record a call; return False if nothing changes: a call of its chunk or of enough other chunks is as new.
+        Returns False if nothing changes, because a call of its chunk or of enough other chunks is as new.
         """
         known = self._calls.get(call.chunk)
         if known is not None and known.at >= call.at:

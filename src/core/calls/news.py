@@ -78,7 +78,7 @@ class News:
     def is_away(self, now: float) -> bool:
         """Whether the model is away.
 
-        Whether the latest calls failed; failures older than AWAY_SECONDS_KEPT do not count.
+        Failures older than AWAY_SECONDS_KEPT do not count, and a brown-out is no absence.
         """
         trouble = self.trouble
         return trouble.away and now - trouble.failure_at <= limits.AWAY_SECONDS_KEPT and not self.is_brown(now)

@@ -43,10 +43,7 @@ class Trouble:
         self.since, self.away, self.waits = None, False, 0
 
     def failed(self, started_at: float, now: float, asked: float, chance: float) -> None:
-        """Take in a failed call.
-
-        Record a failed call; calls that were already out when the last pause began cause no further pause.
-        """
+        """Record a failed call. Calls that were already out when the last pause began cause no further pause."""
         self.failure_at = now
         self.asked_until = max(self.asked_until, now + asked)
         self.since = now if self.since is None else self.since

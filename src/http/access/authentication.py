@@ -32,7 +32,7 @@ async def caller_of(
 
     Raises Refusal: 401 for every kind of invalid key, 403 for a key without the scope, 503 while no keys exist or if
     too many unknown keys are being tried. Costs one D1 call, or none if this isolate has a recent answer about the
-    text. The answer about a valid key is recent for `within` seconds.
+    text. An answer that the key is valid counts as recent for `within` seconds.
     """
     if access is Access.PUBLIC or not api.settings.require_keys:
         return Caller(LOCAL, "")

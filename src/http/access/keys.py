@@ -73,7 +73,7 @@ class KeyListView(TypedDict):
 
 
 async def make_key(exchange: Exchange) -> Reply:
-    """Make a key. Only this answer contains the secret: nobody can turn the stored digest back into the secret."""
+    """Make a key. Only this answer contains the secret: the stored digest does not reveal it."""
     fields = checked(NewKeyFields, await read_object(exchange.request, limits.KEY_BODY_BYTES_MOST))
     if Scope.OPERATOR in (fields.scopes or ()):
         raise forbidden(Scope.OPERATOR, _OPERATOR_DETAIL)

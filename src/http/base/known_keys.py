@@ -15,8 +15,8 @@ class _Entry(NamedTuple):
 class KeyCache:
     """Keys by the fingerprint of the whole text that was sent, so that a wrong secret finds nothing.
 
-    `seconds` come from a clock that does not jump. `revision` rises with each removal. A reader of D1 records the time
-    before it reads, and a key that was read before a removal is not remembered after it.
+    `seconds` come from a clock that does not jump. `revision` rises with each removal. A reader of D1 takes the
+    revision before it reads. So a key that was read before a removal is not remembered after it.
     """
 
     def __init__(self) -> None:

@@ -75,7 +75,7 @@ def pulse_of(task: Task) -> Pulse:
 
 
 async def _up_to_date(api: Api, key: TaskKey) -> Task | None:
-    """Read the task. Read a task; if its deadline has passed, fail it first."""
+    """Read the task. If its deadline has passed, fail it and read it again."""
     task = await api.store.task(key)
     if task is None or not task.overdue or not await expired(api, [key]):
         return task

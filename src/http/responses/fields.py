@@ -128,9 +128,9 @@ class NewResponseFields(Sent):
 
 
 def new_request(body: Mapping[str, object], settings: Settings, default_model: str) -> TaskRequest:
-    """Check every field.
+    """Check every field and make a request.
 
-    Make a request from the body; raises Refusal: 400 with the fields named, 413 for an input that is too large.
+    Raises Refusal: 400 with the fields named, 413 for an input that is too large.
     """
     if flaws := list(text_flaws(body)):
         raise field_refusal(flaws)

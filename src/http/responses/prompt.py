@@ -25,7 +25,7 @@ class Prompt(NamedTuple):
 
 
 def read(value: object) -> Prompt:
-    """Read the field. Read the input; raises Refusal (400), which names what is unsupported or wrong."""
+    """Read the field `input`. Raises Refusal (400), which names what is unsupported or wrong."""
     if isinstance(value, str):
         return Prompt(value, None)
     if not isinstance(value, Sequence):

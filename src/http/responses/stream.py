@@ -113,7 +113,7 @@ def _standing(look: Look, ready: int, *, merged: bool) -> ResponseProgress:
 
 
 async def _parts(exchange: Exchange, task: Task, follower: Follower, first: int) -> AsyncGenerator[str]:
-    """Write the stream. Yield the stream; however it ends, a client can tell whether the response has ended."""
+    """Yield the stream. However it ends, a client can tell whether the response has ended."""
     between = True
     try:
         async with aclosing(_events(exchange, task, follower, first)) as events:

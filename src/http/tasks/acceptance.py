@@ -32,7 +32,7 @@ async def read_submission(exchange: Exchange) -> dict[str, object]:
 async def accept(
     exchange: Exchange, request: TaskRequest, key: str | None, body_digest: str, joining: "Joining | None" = None
 ) -> Submitted:
-    """Submit a checked request. Accept a submission; raises Refusal with the reason if it is refused."""
+    """Submit a checked request. Raises Refusal with the reason if it is refused."""
     api, load, clock = exchange.api, exchange.api.isolate.load, asyncio.get_running_loop().time
     try:
         if not load.admits(clock()):

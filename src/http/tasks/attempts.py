@@ -51,7 +51,10 @@ class CallAttemptView(TypedDict):
 
 @shown
 class AttemptCountsView(TypedDict):
-    """The calls of the whole task. `calls` is `usage.modelCalls`. `unlisted` are those not known one by one."""
+    """The numbers of the whole task's calls, whatever the page and the filter.
+
+    `calls` is `usage.modelCalls`. `unlisted` counts the calls that are not known one by one.
+    """
 
     calls: Count
     succeeded: Count

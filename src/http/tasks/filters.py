@@ -21,7 +21,7 @@ def _texts(most: int) -> Mapping[str, object]:
     return {"type": "string", "minLength": 1, "maxLength": most, **NO_NUL}
 
 
-# From its dash on a beginning of an id is no beginning of anything else that people write.
+# The beginning of an id, up to its first dash or further. No other text that people search for begins like this.
 _ID_BEGINS = re.compile("[0-9a-f]{8}-[0-9a-f-]{0,27}")
 
 PARAMETERS: Final = (

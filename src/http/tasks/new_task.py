@@ -88,9 +88,9 @@ class NewTaskFields(Asked):
 
 
 def new_request(body: Mapping[str, object], settings: Settings) -> TaskRequest:
-    """Check every field.
+    """Check every field and make a request.
 
-    Make a request from the body; raises Refusal: 422 with each wrong field named, 413 for an input that is too large.
+    Raises Refusal: 422 with each wrong field named, 413 for an input that is too large.
     """
     fields = checked(NewTaskFields, body)
     if flaws := list(_flaws(fields, settings)):

@@ -38,7 +38,7 @@ class CallGroups:
         self._seconds = seconds
         self._out: list[asyncio.Task[list[EndedCall]]] = []
         self._silent = 0
-        self._longest = 0.0  # The longest seconds of the groups that were taken in.
+        self._longest = 0.0  # The seconds of the longest call that has ended.
         self._event: asyncio.Future[bool] | None = None  # The future that `wait` waits for.
 
     @property

@@ -36,10 +36,7 @@ class CallRecorder:
         self._first: dict[CallKey, float] = {}  # when the first call started for an output that this run has requested
 
     def record(self, ended: Sequence[EndedCall]) -> None:
-        """Record calls that have ended.
-
-        Record ended calls; those that gave an output share one line of the log, because a line costs CPU time.
-        """
+        """Record calls that have ended. Those with an output share one log line, because a line costs CPU time."""
         done = []
         for key, result, started, seconds in ended:
             if isinstance(result, ModelError):

@@ -48,8 +48,7 @@ class HeldFailures:
     def hold(self, failed: FailedCall, started_at: float, failed_at: float, chance: float) -> None:
         """Keep a failure.
 
-        Hold a failure; if an earlier failure of the same call is held, the two count as one, which began when the
-        earlier one did.
+        If an earlier failure of the same call is kept, the two count as one, which began when the earlier one did.
         """
         before = self._held.get(failed.key)
         began_at = started_at if before is None else before.started_at
@@ -144,8 +143,7 @@ class CallRetries:
         if final or own or not of_service or not patience.lasts:
             return NextTry(failed, now + verdict.wait, rests=True)
         # All calls may have the problem of the failed call. If another call succeeds now, the problem may turn out to
-        # be this chunk's
-        # own.
+        # be this chunk's own.
         if patience.there_at > started_at:
             return NextTry(failed, now + verdict.wait)
         self._held.hold(failed._replace(made=None), started_at, now, chance)

@@ -185,7 +185,8 @@ class Run:
 
     def _back(self, seconds: float) -> Release:
         delay_ms = round(seconds * 1000)
-        # On the direct route only the sweep brings a released task back, so the task is due at once.
+        # The second time is when the sweep may dispatch the task. On the direct route no host brings the task back, so
+        # the sweep may do so as soon as the delay is over. On the other routes it leaves the host a lease more.
         return Release(delay_ms, delay_ms + (0 if self._context.route is Route.DIRECT else self._settings.lease_ms))
 
     async def _end(self, ending: Ending) -> RunOutcome:

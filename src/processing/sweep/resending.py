@@ -79,7 +79,7 @@ class Resending:
     def put_aside(self, due: Due) -> Due:
         """Put the unanswered tasks aside.
 
-        Leave these tasks due, so that they are not lost if this sweep has no time for them.
+        These tasks stay due, so that they are not lost if this sweep has no time for them.
         """
         if not self._stands_in:
             return due

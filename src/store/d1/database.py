@@ -70,7 +70,7 @@ _SPENT = ("too many api requests by single worker invocation", "too many subrequ
 
 
 class Database:
-    """Runs statements. Each call is one subrequest, and the database gives it up after `seconds` without an answer.
+    """Runs statements. Each call is one subrequest, and is given up after `seconds` without an answer.
 
     `load` and `storage` belong to the isolate: `load` records how long each answer takes, and `storage` how large the
     database is.

@@ -79,8 +79,8 @@ class AttemptIndex(NamedTuple):
     """Which calls a task has, without what lies beside the texts of outputs.
 
     `sizes` are of outputs, in code points; `failed` has the number of failed calls. `doubted` lost their worker at the
-    latest takeover, or their worker gave them up. `lost` were announced by a worker whose lease is over, and nobody has
-    taken the task over yet.
+    latest takeover, or their worker gave them up. `lost` were announced by a worker whose lease is over, and no other
+    worker has taken the task over yet.
     """
 
     model: str

@@ -17,9 +17,9 @@ START_MS = round(limits.START_SECONDS * 1000)
 
 
 class CallKey(NamedTuple):
-    """Names one needed output.
+    """Names one needed output, by its level and its index.
 
-    Level 0 are the chunks. The key of a call: its level and its index; each level above merges the one below.
+    Level 0 are the chunks. Each level above merges the one below.
     """
 
     level: int
@@ -78,7 +78,7 @@ class CallMade(NamedTuple):
 class FailedCall(NamedTuple):
     """A failed call.
 
-    `final`: its output gets no further call. Otherwise no call for this chunk starts before `rests_until`.
+    `final`: its output gets no further call. Otherwise no call for this output starts before `rests_until`.
 
     `held` is when the call started and failed, while it is unknown whether the failure counts. Times are in ms. `made`
     goes into the log; None: an earlier worker recorded the call.

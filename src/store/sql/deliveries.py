@@ -25,13 +25,12 @@ _TAKEN = f"""RETURNING task_id, generation, endpoint_id, event, ended_at, begun_
   {_of_endpoint(f"old_secret_until > {NOW}")} AS old_secret_signs"""
 
 # Writes deliveries for the tenants' endpoints about those of the tasks that have ended, once for each end. The
-# statement follows each statement that ends tasks, in its transaction. Without a subscribed endpoint the outbox writes
-# nothing. An endpoint gets deliveries about tasks that ended after its creation, and in the minute before, in case the
+# statement follows each statement that ends tasks, in its transaction. Without a subscribed endpoint it writes nothing.
+# An endpoint gets deliveries about tasks that ended after its creation, and in the minute before, in case the
 # database's clock stepped back: one message too many is better than one too few. If the task did not end, the statement
 # writes no delivery. If an end is repeated, the statement finds the delivery of the first time. A caller that gets a
-# row may send
-# it, alone for `:held_ms`. An endpoint that has failed too often is paused. After the pause the sweep tries it with one
-# delivery. Until that attempt succeeds, all its other deliveries wait for the sweep, too.
+# row may send that delivery, alone for `:held_ms`. An endpoint that has failed too often is paused. After the pause the
+# sweep tries it with one delivery. Until that attempt succeeds, all its other deliveries wait for the sweep, too.
 OUTBOX = statement(f"""
 INSERT INTO webhook_deliveries (state, task_id, generation, endpoint_id, event, ended_at, begun_at, due_at)
 SELECT 1 + (paused_until > {NOW} OR failures >= :breaker), ended.id, generation, endpoints.id, event, finished_at,
@@ -83,8 +82,7 @@ _THERE = "SELECT 1 FROM webhook_endpoints AS there WHERE there.id = endpoint_id 
 _OVER = f"CASE WHEN NOT EXISTS ({_THERE}) THEN 'gone' WHEN begun_at <= {NOW} - :kept_ms THEN 'exhausted' END"
 _PAUSED = f"coalesce({_of_endpoint(f'paused_until > {NOW} OR failures >= :breaker')}, 0)"
 # Due deliveries that must not be sent now. A stale delivery is over, because its endpoint is gone or it began
-# `:kept_ms`
-# ago. A delivery that was never sent must also wait if its endpoint is paused.
+# `:kept_ms` ago. A delivery that was never sent must also wait if its endpoint is paused.
 _ASTRAY = f"({_OVER} IS NOT NULL OR (state = 1 AND {_PAUSED}))"
 
 # Finds at most `:most` deliveries to send: the first of each endpoint, then the second of each, and so on. An endpoint
@@ -129,10 +127,8 @@ WHERE state IN (1, 2) AND (task_id, generation, endpoint_id) IN (
   ) WHERE {_ASTRAY} LIMIT :walk_most)
 """)
 
-# Takes a delivery for `:held_ms`. So if two senders come at once, the second takes nothing, and neither does a
-# statement that lands late. So of two statements at once the second takes nothing, and neither does a statement that
-# lands late. The
-# endpoint may be gone by that time.
+# Takes a delivery for `:held_ms`. The statement names the fence that was read before. So if two senders come at once,
+# the second takes nothing, and neither does a statement that lands late. The endpoint may be gone by that time.
 TAKE_DELIVERY = statement(f"""
 UPDATE webhook_deliveries SET state = 2, fence = fence + 1, due_at = {NOW} + :held_ms
 WHERE {_OPEN} AND fence = :fence AND due_at <= {NOW}

@@ -32,9 +32,9 @@ RETURNING id
 
 # --- At the client's wish --------------------------------------------------------------------------------
 
-# Cancels an unfinished task. Cancels a task; the fence stays, so that the worker can settle its bill. Only the status
-# stops the worker, because each announcement of calls requires 'processing'. The statement names the generation that
-# was read before, so that it changes nothing if it lands after a retry.
+# Cancels an unfinished task. The fence stays, so that the worker can settle its bill. Only the status stops the worker,
+# because each announcement of calls requires 'processing'. The statement names the generation that was read before, so
+# that it changes nothing if it lands after a retry.
 CANCEL = statement(f"""
 UPDATE tasks SET status = 'cancelled', {ENDED}
 WHERE id = :task_key AND generation = :generation AND status IN ('pending', 'processing')

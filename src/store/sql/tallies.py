@@ -78,7 +78,7 @@ UNCOUNTED = """finished_at > coalesce((SELECT until FROM folds WHERE kept_ms = w
 
 
 def add_ends(where: str) -> str:
-    """Add these tasks. Add the ends of tasks that the caller is about to erase or retry."""
+    """Add the ends of tasks that the caller is about to erase or retry."""
     return _add(_ADDED, where)
 
 
@@ -87,7 +87,7 @@ def count_ends(where: str) -> str:
     return add_ends(f"{where} AND {UNCOUNTED}")
 
 
-# The current millisecond may bring further ends, so it belongs to the next fold.
+# The values that were added of a task's bill, once its last end was added: see `tasks.counted`.
 COUNTED = f"json_array({', '.join(f'max({_COUNTED[name]}, {value})' for name, value in _BILL.items())})"
 
 # --- The fold -----------------------------------------------------------------------------------------------

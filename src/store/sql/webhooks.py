@@ -25,8 +25,8 @@ ENDPOINT = statement(f"SELECT {_ENDPOINT} FROM webhook_endpoints WHERE id = :end
 # Reads a tenant's endpoints, oldest first. A tenant has few endpoints.
 LIST_ENDPOINTS = statement(f"SELECT {_ENDPOINT} FROM webhook_endpoints WHERE {_OF_TENANT} ORDER BY created_at, id")
 
-# Begins a new secret. Rotates the secret; the previous secret also signs for `:old_ms` more. The statement names the
-# generation that was read before, so that it changes nothing if it lands after another rotation.
+# Begins a new secret. The previous secret also signs for `:old_ms` more. The statement names the generation that was
+# read before, so that it changes nothing if it lands after another rotation.
 ROTATE = statement(f"""
 UPDATE webhook_endpoints SET secret_generation = secret_generation + 1, old_secret_until = {NOW} + :old_ms,
   updated_at = {NOW}

@@ -23,12 +23,11 @@ from .window import window
 
 # Takes a task that is pending and due, or whose lease has run out, or that the same host holds under `:seen_fence`. A
 # Durable Object is alone under its name, so its predecessor is dead or dying. `:host` is '' for a host that is no
-# Durable Object. The
-# fence rises. `:seen_fence` is NULL for a host that has not seen that it holds the task, so that a late claim of its
-# predecessor does not take over from it. A holder that asks again has lost the answer: it gets the claim that it has,
-# and nothing rises. Calls that the former worker announced and did not settle become doubted. If two claims come at
-# once, the second finds a live lease, because D1 serialises writes. No row: not claimed. A task whose deadline has
-# passed is not claimed.
+# Durable Object. The fence rises. `:seen_fence` is NULL for a host that has not seen that it holds the task, so that a
+# late claim of its predecessor does not take over from it. A holder that asks again has lost the answer: it gets the
+# claim that it has, and nothing rises. Calls that the former worker announced and did not settle become doubted. If two
+# claims come at once, the second finds a live lease, because D1 serialises writes. No row: not claimed. A task whose
+# deadline has passed is not claimed.
 #
 # A stall is a claim whose worker died without a finished call. `stalled_since` is when the first claim of a row of
 # stalls was written. Each claim sets how long the task rests if this worker dies too. `:rests_ms` is a JSON list of the
@@ -125,10 +124,9 @@ FROM tasks WHERE id = :task_key
 
 # --- Work under the claim --------------------------------------------------------------------------------
 # Each of the following statements names the claim by its fence and its name. The guard sees the row as it is in this
-# transaction, so a
-# worker whose claim was taken over, cancelled or erased changes nothing. Each statement also names its step, the number
-# of the write, which rises with each write. A write that is sent again finds its own step, and repeats its effect. A
-# write that was given up and lands late finds a later step, and changes nothing.
+# transaction, so a worker whose claim was taken over, cancelled or erased changes nothing. Each statement also names
+# its step, the number of the write, which rises with each write. A write that is sent again finds its own step, and
+# repeats its effect. A write that was given up and lands late finds a later step, and changes nothing.
 
 _UNDER_CLAIM = f"id = :task_key AND {UNDER_CLAIM} AND step <= :step"
 _KEEPS = f"{_UNDER_CLAIM} AND status IN ('processing', 'cancelled', 'failed')"
@@ -155,8 +153,7 @@ ON CONFLICT DO UPDATE SET fence = excluded.fence, step = excluded.step, piece = 
 
 # Counts the cut-off outputs together with their record. If the task has ended in between, the database refuses the
 # totals but keeps the outputs. For a task that ended in between only this count says how many outputs were cut off.
-# `:truncated` counts
-# from the start of the task.
+# `:truncated` counts from the start of the task.
 RECORD_CUT = statement(f"UPDATE tasks SET truncated = :truncated WHERE {_KEEPS}")
 
 # Adds an entry to `failures.log` if it is new, and keeps the latest `:logged_most`. Fence and number tell entries

@@ -128,7 +128,7 @@ def _timeless(row: Mapping[str, Any]) -> Any:
 
 
 def made_key(at: int, tenant: str = "local") -> TaskKey:
-    """The key of a task. Make a key of a tenant; the keys are ordered by `at`."""
+    """Make the key of a task. The keys of a tenant are ordered by `at`."""
     return task_key_of(tenant, new_task_id(at, bytes(10)))
 
 
@@ -183,13 +183,13 @@ class Story:
         self.outcomes.append(made.standing)
 
     async def cancel(self, key: TaskKey = TASK) -> bool:
-        """Cancel a task. The cancelled task's calls may start for no longer than the stated time."""
+        """Cancel a task, whose calls may start for no longer than the stated time."""
         changed, left_ms, _ = await self.store.cancel(key, RETENTION_MS)
         assert 0 <= left_ms <= limits.START_SECONDS * 1000
         return changed
 
     async def erase(self, key: TaskKey = TASK) -> bool:
-        """Erase a task. Cancel a task, whose calls may start for no longer than the stated time."""
+        """Erase a task, whose calls may start for no longer than the stated time."""
         changed, left_ms, _ = await self.store.erase(key)
         assert 0 <= left_ms <= limits.START_SECONDS * 1000
         return changed

@@ -118,7 +118,7 @@ def test_an_exception_after_an_ack(mode: Any, deliveries: int):
 
 
 def test_delays_are_kept():
-    """A retry with a delay comes after the delay, and so does a message sent with a delay."""
+    """A message that is retried with a delay comes again after the delay."""
     times: list[float] = []
 
     def consume(message, batch) -> None:

@@ -387,7 +387,7 @@ PAGE = Answer(stream=["<!doctype html>"])
 
 
 class Deployment:
-    """The answers of a deployment. A server of a deployment, which is sound unless a test changes something."""
+    """Serves the answers of a deployment, which is sound unless a test changes something."""
 
     def __init__(self) -> None:
         self.status: Any = STATUS

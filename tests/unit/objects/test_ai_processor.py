@@ -27,7 +27,7 @@ LONG = limits.LANES_MOST * limits.LANE_CHUNKS
 
 
 class Storage:
-    """An object's storage. A storage whose alarm is stored but does not fire."""
+    """An object's storage. Its alarm is stored but does not fire."""
 
     def __init__(self) -> None:
         self.values: dict[str, object] = {}

@@ -99,7 +99,7 @@ def test_a_cancellation_that_came_too_late_names_no_fence(bench: WorkerBench):
 
 
 class Objects:
-    """Objects that note their notices. Objects whose `act` may fail or take its time."""
+    """Objects that note their notices. `act` may fail or take its time."""
 
     def __init__(self, act: Callable[[], Any] = lambda: asyncio.sleep(0)) -> None:
         self.told: list[tuple[str, int]] = []

@@ -66,7 +66,7 @@ class Browser:
 
 
 class WebLoop(asyncio.SelectorEventLoop):
-    """Stands for Pyodide's loop. A loop with a class of its own for each test, which may change it."""
+    """Stands for Pyodide's loop. Each test gets its own subclass, which the Worker's code may change."""
 
     def call_later[*Args](
         self,

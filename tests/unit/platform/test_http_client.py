@@ -23,7 +23,7 @@ class JsError(Exception):
 
 
 class Promise:
-    """A JavaScript promise. A promise that is not cancelled when the code that waits for it is."""
+    """A JavaScript promise. It is not cancelled when the code that waits for it is."""
 
     def __init__(self) -> None:
         self.settled = False

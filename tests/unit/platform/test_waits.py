@@ -30,7 +30,7 @@ LoopMaker = Callable[..., HostedLoop]
 
 @pytest.fixture(params=["stock", "stock, a hair early", "ours", "ours, a hair early"])
 def make_loop(request: pytest.FixtureRequest) -> LoopMaker:
-    """Make loops of each kind. Make loops, which stop code that takes more steps than any of these tests needs."""
+    """Make loops of each kind. They stop code that takes more steps than any of these tests needs."""
     stock, hair_seconds = request.param.startswith("stock"), HAIR_SECONDS if "hair" in request.param else 0.0
     return lambda **_options: HostedLoop(stock=stock, hair_seconds=hair_seconds)  # type: ignore[abstract]
 

@@ -37,7 +37,7 @@ class DeadRoute:
 
 
 class Polls:
-    """Polls over one bench. Polls of a task; `behind` is the work that continues after their answers."""
+    """Polls of one task. `behind` is the work that continues after their answers."""
 
     def __init__(self, chunks: int, **settings: Any) -> None:
         self.bench = WorkerBench(**settings)

@@ -1,4 +1,4 @@
-"""Return the calls that the task needs, one a second, and those of these chunks once more."""
+"""The chaos run's audit accepts a correct task, and names each kind of fault."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ ORIGIN = Submission("t0001x0", 3, "concat")
 
 
 def calls(*more: int) -> list[Call]:
-    """The calls that the task needs, one a second, and those of these chunks once more."""
+    """Return the calls that the task needs, one a second, and those of these chunks once more."""
     spans = chunks(cuts(ORIGIN.text, MAX_CHARS), 0)
     texts = [ORIGIN.text[span.start : span.end] for span in spans]
     return [

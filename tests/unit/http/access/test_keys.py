@@ -163,7 +163,7 @@ def test_a_forgotten_key_stays_forgotten() -> None:
 
 
 class Probed(DemoProvider):
-    """A provider that counts its probes. Each probe of the stand-in takes a while, fails or never ends."""
+    """A provider that counts its probes. Each probe takes a while, fails or never ends."""
 
     def __init__(self) -> None:
         self.probes = 0

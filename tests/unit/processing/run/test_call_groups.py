@@ -73,9 +73,9 @@ class Model:
 class Coordinator:
     """Makes each group's calls together. `groups` are their sizes.
 
-    A coordinator whose groups are late by `deaf_seconds`. `breaks` is the error of its RPC, `answers` replaces the
-    calls' results, `starts_by` is the time until which a lane may start them. `patience` is the last value that the
-    coordinator received.
+    The groups are late by `deaf_seconds`. `breaks` is the error of its RPC, `answers` replaces the calls' results,
+    `starts_by` is the time until which a lane may start them. `patience` is the last value that the coordinator
+    received.
     """
 
     def __init__(self, model: Model) -> None:

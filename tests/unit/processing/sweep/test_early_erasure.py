@@ -213,7 +213,7 @@ def test_a_task_that_ended_anew_after_the_look_stays_whole(bench: WorkerBench):
     day_ago = START_MS - DAY_MS
     assert found.ended_by == day_ago
     bench.database.rows("UPDATE tasks SET finished_at = ? WHERE id = 'large:000000'", day_ago + 1)
-    bench.do(asyncio.sleep(1))  # a sweep on the paid plan reads ten pages
+    bench.do(asyncio.sleep(1))  # by the clock, the task now seems to have ended a day ago
     assert bench.do(bench.worker().store.erase_early(found, keep_input=False)) == 1
     assert left(bench, "large") == ["000000"]
     assert bench.database.rows("SELECT task_id FROM texts") == [{"task_id": "large:000000"}]
@@ -234,7 +234,7 @@ def test_below_nine_tenths_nothing_is_asked(bench: WorkerBench):
     hold(bench, 8_999_999)
     before = bench.database.batches
     assert clear(bench) == 0
-    assert bench.database.batches == before + 1  # by the clock, the task now seems to have ended a day ago
+    assert bench.database.batches == before + 1  # the read that reported the size
 
 
 def test_the_count_is_made_four_times_a_day(bench: WorkerBench):

@@ -47,7 +47,7 @@ class Recorder:
 
 
 def run_sweep(bench: StoreBench, *senders: Recorder) -> str:
-    """Run the whole sweep once. Run the sweep, and return the last line of its first read."""
+    """Run the whole sweep once, and return the last line of its first read."""
     lines: list[str] = []
     meter = Meter()
     worker = Worker(

@@ -38,7 +38,7 @@ class Road:
 
 
 class Cron:
-    """A deployment on a plan. A deployment whose cron trigger a test fires."""
+    """A deployment on a plan. A test fires its cron trigger."""
 
     def __init__(self, plan: str) -> None:
         self.bench = WorkerBench()
