@@ -16,7 +16,6 @@ from tests.conformance.cases import (
     rate_limits,
     seen_stories,
     stories,
-    structured_stories,
     submission_stories,
     sweep_stories,
     tally_stories,
@@ -30,7 +29,6 @@ from tests.conformance.cases.registry import WORKER_CASES, describe
 
 STORIES = (
     stories,
-    structured_stories,
     submission_stories,
     bound_stories,
     sweep_stories,

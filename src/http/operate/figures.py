@@ -49,10 +49,6 @@ class FiveMinutesView(TypedDict):
     truncated: Count
     inputTokens: Count
     outputTokens: Count
-    reasks: Count
-    rejected: Count
-    repaired: Count
-    gaps: Count
     waited: DurationView
     took: DurationView
     backlog: BacklogView | None
