@@ -169,8 +169,10 @@ def _call(method: str, path: str, operation: Any, common: dict[str, dict[str, st
 
 
 def _answer(status: str, response: Any, common: dict[str, dict[str, str]]) -> str | None:
-    """Return what a row says of a response: its own codes, or its text and type. Return None where all codes are
-    common."""
+    """Return what a row says of a response: its own codes, or its text and type.
+
+    Return None where all codes are common.
+    """
     codes = _codes(response)
     if codes:
         return "; ".join(text for code, text in codes.items() if code not in common.get(status, {})) or None

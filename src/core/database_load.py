@@ -80,8 +80,9 @@ class DatabaseLoad:
         return self._used_up_at is not None and now - self._used_up_at <= seconds_of_day
 
     def admits(self, now: float) -> bool:
-        """Whether a new task may add to the load, perhaps as a probe. A caller that is let through and makes no call
-        says `unprobed`.
+        """Whether a new task may add to the load, perhaps as a probe.
+
+        A caller that is let through and makes no call says `unprobed`.
 
         The next probe follows OVERLOAD_PROBE_SECONDS after a late answer, or after the last probe's call was given up.
         """

@@ -260,8 +260,10 @@ def _shared_headers() -> Json:
 
 
 def _schemas(endpoints: Sequence[Endpoint]) -> Json:
-    """Describe every body. The validators of pydantic for this description are built here, not when the isolate
-    starts."""
+    """Describe every body.
+
+    The validators of pydantic for this description are built here, not when the isolate starts.
+    """
     wanted: dict[str, tuple[type[object], JsonSchemaMode]] = {
         view.__name__: (view, "serialization") for view in (ProblemView, errors.ErrorView)
     }

@@ -178,8 +178,10 @@ def _is_narrow(line: str) -> bool:
 
 
 def _paragraphs(text: str) -> Iterator[str]:
-    """Yield the paragraphs with their wrapped lines joined. No paragraph is empty, and spaces are the only white
-    space."""
+    """Yield the paragraphs with their wrapped lines joined.
+
+    No paragraph is empty, and spaces are the only white space.
+    """
     wrapped: list[str] = []
     for raw in [*text.splitlines(), ""]:
         line = " ".join(raw.split())

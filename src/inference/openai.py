@@ -146,8 +146,10 @@ class OpenAIProvider:
 
 
 def _error_body(body: bytes) -> tuple[str, frozenset[str]]:
-    """Read the message and the codes of an error body. A body that is not JSON, such as a proxy's page, has neither
-    code nor message."""
+    """Read the message and the codes of an error body.
+
+    A body that is not JSON, such as a proxy's page, has neither code nor message.
+    """
     try:
         document = replies.parse(body)
     except ModelReplyMalformed:

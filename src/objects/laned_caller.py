@@ -128,8 +128,10 @@ class LanedCaller:
         return outcomes
 
     async def _make(self, call: ModelCall, seconds: float, starts_by: float) -> CallOutcome:
-        """Make a call as the worker itself does. Cancelling this coroutine cancels the call, and `abort` ends the call,
-        too."""
+        """Make a call as the worker itself does.
+
+        Cancelling this coroutine cancels the call, and `abort` ends the call, too.
+        """
         made = asyncio.create_task(call_model(self._provider, call, seconds, starts_by))
         self._own[made] = None
         try:

@@ -81,8 +81,10 @@ def says_at_most(headers: Mapping[str, str], most: int) -> bool:
 
 
 def behind(env: object) -> Any:
-    """Return the JavaScript environment in the SDK's wrapper. Return None for an `env` without a wrapper, as in the
-    simulation."""
+    """Return the JavaScript environment in the SDK's wrapper.
+
+    Return None for an `env` without a wrapper, as in the simulation.
+    """
     return getattr(env, "_env", None)
 
 

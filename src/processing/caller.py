@@ -52,8 +52,10 @@ class ModelCaller(Protocol):
         ...
 
     async def abort(self) -> None:
-        """Make the calls that are out end soon, if they cannot be cancelled. The request may fail without raising an
-        error."""
+        """Make the calls that are out end soon, if they cannot be cancelled.
+
+        The request may fail without raising an error.
+        """
         ...
 
 

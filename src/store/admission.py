@@ -164,8 +164,10 @@ class AdmissionStore(StandingStore):
 
 
 def _submission(new: NewTask, unclaimed_ms: int, on: Conditions) -> list[BoundStatement]:
-    """Return the statements of the transaction that writes a new task. `_outcome` reads the last. A plain task takes
-    two."""
+    """Return the statements of the transaction that writes a new task.
+
+    `_outcome` reads the last. A plain task takes two.
+    """
     task_key = new.task_key
     tenant, _ = split_task_key(task_key)
     submission = on.submission(task_key)

@@ -76,8 +76,10 @@ class BulkStore(OutboxStore):
     async def retry_all(
         self, tenant: str, generations: Generations, unclaimed_ms: int, on: Conditions
     ) -> list[TaskKey]:
-        """Retry the tasks and return the retried ones. If the tasks exceed the tenant's limit, the statement retries no
-        task."""
+        """Retry the tasks and return the retried ones.
+
+        If the tasks exceed the tenant's limit, the statement retries no task.
+        """
         named = as_json(generations)
         which: dict[str, Value] = {
             "generations": named,

@@ -227,8 +227,10 @@ def test_at_most_a_hundred_are_cancelled_and_more_is_said(bench: ApiBench) -> No
 
 
 def test_no_call_starts_after_the_answer(bench: ApiBench) -> None:
-    """The answer waits until the last announced calls can no longer start. If the database is slow, the cancellation is
-    answered with 503."""
+    """The answer waits until the last announced calls can no longer start.
+
+    If the database is slow, the cancellation is answered with 503.
+    """
     task = bench.submit()
     claim = bench.claim(task["id"])
     bench.work(claim, {}, Continue(180_000, start_ms=5_000))
@@ -256,8 +258,10 @@ def on_objects(bench: ApiBench, count: int) -> list[str]:
 
 
 def test_objects_are_told_of_their_tasks_end(bench: ApiBench) -> None:
-    """Each object gets a notice with the fence under which it worked. For a task of the queue, no object gets a
-    call."""
+    """Each object gets a notice with the fence under which it worked.
+
+    For a task of the queue, no object gets a call.
+    """
     tasks = on_objects(bench, 3)
     bench.submit()
     assert data(cancel(bench)) == {"cancelled": 4, "more": False}

@@ -90,8 +90,10 @@ def test_trouble_of_the_database(bench: ApiBench, message: str, code: str, again
 
 @pytest.mark.parametrize(("limit", "again"), [("tasks_in_flight_most", True), ("characters_a_day_most", False)])
 def test_limits_of_a_tenant(bench: ApiBench, limit: str, again: bool):
-    """A place among the tasks in flight becomes free soon. The next day's allowance comes too late for an SDK's
-    patience."""
+    """A place among the tasks in flight becomes free soon.
+
+    The next day's allowance comes too late for an SDK's patience.
+    """
     bench.limit(**{limit: 1})
     bench.call("POST", "/v1/responses", BODY)
     reply = bench.call("POST", "/v1/responses", BODY)

@@ -91,8 +91,10 @@ def test_every_answer_to_a_listed_origin_can_be_read(shared: ApiBench, method: s
 )
 @pytest.mark.parametrize(("method", "path", "status"), CALLS)
 def test_nobody_else_can(shared: ApiBench, method: str, path: str, status: int, origin: str | None) -> None:
-    """Any other origin, however similar to a listed one, gets only `Vary`. The content of such an answer is the same as
-    without CORS."""
+    """Any other origin, however similar to a listed one, gets only `Vary`.
+
+    The content of such an answer is the same as without CORS.
+    """
     headers = {} if origin is None else preflight(origin)
     reply = shared.call(method, path, headers=headers)
     assert reply.status == status

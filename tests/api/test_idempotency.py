@@ -148,8 +148,10 @@ def test_replay_of_a_task_that_went_on(bench: ApiBench, state: str) -> None:
 
 
 def test_after_a_day_the_key_is_free(bench: ApiBench) -> None:
-    """For 24 h an idempotency key belongs to its task, whatever body a request with the key has. After 24 h the
-    idempotency key makes a new task."""
+    """For 24 h an idempotency key belongs to its task, whatever body a request with the key has.
+
+    After 24 h the idempotency key makes a new task.
+    """
     first = post(bench, "one")
     wait(bench, DAY - 0.001)
     assert is_replay(post(bench, "one"))
@@ -182,8 +184,10 @@ def keyed() -> Iterator[ApiBench]:
 
 
 def test_keys_belong_to_their_tenant(keyed: ApiBench) -> None:
-    """Equal keys of two tenants are different keys, with equal bodies or not. All API keys of one tenant share the
-    tenant's idempotency keys."""
+    """Equal keys of two tenants are different keys, with equal bodies or not.
+
+    All API keys of one tenant share the tenant's idempotency keys.
+    """
     ours, sister, theirs = keyed.make_key(), keyed.make_key(), keyed.make_key(tenant="theirs")
     first = post(keyed, "one", **bearer(ours))
     second = post(keyed, "one", **bearer(theirs))

@@ -193,8 +193,10 @@ def test_open_mode_looks_at_no_key(bench: ApiBench) -> None:
 
 
 def test_a_valid_key_costs_one_call_a_minute(keyed: ApiBench) -> None:
-    """The first use of a key asks D1 once, and repeated use within a minute does not ask. After a minute D1 is asked
-    once more."""
+    """The first use of a key asks D1 once, and repeated use within a minute does not ask.
+
+    After a minute D1 is asked once more.
+    """
     key = keyed.make_key()
     assert [cost(keyed, key) for _ in range(3)] == [1, 0, 0]
     wait(keyed, MINUTE - 1)

@@ -140,8 +140,10 @@ def test_a_sweep_without_a_database_is_told(bench: ApiBench) -> None:
 
 
 def test_operators_see_triggers_and_backlog(bench: ApiBench) -> None:
-    """At first no trigger has fired. After a sweep by cron the status shows the sweep's time, and the backlog of all
-    tenants."""
+    """At first no trigger has fired.
+
+    After a sweep by cron the status shows the sweep's time, and the backlog of all tenants.
+    """
     shown = data(verbose(bench))
     assert [shown[name] for name in ("lastSweepAt", "lastQueueAt", "lastAlarmAt")] == [None] * 3
     assert shown["backlog"] == {"pending": 0, "processing": 0, "oldestPendingSeconds": None}

@@ -1,4 +1,4 @@
-"""GET /api/tasks?q=&code=&model=&route=&counts=: what is found, what is read for it, and what nobody may find."""
+"""GET /api/tasks?q=&code=&model=&route=&counts=: what a search finds, what it reads, and what it must not find."""
 
 import json
 from collections.abc import Iterator

@@ -194,8 +194,10 @@ def test_a_minute_of_requests_costs_a_call_a_second(asked: ApiBench, seconds: fl
 
 
 def test_an_error_is_shown_for_a_second(asked: ApiBench) -> None:
-    """The status shows an error for one second. After that second the status shows the recovered database as
-    healthy."""
+    """The status shows an error for one second.
+
+    After that second the status shows the recovered database as healthy.
+    """
     asked.database.fail(ROWS_USED_UP)
     met = asked.call("GET", "/api/async-status")
     asked.pass_seconds(0.5)

@@ -106,7 +106,7 @@ def test_every_text_is_looked_for_after_an_erasure():
 
 
 def test_no_text_is_shown_to_a_key_that_may_not_read(bench: ApiBench):
-    """Whoever may not read a task sees none of its client's texts.
+    """A key without the scope `read` sees none of the texts of a task's client.
 
     `OPTION_TEXTS` lists the options that contain such texts.
     """

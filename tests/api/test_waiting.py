@@ -147,8 +147,10 @@ def test_a_late_task_is_read_though_it_cannot_be_helped(bench: ApiBench, wait: i
 
 @pytest.mark.parametrize("path", ["/api/tasks/{id}", "/api/tasks/{id}?wait=0", "/api/tasks", "/api/tasks/{id}/chunks"])
 def test_a_task_past_its_deadline_is_read_though_its_end_cannot_be_written(bench: ApiBench, path: str):
-    """When the day's rows are used up, the task is shown as stored, in the list too. The next day the overdue task has
-    failed."""
+    """When the day's rows are used up, the task is shown as stored, in the list too.
+
+    The next day the overdue task has failed.
+    """
     task = bench.submit(deadlineSeconds=60)
     bench.pass_seconds(61)
     bench.database.fail(QUOTA, passing=1)  # the database allows the read, but not the write of the end

@@ -143,8 +143,10 @@ def test_a_task_without_deliveries_has_an_empty_list(bench: ApiBench):
 
 
 def test_a_test_call_says_what_was_answered(bench: ApiBench):
-    """The API reports the answer of the endpoint to a test call, whatever the answer was. The message is signed, and no
-    delivery is written."""
+    """The API reports the answer of the endpoint to a test call, whatever the answer was.
+
+    The message is signed, and no delivery is written.
+    """
     one = made(bench)
     bench.courier.receiver = lambda _message: (418, {})
     path = f"/v1/webhook_endpoints/{one['id']}/test"

@@ -1,5 +1,7 @@
-"""An operator handles another tenant's task on the real runtime. A key without the operator's scope cannot act on other
-tenants."""
+"""An operator handles another tenant's task on the real runtime.
+
+A key without the operator's scope cannot act on other tenants.
+"""
 
 import json
 from collections.abc import Iterator

@@ -47,8 +47,10 @@ def start_pause_seconds(fruitless: int) -> float:
 
 
 def idle_seconds(idle_runs: int) -> float:
-    """Return how long a task rests after a run without a started call. `idle_runs` is the number of idle runs before
-    that run."""
+    """Return how long a task rests after a run without a started call.
+
+    `idle_runs` is the number of idle runs before that run.
+    """
     return min(limits.IDLE_SECONDS_MOST, limits.IDLE_SECONDS_FIRST * 2.0 ** min(idle_runs, 16))
 
 

@@ -60,8 +60,10 @@ def merge_groups(outputs: list[str], most_chars: int) -> list[str]:
 
 
 def _fit(group: list[str], most_chars: int) -> list[str]:
-    """Shorten the longest members until all fit. Short outputs stay whole, and long outputs share the rest of the
-    space."""
+    """Shorten the longest members until all fit.
+
+    Short outputs stay whole, and long outputs share the rest of the space.
+    """
     room = most_chars - len(CONCAT_SEPARATOR) * (len(group) - 1)
     if sum(map(len, group)) <= room:
         return group

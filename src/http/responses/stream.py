@@ -138,8 +138,10 @@ class _EndedEarly(Exception):
 
 
 async def _events(exchange: Exchange, task: Task, follower: Follower, first: int) -> AsyncGenerator[str]:
-    """Write the events from `first` on. Raises _EndedEarly if the last event of the response is not among these
-    events."""
+    """Write the events from `first` on.
+
+    Raises _EndedEarly if the last event of the response is not among these events.
+    """
     api, merged = exchange.api, task.options.reduce is Reduce.MERGE
     async with aclosing(follower.looks()) as looks:
         async for look in looks:

@@ -101,8 +101,9 @@ async def _end(exchange: Exchange) -> AsyncGenerator[str]:
 
 
 def _behind(request: Request, query: Query) -> EventPlace | None:
-    """Read the id after which the stream goes on. If the client sends header and parameter, the header is the newer
-    value.
+    """Read the id after which the stream goes on.
+
+    If the client sends header and parameter, the header is the newer value.
 
     Raises Refusal (422).
     """

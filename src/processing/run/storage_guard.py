@@ -30,8 +30,10 @@ class StorageGuard:
         return min(calls * limits.ROOM_BYTES_A_CALL, limits.ROOM_BYTES_MOST) if self.tight else 0
 
     async def announce(self, write: Awaitable[None], ledger: Ledger, room_bytes: int) -> bool:
-        """Await the write that announces calls. Returns False if the database had no space; then no call starts for a
-        while."""
+        """Await the write that announces calls.
+
+        Returns False if the database had no space; then no call starts for a while.
+        """
         try:
             await write
         except StoreFull:

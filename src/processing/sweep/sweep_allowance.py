@@ -1,5 +1,7 @@
-"""What one sweep may still spend of its allowance. The sweep's duties share it, and the sweep checks it before each
-step."""
+"""What one sweep may still spend of its allowance.
+
+The sweep's duties share it, and the sweep checks it before each step.
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple

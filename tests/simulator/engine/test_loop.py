@@ -105,8 +105,10 @@ def test_explore_visits_every_interleaving():
 
 
 def test_explore_within_a_bound():
-    """If no deviation is allowed, there is one schedule. Each further deviation adds some schedules, up to all of
-    them."""
+    """If no deviation is allowed, there is one schedule.
+
+    Each further deviation adds some schedules, up to all of them.
+    """
 
     def once(policy: Scripted) -> tuple[str, ...]:
         log: list[str] = []

@@ -236,8 +236,10 @@ def test_a_used_database_comes_back_as_new():
 
 
 def test_an_answer_that_is_late_comes_after_its_effect():
-    """Although the answer is late, the database has the write at once. The sender of the write gets its answer up to 25
-    s later."""
+    """Although the answer is late, the database has the write at once.
+
+    The sender of the write gets its answer up to 25 s later.
+    """
 
     async def fetch(env: Any, request: Any, ctx: Any) -> None:
         await mark(env, request, "was here")

@@ -330,8 +330,10 @@ def test_a_zombie_goes_on_beside_its_successor():
 
 
 def test_block_concurrency_while_holds_calls_back():
-    """A constructor that loads state is done before the first call. If an object's constructor fails, the platform
-    resets the object."""
+    """A constructor that loads state is done before the first call.
+
+    If an object's constructor fails, the platform resets the object.
+    """
 
     class Loading(Base):
         def __init__(self, ctx, env) -> None:

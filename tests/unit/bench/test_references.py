@@ -69,8 +69,10 @@ def test_runs_with_other_numbers_of_values_are_not_compared():
 
 
 def test_repeats_of_a_run_have_one_median():
-    """Each run counts once, however often it measures a work. Each submission gives a separate value of the measured
-    time."""
+    """Each run counts once, however often it measures a work.
+
+    Each submission gives a separate value of the measured time.
+    """
     of_times = outcome(SHORT, queue=[[sample(1), sample(2), sample(9)], [sample(4)]])
     assert of_times.medians(QUEUE) == [2, 4]
     assert of_times.medians(QUEUE, seen=True) == [1.5, 1.5]

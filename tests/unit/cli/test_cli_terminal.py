@@ -209,8 +209,10 @@ def test_an_output_does_not_command_the_terminal(fake: FakeApi):
 
 
 def test_ctrl_c_while_watching_leaves_the_task_running(fake: FakeApi):
-    """Ctrl-C ends the command with status 130, and the last line says how to watch the task. A second Ctrl-C changes
-    nothing."""
+    """Ctrl-C ends the command with status 130, and the last line says how to watch the task.
+
+    A second Ctrl-C changes nothing.
+    """
     for presses in (1, 2):
         gate = threading.Event()
         following(fake, gate)

@@ -204,8 +204,10 @@ class Terminal(io.StringIO):
 def test_secrets_come_from_a_file(
     env: str, operator: Operator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The secrets in a .dev.vars are set, without their quotes. `make secrets` names the lines that are variables, and
-    leaves them out."""
+    """The secrets in a .dev.vars are set, without their quotes.
+
+    `make secrets` names the lines that are variables, and leaves them out.
+    """
     operator.make("deploy", env)
     file = tmp_path / "vars"
     file.write_text(f"# mine\nAI_PROVIDER=openai\nAI_API_KEY='{SECRET}'\nWEBHOOK_KEY=\n")

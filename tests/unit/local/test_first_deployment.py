@@ -25,8 +25,10 @@ def nowhere() -> Web:
 
 @pytest.mark.parametrize("env", ["", "free", "direct"])
 def test_a_first_deployment_that_does_not_answer_names_no_version_before(env: str, tmp_path: Path) -> None:
-    """A first deployment has no version to go back to. A second deployment that fails prints the command that goes back
-    to the earlier version."""
+    """A first deployment has no version to go back to.
+
+    A second deployment that fails prints the command that goes back to the earlier version.
+    """
     account = CloudAccount(tmp_path / "account.json")
     for fix, back in (("first-not-verified", 0), ("not-verified", 1)):
         lines: list[str] = []

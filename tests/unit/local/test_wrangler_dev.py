@@ -39,8 +39,10 @@ if pids:
 
 
 class StandIn:
-    """A wrangler that serves nothing; `api` answers at the port instead. `ends` is a command of wrangler's stand-in
-    that fails."""
+    """A wrangler that serves nothing; `api` answers at the port instead.
+
+    `ends` is a command of wrangler's stand-in that fails.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -195,8 +195,10 @@ def test_a_lane_that_was_out_at_an_eviction_is_busy_until_its_deadline(storage: 
 def test_a_coordinator_goes_on_with_what_an_earlier_deployment_has_stored(
     storage: Storage, version: int, lane: str
 ) -> None:
-    """If a deployment comes while a lane is out, the lane stays busy. The coordinator drops stored data of another
-    version."""
+    """If a deployment comes while a lane is out, the lane stays busy.
+
+    The coordinator drops stored data of another version.
+    """
     storage.exec("CREATE TABLE version (number INTEGER NOT NULL) STRICT")
     storage.exec("INSERT INTO version VALUES (?)", version)
     storage.exec(

@@ -238,8 +238,10 @@ def lines_of(adaptation: Adaptation, wanted: str) -> list[dict[str, Any]]:
 
 
 def test_the_variable_gives_the_loop_back(interpreter: Browser):
-    """The variable selects Pyodide's loop, with one log line for each interpreter. Without the variable the interpreter
-    has our timers."""
+    """The variable selects Pyodide's loop, with one log line for each interpreter.
+
+    Without the variable the interpreter has our timers.
+    """
     loops_own = sys.modules["pyodide.webloop"].WebLoop.call_later
     adaptation = Adaptation()
     adaptation.adapt()

@@ -1,5 +1,7 @@
-"""Endpoints that fail, are paused and come back. Neither failing endpoints nor a large backlog may harm other
-endpoints."""
+"""Endpoints that fail, are paused and come back.
+
+Neither failing endpoints nor a large backlog may harm other endpoints.
+"""
 
 import asyncio
 from collections.abc import Iterator, Sequence

@@ -307,8 +307,10 @@ def test_a_task_that_was_sent_off_is_late_after_another_minute(table: Table, off
 
 @AROUND
 def test_a_turn_is_taken_once_in_its_time(table: Table, off: int) -> None:
-    """The next turn of a sweep is due after the stated time. A note with a future time, from a clock that was ahead,
-    blocks no turn."""
+    """The next turn of a sweep is due after the stated time.
+
+    A note with a future time, from a clock that was ahead, blocks no turn.
+    """
     table.write("seen", what="sweep", at=NOW - LATE_MS + off)
     assert bool(table.ask(seen.TAKE_TURN, what="sweep", apart_ms=LATE_MS)) == (off <= 0)
     table.give("seen", at=NOW + off)
@@ -424,8 +426,10 @@ def outbox(table: Table, *, breaker: int = 3) -> list[dict[str, Any]]:
 
 @AROUND
 def test_a_delivery_for_an_endpoint_that_rests_waits(table: Table, off: int) -> None:
-    """After the pause such a delivery is sent at once. No delivery to a paused endpoint is due before the pause is
-    over."""
+    """After the pause such a delivery is sent at once.
+
+    No delivery to a paused endpoint is due before the pause is over.
+    """
     table.ended()
     endpoint(table, paused_until=NOW + off)
     (row,) = outbox(table)

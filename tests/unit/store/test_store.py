@@ -129,8 +129,10 @@ def test_the_schema_lists_the_statuses():
 
 
 def test_a_live_lease_is_respected_and_a_dead_one_taken_over(bench: StoreBench):
-    """Under a live lease no other worker gets the task. After the lease one worker gets the claim, with a higher
-    fence."""
+    """Under a live lease no other worker gets the task.
+
+    After the lease one worker gets the claim, with a higher fence.
+    """
     bench.insert()
     first = bench.claim()
     assert bench.try_claim() == Unclaimed(ClaimRefusal.HELD, LEASE_MS)

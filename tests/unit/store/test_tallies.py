@@ -74,8 +74,10 @@ def fail(bench: StoreBench, name: str = "task", failure: Failure = FAILURE, **ch
 
 
 def test_what_is_added_of_a_task(bench: StoreBench) -> None:
-    """The sums get a task's end, its bill, its wait and its duration. The sums of the task's five minutes get the same
-    values."""
+    """The sums get a task's end, its bill, its wait and its duration.
+
+    The sums of the task's five minutes get the same values.
+    """
     bench.insert()
     bench.pass_ms(1_500)
     claim = bench.claim()

@@ -81,8 +81,10 @@ def test_a_database_over_its_bound_with_room_costs_a_write_more_and_no_call(benc
 
 
 def test_calls_that_find_room_clear_the_isolate_of_a_full_database(bench: WorkerBench):
-    """In this test an earlier write found no space. The first announcement asks for space, and later ones, of any task,
-    do not."""
+    """In this test an earlier write found no space.
+
+    The first announcement asks for space, and later ones, of any task, do not.
+    """
     bench.storage.found_full(0.0)
     bench.insert(8)
     assert bench.run() == Ended(Status.COMPLETED)
@@ -129,8 +131,10 @@ def test_calls_do_not_start_when_their_own_announcement_tells_that_there_is_no_r
 
 
 def test_a_write_that_found_no_room_keeps_its_number(bench: WorkerBench):
-    """An earlier try of the write may still land. So the next write of the run gets another number, and the database
-    accepts it."""
+    """An earlier try of the write may still land.
+
+    So the next write of the run gets another number, and the database accepts it.
+    """
     bench.insert(12)
 
     def act(_call: Any, number: int) -> str:

@@ -63,8 +63,10 @@ def test_a_task_asks_at_most_32_times_an_hour(chances: list[float]):
 
 
 def test_one_call_at_a_time_asks():
-    """While a call that started after the trouble began is out, no other starts. A success of a call that started
-    before the failure does not count."""
+    """While a call that started after the trouble began is out, no other starts.
+
+    A success of a call that started before the failure does not count.
+    """
     patience = away(now=10)
     assert patience.narrow(10)
     assert patience.opens_at(20, latest_start=11) == math.inf
@@ -87,8 +89,10 @@ def test_a_pause_that_the_provider_asks_for_is_obeyed():
 
 
 def test_a_success_ends_it_for_all_tasks_of_the_isolate():
-    """The other tasks of the isolate know of one task's success. A task whose own failure is later ignores the
-    success."""
+    """The other tasks of the isolate know of one task's success.
+
+    A task whose own failure is later ignores the success.
+    """
     news = News()
     one, other, late = away(news), away(news), away(news, now=30)
     one.succeeded(CHUNK, 20)

@@ -123,8 +123,10 @@ def test_without_time_for_calls_a_sweep_only_sends(bench: WorkerBench):
 
 @pytest.mark.parametrize("seconds", [0.0, 25.0])
 def test_what_a_request_has_no_time_to_send_is_given_back(bench: WorkerBench, seconds: float):
-    """A request's sweep ends 30 s after the answer. When its time is over the sweep must not hold a task that it has
-    not sent."""
+    """A request's sweep ends 30 s after the answer.
+
+    When its time is over the sweep must not hold a task that it has not sent.
+    """
     insert(bench, *(f"{number:03}" for number in range(100)))
     bench.do(asyncio.sleep(LEASE_SECONDS))
     route = Takes()

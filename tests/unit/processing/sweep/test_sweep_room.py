@@ -121,8 +121,10 @@ def test_an_erasure_that_was_made_is_not_made_twice(bench: WorkerBench):
 
 
 def test_many_due_tasks_do_not_keep_a_run_from_making_room(bench: WorkerBench):
-    """The sweep reserves early erasure's part of the free plan's allowance. The tasks that were not erased are still
-    due."""
+    """The sweep reserves early erasure's part of the free plan's allowance.
+
+    The tasks that were not erased are still due.
+    """
     submit(bench, 100)
     bench.database.cap.reported = NEARLY_FULL
     swept = fire(bench, Road(bench))
