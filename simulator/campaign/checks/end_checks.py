@@ -13,6 +13,7 @@ from simulator.engine.fault_kinds import MODEL_AWAY, POISONED, STORAGE
 from simulator.platform.model import AWAY_SECONDS, output_of
 from simulator.platform.world import World
 from src.core import limits
+from src.core.ids import TaskKey
 from src.core.text.chunks import chunks
 from src.core.text.merge import merge_groups, merge_system
 from src.inference.protocol import ModelCall
@@ -25,6 +26,8 @@ FAILURE_ANSWERS = ("hang", "5xx", "reply lost", "malformed")
 
 
 TASKS_JUDGED = "tasks that were to bear a model that was away"
+DOUBTS_JUDGED = "tasks that may have no call in doubt"
+DOUBTS_EXCUSED = f"{DOUBTS_JUDGED}, excused for a stream that its client left"
 _CHUNKS, _FAILED_CHUNKS = ("part", "body"), ("idx", "calls", "code", "message", "retryable")  # the columns
 
 type Require = Callable[[bool, str], None]
@@ -37,6 +40,9 @@ class Circumstances:
     fired: frozenset[str]
     operated: bool  # True if isolates died by deployments or restarts, or if a client interfered.
     patience_seconds: float = 0.0  # The seconds that tasks wait for a model that is away.
+    # The tasks of which a client left a stream in its middle. A stream may make the calls of a task that no trigger
+    # comes for; the platform ends these calls soon after the client has left, and they are in doubt.
+    left: frozenset[TaskKey] = frozenset()
 
     @property
     def patient(self) -> bool:
@@ -88,11 +94,14 @@ def check_task(invariants: Invariants, world: World, row: Row, circumstances: Ci
         row.sent - doubt <= reached <= row.sent + others,
         f"miscounted: {reached} calls reached the model, {row.sent} are billed, {doubt} of them in doubt",
     )
+    certain = circumstances.certain and not forfeited and row.task_key not in circumstances.left
     if circumstances.certain and not forfeited:
+        invariants.judged[DOUBTS_JUDGED if certain else DOUBTS_EXCUSED] += 1
+    if certain:
         require(doubt == 0, f"{doubt} calls in doubt, and nothing happened that casts doubt")
     if row.status == "completed":
         _check_result(invariants, world, row, require)
-        if circumstances.smooth and not forfeited and not invariants.retries[row.task_key]:
+        if certain and circumstances.smooth and not invariants.retries[row.task_key]:
             require(row.sent == row.minimum, f"{row.sent} calls where {row.minimum} do")
     if row.status == "failed":
         _check_failure(invariants, row, circumstances, require)

@@ -28,7 +28,10 @@ Fetch = Callable[[ClientRequest], Awaitable[Reply | None]]
 
 
 class StreamClient:
-    """One client of one task. `last` is the id of the last event; `outputs` are the outputs of the chunks so far."""
+    """One client of one task.
+
+    `outputs` are the outputs of the chunks so far. `cuts` counts the streams that the client left in their middle.
+    """
 
     def __init__(self, world: World, fetch: Fetch, task_key: TaskKey) -> None:
         self.task_key = task_key

@@ -143,7 +143,8 @@ class Scenario:
         """Return the faults and interventions so far."""
         fired = {name for name, tally in self.world.faults.tallies.items() if tally.fired} - HOSTED
         operated = self._interfered or self.clients.interfered or self.operators.interfered
-        return Circumstances(frozenset(fired), operated, self.workload.patience_seconds)
+        left = frozenset(follower.task_key for follower in self.clients.followers if follower.cuts)
+        return Circumstances(frozenset(fired), operated, self.workload.patience_seconds, left)
 
     def check(self) -> None:
         """Check every task, and all of them together, against all promises."""

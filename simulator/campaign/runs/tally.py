@@ -4,9 +4,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from simulator.campaign.checks import letting_go, webhooks
+from simulator.campaign.checks import end_checks, letting_go, webhooks
 from simulator.campaign.checks.custody import RUNS_JUDGED_FULL
-from simulator.campaign.checks.end_checks import TASKS_JUDGED
 from simulator.campaign.checks.patience import CALLS_JUDGED
 from simulator.campaign.runs.fault_rates import AWAY, FULL, WEBHOOKS
 from simulator.campaign.runs.run import Result
@@ -18,10 +17,11 @@ from simulator.engine.fault_kinds import KINDS
 _SHARES_LEAST = {
     letting_go.RUNS_JUDGED: (letting_go.RUNS_EXCUSED, 1 / 3),
     webhooks.SENDS_JUDGED: (webhooks.SENDS_EXCUSED, 3 / 4),
+    end_checks.DOUBTS_JUDGED: (end_checks.DOUBTS_EXCUSED, 3 / 4),
 }
 SHARES_OF_LEAST = 100
 _MUST_JUDGE = {
-    AWAY: (CALLS_JUDGED, TASKS_JUDGED),
+    AWAY: (CALLS_JUDGED, end_checks.TASKS_JUDGED),
     FULL: (RUNS_JUDGED_FULL,),
     WEBHOOKS: ("deliveries delivered",),
 }
