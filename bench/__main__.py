@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import demo, free_plan, imports, splitter, storage, table_size, tasks
+from bench import demo, free_plan, imports, splitter, storage, structured, table_size, tasks
 from bench.figures import Figure
 from bench.references import measuring, tables
 from bench.references.works import ALL, CHARS, CHARS_MOST, FREE, WORKS
@@ -25,6 +25,7 @@ from local.node import find_node
 ROOT = Path(__file__).resolve().parents[1]
 PARTS: dict[str, Callable[[], list[Figure]]] = {
     "splitter": splitter.measure,
+    "structured": structured.measure,
     "demo": demo.measure,
     "table": table_size.measure,
     "storage": storage.measure,

@@ -32,6 +32,9 @@ SCHEDULES, BLOCK = 100_000, 5_000
 # Tests that draw many more cases in the campaign.
 LONG_DRAWS = (
     "tests/api_fuzz",
+    "tests/property/test_schema_oracle.py",
+    "tests/property/test_output_disguises.py",
+    "tests/property/test_joined_outputs.py",
     "tests/property/test_store_model.py",
     "tests/api/test_tenants.py",
 )

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 from . import terminal
-from .shapes import Json, many, output_text
+from .shapes import Json, gaps_text, many, output_text
 
 _NARROW_COLUMNS = 60
 _WAITS = {
@@ -156,6 +156,8 @@ def last_line(task: Json) -> str:
     ]
     if progress.get("truncated"):
         parts.insert(1, f"{progress['truncated']} cut off by the model")
+    if gaps := gaps_text(task):
+        parts.insert(1, gaps)
     error = task.get("error")
     cause = "" if error is None else f": {error['message']} ({error['code']})"
     return f"{task['status']}{cause}. {', '.join(parts)}."

@@ -36,6 +36,11 @@ class Wanted:
     metadata: Sequence[str] = ()
     deadline: str | None = None
     max_calls: int | None = None
+    schema: Json | None = None
+    strict: bool = True
+    join: Sequence[str] = ()
+    gaps: bool = False
+    max_gap_share: float | None = None
 
 
 def read_text(source: str, say: Callable[[str], None]) -> str:
@@ -80,8 +85,35 @@ def body_of(text: str, wanted: Wanted) -> Json:
         "metadata": _pairs("--metadata", wanted.metadata) or None,
         "deadlineSeconds": None if wanted.deadline is None else seconds("--deadline", wanted.deadline),
         "maxModelCalls": wanted.max_calls,
+        "outputSchema": wanted.schema,
+        "strict": None if wanted.strict else False,
+        "join": _rules(wanted.join) or None,
+        "onChunkFailure": "gap" if wanted.gaps else None,
+        "maxGapShare": wanted.max_gap_share,
     }
     return {"input": text, **_present(fields)}
+
+
+def read_schema(source: str, say: Callable[[str], None]) -> Json:
+    """Read the schema of the outputs. Raises `CommandError`."""
+    try:
+        schema = json.loads(read_text(source, say), parse_constant=_no_number)
+    except ValueError as error:
+        raise CommandError(f"--schema: {source} is no JSON: {error}") from None
+    if not isinstance(schema, dict):
+        raise CommandError(f"--schema: {source} is JSON, but no object")
+    return schema
+
+
+def _rules(given: Sequence[str]) -> Json:
+    """Read `POINTER=RULE` pairs."""
+    found: Json = {}
+    for one in given:
+        pointer, separator, rule = one.rpartition("=")
+        if not separator or not pointer:
+            raise CommandError(f"--join {one}: must be POINTER=RULE, like /total=sum")
+        found[pointer] = rule
+    return found
 
 
 def _present(fields: Json) -> Json:

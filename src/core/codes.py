@@ -14,10 +14,14 @@ class TaskCode(StrEnum):
     MODEL_RATE_LIMITED = "model_rate_limited"
     MODEL_REFUSED = "model_refused"
     MODEL_QUOTA_EXHAUSTED = "model_quota_exhausted"
+    STRUCTURED_OUTPUT_UNSUPPORTED = "structured_output_unsupported"
     WORKER_CRASHED = "worker_crashed"
     DEAD_LETTERED = "dead_lettered"
     DEADLINE_EXCEEDED = "deadline_exceeded"
     BUDGET_EXHAUSTED = "budget_exhausted"
+    INVALID_OUTPUT = "invalid_output"
+    OUTPUT_TRUNCATED = "output_truncated"
+    TOO_MANY_GAPS = "too_many_gaps"
 
 
 TASK_CODES: Final = {
@@ -28,10 +32,16 @@ TASK_CODES: Final = {
     TaskCode.MODEL_RATE_LIMITED: "The provider answered 429. Tried again after its `Retry-After`; costs no attempt.",
     TaskCode.MODEL_REFUSED: "The provider answered 400, 401, 403, 404 or the like. The task fails at once.",
     TaskCode.MODEL_QUOTA_EXHAUSTED: "The provider's allowance is used up. The task fails at once.",
+    TaskCode.STRUCTURED_OUTPUT_UNSUPPORTED: (
+        "The provider does not accept the output schema: see `STRUCTURED_OUTPUT`. The task fails at once."
+    ),
     TaskCode.WORKER_CRASHED: "Several claims of the task in a row ended without a finished call.",
     TaskCode.DEAD_LETTERED: "The task's message used up its deliveries.",
     TaskCode.DEADLINE_EXCEEDED: "The task was not finished by its `deadlineSeconds`.",
     TaskCode.BUDGET_EXHAUSTED: "The task needs more calls than its `maxModelCalls`. A retry may set a larger one.",
+    TaskCode.INVALID_OUTPUT: "The output does not fit `outputSchema`, and asking again did not help.",
+    TaskCode.OUTPUT_TRUNCATED: "The output was cut off, so it does not fit `outputSchema`. It is not asked for again.",
+    TaskCode.TOO_MANY_GAPS: "Gaps have more than `maxGapShare` of the characters; the message names the cause.",
 }
 
 
@@ -57,6 +67,8 @@ class ProblemCode(StrEnum):
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
     INVALID_FIELDS = "invalid_fields"
+    UNSUPPORTED_SCHEMA = "unsupported_schema"
+    NOT_JOINABLE = "not_joinable"
     LIMIT_REACHED = "limit_reached"
     TOO_SOON = "too_soon"
     INTERNAL = "internal"

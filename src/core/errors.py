@@ -116,10 +116,15 @@ class CallNotStarted(ModelError):
 class ModelRefused(ModelError):
     """The provider answered 400, 401, 403, 404 or similar.
 
-    The provider would refuse the call again, so the task fails at once.
+    The provider would refuse the call again, so the task fails at once. `of_call`: it refused what this call says (400,
+    413 or 422), and may accept another one.
     """
 
     code = TaskCode.MODEL_REFUSED
+
+    def __init__(self, message: str = "", delay_seconds: float | None = None, *, of_call: bool = False) -> None:
+        super().__init__(message, delay_seconds)
+        self.of_call = of_call
 
 
 class ModelQuotaExhausted(ModelRefused):
@@ -129,6 +134,15 @@ class ModelQuotaExhausted(ModelRefused):
     """
 
     code = TaskCode.MODEL_QUOTA_EXHAUSTED
+
+
+class StructuredOutputUnsupported(ModelRefused):
+    """The provider refused the field with the output schema, or the schema itself.
+
+    The message names STRUCTURED_OUTPUT, which decides whether the field is sent.
+    """
+
+    code = TaskCode.STRUCTURED_OUTPUT_UNSUPPORTED
 
 
 class StoreError(OnceoverError):

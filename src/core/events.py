@@ -7,10 +7,13 @@ after a retry of the task, or after its end. The stream continues with the same 
 A generation has its events in this order: `pending`, `processing`, the chunks, and the final status. A chunk is sent
 once all chunks before it were sent, so a chunk after a failed one waits for a retry. Chunks that an earlier generation
 sent are not sent again: their outputs do not change.
+
+A chunk without which its task goes on has a `gap` in its place, so that it holds nothing back. If a retry fills the gap
+later, its output is no event: its place was passed.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -57,11 +60,15 @@ class State(NamedTuple):
 
 
 class TaskEvent(NamedTuple):
-    """One event: a new status, or an output for the chunk of this index. `place` is the place right after the event."""
+    """One event: a new status, an output for the chunk of this index, or a gap in its place.
+
+    `place` is the place right after the event.
+    """
 
     place: EventPlace
     status: Status | None = None
     chunk: int | None = None
+    gap: int | None = None
 
 
 def place_of(text: str) -> EventPlace | None:
@@ -74,7 +81,7 @@ def place_of(text: str) -> EventPlace | None:
 
 
 def has_been(place: EventPlace, state: State, ready: int) -> bool:
-    """Whether a task in this state can have given this place. The first `ready` chunks of the task have outputs."""
+    """Whether a task in this state can have given this place. Its first `ready` chunks have outputs, or had a gap."""
     if place.generation > state.generation or place.chunks > ready:
         return False
     if place.generation < state.generation or place.phase is Phase.PENDING:
@@ -89,11 +96,13 @@ def takes_chunks(place: EventPlace | None, state: State) -> bool:
     return _has_begun(state)
 
 
-def events(place: EventPlace | None, state: State, ready: int, *, all_ready: bool) -> Iterator[TaskEvent]:
+def events(
+    place: EventPlace | None, state: State, ready: int, *, all_ready: bool, gaps: Container[int] = ()
+) -> Iterator[TaskEvent]:
     """Give the events after a place, or from the beginning with None. The last event leads to the task's state.
 
-    `ready` chunks after the place are available. Unless these chunks are `all_ready` there may be more, and the end
-    waits for them.
+    `ready` chunks after the place are available, those of `gaps` without an output. Unless these chunks are `all_ready`
+    there may be more, and the end waits for them.
     """
     chunks = 0 if place is None else place.chunks
     if place is None or place.generation < state.generation:
@@ -105,7 +114,7 @@ def events(place: EventPlace | None, state: State, ready: int, *, all_ready: boo
     if place.phase is Phase.PROCESSING:
         for chunk in range(chunks, chunks + ready):
             place = EventPlace(state.generation, Phase.PROCESSING, chunk + 1)
-            yield TaskEvent(place, chunk=chunk)
+            yield TaskEvent(place, gap=chunk) if chunk in gaps else TaskEvent(place, chunk=chunk)
     ends = state.status.terminal and (all_ready or place.phase is Phase.PENDING)  # no worker has had this generation
     if ends and place.phase is not Phase.ENDED:
         yield TaskEvent(EventPlace(state.generation, Phase.ENDED, place.chunks), status=state.status)

@@ -81,7 +81,22 @@ DATABASE_CHECK_SECONDS = 1.0  # An isolate asks the database at most once in thi
 # --- What a model may answer ------------------------------------------------------------------------
 OUTPUT_CHARS_MOST = 200_000
 REPLY_BYTES_MOST = 1_048_576
+# An answer that its schema refuses is kept, and shown to the model again, up to this length.
+REJECTED_CHARS_MOST = 8_000
+FAULTS_MOST = 10  # of such an answer
+FAULT_CHARS_MOST = 200  # of a pointer, and of what was expected there
 FINISH_REASON_CHARS_MOST = 40  # characters of the provider's reason for an output's end; longer reasons are cut off
+
+# --- Structured output ----------------------------------------------------------------------------------
+SCHEMA_BYTES_MOST = 32_768  # as compact JSON
+SCHEMA_PROPERTIES_MOST = 5_000  # these three are OpenAI's
+SCHEMA_LEVELS_MOST = 10  # of objects and arrays within each other
+SCHEMA_ENUM_VALUES_MOST = 1_000
+VALUE_LEVELS_MOST = 64  # of an output as JSON: Python's parser and writer recurse
+BRANCH_STEPS_MOST = 200_000  # of one check's search through `anyOf`: half a second at most
+JOIN_FIELDS_MOST = 5_000  # outside arrays
+JOIN_BYTES_MOST = 32_768  # of the rules of `join`, as compact JSON
+SCHEMA_NAME_CHARS_MOST = 64  # OpenAI's
 
 # --- What a tenant may have ---------------------------------------------------------------------------
 IDEMPOTENCY_SECONDS = 86_400

@@ -48,7 +48,8 @@ class ResponseProgress(NamedTuple):
     `started` says that a worker has had the response's task. `deltas` is how many pieces the text has.
 
     Each piece is the output of a chunk, up to the first chunk without one. A merge has one piece, its result, once the
-    task has completed. `all_known` says that no further pieces exist at this moment.
+    task has completed, and so has a task with a schema or gaps. `all_known` says that no further pieces exist at this
+    moment.
     """
 
     status: Status

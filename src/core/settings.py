@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from . import limits
 from .errors import ConfigurationError, ConfigurationFaults
+from .model_servers import SENDINGS, Sending, sending_by_default
 from .origins import TAKES, parse_origins
 from .storage import MB
 from .tenants import LOCAL, TENANT_TAKES, is_tenant
@@ -21,15 +22,8 @@ MODEL_OPTIONS = ("top_p", "seed", "stop", "presence_penalty", "frequency_penalty
 # Fields of a call that the service sets itself, or that would change the form of its reply.
 _OWN_FIELDS = frozenset(
     {
-        "max_completion_tokens",
-        "max_tokens",
-        "messages",
-        "model",
-        "n",
-        "prompt",
-        "stream",
-        "stream_options",
-        "temperature",
+        *("max_completion_tokens", "max_tokens", "messages", "model", "n"),
+        *("prompt", "stream", "stream_options", "temperature"),
     }
 )
 
@@ -47,6 +41,7 @@ class Settings:
     models: tuple[str, ...] = ()  # AI_MODELS: further models that a client may name.
     max_output_tokens: int | None = None  # AI_MAX_OUTPUT_TOKENS.
     model_options: tuple[str, ...] = MODEL_OPTIONS  # AI_MODEL_OPTIONS: fields of a call that a client may set.
+    structured_output: Sending = "prompt"  # STRUCTURED_OUTPUT: how a model's server learns of an output schema.
     base_url: str | None = None  # AI_BASE_URL, up to and including /v1.
     api_key: str | None = field(default=None, repr=False)  # AI_API_KEY.
     timeout_seconds: float = 120.0  # AI_TIMEOUT_SECONDS.
@@ -56,6 +51,7 @@ class Settings:
     lease_seconds: float = 180.0  # LEASE_SECONDS.
     max_attempts: int = 3  # MAX_ATTEMPTS.
     patience_seconds: float = 3_600.0  # MODEL_PATIENCE_SECONDS.
+    reasks: int = 1  # AI_REASKS: how often a call is made again whose output does not fit its schema.
     retention_days: float = 30.0  # RETENTION_DAYS.
     plan: str = "free"  # PLAN: `free` or `paid`.
     tasks_in_flight_most: int | None = None  # MAX_TASKS_IN_FLIGHT of a tenant; None: no limit.
@@ -146,6 +142,7 @@ def load(variables: Variables) -> Settings:
 def _read(variables: Reading) -> Settings:
     """Read all variables. A bad value is recorded as a fault, and the variable counts as not set."""
     provider = _choice(variables, "AI_PROVIDER", PROVIDERS, "workers-ai")
+    base_url = _base_url(variables, provider)
     timeout = _number(variables, "AI_TIMEOUT_SECONDS", 120, 0.1, 600)
     lease = _number(variables, "LEASE_SECONDS", 180, 0.2, 3_600)
     if lease <= timeout and not variables.refused("LEASE_SECONDS", "AI_TIMEOUT_SECONDS"):
@@ -160,7 +157,8 @@ def _read(variables: Reading) -> Settings:
         models=_list(variables, "AI_MODELS"),
         max_output_tokens=_bound(variables, "AI_MAX_OUTPUT_TOKENS", limits.OUTPUT_TOKENS_MOST),
         model_options=_model_options(variables),
-        base_url=_base_url(variables, provider),
+        structured_output=_choice(variables, "STRUCTURED_OUTPUT", SENDINGS, sending_by_default(provider, base_url)),
+        base_url=base_url,
         api_key=_secret(variables, "AI_API_KEY", 1),
         timeout_seconds=timeout,
         lease_seconds=lease,
@@ -169,6 +167,7 @@ def _read(variables: Reading) -> Settings:
         input_bytes=_whole(variables, "MAX_INPUT_BYTES", limits.INPUT_BYTES_DEFAULT, 1, limits.INPUT_BYTES_MOST),
         max_attempts=_whole(variables, "MAX_ATTEMPTS", 3, 1, 20),
         patience_seconds=_number(variables, "MODEL_PATIENCE_SECONDS", 3_600, 0, limits.PATIENCE_SECONDS_MOST),
+        reasks=_whole(variables, "AI_REASKS", 1, 0, 3),
         retention_days=_number(variables, "RETENTION_DAYS", 30, 0, 3_650),
         tasks_in_flight_most=_bound(variables, "MAX_TASKS_IN_FLIGHT", limits.TASKS_IN_FLIGHT_MOST),
         characters_a_day_most=_bound(variables, "MAX_CHARACTERS_PER_DAY", limits.CHARACTERS_A_DAY_MOST),
@@ -192,12 +191,13 @@ def _text(variables: Reading, name: str) -> str | None:
     return None if value is None or str(value).strip() == "" else str(value).strip()
 
 
-def _choice(variables: Reading, name: str, choices: tuple[str, ...], default: str) -> str:
+def _choice[Chosen: str](variables: Reading, name: str, choices: tuple[Chosen, ...], default: Chosen) -> Chosen:
     value = _text(variables, name) or default
-    if value not in choices:
-        variables.refuse(name, f"one of {', '.join(choices)}")
-        return default
-    return value
+    for choice in choices:
+        if choice == value:
+            return choice
+    variables.refuse(name, f"one of {', '.join(choices)}")
+    return default
 
 
 def _number(variables: Reading, name: str, default: float, least: float, most: float) -> float:

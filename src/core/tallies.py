@@ -6,8 +6,10 @@ from typing import Final
 # In ms. For each bound the sums count the tasks that took at most so long.
 BOUNDS_MS: Final = (500, 2_000, 10_000, 30_000, 60_000, 300_000, 1_800_000, 7_200_000)
 # A retried task keeps its bill. So its next end adds only what was not counted at an earlier end.
-BILLED: Final = ("calls", "in_doubt", "fruitless", "truncated", "input_tokens", "output_tokens")
-COUNTS: Final = ("ended", "retries", "dead_letters")
+# `tasks.counted` has them by their place in this list, so a new one stands at the end.
+LADDER: Final = ("asked_again", "rejections", "repairs")
+BILLED: Final = ("calls", "in_doubt", "fruitless", "truncated", "input_tokens", "output_tokens", *LADDER)
+COUNTS: Final = ("ended", "retries", "dead_letters", "gap_chunks")
 DURATIONS: Final = ("waited", "took")
 
 

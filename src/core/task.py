@@ -9,6 +9,7 @@ from . import limits
 from .codes import TaskCode
 from .ids import TaskKey, split_task_key
 from .states import Status
+from .structure import Gap, Rejected, Structure
 
 
 class Route(StrEnum):
@@ -47,6 +48,7 @@ class TaskOptions:
     # The fields that answers of `/v1` repeat from the request; None: a task of the native API.
     response: Mapping[str, object] | None = None
     retention_ms: int | None = None  # how long the task is kept after its end, if shorter than the deployment's
+    structure: Structure | None = None  # how outputs are formed, and what a failed chunk does; None: a plain task
 
 
 # The options that contain a client's text. A key without the scope `read` does not see them.
@@ -115,21 +117,33 @@ class Wait(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """The bill. `model_calls` counts every call that was sent, including those in doubt."""
+    """The bill. `model_calls` counts every call that was sent, including those in doubt.
+
+    `reasks` are calls that asked again for an output that did not fit its schema. `rejected` are answers without a
+    usable output, and `repaired` outputs that were repaired.
+    """
 
     model_calls: int
     minimum_calls: int
     in_doubt: int
     input_tokens: int
     output_tokens: int
+    reasks: int = 0
+    rejected: int = 0
+    repaired: int = 0
 
 
 class Source(NamedTuple):
-    """A task's input, described without its text: the instructions for each chunk, and lengths in code points."""
+    """A task's input, described without its text: the instructions for each chunk, and lengths in code points.
+
+    `output_schema` is the schema of its outputs as the client wrote it. `join_rules` say how `concat` joins fields.
+    """
 
     instructions: str
     overlap: int
     characters: int
+    output_schema: Mapping[str, object] | None = None
+    join_rules: Mapping[str, str] | None = None
 
 
 class Mark(NamedTuple):
@@ -175,7 +189,10 @@ class Task:
     pace_ms: int | None = None  # The time from one finished call to the next; None until known.
     news_at: int = 0  # The time of the last submission, retry, dispatch, announcement, or first failure of a row.
     read_at: int = 0  # The time when the database answered.
-    result: str | tuple[str, ...] | None = None  # A list for `reduce: none`; None until completed.
+    # A list for `reduce: none`, with None in the place of a gap; None until completed. With `concat` and a schema it is
+    # the joined value as compact JSON.
+    result: str | tuple[str | None, ...] | None = None
+    value: object = None  # The value that the result stands for, if the task has a schema.
     filtered: bool = False  # True if a content filter cut off an output that makes the result.
     source: Source | None = None  # None in lists.
     first_line: str | None = None  # The first line of the text, while the text is kept.
@@ -184,6 +201,9 @@ class Task:
     # The calls that lost their worker at the latest takeover, or whose lease is over.
     calls_in_doubt: tuple[tuple[int, int], ...] = ()
     mark: Mark = UNTOUCHED  # the mark of the task's last write
+    gaps: tuple[Gap, ...] = ()  # chunks without which the task goes on, or has completed; not read in lists
+    coverage: float | None = None  # the share of the characters that gaps leave; None: there is no gap
+    retry_of: TaskKey | None = None  # the task whose gaps this task makes
 
     @property
     def id(self) -> str:
@@ -220,6 +240,8 @@ class FinishedChunk:
     finished_at: int | None = None  # The end of that call, or of its group in a lane.
     first_started_at: int | None = None  # The start of the first call for the output; None: an earlier worker made it.
     lane: int | None = None  # The number of the lane that made the call; None: the task's own worker did.
+    rejected: Rejected | None = None  # The last answer of a failed chunk that did not fit its schema.
+    is_gap: bool = False  # True if the task goes on, or has completed, without this failed chunk.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,6 +257,8 @@ class NewTask:
     merge_chars: int
     created_at: int
     options: TaskOptions
+    output_schema: str | None = None  # JSON; None: outputs are plain texts
+    join_rules: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def first_line(self) -> str | None:

@@ -3,4 +3,4 @@
 from typing import Final
 
 VERSION: Final = "0.1.0"
-MIGRATION: Final = "0002_attempts.sql"  # the newest one
+MIGRATION: Final = "0003_structured_output.sql"  # the newest one

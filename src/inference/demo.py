@@ -6,10 +6,12 @@ from the earlier reports in its text, so merges can go on in levels.
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from math import isqrt
 
+from . import asking
+from .demo_output import fitted, plain
 from .demo_report import CHINESE, ENGLISH, HEADLINE_CHARS, Language, Report, clipped, reports, written
 from .demo_words import is_chinese, key_terms, terms
 from .protocol import Health, ModelCall, ModelReply
@@ -31,18 +33,20 @@ _LONGEST_ABBREVIATION_CHARS = 5
 class DemoProvider:
     """A `Provider` that analyses the text itself. The demo provider needs no configuration and never fails.
 
-    The provider obeys `max_output_tokens`, and ignores `system`, a temperature and other options.
+    The provider obeys `max_output_tokens` and the form of the output, however the form is sent. It ignores `system`, a
+    temperature and other options.
     """
 
     name = "demo"
     default_model = "demo-1"
 
     async def infer(self, call: ModelCall) -> ModelReply:
-        """Return headline, key sentences, key terms and counts of `call.user`, as Markdown."""
-        whole = analysis(call.user)
+        """Return headline, key sentences, key terms and counts of `call.user`, as Markdown, or as JSON of its form."""
+        whole = analysis(call.user) if call.form is None else formed(call.form.schema, call.user)
         output = cut(whole, call.max_output_tokens)
         reason = "stop" if output == whole else "length"
-        return ModelReply(output, estimated_tokens(call.system + call.user), estimated_tokens(output), reason)
+        sent = "".join(message["content"] for message in asking.messages(call))
+        return ModelReply(output, estimated_tokens(sent), estimated_tokens(output), reason)
 
     async def probe(self) -> Health:
         """Return healthy, always: no part of this provider can be down."""
@@ -68,6 +72,12 @@ def analysis(text: str) -> str:
     """Return the analysis of a text, or the merged analysis of earlier ones. It stays below 1,000 characters."""
     earlier = reports(text)
     return written(_merged(earlier) if earlier else _read(text))
+
+
+def formed(schema: Mapping[str, object], text: str) -> str:
+    """Return a JSON object of a text's sentences and terms, which the schema allows."""
+    words = plain(text)
+    return fitted(schema, _read(words), words)
 
 
 def _read(text: str) -> Report:

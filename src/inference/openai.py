@@ -6,7 +6,6 @@ Statuses and error bodies follow OpenAI's API reference (error codes) and RFC 91
 import json
 import re
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 from ..core import limits
 from ..core.calls.retry_after import retry_after_seconds
@@ -19,7 +18,8 @@ from ..core.errors import (
     ModelReplyMalformed,
     ModelUnavailable,
 )
-from . import replies
+from ..core.model_servers import is_openais_own
+from . import asking, replies
 from .protocol import (
     Health,
     HttpClient,
@@ -37,11 +37,11 @@ PROBE_TIMEOUT_SECONDS = 5.0
 PROBE_BYTES_MOST = 4 * limits.REPLY_BYTES_MOST  # aggregators list hundreds of models
 
 _TRANSIENT_4XX = frozenset({408, 409, 425})
+_AT_FAULT = frozenset({400, 413, 422})  # the request is at fault, and not the key, the model or the address
 # For a used-up allowance OpenAI answers 429, with one of these codes. Others answer 402.
 _QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 # OpenAI's current models refuse `max_tokens`, also behind a gateway. Other servers take `max_tokens`, and some of them
 # silently ignore `max_completion_tokens` (docs/decisions/0023-one-spelling-a-server.md).
-_OPENAI_HOST = re.compile(r"(?:^|\.)openai\.(?:com|azure\.com)\Z")
 _OPENAI_MODEL = re.compile(r"(?:openai/)?(?:gpt-(?:[5-9]|[1-9][0-9])|o[1-9])(?:\Z|[-.])", re.IGNORECASE)
 
 
@@ -61,7 +61,7 @@ class OpenAIProvider:
         self.default_model = model or DEFAULT_MODEL
         self._http = http
         self._base_url = base_url.rstrip("/")
-        self._at_openai = _OPENAI_HOST.search(urlsplit(base_url).hostname or "") is not None
+        self._at_openai = is_openais_own(base_url)
         self._api_key = api_key
 
     async def infer(self, call: ModelCall) -> ModelReply:
@@ -78,9 +78,9 @@ class OpenAIProvider:
         except HttpError as error:
             raise self._transport_failure(error) from None
         if not 200 <= reply.status < 300:
-            raise self._refusal(reply, call)
+            raise self._failure(reply, call)
         try:
-            return replies.chat_reply(replies.parse(reply.body))
+            return replies.chat_reply(replies.parse(reply.body), formed=call.form is not None)
         except ModelReplyMalformed as error:
             error.delay_seconds = retry_after_seconds(reply.headers)
             raise
@@ -88,7 +88,8 @@ class OpenAIProvider:
     def _body(self, call: ModelCall) -> dict[str, object]:
         new_spelling = self._at_openai or _OPENAI_MODEL.match(call.model)
         tokens_name = "max_completion_tokens" if new_spelling else "max_tokens"
-        return {"model": call.model, "messages": replies.messages(call), **replies.asked(call, tokens_name)}
+        fields = {**asking.fields(call, tokens_name), **asking.response_format(call.form)}
+        return {"model": call.model, "messages": asking.messages(call), **fields}
 
     async def probe(self) -> Health:
         """Ask for the list of models, which is free."""
@@ -126,10 +127,17 @@ class OpenAIProvider:
             case _:
                 return ModelConnectionLost("the provider's reply was incomplete")
 
-    def _refusal(self, reply: HttpReply, call: ModelCall) -> ModelError:
+    def _failure(self, reply: HttpReply, call: ModelCall) -> ModelError:
         said, codes = _error_body(reply.body)
-        detail = replies.cause(said, key=self._api_key, client_texts=replies.client_texts(call))
+        detail = replies.cause(said, key=self._api_key, client_texts=asking.client_texts(call))
         message = f"the provider answered {reply.status}{': ' if detail else ''}{detail}"
+        if reply.status in asking.FORM_STATUSES and not codes & _QUOTA_CODES:
+            about = asking.form_failure(call, reply.body.decode("utf-8", "replace"), message)
+            if about is not None:
+                return about
+        return self._of_status(reply, codes, message)
+
+    def _of_status(self, reply: HttpReply, codes: frozenset[str], message: str) -> ModelError:
         status = reply.status
         if status == 402 or (400 <= status < 500 and codes & _QUOTA_CODES):
             return ModelQuotaExhausted(message)
@@ -141,7 +149,7 @@ class OpenAIProvider:
             # A followed redirect would carry the key to a host that is not configured.
             return ModelRefused(f"the provider answered {status}, a redirect: AI_BASE_URL must be the final address")
         if 400 <= status < 500:
-            return ModelRefused(message)
+            return ModelRefused(message, of_call=status in _AT_FAULT)
         return ModelReplyMalformed(message, retry_after_seconds(reply.headers))
 
 

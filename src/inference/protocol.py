@@ -1,8 +1,44 @@
 """The interface that the project needs of a model provider, and the one that a provider needs of the network."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
+
+from ..core.model_servers import Sending
+
+
+class RejectedAnswer(NamedTuple):
+    """An answer that its schema refused, and the faults that were found: a JSON pointer and what was expected there.
+
+    A call shows the model at most REJECTED_CHARS_MOST of the answer, and at most FAULTS_MOST faults.
+    """
+
+    output: str
+    faults: Sequence[tuple[str, str]]
+
+
+class OutputForm(NamedTuple):
+    """The form that a call's output must have: a JSON object that `schema` allows.
+
+    `schema` is the client's own document, `name` and `strict` are what OpenAI's API wants with it. `sending` says how
+    the server learns of the schema. `rejected` is the answer before, if the model is asked again.
+    """
+
+    schema: Mapping[str, object]
+    name: str
+    strict: bool
+    sending: Sending
+    rejected: RejectedAnswer | None = None
+
+    @property
+    def in_field(self) -> bool:
+        """Whether the schema goes into the request as a field of its own, which a server may refuse."""
+        return self.sending != "prompt"
+
+    @property
+    def in_prompt(self) -> bool:
+        """Whether the schema goes into the system message."""
+        return self.sending != "native"
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,7 +46,7 @@ class ModelCall:
     """One call. `user` is only the text to work on, `system` is what to do with it.
 
     If `max_output_tokens` or `temperature` is None, the provider's own value applies. `options` are further fields of
-    the request.
+    the request. If `form` is None, the output is any text.
     """
 
     system: str
@@ -19,6 +55,7 @@ class ModelCall:
     max_output_tokens: int | None = None
     temperature: float | None = None
     options: Mapping[str, object] = field(default_factory=dict, hash=False)
+    form: OutputForm | None = field(default=None, hash=False)
 
 
 class ModelReply(NamedTuple):

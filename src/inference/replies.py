@@ -1,19 +1,18 @@
-"""The code that all providers share: a call's messages, usable output, plausible counts, and causes that may be shown.
+"""The code that all providers share to read: usable output, plausible counts, and causes that may be shown.
 
 A model's reply is hostile input, and so is an error message: both may have any shape and size, and may repeat what was
 sent.
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from ..core import limits
 from ..core.errors import ModelReplyMalformed, ModelTimeout
 from ..core.task import CONTENT_FILTER
-from .protocol import ModelCall, ModelReply
+from .protocol import ModelReply
 
 TOKENS_MOST = 1_000_000_000  # the tokens of one call; no model comes near, and a task's sum stays exact in JavaScript
 CAUSE_CHARS_MOST = 200
@@ -31,27 +30,6 @@ _ESCAPE = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
     re.DOTALL,
 )
-
-
-def messages(call: ModelCall) -> list[dict[str, str]]:
-    """Write a call as a chat: the instructions, if any, and the verbatim text."""
-    system = [{"role": "system", "content": call.system}] if call.system else []
-    return [*system, {"role": "user", "content": call.user}]
-
-
-def asked(call: ModelCall, tokens_name: str, tokens: int | None = None) -> dict[str, object]:
-    """Write the other fields of a call. `tokens_name` is the server's name for the limit of the output.
-
-    `tokens` is the limit if the call sets none. Fields without a value are left out.
-    """
-    tokens = tokens if call.max_output_tokens is None else call.max_output_tokens
-    fields = {tokens_name: tokens, "temperature": call.temperature}
-    return {**call.options, **{name: value for name, value in fields.items() if value is not None}}
-
-
-def client_texts(call: ModelCall) -> list[str]:
-    """Give the client's texts in a call, which a provider may repeat."""
-    return [call.user, call.system, *(json.dumps(value, ensure_ascii=False) for value in call.options.values())]
 
 
 def too_late(seconds: float) -> ModelTimeout:
@@ -82,30 +60,44 @@ def parse(body: bytes) -> object:
     raise ModelReplyMalformed("the reply is not JSON")
 
 
-def chat_reply(document: object) -> ModelReply:
-    """Take the first choice of an OpenAI-shaped completion, or raise ModelReplyMalformed."""
+def chat_reply(document: object, *, formed: bool = False) -> ModelReply:
+    """Take the first choice of an OpenAI-shaped completion, or raise ModelReplyMalformed.
+
+    `formed`: see `text_reply`. If the model refuses to fill the form, the output is its refusal, and the reason is
+    that of a filter: no such output is repaired, and the schema does not allow it.
+    """
     choices = member(document, "choices")
     first = choices[0] if isinstance(choices, list) and choices else None
     message = member(first, "message")
     if not isinstance(message, Mapping):
         raise ModelReplyMalformed("the reply has no message")
-    return text_reply(message.get("content"), member(document, "usage"), member(first, "finish_reason"))
+    content, reason = message.get("content"), member(first, "finish_reason")
+    refusal = message.get("refusal")
+    if formed and not content and isinstance(refusal, str) and refusal.strip():
+        content, reason = refusal, CONTENT_FILTER
+    return text_reply(content, member(document, "usage"), reason, formed=formed)
 
 
-def text_reply(content: object, usage: object, finish_reason: object = None) -> ModelReply:
+def text_reply(content: object, usage: object, finish_reason: object = None, *, formed: bool = False) -> ModelReply:
     """Make a reply from text (a string or a list of text parts), a usage object and a reason, each of any shape.
 
     If a filter withheld everything, the output is empty, because it would withhold the same call again. Raises
     ModelReplyMalformed for no text or too much. NUL and lone surrogates, which D1 cannot take, become U+FFFD.
     Impossible counts become 0.
+
+    `formed`: the call asked for JSON. Then an object counts as its text, and an output that was cut off before its
+    first word is empty: it is judged like any other that was cut off.
     """
+    if formed and isinstance(content, Mapping):
+        content = _as_json(content)
     if isinstance(content, list):
         parts = [member(part, "text") for part in content if member(part, "type") == "text"]
         content = "".join(part for part in parts if isinstance(part, str))
     reason = _finish_reason(finish_reason)
-    if reason == CONTENT_FILTER and content is None:
+    may_be_empty = reason == CONTENT_FILTER or (formed and reason == "length")
+    if may_be_empty and content is None:
         content = ""
-    if not isinstance(content, str) or not (content.strip() or reason == CONTENT_FILTER):
+    if not isinstance(content, str) or not (content.strip() or may_be_empty):
         before = " before it was cut off: maxOutputTokens may be too small" if reason == "length" else ""
         raise ModelReplyMalformed(f"the reply has no text{before}")
     if len(content) > limits.OUTPUT_CHARS_MOST:
@@ -118,9 +110,17 @@ def text_reply(content: object, usage: object, finish_reason: object = None) -> 
     )
 
 
+def _as_json(value: object) -> str:
+    """Write a value as compact JSON. Raises ModelReplyMalformed if it is too deep or no JSON."""
+    try:
+        return to_json(value, inf_nan_mode="constants").decode()
+    except ValueError:
+        raise ModelReplyMalformed("the reply holds an object that is no JSON") from None
+
+
 def _finish_reason(value: object) -> str | None:
     """Read the finish reason, or None if it is no word. Servers have several words for an output that is too long."""
-    if not isinstance(value, str) or not (word := _one_line(value[: limits.FINISH_REASON_CHARS_MOST])):
+    if not isinstance(value, str) or not (word := one_line(value[: limits.FINISH_REASON_CHARS_MOST])):
         return None
     return "length" if word.lower() in _TOO_LONG else word
 
@@ -131,15 +131,16 @@ def cause(text: str, *, key: str | None = None, client_texts: Iterable[str] = ()
     Providers often quote the text that they refuse. So an ellipsis replaces each stretch of at least 12 characters that
     is also in a client's text, and each of at least 6 that is in the key.
     """
-    line = _one_line(text[: 4 * _CAUSE_CHARS_READ])[:_CAUSE_CHARS_READ]
+    line = one_line(text[: 4 * _CAUSE_CHARS_READ])[:_CAUSE_CHARS_READ]
     if key:
         line = _without(line, key, _REPEATED_KEY_CHARS_LEAST)
     for client_text in client_texts:
-        line = _without(line, _one_line(client_text), _REPEATED_CHARS_LEAST)
+        line = _without(line, one_line(client_text), _REPEATED_CHARS_LEAST)
     return line if len(line) <= CAUSE_CHARS_MOST else line[: CAUSE_CHARS_MOST - 1] + _ELLIPSIS
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """Replace control characters, and each run of white space, by one space."""
     return _CONTROL.sub(" ", text).strip()
 
 

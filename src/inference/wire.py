@@ -1,10 +1,11 @@
 """Model calls and their outcomes as plain values, for RPC between Durable Objects."""
 
 import json
+from typing import Any
 
 from ..core import errors
 from ..core.errors import ModelConnectionLost, ModelError
-from .protocol import ModelCall, ModelReply
+from .protocol import ModelCall, ModelReply, OutputForm, RejectedAnswer
 
 Wire = dict[str, str | int | float | None]
 
@@ -21,14 +22,15 @@ _ERRORS: dict[str, type[ModelError]] = {
         errors.CallNotStarted,
         errors.ModelRefused,
         errors.ModelQuotaExhausted,
+        errors.StructuredOutputUnsupported,
     )
 }
 _ERRORS[_ABORTED] = errors.CallAborted
 
 
 def write_call(call: ModelCall) -> Wire:
-    """Write a call."""
-    return {
+    """Write a call. One without a form has no field for it."""
+    written: Wire = {
         "system": call.system,
         "user": call.user,
         "model": call.model,
@@ -36,6 +38,7 @@ def write_call(call: ModelCall) -> Wire:
         "temperature": call.temperature,
         "options": json.dumps(dict(call.options)),
     }
+    return written if call.form is None else {**written, "form": json.dumps(call.form)}
 
 
 def read_call(wire: Wire) -> ModelCall:
@@ -48,7 +51,16 @@ def read_call(wire: Wire) -> ModelCall:
         max_output_tokens=None if tokens is None else _whole(tokens),
         temperature=None if temperature is None else float(temperature),
         options=json.loads(str(wire["options"])),
+        form=_form(*json.loads(str(wire["form"]))) if "form" in wire else None,
     )
+
+
+def _form(schema: Any, name: Any, strict: Any, sending: Any, rejected: Any) -> OutputForm:
+    """Read a form, which was written as a list."""
+    if rejected is not None:
+        output, faults = rejected
+        rejected = RejectedAnswer(output, tuple((pointer, expected) for pointer, expected in faults))
+    return OutputForm(schema, name, strict, sending, rejected)
 
 
 def write_outcome(outcome: ModelReply | ModelError) -> Wire:
@@ -62,7 +74,8 @@ def write_outcome(outcome: ModelReply | ModelError) -> Wire:
         }
     # RPC clones values, and the member of an enumeration is no plain text.
     code = _ABORTED if isinstance(outcome, errors.CallAborted) else str(outcome.code)
-    return {"error": code, "message": str(outcome), "delaySeconds": outcome.delay_seconds}
+    written: Wire = {"error": code, "message": str(outcome), "delaySeconds": outcome.delay_seconds}
+    return {**written, "ofCall": 1} if isinstance(outcome, errors.ModelRefused) and outcome.of_call else written
 
 
 def from_lane(outcome: Wire, lane: int) -> Wire:
@@ -83,8 +96,10 @@ def read_outcome(wire: Wire) -> ModelReply | ModelError:
             None if lane is None else _whole(lane),
         )
     delay = wire.get("delaySeconds")
-    kind = _ERRORS.get(str(code), ModelConnectionLost)
-    return kind(str(wire["message"]), None if delay is None else float(delay))
+    error = _ERRORS.get(str(code), ModelConnectionLost)(str(wire["message"]), None if delay is None else float(delay))
+    if isinstance(error, errors.ModelRefused):
+        error.of_call = bool(wire.get("ofCall"))
+    return error
 
 
 def _whole(value: str | float | None) -> int:

@@ -17,7 +17,7 @@ from ..core.errors import (
     ModelReplyMalformed,
     ModelUnavailable,
 )
-from . import replies
+from . import asking, replies
 from .protocol import Health, ModelCall, ModelReply
 
 # This model costs a sixth of a dense model with 70 billion parameters: docs/configuration.md has the figures.
@@ -69,7 +69,11 @@ class WorkersAIProvider:
         """Send the call once. Raises a `ModelError` that names the cause, without the text."""
         if self._ai is None:
             raise ModelRefused(_NO_BINDING)
-        inputs = {"messages": replies.messages(call), **replies.asked(call, "max_tokens", OUTPUT_TOKENS)}
+        fields = {
+            **asking.fields(call, "max_tokens", OUTPUT_TOKENS),
+            **asking.response_format(call.form, bare=True),
+        }
+        inputs = {"messages": asking.messages(call), **fields}
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 result = await self._ai.run(call.model, inputs)
@@ -77,9 +81,10 @@ class WorkersAIProvider:
             raise replies.too_late(self._timeout_seconds) from None
         except Exception as error:  # noqa: BLE001 - the binding's errors share no narrower type
             raise _failure(str(error), call) from None
+        formed = call.form is not None
         if isinstance(result, Mapping) and "choices" not in result:
-            return _without_thoughts(_text_reply(result, inputs.get("max_tokens")))
-        return _without_thoughts(replies.chat_reply(result))
+            return _without_thoughts(_text_reply(result, fields.get("max_tokens"), formed=formed), formed=formed)
+        return _without_thoughts(replies.chat_reply(result, formed=formed), formed=formed)
 
     async def probe(self) -> Health:
         """Say whether the binding exists. It has no free call."""
@@ -88,18 +93,23 @@ class WorkersAIProvider:
         return Health("healthy", "the Workers AI binding exists; it was not called, because calls are billed")
 
 
-def _text_reply(result: Mapping[str, object], tokens_most: object) -> ModelReply:
+def _text_reply(result: Mapping[str, object], tokens_most: object, *, formed: bool) -> ModelReply:
     """Read the older shape of a reply. Without a finish reason, an output of the greatest length was cut off."""
     usage, reason = result.get("usage"), result.get("finish_reason")
     if reason is None and replies.member(usage, "completion_tokens") == tokens_most:
         reason = "length"
-    return replies.text_reply(result.get("response"), usage, reason)
+    return replies.text_reply(result.get("response"), usage, reason, formed=formed)
 
 
-def _without_thoughts(reply: ModelReply) -> ModelReply:
-    """Remove a model's reasoning before its answer. Raises ModelReplyMalformed if nothing is left."""
+def _without_thoughts(reply: ModelReply, *, formed: bool) -> ModelReply:
+    """Remove a model's reasoning before its answer. Raises ModelReplyMalformed if nothing is left.
+
+    `formed`: the call asked for JSON. Then thoughts alone are an output, which its schema refuses.
+    """
     thoughts = _THOUGHTS.match(reply.output)
     if thoughts is None:
+        return reply
+    if formed and thoughts.end() == len(reply.output):
         return reply
     if not (output := reply.output[thoughts.end() :]):
         raise ModelReplyMalformed("the reply has thoughts but no text: maxOutputTokens may be too small")
@@ -107,10 +117,12 @@ def _without_thoughts(reply: ModelReply) -> ModelReply:
 
 
 def _failure(said: str, call: ModelCall) -> ModelError:
-    detail = replies.cause(said, client_texts=replies.client_texts(call))
+    detail = replies.cause(said, client_texts=asking.client_texts(call))
     message = f"Workers AI: {detail}" if detail else "Workers AI gave no reason"
     found = _CODE.match(said)
     code = int(found[1]) if found else None
+    if code not in _TRANSIENT_CODES and (about := asking.form_failure(call, said, message)) is not None:
+        return about
     if code in _QUOTA_CODES:
         return ModelQuotaExhausted(message)
     if code == 3021:
@@ -119,7 +131,8 @@ def _failure(said: str, call: ModelCall) -> ModelError:
         return ModelReplyMalformed(message)
     if code is None and "network connection lost" in said.lower():
         return ModelConnectionLost(message)
-    return ModelRefused(message) if _is_refusal(code, said) else ModelUnavailable(message)
+    of_call = _TOO_LONG.search(said) is not None
+    return ModelRefused(message, of_call=of_call) if _is_refusal(code, said) else ModelUnavailable(message)
 
 
 def _is_refusal(code: int | None, said: str) -> bool:

@@ -4,80 +4,27 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..core import limits
 from ..core.errors import StoreError, StoreFull, StoreUnavailable
-from ..core.ids import TaskKey, new_task_id, task_key_of
+from ..core.ids import TaskKey, new_task_id, split_task_key, task_key_of
 from ..core.meter import Meter
 from ..core.settings import Settings
 from ..core.states import Status
 from ..core.storage import StorageUse
-from ..core.task import NewTask, Route, Source, Task, TaskOptions, Usage, Wait
-from ..core.text.chunks import cuts
+from ..core.task import NewTask, Route, Task, Usage, Wait
 from ..core.text.merge import merge_chars
 from ..store.admission import Accepted, Conditions, LimitReached, Mismatched, Outcome, Replayed
 from ..store.tasks import TaskStore
 from .dispatch import Dispatcher
 from .log import Log
+from .task_request import BudgetTooSmall, TaskRequest, check_budget
 
 if TYPE_CHECKING:
     from ..store.joining import Joining
 
 _REPLAYS_MOST = 3
-
-DEFAULT_INSTRUCTIONS = (
-    "Analyse the text: say what it is about, give its main points in their order, and name the people, places, "
-    "dates and figures that matter. Answer in the language of the text."
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskRequest:
-    """A checked request."""
-
-    text: str
-    options: TaskOptions
-    instructions: str | None = None
-    overlap_chars: int = 0
-
-    def system(self) -> str:
-        """The instructions that go with each chunk."""
-        return self.instructions if self.instructions is not None else DEFAULT_INSTRUCTIONS
-
-    def max_chars(self, settings: Settings) -> int:
-        """The most code points that a chunk contains, from the request or from the deployment."""
-        return self.options.chunk_chars if self.options.chunk_chars is not None else settings.chunk_chars
-
-    def cut(self, settings: Settings) -> tuple[int, ...]:
-        """Return where the text is cut. Raises TooManyChunks, or TooMuchRepeated."""
-        ends = cuts(self.text, self.max_chars(settings), self.overlap_chars, most=limits.CHUNKS_MOST)
-        overlaps, instructions = (len(ends) - 1) * self.overlap_chars, len(ends) * len(self.system())
-        if len(self.text) + overlaps + instructions > limits.SENT_CHARS_MOST:
-            raise TooMuchRepeated("overlaps" if overlaps > instructions else "instructions")
-        return ends
-
-
-class TooMuchRepeated(ValueError):
-    """The calls for the chunks would send more than SENT_CHARS_MOST; `mostly` says of what."""
-
-    def __init__(self, mostly: Literal["overlaps", "instructions"]) -> None:
-        super().__init__(f"the chunks repeat too much: {mostly}")
-        self.mostly: Final = mostly
-
-
-class BudgetTooSmall(ValueError):
-    """The task needs `minimum` calls even without failures."""
-
-    def __init__(self, minimum: int) -> None:
-        super().__init__(f"fewer calls than the {minimum} that are needed")
-        self.minimum: Final = minimum
-
-
-def check_budget(options: TaskOptions, minimum: int) -> None:
-    """Raise BudgetTooSmall for a task that could never complete."""
-    if options.max_calls is not None and options.max_calls < minimum:
-        raise BudgetTooSmall(minimum)
 
 
 class Submitted(NamedTuple):
@@ -121,7 +68,7 @@ class Submission:
             outcome = await self._refused_by_storage(new.task_key, conditions) or await self._write(new, conditions)
             if isinstance(outcome, Accepted):
                 self.after_answer(self._send(new, crowded=outcome.crowded))
-                return Submitted(_fresh(new, self.dispatcher.first_choice(crowded=outcome.crowded)))
+                return Submitted(_fresh(new, request, self.dispatcher.first_choice(crowded=outcome.crowded)))
             if not isinstance(outcome, Replayed):
                 return outcome
             if (task := await self.store.task(outcome.task_key)) is not None:
@@ -139,6 +86,45 @@ class Submission:
     async def retry(self, task_key: TaskKey, max_calls: int | None = None) -> Accepted | None:
         """Put a failed or cancelled task back, to be dispatched. None: see `AdmissionStore.retry`."""
         return await self.store.retry(task_key, self.settings.lease_ms, self.conditions(), max_calls)
+
+    async def retry_gaps(self, old_key: TaskKey, max_calls: int | None = None) -> Submitted | LimitReached | None:
+        """Make the gaps of a completed task as a new task. A repeated request gets the same one, for a day.
+
+        None: the task has not completed with gaps, or was erased. Raises BudgetTooSmall, and StoreError: then the task
+        may have been written, and a repeated request finds it.
+        """
+        retry = await self.store.plan_gap_retry(old_key)
+        if retry is None:
+            return None
+        if max_calls is not None and max_calls < retry.minimum_calls:
+            raise BudgetTooSmall(retry.minimum_calls)
+        tenant, old_id = split_task_key(old_key)
+        # No client's key begins with a space. The day's characters were counted with the old task.
+        conditions = self.conditions(f" gaps of {old_id}", old_id)._replace(characters_a_day_most=None)
+        for _ in range(_REPLAYS_MOST):
+            task_key = self._task_key(tenant)
+            outcome = await self._refused_by_storage(task_key, conditions) or await self.store.retry_gaps(
+                retry,
+                task_key,
+                route=self.dispatcher.first_route,
+                created_at=self.now_ms(),
+                unclaimed_ms=self.settings.lease_ms,
+                on=conditions,
+                max_calls=max_calls,
+            )
+            if isinstance(outcome, LimitReached):  # or the old task was erased in between
+                return None if await self.store.plan_gap_retry(old_key) is None else outcome
+            task = await self.store.task(outcome.task_key if isinstance(outcome, Replayed) else task_key)
+            if isinstance(outcome, Accepted):
+                self.after_answer(self._send_retry(task_key, crowded=outcome.crowded))
+            if task is not None:
+                return Submitted(task, replayed=not isinstance(outcome, Accepted))
+            # The task of the key was erased in between, and its key with it.
+        raise StoreUnavailable("the retry of the gaps is erased again and again")
+
+    async def _send_retry(self, task_key: TaskKey, *, crowded: bool) -> None:
+        route = await self.dispatcher.dispatch(task_key, crowded=crowded)
+        self.log("gaps_retried", task=task_key, route=route, crowded=crowded or None, **self.meter.facts())
 
     def conditions(
         self, idempotency_key: str | None = None, digest: str = "", joining: "Joining | None" = None
@@ -224,12 +210,14 @@ class Submission:
             merge_chars=merge_chars(max_chars),
             created_at=self.now_ms(),
             options=replace(request.options, chunk_chars=max_chars),
+            output_schema=request.output_schema,
+            join_rules=request.join_rules,
         )
         check_budget(new.options, new.minimum_calls)
         return new
 
 
-def _fresh(new: NewTask, route: Route) -> Task:
+def _fresh(new: NewTask, request: TaskRequest, route: Route) -> Task:
     """Show a task as the submission just wrote it, without reading it back."""
     deadline_ms = new.options.deadline_ms
     return Task(
@@ -250,6 +238,6 @@ def _fresh(new: NewTask, route: Route) -> Task:
         # By the isolate's clock, until the task is read: the database's decides.
         deadline_at=None if deadline_ms is None else new.created_at + deadline_ms,
         waiting_for=Wait("queued", None),
-        source=Source(new.instructions, new.overlap, new.cuts[-1]),
+        source=request.source(),
         first_line=new.first_line,
     )

@@ -94,7 +94,7 @@ class AdmissionStore(StandingStore):
         The write is safe to send again: if the first send landed unseen and a client deleted the task, a tombstone
         stops the second. A refused resend is withdrawn, because its first send may still land.
         """
-        outcome = _outcome(new, on, await self._database.run(*_submission(new, unclaimed_ms, on)))
+        outcome = outcome_of(new.task_key, on, await self._database.run(*_submission(new, unclaimed_ms, on)))
         if not isinstance(outcome, Accepted) and self._database.sends > 1:
             try:
                 await self.withdraw(new, on)
@@ -166,9 +166,20 @@ class AdmissionStore(StandingStore):
 def _submission(new: NewTask, unclaimed_ms: int, on: Conditions) -> list[BoundStatement]:
     """Return the statements of the transaction that writes a new task.
 
-    `_outcome` reads the last. A plain task takes two.
+    `outcome_of` reads the last. A plain task takes two.
     """
     task_key = new.task_key
+    submission = on.submission(task_key)
+    writes = [_task_row(new, unclaimed_ms, on, submission)]
+    if on.characters_a_day_most is not None:
+        tenant, _ = split_task_key(task_key)
+        writes.append(sql.COUNT_CHARACTERS.bind(task_key=task_key, tenant=tenant, characters=len(new.text)))
+    writes.append(_text_row(new, submission))
+    return holding(task_key, on, writes)
+
+
+def holding(task_key: TaskKey, on: Conditions, writes: Sequence[BoundStatement]) -> list[BoundStatement]:
+    """Put the writes of a new task between those that take its idempotency key and those that read what came of it."""
     tenant, _ = split_task_key(task_key)
     submission = on.submission(task_key)
     batch: list[BoundStatement] = []
@@ -180,10 +191,7 @@ def _submission(new: NewTask, unclaimed_ms: int, on: Conditions) -> list[BoundSt
             sql.TAKE_KEY.bind(submission=submission, task_key=task_key, digest=on.digest, valid_ms=valid_ms),
             sql.NOTE_REPLAY.bind(submission=submission, task_key=task_key, digest=on.digest),
         ]
-    batch.append(_task_row(new, unclaimed_ms, on, submission))
-    if on.characters_a_day_most is not None:
-        batch.append(sql.COUNT_CHARACTERS.bind(task_key=task_key, tenant=tenant, characters=len(new.text)))
-    batch.append(_text_row(new, submission))
+    batch += writes
     if submission is not None:
         batch.append(sql.GIVE_KEY_BACK.bind(submission=submission, task_key=task_key))
         holder = sql.KEY_HOLDER.bind(submission=submission) if on.joining is None else on.joining.joined(task_key)
@@ -214,14 +222,18 @@ def _task_row(new: NewTask, unclaimed_ms: int, on: Conditions, submission: str |
 
 
 def _text_row(new: NewTask, submission: str | None) -> BoundStatement:
-    return sql.INSERT_TEXT.bind(
-        task_key=new.task_key,
-        input=new.text,
-        instructions=new.instructions,
-        cuts=as_json(new.cuts),
-        overlap=new.overlap,
-        submission=submission,
-    )
+    values: dict[str, Value] = {
+        "task_key": new.task_key,
+        "input": new.text,
+        "instructions": new.instructions,
+        "cuts": as_json(new.cuts),
+        "overlap": new.overlap,
+        "submission": submission,
+    }
+    if new.options.structure is None:
+        return sql.INSERT_TEXT.bind(**values)
+    rules = as_json(dict(new.join_rules)) if new.join_rules else None
+    return sql.INSERT_STRUCTURED_TEXT.bind(**values, output_schema=new.output_schema, join_rules=rules)
 
 
 def _is_conditional(on: Conditions) -> bool:
@@ -229,14 +241,14 @@ def _is_conditional(on: Conditions) -> bool:
     return any(condition is not None for condition in conditions)
 
 
-def _outcome(new: NewTask, on: Conditions, results: Sequence[Sequence[Row]]) -> Outcome:
-    """Say from the transaction's rows what became of the task."""
+def outcome_of(task_key: TaskKey, on: Conditions, results: Sequence[Sequence[Row]]) -> Outcome:
+    """Say from the rows of a submission's transaction what became of the task."""
     if not _is_conditional(on):
         return Accepted()
-    ((facts,), holders) = results[-1], results[-2] if on.submission(new.task_key) is not None else ()
+    ((facts,), holders) = results[-1], results[-2] if on.submission(task_key) is not None else ()
     if facts["accepted"]:
         return _accepted(facts, on)
-    held = _held(holders, on.digest) if on.joining is None else _joined(holders, new.task_key)
+    held = _held(holders, on.digest) if on.joining is None else _joined(holders, task_key)
     if held is not None:
         return held
     full = on.tasks_in_flight_most is not None and columns.whole(facts, "unended") >= on.tasks_in_flight_most

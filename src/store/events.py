@@ -1,17 +1,19 @@
 """The reads of a stream of events. One read is one call to D1 with two statements."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
 
 from ..core import limits
 from ..core.events import State
 from ..core.ids import TaskKey
 from ..core.marks import Pulse
 from ..core.states import Status
+from ..core.structure import Gap
 from .d1.columns import text, whole
 from .d1.database import Row, Store
 from .d1.statement import BoundStatement
-from .records import rows
+from .records import rows, structures
 from .records.chunk_index import ChunkIndex
 from .records.claims import Output
 from .seen import LATE_MS
@@ -24,7 +26,8 @@ class Look:
 
     `pulse` says how far the task has progressed. `all_read` says that no further such output exists at this moment; it
     is False if no outputs were requested. `needs_help` says that no worker comes for the task. `silent_ms` is the time
-    since the last write to the task.
+    since the last write to the task. `gaps` are the gaps before, between and right after the
+    outputs, by their chunks.
     """
 
     state: State
@@ -38,12 +41,19 @@ class Look:
     needs_help: bool
     outputs: Sequence[Output]
     all_read: bool
+    gaps: Mapping[int, Gap] = field(default_factory=dict)
+
+    @property
+    def ready(self) -> int:
+        """How many chunks were read: each has an output or a gap."""
+        return len(self.outputs) + len(self.gaps)
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """The first read of a stream: where the chunks lie, and how many have an output before the first gap.
+    """The first read of a stream: where the chunks lie, and how many have an output before the first without one.
 
+    In a task that may leave gaps, all chunks count as `ready`: a retry may have opened gaps that a client has passed.
     `index` lists no finished chunks. `look` is the first read.
     """
 
@@ -68,7 +78,8 @@ class EventStore(Store):
         if not found or not places:
             return None
         index = rows.chunk_index(task_key, places[0], (), ())
-        return Opening(index, whole(ready[0], "ready"), _look(found[0], news, following))
+        passed = whole(found[0], "total") if found[0]["may_leave_gaps"] else whole(ready[0], "ready")
+        return Opening(index, passed, _look(found[0], news, following))
 
     async def look(self, task_key: TaskKey, following: int | None, known: int) -> Look | None:
         """Read a task, with outputs from chunk `following` on if more than `known` chunks have one.
@@ -92,12 +103,15 @@ def _looking(task_key: TaskKey, following: int | None, known: int) -> tuple[Boun
 def _look(row: Row, news: Sequence[Row], following: int | None) -> Look:
     first, status = following or 0, Status(text(row, "status"))
     wanted = range(first, first + limits.EVENT_CHUNKS_AT_ONCE)
-    read = rows.outputs(0, news, wanted)
-    outputs = [output for place, output in zip(wanted, read, strict=False) if output.key.position == place]
+    read = {output.key.position: output for output in rows.outputs(0, news, wanted)}
+    found = {gap.chunk: gap for gap in structures.gaps(row)}
+    places = list(takewhile(lambda place: place in read or place in found, wanted))
+    outputs = [read[place] for place in places if place in read]
+    gaps = {place: found[place] for place in places if place not in read}
     # Only the segment of one output was read, and another segment may continue it. A task that was ended from outside
     # may have more outputs than `completed` counts, because calls that were under way still come in.
     known = status is Status.COMPLETED or not status.terminal
-    counted = known and whole(row, "completed") <= first + len(outputs)
+    counted = known and whole(row, "completed") + len(found) <= first + len(places)
     return Look(
         state=State(whole(row, "generation"), status, bool(row["started"])),
         pulse=rows.pulse(row),
@@ -109,5 +123,6 @@ def _look(row: Row, news: Sequence[Row], following: int | None) -> Look:
         silent_ms=max(0, whole(row, "read_at") - whole(row, "news_at")),
         needs_help=bool(row["late"] or row["unanswered"]),
         outputs=outputs,
-        all_read=following is not None and (not outputs or counted),
+        all_read=following is not None and (not places or counted),
+        gaps=gaps,
     )

@@ -1,11 +1,11 @@
 """The tasks in D1. Each part of the store is a module of its own, with its SQL under the same name."""
 
-from .admission import AdmissionStore
 from .bulk import BulkStore
 from .deliveries import DeliveryStore
 from .early_erasure import StorageStore
 from .ending import EndingStore
 from .events import EventStore
+from .gap_retries import GapRetryStore
 from .seen import SeenStore
 from .sweep import SweepStore
 from .views import ViewStore
@@ -14,7 +14,7 @@ from .work import WorkStore
 
 
 class TaskStore(
-    AdmissionStore,
+    GapRetryStore,
     BulkStore,
     WorkStore,
     WindowStore,

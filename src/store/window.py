@@ -28,10 +28,14 @@ class WindowStore(Store):
 
         If some outputs are missing, the result has those before the first gap.
         """
-        (found,) = await self._database.run(sql.LEVEL_SIZES.bind(task_key=task_key, level=level))
-        sizes = rows.sizes(found)
+        sizes = await self.sizes_by_place(task_key, level)
         gap = next(place for place in count() if place not in sizes)
         return [sizes[place] for place in range(gap)]
+
+    async def sizes_by_place(self, task_key: TaskKey, level: int) -> Mapping[int, int]:
+        """Read the lengths of one level's outputs in code points, by index, without their texts."""
+        (found,) = await self._database.run(sql.LEVEL_SIZES.bind(task_key=task_key, level=level))
+        return rows.sizes(found)
 
     async def level_outputs(self, task_key: TaskKey, level: int, first: int, last: int) -> Mapping[int, str]:
         """Read the outputs of one level from `first` to `last`, by index."""

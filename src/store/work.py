@@ -11,13 +11,12 @@ from . import ending
 from .d1 import columns
 from .d1.statement import BoundStatement, Value, as_json
 from .outbox import OutboxStore
-from .records import rows, segments
+from .records import claim_rows, failed_calls, segments
 from .records.claims import (
     START_MS,
     Claim,
     Continue,
     Fail,
-    FailedCall,
     Finish,
     LatestCallsReport,
     Progress,
@@ -91,11 +90,11 @@ class WorkStore(OutboxStore):
                 *([note(seen)] if seen is not None else []),
             )
             if granted:
-                return rows.claim(task_key, holder, granted[0], source[0], outputs, failures)
-            seen_fence = rows.predecessor(standing)
+                return claim_rows.claim(task_key, holder, granted[0], source[0], outputs, failures)
+            seen_fence = claim_rows.predecessor(standing)
             if seen_fence is None:
                 break
-        return rows.unclaimed(standing)
+        return claim_rows.unclaimed(standing)
 
     async def step(
         self,
@@ -117,7 +116,7 @@ class WorkStore(OutboxStore):
         if progress.told is not None:
             batch.insert(0, _tell(told_id, progress.told))
         written = len(batch) - 1
-        if isinstance(step, Finish) and not step.keep_input:
+        if isinstance(step, Finish) and not (step.keep_input or step.gaps):
             batch.append(sql.EMPTY_INPUT.bind(**_claimed(claim)))
         if isinstance(step, Continue) and step.room_bytes:
             mine: dict[str, Value] = {**_claimed(claim), "step": progress.step}
@@ -131,7 +130,7 @@ class WorkStore(OutboxStore):
             self._wrote(results[-1], asked_at)
         landed = results[written]
         if heard is not None and landed and isinstance(step, Continue):
-            told = rows.told(landed[0])
+            told = claim_rows.told(landed[0])
             if told is not None:
                 heard(told)
         return bool(landed)
@@ -139,7 +138,7 @@ class WorkStore(OutboxStore):
     async def told(self, task_key: TaskKey, model: str) -> LatestCallsReport | None:
         """Return what isolates wrote about the latest calls of a task's tenant with a model. It is sent only once."""
         (found,) = await self._database.run(latest_calls.HEAR.bind(id=latest_calls_id(task_key, model)), sends=1)
-        return rows.told(found[0]) if found else None
+        return claim_rows.told(found[0]) if found else None
 
     async def stand_down(self, claim: Claim, progress: Progress, back: Release) -> bool:
         """Give the task back without the work since the last write. False: the claim is lost.
@@ -199,8 +198,13 @@ class WorkStore(OutboxStore):
             sql.RECORD_MERGE.bind(**mine, level=merge.level, ends=as_json(merge.ends)) for merge in progress.merges
         ]
         if progress.failures:
-            failures = as_json([_failed(call, claim.fence) for call in progress.failures])
-            batch.append(sql.RECORD_FAILURES.bind(**mine, failures=failures, logged_most=limits.ATTEMPTS_LOGGED_MOST))
+            write = sql.RECORD_FAILURES if claim.options.structure is None else sql.RECORD_RUNGS
+            batch += [
+                write.bind(**mine, failures=listed, logged_most=limits.ATTEMPTS_LOGGED_MOST)
+                for listed in failed_calls.written(claim, progress.failures)
+            ]
+        if progress.ladder is not None:
+            batch.append(sql.RECORD_LADDER.bind(**mine, **progress.ladder._asdict()))
         return batch
 
 
@@ -217,25 +221,6 @@ def _tell(told_id: str, told: LatestCallsReport) -> BoundStatement:
 def _claimed(claim: Claim) -> dict[str, Value]:
     """Give the values that name a claim in each of its writes."""
     return {"task_key": claim.task_key, "fence": claim.fence, "holder": claim.holder}
-
-
-def _failed(call: FailedCall, fence: int) -> list[int | str | None]:
-    tried, failure = call.tried, call.failure
-    counts = (tried.attempts, tried.calls, int(call.final))
-    words = (failure.code, failure.message, int(failure.retryable))
-    held = None if call.held is None else as_json(call.held)
-    return [*call.key, *counts, *words, tried.counted, call.rests_until, held, _log(call, fence)]
-
-
-def _log(call: FailedCall, fence: int) -> str | None:
-    """Write what `failures.log` gets of a failed call."""
-    made = call.made
-    if made is None:
-        return None
-    assert made.failure is not None
-    times = (made.started_ms, made.ended_ms, int(made.answered))
-    message = made.failure.message[: limits.ATTEMPT_MESSAGE_CHARS_MOST]
-    return as_json([[fence, made.number, *times, made.failure.code, message, made.route, made.model]])
 
 
 def _totals(progress: Progress) -> dict[str, Value]:
@@ -273,7 +258,8 @@ def _step(claim: Claim, progress: Progress, step: Step, told_id: str) -> BoundSt
         case Release(delay_ms, sweep_ms):
             return sql.RELEASE.bind(**told, delay_ms=delay_ms, sweep_ms=sweep_ms)
         case Finish(retention_ms, top_level, keep_input):
-            return sql.FINISH.bind(**told, retention_ms=retention_ms, top_level=top_level, keeps_input=int(keep_input))
+            finish, keeps = sql.FINISH_WITH_GAPS if step.gaps else sql.FINISH, int(keep_input or step.gaps)
+            return finish.bind(**told, retention_ms=retention_ms, top_level=top_level, keeps_input=keeps)
         case Fail(retention_ms, failure):
             return sql.FAIL.bind(
                 **told,

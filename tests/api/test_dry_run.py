@@ -6,7 +6,7 @@ import pytest
 
 from src.core import limits
 from src.core.settings import Settings
-from src.processing.submission import DEFAULT_INSTRUCTIONS
+from src.processing.task_request import DEFAULT_INSTRUCTIONS
 from tests.support.api_bench import ApiBench, data
 
 TEXT = "one\n\ntwo\n\nthree and four"

@@ -119,6 +119,26 @@ def bad_value(bench: ApiBench, method: str, path: str) -> Reply:
     return call(bench, method, path.replace("{id}", unknown(path)) + "?limit=0")
 
 
+def strange_schema(bench: ApiBench, method: str, path: str) -> Reply:
+    """Send a schema of an array."""
+    return with_schema(bench, method, path, {"type": "array", "items": {"type": "string"}})
+
+
+def unjoined_schema(bench: ApiBench, method: str, path: str) -> Reply:
+    """Send a schema with a field outside arrays, and no rule for it."""
+    one = {"properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
+    return with_schema(bench, method, path, {"type": "object", **one})
+
+
+def with_schema(bench: ApiBench, method: str, path: str, schema: object) -> Reply:
+    """Send a submission with a schema, to be joined."""
+    formed: dict[str, Any] = {"outputSchema": schema}
+    if path.startswith("/v1/"):
+        named = {"type": "json_schema", "name": "n", "schema": schema}
+        formed = {"text": {"format": named}, "onceover": {"reduce": "concat"}}
+    return bench.call(method, path, BODIES[path] | formed)
+
+
 def unknown_task(bench: ApiBench, method: str, path: str) -> Reply:
     """Name a task, or key, that does not exist."""
     return call(bench, method, path.replace("{id}", unknown(path)))
@@ -340,6 +360,8 @@ PROVOKED: dict[str, Provoke] = {
     "too_large": body(b'{"input": "%s"}' % (b"x" * 1_000_001)),
     "unsupported_media_type": body(b"{}", "text/plain"),
     "invalid_fields": unknown_parameter,
+    "unsupported_schema": strange_schema,
+    "not_joinable": unjoined_schema,
     "unsupported_parameter": unknown_parameter,
     "not_found": unknown_task,
     "unauthenticated": no_header,
@@ -403,8 +425,9 @@ def test_every_problem_is_described() -> None:
     only_below = {("unsupported_parameter", 400), ("endpoint_limit", 409), ("endpoint_unreached", 502)}
     assert found == set(kinds.items()) - {("method_not_allowed", 405)} - only_below
     below = {(code, status) for _, path, status, code in described() if code and path.startswith("/v1/")}
-    assert ("invalid_fields", 400) in below
-    assert below - {("invalid_fields", 400)} <= set(kinds.items()) - {("invalid_fields", 422)}
+    bad_values = {"invalid_fields", "unsupported_schema", "not_joinable"}
+    assert {(code, 400) for code in bad_values} <= below
+    assert below - {(code, 400) for code in bad_values} <= set(kinds.items()) - {(code, 422) for code in bad_values}
     assert "method_not_allowed" in str(document()["info"])
 
 

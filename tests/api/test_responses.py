@@ -1,6 +1,7 @@
 """`/v1/responses`: a task in OpenAI's form. The SDK's own strict models accept every answer."""
 
 import inspect
+import json
 from typing import Any, get_args
 
 import pytest
@@ -13,6 +14,7 @@ from src.core import limits
 from src.core.codes import TaskCode
 from src.core.settings import Settings
 from src.core.states import Status
+from src.core.structure import Structure
 from src.core.task import Failure, Reduce
 from src.http.base.messages import Reply
 from src.http.responses.fields import NewResponseFields, new_request
@@ -38,6 +40,19 @@ HONOURED: dict[str, Any] = {
     "store": False,
     "stream": True,
     "temperature": 0.5,
+    "text": {
+        "format": {
+            "type": "json_schema",
+            "name": "a-1",
+            "schema": {
+                "type": "object",
+                "properties": {"a": {"type": "string"}},
+                "required": ["a"],
+                "additionalProperties": False,
+            },
+            "strict": True,
+        }
+    },
     "top_p": 0.9,
 }
 OURS = {"onceover": {"chunk": {"maxChars": 5, "overlapChars": 1}, "maxModelCalls": 9, "modelOptions": {"seed": 1}}}
@@ -59,11 +74,6 @@ REFUSED: dict[str, list[Any]] = {
     "safety_identifier": ["somebody"],
     "service_tier": ["priority", "scale", "Flex"],
     "stream_options": [{"include_obfuscation": True}],
-    "text": [
-        {"format": {"type": "json_object"}},
-        {"verbosity": "low"},
-        {"format": {"type": "json_schema", "name": "x"}},
-    ],
     "tool_choice": ["required", {"type": "function", "name": "x"}],
     "tools": [[{"type": "web_search"}]],
     "top_logprobs": [5, False],
@@ -156,7 +166,8 @@ def test_openais_own_defaults_pass(bench: ApiBench):
         for name, passing in DEFAULTS.items()
         if passing
     }
-    assert {"tools", "truncation", "text"} <= set(every)
+    assert {"tools", "truncation"} <= set(every)
+    every["text"] = {"format": {"type": "text"}, "verbosity": "medium"}
     assert made(bench, **every, background_options={"completion_window": "soonest"}, store=True)["status"] == "queued"
 
 
@@ -250,6 +261,11 @@ def test_a_bad_value_is_400_and_names_its_parameter(bench: ApiBench, fields: dic
         ({"reasoning": {"surprise": 1}}, "reasoning.surprise"),
         ({"background_options": {"continuation_id": "x"}}, "background_options.continuation_id"),
         ({"text": {"surprise": 1}}, "text.surprise"),
+        ({"text": {"format": {"type": "json_object"}}}, "text.format"),
+        ({"text": {"format": {"type": "text", "surprise": 1}}}, "text.format"),
+        ({"text": {"format": "json"}}, "text.format"),
+        ({"text": {"verbosity": "low"}}, "text.verbosity"),
+        ({"text": "json"}, "text"),
         ({"onceover": {"surprise": 1}}, "onceover.surprise"),
         ({"n": 2}, "n"),
         ({"surprise": None}, "surprise"),
@@ -281,6 +297,9 @@ def test_every_honoured_field_reaches_the_task():
     assert options.model_options == {"seed": 1, "top_p": 0.9, "reasoning_effort": "low"}
     assert options.retention_ms == limits.RESPONSE_UNSTORED_SECONDS * 1000
     assert options.response == {"store": False, "tool_choice": "auto", "instructions": True}
+    assert request.output_schema is not None
+    assert json.loads(request.output_schema) == HONOURED["text"]["format"]["schema"]
+    assert options.structure == Structure(has_schema=True, strict=True, name="a-1")
 
 
 @pytest.mark.parametrize(

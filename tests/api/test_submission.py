@@ -9,7 +9,7 @@ import pytest
 from src.core import limits
 from src.core.settings import Settings
 from src.core.task import Route
-from src.processing.submission import DEFAULT_INSTRUCTIONS
+from src.processing.task_request import DEFAULT_INSTRUCTIONS
 from tests.support.api_bench import ApiBench, BenchRequest, data
 
 URL = "http://localhost:8787/api/tasks"

@@ -19,6 +19,10 @@ UNSAYABLE = (
     ("modelOptions", "is not allowed"),
     ("modelOptions", "contains a NUL character"),
     ("errorCode", "must not be budget_exhausted"),
+    ("outputSchema", ""),
+    ("join", ""),
+    ("strict", "has no effect"),
+    ("maxGapShare", "has no effect"),
     ("modelOptions", "is a name that contains a NUL character"),
     ("cursor", "needs tenant=*"),
     ("cursor", "must be the nextCursor of an earlier"),
@@ -29,6 +33,7 @@ UNSAYABLE = (
 UNSAYABLE_COMPATIBLE = (
     ("input", "input"),
     ("onceover", ""),
+    ("text", ""),
     ("model", "must have printable characters only"),
     ("metadata", "contains a NUL character"),
     ("instructions", "is too long for this many chunks"),
@@ -102,5 +107,5 @@ def _is_unsayable_compatible(error: dict[str, str | None]) -> bool:
 
 def _is_unsayable(error: dict[str, str]) -> bool:
     name = error.get("field", "")
-    named = name.partition(".")[0] if name.startswith("modelOptions.") else name
+    named = name.partition(".")[0] if name.startswith(("modelOptions.", "outputSchema.", "join.")) else name
     return any(named == field and error["message"].startswith(rule) for field, rule in UNSAYABLE)

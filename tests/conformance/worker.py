@@ -16,6 +16,7 @@ from tests.conformance.cases import (
     rate_limits,
     seen_stories,
     stories,
+    structured_stories,
     submission_stories,
     sweep_stories,
     tally_stories,
@@ -29,6 +30,7 @@ from tests.conformance.cases.registry import WORKER_CASES, describe
 
 STORIES = (
     stories,
+    structured_stories,
     submission_stories,
     bound_stories,
     sweep_stories,

@@ -149,3 +149,17 @@ def test_whatever_is_no_id_is_none(text: str):
     """Only two numbers in their shortest form are a valid id."""
     place = place_of(text)
     assert place is None or place.id == text
+
+
+@given(st.sets(st.integers(0, CHUNKS - 1)), st.integers(0, CHUNKS), st.integers(0, 30))
+def test_a_gap_takes_its_chunks_place(gaps: set[int], ready: int, cut: int):
+    """Each place has one event, a chunk or a gap. A stream that is cut goes on with the same events."""
+    state = State(0, Status.COMPLETED, True)
+    whole = list(events(None, state, ready, all_ready=True, gaps=gaps))
+    shown = [event for event in whole if event.status is None]
+    assert [event.gap if event.chunk is None else event.chunk for event in shown] == list(range(ready))
+    assert {event.gap for event in shown} - {None} == {gap for gap in gaps if gap < ready}
+    kept = whole[:cut]
+    place = kept[-1].place if kept else None
+    left = ready - (0 if place is None else place.chunks)
+    assert kept + list(events(place, state, left, all_ready=True, gaps=gaps)) == whole

@@ -48,7 +48,9 @@ Default.queue = _witnessed
 def echo(call: Call) -> Behaviour:
     """Repeat everything that the model got, in the output or, if the text asks for it, in the refusal."""
     repeated = f"You said {call.user} and {call.system}"
-    return Behaviour("status", status_code=400, text=repeated) if "refuse" in call.user else ok(repeated)
+    if "refuse" in call.user:
+        return Behaviour("status", status_code=400, text=repeated)
+    return ok(json.dumps({"said": [repeated]}, ensure_ascii=False))
 
 
 @pytest.fixture
@@ -74,9 +76,9 @@ def messages(server: DevServer) -> list[tuple[str, object]]:
     return [(queue, json.loads(body)) for _, queue, body in lines]
 
 
-def submit(client: Client, paragraphs: int, mark: str = "", **fields: object) -> str:
-    """Submit a task with all canaries and return its id."""
-    body = loaded(paragraphs, mark)
+def submit(client: Client, paragraphs: int, mark: str = "", *, formed: bool = True, **fields: object) -> str:
+    """Submit a task with all canaries, without `formed` those of a schema left out, and return its id."""
+    body = loaded(paragraphs, mark, formed=formed)
     return client.submit(body.pop("input"), **body | fields)["id"]
 
 
@@ -114,7 +116,8 @@ def test_deleted_tasks_leave_nothing(route: str, project: Path, model: ModelServ
         coordinators = [path for path in object_files(state) if path.parent.name.endswith("BatchCoordinator")]
         assert len(coordinators) == (route != "direct")
         assert canaries.words_in(done["result"]["output"].encode()) == canaries.WORDS_SENT
-        failed = client.finished(submit(client, 2, "refuse "))
+        # A refusal that quotes a schema would be taken for one of the schema.
+        failed = client.finished(submit(client, 2, "refuse ", formed=False))
         assert failed["error"]["code"] == "model_refused"
         assert client.http.post("/api/tasks", json=loaded(1) | {"reduce": "melt"}).status_code == 422
 
@@ -146,7 +149,7 @@ def test_retention_leaves_nothing(project: Path, model: ModelServer, tmp_path: P
         done = submit(client, 6)
         busy = [submit(client, 1) for _ in range(9)]
         model.wait_for_in_flight(15)  # ten tasks keep the local queue's consumers busy, so the others stay in it
-        cancelled, dead = (submit(client, 6) for _ in range(2))
+        cancelled, dead = submit(client, 6), submit(client, 6, formed=False)  # dead letters leave a schema's task alone
         assert client.http.post(f"/api/tasks/{cancelled}/cancel").status_code == 200
         letter = {"queue": "AI_DLQ", "bodies": [{"taskId": task_key_of(LOCAL, dead)}]}
         assert client.http.post("/_test/messages", json=letter).text == "sent"

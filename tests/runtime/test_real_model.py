@@ -17,7 +17,7 @@ from local import model
 from local.model_server import NAME, OUTPUT_TOKENS, chunk_chars
 from local.wrangler_dev import free_port
 from src.core.text.chunks import cuts
-from src.processing.submission import DEFAULT_INSTRUCTIONS
+from src.processing.task_request import DEFAULT_INSTRUCTIONS
 from tests.support.client import Client, openai
 from tests.support.dev_server import ROOT, DevServer, eventually
 

@@ -35,7 +35,7 @@ from src.http.catalogue import document
 from src.http.operate import figures, health, operation, tenants
 from src.http.responses import errors, shapes
 from src.http.router import handle
-from src.http.tasks import attempts, bulk, dry_run, list_views, task_views
+from src.http.tasks import attempts, bulk, chunk_views, dry_run, list_views, task_views
 from src.http.webhooks import deliveries, webhook_endpoints
 from src.inference.demo import DemoProvider
 from src.inference.protocol import Provider
@@ -460,6 +460,7 @@ _MODELS = (
         problems,
         shapes,
         task_views,
+        chunk_views,
     ),
     *(list_views, tenants, webhook_endpoints),
 )

@@ -11,7 +11,7 @@ from tests.support.client import Json
 from tests.support.databases import opened, tables
 from tests.support.dev_server import DevServer
 
-SENT = ("input", "instructions")  # The fields of a task that a model gets.
+SENT = ("input", "instructions", "outputSchema", "join")  # fields that a model gets: a rule names a field of the schema
 KEPT = ("metadata", "modelOptions")  # The other fields with a client's text.
 # Long enough that a provider's refusal is searched for them (see inference/replies.py). Short enough that in a text
 # which repeats them, some are complete on one page of the database.
@@ -20,18 +20,36 @@ WORDS = frozenset(word for pair in CANARIES.values() for word in pair)
 WORDS_SENT = frozenset(word for place in SENT for word in CANARIES[place])
 
 
-def loaded(paragraphs: int, mark: str = "") -> Json:
+OF_SCHEMAS = ("outputSchema", "strict", "join")
+
+
+def loaded(paragraphs: int, mark: str = "", *, formed: bool = True) -> Json:
     """Return the body of a submission with each canary in its place.
 
-    Each paragraph of the input is a chunk and contains the input's canary.
+    Each paragraph of the input is a chunk and contains the input's canary. Without `formed` the task has no schema,
+    and so none of the schema's canaries.
     """
     ascii_word, cjk_word = CANARIES["input"]
-    return {place: " and ".join(words) for place, words in CANARIES.items()} | {
+    texts, ruled = {"type": "array", "items": {"type": "string"}}, " and ".join(CANARIES["join"])
+    schema = {
+        "type": "object",
+        "properties": {
+            "said": {**texts, "description": " and ".join(CANARIES["outputSchema"])},
+            ruled: {"type": "string"},
+        },
+        "required": ["said"],
+        "additionalProperties": False,
+    }
+    body = {place: " and ".join(words) for place, words in CANARIES.items()} | {
         "input": "\n\n".join(f"{mark}{number:04} {ascii_word} {cjk_word}" for number in range(paragraphs)),
         "metadata": {CANARIES["metadata"][0]: list(CANARIES["metadata"])},
         "modelOptions": {"stop": list(CANARIES["modelOptions"])},
+        "outputSchema": schema,
+        "strict": False,
+        "join": {f"/{ruled}": "first"},
         "chunk": {"maxChars": 60},
     }
+    return body if formed else {name: value for name, value in body.items() if name not in OF_SCHEMAS}
 
 
 def _forms(word: str) -> Iterator[bytes]:

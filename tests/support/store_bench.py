@@ -1,7 +1,8 @@
 """A store of tasks over SQLite with its own clock, and tasks in each status."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from src.core.calls.stalls import Rests
@@ -49,7 +50,7 @@ class StoreBench:
         return row
 
     def insert(
-        self, task_key: str = "task", *, chunks: int = 2, reduce: Reduce = Reduce.CONCAT, **terms: int | None
+        self, task_key: str = "task", *, chunks: int = 2, reduce: Reduce = Reduce.CONCAT, **terms: Any
     ) -> TaskKey:
         """Write a pending task with this many chunks of one letter."""
         self.run(self.store.insert(new_task(task_key, chunks, reduce, self.time_ms, **terms), LEASE_MS))
@@ -92,7 +93,16 @@ class StoreBench:
         return claim
 
 
-def new_task(task_key: str, chunks: int, reduce: Reduce, created_at: int, **terms: Any) -> NewTask:
+def new_task(
+    task_key: str,
+    chunks: int,
+    reduce: Reduce,
+    created_at: int,
+    *,
+    output_schema: str | None = None,
+    join_rules: Mapping[str, str] = MappingProxyType({}),
+    **terms: Any,
+) -> NewTask:
     """Make a task whose chunks are single letters."""
     return NewTask(
         task_key=TaskKey(task_key),
@@ -104,6 +114,8 @@ def new_task(task_key: str, chunks: int, reduce: Reduce, created_at: int, **term
         merge_chars=2000,
         created_at=created_at,
         options=TaskOptions(reduce=reduce, metadata={"a": [1, None, "ü"]}, **terms),
+        output_schema=output_schema,
+        join_rules=join_rules,
     )
 
 

@@ -115,7 +115,7 @@ class WorkerBench:
         self.storage = StorageUse()
         self._nonces = 0
 
-    def insert(self, chunks: int, reduce: Reduce = Reduce.CONCAT, **terms: int) -> None:
+    def insert(self, chunks: int, reduce: Reduce = Reduce.CONCAT, **terms: Any) -> None:
         self.do(self.store.insert(new_task("task", chunks, reduce, START_MS, **terms), self.settings.lease_ms))
 
     def do(self, coroutine: Any) -> Any:

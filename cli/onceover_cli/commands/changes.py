@@ -85,7 +85,7 @@ def retry(
     url: Url = None,
     key: Key = None,
 ) -> None:
-    """Continue failed or cancelled tasks. Finished chunks are kept."""
+    """Continue failed or cancelled tasks, or make the gaps of completed ones. Finished chunks are kept."""
     after = flags.created_after(created_after, since)
     filters = {"errorCode": error_code, "createdAfter": after, "createdBefore": created_before}
     given = {name: value for name, value in filters.items() if value is not None}
@@ -102,6 +102,9 @@ def retry(
         body = None if max_calls is None else {"maxModelCalls": max_calls}
         wanted = task_ids or []
         done, refused = _each(wanted, lambda one: api.ask("POST", f"/api/tasks/{one}/retry", body=body))
+    for task in done:
+        if task["id"] not in wanted:
+            terminal.say(f"{task['id']} is a new task: it makes the gaps of {task['retryOf']}")
     _show(done, refused, output)
     _end(refused, len(wanted) - len(done) - len(refused))
 

@@ -66,6 +66,8 @@ def _lines(task: Json) -> list[tuple[str, str]]:
         ("name", name_of(task)),
         ("status", last_line(task)),
         ("waits for", waits),
+        ("gaps", ", ".join(f"{gap['start']}-{gap['end']} ({gap['code']})" for gap in task.get("gaps") or [])),
+        ("retry of", task.get("retryOf", "")),
         ("error", f"{error['code']}: {error['message']}" if error else ""),
         ("last error", f"{last['code']}: {last['message']} ({last['calls']} calls, {last['at']})" if last else ""),
         ("model", (task.get("request") or {}).get("model", "")),
@@ -104,6 +106,9 @@ def result(
             "truncated": task["progress"].get("truncated", 0),
             "output": task["result"]["output"] if is_complete else parts,
         }
+        if is_complete and "value" in task["result"]:
+            shown["value"] = task["result"]["value"]
+        shown |= {name: task[name] for name in ("gaps", "coverage") if name in task}
         terminal.write_json(shown)
     elif is_complete:
         terminal.write(f"{text}\n")

@@ -1,8 +1,5 @@
 """`run`, `submit` and `watch`: submit a text and follow it to its end."""
 
-from enum import StrEnum
-from typing import Annotated
-
 import typer
 
 from .. import submission, terminal
@@ -13,69 +10,32 @@ from ..following import Following
 from ..interruption import Interrupts, explained
 from ..progress import TaskDisplay, last_line
 from ..shapes import Json, is_terminal, many
-from ..submission import Wanted
 from .flags import Form, Key, Output, Patience, Quiet, TaskId, Tenant, Url, connect, examples
+from .task_flags import (
+    ChunkChars,
+    ChunkOverlap,
+    Deadline,
+    DryRun,
+    Gaps,
+    GapShare,
+    IdempotencyKey,
+    Instructions,
+    Join,
+    MaxCalls,
+    Metadata,
+    Model,
+    ModelOption,
+    OutputTokens,
+    ReduceFlag,
+    Schema,
+    Source,
+    Strict,
+    Temperature,
+    wanted_of,
+)
 
-
-class ReduceChoice(StrEnum):
-    """How the outputs of the chunks become one result."""
-
-    CONCAT = "concat"
-    MERGE = "merge"
-    NONE = "none"
-
-
-_WANTED = "The task"
 # After the reader of its output has gone, a task gets this many seconds to end, so that its end can be reported.
 _LAST_LOOK_SECONDS = "2"
-Source = Annotated[str, typer.Argument(metavar="FILE|-", help="A UTF-8 text; - reads it from standard input.")]
-Instructions = Annotated[
-    str | None,
-    typer.Option("-i", "--instructions", help="What to do with each part; @FILE reads it.", rich_help_panel=_WANTED),
-]
-ReduceFlag = Annotated[
-    ReduceChoice | None, typer.Option("--reduce", help="How to combine the parts' outputs.", rich_help_panel=_WANTED)
-]
-ChunkChars = Annotated[
-    int | None, typer.Option("--chunk-chars", min=1, help="The most characters in a part.", rich_help_panel=_WANTED)
-]
-ChunkOverlap = Annotated[
-    int | None,
-    typer.Option(
-        "--chunk-overlap", min=0, help="Characters of the previous part that are repeated.", rich_help_panel=_WANTED
-    ),
-]
-Model = Annotated[str | None, typer.Option("--model", help="Replaces the deployment's model.", rich_help_panel=_WANTED)]
-OutputTokens = Annotated[
-    int | None,
-    typer.Option("--max-output-tokens", min=1, help="The most tokens that a call may write.", rich_help_panel=_WANTED),
-]
-Temperature = Annotated[float | None, typer.Option("--temperature", min=0, max=2, rich_help_panel=_WANTED)]
-ModelOption = Annotated[
-    list[str] | None,
-    typer.Option("--model-option", metavar="NAME=VALUE", help="An option of the provider.", rich_help_panel=_WANTED),
-]
-Metadata = Annotated[
-    list[str] | None,
-    typer.Option("--metadata", metavar="NAME=VALUE", help="Kept with the task; or JSON.", rich_help_panel=_WANTED),
-]
-Deadline = Annotated[
-    str | None,
-    typer.Option("--deadline", metavar="TIME", help="Fail after this time: 90, 10m, 2h.", rich_help_panel=_WANTED),
-]
-MaxCalls = Annotated[
-    int | None,
-    typer.Option("--max-calls", min=1, help="The most model calls, over all retries.", rich_help_panel=_WANTED),
-]
-IdempotencyKey = Annotated[
-    str | None,
-    typer.Option(
-        "--idempotency-key",
-        help="The same key gives the same task for 24 h; by default a fresh one.",
-        rich_help_panel=_WANTED,
-    ),
-]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show parts, calls and tokens; submit nothing.")]
 
 
 def run(
@@ -92,6 +52,11 @@ def run(
     metadata: Metadata = None,
     deadline: Deadline = None,
     max_calls: MaxCalls = None,
+    schema: Schema = None,
+    strict: Strict = True,
+    join: Join = None,
+    gaps: Gaps = False,
+    max_gap_share: GapShare = None,
     idempotency_key: IdempotencyKey = None,
     dry_run: DryRun = False,
     quiet: Quiet = False,
@@ -102,7 +67,7 @@ def run(
     key: Key = None,
 ) -> None:
     """Submit a text, show progress and outputs as they come, and print the result."""
-    wanted = _wanted(context)
+    wanted = wanted_of(context)
     limit = submission.seconds("--patience", patience)
     with connect(context, url, key, tenant=tenant) as api:
         body = submission.body_of(submission.read_text(source, terminal.say), wanted)
@@ -127,6 +92,11 @@ def submit(
     metadata: Metadata = None,
     deadline: Deadline = None,
     max_calls: MaxCalls = None,
+    schema: Schema = None,
+    strict: Strict = True,
+    join: Join = None,
+    gaps: Gaps = False,
+    max_gap_share: GapShare = None,
     idempotency_key: IdempotencyKey = None,
     dry_run: DryRun = False,
     output: Output = Form.TEXT,
@@ -135,7 +105,7 @@ def submit(
     key: Key = None,
 ) -> None:
     """Submit a text, and print the id of its task."""
-    wanted = _wanted(context)
+    wanted = wanted_of(context)
     with connect(context, url, key, tenant=tenant) as api:
         body = submission.body_of(submission.read_text(source, terminal.say), wanted)
         if dry_run:
@@ -165,27 +135,6 @@ def watch(
         raise typer.Exit(_follow(api, task, output, is_quiet=quiet, patience_seconds=limit))
 
 
-def _wanted(context: typer.Context) -> Wanted:
-    """Collect the options of a task."""
-    given = context.params
-    instructions = given["instructions"]
-    if instructions is not None and instructions.startswith("@"):
-        instructions = submission.read_text(instructions[1:], terminal.say)
-    return Wanted(
-        instructions=instructions,
-        reduce=given["reduce"],
-        chunk_chars=given["chunk_chars"],
-        chunk_overlap=given["chunk_overlap"],
-        model=given["model"],
-        max_output_tokens=given["max_output_tokens"],
-        temperature=given["temperature"],
-        model_option=given["model_option"] or (),
-        metadata=given["metadata"] or (),
-        deadline=given["deadline"],
-        max_calls=given["max_calls"],
-    )
-
-
 def _submit(api: ApiClient, body: Json, key: str | None, *, is_quiet: bool) -> Json:
     """Submit. Ctrl-C waits for the answer, because only the answer has the id of the task that will cost money."""
     own = key or submission.fresh_key()
@@ -207,8 +156,9 @@ def _submit(api: ApiClient, body: Json, key: str | None, *, is_quiet: bool) -> J
 
 def _follow(api: ApiClient, task: Json, output: Form, *, is_quiet: bool, patience_seconds: float) -> Exit:
     """Follow a task and show it. Returns the exit status."""
-    # Only a concatenated result begins with the outputs of its chunks. A merged result is a different text.
-    streams = output is Form.TEXT and (task.get("request") or {}).get("reduce") != "merge"
+    # Only a concatenated text begins with the outputs of its chunks. A merged one, or a joined value, is another text.
+    request = task.get("request") or {}
+    streams = output is Form.TEXT and request.get("reduce") != "merge" and request.get("outputSchema") is None
     task_id = str(task["id"])
     second = f"leaving at once. The task runs on; watch it: onceover watch {task_id}{_where(api)}"
     try:
@@ -286,6 +236,7 @@ def register(app: typer.Typer) -> None:
             "onceover run examples/english.txt",
             "pdftotext report.pdf - | onceover run - -i 'List the risks that are named'",
             "onceover run book.txt --reduce merge --deadline 2h --max-calls 500 > summary.md",
+            "onceover run book.txt --schema people.json --join /title=first --gaps",
             "onceover run book.txt --dry-run",
         )
     )(run)

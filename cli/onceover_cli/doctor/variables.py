@@ -19,6 +19,7 @@ KNOWN: Final = frozenset(
         "AI_MODELS",
         "AI_MODEL_OPTIONS",
         "AI_PROVIDER",
+        "AI_REASKS",
         "AI_TIMEOUT_SECONDS",
         "CHUNK_MAX_CHARS",
         "CORS_ORIGINS",
@@ -36,12 +37,14 @@ KNOWN: Final = frozenset(
         "REQUIRE_KEYS",
         "RETENTION_DAYS",
         "STORAGE_MB_MOST",
+        "STRUCTURED_OUTPUT",
         "WEBHOOK_LOOPBACK",
     }
 )
 _CHOICES: Final = {
     "AI_PROVIDER": ("workers-ai", "openai", "demo"),
     "PLAN": ("free", "paid"),
+    "STRUCTURED_OUTPUT": ("native", "prompt", "both"),
     "REQUIRE_KEYS": ("true", "false"),
     "KEEP_INPUT": ("true", "false"),
 }
@@ -49,6 +52,7 @@ _NUMBERS: Final = {
     "AI_TIMEOUT_SECONDS": (0.1, 600),
     "LEASE_SECONDS": (0.2, 3_600),
     "AI_CONCURRENCY": (1, 6),
+    "AI_REASKS": (0, 3),
     "MAX_ATTEMPTS": (1, 20),
     "MODEL_PATIENCE_SECONDS": (0, 86_400),
     "RETENTION_DAYS": (0, 3_650),

@@ -7,7 +7,11 @@ export const RETRIED_BY_CODE = [
   "model_rate_limited",
   "model_refused",
   "model_quota_exhausted",
+  "structured_output_unsupported",
   "worker_crashed",
   "dead_lettered",
   "deadline_exceeded",
+  "invalid_output",
+  "output_truncated",
+  "too_many_gaps",
 ];

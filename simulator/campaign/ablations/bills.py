@@ -7,7 +7,7 @@ from simulator.campaign.ablations.definition import Ablation
 from simulator.platform.choices import FREE, TOP
 from src.core.errors import ModelError
 from src.inference.protocol import ModelReply
-from src.processing.run.ledger import Bill
+from src.processing.run.bill import Bill
 
 _succeeded = Bill.succeeded
 _MODEL_TROUBLE = {"model_unavailable": 0.2, "model_malformed": 0.1}

@@ -12,7 +12,7 @@ from src.processing.run import ledger
 from src.processing.sweep import sweep
 from src.queue import consumer
 from src.store import tasks
-from src.store.records import rows
+from src.store.records import claim_rows
 from src.store.sql.fragments import FREE_AT, NOW
 
 ABLATIONS = (
@@ -69,7 +69,7 @@ ABLATIONS = (
     Ablation(
         "stalls_bound",
         "a task that kills its worker each time is given up",
-        ((rows, "claim", without.claim_however_stalled),),
+        ((claim_rows, "claim", without.claim_however_stalled),),
         {"crash_before": 0.25, "crash_after": 0.25},
         some_tasks(FREE, DIRECT),
     ),

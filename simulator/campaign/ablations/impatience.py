@@ -7,10 +7,10 @@ from simulator.platform.model import ModelServer
 from src.core.calls.news import ModelNews, News
 from src.core.errors import ModelError, ModelUnavailable
 from src.inference.protocol import ModelCall
-from src.store.records import rows
+from src.store.records import claim_rows
 from src.store.records.claims import Claim
 
-_read_claim = rows.claim
+_read_claim = claim_rows.claim
 _decide = ModelServer._decide
 
 

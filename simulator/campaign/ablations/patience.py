@@ -9,7 +9,7 @@ from simulator.engine.fault_kinds import MODEL_AWAY
 from src.core.calls import trouble
 from src.core.calls.news import ModelNews
 from src.core.calls.patience import Patience
-from src.store.records import rows
+from src.store.records import claim_rows
 
 AWAY = {MODEL_AWAY: 0.1}
 
@@ -38,7 +38,7 @@ ABLATIONS = (
     Ablation(
         "stored_wait",
         "a task's next claim knows since when its model has been away, and how often it was asked for",
-        ((rows, "claim", without.claim_without_wait),),
+        ((claim_rows, "claim", without.claim_without_wait),),
         AWAY,
         bearing_absence,
     ),

@@ -55,7 +55,7 @@ ABLATIONS = (
     Ablation(
         "incomplete_is_told",
         "endpoints hear that a response is incomplete where an output was cut off",
-        (without.swapped("OUTBOX", "truncated > 0 THEN", "truncated < 0 THEN"),),
+        (without.swapped("OUTBOX", "truncated + failed > 0 THEN", "truncated + failed < 0 THEN"),),
         {},
         _cut_off,
     ),

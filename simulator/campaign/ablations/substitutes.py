@@ -23,7 +23,7 @@ from src.store import tasks
 from src.store.d1.database import Database
 from src.store.d1.statement import BoundStatement, statement
 from src.store.ending import Stopped
-from src.store.records import rows, segments
+from src.store.records import claim_rows, segments
 from src.store.records.claims import Claim, Output, Progress, Step
 from src.store.sql import admission, deliveries, ending, joining, keys, seen, sweep, views, work
 from src.store.sql import tallies as sums
@@ -75,7 +75,7 @@ _progress = ledger.Ledger.progress
 _claim = tasks.TaskStore.claim
 _step = tasks.TaskStore.step
 _pieces = segments.pieces
-_read_claim = rows.claim
+_read_claim = claim_rows.claim
 _call = caller.LocalCaller.call
 _drop = call_groups.CallGroups.drop
 _cancel = tasks.TaskStore.cancel

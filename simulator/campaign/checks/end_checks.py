@@ -28,7 +28,8 @@ FAILURE_ANSWERS = ("hang", "5xx", "reply lost", "malformed")
 TASKS_JUDGED = "tasks that were to bear a model that was away"
 DOUBTS_JUDGED = "tasks that may have no call in doubt"
 DOUBTS_EXCUSED = f"{DOUBTS_JUDGED}, excused for a stream that its client left"
-_CHUNKS, _FAILED_CHUNKS = ("part", "body"), ("idx", "calls", "code", "message", "retryable")  # the columns
+_CHUNKS = ("part", "body")  # the columns
+_FAILED_CHUNKS = ("idx", "calls", "code", "message", "retryable", "rung", "gap")
 
 type Require = Callable[[bool, str], None]
 
@@ -106,9 +107,8 @@ def check_task(invariants: Invariants, world: World, row: Row, circumstances: Ci
     if row.status == "failed":
         _check_failure(invariants, row, circumstances, require)
     ((kept,),) = world.database.connection.execute("SELECT input FROM texts WHERE task_id = ?", (row.task_key,))
-    require(
-        kept == ("" if row.status == "completed" else invariants.inputs[row.task_key]), "its input is not as it was"
-    )
+    whole = row.status == "completed" and not row.failed  # a task with gaps keeps its input for their retry
+    require(kept == ("" if whole else invariants.inputs[row.task_key]), "its input is not as it was")
     _check_chunks(world, row, require)
     _check_repetitions(invariants, row, tag, doubt + others, circumstances, require)
 
@@ -143,7 +143,10 @@ def _check_result(invariants: Invariants, world: World, row: Row, require: Requi
 
 
 def _check_chunks(world: World, row: Row, require: Require) -> None:
-    """Check that a client sees each chunk as finished or failed, and that no chunk of a completed task has failed."""
+    """Check that a client sees each chunk as finished or failed.
+
+    In a completed task each chunk has an output or is a gap, and no other call has failed for good.
+    """
     execute = world.database.connection.execute
     done, failures = (
         [dict(zip(columns, found, strict=True)) for found in execute(query.sql, query.values)]
@@ -154,8 +157,12 @@ def _check_chunks(world: World, row: Row, require: Require) -> None:
     )
     shown = [output.key.position for output in rows.outputs(0, done)] + [failure["idx"] for failure in failures]
     require(len(set(shown)) == len(shown), f"chunks are shown twice: {sorted(shown)}")
-    (failed,) = execute("SELECT count(*) FROM failures WHERE task_id = ? AND final = 1", (row.task_key,)).fetchone()
-    require(row.status != "completed" or not failed, f"completed, and {failed} calls failed for good")
+    (failed, gaps) = execute(
+        "SELECT count(*), count(gap_chars) FROM failures WHERE task_id = ? AND final = 1", (row.task_key,)
+    ).fetchone()
+    require(row.status != "completed" or failed == gaps, f"completed, and {failed - gaps} calls failed for good")
+    require(row.status != "completed" or gaps == row.failed, f"completed with {gaps} gaps, and says {row.failed}")
+    require(row.status != "completed" or len(shown) == row.total, f"completed, and shows {len(shown)} of {row.total}")
 
 
 def _check_failure(invariants: Invariants, row: Row, circumstances: Circumstances, require: Require) -> None:

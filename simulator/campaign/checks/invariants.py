@@ -30,7 +30,7 @@ from src.store.sql import admission, ending, seen, work
 NUDGES_APART_MS = 60_000
 Results = list[dict[str, Any]]
 _OWN_FAILURES = tuple(kind.name for kind in KINDS.values() if kind.number == 15 and kind.name != "model_rate_limited")
-_REFUSED = "SELECT DISTINCT task_id FROM failures WHERE final = 1"
+_REFUSED = "SELECT DISTINCT task_id FROM failures WHERE final = 1 AND gap_chars IS NULL"  # a gap ends no task
 _ORPHANS = tuple(
     f"SELECT task_id FROM {table} WHERE task_id NOT IN (SELECT id FROM tasks) LIMIT 1"  # noqa: S608 - constants
     for table in ("texts", "segments", "merges", "failures", "submissions", "webhook_deliveries")
@@ -65,7 +65,7 @@ class Invariants:
         self.world = world
         self._connection = world.database.connection
         self._under_claim = {getattr(work, name).sql: (name, getattr(work, name).parameters) for name in UNDER_CLAIM}
-        self._tell_failures = {work.RECORD_FAILURES.sql, admission.RETRY_FAILURES.sql}
+        self._tell_failures = {work.RECORD_FAILURES.sql, work.RECORD_RUNGS.sql, admission.RETRY_FAILURES.sql}
         self._withdraws = admission.WITHDRAW.sql
         # The times when polls reserved a send, by the database's clock.
         self.nudged: dict[TaskKey, list[int]] = defaultdict(list)

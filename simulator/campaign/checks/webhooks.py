@@ -27,7 +27,7 @@ _BEHIND_SECONDS_MOST = 1.0  # A clock that stands still within a turn lags by le
 # All messages have been sent this long after the last fault: the longest pause plus the longest wait.
 SENT_SECONDS_MOST = 3_600
 _ENDED = (
-    "SELECT id, generation, status, finished_at, response IS NOT NULL, truncated > 0 FROM tasks "
+    "SELECT id, generation, status, finished_at, response IS NOT NULL, truncated + failed > 0 FROM tasks "
     "WHERE finished_at IS NOT NULL"
 )
 _THERE = "SELECT 1 FROM tasks WHERE id = ?"

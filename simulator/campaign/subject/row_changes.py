@@ -65,8 +65,8 @@ class Row(NamedTuple):
 
 
 UNDER_CLAIM = (
-    *("RECORD_OUTPUTS", "RECORD_CUT", "RECORD_MERGE", "RECORD_FAILURES", "EMPTY_INPUT", "FIND_ROOM"),
-    *("PROGRESS", "RELEASE", "STAND_DOWN", "FINISH", "FAIL", "SETTLE"),
+    *("RECORD_OUTPUTS", "RECORD_CUT", "RECORD_MERGE", "RECORD_FAILURES", "RECORD_RUNGS", "RECORD_LADDER"),
+    *("EMPTY_INPUT", "FIND_ROOM", "PROGRESS", "RELEASE", "STAND_DOWN", "FINISH", "FINISH_WITH_GAPS", "FAIL", "SETTLE"),
 )
 COLUMNS = (
     "id, status, reduce, total, completed, failed, fence, holder, host, lease_until, attempts, stalls, "

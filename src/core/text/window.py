@@ -34,6 +34,11 @@ class Window:
         begins = max(0, before - self.overlap)
         return self.text[begins - self._origin : self.ends[place] - self._origin]
 
+    def chars_of(self, index: int) -> int:
+        """Return how many characters one of these chunks has, without its overlap."""
+        place = index - self.first
+        return self.ends[place] - (self.ends[place - 1] if place else self.start)
+
     @property
     def _origin(self) -> int:
         """Where the text begins in the input."""

@@ -4,6 +4,7 @@ The models are pydantic's. `/openapi.json` is made from these building blocks, s
 checked against.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
@@ -83,6 +84,18 @@ def text_flaws(value: object, path: str = "") -> Iterator[FieldError]:
     elif isinstance(value, list):
         for item in value:
             yield from text_flaws(item, path)
+
+
+def compact_json(value: Mapping[str, object]) -> str:
+    """Write an object as compact JSON."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def size_flaw(name: str, value: Mapping[str, object] | None, most: int) -> Iterator[FieldError]:
+    """Find out whether an object has more bytes than a field may have."""
+    size = 0 if value is None else len(compact_json(value).encode())
+    if size > most:
+        yield FieldError(name, f"has {size} bytes as compact JSON, more than the {most} allowed")
 
 
 def _flaw(text: str) -> str | None:

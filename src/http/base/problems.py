@@ -85,6 +85,8 @@ IDEMPOTENCY_MISMATCH = ProblemKind(
     ProblemCode.IDEMPOTENCY_MISMATCH, 422, "The Idempotency-Key belongs to another request"
 )
 INVALID_FIELDS = ProblemKind(ProblemCode.INVALID_FIELDS, 422, "Some fields have invalid values")
+UNSUPPORTED_SCHEMA = ProblemKind(ProblemCode.UNSUPPORTED_SCHEMA, 422, "The output schema is not supported")
+NOT_JOINABLE = ProblemKind(ProblemCode.NOT_JOINABLE, 422, "Outputs of this schema cannot be joined without a call")
 LIMIT_REACHED = ProblemKind(ProblemCode.LIMIT_REACHED, 429, "The tenant has reached one of its limits", _AGAIN)
 TOO_SOON = ProblemKind(ProblemCode.TOO_SOON, 429, "This was done a moment ago", _AGAIN)
 INTERNAL = ProblemKind(ProblemCode.INTERNAL, 500, "The service failed")
@@ -110,18 +112,32 @@ IDEMPOTENCY_KINDS = (BAD_IDEMPOTENCY_KEY, IDEMPOTENCY_MISMATCH)
 
 
 class FieldError(NamedTuple):
-    """What is wrong with one field. Its path names the field: `chunk.maxChars`."""
+    """What is wrong with one field. Its path names the field: `chunk.maxChars`.
+
+    `pointer` is the place in the value, as a JSON pointer, if the field holds a schema.
+    """
 
     field: str
     message: str
+    pointer: str | None = None
+
+    def view(self) -> "FieldErrorView":
+        """Show it."""
+        if self.pointer is None:
+            return FieldErrorView(field=self.field, message=self.message)
+        return FieldErrorView(field=self.field, message=self.message, pointer=self.pointer)
 
 
 @shown
 class FieldErrorView(TypedDict):
-    """What is wrong with one field. Its path names the field."""
+    """What is wrong with one field. Its path names the field.
+
+    `pointer` is a JSON pointer to the place in an output schema, or in the output; the root is an empty text.
+    """
 
     field: Annotated[str, Field(examples=["chunk.maxChars"])]
     message: str
+    pointer: NotRequired[str]
 
 
 @shown
@@ -174,7 +190,7 @@ class Refusal(Exception):
         if self.limit is not None:
             problem["limit"] = self.limit
         if self.errors:
-            problem["errors"] = [FieldErrorView(field=error.field, message=error.message) for error in self.errors]
+            problem["errors"] = [error.view() for error in self.errors]
         return json_reply(self.kind.status, problem, self.headers, PROBLEM_TYPE)
 
 

@@ -49,6 +49,10 @@ class FiveMinutesView(TypedDict):
     truncated: Count
     inputTokens: Count
     outputTokens: Count
+    reasks: Count
+    rejected: Count
+    repaired: Count
+    gaps: Count
     waited: DurationView
     took: DurationView
     backlog: BacklogView | None

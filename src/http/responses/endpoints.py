@@ -4,6 +4,7 @@ from typing import Final
 
 from ...core import limits
 from ...core.keys import Scope
+from ..base import problems
 from ..base.endpoint import IDEMPOTENCY_KEY, Answer, Endpoint, Parameter
 from ..follow import sse
 from . import handlers, models, paging
@@ -54,6 +55,7 @@ ENDPOINTS: Final = (
                 media_type=sse.MEDIA_TYPE,
             ),
         ),
+        problems=(problems.UNSUPPORTED_SCHEMA, problems.NOT_JOINABLE),
     ),
     Endpoint(
         method="GET",

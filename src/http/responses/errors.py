@@ -11,7 +11,14 @@ from urllib.parse import urlsplit
 from ...core.codes import ProblemCode
 from ...store.admission import Limit
 from ..base.messages import Reply, json_reply
-from ..base.problems import INVALID_FIELDS, PROBLEM_TYPE, ProblemKind, ProblemView
+from ..base.problems import (
+    INVALID_FIELDS,
+    NOT_JOINABLE,
+    PROBLEM_TYPE,
+    UNSUPPORTED_SCHEMA,
+    ProblemKind,
+    ProblemView,
+)
 from ..base.views import shown
 
 # A bad value is 400 here, as at OpenAI. The native API answers 422.
@@ -19,6 +26,7 @@ BAD_VALUE_STATUS = 400
 POLL_AFTER = "openai-poll-after-ms"
 SHOULD_RETRY = "x-should-retry"
 
+_BAD_VALUES = frozenset({INVALID_FIELDS.code, UNSUPPORTED_SCHEMA.code, NOT_JOINABLE.code})
 _REPEATED_STATUSES = frozenset({408, 409, 429})  # Statuses that the SDKs repeat, besides all from 500 on.
 _WAIT_SECONDS_MOST = 120  # The longest wait that the SDKs accept.
 # Repeating helps only after an operator has acted, or tomorrow.
@@ -62,7 +70,7 @@ def is_compatible(url: str) -> bool:
 
 def status_of(code: ProblemCode, status: int) -> int:
     """Return the status that a problem has below `/v1`."""
-    return BAD_VALUE_STATUS if code == INVALID_FIELDS.code else status
+    return BAD_VALUE_STATUS if code in _BAD_VALUES else status
 
 
 def headers_of(kind: ProblemKind) -> tuple[str, ...]:

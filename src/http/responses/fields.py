@@ -9,12 +9,21 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ...core import limits
 from ...core.settings import Settings
 from ...core.task import Reduce, TaskOptions
-from ...processing.submission import TaskRequest
+from ...processing.task_request import TaskRequest
 from ..base.fields import NO_CONTROLS, NO_NUL, Asked, Whole, field_errors, text_flaws
-from ..base.problems import INVALID_FIELDS, TOO_LARGE, UNSUPPORTED_PARAMETER, FieldError, field_refusal
+from ..base.problems import (
+    INVALID_FIELDS,
+    TOO_LARGE,
+    UNSUPPORTED_PARAMETER,
+    FieldError,
+    field_refusal,
+)
+from ..tasks import output_fields
 from ..tasks.new_task import ChunkOptions, option_flaws
-from . import parameters, prompt
+from ..tasks.output_fields import WantedOutput
+from . import parameters, prompt, text_format
 from .prompt import Prompt
+from .text_format import SchemaFormatFields, TextFields
 
 WINDOW_SECONDS = {"soonest": None, "2h": 7_200, "8h": 28_800}
 
@@ -72,7 +81,7 @@ class Twins(Sent):
 class OnceoverFields(Asked):
     """Options that OpenAI's API lacks (`extra_body` of its SDKs), as in the native API.
 
-    `reduce` defaults to `merge`.
+    `reduce` defaults to `merge`; with a schema whose outputs can be joined without rules, or with `join`, to `concat`.
     """
 
     reduce: Literal["concat", "merge"] | None = None
@@ -80,6 +89,9 @@ class OnceoverFields(Asked):
     max_model_calls: Annotated[int, Field(ge=1, le=limits.MODEL_CALLS_MOST), Whole] | None = None
     deadline_seconds: Annotated[float, Field(ge=1, le=limits.DEADLINE_SECONDS_MOST)] | None = None
     model_options: dict[str, object] | None = None
+    join: output_fields.JoinRules | None = output_fields.JOIN
+    on_chunk_failure: output_fields.OnChunkFailure | None = output_fields.ON_CHUNK_FAILURE
+    max_gap_share: output_fields.GapShare | None = output_fields.MAX_GAP_SHARE
 
 
 def _describe(schema: dict[str, Any]) -> None:
@@ -120,6 +132,7 @@ class NewResponseFields(Sent):
     top_p: TopP | None = None
     reasoning: ReasoningFields | None = None
     background_options: BackgroundFields | None = None
+    text: TextFields | None = None
     store: bool | None = Field(
         None, description=f"false: the response is kept for {limits.RESPONSE_UNSTORED_SECONDS} s after its end."
     )
@@ -143,13 +156,32 @@ def new_request(body: Mapping[str, object], settings: Settings, default_model: s
     if size > settings.input_bytes:
         message = f"has {size} bytes of UTF-8, more than the {settings.input_bytes} of MAX_INPUT_BYTES"
         raise field_refusal([FieldError("input", message)], TOO_LARGE)
-    return _request(fields, given, settings, str(body.get("tool_choice") or "auto"))
+    is_open = (fields.onceover is None or fields.onceover.reduce is None) and _wanted(fields).join is None
+    wanted = text_format.reduced(_wanted(fields), is_open=is_open)
+    return _request(fields, given, settings, str(body.get("tool_choice") or "auto"), wanted)
+
+
+def _wanted(fields: NewResponseFields) -> WantedOutput:
+    """Give the fields that form the outputs, to be merged unless the request says otherwise."""
+    own, form = fields.onceover or OnceoverFields(), fields.text.format if fields.text else None
+    formed = form if isinstance(form, SchemaFormatFields) else None
+    default = Reduce.MERGE if formed is None or own.join is None else Reduce.CONCAT
+    return WantedOutput(
+        schema=None if formed is None else formed.document,
+        strict=None if formed is None else formed.strict is True,
+        reduce=default if own.reduce is None else Reduce(own.reduce),
+        join=own.join,
+        on_chunk_failure=own.on_chunk_failure,
+        max_gap_share=own.max_gap_share,
+        name=None if formed is None else formed.name,
+    )
 
 
 def _unsupported(body: Mapping[str, object]) -> Iterator[FieldError]:
     if body.get("background") is not True:
         yield FieldError("background", "must be true: responses only run in the background")
     yield from parameters.refused(body)
+    yield from text_format.unsupported(body.get("text"))
     reasoning = body.get("reasoning")
     if isinstance(reasoning, Mapping):
         rest = {name: value for name, value in reasoning.items() if name != "effort"}
@@ -166,7 +198,8 @@ def _checked(body: Mapping[str, object]) -> NewResponseFields:
         return NewResponseFields.model_validate(honoured)
     except ValidationError as error:
         unknown = any(item["type"] == "extra_forbidden" for item in error.errors())
-        raise field_refusal(field_errors(error), UNSUPPORTED_PARAMETER if unknown else INVALID_FIELDS) from None
+        flaws = map(text_format.as_sent, field_errors(error))
+        raise field_refusal(flaws, UNSUPPORTED_PARAMETER if unknown else INVALID_FIELDS) from None
 
 
 def _flaws(fields: NewResponseFields, given: Prompt, settings: Settings, default_model: str) -> Iterator[FieldError]:
@@ -189,6 +222,8 @@ def _flaws(fields: NewResponseFields, given: Prompt, settings: Settings, default
         elif name in (own.model_options or {}) and (own.model_options or {})[name] != value:
             yield FieldError(f"onceover.modelOptions.{name}", "is set twice, with different values")
     yield from _twin_flaws(own.model_options or {})
+    for flaw in _wanted(fields).flaws():
+        yield flaw._replace(field=f"onceover.{flaw.field}")
     model = None if fields.model == default_model else fields.model
     for flaw in option_flaws(own.chunk, model, own.model_options, settings):
         yield flaw if flaw.field == "model" else flaw._replace(field=f"onceover.{flaw.field}")
@@ -213,12 +248,14 @@ def _deadline_seconds(fields: NewResponseFields) -> float | None:
     return WINDOW_SECONDS[window or "soonest"]
 
 
-def _request(fields: NewResponseFields, given: Prompt, settings: Settings, tool_choice: str) -> TaskRequest:
+def _request(
+    fields: NewResponseFields, given: Prompt, settings: Settings, tool_choice: str, wanted: WantedOutput
+) -> TaskRequest:
     own = fields.onceover or OnceoverFields()
     deadline = _deadline_seconds(fields) or own.deadline_seconds
     instructions = (given.system if given.system is not None else fields.instructions) or None
     options = TaskOptions(
-        reduce=Reduce(own.reduce or Reduce.MERGE),
+        reduce=wanted.reduce,
         model=fields.model,
         metadata=fields.metadata or {},
         deadline_ms=None if deadline is None else round(deadline * 1000),
@@ -233,9 +270,17 @@ def _request(fields: NewResponseFields, given: Prompt, settings: Settings, tool_
             "instructions": instructions is not None,
         },
         retention_ms=limits.RESPONSE_UNSTORED_SECONDS * 1000 if fields.store is False else None,
+        structure=wanted.structure(),
     )
     overlap = (own.chunk.overlap_chars or 0) if own.chunk else 0
-    request = TaskRequest(text=given.text, instructions=instructions, overlap_chars=overlap, options=options)
+    request = TaskRequest(
+        text=given.text,
+        instructions=instructions,
+        overlap_chars=overlap,
+        options=options,
+        output_schema=wanted.stored_schema(),
+        join_rules=wanted.join or {},
+    )
     if instructions is None and len(given.text) <= request.max_chars(settings):
         # The task makes one call, and adds nothing to the request, as at OpenAI.
         return replace(request, instructions="")

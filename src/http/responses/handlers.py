@@ -19,6 +19,7 @@ from . import joining, names, paging, stream
 from .answers import response_reply
 from .fields import new_request
 from .shapes import DeletedView, InputListView, InputMessageView, InputTextView
+from .text_format import SCHEMA_FIELD
 
 # Names of native fields that a refusal may contain. In `/v1` the native fields are members of `onceover`.
 _ELSEWHERE = ("chunk.", "maxModelCalls")
@@ -126,8 +127,11 @@ def _named_here() -> Iterator[None]:
     except Refusal as refusal:
         if refusal.kind is not INVALID_FIELDS:
             raise
-        renamed = [
-            error._replace(field=f"onceover.{error.field}") if error.field.startswith(_ELSEWHERE) else error
-            for error in refusal.errors
-        ]
+        renamed = [error._replace(field=_named_as_here(error.field)) for error in refusal.errors]
         raise field_refusal(renamed) from None
+
+
+def _named_as_here(field: str) -> str:
+    if field == "outputSchema":
+        return SCHEMA_FIELD
+    return f"onceover.{field}" if field.startswith(_ELSEWHERE) else field

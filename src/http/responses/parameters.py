@@ -31,7 +31,6 @@ DEFAULTS: Mapping[str, Passing] = {
     # request that was served that way.
     "service_tier": ("auto", "default", "flex"),
     "stream_options": {"include_obfuscation": (False,)},
-    "text": {"format": ({"type": "text"},), "verbosity": ("medium",)},
     # In both cases no tool is called.
     "tool_choice": ("auto", "none"),
     "tools": ([],),

@@ -1,13 +1,13 @@
 """The shapes of the answers of `/v1/responses`: OpenAI's whole Response object, and the answers around it."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, Literal, NotRequired, TypedDict
 
 from pydantic import Field
 
 from ...core.task import Reduce
-from ..base.views import Count, Time, shown
-from ..tasks.task_views import FailureView, ProgressView, UsageView
+from ..base.views import Count, FailureView, Time, shown
+from ..tasks.outcome_views import GapView, ProgressView, UsageView
 from ..tasks.waiting_for import LastErrorView, WaitView
 
 Anything = object
@@ -27,7 +27,7 @@ class OutputTextView(TypedDict):
 
 @shown
 class OutputMessageView(TypedDict):
-    """The one message of a completed response. The message is `incomplete` if an output was cut off."""
+    """The one message of a completed response. It is `incomplete` if an output was cut off, or if there are gaps."""
 
     id: str
     type: Literal["message"]
@@ -38,9 +38,9 @@ class OutputMessageView(TypedDict):
 
 @shown
 class IncompleteDetailsView(TypedDict):
-    """Why outputs were cut off."""
+    """Why outputs were cut off, or chunks left gaps. Null: gaps with another cause."""
 
-    reason: Literal["max_output_tokens", "content_filter"]
+    reason: Literal["max_output_tokens", "content_filter"] | None
 
 
 @shown
@@ -93,10 +93,21 @@ class TextFormatView(TypedDict):
 
 
 @shown
+class SchemaFormatView(TypedDict):
+    """JSON by a schema. The schema is empty for a key without the scope `read`."""
+
+    type: Literal["json_schema"]
+    name: str
+    description: Nothing
+    schema: dict[str, Anything]
+    strict: bool
+
+
+@shown
 class TextView(TypedDict):
     """The form of the text."""
 
-    format: TextFormatView
+    format: TextFormatView | SchemaFormatView
     verbosity: Literal["medium"]
 
 
@@ -104,7 +115,8 @@ class TextView(TypedDict):
 class OnceoverView(TypedDict):
     """The fields that OpenAI's API lacks, as the native API shows them. `task` is the task's path in the native API.
 
-    The task is kept for `retentionSeconds` after its end.
+    The task is kept for `retentionSeconds` after its end. `gaps` and `coverage` are set with `onChunkFailure: gap`, and
+    `retryOf` for a task that makes the gaps of another one.
     """
 
     progress: ProgressView
@@ -117,6 +129,9 @@ class OnceoverView(TypedDict):
     expiresAt: Time | None
     retentionSeconds: Count
     task: str
+    gaps: NotRequired[list[GapView]]
+    coverage: NotRequired[Annotated[float, Field(ge=0, le=1)]]
+    retryOf: NotRequired[str]
 
 
 @shown

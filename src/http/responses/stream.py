@@ -71,17 +71,17 @@ def first_number(query: Query) -> int:
 
 async def stream_reply(exchange: Exchange, task: Task, first: int = 0) -> Reply:
     """Open the stream of a response from event `first` on. Raises Refusal (404, or 400 without such an event)."""
-    merged = task.options.reduce is Reduce.MERGE
-    asked = 0 if merged else max(0, first - FIRST_DELTA)
+    at_end = _is_text_at_end(task)
+    asked = 0 if at_end else max(0, first - FIRST_DELTA)
     opening = await exchange.api.store.opening(task.task_key, asked)
     if opening is None:
         raise no_task()
     look, following = opening.look, min(asked, opening.ready)
     if following < asked:  # the event comes after all deltas, and the outputs read come after a gap
         look = replace(look, outputs=(), all_read=True)
-    if first > _standing(replace(look, all_read=True), opening.ready, merged=merged).length:
+    if first > _standing(replace(look, all_read=True), opening.ready, at_end=at_end).length:
         raise _refused("starting_after", "is not the sequence_number of an event of this response")
-    follower = Follower(exchange, task.task_key, None if merged else following, look, reads=2)
+    follower = Follower(exchange, task.task_key, None if at_end else following, look, reads=2)
     return Reply(200, headers=sse.HEADERS, parts=_parts(exchange, task, follower, first))
 
 
@@ -100,16 +100,21 @@ async def new_stream(exchange: Exchange, task: Task) -> Reply:
         outputs=(),
         all_read=True,
     )
-    following = None if task.options.reduce is Reduce.MERGE else 0
+    following = None if _is_text_at_end(task) else 0
     follower = Follower(exchange, task.task_key, following, look)
     return Reply(200, headers=sse.HEADERS, parts=_parts(exchange, task, follower, 0))
 
 
-def _standing(look: Look, ready: int, *, merged: bool) -> ResponseProgress:
+def _is_text_at_end(task: Task) -> bool:
+    """Whether the text is one delta at its end: only then it is known, or known to be valid and whole."""
+    return task.options.reduce is Reduce.MERGE or task.options.structure is not None
+
+
+def _standing(look: Look, ready: int, *, at_end: bool) -> ResponseProgress:
     """Say which events exist. `ready` pieces of the text are known."""
-    if merged:
+    if at_end:
         ready = 1 if look.state.status is Status.COMPLETED else 0
-    return ResponseProgress(look.state.status, look.state.started, ready, merged or look.all_read)
+    return ResponseProgress(look.state.status, look.state.started, ready, at_end or look.all_read)
 
 
 async def _parts(exchange: Exchange, task: Task, follower: Follower, first: int) -> AsyncGenerator[str]:
@@ -142,14 +147,14 @@ async def _events(exchange: Exchange, task: Task, follower: Follower, first: int
 
     Raises _EndedEarly if the last event of the response is not among these events.
     """
-    api, merged = exchange.api, task.options.reduce is Reduce.MERGE
+    api, at_end = exchange.api, _is_text_at_end(task)
     async with aclosing(follower.looks()) as looks:
         async for look in looks:
             if look is None:
                 yield sse.COMMENT
                 continue
             outputs = {output.key.position: output.text for output in look.outputs}
-            standing = _standing(look, (follower.following or 0) + len(outputs), merged=merged)
+            standing = _standing(look, (follower.following or 0) + len(outputs), at_end=at_end)
             ended = standing.status.terminal and standing.all_known
             if ended:
                 read = await api.store.task(task.task_key)
@@ -158,13 +163,13 @@ async def _events(exchange: Exchange, task: Task, follower: Follower, first: int
                 task = read
             writer = await _writer(api, task, ended=ended)
             for event in response_events(standing, first):
-                delta = None if event.delta is None or merged else _piece(event.delta, outputs[event.delta])
+                delta = None if event.delta is None or at_end else _piece(event.delta, outputs[event.delta])
                 if not writer.has_room(event, delta):
                     raise _EndedEarly
                 async for part in writer.write(event, delta):
                     yield part
                 first = event.number + 1
-            if not merged:
+            if not at_end:
                 follower.following = standing.deltas
             if ended:
                 return
@@ -291,4 +296,7 @@ def _at_first(task: Task, status: Status) -> Task:
         last_error=None,
         starts_by=None,
         result=None,
+        value=None,
+        gaps=(),
+        coverage=None,
     )

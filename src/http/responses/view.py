@@ -5,10 +5,12 @@ from typing import Literal, cast
 
 from ...core import task as core
 from ...core.codes import TaskCode
+from ...core.ids import split_task_key
 from ...core.states import Status
 from ..base.services import Api
-from ..base.views import maybe_rfc3339
-from ..tasks.task_views import failure_view, progress_view, task_path, usage_view
+from ..base.views import failure_view, maybe_rfc3339
+from ..tasks.outcome_views import covered, gap_view, has_schema, progress_view, usage_view
+from ..tasks.task_views import task_path
 from ..tasks.waiting_for import last_error_view, wait_view, waiting_for
 from .names import message_id, response_id
 from .shapes import (
@@ -22,6 +24,7 @@ from .shapes import (
     ResponseErrorView,
     ResponseStatus,
     ResponseView,
+    SchemaFormatView,
     TextFormatView,
     TextView,
     TokensView,
@@ -37,6 +40,7 @@ _STATUSES: Mapping[Status, ResponseStatus] = {
 _RATE_LIMITS = frozenset({TaskCode.MODEL_RATE_LIMITED, TaskCode.MODEL_QUOTA_EXHAUSTED})
 # OpenAI's defaults, which are shown if the request gave none.
 _TEMPERATURE, _TOP_P = 1.0, 1.0
+_FORMAT_NAME = "output"  # a schema whose request gave it no name
 
 # Fields that a request may not set, and that a response shows as null.
 _NEVER = (
@@ -82,7 +86,7 @@ def response_view(task: core.Task, api: Api) -> ResponseView:
         "service_tier": "default",
         "store": asked["store"],
         "temperature": _TEMPERATURE if task.options.temperature is None else task.options.temperature,
-        "text": TextView(format=TextFormatView(type="text"), verbosity="medium"),
+        "text": _text_view(task),
         "tool_choice": asked["tool_choice"],
         "tools": [],
         "top_logprobs": 0,
@@ -113,14 +117,18 @@ def output_view(task: core.Task) -> list[OutputMessageView]:
 
 
 def _is_incomplete(task: core.Task) -> bool:
-    return task.status is Status.COMPLETED and task.truncated > 0
+    return task.status is Status.COMPLETED and (task.truncated > 0 or task.failed > 0)
 
 
 def _incomplete(task: core.Task) -> IncompleteDetailsView | None:
-    """Say why outputs were cut off: by a filter if that cut off an output that makes the result."""
+    """Say why outputs were cut off, or why there are gaps: by a filter if that cut off what makes the result."""
     if not _is_incomplete(task):
         return None
-    return IncompleteDetailsView(reason="content_filter" if task.filtered else "max_output_tokens")
+    reasons = {gap.finish_reason for gap in task.gaps}
+    if task.filtered or core.CONTENT_FILTER in reasons:
+        return IncompleteDetailsView(reason="content_filter")
+    was_cut = task.truncated > 0 or any(map(core.is_truncated, reasons))
+    return IncompleteDetailsView(reason="max_output_tokens" if was_cut else None)
 
 
 def _completed_at(task: core.Task) -> int | None:
@@ -153,10 +161,10 @@ def _usage(task: core.Task) -> TokensView | None:
 def _onceover(task: core.Task, api: Api) -> OnceoverView:
     kept_ms = api.settings.retention_ms
     own_ms = task.options.retention_ms
-    return OnceoverView(
+    view = OnceoverView(
         progress=progress_view(task),
         waitingFor=wait_view(waiting_for(task, api)),
-        usage=usage_view(task.usage),
+        usage=usage_view(task),
         error=failure_view(task.failure),
         lastError=last_error_view(task.last_error),
         reduce=task.options.reduce,
@@ -165,3 +173,25 @@ def _onceover(task: core.Task, api: Api) -> OnceoverView:
         retentionSeconds=(kept_ms if own_ms is None else min(kept_ms, own_ms)) // 1000,
         task=task_path(task.id),
     )
+    structure = task.options.structure
+    if structure is not None and structure.gaps:
+        view["gaps"] = [gap_view(gap) for gap in task.gaps]
+        view["coverage"] = covered(task)
+    if task.retry_of is not None:
+        view["retryOf"] = response_id(split_task_key(task.retry_of)[1])
+    return view
+
+
+def _text_view(task: core.Task) -> TextView:
+    """Repeat the form of the output. A key that may not read sees an empty schema."""
+    structure, source = task.options.structure, task.source
+    if structure is None or source is None or not has_schema(task):
+        return TextView(format=TextFormatView(type="text"), verbosity="medium")
+    shown = SchemaFormatView(
+        type="json_schema",
+        name=structure.name or _FORMAT_NAME,
+        description=None,
+        schema=dict(source.output_schema or {}),
+        strict=structure.strict,
+    )
+    return TextView(format=shown, verbosity="medium")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from ...core import limits
 from ...core.task import Task
 from ...core.text.chunks import TooManyChunks
-from ...processing.submission import BudgetTooSmall, Submitted, TaskRequest, TooMuchRepeated
+from ...processing.submission import Submitted
+from ...processing.task_request import BudgetTooSmall, TaskRequest, TooMuchRepeated
 from ...store.admission import LimitReached, Mismatched
 from ..base.bodies import read_object
 from ..base.exchange import Exchange

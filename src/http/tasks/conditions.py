@@ -52,8 +52,8 @@ def budget_too_small(minimum: int) -> FieldError:
 
 
 def too_much_repeated(mostly: str) -> FieldError:
-    """Say that the calls for the chunks would send too much, mostly "overlaps" or "instructions"."""
-    field = "chunk.overlapChars" if mostly == "overlaps" else "instructions"
+    """Say that the calls for the chunks would send too much, and mostly of what."""
+    field = {"overlaps": "chunk.overlapChars", "schema": "outputSchema"}.get(mostly, "instructions")
     message = f"is too long for this many chunks: their calls would send more than {limits.SENT_CHARS_MOST} characters"
     return FieldError(field, message)
 

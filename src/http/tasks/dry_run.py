@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from ...core.task import Source, minimum_calls
+from ...core.task import minimum_calls
 from ...core.text.chunks import chunks
 from ...core.text.tokens import estimated_tokens
-from ...processing.submission import TaskRequest, check_budget
+from ...processing.task_request import TaskRequest, check_budget
 from ..base.messages import Reply, json_reply
 from ..base.services import Api
 from .request_views import PlannedChunkView, PlanView, request_view
@@ -16,9 +16,8 @@ def show(request: TaskRequest, api: Api) -> Reply:
     planned = chunks(request.cut(api.settings), request.overlap_chars)
     options = replace(request.options, chunk_chars=request.max_chars(api.settings))
     check_budget(options, minimum_calls(len(planned), options.reduce))
-    source = Source(request.system(), request.overlap_chars, len(request.text))
     view = PlanView(
-        request=request_view(options, source, api),
+        request=request_view(options, request.source(), api),
         chunks=[PlannedChunkView(index=chunk.index, start=chunk.start, end=chunk.end) for chunk in planned],
         minimumCalls=minimum_calls(len(planned), request.options.reduce),
         characters=len(request.text),

@@ -22,17 +22,16 @@ from ..base.services import Api
 from ..follow import wait
 from . import acceptance, filters, large_answers, waiting_for, withdrawal
 from .acceptance import accepted_reply
+from .chunk_views import ChunkListView, chunk_view
 from .conditions import digest, idempotency_key
 from .large_answers import task_reply
 from .list_views import TaskListView, counts_view
 from .new_task import NewTaskFields, new_request
 from .request_views import PlanView
 from .task_views import (
-    ChunkListView,
     TaskView,
     TaskWithChunksView,
     WholeTaskView,
-    chunk_view,
     task_view,
     whole_task_view,
 )
@@ -177,6 +176,7 @@ ENDPOINTS: Final = (
             Answer(200, "With `dryRun=true`: the plan; nothing is stored", (PlanView,)),
             Answer(202, "Accepted", (WholeTaskView,), ("Location", "Retry-After", "Idempotency-Replayed"), OF_TASK),
         ),
+        problems=(problems.UNSUPPORTED_SCHEMA, problems.NOT_JOINABLE),
     ),
     Endpoint(
         method="GET",

@@ -8,6 +8,7 @@ from ...core import limits
 from ...core.events import ID_PATTERN, EventPlace, Phase, TaskEvent, events, has_been, place_of, takes_chunks
 from ...core.keys import Scope
 from ...core.states import Status
+from ...core.structure import Gap
 from ...store.events import Look, Opening
 from ...store.records.chunk_index import ChunkIndex
 from ...store.records.claims import Output
@@ -18,16 +19,19 @@ from ..base.messages import Query, Reply, Request
 from ..base.problems import FieldError, Refusal, field_refusal, no_task
 from ..base.views import shown
 from ..follow import sse
+from .chunk_views import chunk_view
 from .large_answers import task_text
-from .task_views import ProgressView, chunk_view, whole_task_view
+from .outcome_views import ProgressView, gap_view
+from .task_views import whole_task_view
 
 _HEADER = "Last-Event-ID"
 _ID = {"type": "string", "pattern": f"^{ID_PATTERN}$"}
 _ID_OR_NONE = {"type": "string", "pattern": f"^(?:{ID_PATTERN})?$"}
 _SUMMARY = "Follow a task as it happens: its status, its chunks in the order of the text, its progress and its end"
 _ABOUT = (
-    "Server-sent events: `status` and `chunk`, each once and with an `id`; `progress`; and at last `end`, "
-    "with the task. A stream without `end` ends with `retry`: open it again after the last `id`."
+    "Server-sent events: `status` and `chunk`, each once and with an `id`; `gap` in the place of a `chunk` without "
+    "which the task goes on; `progress`; and at last `end`, with the task. A stream without `end` ends with `retry`: "
+    "open it again after the last `id`."
 )
 
 
@@ -61,10 +65,10 @@ async def _stream(exchange: Exchange, opening: Opening, place: EventPlace | None
                 yield sse.COMMENT
                 continue
             outputs = {output.key.position: output for output in look.outputs}
-            for event in events(place, look.state, len(outputs), all_ready=look.all_read):
+            for event in events(place, look.state, look.ready, all_ready=look.all_read, gaps=look.gaps):
                 place = event.place
                 output = None if event.chunk is None else outputs[event.chunk]
-                yield _written(event, opening.index, output)
+                yield _written(event, opening.index, output, None if event.gap is None else look.gaps[event.gap])
             assert place is not None
             follower.following = place.chunks if takes_chunks(place, look.state) else None
             if told is None or _progress(told) != _progress(look):
@@ -77,7 +81,9 @@ async def _stream(exchange: Exchange, opening: Opening, place: EventPlace | None
     yield sse.come_back(limits.EVENT_RETRY_MS)
 
 
-def _written(event: TaskEvent, index: ChunkIndex, output: Output | None) -> str:
+def _written(event: TaskEvent, index: ChunkIndex, output: Output | None, gap: Gap | None) -> str:
+    if gap is not None:
+        return sse.event("gap", gap_view(gap), event.place.id)
     if output is None:
         assert event.status is not None
         return sse.event("status", StatusEventView(status=event.status), event.place.id)

@@ -5,16 +5,20 @@ the whole.
 """
 
 import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 
+from ...core import limits
 from ...core.states import Status
 from ...core.task import CONCAT_SEPARATOR, Reduce, Task
 from ...store.records.chunk_index import ChunkIndex
+from ...store.records.results import ResultFold
 from ...store.tasks import TaskStore
 from ...store.views import TooMuchAtOnce
 from ..base.messages import Reply, json_reply
 from ..base.problems import no_task
-from .task_views import WholeTaskView, chunk_view, with_chunks
+from .chunk_views import chunk_view
+from .outcome_views import has_schema
+from .task_views import WholeTaskView, with_chunks
 
 JSON = {"Content-Type": "application/json"}
 
@@ -88,10 +92,8 @@ async def _task(
         yield f"{before}{_text(name)}: "
         before = ", "
         if large and name == "result":
-            yield '{"output": '
-            async for part in joined_outputs(store, task, index):
+            async for part in _result(store, task, index):
                 yield part
-            yield "}"
         else:
             yield _text(value)
     if chunks_too:
@@ -110,21 +112,89 @@ async def _chunks(store: TaskStore, index: ChunkIndex, first: int = 0) -> AsyncG
     yield "]" if before == ", " else "[]"
 
 
-async def joined_outputs(store: TaskStore, task: Task, index: ChunkIndex) -> AsyncGenerator[str]:
-    """Write the outputs as a list, or joined as one text.
+async def _result(store: TaskStore, task: Task, index: ChunkIndex) -> AsyncGenerator[str]:
+    """Write a result: its outputs, and with a schema what they say as JSON."""
+    if not has_schema(task):
+        yield '{"output": '
+        async for part in joined_outputs(store, task, index):
+            yield part
+    elif task.options.reduce is Reduce.NONE:
+        yield '{"output": '
+        async for part in joined_outputs(store, task, index):
+            yield part
+        yield ', "value": '
+        async for part in _values(store, index):
+            yield part
+    else:
+        value = await _joined_value(store, task, index)
+        if value is None:
+            yield "null"
+            return
+        yield '{"output": '
+        for part in _in_pieces(value):
+            yield part
+        yield f', "value": {value}'
+    yield "}"
 
-    A merge is never written here, because its one output is never large.
+
+async def joined_outputs(store: TaskStore, task: Task, index: ChunkIndex) -> AsyncGenerator[str]:
+    """Write the outputs as a list, joined as one text, or with a schema as the text of their joined value.
+
+    A merge is never written here, because its one output is never large. A gap is null in a list, and nothing in a
+    text.
     """
     assert task.options.reduce is not Reduce.MERGE
     as_list = task.options.reduce is Reduce.NONE
+    if not as_list and has_schema(task):
+        for part in _in_pieces(await _joined_value(store, task, index) or ""):
+            yield part
+        return
     begin, between, end = ("[", ", ", "]") if as_list else ('"', _text(CONCAT_SEPARATOR)[1:-1], '"')
     before = begin
     for places in index.pages():
         for chunk in await store.some_chunks(index, places):
+            if chunk.output is None and not as_list:
+                continue
             text = _text(chunk.output)
             yield before + (text if as_list else text[1:-1])
             before = between
     yield end
+
+
+async def _values(store: TaskStore, index: ChunkIndex) -> AsyncGenerator[str]:
+    """Write the list of the outputs' values. Each output is JSON as it stands."""
+    before = "["
+    for places in index.pages():
+        for chunk in await store.some_chunks(index, places):
+            yield before + ("null" if chunk.output is None else chunk.output)
+            before = ", "
+    yield "]"
+
+
+async def _joined_value(store: TaskStore, task: Task, index: ChunkIndex) -> str | None:
+    """Join the outputs page by page, and return the value as compact JSON. None: a sum is no double."""
+    from ...core.structured.refusals import NotJoinable  # noqa: PLC0415 - only tasks with a schema need it
+
+    assert task.source is not None
+    fold = ResultFold(task.options, task.total, task.source)
+    for places in index.pages():
+        for chunk in await store.some_chunks(index, places):
+            if chunk.output is not None:
+                fold.add(chunk.index, chunk.output)
+    try:
+        text = fold.texts(fold.value())
+    except NotJoinable:
+        return None
+    assert isinstance(text, str)
+    return text
+
+
+def _in_pieces(text: str) -> Iterator[str]:
+    """Write a text as JSON, piece by piece."""
+    yield '"'
+    for start in range(0, len(text), limits.ANSWER_CHARS_AT_ONCE):
+        yield _text(text[start : start + limits.ANSWER_CHARS_AT_ONCE])[1:-1]
+    yield '"'
 
 
 def _text(value: object) -> str:

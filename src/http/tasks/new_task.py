@@ -1,6 +1,5 @@
 """The body of `POST /api/tasks`: its fields, the checks that a schema cannot express, and the request."""
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Annotated
 
@@ -9,9 +8,11 @@ from pydantic import Field
 from ...core import limits
 from ...core.settings import Settings
 from ...core.task import Reduce, TaskOptions
-from ...processing.submission import TaskRequest
-from ..base.fields import NO_CONTROLS, NO_NUL, Asked, Whole, checked
+from ...processing.task_request import TaskRequest
+from ..base.fields import NO_CONTROLS, NO_NUL, Asked, Whole, checked, size_flaw
 from ..base.problems import TOO_LARGE, FieldError, field_refusal, named
+from . import output_fields
+from .output_fields import WantedOutput
 
 
 class ChunkOptions(Asked):
@@ -72,6 +73,33 @@ class NewTaskFields(Asked):
         f"allowed ones. At most {limits.MODEL_OPTIONS_BYTES_MOST} bytes as compact UTF-8 JSON.",
     )
 
+    output_schema: dict[str, object] | None = Field(
+        None,
+        description="A JSON Schema whose root is an object: each output, and the result, is a JSON object that it "
+        f"allows. Of the subset that `docs/structured-output.md` lists; at most {limits.SCHEMA_BYTES_MOST} bytes as "
+        "compact UTF-8 JSON.",
+        json_schema_extra=output_fields.SCHEMA_SHAPE,
+    )
+    strict: bool | None = Field(
+        None,
+        description="OpenAI's strict rule for `outputSchema`: every property is required, and `additionalProperties` "
+        "is false. By default true.",
+    )
+    join: output_fields.JoinRules | None = output_fields.JOIN
+    on_chunk_failure: output_fields.OnChunkFailure | None = output_fields.ON_CHUNK_FAILURE
+    max_gap_share: output_fields.GapShare | None = output_fields.MAX_GAP_SHARE
+
+    def wanted(self) -> WantedOutput:
+        """Give the fields that form the outputs."""
+        return WantedOutput(
+            schema=self.output_schema,
+            strict=self.strict,
+            reduce=self.reduce or Reduce.CONCAT,
+            join=self.join,
+            on_chunk_failure=self.on_chunk_failure,
+            max_gap_share=self.max_gap_share,
+        )
+
     def options(self) -> TaskOptions:
         """Give the fields that pass through the whole service unchanged."""
         return TaskOptions(
@@ -84,6 +112,7 @@ class NewTaskFields(Asked):
             max_output_tokens=self.max_output_tokens,
             temperature=self.temperature,
             model_options=self.model_options or {},
+            structure=self.wanted().structure(),
         )
 
 
@@ -99,18 +128,22 @@ def new_request(body: Mapping[str, object], settings: Settings) -> TaskRequest:
     if size > settings.input_bytes:
         message = f"has {size} bytes of UTF-8, more than the {settings.input_bytes} of MAX_INPUT_BYTES"
         raise field_refusal([FieldError("input", message)], TOO_LARGE)
+    fields.wanted().check("outputSchema", "join")
     return TaskRequest(
         text=fields.input,
         instructions=fields.instructions,
         overlap_chars=(fields.chunk.overlap_chars or 0) if fields.chunk else 0,
         options=fields.options(),
+        output_schema=fields.wanted().stored_schema(),
+        join_rules=fields.join or {},
     )
 
 
 def _flaws(fields: NewTaskFields, settings: Settings) -> Iterator[FieldError]:
     """Find the flaws that the schema cannot express."""
     yield from option_flaws(fields.chunk, fields.model, fields.model_options, settings)
-    yield from _size_flaw("metadata", fields.metadata, limits.METADATA_BYTES_MOST)
+    yield from size_flaw("metadata", fields.metadata, limits.METADATA_BYTES_MOST)
+    yield from fields.wanted().flaws()
 
 
 def option_flaws(
@@ -125,14 +158,8 @@ def option_flaws(
         yield FieldError("model", "must have printable characters only")
     elif model is not None and settings.models and model not in settings.models:
         yield FieldError("model", f"must be one of {', '.join(settings.models)} (AI_MODELS)")
-    yield from _size_flaw("modelOptions", model_options, limits.MODEL_OPTIONS_BYTES_MOST)
+    yield from size_flaw("modelOptions", model_options, limits.MODEL_OPTIONS_BYTES_MOST)
     for name in model_options or {}:
         if name not in settings.model_options:
             taken = ", ".join(settings.model_options)
             yield FieldError(f"modelOptions.{named(name)}", f"is not allowed; AI_MODEL_OPTIONS allows {taken}")
-
-
-def _size_flaw(name: str, value: Mapping[str, object] | None, most: int) -> Iterator[FieldError]:
-    size = 0 if value is None else len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
-    if size > most:
-        yield FieldError(name, f"has {size} bytes as compact JSON, more than the {most} allowed")

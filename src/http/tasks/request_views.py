@@ -1,6 +1,6 @@
 """A task's request, and what its calls use, as the API shows them."""
 
-from typing import Annotated, TypedDict
+from typing import Annotated, Literal, NotRequired, TypedDict
 
 from pydantic import Field
 
@@ -21,7 +21,9 @@ class ChunkRequestView(TypedDict):
 class RequestView(TypedDict):
     """The request of a task. Without a `model` or `maxOutputTokens` in it, the view shows the deployment's.
 
-    Null: the provider's own. `inputCharacters` are code points.
+    Null: the provider's own. `inputCharacters` are code points. `outputSchema`, `strict` and `join` are set for a task
+    with a schema, `onChunkFailure` and `maxGapShare` for a task with a schema or with gaps. A key without the scope
+    `read` sees a schema as null.
     """
 
     model: str
@@ -32,6 +34,11 @@ class RequestView(TypedDict):
     temperature: float | None
     modelOptions: dict[str, object]
     inputCharacters: Count
+    outputSchema: NotRequired[dict[str, object] | None]
+    strict: NotRequired[bool]
+    join: NotRequired[dict[str, str]]
+    onChunkFailure: NotRequired[Literal["fail", "gap"]]
+    maxGapShare: NotRequired[float]
 
 
 @shown
@@ -60,7 +67,7 @@ class PlanView(TypedDict):
 
 def request_view(options: TaskOptions, source: Source, api: Api) -> RequestView:
     """Show a request."""
-    return RequestView(
+    view = RequestView(
         model=options.model or api.provider.default_model,
         instructions=source.instructions,
         reduce=options.reduce,
@@ -70,3 +77,12 @@ def request_view(options: TaskOptions, source: Source, api: Api) -> RequestView:
         modelOptions=dict(options.model_options),
         inputCharacters=source.characters,
     )
+    structure = options.structure
+    if structure is not None and structure.has_schema:
+        view["outputSchema"] = None if source.output_schema is None else dict(source.output_schema)
+        view["strict"] = structure.strict
+        view["join"] = dict(source.join_rules or {})
+    if structure is not None:
+        view["onChunkFailure"] = "gap" if structure.gaps else "fail"
+        view["maxGapShare"] = structure.max_gap_share
+    return view

@@ -1,5 +1,6 @@
-"""`POST /api/tasks/{id}/retry`: its body, its handler, and why a task is not retried."""
+"""`POST /api/tasks/{id}/retry`: its body, its handlers, and why a task is not retried."""
 
+import asyncio
 from dataclasses import replace
 from typing import Annotated, Final
 
@@ -10,7 +11,7 @@ from ...core.keys import Scope
 from ...core.states import Status
 from ...core.task import BUDGET_EXHAUSTED, Task, calls_left
 from ...processing.terms import OVERDUE
-from ...store.admission import Limit
+from ...store.admission import Limit, LimitReached
 from ..base import problems
 from ..base.acting import Reach
 from ..base.bodies import read_object
@@ -18,10 +19,17 @@ from ..base.endpoint import OF_TASK, Answer, Endpoint
 from ..base.exchange import Exchange
 from ..base.fields import Asked, Whole, checked
 from ..base.messages import Reply
-from ..base.problems import BUDGET_SPENT, NOT_RETRYABLE, FieldError, Refusal, field_refusal
+from ..base.problems import (
+    BUDGET_SPENT,
+    NOT_RETRYABLE,
+    FieldError,
+    Refusal,
+    field_refusal,
+    overload_refusal,
+)
 from ..base.services import Api
 from ..follow import wait
-from .acceptance import accepted_reply
+from .acceptance import accepted_reply, cut_flaws, replayed
 from .conditions import limit_reached
 from .task_views import WholeTaskView
 
@@ -34,14 +42,18 @@ class RetryFields(Asked):
     max_model_calls: Annotated[int, Field(ge=1, le=limits.MODEL_CALLS_MOST), Whole] | None = Field(
         None,
         description="A new budget: the most calls of all attempts together. It must cover the calls already made and "
-        "those still needed without failures. Without it the old budget stays.",
+        "those still needed without failures. Without it the old budget stays. "
+        "A retry of gaps has made no calls yet.",
     )
 
 
 def not_retryable(task: Task, max_calls: int | None, api: Api) -> Refusal:
     """Say why a task was not retried."""
     if task.status not in _ENDED_BADLY:
-        return Refusal(NOT_RETRYABLE, f"The task is {task.status}. Only a failed or cancelled task can be retried.")
+        detail = (
+            f"The task is {task.status}. Only a failed or cancelled task, or a completed one with gaps, can be retried."
+        )
+        return Refusal(NOT_RETRYABLE, detail)
     spent, left = task.usage.model_calls, calls_left(task.total, task.completed, task.options.reduce)
     old = task.options.max_calls
     ran_out = task.failure is not None and task.failure.code == BUDGET_EXHAUSTED
@@ -57,7 +69,10 @@ def not_retryable(task: Task, max_calls: int | None, api: Api) -> Refusal:
 
 
 async def retry_task(exchange: Exchange) -> Reply:
-    """Retry a failed or cancelled task, perhaps with another budget. The task goes on from its finished chunks."""
+    """Retry a failed or cancelled task, perhaps with another budget. The task goes on from its finished chunks.
+
+    A completed task stays as it is. If it has gaps, a new task makes them.
+    """
     body = await read_object(exchange.request, limits.SMALL_BODY_BYTES_MOST, optional=True)
     max_calls = checked(RetryFields, body).max_model_calls
     api, key = exchange.api, exchange.task_key
@@ -67,6 +82,8 @@ async def retry_task(exchange: Exchange) -> Reply:
         if task.overdue:  # an overdue task has failed, but no write says so yet
             await api.store.expire([key], OVERDUE, api.settings.retention_ms)
             accepted = await api.submission.retry(key, max_calls)
+        elif task.status is Status.COMPLETED and task.failed:
+            return await _retry_gaps(exchange, max_calls)
     if accepted is None:
         raise not_retryable(await wait.found(api.store, key), max_calls, api)
     api.log("retried", task=key, max_calls=max_calls)
@@ -78,17 +95,36 @@ async def retry_task(exchange: Exchange) -> Reply:
     return await accepted_reply(exchange, task)
 
 
+async def _retry_gaps(exchange: Exchange, max_calls: int | None) -> Reply:
+    """Make the gaps of a completed task as a new task, or find the one that an earlier request made."""
+    api, load, clock = exchange.api, exchange.api.isolate.load, asyncio.get_running_loop().time
+    try:
+        if not load.admits(clock()):
+            raise overload_refusal()
+        with cut_flaws():
+            outcome = await api.submission.retry_gaps(exchange.task_key, max_calls)
+    finally:
+        load.unprobed(clock())
+    if isinstance(outcome, LimitReached):
+        raise limit_reached(outcome.limit, api)
+    if outcome is None:
+        raise not_retryable(await wait.found(api.store, exchange.task_key), max_calls, api)
+    return await accepted_reply(exchange, outcome.task, replayed(outcome))
+
+
 ENDPOINTS: Final = (
     Endpoint(
         method="POST",
         path="/api/tasks/{id}/retry",
-        summary="Retry a failed or cancelled task from its finished chunks",
+        summary="Retry a failed or cancelled task from its finished chunks, or a completed one's gaps as a new task",
         handler=retry_task,
         access=Scope.WRITE,
         reach=Reach.ONE,
         body=RetryFields,
         body_optional=True,
-        answers=(Answer(202, "Accepted", (WholeTaskView,), ("Location", "Retry-After"), OF_TASK),),
+        answers=(
+            Answer(202, "Accepted", (WholeTaskView,), ("Location", "Retry-After", "Idempotency-Replayed"), OF_TASK),
+        ),
         problems=(problems.NOT_RETRYABLE, problems.BUDGET_SPENT),
     ),
 )

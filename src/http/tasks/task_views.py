@@ -1,64 +1,41 @@
-"""Tasks and their chunks as the API shows them."""
+"""Tasks as the API shows them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal, NotRequired, TypedDict, cast
+from typing import Annotated, NotRequired, TypedDict, cast
 
 from pydantic import Field
 
 from ...core import task as core
-from ...core.codes import TaskCode
 from ...core.ids import split_task_key
 from ...core.states import Status
 from ...core.task import Route
 from ..base.acting import Acting
 from ..base.services import Api
-from ..base.views import Count, Time, maybe_rfc3339, rfc3339, shown
+from ..base.views import Count, FailureView, Time, failure_view, maybe_rfc3339, rfc3339, shown
+from .chunk_views import ChunkView, chunk_view
+from .outcome_views import (
+    GapView,
+    ProgressView,
+    UsageView,
+    covered,
+    gap_view,
+    has_schema,
+    progress_view,
+    usage_view,
+)
 from .request_views import RequestView, request_view
 from .waiting_for import LastErrorView, WaitView, estimated_finish, last_error_view, wait_view, waiting_for
 
 
 @shown
-class ProgressView(TypedDict):
-    """How many chunks the task has, and how many are done.
-
-    `truncated` counts outputs that were cut off (`finishReason` `length` or `content_filter`), also those of merges.
-    """
-
-    total: Annotated[int, Field(ge=1)]
-    completed: Count
-    failed: Count
-    truncated: Count
-
-
-@shown
 class ResultView(TypedDict):
-    """One text for `concat` and `merge`, the list of the chunks' outputs for `none`."""
+    """One text for `concat` and `merge`, the list of the chunks' outputs for `none`, null for a gap.
 
-    output: str | list[str]
-
-
-@shown
-class FailureView(TypedDict):
-    """Why a task or a chunk failed. `retryable` says whether trying again can help."""
-
-    code: TaskCode
-    message: str
-    retryable: bool
-
-
-@shown
-class UsageView(TypedDict):
-    """The bill. `modelCalls` counts every call that was sent, `inDoubt` the calls without an answer.
-
-    The worker died, the connection was lost or cut, or `AI_TIMEOUT_SECONDS` passed. The provider may have counted calls
-    without an answer.
+    `value` is set if the task has a schema: what `output` says as JSON.
     """
 
-    modelCalls: Count
-    minimumCalls: Annotated[int, Field(ge=1)]
-    inDoubt: Count
-    inputTokens: Count
-    outputTokens: Count
+    output: str | list[str | None]
+    value: NotRequired[dict[str, object] | list[dict[str, object] | None]]
 
 
 @shown
@@ -78,7 +55,9 @@ class TaskView(TypedDict):
 
     `waitingFor` is null while calls are out or about to start, and when the task has ended. `tenant` is set if the
     request names another tenant, or all. `name` is `name`, `title` or `label` of the metadata, else the beginning of
-    the text's first line. That line goes when the input is emptied.
+    the text's first line. That line goes when the input is emptied. `coverage` is set with `onChunkFailure: gap`: the
+    share of the characters that gaps leave. `retryOf` is set for a task that makes the gaps of another one: the id of
+    that task.
     """
 
     id: str
@@ -101,32 +80,8 @@ class TaskView(TypedDict):
     deadlineAt: Time | None
     maxModelCalls: Annotated[int, Field(ge=1)] | None
     links: LinksView
-
-
-@shown
-class ChunkView(TypedDict):
-    """A finished chunk: its span of `input`, in code points, and its output or failure.
-
-    `finishReason` is why the chunk's output ends: `stop`, `length` (it was cut off), `content_filter`, or the
-    provider's own word. `startedAt` and `finishedAt` are when the call that gave the output, or its group of calls in a
-    lane, was sent and answered. `firstStartedAt` is when the first of all its calls was sent. Between `firstStartedAt`
-    and `startedAt` earlier calls failed, and the chunk waited for the next one. `lane` is the number of the lane that
-    made the call, null if the task's own worker made it. Each of these fields is null if its value is unknown, and for
-    a failed chunk. `firstStartedAt` is also null if an earlier worker made the first call.
-    """
-
-    index: Count
-    start: Count
-    end: Annotated[int, Field(ge=1)]
-    status: Literal["completed", "failed"]
-    output: str | None
-    attempts: Count
-    error: FailureView | None
-    finishReason: str | None
-    startedAt: Time | None
-    finishedAt: Time | None
-    firstStartedAt: Time | None
-    lane: Annotated[int, Field(ge=1)] | None
+    coverage: NotRequired[Annotated[float, Field(ge=0, le=1)]]
+    retryOf: NotRequired[str]
 
 
 @shown
@@ -155,6 +110,7 @@ class CallsView(TypedDict):
 class WholeTaskView(TaskView):
     """A task that is read by its id. `input` is set with `?include=input`, and null once the input is no longer kept.
 
+    `gaps` is set with `onChunkFailure: gap`: the chunks without which the task goes on, or has completed.
     `estimatedFinishAt` is null until the pace is known. The estimate assumes the present pace, and that a wait ends on
     time.
     """
@@ -163,6 +119,7 @@ class WholeTaskView(TaskView):
     lastError: LastErrorView | None
     estimatedFinishAt: Time | None
     calls: CallsView
+    gaps: NotRequired[list[GapView]]
     input: NotRequired[str | None]
 
 
@@ -171,14 +128,6 @@ class TaskWithChunksView(WholeTaskView):
     """A task with `?include=chunks`."""
 
     chunks: list[ChunkView]
-
-
-@shown
-class ChunkListView(TypedDict):
-    """The finished chunks in order. Long outputs shorten a page. `nextCursor` is null if no other chunk is finished."""
-
-    chunks: list[ChunkView]
-    nextCursor: str | None
 
 
 def task_path(task_id: str) -> str:
@@ -197,9 +146,9 @@ def task_view(task: core.Task, api: Api, acting: Acting) -> TaskView:
         route=task.route,
         progress=progress_view(task),
         waitingFor=wait_view(waiting_for(task, api)),
-        result=_result_view(task.result),
+        result=_result_view(task),
         error=failure_view(task.failure),
-        usage=usage_view(task.usage),
+        usage=usage_view(task),
         attempts=task.attempts,
         metadata=task.options.metadata,
         createdAt=rfc3339(task.created_at),
@@ -216,6 +165,11 @@ def task_view(task: core.Task, api: Api, acting: Acting) -> TaskView:
             events=f"{here}/events{behind}",
         ),
     )
+    structure = task.options.structure
+    if structure is not None and structure.gaps:
+        view["coverage"] = covered(task)
+    if task.retry_of is not None:
+        view["retryOf"] = split_task_key(task.retry_of)[1]
     if acting.names_tenants:
         # In the model's order: after the id.
         return cast("TaskView", {"id": view["id"], "tenant": split_task_key(task.task_key)[0], **view})
@@ -225,36 +179,20 @@ def task_view(task: core.Task, api: Api, acting: Acting) -> TaskView:
 def whole_task_view(task: core.Task, api: Api, acting: Acting) -> WholeTaskView:
     """Show a task with its request."""
     assert task.source is not None  # a task that is read by its id has one
-    also = {
+    also: dict[str, object] = {
         "request": request_view(task.options, task.source, api),
         "lastError": last_error_view(task.last_error),
         "estimatedFinishAt": estimated_finish(task, waiting_for(task, api)),
         "calls": _calls_view(task),
     }
+    if task.options.structure is not None and task.options.structure.gaps:
+        also["gaps"] = [gap_view(gap) for gap in task.gaps]
     return cast("WholeTaskView", {**task_view(task, api, acting), **also})
 
 
 def with_chunks(view: WholeTaskView, chunks: Sequence[core.FinishedChunk]) -> TaskWithChunksView:
     """Add a task's finished chunks."""
     return cast("TaskWithChunksView", {**view, "chunks": [chunk_view(chunk) for chunk in chunks]})
-
-
-def chunk_view(chunk: core.FinishedChunk) -> ChunkView:
-    """Show a finished chunk."""
-    return ChunkView(
-        index=chunk.index,
-        start=chunk.start,
-        end=chunk.end,
-        status="completed" if chunk.failure is None else "failed",
-        output=chunk.output,
-        attempts=chunk.attempts,
-        error=failure_view(chunk.failure),
-        finishReason=chunk.finish_reason,
-        startedAt=maybe_rfc3339(chunk.started_at),
-        finishedAt=maybe_rfc3339(chunk.finished_at),
-        firstStartedAt=maybe_rfc3339(chunk.first_started_at),
-        lane=chunk.lane,
-    )
 
 
 def _calls_view(task: core.Task) -> CallsView:
@@ -266,30 +204,11 @@ def _calls_view(task: core.Task) -> CallsView:
     )
 
 
-def progress_view(task: core.Task) -> ProgressView:
-    """Show how far a task has got."""
-    return ProgressView(total=task.total, completed=task.completed, failed=task.failed, truncated=task.truncated)
-
-
-def usage_view(usage: core.Usage) -> UsageView:
-    """Show a bill."""
-    return UsageView(
-        modelCalls=usage.model_calls,
-        minimumCalls=usage.minimum_calls,
-        inDoubt=usage.in_doubt,
-        inputTokens=usage.input_tokens,
-        outputTokens=usage.output_tokens,
-    )
-
-
-def _result_view(result: str | tuple[str, ...] | None) -> ResultView | None:
-    if result is None:
+def _result_view(task: core.Task) -> ResultView | None:
+    if task.result is None:
         return None
-    return ResultView(output=result if isinstance(result, str) else list(result))
-
-
-def failure_view(failure: core.Failure | None) -> FailureView | None:
-    """Show a failure."""
-    if failure is None:
-        return None
-    return FailureView(code=failure.code, message=failure.message, retryable=failure.retryable)
+    view = ResultView(output=task.result if isinstance(task.result, str) else list(task.result))
+    if has_schema(task):
+        # The engine made the value of outputs that its schema allows: objects.
+        view["value"] = cast("dict[str, object] | list[dict[str, object] | None]", task.value)
+    return view

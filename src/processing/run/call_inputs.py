@@ -4,7 +4,7 @@ A run keeps only the inputs that it works on, and reads the others when they are
 takes hundreds of runs on a small allowance, and otherwise each run would read the whole text.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
 from functools import partial
 from itertools import accumulate, takewhile
 
@@ -16,6 +16,7 @@ from ...store.records.claims import CallKey
 from ..outcomes import ClaimLost
 from .call_plan import CallPlan
 from .context import RunContext
+from .output_forms import OutputForms
 from .write_pacer import WritePacer
 
 
@@ -26,8 +27,16 @@ class CallInputs:
     """
 
     def __init__(
-        self, context: RunContext, plan: CallPlan, pacer: WritePacer, save: Callable[[], Awaitable[None]]
+        self,
+        context: RunContext,
+        plan: CallPlan,
+        pacer: WritePacer,
+        save: Callable[[], Awaitable[None]],
+        left_out: Container[CallKey] = (),
+        forms: OutputForms | None = None,
     ) -> None:
+        self._left_out = left_out  # calls that give no output, so that a merge goes without them
+        self._forms = forms
         self._claim = context.claim
         self._settings = context.settings
         self._model = context.model
@@ -59,15 +68,21 @@ class CallInputs:
         instructions = self._claim.instructions
         if key.level == 0:
             window = next(window for window in self._windows if key.position in window.chunks)
-            return self._ask(instructions, window.text_of(key.position))
+            return self._ask(key, instructions, window.text_of(key.position))
         outputs = [self._outputs[member] for member in self._members(key)]
-        return self._ask(merge_system(instructions), merge_message(outputs, self._claim.merge_chars))
+        return self._ask(key, merge_system(instructions), merge_message(outputs, self._claim.merge_chars))
 
-    def _ask(self, system: str, user: str) -> ModelCall:
+    def chars_of(self, key: CallKey) -> int | None:
+        """Return how many characters a chunk has whose text is here, without its overlap. None for a merge."""
+        windows = (window for window in self._windows if key.position in window.chunks)
+        return next((window.chars_of(key.position) for window in windows), None) if key.level == 0 else None
+
+    def _ask(self, key: CallKey, system: str, user: str) -> ModelCall:
         """Make a call of a system and a user message."""
         options = self._claim.options
         tokens = options.max_output_tokens or self._settings.max_output_tokens
-        return ModelCall(system, user, self._model, tokens, options.temperature, options.model_options)
+        form = None if self._forms is None else self._forms.of(key)
+        return ModelCall(system, user, self._model, tokens, options.temperature, options.model_options, form)
 
     def lacks(self, keys: Iterable[CallKey]) -> CallKey | None:
         """Return the first of these calls whose input must be read, None if all inputs are here."""
@@ -101,11 +116,24 @@ class CallInputs:
         if all(key in self._sizes for key in keys):
             return
         await self._save()
+        if any(key in self._left_out for key in keys):
+            await self._learn_sizes_beside_gaps(keys)
+            return
         ask = partial(self._store.level_sizes, self._claim.task_key, keys[0].level)
         sizes = await self._pacer.with_retries(ask, writes=False)
         if len(sizes) < len(keys):
             raise ClaimLost  # an output vanishes only together with its task
         self._sizes.update(zip(keys, sizes, strict=False))
+
+    async def _learn_sizes_beside_gaps(self, keys: Sequence[CallKey]) -> None:
+        """Have these sizes. A gap counts as the average output, so that the plan also fits once the gap is filled."""
+        ask = partial(self._store.sizes_by_place, self._claim.task_key, keys[0].level)
+        sizes = await self._pacer.with_retries(ask, writes=False)
+        there = [key for key in keys if key not in self._left_out]
+        if any(key.position not in sizes for key in there):
+            raise ClaimLost
+        average = sum(sizes[key.position] for key in there) // max(1, len(there))
+        self._sizes.update({key: sizes.get(key.position, average) for key in keys})
 
     async def _last_read(self, key: CallKey, calls: int) -> int:
         """Return the last call whose outputs are read together with this one.
@@ -132,7 +160,7 @@ class CallInputs:
         await self._save()
         ask = partial(self._store.level_outputs, self._claim.task_key, level, places.start, places.stop - 1)
         found = await self._pacer.with_retries(ask, writes=False)
-        if len(found) != len(places):
+        if len(found) != sum(CallKey(level, place) not in self._left_out for place in places):
             raise ClaimLost
         for place, output in found.items():
             if CallKey(level, place) not in self._outputs:
@@ -148,8 +176,9 @@ class CallInputs:
         return all(member in self._outputs for member in self._members(key))
 
     def _members(self, key: CallKey) -> list[CallKey]:
-        """Return the outputs that a call of the top level merges; none for a chunk."""
+        """Return the outputs that a call of the top level merges, without gaps; none for a chunk."""
         if key.level == 0:
             return []
         assert key.level == self._plan.top
-        return [CallKey(key.level - 1, place) for place in self._plan.members(key.position)]
+        members = [CallKey(key.level - 1, place) for place in self._plan.members(key.position)]
+        return [member for member in members if member not in self._left_out]

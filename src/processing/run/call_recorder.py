@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ...core.errors import CallNotStarted, ModelError
 from ...core.task import is_truncated
@@ -14,6 +14,9 @@ from .call_inputs import CallInputs
 from .context import RunContext
 from .ledger import Ledger
 
+if TYPE_CHECKING:
+    from ...core.structured.schema import OutputSchema  # imported with the first structured task
+
 
 class CallOutput(NamedTuple):
     """The output of a call."""
@@ -24,10 +27,13 @@ class CallOutput(NamedTuple):
 
 
 class CallRecorder:
-    """Records calls in `ledger`. `inputs` keeps the outputs that a merge will need."""
+    """Records calls in `ledger`. `inputs` keeps the outputs that a merge will need. Each output must fit `schema`."""
 
-    def __init__(self, context: RunContext, ledger: Ledger, inputs: CallInputs) -> None:
+    def __init__(
+        self, context: RunContext, ledger: Ledger, inputs: CallInputs, schema: "OutputSchema | None" = None
+    ) -> None:
         self._ledger = ledger
+        self._schema = schema
         self._inputs = inputs
         self._database_clock = clock.DatabaseClock(context.claim.claimed_ms, context.asked_at)
         self._chance = context.chance
@@ -41,6 +47,8 @@ class CallRecorder:
         for key, result, started, seconds in ended:
             if isinstance(result, ModelError):
                 self._record_failure(key, result, started, seconds)
+            elif self._schema is not None:
+                done += self._judge(self._schema, key, result, started, seconds)
             else:
                 self._record_output(key, result, started, seconds)
                 done.append(CallOutput(key, result, seconds))
@@ -53,17 +61,44 @@ class CallRecorder:
             self._ledger.not_started(key, clock.now())
             self._log("call_not_started", **facts)
             return
-        if not self._ledger.retries.was_tried(key):
-            self._first[key] = started
-        ms = self._database_clock.ms
-        made = CallMade(ms(started), ms(started + seconds), error.answered, *self._goes_to)
-        self._ledger.failed(key, error, clock.now(), self._chance(), made)
+        self._note_first(key, started)
+        made = self._call_made(started, seconds, answered=error.answered)
+        self._ledger.failed(key, error, clock.now(), self._chance(), made, self._inputs.chars_of(key))
         self._log("call_failed", **facts, code=error.code, error=str(error))
 
-    def _record_output(self, key: CallKey, result: ModelReply, started: float, seconds: float) -> None:
+    def _judge(
+        self, schema: "OutputSchema", key: CallKey, result: ModelReply, started: float, seconds: float
+    ) -> list[CallOutput]:
+        """Record an answer that must fit the schema: as an output, which is returned, or as rejected."""
+        from ...core.structured.judging import judge  # noqa: PLC0415 - only structured tasks need it
+
+        judged = judge(schema, result.output, result.finish_reason)
+        if judged.output is None:
+            self._note_first(key, started)
+            made = self._call_made(started, seconds, answered=True)
+            self._ledger.rejected(key, result, judged, clock.now(), made, self._inputs.chars_of(key))
+            facts = {"level": key.level, "chunk": key.position, "ms": round(seconds * 1000)}
+            self._log("output_rejected", **facts, code=judged.code, faults=len(judged.faults))
+            return []
+        accepted = result._replace(output=judged.output)
+        self._record_output(key, accepted, started, seconds, repaired=judged.repaired)
+        return [CallOutput(key, accepted, seconds)]
+
+    def _call_made(self, started: float, seconds: float, *, answered: bool) -> CallMade:
+        """Return what the log gets of a call that gave no output."""
+        ms = self._database_clock.ms
+        return CallMade(ms(started), ms(started + seconds), answered, *self._goes_to)
+
+    def _note_first(self, key: CallKey, started: float) -> None:
+        if not self._ledger.retries.was_tried(key):
+            self._first[key] = started
+
+    def _record_output(
+        self, key: CallKey, result: ModelReply, started: float, seconds: float, *, repaired: bool = False
+    ) -> None:
         ms, first = self._database_clock.ms, self._first.pop(key, None)
         times = CallTimes(ms(started), ms(started + seconds), None if first is None else ms(first))
-        self._ledger.succeeded(key, result, times, clock.now())
+        self._ledger.succeeded(key, result, times, clock.now(), repaired=repaired)
         self._inputs.keep(key, result.output)
 
 

@@ -16,13 +16,17 @@ from ..clock import DatabaseClock
 
 
 class NextTry(NamedTuple):
-    """A call that failed, and when it may be made again."""
+    """A call that failed, and when it may be made again.
+
+    `ends_task`: if the failure is final, it concerns more than this call, so it leaves no gap.
+    """
 
     failed: FailedCall
     at: float
     rests: bool = False  # True if the task's next run must also respect `at`.
     # When the call started and failed, if it is undecided whether the failure counts.
     held: tuple[float, float] | None = None
+    ends_task: bool = False
 
 
 class HeldFailure(NamedTuple):
@@ -113,6 +117,13 @@ class CallRetries:
         self._tried[key] = tried = self.tried(key).after(0)
         return FailedCall(key, tried, final, failure, made=_logged(made, tried, failure))
 
+    def rejected(self, key: CallKey, failure: Failure, made: CallMade | None, now: float, *, final: bool) -> FailedCall:
+        """Record an answer that its schema refuses. It costs no attempt, and the model is there."""
+        self._held.drop(key)
+        self._patience.succeeded(self._number(key), now)
+        self._tried[key] = tried = self.tried(key).after(0)
+        return FailedCall(key, tried, final, failure, made=_logged(made, tried, failure))
+
     def failed(
         self,
         key: CallKey,
@@ -134,14 +145,16 @@ class CallRetries:
             patience.answered(self._number(key) if isinstance(error, ModelReplyMalformed) else None, now)
         calls = self.tried(key).calls + 1
         verdict = self._verdict(key, calls, of_service=of_service, own=own, chance=chance)
-        final = not error.retryable or isinstance(error, ModelRefused) or verdict.final
-        final = final or (of_service and patience.over(now))
+        refused = not error.retryable or isinstance(error, ModelRefused)
+        over = of_service and patience.over(now)
+        final = refused or verdict.final or over
+        ends_task = not error.of_call if isinstance(error, ModelRefused) else refused or (over and not verdict.final)
         self._tried[key] = tried = CallTries(verdict.attempts, calls, verdict.counted)
         failed = FailedCall(key, tried, final, failure, made=_logged(made, tried, failure))
         if own:
             self._held.drop(key)
         if final or own or not of_service or not patience.lasts:
-            return NextTry(failed, now + verdict.wait, rests=True)
+            return NextTry(failed, now + verdict.wait, rests=True, ends_task=ends_task)
         # All calls may have the problem of the failed call. If another call succeeds now, the problem may turn out to
         # be this chunk's own.
         if patience.there_at > started_at:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ...core.calls.news import News
 from ...core.calls.pace import Latency
+from ...core.calls.patience import Patience
 from ...core.settings import Settings
 from ...core.storage import StorageUse
 from ...core.task import Route
@@ -43,3 +44,16 @@ class RunContext:
     hint: Hint | None  # The hint is given when the task may have ended; None: this host hears of nothing.
     chance: Callable[[], float]  # Returns random numbers from 0 to 1.
     wrote: Callable[[int], None]  # Hears the step of each write that has landed.
+
+
+def patience_of(context: RunContext) -> Patience:
+    """Return the run's patience with its model, which continues from what earlier runs of the task have seen."""
+    claim = context.claim
+    return Patience(
+        context.news,
+        context.settings.patience_seconds,
+        now=context.granted_at,
+        away_for=None if claim.away_ms is None else claim.away_ms / 1000,
+        waits=claim.away_waits,
+        failed_for=0.0 if claim.last_error is None else (claim.claimed_ms - claim.last_error.at) / 1000,
+    )

@@ -7,13 +7,13 @@ import heapq
 import math
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ...core.calls.news import News
 from ...core.calls.patience import Patience
 from ...core.calls.stalls import width
 from ...core.errors import ModelError, ModelRateLimited
-from ...core.task import Failure, is_truncated
+from ...core.task import Failure
 from ...inference.protocol import ModelReply
 from ...store.records.claims import (
     UNTIMED,
@@ -21,100 +21,35 @@ from ...store.records.claims import (
     CallMade,
     CallTimes,
     Claim,
-    FailedCall,
     LatestCallsReport,
     MergeLevel,
     Output,
     Progress,
 )
+from ...store.records.ladder import LadderCounts
+from .bill import Bill
 from .call_retries import CallRetries, NextTry
+from .gaps import Gaps
+from .rungs import Rungs
+from .unsaved import UnsavedProgress
 from .waits import StartBlocks, StartPauses, WaitReport
 
+if TYPE_CHECKING:
+    from ...core.structured.judging import Judgement  # imported with the first structured task
+
 MESSAGE_CHARS_MOST = 500
-
-
-class Bill:
-    """A task's bill over all its claims: what its calls cost, and how many are in doubt.
-
-    The bill continues from the calls and tokens that the claim found. A call in flight is not in any of these counts
-    yet.
-    """
-
-    def __init__(self, claim: Claim) -> None:
-        self.settled = claim.calls_settled
-        self.in_doubt = claim.calls_in_doubt
-        self.input_tokens = claim.input_tokens
-        self.output_tokens = claim.output_tokens
-        self.truncated = claim.truncated
-
-    def succeeded(self, reply: ModelReply) -> None:
-        """Count a call that gave an output."""
-        self.settled += 1
-        self.input_tokens += reply.input_tokens
-        self.output_tokens += reply.output_tokens
-        self.truncated += is_truncated(reply.finish_reason)
-
-    def failed(self, error: ModelError) -> None:
-        """Count a call that failed. If the call had no answer, the provider may have counted it or not."""
-        if error.answered:
-            self.settled += 1
-        else:
-            self.in_doubt += 1
-
-    def abandoned(self, calls: int) -> None:
-        """Count calls that the run no longer waits for: the provider may have counted each, or not."""
-        self.in_doubt += calls
-
-
-class UnsavedProgress:
-    """Outputs and failures since the last write that was saved, under a claim whose row was last written as `step`.
-
-    A write that fails may have landed, or may still land. A failed write keeps its number while it is sent again. Once
-    it
-    is given up, the next write has another number, and names the first one. Under that number the outputs of an earlier
-    write stay the same pieces.
-    """
-
-    def __init__(self, step: int) -> None:
-        self.outputs: list[Output] = []
-        self.failures: dict[CallKey, FailedCall] = {}
-        self._first_step = self._step = step + 1
-        self._tries: list[int] = []  # the number of outputs that each unconfirmed write carried
-
-    def __bool__(self) -> bool:
-        return bool(self.outputs or self.failures)
-
-    def next_write(self) -> dict[str, Any]:
-        """Return the content of the next write, as members of a `Progress`."""
-        tries = tuple(self._tries)
-        self._tries.append(len(self.outputs))
-        return {
-            "step": self._step,
-            "first_step": self._first_step,
-            "outputs": tuple(self.outputs),
-            "tries": tries,
-            "failures": tuple(self.failures.values()),
-        }
-
-    def given_up(self) -> None:
-        """Record that a write is not sent again."""
-        self._step += 1
-
-    def saved(self) -> None:
-        """Forget what is saved now."""
-        self._first_step = self._step = self._step + 1
-        self.outputs.clear()
-        self.failures.clear()
-        self._tries.clear()
 
 
 class Ledger:
     """Keeps every call of a claim in exactly one place: ready, waiting, in flight or done.
 
-    `patience` is the run's patience with its model; without it each failure counts. The claim was granted at `now`.
+    `patience` is the run's patience with its model; without it each failure counts. The claim was granted at `now`. A
+    call is made again up to `reasks` times if its output does not fit its schema.
     """
 
-    def __init__(self, claim: Claim, max_attempts: int, patience: Patience | None = None, now: float = 0.0) -> None:
+    def __init__(
+        self, claim: Claim, max_attempts: int, patience: Patience | None = None, now: float = 0.0, *, reasks: int = 0
+    ) -> None:
         self._max_attempts = max_attempts
         self.patience = patience or Patience(News(), 0, now=now)
         self._report = WaitReport(claim, now)
@@ -135,20 +70,30 @@ class Ledger:
         self.idle_runs = claim.idle_runs
         self.fruitless = 0  # Announcements in a row without a started call.
         self.ended = 0  # Calls that this run made, and that came back.
-        self._failed = sum(key.level == 0 for key in claim.refused)
-        self.failure: Failure | None = next(iter(claim.refused.values()), None)
+        self._failed = sum(key.level == 0 for key in claim.refused) + len(claim.gaps)
+        self._failure: Failure | None = next(iter(claim.refused.values()), None)
+        self.rungs = Rungs(claim, reasks)
+        self.gaps = Gaps(claim)
+        self.left_out: set[CallKey] = set(claim.gaps)  # calls that give no output: gaps, and merges of nothing else
+        self._is_plain = claim.options.structure is None
+        self._counted = self._ladder()
 
     # --- what is to do --------------------------------------------------------------------------------
 
     def add(self, keys: Iterable[CallKey]) -> None:
         """Add calls to the ledger, except those that have an output already."""
         for key in keys:
-            if key in self._done:
+            if key in self._done or key in self.left_out:
                 continue
             if key in self._resting:
                 heapq.heappush(self._waiting, (self._resting.pop(key), key))
             else:
                 self._ready.append(key)
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why the task must fail, once nothing is in flight any more."""
+        return self._failure or self.gaps.failure(self._completed)
 
     def startable(self, now: float, most: int) -> list[CallKey]:
         """Return up to `most` calls that may start now, in order. Returns no calls after a failure or during a pause.
@@ -199,7 +144,7 @@ class Ledger:
         """Fail if the model has been away for too long and another task has the turn to probe it."""
         error = self._report.last_error
         if error is not None and self.failure is None and self.patience.over(now) and now < self._opens_at(now):
-            self.failure = Failure(error.code, error.message, True)
+            self._failure = Failure(error.code, error.message, True)
 
     def _opens_at(self, now: float) -> float:
         return self.patience.opens_at(now, max(self._in_flight.values(), default=None))
@@ -213,8 +158,12 @@ class Ledger:
         return StartBlocks(opens_at, pauses.provider_until, pauses.database_until, backoff)
 
     def all_done(self, keys: Iterable[CallKey]) -> bool:
-        """Whether each of these calls has its output."""
-        return all(key in self._done for key in keys)
+        """Whether each of these calls has its output, or will have none."""
+        return all(key in self._done or key in self.left_out for key in keys)
+
+    def leave_out(self, keys: Iterable[CallKey]) -> None:
+        """Note calls that are not made, since all that they would merge are gaps."""
+        self.left_out.update(keys)
 
     def lacks(self, key: CallKey) -> bool:
         """Whether this call has no output yet."""
@@ -242,9 +191,18 @@ class Ledger:
 
     # --- what happened ----------------------------------------------------------------------------------
 
-    def succeeded(self, key: CallKey, reply: ModelReply, times: CallTimes = UNTIMED, now: float = 0.0) -> None:
-        """Book a call's output."""
+    def succeeded(
+        self,
+        key: CallKey,
+        reply: ModelReply,
+        times: CallTimes = UNTIMED,
+        now: float = 0.0,
+        *,
+        repaired: bool = False,
+    ) -> None:
+        """Book a call's output. `repaired`: it is not the model's answer as it was."""
         started_at = self._made(key)
+        self.rungs.accepted(key, repaired=repaired)
         self._bill.succeeded(reply)
         self._stalls = self._pauses.rate_waits = 0
         self.finished = True
@@ -258,9 +216,37 @@ class Ledger:
         self._report.succeeded(started_at, now)
         self.retries.succeeded(key, now)
 
-    def failed(self, key: CallKey, error: ModelError, now: float, chance: float, made: CallMade | None = None) -> None:
+    def rejected(
+        self,
+        key: CallKey,
+        reply: ModelReply,
+        judged: "Judgement",
+        now: float,
+        made: CallMade | None = None,
+        chars: int | None = None,
+    ) -> None:
+        """Record an answer that its schema refuses: the call is made again at once, or has failed for good."""
+        started_at = self._made(key)
+        self.gaps.measured(key, chars)
+        self._bill.rejected(reply)
+        self._stalls = self._pauses.rate_waits = 0
+        self.finished = True
+        failure, final = self.rungs.rejected(key, reply, judged)
+        self._report.failed(key, failure, started_at, now)
+        self._place(NextTry(self.retries.rejected(key, failure, made, now, final=final), now))
+
+    def failed(
+        self,
+        key: CallKey,
+        error: ModelError,
+        now: float,
+        chance: float,
+        made: CallMade | None = None,
+        chars: int | None = None,
+    ) -> None:
         """Record a call's failure: it is tried again, or the claim ends with it. `made` is for the log."""
         started_at = self._made(key)
+        self.gaps.measured(key, chars)
         self._bill.failed(error)
         if error.of_service:
             self._stalls, self.finished = 0, True  # waiting for a model kills no worker
@@ -270,7 +256,7 @@ class Ledger:
         failure = Failure.of(error.code, str(error)[:MESSAGE_CHARS_MOST], error.retryable)
         self._report.failed(key, failure, started_at, now)
         if limited:
-            self._place(NextTry(self.retries.limited(key, failure, made, final=given_up), now))
+            self._place(NextTry(self.retries.limited(key, failure, made, final=given_up), now, ends_task=True))
         else:
             self._place(self.retries.failed(key, error, failure, started_at, now, chance, made))
 
@@ -284,8 +270,11 @@ class Ledger:
             self._place(late)
 
     def _place(self, then: NextTry) -> None:
-        """Put a failed call among those that wait for their next try, or end the claim with it."""
-        failed, at, rests, held = then
+        """Put a failed call among those that wait for their next try, leave a gap, or end the claim with it."""
+        failed, at, rests, held, ends_task = then
+        failed = failed._replace(rung=self.rungs.of(failed.key))
+        if not (failed.final and ends_task):
+            failed = failed._replace(gap_chars=self.gaps.chars(failed.key))
         if rests and not failed.final:
             failed = failed._replace(rests_until=self._report.at_ms(at))
         elif held is not None:
@@ -293,9 +282,13 @@ class Ledger:
         if failed.made is None and (before := self._unsaved.failures.get(failed.key)) is not None:
             failed = failed._replace(made=before.made)  # an earlier failure counts, and the latest is not logged yet
         self._unsaved.failures[failed.key] = failed
-        if failed.final:
+        if failed.final and failed.gap_chars is not None:
+            self._failed += 1
+            self.gaps.add(failed)
+            self.left_out.add(failed.key)
+        elif failed.final:
             self._failed += failed.key.level == 0
-            self.failure = self.failure or failed.failure
+            self._failure = self._failure or failed.failure
         else:
             heapq.heappush(self._waiting, (at, failed.key))
 
@@ -322,6 +315,7 @@ class Ledger:
     def _made(self, key: CallKey) -> float:
         """Take a call that was made out of flight, and return when it started."""
         started_at = self._in_flight.pop(key)
+        self.rungs.made(key)
         self.ended += 1
         self._announced = False
         self.fruitless = self.idle_runs = 0
@@ -378,7 +372,11 @@ class Ledger:
             pace_ms=self._report.pace_ms,
             truncated=self._bill.truncated,
             told=told,
+            ladder=None if self._is_plain or self._ladder() == self._counted else self._ladder(),
         )
+
+    def _ladder(self) -> LadderCounts:
+        return self.rungs.counts(self.gaps.coverage)
 
     def given_up(self) -> None:
         """Record that a write is not sent again. The write may still land, so the next write has another number."""
@@ -387,3 +385,4 @@ class Ledger:
     def saved(self) -> None:
         """Forget what is saved now."""
         self._unsaved.saved()
+        self._counted = self._ladder()

@@ -11,7 +11,6 @@ from functools import partial
 
 from ...core import limits
 from ...core.calls.pace import idle_seconds
-from ...core.calls.patience import Patience
 from ...core.errors import CallAborted, StoreFull, StoreUnavailable
 from ...core.states import Status
 from ...core.task import Route
@@ -25,24 +24,12 @@ from .call_plan import CallPlan
 from .call_recorder import CallRecorder
 from .call_scheduler import CallScheduler
 from .claim_checks import ClaimChecks
-from .context import RunContext
+from .context import RunContext, patience_of
 from .gossip import Gossip
 from .ledger import Ledger
+from .output_forms import OutputForms, schema_of
 from .storage_guard import StorageGuard
 from .write_pacer import WritePacer
-
-
-def _patience(context: RunContext) -> Patience:
-    """Return the run's patience with its model, which continues from what earlier runs of the task have seen."""
-    claim = context.claim
-    return Patience(
-        context.news,
-        context.settings.patience_seconds,
-        now=context.granted_at,
-        away_for=None if claim.away_ms is None else claim.away_ms / 1000,
-        waits=claim.away_waits,
-        failed_for=0.0 if claim.last_error is None else (claim.claimed_ms - claim.last_error.at) / 1000,
-    )
 
 
 class Run:
@@ -60,11 +47,16 @@ class Run:
         self._pacer = WritePacer(context)
         self._gossip = Gossip(context)
         self._storage = StorageGuard(context)
-        self._ledger = Ledger(context.claim, context.settings.max_attempts, _patience(context), context.granted_at)
+        settings = context.settings
+        self._ledger = Ledger(
+            context.claim, settings.max_attempts, patience_of(context), context.granted_at, reasks=settings.reasks
+        )
         self._checks = ClaimChecks(context)
         self._plan = CallPlan(context.claim)
-        self._inputs = CallInputs(context, self._plan, self._pacer, self._save)
-        self._recorder = CallRecorder(context, self._ledger, self._inputs)
+        schema = schema_of(context.claim)
+        form = None if schema is None else OutputForms(context, schema, self._ledger.rungs)
+        self._inputs = CallInputs(context, self._plan, self._pacer, self._save, self._ledger.left_out, form)
+        self._recorder = CallRecorder(context, self._ledger, self._inputs, schema)
         self._calls = CallGroups(context.caller, self._inputs.message, context.settings.timeout_seconds)
         self._scheduler = CallScheduler(context, self._calls, self._ledger)
         # Whether the row may report a wait: for a model that was away before, or after a run that started nothing.
@@ -131,7 +123,8 @@ class Run:
 
     async def _begin(self) -> None:
         """Take on the calls that are to be made, and start those that the claim has announced."""
-        self._ledger.add(self._plan.keys())
+        self._ledger.leave_out(self._plan.missing_below(self._claim.outputs))
+        self._add_top()
         announced = self._ledger.first(len(self._claim.announced))
         assert set(announced) == self._claim.announced
         if not self._storage.tight:  # otherwise the calls are announced again, with the space that they need
@@ -147,8 +140,15 @@ class Run:
     async def _advance(self) -> None:
         """Plan the next merge level as soon as the one below it is whole."""
         while not self._plan.complete and self._ledger.all_done(self._plan.keys()):
-            self._plan.add_level(await self._inputs.sizes())
-            self._ledger.add(self._plan.keys())
+            if self._ledger.failure is not None:
+                return  # its chunks have all failed, or too many of them
+            self._plan.add_level(() if self._plan.inherits else await self._inputs.sizes())
+            self._add_top()
+
+    def _add_top(self) -> None:
+        """Take on the calls of the top level, without those that have nothing to merge but gaps."""
+        self._ledger.leave_out(self._plan.leave_out(self._ledger.left_out))
+        self._ledger.add(self._plan.keys())
 
     # --- the end -----------------------------------------------------------------------------------------
 
@@ -160,7 +160,7 @@ class Run:
             return Fail(retention_ms, self._ledger.failure)
         next_at = self._ledger.next_at(now)
         if next_at is None:
-            return Finish(retention_ms, self._plan.top, self._settings.keep_input)
+            return Finish(retention_ms, self._plan.top, self._settings.keep_input, gaps=len(self._ledger.gaps) > 0)
         if self._claim.options.max_calls is not None and not self._terms.calls_left(self._ledger.sent):
             return Fail(retention_ms, exhausted(self._claim.options.max_calls))
         if self._terms.forbids_start(now):

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from ...core import limits
 from ...core.ids import TaskKey
+from ...core.structure import Rejected
 from ...core.task import Failure, FinishedChunk
 from .claims import Output
 
@@ -20,6 +21,8 @@ class ChunkIndex(NamedTuple):
     overlap: int
     sizes: Mapping[int, int]
     failed: Mapping[int, tuple[int, Failure]]
+    rejected: Mapping[int, Rejected] = {}  # the last answers of failed chunks that did not fit their schema
+    gaps: frozenset[int] = frozenset()  # failed chunks without which the task goes on, or has completed
 
     def pages(self, first: int = 0, most: int = limits.CHUNKS_MOST) -> Iterator[range]:
         """Give the finished chunks from `first` on as spans of indices, each small enough to be read at once.
@@ -61,7 +64,16 @@ class ChunkIndex(NamedTuple):
         """Return the view of a chunk that has failed."""
         start, end = self._span(index)
         calls, failure = self.failed[index]
-        return FinishedChunk(index=index, start=start, end=end, output=None, attempts=calls, failure=failure)
+        return FinishedChunk(
+            index=index,
+            start=start,
+            end=end,
+            output=None,
+            attempts=calls,
+            failure=failure,
+            rejected=self.rejected.get(index),
+            is_gap=index in self.gaps,
+        )
 
     def _span(self, index: int) -> tuple[int, int]:
         return max(0, self.cuts[index - 1] - self.overlap) if index else 0, self.cuts[index]

@@ -10,8 +10,10 @@ from ...core import limits
 from ...core.calls.latest_calls import LatestCall
 from ...core.ids import TaskKey
 from ...core.states import Status
+from ...core.structure import Rung
 from ...core.task import Failure, LastError, TaskOptions, Wait
 from ...core.text.window import Window
+from .ladder import NOTHING_COUNTED, Inherited, LadderCounts
 
 START_MS = round(limits.START_SECONDS * 1000)
 
@@ -81,7 +83,9 @@ class FailedCall(NamedTuple):
     `final`: its output gets no further call. Otherwise no call for this output starts before `rests_until`.
 
     `held` is when the call started and failed, while it is unknown whether the failure counts. Times are in ms. `made`
-    goes into the log; None: an earlier worker recorded the call.
+    goes into the log; None: an earlier worker recorded the call. `rung` is how far the call has got with outputs that
+    do not fit their schema. `gap_chars` are the chunk's characters if its final failure leaves a gap; None: a final
+    failure ends the task.
     """
 
     key: CallKey
@@ -91,6 +95,8 @@ class FailedCall(NamedTuple):
     rests_until: int | None = None
     held: tuple[int, int] | None = None
     made: CallMade | None = None
+    rung: Rung | None = None
+    gap_chars: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +141,16 @@ class Claim:
     last_error: LastError | None = None
     pace_ms: int | None = None  # The time from one finished call to the next; None until known.
     told: LatestCallsReport | None = None  # The latest calls of other isolates; None if none has failed lately.
+    # The rest is for a structured task.
+    characters: int = 0  # The characters of the whole text.
+    output_schema: str | None = None  # JSON; None: outputs are plain texts.
+    inherited: Inherited | None = None  # What a retry of gaps got from the earlier task.
+    rungs: dict[CallKey, Rung] = field(default_factory=dict)  # The rungs of calls that have no output yet.
+    chunk_chars: dict[CallKey, int] = field(default_factory=dict)  # The sizes of failed chunks that may leave a gap.
+    gaps: dict[CallKey, FailedCall] = field(
+        default_factory=dict
+    )  # Chunks that failed for good without ending the task.
+    ladder: LadderCounts = NOTHING_COUNTED
 
 
 class ClaimRefusal(StrEnum):
@@ -226,6 +242,7 @@ class Progress:
     pace_ms: int | None = None
     truncated: int = 0
     told: LatestCallsReport | None = None  # calls for other isolates
+    ladder: LadderCounts | None = None  # None: as last written
 
 
 class Release(NamedTuple):
@@ -238,12 +255,14 @@ class Release(NamedTuple):
 class Finish(NamedTuple):
     """The end of a claim whose task is completed. `top_level` is the merge's last level, 0 without a merge.
 
-    The end also empties the task's input, unless `keep_input` is set.
+    The end also empties the task's input, unless `keep_input` is set. `gaps`: some chunks have none. Then a retry needs
+    the input.
     """
 
     retention_ms: int
     top_level: int = 0
     keep_input: bool = False
+    gaps: bool = False
 
     @property
     def status(self) -> Status:

@@ -10,14 +10,16 @@ from ...core.task import Reduce, TaskOptions
 from ..d1.columns import json_object, maybe_json_object, maybe_number, maybe_text, maybe_whole, text
 from ..d1.database import Row
 from ..d1.statement import Value, as_json
+from . import structures
 
 
 class _Column(NamedTuple):
-    """A column, which has the name of its option."""
+    """A column, which has the name of its option, or of `option`."""
 
     name: str
     written: Callable[[TaskOptions], Value]
     read: Callable[[Row, str], object]
+    option: str = ""
 
 
 _COLUMNS = (
@@ -36,6 +38,7 @@ _COLUMNS = (
         maybe_json_object,
     ),
     _Column("retention_ms", lambda options: options.retention_ms, maybe_whole),
+    _Column("structured", structures.written, structures.read, "structure"),
 )
 NAMES = tuple(column.name for column in _COLUMNS)
 
@@ -47,5 +50,5 @@ def written(options: TaskOptions) -> dict[str, Value]:
 
 def read(row: Row) -> TaskOptions:
     """Read the options from a row that has all of the columns."""
-    found: dict[str, Any] = {column.name: column.read(row, column.name) for column in _COLUMNS}
+    found: dict[str, Any] = {column.option or column.name: column.read(row, column.name) for column in _COLUMNS}
     return TaskOptions(**found)

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Container, Sequence
 
-from ...core.calls.latest_calls import LatestCall
 from ...core.ids import TaskKey
 from ...core.marks import Pulse
 from ...core.states import Status
@@ -17,24 +16,35 @@ from ...core.task import (
     Route,
     Source,
     Task,
+    TaskOptions,
     Usage,
 )
 from ...core.text.window import Window
-from ..d1.columns import maybe_text, maybe_whole, task_code, task_key, text, whole, whole_list
+from ..d1.columns import (
+    maybe_json_object,
+    maybe_number,
+    maybe_text,
+    maybe_whole,
+    task_code,
+    task_key,
+    text,
+    whole,
+    whole_list,
+)
 from ..d1.database import Row
-from . import options, segments, waiting_for
+from . import options, segments, structures, waiting_for
 from .chunk_index import ChunkIndex
-from .claims import CallKey, CallTries, Claim, ClaimRefusal, FailedCall, LatestCallsReport, Output, Unclaimed
+from .claims import (
+    CallKey,
+    Output,
+)
 from .pages import NO_FILTER, ListFilter, Page
+from .results import result_of
 
 
 def keys(row: Row, name: str) -> frozenset[CallKey]:
     """Read a column that contains a JSON list of [level, idx]."""
     return frozenset(CallKey(*pair) for pair in json.loads(text(row, name)))
-
-
-def _key(row: Row) -> CallKey:
-    return CallKey(whole(row, "level"), whole(row, "idx"))
 
 
 def outputs(level: int, found: Sequence[Row], wanted: Container[int] | None = None) -> list[Output]:
@@ -81,97 +91,8 @@ def window(row: Row) -> Window:
     )
 
 
-def claim(key: TaskKey, holder: str, task: Row, source: Row, covered: Sequence[Row], failures: Sequence[Row]) -> Claim:
-    """Build the claim from the rows of its transaction. `covered` are the rows of calls that have an output."""
-    done = frozenset(
-        CallKey(whole(row, "level"), position)
-        for row in covered
-        for position in range(whole(row, "first"), whole(row, "last") + 1)
-    )
-    return Claim(
-        task_key=key,
-        holder=holder,
-        fence=whole(task, "fence"),
-        step=whole(task, "step"),
-        attempts=whole(task, "attempts"),
-        stalls=whole(task, "stalls"),
-        rest_ms=max(0, whole(task, "rest_left")),
-        rate_waits=whole(task, "rate_waits"),
-        idle_runs=whole(task, "idle_runs"),
-        start_ms=whole(task, "start_ms"),
-        options=options.read(task),
-        total=whole(task, "total"),
-        window=window(source),
-        instructions=text(source, "instructions"),
-        merge_chars=whole(task, "merge_chars"),
-        merges=whole_list(source, "merges"),
-        merge_ends=() if source["merge_ends"] is None else whole_list(source, "merge_ends"),
-        calls_settled=whole(task, "calls_settled"),
-        calls_in_doubt=whole(task, "calls_in_doubt"),
-        input_tokens=whole(task, "input_tokens"),
-        output_tokens=whole(task, "output_tokens"),
-        truncated=whole(task, "truncated"),
-        outputs=done,
-        tried={_key(row): _tried(row) for row in failures if not row["final"]},
-        resting={_key(row): whole(row, "rest_left") for row in failures if row["rest_left"]},
-        held=tuple(_held(row) for row in failures if row["held"] is not None and _key(row) not in done),
-        refused={_key(row): _call_failure(row) for row in failures if row["final"] and _key(row) not in done},
-        announced=keys(task, "in_flight"),
-        doubted=keys(task, "doubted"),
-        deadline_left_ms=maybe_whole(task, "deadline_left"),
-        claimed_ms=whole(task, "announced_at"),
-        away_ms=maybe_whole(task, "away_ms"),
-        away_waits=whole(task, "away_waits"),
-        last_error=waiting_for.last_error(task),
-        pace_ms=maybe_whole(task, "pace_ms"),
-        told=told(task),
-    )
-
-
-def told(row: Row) -> LatestCallsReport | None:
-    """Read the latest calls that isolates have written."""
-    found = maybe_text(row, "told")
-    if found is None:
-        return None
-    failed_ms, calls = json.loads(found)
-    return LatestCallsReport(tuple(LatestCall(chunk, at, bool(succeeded)) for chunk, at, succeeded in calls), failed_ms)
-
-
-def _tried(row: Row) -> CallTries:
-    return CallTries(whole(row, "attempts"), whole(row, "calls"), whole(row, "counted"))
-
-
-def _held(row: Row) -> FailedCall:
-    started, failed = whole_list(row, "held")
-    return FailedCall(_key(row), _tried(row), False, _call_failure(row), None, (started, failed))
-
-
-def unclaimed(rows: Sequence[Row]) -> Unclaimed:
-    """Say from the STANDING row why the claim was not granted."""
-    if not rows:
-        return Unclaimed(ClaimRefusal.MISSING)
-    status = Status(text(rows[0], "status"))
-    if status.terminal:
-        return Unclaimed(ClaimRefusal.TERMINAL)
-    if rows[0]["overdue"]:
-        return Unclaimed(ClaimRefusal.OVERDUE)
-    if status is Status.PROCESSING:
-        # The host itself would have taken over its own task, except during the rest.
-        if predecessor(rows) is None and rows[0]["own_fence"] is not None:
-            return Unclaimed(ClaimRefusal.EARLY, max(0, whole(rows[0], "rest_left")))
-        return Unclaimed(ClaimRefusal.HELD, max(0, whole(rows[0], "lease_left"), whole(rows[0], "rest_left")))
-    return Unclaimed(ClaimRefusal.EARLY, max(0, whole(rows[0], "wait_left")))
-
-
-def predecessor(rows: Sequence[Row]) -> int | None:
-    """Return from the STANDING row the fence of the asking host's own predecessor.
-
-    Returns None if the host has no such predecessor, or if the task rests.
-    """
-    return maybe_whole(rows[0], "own_fence") if rows and (maybe_whole(rows[0], "rest_left") or 0) <= 0 else None
-
-
-def _call_failure(row: Row) -> Failure:
+def call_failure(row: Row) -> Failure:
+    """Read why a call failed."""
     return Failure(task_code(row, "code"), text(row, "message"), bool(row["retryable"]))
 
 
@@ -189,7 +110,8 @@ def task(row: Row, result: Sequence[Row] = (), source: Sequence[Row] = ()) -> Ta
     in_flight, live = len(announced), bool(row["live"])
     in_doubt = whole(row, "calls_in_doubt")
     made = outputs(0, result)
-    texts = tuple(output.text for output in made)
+    described = _source(source[0]) if source else None
+    made_of_it, value = _result(asked, whole(row, "total"), made, described)
     return Task(
         task_key=task_key(row),
         status=status,
@@ -206,6 +128,9 @@ def task(row: Row, result: Sequence[Row] = (), source: Sequence[Row] = ()) -> Ta
             in_doubt=in_doubt + (0 if live else in_flight),
             input_tokens=whole(row, "input_tokens"),
             output_tokens=whole(row, "output_tokens"),
+            reasks=whole(row, "reasks"),
+            rejected=whole(row, "rejected"),
+            repaired=whole(row, "repaired"),
         ),
         attempts=whole(row, "attempts"),
         failure=_failure(row),
@@ -224,19 +149,42 @@ def task(row: Row, result: Sequence[Row] = (), source: Sequence[Row] = ()) -> Ta
         pace_ms=maybe_whole(row, "pace_ms"),
         news_at=waiting_for.news_at(row),
         read_at=whole(row, "read_at"),
-        result=None if not texts else texts if asked.reduce is Reduce.NONE else CONCAT_SEPARATOR.join(texts),
+        result=made_of_it,
+        value=value,
         filtered=any(output.finish_reason == CONTENT_FILTER for output in made),
-        source=_source(source[0]) if source else None,
+        source=described,
         first_line=maybe_text(row, "first_line"),
         announced_at=maybe_whole(row, "announced_at"),
         calls_out=tuple(sorted(announced if live else ())),
         calls_in_doubt=tuple(sorted(doubted if live else doubted | announced)),
         mark=mark(row),
+        gaps=structures.gaps(row),
+        coverage=maybe_number(row, "coverage"),
+        retry_of=None if row["retry_of"] is None else task_key(row, "retry_of"),
     )
 
 
+def _result(
+    asked: TaskOptions, total: int, made: Sequence[Output], source: Source | None
+) -> tuple[str | tuple[str | None, ...] | None, object]:
+    """Make the result of the outputs that were read, and its value, which a schema gives it."""
+    if not made:
+        return None, None
+    if asked.structure is not None and source is not None:
+        return result_of(asked, total, made, source)
+    texts = tuple(output.text for output in made)
+    return texts if asked.reduce is Reduce.NONE else CONCAT_SEPARATOR.join(texts), None
+
+
 def _source(row: Row) -> Source:
-    return Source(text(row, "instructions"), whole(row, "overlap"), whole(row, "characters"))
+    rules = maybe_json_object(row, "join_rules")
+    return Source(
+        text(row, "instructions"),
+        whole(row, "overlap"),
+        whole(row, "characters"),
+        maybe_json_object(row, "output_schema"),
+        None if rules is None else {pointer: str(rule) for pointer, rule in rules.items()},
+    )
 
 
 def chunk_index(key: TaskKey, places: Row, found: Sequence[Row], failed: Sequence[Row]) -> ChunkIndex:
@@ -246,7 +194,9 @@ def chunk_index(key: TaskKey, places: Row, found: Sequence[Row], failed: Sequenc
         cuts=whole_list(places, "cuts"),
         overlap=whole(places, "overlap"),
         sizes=sizes(found),
-        failed={whole(row, "idx"): (whole(row, "calls"), _call_failure(row)) for row in failed},
+        failed={whole(row, "idx"): (whole(row, "calls"), call_failure(row)) for row in failed},
+        rejected={whole(row, "idx"): rung.rejected for row in failed if (rung := structures.rung(row)) is not None},
+        gaps=frozenset(whole(row, "idx") for row in failed if row["gap"]),
     )
 
 

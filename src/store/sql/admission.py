@@ -5,7 +5,7 @@ A submission is one transaction. The transaction accepts a task, finds that it w
 """
 
 from ...core.task import BUDGET_EXHAUSTED
-from ..d1.statement import statement
+from ..d1.statement import Statement, statement
 from .fragments import IN_DOUBT, NOW, OPTION_PARAMETERS, OPTIONS, delete_parts, unended, wake
 from .tallies import COUNTED, UNCOUNTED, add_ends, count_ends
 
@@ -77,13 +77,23 @@ ON CONFLICT DO UPDATE SET day = excluded.day,
   characters = excluded.characters + CASE day WHEN excluded.day THEN characters ELSE 0 END
 """)
 
-# Writes the text of the task. `:submission` is NULL without an Idempotency-Key.
-INSERT_TEXT = statement("""
-INSERT INTO texts (task_id, input, instructions, cuts, overlap, submission)
-SELECT :task_key, :input, :instructions, :cuts, :overlap, :submission
+
+def _insert_text(*more: str) -> Statement:
+    """Write the text of the task. `more` are the columns that a structured task has beside those of a plain one."""
+    columns, values = ("".join(f", {mark}{name}" for name in more) for mark in ("", ":"))
+    return statement(f"""
+INSERT INTO texts (task_id, input, instructions, cuts, overlap, submission{columns})
+SELECT :task_key, :input, :instructions, :cuts, :overlap, :submission{values}
 WHERE EXISTS (SELECT 1 FROM tasks WHERE id = :task_key)
 ON CONFLICT DO NOTHING
 """)
+
+
+# Writes the text of the task. `:submission` is NULL without an Idempotency-Key.
+INSERT_TEXT = _insert_text()
+
+# The same for a structured task. Each may be NULL: `:output_schema`, and `:join_rules`, both JSON objects.
+INSERT_STRUCTURED_TEXT = _insert_text("output_schema", "join_rules")
 
 # Says whether the task exists, in which status, and how many tasks of its tenant are unfinished, up to `:counted_most`.
 OUTCOME = statement(f"""
@@ -137,7 +147,9 @@ _RETRYABLE = f"""generation = :generation AND status IN ('failed', 'cancelled')
 RETRY_COUNT = statement(count_ends(f"id = :task_key AND {_RETRYABLE}"))
 
 # Sets failed calls back, also those that failed for good: their outputs get all their attempts again. Their logs stay.
-SET_BACK = "attempts = 0, counted = 0, calls = 0, final = 0, rests_until = NULL, held = NULL"
+SET_BACK = (
+    "attempts = 0, counted = 0, calls = 0, final = 0, rests_until = NULL, held = NULL, rung = NULL, gap_chars = NULL"
+)
 
 # Sets the failed calls back. Goes before RETRY.
 RETRY_FAILURES = statement(f"""
@@ -149,8 +161,9 @@ UPDATE failures SET {SET_BACK} WHERE task_id = :task_key
 # dispatches it if it stays unclaimed for `:unclaimed_ms`.
 PUT_BACK = f"""status = 'pending', fence = fence + 1, generation = generation + 1, counted = {COUNTED},
   attempts = attempts + (started_at IS NOT NULL), {IN_DOUBT},
-  failed = 0, stalls = 0, stalled_since = NULL, rate_waits = 0, idle_runs = 0, away_since = NULL, away_waits = 0,
-  last_error = NULL, wait_reason = NULL, wait_until = NULL, dispatches = 0, sent_at = {NOW}, not_before = 0,
+  failed = 0, coverage = NULL, stalls = 0, stalled_since = NULL, rate_waits = 0, idle_runs = 0,
+  away_since = NULL, away_waits = 0, last_error = NULL, wait_reason = NULL, wait_until = NULL, dispatches = 0,
+  sent_at = {NOW}, not_before = 0,
   finished_at = NULL, error_code = NULL, error_message = NULL, error_retryable = NULL,
   deadline_at = {NOW} + deadline_ms, wake_at = {wake(f"{NOW} + :unclaimed_ms", f"{NOW} + deadline_ms")}"""
 

@@ -9,8 +9,11 @@ SELECT in_flight, doubted, {LIVE} AS live, announced_at, calls_settled, calls_in
 FROM tasks WHERE id = :task_key
 """)
 
-# Reads which outputs there are, with their sizes, without any text.
-OUTPUTS = statement("SELECT level, places, sizes FROM segments WHERE task_id = :task_key")
+# A retry of gaps copies outputs under fence 0, which no claim has. The new task has made no call for them.
+_OWN = "fence > 0"
+
+# Reads which outputs the task's calls gave, with their sizes, without any text.
+OUTPUTS = statement(f"SELECT level, places, sizes FROM segments WHERE task_id = :task_key AND {_OWN}")
 
 # Reads how many failed calls of each output are logged, and the number of the latest.
 FAILURES = statement("""
@@ -20,9 +23,9 @@ FROM failures WHERE task_id = :task_key
 
 # Read the outputs and the failed calls from the output (`:level`, `:idx`) to (`:last_level`, `:last_idx`). A segment
 # may have other outputs, too.
-SOME_OUTPUTS = statement("""
+SOME_OUTPUTS = statement(f"""
 SELECT level, part, hex(body) AS body FROM segments
-WHERE task_id = :task_key AND level BETWEEN :level AND :last_level AND EXISTS (
+WHERE task_id = :task_key AND {_OWN} AND level BETWEEN :level AND :last_level AND EXISTS (
   SELECT 1 FROM json_each('[' || places || ']')
   WHERE (level, value) >= (:level, :idx) AND (level, value) <= (:last_level, :last_idx)
 )

@@ -8,7 +8,7 @@ from .fragments import LISTED, NOW
 
 # The event of an ended task. A task of `/v1` has `response`.
 _EVENT = """CASE WHEN response IS NULL THEN 'task.' || status
-    WHEN status = 'completed' AND truncated > 0 THEN 'response.incomplete' ELSE 'response.' || status END"""
+    WHEN status = 'completed' AND truncated + failed > 0 THEN 'response.incomplete' ELSE 'response.' || status END"""
 
 _ONE = "task_id = :task_key AND generation = :generation AND endpoint_id = :endpoint"
 _OPEN = f"state IN (1, 2) AND {_ONE}"

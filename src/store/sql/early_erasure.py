@@ -5,9 +5,10 @@ from .fragments import LISTED, NOW, delete_parts
 from .tallies import UNCOUNTED, count_ends
 
 # Roughly the bytes of a task: its rows, four bytes for each token of its outputs, and its input until that is emptied,
-# or for good with `:keep_input`. The input counts four bytes for each token of the answered calls, or as many bytes as
-# its chunks may have characters, so that it counts before the first call. The expression reads only the task's own row.
-_BYTES = """2000 + 4 * output_tokens + CASE WHEN status = 'completed' AND NOT :keep_input THEN 0
+# or for good with `:keep_input` or gaps. The input counts four bytes for each token of the answered calls, or as many
+# bytes as its chunks may have characters, so that it counts before the first call. The expression reads only the task's
+# own row.
+_BYTES = """2000 + 4 * output_tokens + CASE WHEN status = 'completed' AND failed = 0 AND NOT :keep_input THEN 0
   ELSE max(4 * input_tokens, total * coalesce(chunk_chars, 6000)) END"""
 
 # Counts what each tenant stores, and keeps the `:tenants_most` that store most. The statement reads each task's row

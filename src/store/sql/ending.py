@@ -9,9 +9,11 @@ from .tallies import UNCOUNTED, add_ends
 
 # Fails a task whose message reached the dead-letter queue, unless a worker holds it, it waits for its time, or it has
 # ended. The statement names the fence that was read before, so that it changes nothing after another claim or a retry.
+# A structured task stays for the sweep: its message may have failed because code of the release before cannot claim it.
 DEAD_LETTER = statement(f"""
 UPDATE tasks SET fence = fence + 1, {IN_DOUBT}, {failed(retryable="1")}
-WHERE id = :task_key AND fence = :fence AND ((status = 'pending' AND not_before <= {NOW}) OR ({ABANDONED}))
+WHERE id = :task_key AND fence = :fence AND structured IS NULL
+  AND ((status = 'pending' AND not_before <= {NOW}) OR ({ABANDONED}))
 RETURNING fence
 """)
 

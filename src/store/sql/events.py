@@ -1,13 +1,15 @@
 """The SQL of streams of events: the state of a task, and the outputs that its follower has not seen."""
 
 from ..d1.statement import statement
-from .fragments import LATE, NOW, OVERDUE, UNANSWERED, done, stored
+from .fragments import GAPS, LATE, NOW, OVERDUE, UNANSWERED, done, stored
 
-# Reads the state of a task, in one row. The statement also says whether a request that asks for the task must help it.
+# Reads the state of a task: one row, and its gaps. The statement also says whether a request that asks for the task
+# must help it.
 LOOK = statement(f"""
 SELECT status, route, fence, step, generation, started_at IS NOT NULL AS started, total, completed, failed, truncated,
   {NOW} AS read_at, max(created_at, coalesce(announced_at, 0), coalesce(sent_at, 0)) AS news_at,
-  (status IN ('pending', 'processing') AND {OVERDUE}) AS overdue, {LATE} AS late, {UNANSWERED} AS unanswered
+  (status IN ('pending', 'processing') AND {OVERDUE}) AS overdue, {LATE} AS late, {UNANSWERED} AS unanswered,
+  structured ->> 'gaps' AS may_leave_gaps, {GAPS}
 FROM tasks WHERE id = :task_key
 """)
 

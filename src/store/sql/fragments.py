@@ -118,6 +118,19 @@ def readable(level: str) -> str:
   ), 0)"""
 
 
+# The gaps of `:task_key`, whose row is read: a JSON list of objects, NULL without one. A chunk that failed without
+# ending the task is a gap as soon as another chunk has an output.
+GAPS = f"""CASE WHEN structured ->> 'gaps' AND failed > 0 AND completed > 0 THEN (
+    SELECT json_group_array(json_object(
+      'idx', idx, 'start', start, 'cut', cut, 'code', code, 'reason', rung ->> 'reason'
+    )) FROM (
+      SELECT key AS place, value AS cut, lag(value, 1, 0) OVER (ORDER BY key) AS start
+      FROM texts, json_each(cuts) WHERE task_id = :task_key
+    ) CROSS JOIN failures ON task_id = :task_key AND level = 0 AND idx = place
+    WHERE final = 1 AND gap_chars >= 0 AND idx NOT IN ({done("0")})
+  ) END AS gaps"""
+
+
 # --- Whole statements ------------------------------------------------------------------------------------
 
 

@@ -6,7 +6,7 @@ retention at a time: within one retention, that index is in the order of the end
 
 from ...core import limits
 from ...core.codes import TaskCode
-from ...core.tallies import BILLED, BOUNDS_MS, DURATIONS, MEASURES
+from ...core.tallies import BILLED, BOUNDS_MS, DURATIONS, LADDER, MEASURES
 from ...core.task import DEADLINE_EXCEEDED
 from ..d1.statement import statement
 from .fragments import NOW, UNDER_CLAIM
@@ -25,10 +25,11 @@ _ENDED_AT = f"coalesce(finished_at, max(created_at, {NOW}))"
 _BILL = {
     "calls": _SENT,
     "in_doubt": _DOUBT,
-    "fruitless": f"max(0, {_SENT} - CASE status WHEN 'completed' THEN calls_minimum ELSE completed END)",
+    "fruitless": f"max(0, {_SENT} - CASE status WHEN 'completed' THEN calls_minimum - failed ELSE completed END)",
     "truncated": "truncated",
     "input_tokens": "input_tokens",
     "output_tokens": "output_tokens",
+    **dict(zip(LADDER, ("reasks", "rejected", "repaired"), strict=True)),
 }
 assert tuple(_BILL) == BILLED
 _COUNTED = {name: f"coalesce(counted ->> {place}, 0)" for place, name in enumerate(BILLED)}
@@ -52,6 +53,7 @@ _ADDED = {
     "ended": "1",
     "retries": "(generation > 0)",
     "dead_letters": f"(error_code IS '{TaskCode.DEAD_LETTERED}')",
+    "gap_chunks": "CASE status WHEN 'completed' THEN failed ELSE 0 END",
     **{name: f"max(0, {value} - {_COUNTED[name]})" for name, value in _BILL.items()},
     **{column: value for name in DURATIONS for column, value in _span(name).items()},
 }

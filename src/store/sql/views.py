@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from ...core.states import Status
 from ...core.task import NAME_MEMBERS
 from ..d1.statement import statement
-from .fragments import LATE, LISTED, LIVE, NOW, OPTIONS, OVERDUE, UNANSWERED, done, readable, sizes, stored
+from .fragments import GAPS, LATE, LISTED, LIVE, NOW, OPTIONS, OVERDUE, UNANSWERED, done, readable, sizes, stored
 
 _VIEW = f"""id, status, route, fence, step, {OPTIONS}, total, completed, failed, truncated, attempts,
   calls_settled, calls_in_doubt, calls_minimum, json_array_length(in_flight) AS calls_in_flight,
@@ -13,7 +13,7 @@ _VIEW = f"""id, status, route, fence, step, {OPTIONS}, total, completed, failed,
   {LIVE} AS live, input_tokens, output_tokens,
   error_code, error_message, error_retryable, first_line, created_at, started_at, finished_at, wake_at, deadline_at,
   not_before, lease_until, rest_until, announced_at, start_ms, stalls, idle_runs, last_error, wait_reason, wait_until,
-  pace_ms, sent_at, {NOW} AS read_at,
+  pace_ms, sent_at, reasks, rejected, repaired, coverage, retry_of, {NOW} AS read_at,
   (status IN ('pending', 'processing') AND {OVERDUE}) AS overdue"""
 
 # The texts that name a task, each searched on its own: `instr` knows no wildcards. `:text` has no capital A to Z.
@@ -39,11 +39,23 @@ def _taken(names: Iterable[str]) -> str:
     return " AND ".join(f"(:{name} IS NULL OR {_FILTERS[name]})" for name in names)
 
 
+# The gaps of a task, a JSON list of objects, NULL without one. A chunk that failed without ending the task is a gap as
+# soon as another chunk has an output.
+_GAPS = f"""CASE WHEN structured ->> 'gaps' AND failed > 0 AND completed > 0 THEN (
+    SELECT json_group_array(json_object(
+      'idx', idx, 'start', start, 'cut', cut, 'code', code, 'reason', rung ->> 'reason'
+    )) FROM (
+      SELECT key AS place, value AS cut, lag(value, 1, 0) OVER (ORDER BY key) AS start
+      FROM texts, json_each(cuts) WHERE task_id = :task_key
+    ) CROSS JOIN failures ON task_id = :task_key AND level = 0 AND idx = place
+    WHERE final = 1 AND gap_chars >= 0 AND idx NOT IN ({done("0")})
+  ) END AS gaps"""
+
 # Reads one task: one row. The statement also says whether a request that asks for the task must help it. If the task
 # has been due for `:queued_ms`, it counts the tasks of its tenant that are before it, unless more than `:most_ahead`
-# are unfinished. Counting reads two rows for each of these tasks.
+# are unfinished. Counting reads two rows for each of these tasks. Gaps are read with the failures and the cuts.
 TASK = statement(f"""
-SELECT {_VIEW}, {LATE} AS late, {UNANSWERED} AS unanswered,
+SELECT {_VIEW}, {LATE} AS late, {UNANSWERED} AS unanswered, {GAPS},
   CASE WHEN status = 'pending' AND max(created_at, not_before) <= {NOW} - :queued_ms THEN (
     SELECT CASE WHEN count(*) <= :most_ahead THEN coalesce(sum(other < :task_key), 0) END FROM (
       SELECT going.id AS other FROM tasks AS going WHERE going.tenant = tasks.tenant AND going.finished_at IS NULL
@@ -67,7 +79,10 @@ SELECT * FROM ({stored("(SELECT level FROM top)")}) WHERE {readable("(SELECT lev
 """)
 
 # Reads the values that a task's calls need, besides its options.
-SOURCE = statement("SELECT instructions, overlap, cuts ->> '$[#-1]' AS characters FROM texts WHERE task_id = :task_key")
+SOURCE = statement("""
+SELECT instructions, overlap, cuts ->> '$[#-1]' AS characters, output_schema, join_rules
+FROM texts WHERE task_id = :task_key
+""")
 
 # Reads the text of a task, '' once it has been emptied.
 INPUT = statement("SELECT input FROM texts WHERE task_id = :task_key")
@@ -86,7 +101,9 @@ CHUNKS = statement(f"SELECT * FROM ({stored('0')}) WHERE {readable('0')}")
 CHUNK_SIZES = statement(sizes("0"))
 SOME_CHUNKS = statement(stored("0", first=":first", last=":last"))
 FAILED_CHUNKS = statement(f"""
-SELECT idx, calls, code, message, retryable FROM failures WHERE task_id = :task_key AND level = 0 AND final = 1
+SELECT idx, calls, code, message, retryable, rung,
+  CASE WHEN gap_chars >= 0 THEN EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND completed > 0) END AS gap
+FROM failures WHERE task_id = :task_key AND level = 0 AND final = 1
   AND idx NOT IN ({done("0")})
 ORDER BY idx
 """)

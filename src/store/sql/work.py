@@ -2,6 +2,7 @@
 
 from ...core.task import DEADLINE_EXCEEDED
 from ..d1.statement import statement
+from .failed_calls import recording_failures
 from .fragments import (
     ANNOUNCED,
     ENDED,
@@ -36,11 +37,12 @@ from .window import window
 #
 # The very first claim also announces the task's first calls, which saves the worker a write. `:first_chunks` is a JSON
 # list of the chunks that a worker of a new task starts with, cut to the client's budget. No call can have failed for
-# good before the first claim. `:early_ms` is how early a continuation may arrive. `:stands_in` is 1 for a worker in
-# place of a host that did not come: the task still counts as dispatched in vain.
+# good before the first claim. A task that has outputs of another one announces nothing yet. `:early_ms` is how early a
+# continuation may arrive. `:stands_in` is 1 for a worker in place of a host that did not come: the task still counts as
+# dispatched in vain.
 #
 # The statement returns the calls that other isolates wrote, if one failed within `:told_ms`. `:model` is the model of a
-# task that names none.
+# task that names none. A structured task notes the fence of the claim as that of code which knows it: see its CHECK.
 #
 # Calls start within `:start_ms` of this or not at all. Lanes of the former worker may have read that worker's start
 # window just now, and count from then. So a longer window stays.
@@ -62,8 +64,10 @@ UPDATE tasks SET
     ELSE rest_until END,
   calls_in_doubt = calls_in_doubt + CASE WHEN {_IS_NEW} THEN json_array_length(in_flight) ELSE 0 END,
   doubted = CASE WHEN {_IS_NEW} THEN in_flight ELSE doubted END,
-  in_flight = CASE WHEN NOT {_IS_NEW} THEN in_flight WHEN started_at IS NULL THEN {_FIRST_CALLS} ELSE '[]' END,
+  in_flight = CASE WHEN NOT {_IS_NEW} THEN in_flight
+    WHEN started_at IS NULL AND completed = 0 THEN {_FIRST_CALLS} ELSE '[]' END,
   holder = :holder, host = :host, route = :route, not_before = 0,
+  structured_fence = iif(structured IS NULL, NULL, fence + {_IS_NEW}),
   dispatches = CASE WHEN :stands_in THEN dispatches ELSE 0 END,
   lease_until = {NOW} + :lease_ms, announced_at = {NOW}, start_ms = max(start_ms, :start_ms),
   started_at = coalesce(started_at, max(created_at, {NOW}))
@@ -74,7 +78,7 @@ WHERE id = :task_key AND (
 ) AND {IN_TIME}
 RETURNING fence, step, attempts, stalls, rest_until - {NOW} AS rest_left, rate_waits, idle_runs, start_ms, {OPTIONS},
   total, failed, merge_chars, calls_settled, calls_in_doubt, in_flight, doubted, input_tokens, output_tokens, truncated,
-  announced_at, deadline_at - {NOW} AS deadline_left,
+  reasks, rejected, repaired, announced_at, deadline_at - {NOW} AS deadline_left,
   max(0, {NOW} - away_since) AS away_ms, away_waits, last_error, pace_ms,
   {told("tenant || ':' || coalesce(model, :model)")} AS told
 """)
@@ -95,7 +99,8 @@ _MERGES = """(
       SELECT json_array_length(ends) AS calls FROM merges WHERE task_id = :task_key ORDER BY level
     )
   ) AS merges,
-  (SELECT ends FROM merges WHERE task_id = :task_key ORDER BY level DESC LIMIT 1) AS merge_ends"""
+  (SELECT ends FROM merges WHERE task_id = :task_key ORDER BY level DESC LIMIT 1) AS merge_ends,
+  cuts ->> '$[#-1]' AS characters, output_schema, inherited"""
 CLAIM_TEXT = statement(window("(SELECT completed FROM tasks WHERE id = :task_key)", _HELD, also=_MERGES))
 
 # Reads which calls have an output, as ranges: `first` to `last` of a level. So a task of thousands of chunks needs only
@@ -110,7 +115,7 @@ SELECT level, min(idx) AS first, max(idx) AS last FROM (
 # A row without calls only has a log: a client has put the task back.
 CLAIM_FAILURES = statement(f"""
 SELECT level, idx, attempts, calls, counted, final, code, message, retryable,
-  max(0, rests_until - {NOW}) AS rest_left, held
+  max(0, rests_until - {NOW}) AS rest_left, held, rung, gap_chars
 FROM failures WHERE task_id = :task_key AND (calls > 0 OR final = 1) AND {_HELD} ORDER BY level, idx
 """)
 
@@ -132,14 +137,15 @@ _UNDER_CLAIM = f"id = :task_key AND {UNDER_CLAIM} AND step <= :step"
 _KEEPS = f"{_UNDER_CLAIM} AND status IN ('processing', 'cancelled', 'failed')"
 _MINE = f"EXISTS (SELECT 1 FROM tasks WHERE {_KEEPS})"
 
-# Adds a piece to the last segment of its level, or begins another one when that has `:segment_bytes`. A write that is
+# Adds a piece to the last segment of its level, or begins another one when that has `:segment_bytes`,
+# or has copied outputs, which have fence 0. A write that is
 # sent again, or that lands after a later one, finds its piece or a later one, and adds nothing. The outputs of a task's
 # last worker are kept, because they are paid for, even if the task was cancelled or failed by its deadline in between.
 # `:places`, `:sizes` and `:body` are those of `store.records.segments`.
 RECORD_OUTPUTS = statement(f"""
 INSERT INTO segments (task_id, level, part, fence, step, piece, places, sizes, body)
 SELECT :task_key, :level, coalesce((
-    SELECT part + (length(body) >= :segment_bytes) FROM segments
+    SELECT part + (length(body) >= :segment_bytes OR fence = 0) FROM segments
     WHERE task_id = :task_key AND level = :level ORDER BY part DESC LIMIT 1
   ), 0), :fence, :step, :piece, :places, :sizes, unhex(:body)
 WHERE {_MINE} AND NOT EXISTS (
@@ -156,28 +162,18 @@ ON CONFLICT DO UPDATE SET fence = excluded.fence, step = excluded.step, piece = 
 # `:truncated` counts from the start of the task.
 RECORD_CUT = statement(f"UPDATE tasks SET truncated = :truncated WHERE {_KEEPS}")
 
-# Adds an entry to `failures.log` if it is new, and keeps the latest `:logged_most`. Fence and number tell entries
-# apart. Each write has at most one entry for an output, so one that was written before is the last.
-_LOGGED = """CASE
-    WHEN excluded.log IS NULL THEN log
-    WHEN log ->> '$[#-1][0]' = excluded.log ->> '$[0][0]' AND log ->> '$[#-1][1]' = excluded.log ->> '$[0][1]' THEN log
-    ELSE json_insert(
-      CASE WHEN json_array_length(log) >= :logged_most THEN json_remove(log, '$[0]') ELSE coalesce(log, '[]') END,
-      '$[#]', excluded.log -> '$[0]')
-  END"""
-
 # Records failed calls with their totals, which the worker knows. `:failures` is a JSON list of
 # [level, idx, attempts, calls, final, code, message, retryable, counted, rests_until, held, log]. `log` is a list of
 # one entry, or null for a failure that was recorded before.
-RECORD_FAILURES = statement(f"""
-INSERT INTO failures
-  (task_id, level, idx, attempts, calls, final, code, message, retryable, counted, rests_until, held, log)
-SELECT :task_key, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
-  value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11
-FROM json_each(:failures) WHERE {_MINE}
-ON CONFLICT DO UPDATE SET attempts = excluded.attempts, calls = excluded.calls, final = excluded.final,
-  code = excluded.code, message = excluded.message, retryable = excluded.retryable, counted = excluded.counted,
-  rests_until = excluded.rests_until, held = excluded.held, log = {_LOGGED}
+RECORD_FAILURES = recording_failures(_MINE)
+
+# The same for a structured task: each entry also has the rung, a JSON object, and the chunk's characters if it may
+# leave a gap. Both may be NULL.
+RECORD_RUNGS = recording_failures(_MINE, "rung", "gap_chars")
+
+# Writes the counters of a structured task, and what its gaps leave of the text, apart for the reason of RECORD_CUT.
+RECORD_LADDER = statement(f"""
+UPDATE tasks SET reasks = :reasks, rejected = :rejected, repaired = :repaired, coverage = :coverage WHERE {_KEEPS}
 """)
 
 # Writes the plan of a merge level, a JSON list, in the transaction that announces its first calls. An existing plan
@@ -248,11 +244,24 @@ RETURNING fence
 
 # Completes the task. All chunks must have an output, and so must the top of the merge: `:top_level`, 0 without a merge.
 # A task does not complete after its deadline. The first line of the text stays only if the text does.
+_FINISH = f"""UPDATE tasks SET {_TOTALS}, status = 'completed',
+  first_line = CASE WHEN :keeps_input THEN first_line END, {ENDED}
+WHERE {_UNDER_CLAIM} AND (status = 'completed' OR (status = 'processing' AND {IN_TIME}))"""
 FINISH = statement(f"""
-UPDATE tasks SET {_TOTALS}, status = 'completed', first_line = CASE WHEN :keeps_input THEN first_line END, {ENDED}
-WHERE {_UNDER_CLAIM} AND (status = 'completed' OR (status = 'processing' AND {IN_TIME}))
+{_FINISH}
   AND (SELECT count(*) FROM ({done("0")})) = total
   AND 0 IN ({done(":top_level")})
+RETURNING fence
+""")
+
+# Completes a structured task with gaps: each chunk has an output or has failed without ending the task, and at least
+# one has an output. Without a merge chunk 0 may be a gap, so only a merge must have its top.
+FINISH_WITH_GAPS = statement(f"""
+{_FINISH}
+  AND (SELECT count(*) FROM (
+    {done("0")} UNION SELECT idx FROM failures WHERE task_id = :task_key AND level = 0 AND final = 1 AND gap_chars >= 0
+  )) = total
+  AND EXISTS ({done("0")}) AND (:top_level = 0 OR 0 IN ({done(":top_level")}))
 RETURNING fence
 """)
 

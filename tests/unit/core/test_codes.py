@@ -11,6 +11,8 @@ from src.core.task import Failure
 from src.http.base import problems
 from src.http.catalogue import document
 from src.processing.outcomes import crashed
+from src.processing.run import gaps
+from src.processing.run import rungs as ladder
 from src.processing.terms import OVERDUE, exhausted
 from src.queue import dead_letter
 
@@ -50,7 +52,7 @@ def test_each_task_code_is_one_that_comes_about() -> None:
     """Every listed code has a cause."""
     of_calls = set(map(code_of, kinds_of(errors.ModelError) - set(NEVER_SHOWN)))
     of_tasks = {failure.code for failure in (crashed(3), OVERDUE, exhausted(3), dead_letter.FAILURE)}
-    assert of_calls | of_tasks == set(TaskCode) == set(TASK_CODES)
+    assert of_calls | of_tasks | ladder.CODES | gaps.CODES == set(TaskCode) == set(TASK_CODES)
 
 
 def test_each_problem_code_has_one_kind() -> None:

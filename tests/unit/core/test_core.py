@@ -73,6 +73,8 @@ def test_settings_have_the_defaults_of_the_contract():
         ("AI_MAX_OUTPUT_TOKENS", "1000001"),
         ("AI_MODEL_OPTIONS", "top_p, max_tokens"),
         ("AI_MODEL_OPTIONS", "top p"),
+        ("STRUCTURED_OUTPUT", "json_schema"),
+        ("STRUCTURED_OUTPUT", "Native"),
         ("AI_API_KEY", "two words"),
         ("AI_API_KEY", "schlüssel"),
     ],
@@ -92,6 +94,29 @@ def test_lists_are_separated_by_commas():
     assert (settings.models, settings.model_options) == (("a", "b/c"), ("top_k", "min_p"))
     assert settings.max_output_tokens == 700
     assert load({"AI_MODEL_OPTIONS": " , "}.get).model_options == MODEL_OPTIONS
+
+
+@pytest.mark.parametrize(
+    ("provider", "base_url", "sending"),
+    [
+        ("workers-ai", None, "prompt"),
+        ("demo", None, "native"),
+        ("openai", "https://api.openai.com/v1", "native"),
+        ("openai", "https://eu.api.openai.com:443/v1", "native"),
+        ("openai", "https://mine.openai.azure.com/openai/v1", "native"),
+        ("openai", "https://API.OpenAI.com", "native"),
+        ("openai", "http://127.0.0.1:11434/v1", "both"),
+        ("openai", "https://openai.com.example/v1", "both"),
+        ("openai", "https://notopenai.com/v1", "both"),
+        ("openai", "https://gateway.example/api.openai.com/v1", "both"),
+    ],
+)
+def test_an_output_schema_is_sent_as_the_server_takes_it(provider: str, base_url: str | None, sending: str):
+    """The default follows the provider and its host. STRUCTURED_OUTPUT overrides it."""
+    variables = {"AI_PROVIDER": provider, "AI_BASE_URL": base_url}
+    assert load(variables.get).structured_output == sending
+    for own in ("native", "prompt", "both"):
+        assert load((variables | {"STRUCTURED_OUTPUT": own}).get).structured_output == own
 
 
 def test_all_bad_variables_are_named_at_once():

@@ -267,6 +267,7 @@ def test_statuses_have_their_error(status: int, kind: type[errors.ModelError]) -
     assert type(error) is kind
     assert str(status) in str(error)
     assert "because" in str(error) or 300 <= status < 400
+    assert (isinstance(error, errors.ModelRefused) and error.of_call) is (status in {400, 413, 422})
 
 
 @pytest.mark.parametrize("status", [400, 403, 429])

@@ -4,13 +4,15 @@ import json
 
 import pytest
 
-from src.core.errors import ModelError, ModelRefused, ModelTimeout, ModelUnavailable
+from src.core.errors import ModelError, ModelRefused, ModelTimeout, ModelUnavailable, StructuredOutputUnsupported
 from src.inference import wire
-from src.inference.protocol import ModelCall, ModelReply
+from src.inference.protocol import ModelCall, ModelReply, OutputForm, RejectedAnswer
 
 CALLS = [
     ModelCall("s", "u", "m"),
     ModelCall("s", "u", "m", max_output_tokens=9, temperature=0.0, options={"stop": ["ü"], "top_p": 0.5}),
+    ModelCall("s", "u", "m", form=OutputForm({"type": "object", "title": "ü"}, "output", True, "both")),
+    ModelCall("s", "u", "m", form=OutputForm({}, "n", False, "prompt", RejectedAnswer("[1]", (("/a", "string"),)))),
 ]
 
 
@@ -20,6 +22,7 @@ def test_a_call_arrives_as_it_was_sent(call: ModelCall) -> None:
     sent = json.loads(json.dumps(wire.write_call(call)))
     assert wire.read_call(sent) == call
     assert all(value is None or isinstance(value, str | int | float) for value in sent.values())
+    assert ("form" in sent) is (call.form is not None)
 
 
 @pytest.mark.parametrize("reason", [None, "length"])
@@ -36,7 +39,17 @@ def test_an_output_says_which_lane_it_comes_from() -> None:
     assert type(wire.read_outcome(wire.from_lane(failed, 4))) is ModelRefused
 
 
-@pytest.mark.parametrize("kind", [ModelRefused, ModelUnavailable, ModelTimeout])
+@pytest.mark.parametrize("kind", [ModelRefused, ModelUnavailable, ModelTimeout, StructuredOutputUnsupported])
 def test_what_crosses_is_plain(kind: type[ModelError]):
     """RPC cannot clone a member of an enumeration; earlier a lane's answer was lost for this reason."""
     assert {type(value) for value in wire.write_outcome(kind("why")).values()} <= {str, float, type(None)}
+    assert type(wire.read_outcome(wire.write_outcome(kind("why")))) is kind
+
+
+def test_a_refusal_says_whether_it_is_of_the_call() -> None:
+    """A lane tells a refused call from refused credentials. Older code reads the same error without that."""
+    for of_call in (True, False):
+        sent = json.loads(json.dumps(wire.write_outcome(ModelRefused("no", of_call=of_call))))
+        error = wire.read_outcome(sent)
+        assert isinstance(error, ModelRefused)
+        assert (error.of_call, sent["error"]) == (of_call, "model_refused")

@@ -15,7 +15,8 @@ from src.core.settings import load
 from src.core.states import Status
 from src.core.task import Route, Task, TaskOptions
 from src.http.base.isolate import RequestMemory
-from src.processing.submission import Submitted, TaskRequest
+from src.processing.submission import Submitted
+from src.processing.task_request import TaskRequest
 from tests.support.store_bench import START_MS
 from tests.support.worker_bench import WorkerBench
 

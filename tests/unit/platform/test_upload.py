@@ -147,6 +147,7 @@ def by_us(seen: list[list[str]]) -> list[list[str]]:
 # Modules that are imported on the first request that needs them.
 LATER = (
     "core/response_events",
+    "core/structured/",
     "core/text/tokens",
     "core/version",
     "core/webhook_urls",

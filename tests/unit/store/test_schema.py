@@ -12,7 +12,7 @@ from src.core.meter import Meter
 from src.store.d1.database import Database
 from src.store.keys import KeyStore
 from src.store.records.claims import CallKey, Finish
-from tests.support.store_bench import RETENTION_MS, StoreBench, outputs
+from tests.support.store_bench import FAILURE, RETENTION_MS, StoreBench, outputs
 
 TASK = TaskKey("task")
 CHUNKS = 4
@@ -52,6 +52,32 @@ def test_a_task_may_be_so(bench: StoreBench, columns: dict[str, Any]) -> None:
     """A row of `tasks` may have the values that sections 11 to 14 of the contract need."""
     give(bench, **columns)
     assert columns.items() <= bench.row(TASK).items()
+
+
+def test_older_code_cannot_claim_a_structured_task(bench: StoreBench) -> None:
+    """It would ignore the schema and the gaps. What it does otherwise is allowed."""
+    give(bench, structured="{}")
+    claim = bench.claim()
+    assert bench.row(TASK)["structured_fence"] == claim.fence
+    with pytest.raises(sqlite3.IntegrityError):
+        give(bench, fence=claim.fence + 1, holder="older")  # a takeover
+    give(bench, status="failed", finished_at=1, lease_until=None, error_code="deadline_exceeded")  # its end
+    give(bench, status="pending", finished_at=None, fence=claim.fence + 1, error_code=None)  # a client's retry
+    with pytest.raises(sqlite3.IntegrityError):
+        give(bench, status="processing", fence=claim.fence + 2, lease_until=1)  # a claim
+    with pytest.raises(sqlite3.IntegrityError):
+        give(bench, status="failed", fence=claim.fence + 2, finished_at=1, error_code="dead_lettered")
+    bench.pass_ms(1)
+    assert bench.claim().fence == claim.fence + 2
+
+
+def test_a_structured_task_is_left_to_the_sweep_by_dead_letters(bench: StoreBench) -> None:
+    """Its message may have failed because only older code got it."""
+    give(bench, structured="{}")
+    bench.pass_ms(60_000)
+    assert not bench.run(bench.store.dead_letter(TASK, FAILURE, RETENTION_MS))
+    give(bench, structured=None)
+    assert bench.run(bench.store.dead_letter(TASK, FAILURE, RETENTION_MS))
 
 
 @pytest.mark.parametrize(

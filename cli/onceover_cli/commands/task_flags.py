@@ -1,0 +1,115 @@
+"""The flags that say what a task is to do: those of `run` and `submit`."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from .. import submission, terminal
+from ..submission import Wanted
+
+
+class ReduceChoice(StrEnum):
+    """How the outputs of the chunks become one result."""
+
+    CONCAT = "concat"
+    MERGE = "merge"
+    NONE = "none"
+
+
+_WANTED = "The task"
+Source = Annotated[str, typer.Argument(metavar="FILE|-", help="A UTF-8 text; - reads it from standard input.")]
+Instructions = Annotated[
+    str | None,
+    typer.Option("-i", "--instructions", help="What to do with each part; @FILE reads it.", rich_help_panel=_WANTED),
+]
+ReduceFlag = Annotated[
+    ReduceChoice | None, typer.Option("--reduce", help="How to combine the parts' outputs.", rich_help_panel=_WANTED)
+]
+ChunkChars = Annotated[
+    int | None, typer.Option("--chunk-chars", min=1, help="The most characters in a part.", rich_help_panel=_WANTED)
+]
+ChunkOverlap = Annotated[
+    int | None,
+    typer.Option(
+        "--chunk-overlap", min=0, help="Characters of the previous part that are repeated.", rich_help_panel=_WANTED
+    ),
+]
+Model = Annotated[str | None, typer.Option("--model", help="Replaces the deployment's model.", rich_help_panel=_WANTED)]
+OutputTokens = Annotated[
+    int | None,
+    typer.Option("--max-output-tokens", min=1, help="The most tokens that a call may write.", rich_help_panel=_WANTED),
+]
+Temperature = Annotated[float | None, typer.Option("--temperature", min=0, max=2, rich_help_panel=_WANTED)]
+ModelOption = Annotated[
+    list[str] | None,
+    typer.Option("--model-option", metavar="NAME=VALUE", help="An option of the provider.", rich_help_panel=_WANTED),
+]
+Metadata = Annotated[
+    list[str] | None,
+    typer.Option("--metadata", metavar="NAME=VALUE", help="Kept with the task; or JSON.", rich_help_panel=_WANTED),
+]
+Deadline = Annotated[
+    str | None,
+    typer.Option("--deadline", metavar="TIME", help="Fail after this time: 90, 10m, 2h.", rich_help_panel=_WANTED),
+]
+MaxCalls = Annotated[
+    int | None,
+    typer.Option("--max-calls", min=1, help="The most model calls, over all retries.", rich_help_panel=_WANTED),
+]
+Schema = Annotated[
+    str | None,
+    typer.Option(
+        "--schema", metavar="FILE", help="A JSON Schema: outputs are JSON that it allows.", rich_help_panel=_WANTED
+    ),
+]
+Strict = Annotated[
+    bool,
+    typer.Option("--strict/--no-strict", help="Whether OpenAI's strict rule holds for it.", rich_help_panel=_WANTED),
+]
+Join = Annotated[
+    list[str] | None,
+    typer.Option("--join", metavar="POINTER=RULE", help="How a field is joined: /n=sum.", rich_help_panel=_WANTED),
+]
+Gaps = Annotated[
+    bool, typer.Option("--gaps", help="Complete without parts that fail for good.", rich_help_panel=_WANTED)
+]
+GapShare = Annotated[
+    float | None,
+    typer.Option("--max-gap-share", min=0, max=1, help="Of the characters; 0.5.", rich_help_panel=_WANTED),
+]
+IdempotencyKey = Annotated[
+    str | None,
+    typer.Option(
+        "--idempotency-key",
+        help="The same key gives the same task for 24 h; by default a fresh one.",
+        rich_help_panel=_WANTED,
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show parts, calls and tokens; submit nothing.")]
+
+
+def wanted_of(context: typer.Context) -> Wanted:
+    """Collect the options of a task."""
+    given = context.params
+    instructions = given["instructions"]
+    if instructions is not None and instructions.startswith("@"):
+        instructions = submission.read_text(instructions[1:], terminal.say)
+    return Wanted(
+        instructions=instructions,
+        reduce=given["reduce"],
+        chunk_chars=given["chunk_chars"],
+        chunk_overlap=given["chunk_overlap"],
+        model=given["model"],
+        max_output_tokens=given["max_output_tokens"],
+        temperature=given["temperature"],
+        model_option=given["model_option"] or (),
+        metadata=given["metadata"] or (),
+        deadline=given["deadline"],
+        max_calls=given["max_calls"],
+        schema=None if given["schema"] is None else submission.read_schema(given["schema"], terminal.say),
+        strict=given["strict"],
+        join=given["join"] or (),
+        gaps=given["gaps"],
+        max_gap_share=given["max_gap_share"],
+    )

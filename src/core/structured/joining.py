@@ -1,0 +1,191 @@
+"""Joins outputs without a call (`concat`): arrays in order, every other field by its rule.
+
+What a plan allows is joined into a value that the schema allows. A test draws schemas, rules and values to show it.
+"""
+
+from collections.abc import Callable, Mapping
+from types import NoneType
+from typing import Final
+
+from ..limits import JOIN_FIELDS_MOST, VALUE_LEVELS_MOST
+from .folds import ChoiceFold, ListFold, ObjectFold, SumFold, ValueFold
+from .nodes import NUMBERS, SchemaNode
+from .pointers import Place, pointer_to, tokens_of
+from .refusals import NotJoinable
+from .schema import OutputSchema
+
+__all__ = ["JoinPlan", "Joiner", "NotJoinable", "join_plan"]
+
+UNION: Final = "union"
+RULES: Final = ("first", "last", "sum", "min", "max", "any", "all", UNION)
+_CHOICES: Final[dict[str, Callable[[object, object], bool]]] = {
+    "first": lambda _new, _kept: False,
+    "last": lambda _new, _kept: True,
+    "min": lambda new, kept: _number(new) < _number(kept),
+    "max": lambda new, kept: _number(new) > _number(kept),
+    "any": lambda new, _kept: new is True,
+    "all": lambda new, _kept: new is False,
+}
+_OF_NUMBERS, _OF_BOOLEANS = frozenset({"sum", "min", "max"}), frozenset({"any", "all"})
+_NULL: Final = frozenset({NoneType})
+
+# Makes the fold of one field, new for each joining.
+type _FoldMaker = Callable[[], ValueFold]
+
+
+class Joiner:
+    """One joining: `add` each valid output in the text's order, then take the result.
+
+    It holds the result once: items and values are those of the outputs, not copies.
+    """
+
+    def __init__(self, fold: ValueFold) -> None:
+        self._fold = fold
+
+    def add(self, value: dict[str, object]) -> None:
+        """Add an output that is valid by the schema."""
+        self._fold.add(value)
+
+    def result(self) -> dict[str, object]:
+        """Return the joined value of at least one output. Raises NotJoinable if a sum is no double."""
+        joined = self._fold.result()
+        assert isinstance(joined, dict), "nothing was added"
+        return joined
+
+
+class JoinPlan:
+    """How the outputs of one schema are joined."""
+
+    def __init__(self, fold: _FoldMaker) -> None:
+        self._fold = fold
+
+    def joiner(self) -> Joiner:
+        """Begin a joining."""
+        return Joiner(self._fold())
+
+
+def join_plan(schema: OutputSchema, rules: Mapping[str, str]) -> JoinPlan:
+    """Plan how outputs are joined. `rules` name fields of the output by JSON pointer.
+
+    Raises NotJoinable for a field outside arrays without a rule, for a rule that names no such field or that the field
+    cannot have, and where the joined value might not be valid.
+    """
+    planner = _Planner(rules)
+    plan = JoinPlan(planner.object(schema.root, None, []))
+    planner.check_all_used()
+    return plan
+
+
+class _Planner:
+    """Plans field by field. It recurses no deeper than VALUE_LEVELS_MOST."""
+
+    def __init__(self, rules: Mapping[str, str]) -> None:
+        self._rules: dict[tuple[str, ...], tuple[str, str]] = {}
+        for pointer, rule in rules.items():
+            tokens = tokens_of(pointer)
+            if rule not in RULES:
+                raise NotJoinable(pointer, f"A rule is one of {', '.join(RULES)}.")
+            if not tokens or tokens in self._rules:
+                raise NotJoinable(pointer, "This is not a JSON pointer to a field.")
+            self._rules[tokens] = (pointer, rule)
+        self._unused = dict(self._rules)
+        self._fields = 0
+
+    def check_all_used(self) -> None:
+        """Refuse a rule that no field has asked for."""
+        for pointer, _ in self._unused.values():
+            raise NotJoinable(pointer, "The rule names no field outside arrays that is joined by itself.")
+
+    def object(self, node: SchemaNode, place: Place, within: list[SchemaNode]) -> _FoldMaker:
+        """Plan an object that is joined field by field. `within`: the objects around it, which it must not repeat."""
+        if node.members or node.branches:
+            raise _unjoined(place, "An object with `anyOf`, `enum` or `const` is joined only by `first` or `last`.")
+        if not node.is_closed:
+            raise _unjoined(
+                place, 'An object without `"additionalProperties": false` may have fields that no rule names.'
+            )
+        if any(node is one for one in within) or len(within) >= VALUE_LEVELS_MOST:
+            raise _unjoined(place, "An object that contains itself is joined only by `first` or `last`.")
+        deeper = [*within, node]
+        fields = {name: self._field(child, (place, name), deeper) for name, child in node.properties.items()}
+        return lambda: ObjectFold({name: fold() for name, fold in fields.items()})
+
+    def _field(self, node: SchemaNode, place: Place, within: list[SchemaNode]) -> _FoldMaker:
+        """Plan one field."""
+        self._fields += 1
+        if self._fields > JOIN_FIELDS_MOST:
+            raise _unjoined(place, f"The output has more than {JOIN_FIELDS_MOST:,} fields outside arrays.")
+        tokens = _tokens(place)
+        rule = self._rules.get(tokens, (None, None))[1]
+        self._unused.pop(tokens, None)
+        inner = _without_null(node)
+        kinds = inner.possible - _NULL
+        if rule in {"first", "last"}:
+            return _chosen(rule)
+        if kinds == {list}:
+            return _list(inner, place, rule)
+        if kinds == {dict} and rule is None:
+            return self.object(inner, place, within)
+        if rule is None:
+            raise _unjoined(place, "A field outside arrays needs a rule in `join`.")
+        if rule in _OF_NUMBERS and kinds and kinds <= NUMBERS:
+            return _summed(inner, place) if rule == "sum" else _chosen(rule)
+        if rule in _OF_BOOLEANS and kinds == {bool}:
+            return _chosen(rule)
+        raise _unjoined(place, f"`{rule}` is not for a field of this type.")
+
+
+def _unjoined(place: Place, reason: str) -> NotJoinable:
+    return NotJoinable(pointer_to(place), reason)
+
+
+def _tokens(place: Place) -> tuple[str, ...]:
+    tokens = []
+    while place is not None:
+        place, token = place
+        tokens.append(str(token))
+    return tuple(reversed(tokens))
+
+
+def _without_null(node: SchemaNode) -> SchemaNode:
+    """Return what a node allows beside null: the one branch of an `anyOf` with null, as pydantic and zod write it.
+
+    The node itself constrains nothing then, so that the branch alone decides.
+    """
+    while node.only_branches:
+        others = [branch for branch in node.branches if branch.possible != _NULL]
+        if len(others) != 1:
+            return node
+        node = others[0]
+    return node
+
+
+def _number(value: object) -> float:
+    assert isinstance(value, int | float)
+    return value
+
+
+def _chosen(rule: str) -> _FoldMaker:
+    return lambda: ChoiceFold(_CHOICES[rule])
+
+
+def _list(node: SchemaNode, place: Place, rule: str | None) -> _FoldMaker:
+    """Plan an array. What the schema says about the whole array has to hold for the joined one."""
+    if rule not in {None, UNION}:
+        raise _unjoined(place, f"`{rule}` is not for an array.")
+    if node.members or node.branches:
+        raise _unjoined(place, "An array with `anyOf`, `enum` or `const` is joined only by `first` or `last`.")
+    if node.max_items is not None:
+        raise _unjoined(place, "A joined array may have more items than its `maxItems`.")
+    if rule == UNION and node.min_items > 1:
+        raise _unjoined(place, "An array without its repeats may have fewer items than its `minItems`.")
+    return lambda: ListFold(is_union=rule == UNION)
+
+
+def _summed(node: SchemaNode, place: Place) -> _FoldMaker:
+    """Plan a sum. Its field has no constraint that a sum may break."""
+    if node.has_bounds:
+        raise _unjoined(place, "The sum of a field with bounds or `multipleOf` may be outside them.")
+    if node.members or node.branches:
+        raise _unjoined(place, "The sum of a field with `anyOf`, `enum` or `const` may be another value.")
+    return lambda: SumFold(place)

@@ -1,0 +1,171 @@
+"""The keywords of a schema that hold no further schema: what each may be, and what it does to a node."""
+
+import json
+from collections.abc import Callable
+from typing import Final
+
+from .equality import decimal_of, key_of, size_of
+from .formats import FORMATS
+from .nodes import KINDS, SchemaNode
+from .pointers import Place, pointer_to, shown
+from .refusals import SchemaRefused
+
+MEMBERS_TEXT_CHARS_MOST: Final = 200
+
+# Keywords of JSON Schema that have a known way around them.
+_REASONS: Final = {
+    "oneOf": "`oneOf` is not supported: use `anyOf`.",
+    "allOf": "`allOf` is not supported: write its schemas as one.",
+    "pattern": "`pattern` is supported only beside a `format` of the list, because it could take exponential time.",
+    "nullable": '`nullable` is not of JSON Schema: use `"type": ["string", "null"]` or `anyOf`.',
+    "$schema": "`$schema` stands only at the root.",
+    "$id": "`$id` stands only at the root.",
+}
+# These describe and constrain nothing.
+ANNOTATIONS: Final = frozenset({"title", "description", "default", "examples"})
+ROOT_ONLY: Final = frozenset({"$schema", "$id"})
+
+
+def refused(place: Place, reason: str) -> SchemaRefused:
+    """Make the refusal of what stands at a place."""
+    return SchemaRefused(pointer_to(place), reason)
+
+
+def unknown(name: str, place: Place) -> SchemaRefused:
+    """Make the refusal of a keyword that is not supported."""
+    return refused(place, _REASONS.get(name, f"`{shown(name, 100)}` is not a supported keyword."))
+
+
+def _type(node: SchemaNode, value: object, place: Place) -> None:
+    given: list[object] = value if isinstance(value, list) else [value]
+    names = [name for name in given if isinstance(name, str) and name in KINDS]
+    if len(names) < len(given):
+        raise refused(place, f"A type is one of {', '.join(KINDS)}, or a list of them.")
+    if not names or len(set(names)) < len(names):
+        raise refused(place, "The list of types is empty, or names one of them twice.")
+    node.type_names = tuple(names)
+    node.kinds = frozenset(kind for name in names for kind in KINDS[name])
+    node.is_whole = "integer" in names and "number" not in names
+
+
+def _required(node: SchemaNode, value: object, place: Place) -> None:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise refused(place, "`required` is a list of names.")
+    if len(set(value)) < len(value):
+        raise refused(place, "`required` names a property twice.")
+    node.required = tuple(value)
+    node.required_names = frozenset(value)
+
+
+def _additional_properties(node: SchemaNode, value: object, place: Place) -> None:
+    if value is not False:
+        raise refused(place, "Only false is supported. Without the keyword other properties are allowed.")
+    node.is_closed = True
+
+
+def _enum(node: SchemaNode, value: object, place: Place) -> None:
+    if not isinstance(value, list) or not value:
+        raise refused(place, "`enum` is a list of at least one value.")
+    _allow_only(node, value)
+
+
+def _const(node: SchemaNode, value: object, place: Place) -> None:
+    _allow_only(node, [value])
+
+
+def _allow_only(node: SchemaNode, values: list[object]) -> None:
+    sizes = [size_of(value) for value in values]
+    node.members_size = max(node.members_size, *sizes)
+    keys = frozenset(key_of(value, size) for value, size in zip(values, sizes, strict=True))
+    words = frozenset(value for value in values if isinstance(value, str))
+    node.words = node.words & words if node.members else words
+    node.members = (*node.members, keys)
+    text = json.dumps(values, ensure_ascii=False, separators=(", ", ": "))[1:-1]
+    node.members_text = shown(text if len(values) == 1 else f"one of {text}", MEMBERS_TEXT_CHARS_MOST)
+
+
+def _number(value: object, place: Place) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise refused(place, "This is a number.")
+    return value
+
+
+def _minimum(node: SchemaNode, value: object, place: Place) -> None:
+    node.minimum = _number(value, place)
+
+
+def _maximum(node: SchemaNode, value: object, place: Place) -> None:
+    node.maximum = _number(value, place)
+
+
+def _exclusive_minimum(node: SchemaNode, value: object, place: Place) -> None:
+    node.exclusive_minimum = _number(value, place)
+
+
+def _exclusive_maximum(node: SchemaNode, value: object, place: Place) -> None:
+    node.exclusive_maximum = _number(value, place)
+
+
+def _multiple_of(node: SchemaNode, value: object, place: Place) -> None:
+    number = _number(value, place)
+    if number <= 0:
+        raise refused(place, "`multipleOf` is a number above 0.")
+    node.multiple_of = decimal_of(number)
+    node.multiple_of_text = shown(str(number), 100)
+
+
+def _count(value: object, place: Place) -> int:
+    number = _number(value, place)
+    if number < 0 or number != int(number):
+        raise refused(place, "This is a whole number, 0 or more.")
+    return int(number)
+
+
+def _min_items(node: SchemaNode, value: object, place: Place) -> None:
+    node.min_items = _count(value, place)
+
+
+def _max_items(node: SchemaNode, value: object, place: Place) -> None:
+    node.max_items = _count(value, place)
+
+
+def _min_length(node: SchemaNode, value: object, place: Place) -> None:
+    node.min_length = _count(value, place)
+
+
+def _max_length(node: SchemaNode, value: object, place: Place) -> None:
+    node.max_length = _count(value, place)
+
+
+def _format(node: SchemaNode, value: object, place: Place) -> None:
+    check = FORMATS.get(value) if isinstance(value, str) else None
+    if check is None:
+        raise refused(place, f"The supported formats are {', '.join(FORMATS)}.")
+    node.format, node.format_name = check, str(value)
+
+
+def _text(_node: SchemaNode, value: object, place: Place) -> None:
+    if not isinstance(value, str):
+        raise refused(place, "This is a text.")
+
+
+CONSTRAINTS: Final[dict[str, Callable[[SchemaNode, object, Place], None]]] = {
+    "type": _type,
+    "required": _required,
+    "additionalProperties": _additional_properties,
+    "enum": _enum,
+    "const": _const,
+    "minimum": _minimum,
+    "maximum": _maximum,
+    "exclusiveMinimum": _exclusive_minimum,
+    "exclusiveMaximum": _exclusive_maximum,
+    "multipleOf": _multiple_of,
+    "minItems": _min_items,
+    "maxItems": _max_items,
+    "minLength": _min_length,
+    "maxLength": _max_length,
+    "format": _format,
+    "pattern": _text,
+    "$schema": _text,
+    "$id": _text,
+}

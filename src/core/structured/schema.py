@@ -1,0 +1,171 @@
+"""Output schemas: a document of the supported subset of JSON Schema, compiled for checking."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Final
+
+from ..limits import SCHEMA_BYTES_MOST, SCHEMA_ENUM_VALUES_MOST, SCHEMA_LEVELS_MOST, SCHEMA_PROPERTIES_MOST
+from .document import check_document
+from .keywords import ANNOTATIONS, CONSTRAINTS, ROOT_ONLY, refused, unknown
+from .nodes import SchemaNode
+from .pointers import Place
+from .references import link
+from .refusals import SchemaRefused
+
+__all__ = ["SCHEMA_BYTES_MOST", "OutputSchema", "SchemaRefused", "parse_schema", "read_schema"]
+
+_DEFINITIONS: Final = frozenset({"$defs", "definitions"})
+
+
+@dataclass(frozen=True, slots=True)
+class OutputSchema:
+    """A schema that can be checked. `document` is the client's, as it was given; nobody may change it."""
+
+    document: dict[str, object]
+    root: SchemaNode = field(repr=False, compare=False)
+
+
+def parse_schema(document: object, *, strict: bool) -> OutputSchema:
+    """Compile a document that `json.loads` or an equal parser has made.
+
+    `strict`: OpenAI's strict rule holds, too. Raises SchemaRefused at the first thing that is not supported, in the
+    document's order.
+    """
+    if not isinstance(document, dict):
+        raise refused(None, "A schema is a JSON object.")
+    check_document(document)
+    compiler = _Compiler(strict=strict)
+    compiler.compile(document)
+    if document.get("type") != "object":
+        raise refused((None, "type") if "type" in document else None, 'The root needs `"type": "object"`.')
+    return OutputSchema(document, link(document, compiler.nodes, compiler.by_schema))
+
+
+def read_schema(text: str) -> OutputSchema:
+    """Compile a schema that was accepted before and stored as JSON."""
+    return parse_schema(json.loads(text), strict=False)
+
+
+class _Compiler:
+    """Makes a node of each schema in one document, in the document's order. It recurses no deeper than the document."""
+
+    def __init__(self, *, strict: bool) -> None:
+        self._strict = strict
+        self.nodes: list[SchemaNode] = []
+        # By the id of each schema in the document. A parser makes each once; others may use one in two places.
+        self.by_schema: dict[int, SchemaNode] = {}
+        self._properties = 0
+        self._enum_values = 0
+
+    def compile(self, document: dict[str, object]) -> None:
+        """Compile the whole document."""
+        self._schema(document, None, 0)
+
+    def _schema(self, schema: object, place: Place, outer: int) -> SchemaNode:
+        """Compile the schema of a value that stands in `outer` objects and arrays."""
+        if not isinstance(schema, dict):
+            raise refused(place, "A schema is a JSON object.")
+        node = SchemaNode(place)
+        self.nodes.append(node)
+        self.by_schema[id(schema)] = node
+        subschemas = []
+        for name, value in schema.items():
+            if name in _SUBSCHEMAS:
+                subschemas.append(name)
+            else:
+                self._keyword(node, schema, name, value, (place, name))
+        if node.ref is not None:
+            self._check_reference(schema, place)
+        is_container = not {"object", "array"}.isdisjoint(node.type_names) or not {"properties", "items"}.isdisjoint(
+            schema
+        )
+        inner = outer + is_container
+        if inner > SCHEMA_LEVELS_MOST:
+            raise refused(place, f"Objects and arrays are nested more than {SCHEMA_LEVELS_MOST} levels deep.")
+        for name in subschemas:
+            _SUBSCHEMAS[name](self, node, schema[name], (place, name), outer if name == "anyOf" else inner)
+        if self._strict:
+            _check_strict(node, schema)
+        return node
+
+    def _keyword(self, node: SchemaNode, schema: dict[str, object], name: str, value: object, place: Place) -> None:
+        """Compile one keyword that holds no further schema."""
+        if name in ANNOTATIONS:
+            return
+        is_misplaced = (name in ROOT_ONLY and node.place is not None) or (name == "pattern" and "format" not in schema)
+        if name == "$ref":
+            if not isinstance(value, str):
+                raise refused(place, "A reference is a text.")
+            node.ref = value
+        elif name not in CONSTRAINTS or is_misplaced:
+            raise unknown(name, place)
+        else:
+            if name == "enum" and isinstance(value, list):
+                self._enum_values += len(value)
+                if self._enum_values > SCHEMA_ENUM_VALUES_MOST:
+                    raise refused(place, f"The schema has more than {SCHEMA_ENUM_VALUES_MOST:,} values of `enum`.")
+            CONSTRAINTS[name](node, value, place)
+
+    def _check_reference(self, schema: dict[str, object], place: Place) -> None:
+        """Drafts of JSON Schema disagree about what stands beside a reference, and so do servers."""
+        beside = schema.keys() - ANNOTATIONS - ROOT_ONLY - _DEFINITIONS - {"$ref"}
+        if beside:
+            name = next(name for name in schema if name in beside)
+            raise refused((place, name), "Beside `$ref` stand only `title`, `description`, `default` and `examples`.")
+
+    def properties(self, node: SchemaNode, value: object, place: Place, outer: int) -> None:
+        """Compile `properties`."""
+        if not isinstance(value, dict):
+            raise refused(place, "`properties` is an object.")
+        self._properties += len(value)
+        if self._properties > SCHEMA_PROPERTIES_MOST:
+            raise refused(place, f"The schema has more than {SCHEMA_PROPERTIES_MOST:,} properties.")
+        node.properties = {name: self._schema(child, (place, name), outer) for name, child in value.items()}
+
+    def items(self, node: SchemaNode, value: object, place: Place, outer: int) -> None:
+        """Compile `items`."""
+        node.items = self._schema(value, place, outer)
+
+    def branches(self, node: SchemaNode, value: object, place: Place, outer: int) -> None:
+        """Compile `anyOf`. Its schemas are of the same value, so they are no level deeper."""
+        if not isinstance(value, list) or not value:
+            raise refused(place, "`anyOf` is a list of at least one schema.")
+        node.branches = tuple(self._schema(child, (place, index), outer) for index, child in enumerate(value))
+
+    def definitions(self, _node: SchemaNode, value: object, place: Place, _outer: int) -> None:
+        """Compile `$defs` or `definitions`. Levels are counted from each definition on."""
+        if not isinstance(value, dict):
+            raise refused(place, "Definitions are an object.")
+        for name, child in value.items():
+            self._schema(child, (place, name), 0)
+
+
+_SUBSCHEMAS: Final = {
+    "properties": _Compiler.properties,
+    "items": _Compiler.items,
+    "anyOf": _Compiler.branches,
+    "$defs": _Compiler.definitions,
+    "definitions": _Compiler.definitions,
+}
+
+
+def _check_strict(node: SchemaNode, schema: dict[str, object]) -> None:
+    """OpenAI's strict rule: every property is required, and no object or array allows what the schema does not name."""
+    if node.ref is not None or (not node.type_names and (node.branches or node.members)):
+        return
+    if not node.type_names:
+        raise refused(node.place, "`strict` needs a `type`: without it every value is allowed.")
+    if dict in node.kinds:
+        if not node.is_closed:
+            raise refused(node.place, '`strict` needs `"additionalProperties": false` in every object.')
+        for name in node.properties:
+            if name not in node.required:
+                raise refused(
+                    ((node.place, "properties"), name),
+                    "`strict` needs every property in `required`; allow null where a value may be missing.",
+                )
+        for index, name in enumerate(node.required):
+            if name not in node.properties:
+                raise refused(((node.place, "required"), index), "`required` names no property of the object.")
+    if list in node.kinds and "items" not in schema:
+        raise refused(node.place, "`strict` needs `items` in every array.")

@@ -1,0 +1,83 @@
+"""`text` of `POST /v1/responses`: the form of the output, plain text or JSON by a schema.
+
+The schema itself is checked as that of the native API.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+
+from ...core import limits
+from ...core.task import Reduce
+from ..base.fields import Plain
+from ..base.problems import NOT_JOINABLE, FieldError, Refusal, named
+from ..tasks.output_fields import SCHEMA_SHAPE, WantedOutput
+from . import parameters
+
+SCHEMA_FIELD: Final = "text.format.schema"
+_JOIN_FIELD = "onceover.join"
+_JSON_SCHEMA = "json_schema"
+_VERBOSITY = ("medium",)
+_FORMATS = (
+    'is supported here only as {"type": "text"}, or as {"type": "json_schema", "name": …, "schema": …, "strict": …}'
+)
+
+
+class PlainFormatFields(Plain):
+    """Plain text."""
+
+    type: Literal["text"]
+
+
+class SchemaFormatFields(Plain):
+    """JSON by a schema. `strict` defaults to false here, as at OpenAI."""
+
+    type: Literal["json_schema"]
+    name: Annotated[str, Field(min_length=1, max_length=limits.SCHEMA_NAME_CHARS_MOST, pattern=r"^[a-zA-Z0-9_-]+$")]
+    document: dict[str, object] = Field(alias="schema", json_schema_extra=SCHEMA_SHAPE)
+    strict: bool | None = None
+    description: None = None
+
+
+class TextFields(Plain):
+    """The form of the text."""
+
+    format: PlainFormatFields | SchemaFormatFields | None = Field(None, discriminator="type")
+    verbosity: Literal["medium"] | None = None
+
+
+def unsupported(text: object) -> Iterator[FieldError]:
+    """Find what the field may not have: another format, or what a format does not take."""
+    if not isinstance(text, Mapping):
+        yield from parameters.misfits("text", text, {})
+        return
+    for name, value in text.items():
+        if name == "verbosity":
+            yield from parameters.misfits("text.verbosity", value, _VERBOSITY)
+        elif name != "format":
+            yield from parameters.misfits(f"text.{named(name)}", value, ())
+        elif isinstance(value, Mapping) and value.get("type") == _JSON_SCHEMA:
+            yield from parameters.misfits("text.format.description", value.get("description"), ())
+        elif value is not None and value != {"type": "text"}:
+            yield FieldError("text.format", _FORMATS)
+
+
+def as_sent(flaw: FieldError) -> FieldError:
+    """Name a field by its place in the body: pydantic adds the kind of the format."""
+    return flaw._replace(field=flaw.field.replace(f"text.format.{_JSON_SCHEMA}.", "text.format.", 1))
+
+
+def reduced(wanted: WantedOutput, *, is_open: bool) -> WantedOutput:
+    """Check the schema. If the request leaves the choice `is_open`, join the outputs if that needs no rule."""
+    if wanted.schema is not None and is_open:
+        joined = wanted._replace(reduce=Reduce.CONCAT)
+        try:
+            joined.check(SCHEMA_FIELD, _JOIN_FIELD)
+        except Refusal as refusal:
+            if refusal.kind is not NOT_JOINABLE:
+                raise
+        else:
+            return joined
+    wanted.check(SCHEMA_FIELD, _JOIN_FIELD)
+    return wanted

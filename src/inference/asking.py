@@ -1,0 +1,123 @@
+"""What a call says to a model: its messages and fields, with the form that its output must have.
+
+A call without a form has the instructions and the verbatim text, and nothing else. With a form, the model may be asked
+again: its answer follows as its own message, and the faults of it as the user's.
+"""
+
+import json
+import re
+from typing import Final
+
+from ..core import limits
+from ..core.errors import ModelError, ModelReplyMalformed, StructuredOutputUnsupported
+from . import replies
+from .protocol import ModelCall, OutputForm, RejectedAnswer
+
+FORM_STATUSES: Final = frozenset({400, 422, 500, 501})  # of answers that may be about the form of the output
+
+_ONLY_JSON = (
+    "Your answer must be one JSON object that the JSON Schema below allows. Write only the object: no explanation, no "
+    "Markdown.\n\nJSON Schema:\n"
+)
+_NO_ANSWER = "(empty)"  # several servers refuse an empty message, or two messages of one role in a row
+# Words of a server that does not take the field, or this schema: "Invalid parameter: 'response_format' of type
+# 'json_schema' is not supported with this model" (OpenAI), "does not support parameters: ['response_format']"
+# (LiteLLM), "The provided JSON schema contains features not supported by xgrammar" (vLLM), "JSON schema error at
+# #/properties/a" (llama.cpp), "invalid JSON schema in format" (Ollama), "This model doesn't support JSON Schema"
+# (Workers AI).
+_OF_THE_FORM = re.compile(
+    r"response[ _.]?(?:format|schema)|json[ _-]?(?:schema|mode)|structured[ _]?output|guided[ _]?(?:json|decoding)"
+    r"|grammar",
+    re.IGNORECASE,
+)
+# Words of a server that took the schema and could not write what it allows: "JSON Mode couldn't be met" (Workers AI),
+# "does not match the expected peg-native format" (llama.cpp), `json_validate_failed` (Groq).
+_UNFIT = re.compile(
+    r"couldn.?t be met|output that does not match the expected|json_validate_failed|failed to generate json",
+    re.IGNORECASE,
+)
+_SAID_CHARS_READ = 4_000
+# Words of JSON Schema that are long enough to be struck out of an error as a client's text.
+_KEYWORDS = re.compile("additionalProperties|exclusiveM(?:in|ax)imum")
+
+
+def messages(call: ModelCall) -> list[dict[str, str]]:
+    """Write a call as a chat: the instructions, if any, and the verbatim text. A second try adds two messages."""
+    form = call.form
+    system = call.system
+    if form is not None and form.in_prompt:
+        system = f"{system}\n\n{_ONLY_JSON}" if system else _ONLY_JSON
+        system += json.dumps(form.schema, ensure_ascii=False)
+    said = [{"role": "system", "content": system}] if system else []
+    said.append({"role": "user", "content": call.user})
+    if form is not None and form.rejected is not None:
+        said.append({"role": "assistant", "content": shown(form.rejected.output)})
+        said.append({"role": "user", "content": _again(form.rejected)})
+    return said
+
+
+def shown(output: str) -> str:
+    """Return the beginning of a rejected answer as the model sees it again."""
+    return output[: limits.REJECTED_CHARS_MOST] if output.strip() else _NO_ANSWER
+
+
+def _again(rejected: RejectedAnswer) -> str:
+    """Ask for a better answer. Pointers come from the answer, so each is one line of limited length."""
+    lines = ["Your answer does not fit the JSON Schema:"]
+    for pointer, expected in rejected.faults[: limits.FAULTS_MOST]:
+        lines.append(f"- at {_line(pointer) or 'the root'}: expected {_line(expected)}")
+    if len(rejected.output) >= limits.REJECTED_CHARS_MOST:
+        lines.append("Only the beginning of your answer is repeated above.")
+    lines.append("Write the whole corrected JSON object, and nothing else.")
+    return "\n".join(lines)
+
+
+def _line(text: str) -> str:
+    return replies.one_line(text[: limits.FAULT_CHARS_MOST])
+
+
+def fields(call: ModelCall, tokens_name: str, tokens: int | None = None) -> dict[str, object]:
+    """Write the other fields of a call. `tokens_name` is the server's name for the limit of the output.
+
+    `tokens` is the limit if the call sets none. Fields without a value are left out.
+    """
+    tokens = tokens if call.max_output_tokens is None else call.max_output_tokens
+    given = {tokens_name: tokens, "temperature": call.temperature}
+    return {**call.options, **{name: value for name, value in given.items() if value is not None}}
+
+
+def response_format(form: OutputForm | None, *, bare: bool = False) -> dict[str, object]:
+    """Write the field that holds a server to the schema, if the call wants it. It replaces a client's own.
+
+    `bare`: the field has the schema itself, as Workers AI wants it, and not OpenAI's name and strictness around it.
+    """
+    if form is None or not form.in_field:
+        return {}
+    wrapped = {"name": form.name, "strict": form.strict, "schema": form.schema}
+    return {"response_format": {"type": "json_schema", "json_schema": form.schema if bare else wrapped}}
+
+
+def client_texts(call: ModelCall) -> list[str]:
+    """Give the client's texts in a call, and the model's answer, which a provider may repeat."""
+    texts = [call.user, call.system, *(json.dumps(value, ensure_ascii=False) for value in call.options.values())]
+    if call.form is not None:
+        texts.append(_KEYWORDS.sub("", json.dumps(call.form.schema, ensure_ascii=False)))
+        if call.form.rejected is not None:
+            texts += [shown(call.form.rejected.output), _again(call.form.rejected)]
+    return texts
+
+
+def form_failure(call: ModelCall, said: str, message: str) -> ModelError | None:
+    """Make an error of a provider's words, if they are about the form of the output. `message` may be shown.
+
+    An output that the provider itself found unfit may succeed at the next try. A field or a schema that it does not
+    take is refused for good.
+    """
+    if call.form is None:
+        return None
+    said = said[:_SAID_CHARS_READ]
+    if _UNFIT.search(said):
+        return ModelReplyMalformed(message)
+    if call.form.in_field and _OF_THE_FORM.search(said):
+        return StructuredOutputUnsupported(f"{message}. STRUCTURED_OUTPUT=prompt leaves this field out")
+    return None

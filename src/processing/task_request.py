@@ -1,0 +1,75 @@
+"""A checked request for a task: what the task works on, where its text is cut, and the requests that are too large."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from ..core import limits
+from ..core.settings import Settings
+from ..core.task import Source, TaskOptions
+from ..core.text.chunks import cuts
+
+type Repeated = Literal["overlaps", "instructions", "schema"]
+
+DEFAULT_INSTRUCTIONS = (
+    "Analyse the text: say what it is about, give its main points in their order, and name the people, places, "
+    "dates and figures that matter. Answer in the language of the text."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRequest:
+    """A checked request. `output_schema` is JSON. `join_rules` go with it, and `options.structure` has the rest."""
+
+    text: str
+    options: TaskOptions
+    instructions: str | None = None
+    overlap_chars: int = 0
+    output_schema: str | None = None
+    join_rules: Mapping[str, str] = field(default_factory=dict)
+
+    def system(self) -> str:
+        """The instructions that go with each chunk."""
+        return self.instructions if self.instructions is not None else DEFAULT_INSTRUCTIONS
+
+    def source(self) -> Source:
+        """Describe the input as a task shows it."""
+        schema = None if self.output_schema is None else json.loads(self.output_schema)
+        return Source(self.system(), self.overlap_chars, len(self.text), schema, self.join_rules or None)
+
+    def max_chars(self, settings: Settings) -> int:
+        """The most code points that a chunk contains, from the request or from the deployment."""
+        return self.options.chunk_chars if self.options.chunk_chars is not None else settings.chunk_chars
+
+    def cut(self, settings: Settings) -> tuple[int, ...]:
+        """Return where the text is cut. Raises TooManyChunks, or TooMuchRepeated."""
+        ends = cuts(self.text, self.max_chars(settings), self.overlap_chars, most=limits.CHUNKS_MOST)
+        repeated: dict[Repeated, int] = {"overlaps": (len(ends) - 1) * self.overlap_chars}
+        repeated["instructions"] = len(ends) * len(self.system())
+        repeated["schema"] = len(ends) * len(self.output_schema or "")
+        if len(self.text) + sum(repeated.values()) > limits.SENT_CHARS_MOST:
+            raise TooMuchRepeated(max(repeated, key=repeated.__getitem__))
+        return ends
+
+
+class TooMuchRepeated(ValueError):
+    """The calls for the chunks would send more than SENT_CHARS_MOST; `mostly` says of what."""
+
+    def __init__(self, mostly: Repeated) -> None:
+        super().__init__(f"the chunks repeat too much: {mostly}")
+        self.mostly: Final = mostly
+
+
+class BudgetTooSmall(ValueError):
+    """The task needs `minimum` calls even without failures."""
+
+    def __init__(self, minimum: int) -> None:
+        super().__init__(f"fewer calls than the {minimum} that are needed")
+        self.minimum: Final = minimum
+
+
+def check_budget(options: TaskOptions, minimum: int) -> None:
+    """Raise BudgetTooSmall for a task that could never complete."""
+    if options.max_calls is not None and options.max_calls < minimum:
+        raise BudgetTooSmall(minimum)

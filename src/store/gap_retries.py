@@ -1,0 +1,109 @@
+"""Makes the gaps of a completed task as a new task. Everything else of it is copied in the transaction."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from ..core.ids import TaskKey, split_task_key
+from ..core.states import Status
+from ..core.task import Route
+from .admission import AdmissionStore, Conditions, Outcome, holding, outcome_of
+from .d1 import columns
+from .d1.statement import BoundStatement, Value
+from .records import rows, segments, structures
+from .records.claims import Output
+from .records.ladder import Inherited
+from .sql import gap_retries as sql
+
+
+class GapRetry(NamedTuple):
+    """What a retry of a task's gaps takes over: copied outputs of merges, what it inherits, and the calls it needs."""
+
+    old_key: TaskKey
+    merged: Sequence[Output]
+    inherited: Inherited
+    minimum_calls: int
+
+
+class GapRetryStore(AdmissionStore):
+    """Plans and writes such a task."""
+
+    async def plan_gap_retry(self, old_key: TaskKey) -> GapRetry | None:
+        """Read what a retry of gaps would copy. None: the task has not completed with gaps, or does not exist."""
+        found, gaps, plan = await self._database.run(
+            sql.OLD_TASK.bind(old_key=old_key),
+            sql.OLD_GAPS.bind(task_key=old_key),
+            sql.OLD_PLAN.bind(old_key=old_key),
+        )
+        if not found or columns.text(found[0], "status") != Status.COMPLETED or not gaps:
+            return None
+        merges = tuple(columns.whole_list(row, "ends") for row in plan)
+        merged: list[Output] = []
+        for level, redone in enumerate(_above({columns.whole(row, "idx") for row in gaps}, merges), start=1):
+            merged += [output for output in await self._merged(old_key, level) if output.key.position not in redone]
+        copied = columns.whole(found[0], "completed") + len(merged)
+        minimum = columns.whole(found[0], "total") + sum(map(len, merges)) - copied
+        return GapRetry(old_key, merged, Inherited(copied, merges), minimum)
+
+    async def _merged(self, old_key: TaskKey, level: int) -> list[Output]:
+        (found,) = await self._database.run(sql.OLD_MERGED.bind(task_key=old_key, level=level))
+        return rows.outputs(level, found)
+
+    async def retry_gaps(
+        self,
+        retry: GapRetry,
+        task_key: TaskKey,
+        *,
+        route: Route,
+        created_at: int,
+        unclaimed_ms: int,
+        on: Conditions,
+        max_calls: int | None = None,
+    ) -> Outcome:
+        """Write the new task in one transaction, if its key is free and its tenant's limit allows it.
+
+        `on` has an idempotency key for the old task, so that a repeated request finds the first one's task.
+        """
+        submission = on.submission(task_key)
+        assert submission is not None
+        both: dict[str, Value] = {"task_key": task_key, "old_key": retry.old_key}
+        task = sql.INSERT_GAP_RETRY.bind(
+            **both,
+            route=route,
+            submission=submission,
+            tenant=split_task_key(task_key)[0],
+            tasks_most=on.tasks_in_flight_most,
+            max_calls=max_calls,
+            calls_minimum=retry.minimum_calls,
+            created_at=created_at,
+            unclaimed_ms=unclaimed_ms,
+        )
+        inherited = structures.inherited_text(retry.inherited)
+        copies = [
+            sql.COPY_TEXT.bind(**both, submission=submission, inherited=inherited),
+            sql.COPY_OUTPUTS.bind(**both),
+            *_merged_copies(both, retry.merged),
+        ]
+        return outcome_of(task_key, on, await self._database.run(*holding(task_key, on, [task, *copies])))
+
+
+def _above(gaps: set[int], merges: Iterable[Sequence[int]]) -> Iterable[set[int]]:
+    """Give for each merge level the calls that have a gap somewhere below: these are made again."""
+    below = gaps
+    for ends in merges:
+        starts = (0, *ends)
+        below = {
+            place
+            for place, (start, end) in enumerate(zip(starts, ends, strict=False))
+            if any(start <= member < end for member in below)
+        }
+        yield below
+
+
+def _merged_copies(both: dict[str, Value], merged: Sequence[Output]) -> list[BoundStatement]:
+    parts = Counter[int]()
+    copies = []
+    for piece in segments.pieces(merged):
+        copies.append(sql.COPY_MERGED.bind(**both, part=parts[piece.level], **piece._asdict()))
+        parts[piece.level] += 1
+    return copies

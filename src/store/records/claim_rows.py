@@ -1,0 +1,135 @@
+"""From rows to claims, and to why none was granted."""
+
+import json
+from collections.abc import Sequence
+
+from ...core.calls.latest_calls import LatestCall
+from ...core.ids import TaskKey
+from ...core.states import Status
+from ..d1.columns import maybe_text, maybe_whole, text, whole, whole_list
+from ..d1.database import Row
+from . import options, rows, structures, waiting_for
+from .claims import (
+    CallKey,
+    CallTries,
+    Claim,
+    ClaimRefusal,
+    FailedCall,
+    LatestCallsReport,
+    Unclaimed,
+)
+from .ladder import LadderCounts
+
+
+def _key(row: Row) -> CallKey:
+    return CallKey(whole(row, "level"), whole(row, "idx"))
+
+
+def claim(key: TaskKey, holder: str, task: Row, source: Row, covered: Sequence[Row], failures: Sequence[Row]) -> Claim:
+    """Build the claim from the rows of its transaction. `covered` are the rows of calls that have an output."""
+    done = frozenset(
+        CallKey(whole(row, "level"), position)
+        for row in covered
+        for position in range(whole(row, "first"), whole(row, "last") + 1)
+    )
+    return Claim(
+        task_key=key,
+        holder=holder,
+        fence=whole(task, "fence"),
+        step=whole(task, "step"),
+        attempts=whole(task, "attempts"),
+        stalls=whole(task, "stalls"),
+        rest_ms=max(0, whole(task, "rest_left")),
+        rate_waits=whole(task, "rate_waits"),
+        idle_runs=whole(task, "idle_runs"),
+        start_ms=whole(task, "start_ms"),
+        options=options.read(task),
+        total=whole(task, "total"),
+        window=rows.window(source),
+        instructions=text(source, "instructions"),
+        merge_chars=whole(task, "merge_chars"),
+        merges=whole_list(source, "merges"),
+        merge_ends=() if source["merge_ends"] is None else whole_list(source, "merge_ends"),
+        calls_settled=whole(task, "calls_settled"),
+        calls_in_doubt=whole(task, "calls_in_doubt"),
+        input_tokens=whole(task, "input_tokens"),
+        output_tokens=whole(task, "output_tokens"),
+        truncated=whole(task, "truncated"),
+        outputs=done,
+        tried={_key(row): _tried(row) for row in failures if not row["final"]},
+        resting={_key(row): whole(row, "rest_left") for row in failures if row["rest_left"]},
+        held=tuple(_held(row) for row in failures if row["held"] is not None and _key(row) not in done),
+        refused={
+            _key(row): rows.call_failure(row)
+            for row in failures
+            if row["final"] and row["gap_chars"] is None and _key(row) not in done
+        },
+        announced=rows.keys(task, "in_flight"),
+        doubted=rows.keys(task, "doubted"),
+        deadline_left_ms=maybe_whole(task, "deadline_left"),
+        claimed_ms=whole(task, "announced_at"),
+        away_ms=maybe_whole(task, "away_ms"),
+        away_waits=whole(task, "away_waits"),
+        last_error=waiting_for.last_error(task),
+        pace_ms=maybe_whole(task, "pace_ms"),
+        told=told(task),
+        characters=whole(source, "characters"),
+        output_schema=maybe_text(source, "output_schema"),
+        inherited=structures.inherited(source),
+        rungs={_key(row): rung for row in failures if (rung := structures.rung(row)) is not None},
+        chunk_chars={_key(row): whole(row, "gap_chars") for row in failures if row["gap_chars"] is not None},
+        gaps={
+            _key(row): _gap(row)
+            for row in failures
+            if row["final"] and row["gap_chars"] is not None and _key(row) not in done
+        },
+        ladder=LadderCounts(whole(task, "reasks"), whole(task, "rejected"), whole(task, "repaired")),
+    )
+
+
+def told(row: Row) -> LatestCallsReport | None:
+    """Read the latest calls that isolates have written."""
+    found = maybe_text(row, "told")
+    if found is None:
+        return None
+    failed_ms, calls = json.loads(found)
+    return LatestCallsReport(tuple(LatestCall(chunk, at, bool(succeeded)) for chunk, at, succeeded in calls), failed_ms)
+
+
+def _tried(row: Row) -> CallTries:
+    return CallTries(whole(row, "attempts"), whole(row, "calls"), whole(row, "counted"))
+
+
+def _held(row: Row) -> FailedCall:
+    started, failed = whole_list(row, "held")
+    return FailedCall(_key(row), _tried(row), False, rows.call_failure(row), None, (started, failed))
+
+
+def _gap(row: Row) -> FailedCall:
+    chars = maybe_whole(row, "gap_chars")
+    return FailedCall(_key(row), _tried(row), True, rows.call_failure(row), rung=structures.rung(row), gap_chars=chars)
+
+
+def unclaimed(rows: Sequence[Row]) -> Unclaimed:
+    """Say from the STANDING row why the claim was not granted."""
+    if not rows:
+        return Unclaimed(ClaimRefusal.MISSING)
+    status = Status(text(rows[0], "status"))
+    if status.terminal:
+        return Unclaimed(ClaimRefusal.TERMINAL)
+    if rows[0]["overdue"]:
+        return Unclaimed(ClaimRefusal.OVERDUE)
+    if status is Status.PROCESSING:
+        # The host itself would have taken over its own task, except during the rest.
+        if predecessor(rows) is None and rows[0]["own_fence"] is not None:
+            return Unclaimed(ClaimRefusal.EARLY, max(0, whole(rows[0], "rest_left")))
+        return Unclaimed(ClaimRefusal.HELD, max(0, whole(rows[0], "lease_left"), whole(rows[0], "rest_left")))
+    return Unclaimed(ClaimRefusal.EARLY, max(0, whole(rows[0], "wait_left")))
+
+
+def predecessor(rows: Sequence[Row]) -> int | None:
+    """Return from the STANDING row the fence of the asking host's own predecessor.
+
+    Returns None if the host has no such predecessor, or if the task rests.
+    """
+    return maybe_whole(rows[0], "own_fence") if rows and (maybe_whole(rows[0], "rest_left") or 0) <= 0 else None

@@ -1,0 +1,49 @@
+"""The form in which a write records failed calls, and what their log gets."""
+
+from collections.abc import Iterator, Sequence
+
+from ...core import limits
+from ..d1.statement import as_json
+from . import structures
+from .claims import Claim, FailedCall
+
+
+def written(claim: Claim, calls: Sequence[FailedCall]) -> Iterator[str]:
+    """Give the parameters of RECORD_FAILURES: one, or several of RECORD_RUNGS for a structured task.
+
+    Each is small enough for a statement: a rejected answer may have 8,000 characters.
+    """
+    if claim.options.structure is None:
+        yield as_json([_failed(call, claim.fence) for call in calls])
+        return
+    entries: list[str] = []
+    size = 0
+    for call in calls:
+        rung = None if call.rung is None else structures.rung_text(call.rung)
+        entry = as_json([*_failed(call, claim.fence), rung, call.gap_chars])
+        added = len(entry.encode())
+        if entries and size + added > limits.PIECE_BYTES_MOST:
+            yield f"[{','.join(entries)}]"
+            entries, size = [], 0
+        entries.append(entry)
+        size += added
+    yield f"[{','.join(entries)}]"
+
+
+def _failed(call: FailedCall, fence: int) -> list[int | str | None]:
+    tried, failure = call.tried, call.failure
+    counts = (tried.attempts, tried.calls, int(call.final))
+    words = (failure.code, failure.message, int(failure.retryable))
+    held = None if call.held is None else as_json(call.held)
+    return [*call.key, *counts, *words, tried.counted, call.rests_until, held, _log(call, fence)]
+
+
+def _log(call: FailedCall, fence: int) -> str | None:
+    """Write what `failures.log` gets of a failed call."""
+    made = call.made
+    if made is None:
+        return None
+    assert made.failure is not None
+    times = (made.started_ms, made.ended_ms, int(made.answered))
+    message = made.failure.message[: limits.ATTEMPT_MESSAGE_CHARS_MOST]
+    return as_json([[fence, made.number, *times, made.failure.code, message, made.route, made.model]])

@@ -1,0 +1,72 @@
+"""The forms in which rows hold a task's structure, and the rungs of its calls."""
+
+import json
+
+from ...core.structure import Gap, Rejected, Rung, Structure
+from ...core.task import TaskOptions
+from ..d1.columns import maybe_json_object, maybe_text, task_code, whole
+from ..d1.database import Row
+from ..d1.statement import as_json
+from .ladder import Inherited
+
+
+def written(options: TaskOptions) -> str | None:
+    """Write the structure of a task: only what differs from the defaults. None for a plain task."""
+    structure = options.structure
+    return None if structure is None else as_json({k: v for k, v in structure._asdict().items() if _DEFAULTS[k] != v})
+
+
+_DEFAULTS = Structure()._asdict()
+
+
+def read(row: Row, name: str) -> Structure | None:
+    """Read the structure of a task. Members that only later code knows are passed over."""
+    found = maybe_json_object(row, name)
+    if found is None:
+        return None
+    return Structure(**{name: value for name, value in found.items() if name in _DEFAULTS})  # type: ignore[arg-type]
+
+
+def rung_text(rung: Rung) -> str:
+    """Write a rung."""
+    rejected = rung.rejected
+    written = {"rejected": rung.answers, "output": rejected.output, "errors": rejected.errors}
+    return as_json(written if rung.finish_reason is None else {**written, "reason": rung.finish_reason})
+
+
+def rung(row: Row) -> Rung | None:
+    """Read the rung of a failed call."""
+    text = maybe_text(row, "rung")
+    if text is None:
+        return None
+    found = json.loads(text)
+    errors = tuple((pointer, expected) for pointer, expected in found["errors"])
+    return Rung(found["rejected"], Rejected(found["output"], errors), found.get("reason"))
+
+
+def inherited_text(inherited: Inherited) -> str:
+    """Write what a retry of gaps inherits."""
+    return as_json(inherited._asdict())
+
+
+def inherited(row: Row) -> Inherited | None:
+    """Read what a retry of gaps inherits. None: the task is no such retry."""
+    found = maybe_text(row, "inherited")
+    if found is None:
+        return None
+    known = json.loads(found)
+    return Inherited(known["outputs"], tuple(map(tuple, known["merges"])))
+
+
+def gaps(row: Row) -> tuple[Gap, ...]:
+    """Read the column `gaps` of a task: a JSON list with an object for each."""
+    text = maybe_text(row, "gaps") if "gaps" in row else None
+    if text is None:
+        return ()
+    found = (
+        Gap(
+            whole(one, "idx"), whole(one, "start"), whole(one, "cut"), task_code(one, "code"), maybe_text(one, "reason")
+        )
+        for one in json.loads(text)
+    )
+    return tuple(sorted(found))

@@ -1,0 +1,33 @@
+"""The SQL that records failed calls and adds them to their log, for plain and for structured tasks."""
+
+from ..d1.statement import Statement, statement
+
+# Adds an entry to `failures.log` if it is new, and keeps the latest `:logged_most`. Fence and number tell entries
+# apart. Each write has at most one entry for an output, so one that was written before is the last.
+_LOGGED = """CASE
+    WHEN excluded.log IS NULL THEN log
+    WHEN log ->> '$[#-1][0]' = excluded.log ->> '$[0][0]' AND log ->> '$[#-1][1]' = excluded.log ->> '$[0][1]' THEN log
+    ELSE json_insert(
+      CASE WHEN json_array_length(log) >= :logged_most THEN json_remove(log, '$[0]') ELSE coalesce(log, '[]') END,
+      '$[#]', excluded.log -> '$[0]')
+  END"""
+
+
+def recording_failures(mine: str, *more: str) -> Statement:
+    """Write failed calls on the condition `mine`.
+
+    `more` are the columns that a structured task has beside those of a plain one.
+    """
+    columns = "".join(f", {name}" for name in more)
+    values = "".join(f", value ->> {12 + place}" for place, _ in enumerate(more))
+    updates = "".join(f", {name} = excluded.{name}" for name in more)
+    return statement(f"""
+INSERT INTO failures
+  (task_id, level, idx, attempts, calls, final, code, message, retryable, counted, rests_until, held, log{columns})
+SELECT :task_key, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6,
+  value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11{values}
+FROM json_each(:failures) WHERE {mine}
+ON CONFLICT DO UPDATE SET attempts = excluded.attempts, calls = excluded.calls, final = excluded.final,
+  code = excluded.code, message = excluded.message, retryable = excluded.retryable, counted = excluded.counted,
+  rests_until = excluded.rests_until, held = excluded.held, log = {_LOGGED}{updates}
+""")

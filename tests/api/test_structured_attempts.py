@@ -1,0 +1,115 @@
+"""The log of calls of structured tasks: rejected answers, retries, and outputs that a retry of gaps has copied."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from src.core.errors import ModelRefused
+from src.core.settings import Settings
+from src.core.task import Route
+from src.inference.protocol import ModelReply
+from src.processing.worker import Host
+from tests.support.api_bench import ApiBench, data, key
+from tests.support.scripted_model import ScriptedModel
+
+TEXT = "first 1\n\nsecond 2\n\nthird 3\n\nfourth 4"  # four chunks of at most ten characters
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {"said": {"type": "array", "items": {"type": "string"}}},
+    "required": ["said"],
+    "additionalProperties": False,
+}
+BAD, CUT = '{"said": 1}', ModelReply('{"said": []}', 10, 1, "length")
+REFUSED = ModelRefused("the provider answered 400", of_call=True)
+
+
+@pytest.fixture
+def model() -> ScriptedModel:
+    """A model that answers every call well, until a test says otherwise."""
+    return ScriptedModel()
+
+
+@pytest.fixture
+def bench(model: ScriptedModel) -> Iterator[ApiBench]:
+    """The API with that model."""
+    made = ApiBench(settings=Settings(provider="demo", chunk_chars=10, concurrency=1), provider=model)
+    yield made
+    made.close()
+
+
+def work(bench: ApiBench, task_id: str) -> str:
+    """Let a worker run a task to its end, and return its status."""
+    bench.run(bench.worker.run(key(task_id), Host(Route.QUEUE, 600.0)))
+    return str(data(bench.call("GET", f"/api/tasks/{task_id}"))["status"])
+
+
+def log(bench: ApiBench, task_id: str) -> Any:
+    """Read the log of a task's calls."""
+    return data(bench.call("GET", f"/api/tasks/{task_id}/attempts?limit=100"))
+
+
+def said(attempts: list[Any]) -> list[tuple[object, ...]]:
+    """The calls in short."""
+    return [(one["level"], one["index"], one["number"], one["outcome"], one["code"]) for one in attempts]
+
+
+def test_a_rejected_answer_is_a_failed_call_with_an_answer(bench: ApiBench, model: ScriptedModel) -> None:
+    """Each answer that the schema refuses has its code and its times, and is on the bill as an answered call."""
+    model.says = {"second": [BAD, '{"said": []}'], "third": [BAD, BAD], "fourth": [CUT]}
+    task_id = bench.submit(TEXT, outputSchema=SCHEMA, onChunkFailure="gap")["id"]
+    assert work(bench, task_id) == "completed"
+    read = log(bench, task_id)
+    assert said(read["attempts"]) == [
+        (0, 0, 1, "succeeded", None),
+        (0, 1, 1, "failed", "invalid_output"),
+        (0, 1, 2, "succeeded", None),
+        (0, 2, 1, "failed", "invalid_output"),
+        (0, 2, 2, "failed", "invalid_output"),
+        (0, 3, 1, "failed", "output_truncated"),
+    ]
+    failed = [one for one in read["attempts"] if one["outcome"] == "failed"]
+    assert [one["answered"] for one in failed] == [True] * 4
+    assert {(one["model"], one["route"]) for one in failed} == {("scripted-1", "queue")}
+    assert all(one["startedAt"] and one["finishedAt"] and one["message"] for one in failed)
+    assert read["counts"] == {"calls": 6, "succeeded": 2, "failed": 4, "inDoubt": 0, "out": 0, "unlisted": 0}
+
+
+def test_a_retry_keeps_rejected_answers_in_the_log(bench: ApiBench, model: ScriptedModel) -> None:
+    """The log has the calls before and after it. The chunk's ladder begins anew, with nothing of the old rung."""
+    model.says = {"first": [BAD, BAD, BAD, '{"said": []}']}
+    task_id = bench.submit("first 1", outputSchema=SCHEMA)["id"]
+    assert work(bench, task_id) == "failed"
+    assert bench.call("POST", f"/api/tasks/{task_id}/retry").status == 202
+    bench.settle()
+    columns = "calls, final, rung, gap_chars, json_array_length(log) AS logged"
+    (row,) = bench.database.rows(f"SELECT {columns} FROM failures")  # noqa: S608 - constants
+    assert dict(row) == {"calls": 0, "final": 0, "rung": None, "gap_chars": None, "logged": 2}
+    assert work(bench, task_id) == "completed"
+    assert [call.form.rejected is None for call in model.calls if call.form] == [True, False, True, False]
+    assert said(log(bench, task_id)["attempts"]) == [
+        *((0, 0, number, "failed", "invalid_output") for number in (1, 2, 1)),
+        (0, 0, 2, "succeeded", None),
+    ]
+
+
+@pytest.mark.parametrize("reduce", ["concat", "merge"])
+def test_copied_outputs_are_no_calls_of_the_new_task(bench: ApiBench, model: ScriptedModel, reduce: str) -> None:
+    """A retry of gaps shows only what it has called itself, before it begins and after its own outputs are stored."""
+    model.says = {"second": [REFUSED, "the second"]}
+    old_id = bench.submit(TEXT, reduce=reduce, onChunkFailure="gap")["id"]
+    assert work(bench, old_id) == "completed"
+    before = log(bench, old_id)
+    new_id = data(bench.call("POST", f"/api/tasks/{old_id}/retry"))["id"]
+    bench.settle()
+    assert new_id != old_id
+    nothing = {"calls": 0, "succeeded": 0, "failed": 0, "inDoubt": 0, "out": 0, "unlisted": 0}
+    assert log(bench, new_id) == {"attempts": [], "counts": nothing, "nextCursor": None}
+    assert work(bench, new_id) == "completed"
+    made = [(0, 1, 1, "succeeded", None), *([(1, 0, 1, "succeeded", None)] if reduce == "merge" else [])]
+    read = log(bench, new_id)
+    assert said(read["attempts"]) == made
+    assert read["counts"] == {**nothing, "calls": len(made), "succeeded": len(made)}
+    chunks = data(bench.call("GET", f"/api/tasks/{new_id}/chunks"))["chunks"]
+    assert [one["index"] for one in chunks] == [0, 1, 2, 3]
+    assert log(bench, old_id) == before

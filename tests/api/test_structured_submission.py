@@ -1,0 +1,191 @@
+"""The fields that form a task's outputs: what a submission takes, and what it refuses before anything is stored."""
+
+import json
+from typing import Any
+
+import pytest
+
+from src.core import limits
+from src.core.keys import Scope
+from tests.support.api_bench import ApiBench, bearer, data, key
+
+TEXTS = {"type": "array", "items": {"type": "string"}}
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {"title": {"type": "string"}, "people": TEXTS, "total": {"type": "integer"}},
+    "required": ["title", "people", "total"],
+    "additionalProperties": False,
+}
+JOIN = {"/title": "first", "/people": "union", "/total": "sum"}
+LISTS: dict[str, Any] = {
+    "type": "object",
+    "properties": {"people": TEXTS},
+    "required": ["people"],
+    "additionalProperties": False,
+}
+
+
+def with_property(schema: object) -> dict[str, Any]:
+    """A schema with one property."""
+    return {"type": "object", "properties": {"a": schema}, "required": ["a"], "additionalProperties": False}
+
+
+def test_request_shows_the_fields(bench: ApiBench) -> None:
+    """The 202, a later read and a dry run show schema, rules and gaps as they were sent, and what was left out."""
+    body: dict[str, Any] = {"outputSchema": SCHEMA, "join": JOIN, "onChunkFailure": "gap", "maxGapShare": 0.2}
+    task = bench.submit(**body)
+    asked = body | {"strict": True}
+    assert {name: task["request"].get(name) for name in asked} == asked
+    assert data(bench.call("GET", task["links"]["self"])) == task
+    plan = data(bench.call("POST", "/api/tasks?dryRun=true", {"input": "one\n\ntwo\n\nthree and four", **body}))
+    assert plan["request"] == task["request"]
+
+
+def test_defaults_are_shown(bench: ApiBench) -> None:
+    """A schema alone, and gaps alone, show the defaults of what belongs to them. A plain task shows none of it."""
+    ends = {"onChunkFailure": "fail", "maxGapShare": 0.5}
+    assert shown(bench, outputSchema=LISTS) == {"outputSchema": LISTS, "strict": True, "join": {}, **ends}
+    assert shown(bench, onChunkFailure="gap") == {**ends, "onChunkFailure": "gap"}
+    nothing = {"outputSchema": None, "strict": None, "join": None, "onChunkFailure": None, "maxGapShare": None}
+    assert shown(bench, **nothing) == shown(bench) == shown(bench, onChunkFailure="fail") == {}
+
+
+def shown(bench: ApiBench, **fields: Any) -> dict[str, Any]:
+    """Submit, and return the fields of this page that the request has."""
+    asked = bench.submit(**fields)["request"]
+    return {name: asked[name] for name in ("outputSchema", "strict", "join", *ENDS) if name in asked}
+
+
+ENDS = ("onChunkFailure", "maxGapShare")
+
+
+def test_fields_are_kept(bench: ApiBench) -> None:
+    """The claim has the schema as it was sent, with its order of names."""
+    schema = {"type": "object", "properties": {"z": TEXTS, "a": TEXTS}}
+    claim = bench.claim(bench.submit(outputSchema=schema, strict=False, reduce="merge")["id"])
+    assert claim.output_schema == json.dumps(schema, separators=(",", ":"))
+    assert claim.options.structure is not None
+    assert not claim.options.structure.strict
+
+
+# What is refused: fields, the code, the field that is named, and the pointer.
+REFUSED: list[tuple[dict[str, Any], str, str, str | None]] = [
+    ({"outputSchema": {"type": "array"}, "strict": False}, "unsupported_schema", "outputSchema", "/type"),
+    ({"outputSchema": {}}, "unsupported_schema", "outputSchema", ""),
+    (
+        {"outputSchema": with_property({"type": "string", "pattern": "^(a+)+$"})},
+        "unsupported_schema",
+        "outputSchema",
+        "/properties/a/pattern",
+    ),
+    (
+        {"outputSchema": with_property({"oneOf": [{"type": "string"}]})},
+        "unsupported_schema",
+        "outputSchema",
+        "/properties/a/oneOf",
+    ),
+    (
+        {"outputSchema": with_property({"$ref": "https://example.com/s"})},
+        "unsupported_schema",
+        "outputSchema",
+        "/properties/a/$ref",
+    ),
+    ({"outputSchema": {"type": "object", "properties": {}}}, "unsupported_schema", "outputSchema", ""),  # strict
+    (
+        {"outputSchema": LISTS | {"description": "x" * limits.SCHEMA_BYTES_MOST}},
+        "unsupported_schema",
+        "outputSchema",
+        "",
+    ),
+    ({"outputSchema": SCHEMA}, "not_joinable", "join", "/title"),
+    ({"outputSchema": SCHEMA, "join": JOIN | {"/more": "first"}}, "not_joinable", "join", "/more"),
+    ({"outputSchema": SCHEMA, "join": JOIN | {"/title": "sum"}}, "not_joinable", "join", "/title"),
+    ({"outputSchema": with_property({**TEXTS, "maxItems": 3})}, "not_joinable", "join", "/a"),
+    (
+        {"outputSchema": with_property({"type": "integer", "minimum": 0}), "join": {"/a": "sum"}},
+        "not_joinable",
+        "join",
+        "/a",
+    ),
+    ({"outputSchema": []}, "invalid_fields", "outputSchema", None),
+    ({"outputSchema": "{}"}, "invalid_fields", "outputSchema", None),
+    ({"outputSchema": LISTS, "strict": "yes"}, "invalid_fields", "strict", None),
+    ({"outputSchema": LISTS, "join": {"/people": "both"}}, "invalid_fields", "join./people", None),
+    ({"outputSchema": LISTS, "join": []}, "invalid_fields", "join", None),
+    ({"outputSchema": LISTS, "reduce": "merge", "join": {}}, "invalid_fields", "join", None),
+    ({"outputSchema": LISTS, "join": {"/x" * 20_000: "first"}}, "invalid_fields", "join", None),
+    ({"outputSchema": {"type": "object", "title": "a\0b"}}, "invalid_fields", "outputSchema.title", None),
+    ({"strict": True}, "invalid_fields", "strict", None),
+    ({"join": {}}, "invalid_fields", "join", None),
+    ({"onChunkFailure": "skip"}, "invalid_fields", "onChunkFailure", None),
+    ({"maxGapShare": 0.5}, "invalid_fields", "maxGapShare", None),
+    ({"onChunkFailure": "gap", "maxGapShare": 1.01}, "invalid_fields", "maxGapShare", None),
+    ({"onChunkFailure": "gap", "maxGapShare": -0.01}, "invalid_fields", "maxGapShare", None),
+    ({"onChunkFailure": "gap", "maxGapShare": True}, "invalid_fields", "maxGapShare", None),
+]
+
+
+@pytest.mark.parametrize(("fields", "code", "field", "pointer"), REFUSED, ids=lambda value: ascii(value)[:50])
+@pytest.mark.parametrize("path", ["/api/tasks", "/api/tasks?dryRun=true"])
+def test_refusals(
+    bench: ApiBench, path: str, fields: dict[str, Any], code: str, field: str, pointer: str | None
+) -> None:
+    """422 names the field, and for a schema the place by its pointer, however short the text is. Nothing is stored."""
+    reply = bench.call("POST", path, {"input": "x", **fields})
+    problem = data(reply)
+    assert (reply.status, problem["code"]) == (422, code), problem
+    (error,) = problem["errors"]
+    assert (error["field"], error.get("pointer")) == (field, pointer)
+    assert problem["detail"].startswith(f"{field}: ")
+    assert bench.count_rows() == 0
+    assert not bench.senders[0].sent
+
+
+def test_a_long_schema_for_many_chunks(bench: ApiBench) -> None:
+    """A schema goes with each call. One that is too long for so many is named."""
+    body = {"input": "x" * 2_000, "chunk": {"maxChars": 1}, "outputSchema": LISTS | {"description": "d" * 25_000}}
+    problem = data(bench.call("POST", "/api/tasks", body))
+    assert [error["field"] for error in problem["errors"]] == ["outputSchema"]
+    formed = {"format": {"type": "json_schema", "name": "n", "schema": body["outputSchema"]}}
+    onceover = {"chunk": {"maxChars": 1}}
+    asked = {"background": True, "input": body["input"], "text": formed, "onceover": onceover}
+    assert data(bench.call("POST", "/v1/responses", asked))["error"]["param"] == "text.format.schema"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"outputSchema": SCHEMA, "reduce": "merge"},
+        {"outputSchema": SCHEMA, "reduce": "none"},
+        {"outputSchema": SCHEMA, "join": JOIN},
+        {"outputSchema": {"type": "object"}, "strict": False, "reduce": "merge"},
+        {"onChunkFailure": "gap", "maxGapShare": 0},
+        {"onChunkFailure": "gap", "maxGapShare": 1, "reduce": "none"},
+    ],
+)
+def test_accepted(bench: ApiBench, fields: dict[str, Any]) -> None:
+    """Only `concat` asks how outputs are joined. The ends of a share's range are allowed."""
+    assert bench.submit(**fields)["status"] == "pending"
+
+
+def test_idempotency_compares_the_fields(bench: ApiBench) -> None:
+    """The same key with the same fields is the same task. Another schema, rule or share is another request."""
+    body = {"input": "x", "outputSchema": SCHEMA, "join": JOIN, "onChunkFailure": "gap", "maxGapShare": 0.2}
+    named = {"idempotency-key": "k"}
+    first = bench.call("POST", "/api/tasks", body, named)
+    again = bench.call("POST", "/api/tasks", body, named)
+    assert data(again) == data(first)
+    assert again.headers["Idempotency-Replayed"] == "true"
+    for other in ({"outputSchema": SCHEMA | {"title": "t"}}, {"join": JOIN | {"/title": "last"}}, {"maxGapShare": 0.3}):
+        refused = bench.call("POST", "/api/tasks", body | other, named)
+        assert (refused.status, data(refused)["code"]) == (422, "idempotency_mismatch")
+
+
+def test_a_key_that_may_not_read_sees_no_schema(bench: ApiBench) -> None:
+    """Whoever may only write sees that there is a schema, and neither the schema nor the rules."""
+    secret = bench.make_key(Scope.WRITE)
+    bench.limit(require_keys=True)
+    reply = bench.call("POST", "/api/tasks", {"input": "x", "outputSchema": SCHEMA, "join": JOIN}, bearer(secret))
+    asked = data(reply)["request"]
+    assert (asked["outputSchema"], asked["join"], asked["strict"]) == (None, {}, True)
+    assert bench.run(bench.store.task(key(data(reply)["id"]))).source.output_schema == SCHEMA

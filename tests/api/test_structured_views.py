@@ -1,0 +1,237 @@
+"""Structured tasks and gaps as the native API shows them, run by a real worker with a scripted model."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from src.core import limits
+from src.core.errors import ModelRefused
+from src.core.keys import Scope
+from src.core.settings import Settings
+from src.core.task import Route
+from src.inference.protocol import ModelReply
+from src.processing.worker import Host
+from tests.support.api_bench import WEBHOOK_KEY, ApiBench, bearer, data, key
+from tests.support.scripted_model import ScriptedModel
+
+TEXT = "first 1\n\nsecond 2\n\nthird 3\n\nfourth 4"  # four chunks of at most ten characters
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {"said": {"type": "array", "items": {"type": "string"}}},
+    "required": ["said"],
+    "additionalProperties": False,
+}
+PLAIN_USAGE = ["modelCalls", "minimumCalls", "inDoubt", "inputTokens", "outputTokens"]
+
+
+@pytest.fixture
+def model() -> ScriptedModel:
+    """A model that answers every call well, until a test says otherwise."""
+    return ScriptedModel()
+
+
+@pytest.fixture
+def bench(model: ScriptedModel) -> Iterator[ApiBench]:
+    """The API with that model."""
+    made = ApiBench(settings=Settings(provider="demo", chunk_chars=10, webhook_key=WEBHOOK_KEY), provider=model)
+    yield made
+    made.close()
+
+
+def run(bench: ApiBench, **fields: Any) -> dict[str, Any]:
+    """Submit, let a worker run the task to its end, and read it."""
+    return finish(bench, bench.submit(TEXT, **fields)["id"])
+
+
+def finish(bench: ApiBench, task_id: str) -> dict[str, Any]:
+    """Let a worker run a task to its end, and read it."""
+    bench.run(bench.worker.run(key(task_id), Host(Route.QUEUE, 600.0)))
+    task: dict[str, Any] = read(bench, task_id)
+    assert task["terminal"], task
+    return task
+
+
+def read(bench: ApiBench, task_id: str, query: str = "") -> Any:
+    """Read a task."""
+    return data(bench.call("GET", f"/api/tasks/{task_id}{query}"))
+
+
+def test_concat_shows_the_joined_value(bench: ApiBench) -> None:
+    """`value` is the joined object, and `output` the same as compact JSON. The ladder's calls are on the bill."""
+    model: Any = bench.api.provider
+    model.says = {"first": ['```json\n{"said": ["1"]}\n```'], "second": ["no JSON", '{"said": ["2"]}']}
+    task = run(bench, outputSchema=SCHEMA)
+    value = {"said": ["1", "2", "third 3", "fourth 4"]}
+    assert task["result"] == {"output": json.dumps(value, separators=(",", ":")), "value": value}
+    assert {name: task["usage"][name] for name in ("modelCalls", "reasks", "rejected", "repaired")} == {
+        "modelCalls": task["progress"]["total"] + 1,
+        "reasks": 1,
+        "rejected": 1,
+        "repaired": 1,
+    }
+    assert not {"gaps", "coverage", "retryOf"} & task.keys()
+    (listed,) = data(bench.call("GET", "/api/tasks"))["tasks"]
+    assert (listed["result"], listed["usage"]) == (None, task["usage"])
+
+
+def test_a_gap_is_shown(bench: ApiBench) -> None:
+    """The task completes without the chunk, and says where it is, why, and how much is covered."""
+    model: Any = bench.api.provider
+    model.says = {"second": ['{"said": 7}']}
+    task = run(bench, outputSchema=SCHEMA, onChunkFailure="gap")
+    assert (task["status"], task["progress"]["failed"]) == ("completed", 1)
+    (gap,) = task["gaps"]
+    assert gap == {"chunk": 1, "start": 9, "end": 19, "code": "invalid_output"}
+    assert task["coverage"] == pytest.approx(1 - 10 / len(TEXT))
+    assert "second" not in task["result"]["output"]
+    chunks = read(bench, task["id"], "?include=chunks")["chunks"]
+    assert [chunk["status"] for chunk in chunks] == ["completed", "gap", "completed", "completed"]
+    assert chunks[1]["rejected"] == {
+        "output": '{"said": 7}',
+        "errors": [{"pointer": "/said", "expected": "an array"}],
+    }
+    assert chunks[1]["error"]["code"] == "invalid_output"
+    assert data(bench.call("GET", f"/api/tasks/{task['id']}/chunks"))["chunks"] == chunks
+    assert data(bench.call("GET", f"/api/tasks/{task['id']}/chunks?limit=9"))["chunks"] == chunks
+    (listed,) = data(bench.call("GET", "/api/tasks"))["tasks"]
+    assert listed["coverage"] == task["coverage"]
+    assert "gaps" not in listed
+
+
+def test_a_failure_without_gaps_ends_the_task(bench: ApiBench) -> None:
+    """Without `onChunkFailure` the chunk has failed, and shows what was rejected."""
+    model: Any = bench.api.provider
+    model.says = {"second": [ModelReply('{"said": ["cut', 10, 1, "length")]}
+    task = run(bench, outputSchema=SCHEMA)
+    assert (task["status"], task["error"]["code"]) == ("failed", "output_truncated")
+    chunks = read(bench, task["id"], "?include=chunks")["chunks"]
+    (failed,) = [chunk for chunk in chunks if chunk["status"] != "completed"]
+    assert (failed["status"], failed["rejected"]["output"]) == ("failed", '{"said": ["cut')
+
+
+def test_too_many_gaps(bench: ApiBench) -> None:
+    """More than `maxGapShare` fails the task. The gaps stay visible."""
+    model: Any = bench.api.provider
+    model.says = {"second": ["no"]}
+    task = run(bench, outputSchema=SCHEMA, onChunkFailure="gap", maxGapShare=0.1)
+    assert (task["status"], task["error"]["code"]) == ("failed", "too_many_gaps")
+    assert [gap["chunk"] for gap in task["gaps"]] == [1]
+
+
+def test_full_coverage(bench: ApiBench) -> None:
+    """A task that allows gaps and has none says so."""
+    task = run(bench, onChunkFailure="gap")
+    assert (task["gaps"], task["coverage"]) == ([], 1.0)
+    assert task["result"] == {"output": "first 1\n\nsecond 2\n\nthird 3\n\nfourth 4"}
+    assert list(task["usage"]) == PLAIN_USAGE
+
+
+@pytest.mark.parametrize("at_once", [limits.ANSWER_CHARS_AT_ONCE, 30])
+def test_none_has_null_for_a_gap(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    """The lists of outputs and of values have a place for each chunk, also if they are read in parts."""
+    monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", at_once)
+    model: Any = bench.api.provider
+    model.says = {"second": [ModelRefused("bad", of_call=True)]}
+    task = run(bench, outputSchema=SCHEMA, onChunkFailure="gap", reduce="none")
+    values = [{"said": ["first 1"]}, None, {"said": ["third 3"]}, {"said": ["fourth 4"]}]
+    assert task["result"]["value"] == values
+    assert task["result"]["output"] == [
+        None if value is None else json.dumps(value, separators=(",", ":")) for value in values
+    ]
+    assert task["gaps"][0]["code"] == "model_refused"
+
+
+@pytest.mark.parametrize("schema", [SCHEMA, None])
+def test_a_large_result_is_the_same(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, schema: object) -> None:
+    """A result that is written in parts is the one that is written at once: joined, and without its gaps."""
+    model: Any = bench.api.provider
+    model.says = {"second": [ModelRefused("bad", of_call=True)]}
+    formed = {} if schema is None else {"outputSchema": schema}
+    task = run(bench, **formed, onChunkFailure="gap")
+    monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 20)
+    assert read(bench, task["id"]) == task
+    whole = bench.call("GET", f"/api/tasks/{task['id']}?include=chunks")
+    assert data(whole)["result"] == task["result"]
+
+
+def test_a_sum_that_is_no_double_is_no_result(bench: ApiBench) -> None:
+    """The task has completed, and stays readable: its chunks have their outputs."""
+    total = {"properties": {"n": {"type": "number"}}, "required": ["n"], "additionalProperties": False}
+    model: Any = bench.api.provider
+    model.says = {part: ['{"n": 1e308}'] for part in ("first", "second", "third", "fourth")}
+    task = run(bench, outputSchema={"type": "object", **total}, join={"/n": "sum"})
+    assert (task["status"], task["result"]) == ("completed", None)
+
+
+def test_a_retry_of_gaps_is_a_new_task(bench: ApiBench) -> None:
+    """The answer is 202 with a new task that pays for the gap alone. The old one stays as it was."""
+    model: Any = bench.api.provider
+    model.says = {"second": ["no", "no", '{"said": ["second 2"]}']}
+    old = run(bench, outputSchema=SCHEMA, onChunkFailure="gap")
+    reply = bench.call("POST", f"/api/tasks/{old['id']}/retry")
+    new = data(reply)
+    assert reply.status == 202
+    assert (new["retryOf"], new["id"] != old["id"], new["usage"]["minimumCalls"]) == (old["id"], True, 1)
+    assert reply.headers["Location"] == f"/api/tasks/{new['id']}"
+    again = bench.call("POST", f"/api/tasks/{old['id']}/retry")
+    assert (data(again)["id"], again.headers["Idempotency-Replayed"]) == (new["id"], "true")
+    done = finish(bench, new["id"])
+    assert done["result"]["value"] == {"said": ["first 1", "second 2", "third 3", "fourth 4"]}
+    assert (done["gaps"], done["coverage"], done["usage"]["modelCalls"]) == ([], 1.0, 1)
+    assert read(bench, old["id"]) == old
+
+
+def test_what_a_retry_of_gaps_refuses(bench: ApiBench) -> None:
+    """A task without gaps is not retried, and neither is one whose new budget is too small for a gap and its merge."""
+    model: Any = bench.api.provider
+    whole = run(bench, onChunkFailure="gap")
+    refused = bench.call("POST", f"/api/tasks/{whole['id']}/retry")
+    assert (refused.status, data(refused)["code"]) == (409, "not_retryable")
+    model.says = {"second": [ModelRefused("bad", of_call=True)]}
+    old = run(bench, onChunkFailure="gap", reduce="merge")
+    small = bench.call("POST", f"/api/tasks/{old['id']}/retry", {"maxModelCalls": 1})
+    assert (small.status, [error["field"] for error in data(small)["errors"]]) == (422, ["maxModelCalls"])
+    assert len(data(bench.call("GET", "/api/tasks"))["tasks"]) == 2
+    assert bench.call("POST", f"/api/tasks/{old['id']}/retry", {"maxModelCalls": 2}).status == 202
+
+
+def test_a_retry_counts_against_the_tasks_in_flight(bench: ApiBench) -> None:
+    """A retry of gaps makes a task, so the tenant's limit applies."""
+    model: Any = bench.api.provider
+    model.says = {"second": [ModelRefused("bad", of_call=True)]}
+    old = run(bench, onChunkFailure="gap")
+    bench.limit(tasks_in_flight_most=1)
+    bench.submit()
+    refused = bench.call("POST", f"/api/tasks/{old['id']}/retry")
+    assert (refused.status, data(refused)["limit"]) == (429, "tasks_in_flight")
+
+
+def test_a_key_that_may_not_read_sees_no_content(bench: ApiBench) -> None:
+    """A retry's answer, to whoever may only write, has neither schema nor value, but the gaps and the bill."""
+    model: Any = bench.api.provider
+    model.says = {"second": ["no"]}
+    old = run(bench, outputSchema=SCHEMA, onChunkFailure="gap")
+    secret = bench.make_key(Scope.WRITE)
+    bench.limit(require_keys=True)
+    first = data(bench.call("POST", f"/api/tasks/{old['id']}/retry", headers=bearer(secret)))
+    bench.run(bench.worker.run(key(first["id"]), Host(Route.QUEUE, 600.0)))
+    shown = data(bench.call("POST", f"/api/tasks/{old['id']}/retry", headers=bearer(secret)))
+    assert (shown["id"], shown["status"], shown["result"]) == (first["id"], "completed", None)
+    assert (shown["request"]["outputSchema"], shown["gaps"][0]["chunk"]) == (None, 1)
+    assert "said" not in json.dumps(shown)
+
+
+def test_metrics_have_the_ladder_and_the_gaps(bench: ApiBench) -> None:
+    """The sums over ended tasks, in the metrics and in the history, have what the tasks' bills have."""
+    model: Any = bench.api.provider
+    model.says = {"first": ['```json\n{"said": ["1"]}\n```'], "second": ["no JSON"]}
+    run(bench, outputSchema=SCHEMA, onChunkFailure="gap")
+    bench.pass_seconds(1)
+    text = bench.call("GET", "/api/metrics").body
+    expected = {"reasks": 1, "outputs_rejected": 2, "outputs_repaired": 1, "gaps": 1, "outputs_truncated": 0}
+    for name, count in expected.items():
+        assert f'onceover_{name}_total{{route="queue"}} {count}\n' in text
+    (five,) = data(bench.call("GET", "/api/history"))["buckets"]
+    assert [five[name] for name in ("reasks", "rejected", "repaired", "gaps")] == [1, 2, 1, 1]

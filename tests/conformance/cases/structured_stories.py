@@ -1,0 +1,162 @@
+"""A structured task under its workers: rungs, gaps, the end with gaps, and what older code cannot do."""
+
+from dataclasses import replace
+from typing import Any
+
+from src.core.codes import TaskCode
+from src.core.structure import Rejected, Rung, Structure
+from src.core.task import Failure, NewTask, Reduce, Route
+from src.store.admission import Conditions
+from src.store.records.claims import (
+    CallKey,
+    CallTries,
+    Continue,
+    FailedCall,
+    Finish,
+    MergeLevel,
+    Output,
+)
+from src.store.records.ladder import LadderCounts
+from tests.conformance.cases.registry import worker_case
+from tests.conformance.cases.storyteller import (
+    FAILURE,
+    LEASE_MS,
+    RETENTION_MS,
+    TASK,
+    Story,
+    made_key,
+    new_task,
+    outputs,
+    progress,
+)
+
+SCHEMA = (
+    '{"type":"object","properties":{"a":{"type":"integer"}},"required":["a"],"additionalProperties":false,"title":"ü"}'
+)
+INVALID = Failure(TaskCode.INVALID_OUTPUT, "does not fit", True)
+RUNG = Rung(1, Rejected("ü" * 5, (("/a", "a number"),)), "stop")
+
+
+def structured(chunks: int = 3, reduce: Reduce = Reduce.CONCAT) -> NewTask:
+    """What a submission of a structured task writes."""
+    new = new_task(chunks=chunks, reduce=reduce, structure=Structure(has_schema=True, gaps=True))
+    return replace(new, output_schema=SCHEMA, join_rules={"/a": "sum"})
+
+
+def values(*positions: int) -> list[Output]:
+    """Outputs that fit the schema."""
+    return [output._replace(text=f'{{"a":{output.key.position}}}') for output in outputs(*positions)]
+
+
+def rejected(position: int, *, final: bool = False) -> FailedCall:
+    """A chunk whose answer was rejected."""
+    return FailedCall(CallKey(0, position), CallTries(0, 1), final, INVALID, rung=RUNG, gap_chars=2)
+
+
+@worker_case
+async def a_structured_task_with_a_gap(env: Any) -> Any:
+    story = Story(env)
+    store = story.store
+    await store.insert(structured(), 1)
+    claim = await story.claim("one")
+    story.outcomes += [claim.output_schema, claim.characters, claim.options.structure]
+    first = progress(claim, outputs=values(0), failures=[rejected(1)], completed=1, ladder=LadderCounts(0, 1, 0))
+    assert await store.step(claim, first, Continue(LEASE_MS))
+    assert await store.step(claim, first, Continue(LEASE_MS))
+    again = await story.claim("one")
+    story.outcomes += [sorted(again.rungs.items()), again.ladder, again.chunk_chars]
+    counts = LadderCounts(1, 2, 1, 4 / 6)
+    last = progress(claim, outputs=values(2), failures=[rejected(1, final=True)], completed=2, failed=1, ladder=counts)
+    assert await store.step(claim, last, Continue(LEASE_MS))
+    story.outcomes.append((await story.claim("one")).gaps)
+    over = progress(claim, completed=2, failed=1)
+    assert not await store.step(claim, over, Finish(RETENTION_MS))
+    assert await store.step(claim, over, Finish(RETENTION_MS, gaps=True))
+    assert await store.step(claim, over, Finish(RETENTION_MS, gaps=True))
+    task = await store.task(TASK)
+    assert task is not None
+    story.outcomes += [
+        task.gaps,
+        task.coverage,
+        task.usage,
+        task.source,
+        task.result,
+        task.value,
+        await store.chunks(TASK),
+    ]
+    await story.note("SELECT input, join_rules FROM texts")
+    return story.told()
+
+
+@worker_case
+async def a_structured_merge_with_a_gap(env: Any) -> Any:
+    story = Story(env)
+    store = story.store
+    await store.insert(structured(reduce=Reduce.MERGE), 1)
+    claim = await story.claim("one")
+    facts = {"completed": 2, "failed": 1}
+    done = progress(claim, outputs=outputs(1, 2), failures=[rejected(0, final=True)], **facts)
+    assert await store.step(claim, done, Continue(LEASE_MS))
+    story.outcomes.append(sorted((await store.sizes_by_place(TASK, 0)).items()))
+    assert await store.step(claim, progress(claim, merges=[MergeLevel(1, (3,))], **facts), Continue(LEASE_MS))
+    assert not await store.step(claim, progress(claim, **facts), Finish(RETENTION_MS, 1, gaps=True))
+    merged = progress(claim, outputs=outputs(0, level=1), **facts)
+    assert await store.step(claim, merged, Finish(RETENTION_MS, 1, gaps=True))
+    return story.told()
+
+
+@worker_case
+async def a_task_without_any_output_does_not_complete(env: Any) -> Any:
+    story = Story(env)
+    store = story.store
+    await store.insert(structured(1), 1)
+    claim = await story.claim("one")
+    gone = progress(claim, failures=[rejected(0, final=True)], failed=1)
+    assert not await store.step(claim, gone, Finish(RETENTION_MS, gaps=True))
+    return story.told()
+
+
+@worker_case
+async def older_code_claims_no_structured_task(env: Any) -> Any:
+    story = Story(env)
+    store = story.store
+    await store.insert(structured(), 1)
+    await story.claim("one", lease_ms=0)
+    assert not await store.dead_letter(TASK, FAILURE, RETENTION_MS)
+    older = "UPDATE tasks SET {}, fence = fence + 1 WHERE id = ?1"
+    for change in ("holder = 'older'", "status = 'failed', error_code = 'dead_lettered', finished_at = 1"):
+        try:
+            await story.alter(older.format(change), TASK)
+        except Exception as error:  # noqa: BLE001 - each side raises errors of its own
+            story.outcomes.append("CHECK constraint failed" in str(error))
+        else:
+            raise AssertionError(change)
+    await story.alter("UPDATE tasks SET status = 'pending', fence = fence + 1, lease_until = NULL WHERE id = ?1", TASK)
+    story.outcomes.append((await story.claim("two")).fence)
+    return story.told()
+
+
+@worker_case
+async def gaps_retried_as_a_new_task(env: Any) -> Any:
+    story = Story(env)
+    store = story.store
+    await store.insert(structured(4, Reduce.MERGE), 1)
+    claim = await story.claim("one")
+    facts = {"completed": 3, "failed": 1}
+    done = progress(claim, outputs=outputs(1, 2, 3), failures=[rejected(0, final=True)], **facts)
+    assert await store.step(claim, done, Continue(LEASE_MS))
+    planned = [MergeLevel(1, (2, 4)), MergeLevel(2, (2,))]
+    merged = progress(claim, outputs=outputs(0, 1, level=1), merges=planned, **facts)
+    assert await store.step(claim, merged, Continue(LEASE_MS))
+    top = progress(claim, outputs=outputs(0, level=2), **facts)
+    assert await store.step(claim, top, Finish(RETENTION_MS, 2, gaps=True))
+    plan = await store.plan_gap_retry(TASK)
+    assert plan is not None
+    story.outcomes += [plan.minimum_calls, plan.inherited, plan.merged]
+    on = Conditions(idempotency_key=" gaps of it", digest="it")
+    for key in (made_key(2), made_key(2), made_key(3)):
+        write = store.retry_gaps(plan, key, route=Route.QUEUE, created_at=2, unclaimed_ms=1, on=on)
+        story.outcomes.append(await write)
+    heir = await story.claim("two", made_key(2), announce=6)
+    story.outcomes += [sorted(heir.outputs), heir.announced, heir.inherited]
+    return story.told()

@@ -1,0 +1,113 @@
+"""Joining valid outputs gives a valid result: of every schema that a plan accepts, with every choice of rules."""
+
+import random
+from typing import Any
+
+from src.core.structured.check import faults_of
+from src.core.structured.joining import NotJoinable, join_plan
+from src.core.structured.pointers import escaped
+from src.core.structured.schema import SchemaRefused, parse_schema
+from tests.support.schema_draws import SchemaDraws
+from tests.support.tiers import sized
+
+SCHEMAS = sized(quick=150, test=500, campaign=20_000)
+OUTPUTS = 4  # at most, for each schema
+RULES = ("first", "last", "sum", "min", "max", "any", "all", "union")
+NUMBERS, BOOLEANS = ("sum", "min", "max", "first"), ("any", "all", "last")
+
+
+class JoinableDraws(SchemaDraws):
+    """Draws schemas whose outputs can be joined, with rules. Some properties are optional, some may be null."""
+
+    def joinable(self) -> tuple[dict[str, Any], dict[str, str]]:
+        """Draw a schema and its rules."""
+        self._refs = ["#/$defs/A"]
+        self.rules: dict[str, str] = {}
+        schema = self._fields("", 2)
+        schema["$defs"] = {"A": self._object(1)}
+        return schema, self.rules
+
+    def _fields(self, pointer: str, deeper: int) -> dict[str, Any]:
+        names = self.random.sample(("a", "b", "x/y", "til~de", "名", "z"), self.random.randrange(1, 5))
+        properties = {name: self._nullable(self._field(f"{pointer}/{escaped(name)}", deeper)) for name in names}
+        required = [name for name in names if self.random.random() < 0.6]
+        return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+    def _field(self, pointer: str, deeper: int) -> dict[str, Any]:
+        kind = self.random.randrange(5 if deeper else 4)
+        if kind == 0:
+            if self.random.random() < 0.4:
+                self.rules[pointer] = "union"
+            return {"type": "array", "items": self._any(1), "minItems": self.random.randrange(2)}
+        if kind == 1:
+            self.rules[pointer] = self.random.choice(NUMBERS)
+            return {"type": self.random.choice(("number", "integer"))}
+        if kind == 2:
+            self.rules[pointer] = self.random.choice(BOOLEANS)
+            return {"type": "boolean"}
+        if kind == 3:
+            self.rules[pointer] = self.random.choice(("first", "last"))
+            return self._any(1)
+        return self._fields(pointer, deeper - 1)
+
+    def _nullable(self, schema: dict[str, Any]) -> dict[str, Any]:
+        drawn = self.random.random()
+        if drawn < 0.15:
+            return {"anyOf": [schema, {"type": "null"}]}
+        if drawn < 0.3 and isinstance(schema.get("type"), str) and schema["type"] != "null":
+            return {**schema, "type": [schema["type"], "null"]}
+        return schema
+
+
+def valid_values(draws: SchemaDraws, schema: dict[str, Any], most: int) -> list[dict[str, Any]]:
+    """Draw values until some are valid."""
+    parsed = parse_schema(schema, strict=False)
+    drawn = (draws.value(schema, schema) for _ in range(40))
+    return [value for value in drawn if not faults_of(parsed, value)][:most]
+
+
+def test_joined_outputs_are_valid() -> None:
+    """Schemas and rules are made to be joinable: every plan is accepted, and every result is valid."""
+    start = random.randrange(10**9)
+    joined = 0
+    for seed in range(start, start + SCHEMAS):
+        draws = JoinableDraws(seed)
+        schema, rules = draws.joinable()
+        parsed = parse_schema(schema, strict=False)
+        joiner = join_plan(parsed, rules).joiner()
+        values = valid_values(draws, schema, draws.random.randrange(1, OUTPUTS + 1))
+        for value in values:
+            joiner.add(value)
+        if values:
+            result = joiner.result()
+            faults = faults_of(parsed, result)
+            assert not faults, f"seed {seed}: {schema} {rules} {values} {result} {faults}"
+            joined += 1
+    assert joined > SCHEMAS / 3
+
+
+def test_what_any_plan_accepts_is_valid() -> None:
+    """Schemas of all kinds, with rules at random: a plan is refused, or what it gives is valid."""
+    start = random.randrange(10**9)
+    joined = refused = 0
+    for seed in range(start, start + SCHEMAS):
+        draws = SchemaDraws(seed)
+        schema = {**draws.schema(), "additionalProperties": False}
+        named = {f"/{escaped(name)}": draws.random.choice((*RULES, None)) for name in schema["properties"]}
+        rules = {pointer: rule for pointer, rule in named.items() if rule is not None}
+        try:
+            parsed = parse_schema(schema, strict=False)
+            joiner = join_plan(parsed, rules).joiner()
+        except (SchemaRefused, NotJoinable):
+            refused += 1
+            continue
+        values = valid_values(draws, schema, OUTPUTS)
+        for value in values:
+            joiner.add(value)
+        if values:
+            result = joiner.result()
+            faults = faults_of(parsed, result)
+            assert not faults, f"seed {seed}: {schema} {rules} {values} {result} {faults}"
+            joined += 1
+    assert joined > SCHEMAS / 10
+    assert refused > SCHEMAS / 10

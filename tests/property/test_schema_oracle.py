@@ -1,0 +1,136 @@
+"""Our checker of JSON Schema agrees with `jsonschema`, on random schemas of the subset and random and mutated values.
+
+Decision 0049 lists the differences: `multipleOf` of decimals, and formats that `jsonschema` hardly checks.
+"""
+
+import importlib
+import random
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import pytest
+
+from src.core.structured.check import faults_of
+from src.core.structured.formats import FORMATS
+from src.core.structured.pointers import tokens_of
+from src.core.structured.schema import OutputSchema, SchemaRefused, parse_schema
+from tests.support.schema_draws import FORMATTED, SchemaDraws
+from tests.support.tiers import sized
+
+jsonschema: Any = importlib.import_module("jsonschema")
+Oracle: Any = jsonschema.Draft202012Validator
+
+VALUES_EACH = 10  # of a schema
+SCHEMAS = sized(quick=60, test=300, campaign=7_000)
+# jsonschema takes more for these than their standards do. It takes all that we take.
+LENIENT = {"duration", "email", "hostname", "uuid"}
+
+
+def exact_multiple(_validator: Any, divisor: float, value: Any, _schema: Any) -> Any:
+    """`multipleOf` in exact arithmetic on numbers as they are written, by other means than ours."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        quotient = Fraction(Decimal(repr(value))) / Fraction(Decimal(repr(divisor)))
+        if quotient.denominator != 1:
+            yield jsonschema.ValidationError("no multiple")
+
+
+def oracle(schema: dict[str, Any]) -> Any:
+    """The oracle, with exact multiples, and our formats where its own are lenient."""
+    formats = jsonschema.FormatChecker(formats=())
+    formats.checkers = dict(Oracle.FORMAT_CHECKER.checkers)
+    for name in LENIENT:
+        formats.checkers[name] = (lambda text, name=name: not isinstance(text, str) or FORMATS[name](text), ())
+    made = jsonschema.validators.extend(Oracle, {"multipleOf": exact_multiple})
+    return made(schema, format_checker=formats)
+
+
+def parsed_unless_idle(schema: dict[str, Any]) -> OutputSchema | None:
+    """Compile a drawn schema. Only a cycle without progress is a reason to refuse it."""
+    try:
+        return parse_schema(schema, strict=False)
+    except SchemaRefused as refusal:
+        if "refers to itself" not in refusal.reason:
+            raise
+        return None
+
+
+def stands(value: Any, pointer: str) -> bool:
+    """Whether the value has something at a pointer, or an object where a property is missing."""
+    tokens = tokens_of(pointer)
+    assert tokens is not None
+    for token in tokens[:-1]:
+        value = value[int(token)] if isinstance(value, list) else value[token]
+    return not tokens or isinstance(value, dict) or int(tokens[-1]) < len(value)
+
+
+@pytest.mark.timeout(1_200)
+def test_it_agrees_with_jsonschema() -> None:
+    """A value is valid for both or for neither, and each fault is at a place of the value."""
+    pairs = valid = 0
+    start = random.randrange(10**9)
+    for seed in range(start, start + SCHEMAS):
+        draws = SchemaDraws(seed)
+        schema = draws.schema()
+        parsed = parsed_unless_idle(schema)
+        if parsed is None:
+            continue
+        other = oracle(schema)
+        for _ in range(VALUES_EACH):
+            value = draws.value(schema, schema)
+            for _ in range(draws.random.randrange(3)):
+                value = draws.mutation(value)
+            faults = faults_of(parsed, value)
+            theirs = other.is_valid(value)
+            assert (not faults) == theirs, f"seed {seed}: {schema} {value} {faults}"
+            assert all(stands(value, fault.pointer) for fault in faults), f"seed {seed}: {value} {faults}"
+            pairs, valid = pairs + 1, valid + theirs
+    assert pairs > SCHEMAS * VALUES_EACH * 0.8
+    assert 0.2 < valid / pairs < 0.8
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_formats_agree(name: str) -> None:
+    """Mutated strings of a format: what we take jsonschema takes, and if it is not lenient, nothing else."""
+    own, other = FORMATS[name], Oracle({"format": name}, format_checker=Oracle.FORMAT_CHECKER)
+    seed = random.randrange(10**9)
+    drawn = random.Random(seed)
+    inserts = ("", "0", "1", "9", ":", "-", ".", "Z", "a", "T", "+", "P", "@", ",", " ", "é", "W", "5", "60", "٣")
+    taken = 0
+    for _ in range(sized(quick=300, test=1_500, campaign=20_000)):
+        text = drawn.choice(FORMATTED[name])
+        for _ in range(drawn.choice((0, 1, 1, 2))):
+            at = drawn.randrange(len(text) + 1)
+            text = text[:at] + drawn.choice(inserts) + text[at + drawn.randrange(2) :]
+        theirs = other.is_valid(text)
+        taken += own(text)
+        assert own(text) <= theirs, f"seed {seed}: {text}"
+        assert name in LENIENT or own(text) == theirs, f"seed {seed}: {text}"
+    assert taken > 20
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("duration", "-P1D"),
+        ("duration", "P0,5Y"),
+        ("email", "@"),
+        ("email", "a b@example.org"),
+        ("hostname", "example.org."),
+        ("uuid", "+23e4567-e89b-12d3-a456-426614174000"),
+        ("date-time", "2024-02-29T12:30:00Z\n"),
+        ("time", "12:30:00Z\n"),
+        ("hostname", "example.org\n"),
+    ],
+)
+def test_jsonschema_takes_what_the_standards_refuse(name: str, text: str) -> None:
+    """The differences in formats, one of each kind. If jsonschema mends one, it goes from here and from `LENIENT`."""
+    assert Oracle({"format": name}, format_checker=Oracle.FORMAT_CHECKER).is_valid(text)
+    assert not FORMATS[name](text)
+
+
+def test_jsonschema_divides_floats() -> None:
+    """0.3 is three times 0.1. The quotient of the floats is not 3."""
+    schema = {"type": "object", "properties": {"a": {"multipleOf": 0.1}}}
+    assert not Oracle(schema).is_valid({"a": 0.3})
+    assert not faults_of(parse_schema(schema, strict=False), {"a": 0.3})

@@ -1,0 +1,153 @@
+"""Structured output and gaps on the real runtime: natively, and by OpenAI's own SDK, which parses every output."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from pydantic import BaseModel, ConfigDict
+
+from tests.support.client import Client
+from tests.support.client import openai as served_by
+from tests.support.dev_server import ROOT, DevServer
+from tests.support.event_streams import read_events
+from tests.support.model_plan import Behaviour, Call, Plan, ok
+from tests.support.model_server import ModelServer
+from tests.support.shell_blocks import blocks
+
+pytestmark = pytest.mark.runtime
+
+TEXT = "first 1\n\nsecond 2\n\nthird 3\n\nfourth 4"
+PARTS = TEXT.split("\n\n")
+SMALL = {"chunk": {"maxChars": 10}}  # each paragraph is a chunk
+
+
+class Said(BaseModel):
+    """The output's form."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    said: list[str]
+
+
+def answer(call: Call) -> Behaviour:
+    """Say the text by the schema."""
+    return ok(json.dumps({"said": [call.user.strip()]}))
+
+
+@pytest.fixture
+def model() -> Iterator[ModelServer]:
+    """A model that breaks the schema once, and again when it is asked again: a task has a gap, its retry none."""
+    refusals = {"second": [ok("no")], "does not fit the JSON Schema": [ok("no")]}
+    with ModelServer(api_key="test-key", plan=Plan(by_text=refusals, decide=answer)) as server:
+        yield server
+
+
+@pytest.fixture
+def url(tmp_path: Path, model: ModelServer) -> Iterator[str]:
+    """The Worker with that model."""
+    with DevServer(tmp_path, *served_by(model.base_url)) as server:
+        yield server.url
+
+
+def test_a_gap_and_its_retry(url: str, model: ModelServer):
+    """A task completes without a chunk and says so. A new task makes the gap alone, and the old one stays as it is."""
+    with Client(url) as client:
+        fields = {"outputSchema": Said.model_json_schema(), "onChunkFailure": "gap", **SMALL}
+        old = client.finished(client.submit(TEXT, **fields)["id"])
+        assert (old["status"], old["result"]["value"]) == ("completed", {"said": [PARTS[0], *PARTS[2:]]})
+        assert json.loads(old["result"]["output"]) == old["result"]["value"]
+        assert old["gaps"] == [{"chunk": 1, "start": 9, "end": 19, "code": "invalid_output"}]
+        assert old["coverage"] == pytest.approx(1 - 10 / len(TEXT))
+        assert [old["usage"][name] for name in ("modelCalls", "reasks", "rejected", "repaired")] == [5, 1, 2, 0]
+        chunks = client.chunks(old["id"])
+        assert [chunk["status"] for chunk in chunks] == ["completed", "gap", "completed", "completed"]
+        assert chunks[1]["rejected"]["output"] == "no"
+        received = read_events(client.http.get(f"/api/tasks/{old['id']}/events").text)
+        places = [(event.name, event.json.get("index", event.json.get("chunk"))) for event in received]
+        assert [place for place in places if place[0] in {"chunk", "gap"}] == [
+            ("chunk", 0),
+            ("gap", 1),
+            ("chunk", 2),
+            ("chunk", 3),
+        ]
+
+        retried = client.http.post(f"/api/tasks/{old['id']}/retry")
+        assert (retried.status_code, retried.json()["retryOf"]) == (202, old["id"])
+        new = client.finished(retried.json()["id"])
+        assert new["result"]["value"] == {"said": PARTS}
+        assert (new["gaps"], new["coverage"], new["usage"]["modelCalls"]) == ([], 1.0, 1)
+        assert client.task(old["id"]) == old
+        assert len(model.calls()) == old["usage"]["modelCalls"] + new["usage"]["modelCalls"]
+
+
+def test_a_schema_is_refused_before_anything_is_stored(url: str):
+    """422 with the pointer, and 400 in OpenAI's shape."""
+    schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": "(a+)+"}}}
+    with Client(url) as client:
+        refused = client.http.post("/api/tasks", json={"input": "x", "outputSchema": schema, "strict": False})
+        assert (refused.status_code, refused.json()["code"]) == (422, "unsupported_schema")
+        assert refused.json()["errors"][0]["pointer"] == "/properties/a/pattern"
+        named = {"format": {"type": "json_schema", "name": "n", "schema": schema}}
+        refused = client.http.post("/v1/responses", json={"background": True, "input": "x", "text": named})
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "text.format.schema")
+        assert client.http.get("/api/tasks").json()["tasks"] == []
+
+
+def test_openais_sdk_parses_what_it_gets(url: str):
+    """A stream of the SDK parses the output of a completed response by the client's own model.
+
+    One with a gap is incomplete, and its text fits too.
+    """
+    client = openai.OpenAI(base_url=f"{url}/v1", api_key="any")
+    named: Any = {"format": {"type": "json_schema", "name": "Said", "schema": Said.model_json_schema(), "strict": True}}
+    response = client.responses.create(
+        input=TEXT, background=True, text=named, extra_body={"onceover": {"onChunkFailure": "gap", **SMALL}}
+    )
+    with Client(url) as native:
+        native.finished(response.id.removeprefix("resp_"))
+    gapped = client.responses.retrieve(response.id)
+    assert gapped.status == "incomplete"
+    assert gapped.incomplete_details is not None
+    assert gapped.incomplete_details.reason is None
+    assert Said.model_validate_json(gapped.output_text).said == [PARTS[0], *PARTS[2:]]
+
+    with client.responses.stream(
+        input=TEXT, model="m", background=True, text_format=Said, extra_body={"onceover": SMALL}
+    ) as stream:
+        events = list(stream)
+        final = stream.get_final_response()
+    assert final.output_parsed == Said(said=PARTS)
+    assert [event.delta for event in events if event.type == "response.output_text.delta"] == [final.output_text]
+    with client.responses.stream(response_id=final.id, text_format=Said) as again:
+        assert again.get_final_response().output_parsed == final.output_parsed
+
+
+def test_the_examples_of_the_page(tmp_path: Path):
+    """The commands and the program of docs/structured-output.md run unchanged, and print what the page shows."""
+    page = ROOT / "docs" / "structured-output.md"
+    with DevServer(tmp_path) as server:
+        environment = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "ONCEOVER_URL": server.url,
+            "OPENAI_BASE_URL": f"{server.url}/v1",
+            "OPENAI_API_KEY": "any",
+        }
+        commands = [block for block in blocks(page, "sh") if block.startswith("onceover run")]
+        for command, printed in zip(commands, blocks(page, "text"), strict=True):
+            done = subprocess.run(
+                ["bash", "-c", command], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+            )
+            assert (done.returncode, done.stdout) == (0, printed), done.stderr
+        (program,) = blocks(page, "python")
+        done = subprocess.run(
+            [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("names=[")

@@ -1,0 +1,41 @@
+"""A model that answers as a test says, for tests in which a real worker runs tasks without a network."""
+
+import json
+from collections.abc import Sequence
+
+from src.inference.protocol import Health, ModelCall, ModelReply
+
+type Said = str | ModelReply | Exception
+
+
+class ScriptedModel:
+    """A `Provider`. `says` has the answers for each call whose text contains a piece: the last one is repeated.
+
+    Any other call with a schema is answered with its text in the list `said`; without a schema, with its text.
+    """
+
+    name = "demo"
+    default_model = "scripted-1"
+
+    def __init__(self, **says: Sequence[Said]) -> None:
+        self.says = says
+        self.calls: list[ModelCall] = []
+        self._used: dict[str, int] = {}
+
+    async def infer(self, call: ModelCall) -> ModelReply:
+        """Answer by the script."""
+        self.calls.append(call)
+        for piece, script in self.says.items():
+            if piece in call.user:
+                used = self._used.get(piece, 0)
+                self._used[piece] = used + 1
+                said = script[min(used, len(script) - 1)]
+                if isinstance(said, Exception):
+                    raise said
+                return said if isinstance(said, ModelReply) else ModelReply(said, 10, 1, "stop")
+        text = call.user.strip()
+        return ModelReply(text if call.form is None else json.dumps({"said": [text]}), 10, 1, "stop")
+
+    async def probe(self) -> Health:
+        """Return healthy."""
+        return Health("healthy", "answers as a test says")

@@ -1,0 +1,256 @@
+"""The checker: what is wrong where, JSON's equality, and work that is linear and bounded."""
+
+from typing import Any
+
+import pytest
+
+from src.core.structured import branches, check, equality, nodes, shallow
+from src.core.structured.check import Fault, faults_of
+from src.core.structured.schema import parse_schema
+from tests.support.steps import counted
+
+from .test_schema import closed
+
+
+def faults(schema: dict[str, Any], value: object, most: int = 10) -> list[Fault]:
+    """The faults of a value in the property `a`."""
+    document = {"type": "object", "properties": {"a": schema}}
+    return [
+        Fault(fault.pointer.removeprefix("/a"), fault.expected)
+        for fault in faults_of(parse_schema(document, strict=False), {"a": value}, most)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "expected"),
+    [
+        ({"type": "string"}, 1, "a string"),
+        ({"type": ["integer", "null"]}, "x", "a whole number or null"),
+        ({"type": "integer"}, 1.5, "a whole number"),
+        ({"type": "integer"}, True, "a whole number"),
+        ({"type": "number"}, False, "a number"),
+        ({"type": "boolean"}, 0, "true or false"),
+        ({"minimum": 3}, 2.5, "at least 3"),
+        ({"maximum": 3}, 4, "at most 3"),
+        ({"exclusiveMinimum": 3}, 3, "more than 3"),
+        ({"exclusiveMaximum": 3}, 3.0, "less than 3"),
+        ({"multipleOf": 0.01}, 0.015, "a multiple of 0.01"),
+        ({"minLength": 2}, "𝒳", "a string of 2 characters or more"),
+        ({"maxLength": 1}, "ab", "a string of 1 characters or fewer"),
+        ({"format": "date"}, "2023-02-29", "a string of the format date"),
+        ({"minItems": 1}, [], "an array of 1 items or more"),
+        ({"maxItems": 1}, [1, 2], "an array of 1 items or fewer"),
+        ({"const": "a"}, "b", '"a"'),
+        ({"enum": ["a", None, 1]}, True, 'one of "a", null, 1'),
+        ({"anyOf": [{"type": "string"}, {"minimum": 3}]}, 2, "at least 3"),
+        (
+            {"anyOf": [{"type": "integer", "minimum": 3}, {"type": "number", "maximum": 1}]},
+            2,
+            "a value that one of the 2 schemas of `anyOf` allows (a number, a whole number)",
+        ),
+    ],
+)
+def test_a_fault_says_what_was_expected(schema: dict[str, Any], value: object, expected: str) -> None:
+    """Each keyword has its sentence, in plain words."""
+    assert faults(schema, value) == [Fault("", expected)]
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"type": "integer"}, 1.0),
+        ({"type": "number"}, 10**300),
+        ({"maxLength": 1}, "𝒳"),
+        ({"minLength": 2}, 1),
+        ({"minimum": 2}, "1"),
+        ({"minItems": 2}, {}),
+        ({"required": ["x"]}, []),
+        ({"const": 1}, 1.0),
+        ({"const": [{"a": 1.0, "b": 2}]}, [{"b": 2, "a": 1}]),
+        ({"enum": [0, False]}, False),
+        ({"multipleOf": 0.1}, 0.3),
+        ({"multipleOf": 0.01}, 4.35),
+        ({"multipleOf": 1e-7}, 0.3),
+        ({"multipleOf": 3}, 3 * 10**300),
+        ({"multipleOf": 0.5}, 1e300),
+        ({"multipleOf": 1e-300}, 1e300),
+        ({"multipleOf": 1e22}, 3e22),
+        ({"multipleOf": 2.5}, -5),
+        ({}, {"anything": [1]}),
+    ],
+)
+def test_what_a_keyword_does_not_mean_is_no_fault(schema: dict[str, Any], value: object) -> None:
+    """A keyword speaks of its own type alone. Numbers are equal and divided as JSON writes them."""
+    assert faults(schema, value) == []
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"const": 1}, True),
+        ({"const": True}, 1),
+        ({"const": 0}, False),
+        ({"const": [0]}, [False]),
+        ({"const": {"a": 1}}, {"a": 1, "b": 2}),
+        ({"const": []}, {}),
+        ({"const": None}, False),
+        ({"const": "1"}, 1),
+        ({"enum": [[1], [2]]}, [[1]]),
+        ({"multipleOf": 0.1}, 0.30000000000000004),
+        ({"multipleOf": 0.01}, 1e-3),
+        ({"multipleOf": 7}, 10**300),
+        ({"multipleOf": 1e-7}, 1.5e-7),
+        ({"multipleOf": 1e300}, 1e-300),
+        ({"multipleOf": 12345678901234567890}, 12345678901234567891),
+    ],
+)
+def test_values_that_only_python_takes_for_equal_differ(schema: dict[str, Any], value: object) -> None:
+    """true is not 1, and a float is the decimal that is written."""
+    assert len(faults(schema, value)) == 1
+
+
+def test_faults_have_their_places_those_near_the_root_first() -> None:
+    """A missing property has the pointer that it would have. Names are escaped."""
+    person = closed(name={"type": "string", "minLength": 1}, kids={"type": "array", "items": {"$ref": "#/$defs/p"}})
+    schema = parse_schema(closed(p={"$ref": "#/$defs/p"}) | {"$defs": {"p": person}}, strict=True)
+    value = {"p": {"name": "", "kids": [{"name": "x", "kids": []}, {"name": 1, "a/~b": 0}]}, "q": 1}
+    assert faults_of(schema, value) == [
+        ("/q", "no property of this name"),
+        ("/p/name", "a string of 1 characters or more"),
+        ("/p/kids/1/kids", "a value: this property is required"),
+        ("/p/kids/1/a~1~0b", "no property of this name"),
+        ("/p/kids/1/name", "a string"),
+    ]
+
+
+def test_faults_are_few_and_short() -> None:
+    """Ten at most, whatever the output holds, and a name of any length is cut."""
+    schema = {"type": "array", "items": closed(a={"type": "string"})}
+    assert len(faults(schema, [{"b": 1}] * 1_000)) == 10
+    assert len(faults(schema, [1] * 1_000, most=3)) == 3
+    assert len(faults(closed(), {str(number): 1 for number in range(1_000)})) == 10
+    (fault,) = faults(closed(), {"x" * 100_000 + "\ud800": 1})
+    assert len(fault.pointer) <= 500
+    assert fault.pointer.endswith("…")
+    (fault,) = faults({"enum": ["y" * 1_000]}, "z")
+    assert len(fault.expected) == 200
+
+
+def test_any_of_tells_the_faults_of_the_only_schema_that_is_possible() -> None:
+    """By type, or by a required property with another constant in each schema."""
+    circle = closed(kind={"const": "circle"}, radius={"type": "number", "minimum": 0})
+    square = closed(kind={"enum": ["square", "box"]}, side={"type": "number"})
+    union = {"anyOf": [circle, square, {"type": "null"}]}
+    assert faults(union, {"kind": "circle", "radius": -1}) == [("/radius", "at least 0")]
+    assert faults(union, {"kind": "box"}) == [("/side", "a value: this property is required")]
+    assert faults(union, {"kind": "triangle"}) == [("", 'an object whose "kind" is one that `anyOf` names')]
+    assert faults(union, {"side": 1}) == [("", 'an object whose "kind" is one that `anyOf` names')]
+    assert faults(union, {"kind": ["box"]}) == [("", 'an object whose "kind" is one that `anyOf` names')]
+    assert faults(union, None) == []
+    assert faults(union, 3) == [("", "a value that one of the 3 schemas of `anyOf` allows (an object, null)")]
+
+
+def test_a_constant_that_two_schemas_share_decides_nothing() -> None:
+    """Both are searched then. So they are where the property is optional in one of them."""
+    shared = [
+        closed(kind={"enum": ["a", "b"]}, x={"type": "string"}),
+        closed(kind={"enum": ["b", "c"]}, x={"type": "number", "minimum": 0}),
+    ]
+    optional = [closed(kind={"const": "a"}, x={}) | {"required": []}, closed(kind={"const": "b"}, x={"type": "string"})]
+    for value in ({"kind": "b", "x": "text"}, {"kind": "b", "x": 1}):
+        assert faults({"anyOf": shared}, value) == []
+    assert len(faults({"anyOf": shared}, {"kind": "b", "x": -1})) == 1
+    assert faults({"anyOf": optional}, {"x": 1}) == []
+
+
+# --- work -----------------------------------------------------------------------------------------------------
+
+MODULES = (branches, check, equality, nodes, shallow)
+
+
+def steps_of(document: dict[str, Any], value: object, *, is_valid: bool) -> int:
+    """How many lines a check takes."""
+    schema = parse_schema(document, strict=False)
+    with counted(*MODULES) as steps:
+        found = faults_of(schema, value)
+    assert (not found) == is_valid, found
+    return steps.lines
+
+
+TWINS = {
+    "type": "object",
+    "properties": {"t": {"$ref": "#/$defs/t"}},
+    "$defs": {
+        "t": {
+            "anyOf": [
+                closed(x={"type": "integer"}, left={"$ref": "#/$defs/t"}, right={"$ref": "#/$defs/t"}),
+                closed(x={"type": "number"}, left={"$ref": "#/$defs/t"}, right={"$ref": "#/$defs/t"}),
+                {"type": "null"},
+            ]
+        }
+    },
+}
+
+
+def chain(length: int, leaf: object) -> object:
+    """A tree that is a chain: each node has the next one on the left."""
+    value = leaf
+    for _ in range(length):
+        value = {"x": 1, "left": value, "right": None}
+    return value
+
+
+@pytest.mark.parametrize(("leaf", "is_valid"), [(None, True), ("wrong", False)])
+def test_any_of_takes_linear_time(leaf: object, is_valid: bool) -> None:
+    """Both schemas fit each node until the leaf. Without kept answers each node doubles the work."""
+    short, long = (steps_of(TWINS, {"t": chain(size, leaf)}, is_valid=is_valid) for size in (200, 400))
+    assert long < short * 2.1
+    assert long < 400 * 300
+
+
+def test_a_search_without_an_end_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be checked within the budget is not accepted, although it is valid."""
+    monkeypatch.setattr(check, "BRANCH_STEPS_MOST", 1_000)
+    schema = parse_schema(TWINS, strict=False)
+    assert not faults_of(schema, {"t": chain(50, None)})
+    (fault,) = faults_of(schema, {"t": chain(5_000, None)})
+    assert fault.pointer == "/t"
+    assert "bounded search" in fault.expected
+
+
+def test_many_schemas_of_any_of_are_bounded() -> None:
+    """A thousand schemas that all fit until the last property, for many objects: the budget ends it."""
+    options = [closed(a={"type": "array", "items": {"minimum": number}}) for number in range(200)]
+    document = {"type": "object", "properties": {"l": {"type": "array", "items": {"anyOf": options}}}}
+    value = {"l": [{"a": [-1, "x"]} for _ in range(2_000)]}
+    assert steps_of(document, value, is_valid=False) < 4_000_000
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        closed(name={"type": "string", "minLength": 1}, tags={"type": "array", "items": {"enum": ["x", "y"]}}),
+        {"anyOf": [closed(name={"type": "string"}), closed(name={"type": "string"}, tags={"type": "array"})]},
+        {"enum": [{"name": "n", "tags": ["x"] * size} for size in range(1, 9)]},
+    ],
+)
+def test_a_check_is_linear(items: dict[str, Any]) -> None:
+    """Twice the output takes twice the lines, and not more."""
+    document = {"type": "object", "properties": {"l": {"type": "array", "items": items}}}
+    short, long = (
+        steps_of(document, {"l": [{"name": "n", "tags": ["x"] * 4}] * size}, is_valid=True) for size in (500, 1_000)
+    )
+    assert long < short * 2.1
+    assert long < 1_000 * 150
+
+
+def test_nothing_recurses() -> None:
+    """A value of any depth is checked. Readers refuse it before, because parsers recurse."""
+    schema = parse_schema(closed(a={"$ref": "#/$defs/l"}) | {"$defs": {"l": {"anyOf": [
+        {"type": "array", "items": {"$ref": "#/$defs/l"}}, {"type": "array", "items": {"type": "null"}},
+        {"enum": [[[]]]},
+    ]}}}, strict=True)  # fmt: skip
+    value: list[Any] = []
+    for _ in range(20_000):
+        value = [value]
+    assert not faults_of(schema, {"a": value})

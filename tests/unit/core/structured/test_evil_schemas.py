@@ -1,0 +1,78 @@
+"""Hostile schemas are accepted, or refused with a place and a reason, after little work."""
+
+import random
+
+import pytest
+
+from src.core import limits
+from src.core.structured import document, equality, keywords, nodes, pointers, references, schema
+from src.core.structured.check import faults_of
+from src.core.structured.schema import SchemaRefused, parse_schema
+from src.http.base.bodies import parse_object
+from src.http.base.problems import Refusal
+from tests.support.evil_schemas import BODIES, corpus, mutations
+from tests.support.steps import counted
+from tests.support.tiers import sized
+
+# `make bench ARGS=structured` measures the same in milliseconds: so many lines take less than 20.
+LINES_MOST = 250_000
+MODULES = (document, equality, keywords, nodes, pointers, references, schema)
+
+
+def outcome(hostile: object, *, strict: bool) -> tuple[bool, int]:
+    """Whether a schema is accepted, and how many lines that took."""
+    with counted(*MODULES) as steps:
+        try:
+            parsed = parse_schema(hostile, strict=strict)
+        except SchemaRefused as refusal:
+            faults_pointer(refusal)
+            return False, steps.lines
+    lines = steps.lines
+    values: tuple[object, ...] = ({}, {"a": 1}, {"a": {"a": [[]]}})
+    for value in values:
+        faults_of(parsed, value)
+    return True, lines
+
+
+def faults_pointer(refusal: SchemaRefused) -> None:
+    """Both texts can be sent to the client."""
+    assert refusal.pointer == "" or refusal.pointer.startswith("/")
+    assert len(refusal.pointer.encode()) <= 4 * pointers.POINTER_CHARS_MOST
+    assert len(refusal.reason.encode()) <= 400
+    assert refusal.reason.endswith(".")
+
+
+def test_the_corpus() -> None:
+    """Hundreds of schemas: no other error, and never more than LINES_MOST lines."""
+    outcomes = [outcome(hostile, strict=strict) for hostile in corpus() for strict in (False, True)]
+    assert len(outcomes) >= 2 * 500
+    assert max(lines for _, lines in outcomes) < LINES_MOST
+    accepted = sum(is_accepted for is_accepted, _ in outcomes)
+    assert 50 < accepted < len(outcomes) / 2
+
+
+def test_mutations_of_good_schemas() -> None:
+    """Values of good schemas are replaced by hostile ones."""
+    seed = random.randrange(10**9)
+    outcomes = [
+        outcome(hostile, strict=False) for hostile in mutations(seed, sized(quick=100, test=500, campaign=20_000))
+    ]
+    assert max(lines for _, lines in outcomes) < LINES_MOST, seed
+    assert any(is_accepted for is_accepted, _ in outcomes), seed
+    assert not all(is_accepted for is_accepted, _ in outcomes), seed
+
+
+def test_a_large_good_schema_is_within_the_same_work() -> None:
+    """Almost 32 KB of properties with constraints take no more lines than hostile schemas may."""
+    properties = {f"property_{number}": {"type": "string", "minLength": 1, "enum": ["a", "b"]} for number in range(430)}
+    is_accepted, lines = outcome({"type": "object", "properties": properties}, strict=False)
+    assert is_accepted
+    assert LINES_MOST / 4 < lines < LINES_MOST
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_a_body_with_such_numbers_and_names_is_refused_before(body: str) -> None:
+    """Equal names, numbers that are none, deep nesting and masses of values never arrive as a schema."""
+    assert len(body) < limits.SCHEMA_BYTES_MOST
+    with pytest.raises(Refusal):
+        parse_object(body.encode())

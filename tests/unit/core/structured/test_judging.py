@@ -1,0 +1,66 @@
+"""Judging an output by a schema: accepted, repaired, invalid or cut off."""
+
+import pytest
+
+from src.core.structured.judging import Judgement, judge
+from src.core.structured.schema import parse_schema
+
+from .test_schema import closed
+
+SCHEMA = parse_schema(closed(n={"type": "integer"}), strict=True)
+LONG = parse_schema(closed(l={"type": "array", "items": {"type": "number"}}), strict=True)
+
+
+@pytest.mark.parametrize("finish_reason", ["stop", None, "other"])
+def test_a_valid_object_is_accepted_as_it_stands(finish_reason: str | None) -> None:
+    """White space around and in the object is no disguise."""
+    assert judge(SCHEMA, '{ "n": 1 }' + "\n" * 1_000, finish_reason) == Judgement('{"n":1}', repaired=False)
+
+
+def test_an_output_is_repaired_and_checked() -> None:
+    """What is taken out of its disguise is held to the schema, too."""
+    assert judge(SCHEMA, '```json\n{"n": 1,}\n```', "stop") == Judgement('{"n":1}', repaired=True)
+    judged = judge(SCHEMA, '```json\n{"n": "1",}\n```', "stop")
+    assert (judged.output, judged.repaired, judged.code) == (None, False, "invalid_output")
+    assert judged.faults == (("/n", "a whole number"),)
+
+
+@pytest.mark.parametrize("finish_reason", ["length", "content_filter"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"n": 1}',
+        '{ "n": 1 }' + "\n" * 1_000,
+        '```json\n{"n": 1}\n```',
+        '{"n": 1,}',
+        '{"n": 12',
+        '{"n": "x"}',
+        "",
+        'So {"n": 1}',
+    ],
+)
+def test_an_output_that_was_cut_off_is_never_accepted(text: str, finish_reason: str) -> None:
+    """A valid object is no exception: a cut output is a failure. It failed by being cut off, whatever else is wrong."""
+    judged = judge(SCHEMA, text, finish_reason)
+    assert (judged.output, judged.code, len(judged.faults)) == (None, "output_truncated", 1)
+
+
+def test_what_is_no_object_is_invalid() -> None:
+    """The fault is at the root."""
+    judged = judge(SCHEMA, "I cannot do that.", "stop")
+    assert (judged.code, judged.faults[0].pointer) == ("invalid_output", "")
+
+
+def test_faults_are_at_most_ten() -> None:
+    """A longer list helps no model."""
+    judged = judge(SCHEMA, '{"n": 1, ' + ", ".join(f'"x{number}": 1' for number in range(50)) + "}", "stop")
+    assert len(judged.faults) == 10
+
+
+def test_an_output_that_grows_too_long_is_invalid() -> None:
+    """1e15 becomes 1000000000000000.0: the compact text has the same limit as a model's."""
+    text = '{"l": [' + ",".join(["1e15"] * 20_000) + "]}"
+    assert len(text) < 200_000
+    judged = judge(LONG, text, "stop")
+    assert judged.code == "invalid_output"
+    assert "200,000 characters" in judged.faults[0].expected

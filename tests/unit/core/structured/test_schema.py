@@ -1,0 +1,302 @@
+"""Output schemas: what is accepted, what is refused where, the strict rule, references and limits."""
+
+import json
+from typing import Any, Literal
+
+import pytest
+from openai.lib._pydantic import to_strict_json_schema
+from pydantic import BaseModel
+
+from src.core.structured.check import faults_of
+from src.core.structured.refusals import SchemaRefused
+from src.core.structured.schema import OutputSchema, parse_schema, read_schema
+
+STRINGS = {"type": "string"}
+
+
+def closed(**properties: Any) -> dict[str, Any]:
+    """A strict object with these properties."""
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def refusal(document: object, *, strict: bool = False) -> tuple[str, str]:
+    """The pointer and the reason of a refusal."""
+    with pytest.raises(SchemaRefused) as refused:
+        parse_schema(document, strict=strict)
+    assert refused.value.code == "unsupported_schema"
+    return refused.value.pointer, refused.value.reason
+
+
+class Person(BaseModel):
+    name: str
+    kind: Literal["person"]
+    age: int | None
+    friends: "list[Person]"
+
+
+class People(BaseModel):
+    people: list[Person]
+    score: float
+
+
+@pytest.mark.parametrize("model", [Person, People])
+def test_what_openai_s_sdk_makes_of_a_model_is_accepted(model: type[BaseModel]) -> None:
+    """Strict schemas of pydantic models, one of which contains itself."""
+    parse_schema(to_strict_json_schema(model), strict=True)
+
+
+def test_what_zod_writes_is_accepted() -> None:
+    """Formats have a pattern beside them, whole numbers have bounds, and the root has `$schema`."""
+    document = {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        **closed(
+            email={"type": "string", "format": "email", "pattern": "^(?:a+)+$"},
+            age={"type": "integer", "minimum": -9007199254740991, "maximum": 9007199254740991},
+            kind={"type": "string", "enum": ["a", "b"]},
+            maybe={"anyOf": [STRINGS, {"type": "null"}]},
+            node={"$ref": "#/definitions/node"},
+        ),
+        "definitions": {"node": closed(children={"type": "array", "items": {"$ref": "#/definitions/node"}})},
+    }
+    schema = parse_schema(document, strict=True)
+    assert schema.document is document
+    value = {"email": "aaaa!@example.org", "age": 3, "kind": "a", "maybe": None, "node": {"children": []}}
+    assert not faults_of(schema, value)  # the pattern is not looked at
+
+
+def test_all_keywords_of_the_subset_are_accepted() -> None:
+    """Annotations pass wherever they are, `$schema` and `$id` at the root."""
+    notes: dict[str, Any] = {"title": "t", "description": "d", "default": None, "examples": [{}]}
+    document = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "https://example.org/s",
+        "type": "object",
+        **notes,
+        "properties": {
+            "n": {
+                "type": ["number", "null"],
+                "minimum": 0,
+                "maximum": 9,
+                "exclusiveMinimum": -1,
+                "exclusiveMaximum": 10,
+                "multipleOf": 0.5,
+                **notes,
+            },
+            "s": {"type": "string", "minLength": 0, "maxLength": 3.0, "format": "uuid"},
+            "l": {"type": "array", "items": {}, "minItems": 1, "maxItems": 2},
+            "c": {"const": {"deep": [1]}},
+            "e": {"enum": [1, "a", None, True, [], {}]},
+            "u": {"anyOf": [STRINGS, {"$ref": "#/$defs/d"}]},
+            "r": {"$ref": "#", **notes},
+            "i": {"$ref": "#/$defs/d/properties/inner"},
+        },
+        "required": ["n"],
+        "$defs": {"d": {"type": "object", "properties": {"inner": STRINGS}}},
+        "definitions": {},
+    }
+    assert isinstance(read_schema(json.dumps(document)), OutputSchema)
+    assert parse_schema(document, strict=False) == parse_schema(document, strict=False)
+
+
+@pytest.mark.parametrize(
+    ("property_schema", "pointer", "word"),
+    [
+        ({"oneOf": [STRINGS]}, "/oneOf", "use `anyOf`"),
+        ({"allOf": [STRINGS]}, "/allOf", "as one"),
+        ({"not": {}}, "/not", "not a supported keyword"),
+        ({"type": "string", "pattern": "a"}, "/pattern", "exponential"),
+        ({"type": "string", "format": "uri"}, "/format", "date-time, date, time"),
+        ({"type": "string", "format": "uri", "pattern": "a"}, "/format", "supported formats"),
+        ({"type": "string", "format": "date", "pattern": 1}, "/pattern", "text"),
+        ({"type": "text"}, "/type", "one of object"),
+        ({"type": []}, "/type", "empty"),
+        ({"type": ["string", "string"]}, "/type", "twice"),
+        ({"type": ["string", None]}, "/type", "one of object"),
+        ({"enum": []}, "/enum", "at least one"),
+        ({"enum": {"a": 1}}, "/enum", "list"),
+        ({"anyOf": []}, "/anyOf", "at least one"),
+        ({"anyOf": [STRINGS, True]}, "/anyOf/1", "JSON object"),
+        ({"items": [STRINGS]}, "/items", "JSON object"),
+        ({"properties": []}, "/properties", "object"),
+        ({"properties": {"b/~": {"if": {}}}}, "/properties/b~1~0/if", "keyword"),
+        ({"required": "a"}, "/required", "list of names"),
+        ({"required": ["a", "a"]}, "/required", "twice"),
+        ({"required": [1]}, "/required", "list of names"),
+        ({"additionalProperties": True}, "/additionalProperties", "Only false"),
+        ({"additionalProperties": STRINGS}, "/additionalProperties", "Only false"),
+        ({"additionalProperties": 0}, "/additionalProperties", "Only false"),
+        ({"minimum": True}, "/minimum", "number"),
+        ({"maximum": "1"}, "/maximum", "number"),
+        ({"minimum": float("nan")}, "/minimum", "not finite"),
+        ({"exclusiveMaximum": float("-inf")}, "/exclusiveMaximum", "not finite"),
+        ({"minimum": 10**400}, "/minimum", "largest double"),
+        ({"const": 2**1024}, "/const", "largest double"),
+        ({"multipleOf": 0}, "/multipleOf", "above 0"),
+        ({"multipleOf": -1}, "/multipleOf", "above 0"),
+        ({"minLength": -1}, "/minLength", "0 or more"),
+        ({"maxLength": 1.5}, "/maxLength", "whole"),
+        ({"minItems": False}, "/minItems", "number"),
+        ({"$schema": "x"}, "/$schema", "root"),
+        ({"$id": "x"}, "/$id", "root"),
+        ({"$ref": 1}, "/$ref", "text"),
+        ({"$ref": "https://example.org/s"}, "/$ref", "within the schema"),
+        ({"$ref": "#/properties/a"}, "/$ref", "within the schema"),
+        ({"$ref": "#anchor"}, "/$ref", "within the schema"),
+        ({"$ref": "#/$defs/none"}, "/$ref", "names no schema"),
+        ({"$ref": "#/$defs"}, "/$ref", "names no schema"),
+        ({"$ref": "#", "type": "object"}, "/type", "Beside `$ref`"),
+        ({"default": "\ud800"}, "/default", "surrogate"),
+        ({"examples": [{"\udc00": 1}]}, "/examples/0/\ufffd", "surrogate"),
+        (True, "", "JSON object"),
+        ({"default": {1, 2}}, "/default", "not JSON"),
+    ],
+)
+def test_everything_else_is_refused_with_its_place(property_schema: Any, pointer: str, word: str) -> None:
+    """The pointer names the keyword or the value, and the reason says what to do."""
+    found, reason = refusal({"type": "object", "properties": {"a": property_schema}})
+    assert found == "/properties/a" + pointer
+    assert word in reason
+    assert reason.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("document", "pointer"),
+    [
+        ([], ""),
+        ({}, ""),
+        ({"anyOf": [{"type": "object"}]}, ""),
+        ({"type": ["object"]}, "/type"),
+        ({"type": "array"}, "/type"),
+        ({"$ref": "#/$defs/a", "$defs": {"a": {"type": "object"}}}, ""),
+    ],
+)
+def test_the_root_is_an_object(document: object, pointer: str) -> None:
+    """The root has `"type": "object"`."""
+    assert refusal(document)[0] == pointer
+
+
+# --- the strict rule ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("document", "pointer", "word"),
+    [
+        ({"type": "object", "properties": {}}, "", "additionalProperties"),
+        (closed(a=STRINGS) | {"required": []}, "/properties/a", "null"),
+        (closed(a=STRINGS) | {"required": ["a", "b"]}, "/required/1", "no property"),
+        (closed(a={}), "/properties/a", "`type`"),
+        (closed(a={"type": "array"}), "/properties/a", "`items`"),
+        (closed(a={"type": ["object", "null"]}), "/properties/a", "additionalProperties"),
+        (closed(a={"anyOf": [{"type": "object"}]}), "/properties/a/anyOf/0", "additionalProperties"),
+        (closed() | {"$defs": {"unused": {"type": "object"}}}, "/$defs/unused", "additionalProperties"),
+    ],
+)
+def test_strict_is_openai_s_rule(document: Any, pointer: str, word: str) -> None:
+    """Every property is required and no other is allowed; without `strict` the same schemas are accepted."""
+    found, reason = refusal(document, strict=True)
+    assert found == pointer
+    assert word in reason
+    parse_schema(document, strict=False)
+
+
+def test_strict_needs_no_type_where_values_are_named() -> None:
+    """`enum`, `const`, `anyOf` and `$ref` say which values are allowed."""
+    parse_schema(
+        closed(a={"enum": [1]}, b={"const": {}}, c={"anyOf": [STRINGS]}, d={"$ref": "#"}),
+        strict=True,
+    )
+
+
+# --- cycles ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("definitions", "pointer"),
+    [
+        ({"a": {"$ref": "#/$defs/a"}}, "/$defs/a/$ref"),
+        ({"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}, "/$defs/a/$ref"),
+        ({"a": {"anyOf": [STRINGS, {"$ref": "#/$defs/a"}]}}, "/$defs/a/anyOf/1"),
+        (
+            {"a": {"anyOf": [{"$ref": "#/$defs/b"}]}, "b": {"anyOf": [{"anyOf": [{"$ref": "#/$defs/a"}]}]}},
+            "/$defs/b/anyOf/0/anyOf/0",
+        ),
+    ],
+)
+def test_a_cycle_without_progress_is_refused(definitions: Any, pointer: str) -> None:
+    """Such a schema would be asked about the same value forever."""
+    found, reason = refusal({"type": "object", "$defs": definitions})
+    assert found == pointer
+    assert "refers to itself" in reason
+
+
+def test_a_cycle_with_progress_is_a_schema() -> None:
+    """Recursion through a property or an item is OpenAI's way to describe trees."""
+    tree = closed(value=STRINGS, children={"type": "array", "items": {"$ref": "#"}})
+    schema = parse_schema(tree, strict=True)
+    value: dict[str, Any] = {"value": "leaf", "children": []}
+    for _ in range(5_000):
+        value = {"value": "node", "children": [value]}
+    assert not faults_of(schema, value)
+    assert faults_of(parse_schema(closed(a=tree), strict=False), {"a": value})  # `#` is this root now
+
+
+def test_references_are_fragments_of_addresses() -> None:
+    """A name with special characters is written as a pointer in a fragment: `~1` for `/`, `%20` for a blank."""
+    document = {
+        "type": "object",
+        "properties": {"a": {"$ref": "#/$defs/x~1%20y"}, "b": {"$ref": "#/$defs/u/anyOf/1"}},
+        "$defs": {"x/ y": {"const": 1}, "u": {"anyOf": [{"const": 1}, {"const": 2}]}},
+    }
+    schema = parse_schema(document, strict=False)
+    assert not faults_of(schema, {"a": 1, "b": 2})
+    assert [fault.pointer for fault in faults_of(schema, {"a": 2, "b": 1})] == ["/a", "/b"]
+
+
+# --- limits ---------------------------------------------------------------------------------------------------
+
+
+def nested(levels: int) -> dict[str, Any]:
+    """An object in an object, so many levels deep, with a scalar in the innermost."""
+    document: dict[str, Any] = closed(leaf=STRINGS)
+    for _ in range(levels - 1):
+        document = closed(inner={"anyOf": [document, {"type": "null"}]})
+    return document
+
+
+def test_ten_levels_are_allowed() -> None:
+    """Objects and arrays count; scalars and `anyOf` do not, and a definition begins anew."""
+    parse_schema(nested(10), strict=True)
+    parse_schema(closed(a={"$ref": "#/$defs/d"}) | {"$defs": {"d": nested(10)}}, strict=True)
+    pointer, reason = refusal(nested(11))
+    assert pointer == "/properties/inner/anyOf/0" * 10
+    assert "10 levels" in reason
+    arrays: dict[str, Any] = STRINGS
+    for _ in range(10):
+        arrays = {"type": "array", "items": arrays}
+    assert refusal({"type": "object", "properties": {"a": arrays}})[0] == "/properties/a" + "/items" * 9
+
+
+def test_the_limits_of_size() -> None:
+    """1,000 values of `enum` and 32 KB are allowed, one more is not. 5,000 properties do not fit into 32 KB."""
+    values = {"type": "object", "properties": {"a": {"enum": list(range(500))}, "b": {"enum": list(range(500))}}}
+    parse_schema(values, strict=False)
+    values["properties"]["b"]["enum"].append(500)  # type: ignore[index]
+    assert refusal(values)[0] == "/properties/b/enum"
+    document = {"type": "object", "title": ""}
+    document["title"] = "é" * ((32_768 - len(json.dumps(document, separators=(",", ":")))) // 2)
+    parse_schema(document, strict=False)
+    pointer, reason = refusal(document | {"$id": ""})
+    assert pointer == ""
+    assert "32,768 bytes" in reason
+
+
+def test_the_limit_of_properties(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All properties of the document count together."""
+    monkeypatch.setattr("src.core.structured.schema.SCHEMA_PROPERTIES_MOST", 3)
+    parse_schema(closed(a=closed(b=STRINGS), c=STRINGS), strict=True)
+    assert refusal(closed(a=closed(b=STRINGS, d=STRINGS), c=STRINGS))[0] == "/properties/a/properties"

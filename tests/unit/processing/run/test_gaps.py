@@ -1,0 +1,259 @@
+"""Chunks that fail for good and leave a gap: which failures do, when the task fails all the same, and what remains."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from src.core.calls.news import News
+from src.core.calls.patience import Patience
+from src.core.codes import TaskCode
+from src.core.errors import (
+    ModelError,
+    ModelQuotaExhausted,
+    ModelRefused,
+    ModelReplyMalformed,
+    ModelUnavailable,
+)
+from src.core.ids import TaskKey
+from src.core.structure import Gap, Structure
+from src.core.task import Reduce, Task, TaskOptions
+from src.inference.protocol import ModelCall, ModelReply
+from src.processing.outcomes import Ended, Released
+from src.processing.run.ledger import Ledger
+from src.store.records.claims import CallKey, CallTries
+from src.store.records.ladder import LadderCounts
+from tests.support.worker_bench import WorkerBench
+from tests.unit.processing.run.test_ladder import BAD, FORMED, GOOD
+from tests.unit.processing.run.test_ledger import claim
+
+WITH_GAPS: dict[str, Any] = {"structure": Structure(gaps=True)}
+KEY = TaskKey("task")
+
+
+class Dies(BaseException):
+    """The death of a worker."""
+
+
+REFUSED = ModelRefused("the provider answered 400", of_call=True)
+
+
+@pytest.fixture
+def bench() -> Iterator[WorkerBench]:
+    """A worker that makes one call at a time, so that its calls have an order."""
+    made = WorkerBench(concurrency=1)
+    yield made
+    made.close()
+
+
+def failing(error: ModelError, *numbers: int) -> Any:
+    """A model whose calls of these numbers fail."""
+    return lambda call, number: error if number in numbers else None
+
+
+def ended(bench: WorkerBench) -> Task:
+    """Run the task to its end, and read it."""
+    outcome = bench.run()
+    while isinstance(outcome, Released):
+        sleep(bench, outcome.delay_seconds + 1)
+        outcome = bench.run()
+    assert isinstance(outcome, Ended), outcome
+    return bench.task()
+
+
+def sleep(bench: WorkerBench, seconds: float) -> None:
+    """Let time pass."""
+    bench.do(asyncio.sleep(seconds))
+
+
+def kept_input(bench: WorkerBench) -> str:
+    """The task's input as it is stored."""
+    ((text,),) = [row.values() for row in bench.database.rows("SELECT input FROM texts")]
+    return text
+
+
+def test_a_task_completes_without_a_chunk_that_was_refused(bench: WorkerBench) -> None:
+    """The gap has its place and code, coverage is exact, and the input stays for a retry."""
+    bench.insert(4, **WITH_GAPS)
+    bench.model.act = failing(REFUSED, 2)
+    task = ended(bench)
+    assert (task.status, task.completed, task.failed, task.failure) == ("completed", 3, 1, None)
+    assert task.gaps == (Gap(1, 1, 2, TaskCode.MODEL_REFUSED),)
+    assert task.coverage == 0.75
+    assert task.result == "<x>\n\n<x>\n\n<x>"
+    assert kept_input(bench) == "xxxx"
+    assert (task.usage.model_calls, task.usage.minimum_calls) == (4, 4)
+
+
+def test_without_a_gap_the_input_goes_as_ever(bench: WorkerBench) -> None:
+    """A task that may have gaps and has none ends like a plain one."""
+    bench.insert(2, **WITH_GAPS)
+    task = ended(bench)
+    assert (task.gaps, task.coverage, kept_input(bench)) == ((), None, "")
+
+
+def test_the_first_chunk_may_be_the_gap(bench: WorkerBench) -> None:
+    """A refusal is held until another chunk has succeeded."""
+    bench.insert(3, **WITH_GAPS)
+    bench.model.act = failing(REFUSED, 1)
+    task = ended(bench)
+    assert (task.status, [gap.chunk for gap in task.gaps]) == ("completed", [0])
+
+
+@pytest.mark.parametrize(
+    "error", [ModelRefused("the provider answered 401"), ModelQuotaExhausted("402")], ids=["credentials", "quota"]
+)
+def test_what_concerns_all_calls_ends_the_task(bench: WorkerBench, error: ModelError) -> None:
+    """Refused credentials and a used-up quota leave no gap."""
+    bench.insert(4, **WITH_GAPS)
+    bench.model.act = failing(error, 2)
+    task = ended(bench)
+    assert task.failure is not None
+    assert (task.status, task.failure.code, len(bench.model.calls)) == ("failed", error.code, 2)
+
+
+def test_the_end_of_the_patience_ends_the_task() -> None:
+    """A model that is away for too long is no chunk's own failure."""
+    bench = WorkerBench(concurrency=1, patience_seconds=60.0)
+    bench.insert(3, **WITH_GAPS)
+    bench.model.act = lambda call, number: ModelUnavailable("503") if number > 1 else None
+    task = ended(bench)
+    assert task.failure is not None
+    assert (task.status, task.failure.code, task.gaps) == ("failed", "model_unavailable", ())
+    bench.close()
+
+
+def test_a_chunk_whose_replies_are_malformed_leaves_a_gap(bench: WorkerBench) -> None:
+    """MAX_ATTEMPTS of them end it, as before."""
+    bench.insert(3, **WITH_GAPS)
+    bench.database.rows("UPDATE texts SET input = 'xyx'")
+    bench.model.act = lambda call, number: ModelReplyMalformed("no text") if call.user == "y" else None
+    task = ended(bench)
+    assert (task.status, len(bench.model.calls)) == ("completed", 5)
+    assert [(gap.chunk, gap.code) for gap in task.gaps] == [(1, "model_reply_malformed")]
+
+
+def test_a_poisoned_chunk_leaves_a_gap() -> None:
+    """A chunk that always gets 500 while the tenant's other chunks succeed is at fault once ten failures count."""
+    keys = [CallKey(0, place) for place in range(4)]
+    structure = TaskOptions(structure=Structure(gaps=True))
+    found = claim(total=4, characters=40, options=structure, tried={keys[3]: CallTries(0, 9, 9)})
+    ledger = Ledger(found, 3, Patience(News(), 3600, now=0.0))
+    ledger.add(keys)
+    ledger.start(ledger.startable(0.0, 4), 0.0)
+    for key in keys[:3]:
+        ledger.succeeded(key, ModelReply("fine", 1, 1), now=1.0)
+    ledger.failed(keys[3], ModelUnavailable("500"), 2.0, 0.0, chars=10)
+    assert (ledger.failure, keys[3] in ledger.gaps, ledger.gaps.coverage) == (None, True, 0.75)
+    told = ledger.progress([], 4)
+    assert ([(one.final, one.gap_chars) for one in told.failures], told.failed) == ([(True, 10)], 1)
+    assert told.ladder == LadderCounts(0, 0, 0, 0.75)
+
+
+def test_without_any_output_the_task_fails_with_the_commonest_cause(bench: WorkerBench) -> None:
+    """Nothing but refusals: the task fails as it would without gaps, and `failed` says how many."""
+    bench.insert(3, **(WITH_GAPS | {"structure": Structure(gaps=True, max_gap_share=1.0)}))
+    bench.model.act = failing(REFUSED, 1, 2, 3)
+    task = ended(bench)
+    assert task.failure is not None
+    assert (task.status, task.failure.code, task.failed) == ("failed", "model_refused", 3)
+    assert task.gaps == ()
+
+
+def test_too_many_gaps_fail_the_task_and_no_further_call_is_made(bench: WorkerBench) -> None:
+    """More than half of the characters are gone after three of five chunks."""
+    bench.insert(5, **WITH_GAPS)
+    bench.model.act = failing(REFUSED, 2, 3, 4)
+    task = ended(bench)
+    assert task.failure is not None
+    assert (task.failure.code, task.completed, task.failed, len(bench.model.calls)) == ("too_many_gaps", 1, 3, 4)
+    assert "model_refused" in task.failure.message
+    assert kept_input(bench) == "xxxxx"
+
+
+def test_exactly_the_share_may_be_gone(bench: WorkerBench) -> None:
+    """Half of the characters is not more than half."""
+    bench.insert(4, **WITH_GAPS)
+    bench.model.act = failing(REFUSED, 1, 3)
+    assert ended(bench).status == "completed"
+
+
+def test_an_invalid_output_leaves_a_gap_that_keeps_it(bench: WorkerBench) -> None:
+    """A chunk shows what was rejected, and the task completes without it."""
+    bench.insert(3, **(FORMED | {"structure": Structure(has_schema=True, gaps=True)}))
+    bench.model.act = lambda call, number: BAD if number in {2, 3} else GOOD
+    task = ended(bench)
+    assert task.gaps == (Gap(1, 1, 2, TaskCode.INVALID_OUTPUT),)
+    chunks = bench.do(bench.store.chunks(KEY))
+    assert [chunk.rejected is None for chunk in chunks] == [True, False, True]
+    assert (task.usage.model_calls, task.usage.rejected, task.usage.reasks) == (4, 2, 1)
+
+
+def test_a_retry_of_a_failed_task_begins_its_gaps_anew(bench: WorkerBench) -> None:
+    """They are to do again, and coverage is that of the second time."""
+    bench.insert(5, **WITH_GAPS)
+    bench.model.act = failing(REFUSED, 2, 3, 4)
+    assert ended(bench).status == "failed"
+    assert bench.do(bench.store.retry(KEY, 1000)) is not None
+    task = ended(bench)
+    assert (task.status, task.completed, task.failed, task.coverage) == ("completed", 5, 0, None)
+
+
+def test_a_later_claim_knows_the_gaps(bench: WorkerBench) -> None:
+    """A worker that takes over makes no call for them, and counts them."""
+    bench.insert(4, **WITH_GAPS)
+
+    def act(call: ModelCall, number: int) -> Any:
+        if number == 3:
+            raise Dies
+        return REFUSED if number == 1 else None
+
+    bench.model.act = act
+    with pytest.raises(Dies):
+        bench.run()
+    sleep(bench, bench.settings.lease_seconds * 4)
+    task = ended(bench)
+    assert (task.status, [gap.chunk for gap in task.gaps], task.coverage) == ("completed", [0], 0.75)
+    assert len(bench.model.calls) == 5
+
+
+def test_a_merge_goes_without_a_gap(bench: WorkerBench) -> None:
+    """Its message has the other outputs, and each call of the plan is made."""
+    bench.insert(3, Reduce.MERGE, **WITH_GAPS)
+    bench.model.act = lambda call, number: REFUSED if number == 2 else f"out {number}"
+    task = ended(bench)
+    assert (task.status, task.usage.minimum_calls, task.usage.model_calls) == ("completed", 4, 4)
+    assert bench.model.calls[3][1].user == "out 1\n\nout 3"
+    assert task.result == "out 4"
+
+
+def test_a_merge_of_nothing_but_gaps_is_not_called(bench: WorkerBench) -> None:
+    """Long outputs are merged two by two; the pair of gaps keeps its place without a call."""
+    bench.insert(8, Reduce.MERGE, **WITH_GAPS)
+    bench.model.act = lambda call, number: REFUSED if number in {3, 4} else f"{number:03}" + "x" * 1200
+    task = ended(bench)
+    assert task.status == "completed"
+    rows = bench.database.rows("SELECT level, ends FROM merges ORDER BY level")
+    assert rows[0] == {"level": 1, "ends": "[2,4,6,8]"}
+    merged = [call.user[:3] for _, call in bench.model.calls[8:]]
+    assert merged[:3] == ["001", "005", "007"]
+    assert task.usage.model_calls == task.usage.minimum_calls == 8 + 3 + len(rows[1:]) * 2 - 1 - (len(rows) == 2)
+
+
+def test_a_released_merge_goes_on_beside_its_gaps(bench: WorkerBench) -> None:
+    """A claim in the middle of a merge finds the calls that have nothing to merge by their missing outputs."""
+    bench.insert(8, Reduce.MERGE, **WITH_GAPS)
+
+    def act(call: ModelCall, number: int) -> Any:
+        if number == 10:
+            raise Dies
+        return REFUSED if number in {3, 4} else f"{number:03}" + "x" * 1200
+
+    bench.model.act = act
+    with pytest.raises(Dies):
+        bench.run()
+    sleep(bench, bench.settings.lease_seconds * 4)
+    task = ended(bench)
+    assert (task.status, [gap.chunk for gap in task.gaps]) == ("completed", [2, 3])
+    assert task.usage.model_calls == task.usage.minimum_calls + 1

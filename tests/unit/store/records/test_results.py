@@ -1,0 +1,79 @@
+"""The result of a structured task: joined, merged or listed, as a value and as text, with gaps in their places."""
+
+import json
+from typing import Any
+
+import pytest
+
+from src.core.structure import Structure
+from src.core.task import Reduce, Source, TaskOptions
+from src.store.records.claims import CallKey, Output
+from src.store.records.results import ResultFold, result_of
+
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "people": {"type": "array", "items": {"type": "string"}},
+        "count": {"type": "integer"},
+    },
+    "required": ["people", "count"],
+    "additionalProperties": False,
+}
+FORMED = Structure(has_schema=True, gaps=True)
+SOURCE = Source("do", 0, 4, SCHEMA, {"/count": "sum", "/people": "union"})
+
+
+def outputs(*found: tuple[int, Any]) -> list[Output]:
+    """Outputs of these chunks: a text, or a value as JSON."""
+    return [Output(CallKey(0, at), one if isinstance(one, str) else json.dumps(one), 1) for at, one in found]
+
+
+def asked(reduce: Reduce, structure: Structure = FORMED) -> TaskOptions:
+    return TaskOptions(reduce=reduce, structure=structure)
+
+
+FIRST, LAST = {"people": ["Anna", "Bo"], "count": 2}, {"people": ["Bo", "Åsa"], "count": 5}
+
+
+def test_concat_joins_the_values_and_shows_them_as_compact_json() -> None:
+    """Arrays are joined, other fields by their rules; a gap adds nothing."""
+    text, value = result_of(asked(Reduce.CONCAT), 3, outputs((0, FIRST), (2, LAST)), SOURCE)
+    assert value == {"people": ["Anna", "Bo", "Åsa"], "count": 7}
+    assert text == '{"people":["Anna","Bo","Åsa"],"count":7}'
+
+
+def test_none_lists_values_and_nulls() -> None:
+    """A gap has None in its place, in the texts and in the values."""
+    text, value = result_of(asked(Reduce.NONE), 3, outputs((0, FIRST), (2, LAST)), SOURCE)
+    assert value == [FIRST, None, LAST]
+    assert text == (json.dumps(FIRST), None, json.dumps(LAST))
+
+
+def test_a_merge_is_the_one_output() -> None:
+    """Its text is what the ladder accepted."""
+    text, value = result_of(asked(Reduce.MERGE), 3, outputs((0, FIRST)), SOURCE)
+    assert (text, value) == (json.dumps(FIRST), FIRST)
+
+
+@pytest.mark.parametrize(
+    ("reduce", "text"), [(Reduce.CONCAT, "a\n\nc"), (Reduce.NONE, ("a", None, "c", None)), (Reduce.MERGE, "a\n\nc")]
+)
+def test_without_a_schema_there_is_no_value(reduce: Reduce, text: object) -> None:
+    """Texts are joined as ever, and a list says where the gaps are."""
+    plain = Source("do", 0, 4)
+    assert result_of(asked(reduce, Structure(gaps=True)), 4, outputs((0, "a"), (2, "c")), plain) == (text, None)
+
+
+def test_a_fold_takes_output_after_output() -> None:
+    """A large result is made page by page."""
+    fold = ResultFold(asked(Reduce.CONCAT), 4, SOURCE)
+    for at, one in enumerate((FIRST, LAST, FIRST)):
+        fold.add(at, json.dumps(one))
+    assert fold.value() == {"people": ["Anna", "Bo", "Åsa"], "count": 9}
+
+
+def test_a_sum_that_is_no_double_has_no_result() -> None:
+    """The task is shown without one, and reading it does not fail."""
+    schema = SCHEMA | {"properties": {"n": {"type": "number"}}, "required": ["n"]}
+    source = Source("do", 0, 4, schema, {"/n": "sum"})
+    assert result_of(asked(Reduce.CONCAT), 2, outputs((0, {"n": 1e308}), (1, {"n": 1e308})), source) == (None, None)

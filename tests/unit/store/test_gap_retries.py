@@ -1,0 +1,178 @@
+"""A retry of gaps is a new task: what it copies, what it calls, and that the old one stays as it is."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from src.core.errors import ModelRefused
+from src.core.ids import TaskKey
+from src.core.states import Status
+from src.core.structure import Structure
+from src.core.task import Reduce, Route, Task
+from src.processing.outcomes import Ended
+from src.store.admission import Accepted, Conditions, LimitReached, Replayed
+from tests.support.worker_bench import HOST, WorkerBench
+
+OLD, NEW, OTHER = (TaskKey(name) for name in ("task", "t:new", "t:other"))
+REFUSED = ModelRefused("the provider answered 400", of_call=True)
+ON = Conditions(idempotency_key=" gaps of task", digest="task")
+LONG = "x" * 1_200
+
+
+@pytest.fixture
+def bench() -> Iterator[WorkerBench]:
+    """A worker that makes one call at a time."""
+    made = WorkerBench(concurrency=1)
+    yield made
+    made.close()
+
+
+def complete_with_gaps(bench: WorkerBench, chunks: int, *gaps: int, reduce: Reduce = Reduce.CONCAT) -> Task:
+    """Run a task whose calls of these numbers are refused."""
+    bench.insert(chunks, reduce, structure=Structure(gaps=True))
+    bench.model.act = lambda call, number: REFUSED if number in gaps else f"{number:03}{LONG}"
+    assert bench.run() == Ended(Status.COMPLETED)
+    bench.model.calls.clear()
+    return bench.task()
+
+
+def retry(bench: WorkerBench, key: TaskKey = NEW, on: Conditions = ON) -> Any:
+    """Retry the task's gaps as a task with this key."""
+    plan = bench.do(bench.store.plan_gap_retry(OLD))
+    assert plan is not None
+    write = bench.store.retry_gaps(plan, key, route=Route.QUEUE, created_at=5, unclaimed_ms=1, on=on)
+    return bench.do(write)
+
+
+def finished(bench: WorkerBench, key: TaskKey = NEW) -> Task:
+    """Run the new task to its end."""
+    assert bench.do(bench.worker().run(key, HOST)) == Ended(Status.COMPLETED)
+    task = bench.do(bench.store.task(key))
+    assert isinstance(task, Task)
+    return task
+
+
+def rows(bench: WorkerBench, key: TaskKey) -> list[Any]:
+    """Everything that is stored of a task, without the time of the read."""
+    tables = {"tasks": "id", "texts": "task_id", "segments": "task_id", "merges": "task_id", "failures": "task_id"}
+    return [bench.database.rows(f"SELECT * FROM {table} WHERE {name} = ?", key) for table, name in tables.items()]  # noqa: S608
+
+
+def test_it_calls_the_gaps_alone_and_the_old_task_stays(bench: WorkerBench) -> None:
+    """Two of five chunks are called, and the result is whole."""
+    old = complete_with_gaps(bench, 5, 2, 4)
+    before = rows(bench, OLD)
+    assert isinstance(retry(bench), Accepted)
+    fresh = bench.do(bench.store.task(NEW))
+    assert (fresh.status, fresh.completed, fresh.failed, fresh.retry_of) == ("pending", 3, 0, OLD)
+    assert (fresh.usage.minimum_calls, fresh.usage.model_calls) == (2, 0)
+    bench.model.act = lambda call, number: f"new {number}"
+    task = finished(bench)
+    assert len(bench.model.calls) == 2
+    assert (task.usage.model_calls, task.usage.minimum_calls, task.coverage) == (2, 2, None)
+    assert str(task.result).split("\n\n")[1::2] == ["new 1", "new 2"]
+    assert str(task.result).split("\n\n")[::2] == str(old.result).split("\n\n")
+    assert rows(bench, OLD) == before
+
+
+def test_it_makes_only_the_merges_above_a_gap_again(bench: WorkerBench) -> None:
+    """Eight chunks in four merges and two above them: the others keep their outputs and their places."""
+    old = complete_with_gaps(bench, 8, 3, reduce=Reduce.MERGE)
+    plan = [json.loads(row["ends"]) for row in bench.database.rows("SELECT ends FROM merges ORDER BY level")]
+    assert plan[0] == [2, 4, 6, 8]
+    assert isinstance(retry(bench), Accepted)
+    bench.model.act = lambda call, number: f"new {number}" + LONG
+    task = finished(bench)
+    assert len(bench.model.calls) == 1 + len(plan) == task.usage.minimum_calls
+    first_merge = bench.model.calls[1][1].user
+    assert first_merge.split("\n\n")[0].startswith("new 1")
+    assert task.result != old.result
+    levels = bench.database.rows("SELECT ends FROM merges WHERE task_id = ? ORDER BY level", NEW)
+    assert [json.loads(row["ends"]) for row in levels] == plan
+
+
+def test_a_repeated_request_finds_the_first_ones_task(bench: WorkerBench) -> None:
+    """No second task is made, whether it runs or has ended; a write that is sent again changes nothing."""
+    complete_with_gaps(bench, 3, 2)
+    assert isinstance(retry(bench), Accepted)
+    written = rows(bench, NEW)
+    assert isinstance(retry(bench), Accepted)
+    assert rows(bench, NEW) == written
+    assert retry(bench, OTHER) == Replayed(NEW)
+    bench.model.act = lambda call, number: "new"
+    finished(bench)
+    assert retry(bench, OTHER) == Replayed(NEW)
+    assert bench.do(bench.store.task(OTHER)) is None
+
+
+def test_it_may_leave_gaps_of_its_own(bench: WorkerBench) -> None:
+    """They can be retried in turn, from the new task."""
+    complete_with_gaps(bench, 4, 2, 3)
+    assert isinstance(retry(bench), Accepted)
+    bench.model.act = lambda call, number: REFUSED if number == 1 else "new"
+    task = finished(bench)
+    assert ([gap.chunk for gap in task.gaps], task.coverage) == ([1], 0.75)
+    plan = bench.do(bench.store.plan_gap_retry(NEW))
+    assert plan is not None
+    assert plan.minimum_calls == 1
+
+
+def test_only_a_task_that_completed_with_gaps_is_retried_so(bench: WorkerBench) -> None:
+    """A whole task, one that goes on and one that is not there have none."""
+    assert bench.do(bench.store.plan_gap_retry(OLD)) is None
+    bench.insert(2, structure=Structure(gaps=True))
+    assert bench.do(bench.store.plan_gap_retry(OLD)) is None
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert bench.do(bench.store.plan_gap_retry(OLD)) is None
+
+
+def test_it_counts_against_the_tasks_in_flight(bench: WorkerBench) -> None:
+    """At the limit nothing is written, and the key stays free."""
+    complete_with_gaps(bench, 3, 2)
+    full = ON._replace(tasks_in_flight_most=0)
+    assert isinstance(retry(bench, on=full), LimitReached)
+    assert rows(bench, NEW) == [[], [], [], [], []]
+    assert isinstance(retry(bench), Accepted)
+
+
+def test_it_makes_nothing_of_a_task_that_was_erased_in_between(bench: WorkerBench) -> None:
+    """The plan was read before; the transaction finds no old task."""
+    complete_with_gaps(bench, 3, 2)
+    plan = bench.do(bench.store.plan_gap_retry(OLD))
+    bench.do(bench.store.erase(OLD))
+    write = bench.store.retry_gaps(plan, NEW, route=Route.QUEUE, created_at=5, unclaimed_ms=1, on=ON)
+    assert isinstance(bench.do(write), LimitReached)
+    assert rows(bench, NEW) == [[], [], [], [], []]
+
+
+def test_the_erasure_of_the_old_task_leaves_the_new_one(bench: WorkerBench) -> None:
+    """Its copies are its own."""
+    complete_with_gaps(bench, 3, 2)
+    assert isinstance(retry(bench), Accepted)
+    bench.do(bench.store.erase(OLD))
+    bench.model.act = lambda call, number: "new"
+    assert str(finished(bench).result).split("\n\n")[1] == "new"
+
+
+def test_a_worker_that_dies_repeats_only_what_was_in_flight(bench: WorkerBench) -> None:
+    """The copies are there for every claim."""
+    complete_with_gaps(bench, 6, 2, 3, 4)
+    assert isinstance(retry(bench), Accepted)
+
+    class Dies(BaseException):
+        pass
+
+    def act(call: Any, number: int) -> str:
+        if number == 2:
+            raise Dies
+        return "new"
+
+    bench.model.act = act
+    with pytest.raises(Dies):
+        bench.do(bench.worker().run(NEW, HOST))
+    bench.do(asyncio.sleep(bench.settings.lease_seconds * 4))
+    task = finished(bench)
+    assert (task.usage.model_calls, task.usage.in_doubt, task.completed) == (4, 1, 6)
