@@ -32,3 +32,20 @@ ALTER TABLE tallies ADD COLUMN asked_again INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE tallies ADD COLUMN rejections INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE tallies ADD COLUMN repairs INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE tallies ADD COLUMN gap_chunks INTEGER NOT NULL DEFAULT 0;
+
+-- The failed tasks by `error_code`, one column a code. A release that does not know these columns adds to `ended` alone.
+ALTER TABLE tallies ADD COLUMN failed_model_unavailable INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tallies ADD COLUMN failed_model_timeout INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tallies ADD COLUMN failed_model_connection_lost INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tallies ADD COLUMN failed_model_reply_malformed INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tallies ADD COLUMN failed_model_rate_limited INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tallies ADD COLUMN failed_model_refused INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tallies ADD COLUMN failed_model_quota_exhausted INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tallies ADD COLUMN failed_structured_output_unsupported INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tallies ADD COLUMN failed_worker_crashed INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tallies ADD COLUMN failed_dead_lettered INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tallies ADD COLUMN failed_deadline_exceeded INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tallies ADD COLUMN failed_budget_exhausted INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tallies ADD COLUMN failed_invalid_output INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tallies ADD COLUMN failed_output_truncated INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tallies ADD COLUMN failed_too_many_gaps INTEGER NOT NULL DEFAULT 0;

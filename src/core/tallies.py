@@ -3,13 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from .codes import TaskCode
+
 # In ms. For each bound the sums count the tasks that took at most so long.
 BOUNDS_MS: Final = (500, 2_000, 10_000, 30_000, 60_000, 300_000, 1_800_000, 7_200_000)
 # A retried task keeps its bill. So its next end adds only what was not counted at an earlier end.
 # `tasks.counted` has them by their place in this list, so a new one stands at the end.
 LADDER: Final = ("asked_again", "rejections", "repairs")
 BILLED: Final = ("calls", "in_doubt", "fruitless", "truncated", "input_tokens", "output_tokens", *LADDER)
-COUNTS: Final = ("ended", "retries", "dead_letters", "gap_chunks")
+# The column that counts the failed tasks with one code, for each code.
+FAILED_WITH: Final = {code: f"failed_{code}" for code in TaskCode}
+COUNTS: Final = ("ended", "retries", "dead_letters", "gap_chunks", *FAILED_WITH.values())
 DURATIONS: Final = ("waited", "took")
 
 

@@ -208,6 +208,7 @@ def test_history(bench: ApiBench) -> None:
         8,
         4,
     ]
+    assert five["failures"] == [{"code": "model_unavailable", "tasks": 1}]
     assert five["backlog"] == {"pending": 0, "processing": 0, "oldestPendingSeconds": None}
     assert (five["took"]["count"], five["took"]["sumMs"]) == (2, 30_000)
     assert five["took"]["upTo"][:4] == [1, 1, 1, 2]

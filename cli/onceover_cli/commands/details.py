@@ -189,12 +189,20 @@ def history(
     if output is Form.JSON:
         terminal.write_json(found)
         return
-    sums: dict[str, Counter[str]] = {}
+    hours_found: dict[str, tuple[Counter[str], Counter[str]]] = {}
     for bucket in found["buckets"]:
-        hour = sums.setdefault(str(bucket["at"])[:_HOUR_CHARS], Counter())
-        hour.update({name: bucket[name] for name in _ADDED})
-    rows = [[f"{hour}:00Z", *(str(one[name]) for name in _ADDED)] for hour, one in sorted(sums.items())]
-    terminal.write_table(["HOUR", *_ADDED.values()], rows)
+        figures, failures = hours_found.setdefault(str(bucket["at"])[:_HOUR_CHARS], (Counter(), Counter()))
+        figures.update({name: bucket[name] for name in _ADDED})
+        failures.update({str(one["code"]): one["tasks"] for one in bucket.get("failures", ())})
+    rows = [
+        [f"{hour}:00Z", *(str(figures[name]) for name in _ADDED), _by_code(failures)]
+        for hour, (figures, failures) in sorted(hours_found.items())
+    ]
+    terminal.write_table(["HOUR", *_ADDED.values(), "CODES"], rows)
+
+
+def _by_code(failures: Counter[str]) -> str:
+    return ", ".join(f"{code} {tasks}" for code, tasks in failures.most_common())
 
 
 def register(app: typer.Typer) -> None:

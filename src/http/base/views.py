@@ -27,6 +27,14 @@ class FailureView(TypedDict):
     retryable: bool
 
 
+@shown
+class FailedTasksView(TypedDict):
+    """How many tasks failed with one code."""
+
+    code: TaskCode
+    tasks: Count
+
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -2,7 +2,7 @@
 
 from typing import TypedDict
 
-from ..base.views import Count, Time, shown
+from ..base.views import Count, FailedTasksView, Time, shown
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"  # Prometheus'
 
@@ -34,13 +34,15 @@ class DurationView(TypedDict):
 class FiveMinutesView(TypedDict):
     """The tasks that ended in the five minutes from `at` on. `backlog` is a sample of that time, null without one.
 
-    Bills are those of tasks that ended. `waited` is from the submission to the start, `took` to the end.
+    Bills are those of tasks that ended. `failures` counts the failed tasks by code, the most frequent code first.
+    `waited` is from the submission to the start, `took` to the end.
     """
 
     at: Time
     completed: Count
     failed: Count
     cancelled: Count
+    failures: list[FailedTasksView]
     retries: Count
     deadLetters: Count
     modelCalls: Count

@@ -3,15 +3,17 @@
 The call reads up to four rows for each five minutes, 1,200 for a day, and before that as many as a scrape.
 """
 
+from collections import Counter
+
 from ...core import limits
 from ...core.states import Status
-from ...core.tallies import BOUNDS_MS, Sums, added, quantile_ms
+from ...core.tallies import BOUNDS_MS, FAILED_WITH, Sums, added, quantile_ms
 from ...processing.sweep.folding import Folding
 from ...store.tallies import FiveMinutes, Sample, TallyStore
 from ..base import queries
 from ..base.exchange import Exchange
 from ..base.messages import Reply, json_reply
-from ..base.views import maybe_rfc3339, rfc3339
+from ..base.views import FailedTasksView, maybe_rfc3339, rfc3339
 from .figures import BacklogView, DurationView, FiveMinutesView, HistoryView
 
 
@@ -41,6 +43,7 @@ def _five_minutes(at: int, found: FiveMinutes) -> FiveMinutesView:
         completed=ended(Status.COMPLETED),
         failed=ended(Status.FAILED),
         cancelled=ended(Status.CANCELLED),
+        failures=_failures(sums),
         retries=sums["retries"],
         deadLetters=sums["dead_letters"],
         modelCalls=sums["calls"],
@@ -57,6 +60,11 @@ def _five_minutes(at: int, found: FiveMinutes) -> FiveMinutesView:
         took=_duration(sums, "took"),
         backlog=None if found.sample is None else _backlog(found.sample),
     )
+
+
+def _failures(sums: Sums) -> list[FailedTasksView]:
+    counts = Counter({code: sums[column] for code, column in FAILED_WITH.items()})
+    return [FailedTasksView(code=code, tasks=tasks) for code, tasks in counts.most_common() if tasks]
 
 
 def _duration(sums: Sums, name: str) -> DurationView:

@@ -14,16 +14,8 @@ from ..base.acting import EVERYONE, Reach
 from ..base.endpoint import HOURS, Answer, Endpoint, Parameter
 from ..base.exchange import Exchange
 from ..base.messages import Reply, json_reply
-from ..base.views import Count, shown
+from ..base.views import Count, FailedTasksView, shown
 from ..tasks import across
-
-
-@shown
-class TenantFailureView(TypedDict):
-    """How many tasks failed with one code."""
-
-    code: TaskCode
-    tasks: Count
 
 
 @shown
@@ -42,7 +34,7 @@ class TenantView(TypedDict):
     completed: Count
     failed: Count
     cancelled: Count
-    failures: list[TenantFailureView]
+    failures: list[FailedTasksView]
     modelCalls: Count
     inDoubt: Count
     inputTokens: Count
@@ -89,7 +81,7 @@ def _view(tenant: str, ended: Sequence[EndedTasks]) -> TenantView:
         completed=by_status[Status.COMPLETED],
         failed=by_status[Status.FAILED],
         cancelled=by_status[Status.CANCELLED],
-        failures=[TenantFailureView(code=TaskCode(code), tasks=count) for code, count in failures.most_common()],
+        failures=[FailedTasksView(code=TaskCode(code), tasks=count) for code, count in failures.most_common()],
         modelCalls=sum(one.calls for one in ended),
         inDoubt=sum(one.in_doubt for one in ended),
         inputTokens=sum(one.input_tokens for one in ended),

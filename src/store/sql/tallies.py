@@ -6,7 +6,7 @@ retention at a time: within one retention, that index is in the order of the end
 
 from ...core import limits
 from ...core.codes import TaskCode
-from ...core.tallies import BILLED, BOUNDS_MS, DURATIONS, LADDER, MEASURES
+from ...core.tallies import BILLED, BOUNDS_MS, DURATIONS, FAILED_WITH, LADDER, MEASURES
 from ...core.task import DEADLINE_EXCEEDED
 from ..d1.statement import statement
 from .fragments import NOW, UNDER_CLAIM
@@ -54,6 +54,7 @@ _ADDED = {
     "retries": "(generation > 0)",
     "dead_letters": f"(error_code IS '{TaskCode.DEAD_LETTERED}')",
     "gap_chunks": "CASE status WHEN 'completed' THEN failed ELSE 0 END",
+    **{column: f"(status = 'failed' AND error_code IS '{code}')" for code, column in FAILED_WITH.items()},
     **{name: f"max(0, {value} - {_COUNTED[name]})" for name, value in _BILL.items()},
     **{column: value for name in DURATIONS for column, value in _span(name).items()},
 }

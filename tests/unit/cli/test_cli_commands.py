@@ -436,6 +436,7 @@ SUMS = {
     "completed": 3,
     "failed": 1,
     "cancelled": 0,
+    "failures": [{"code": "model_refused", "tasks": 1}],
     "deadLetters": 1,
     "modelCalls": 20,
     "inDoubt": 2,
@@ -758,9 +759,9 @@ def test_what_is_told_of_chunks_deliveries_and_history(fake: FakeApi, run: Runs)
         ["pending", "0", "", ""],
     ]
     assert [line.split("\t") for line in run("history")[1].splitlines()] == [
-        ["HOUR", "COMPLETED", "FAILED", "CANCELLED", "DEAD", "CALLS", "DOUBT", "CUT"],
-        ["2026-11-25T09:00Z", "3", "1", "0", "1", "20", "2", "4"],
-        ["2026-11-25T10:00Z", "6", "2", "0", "2", "40", "4", "8"],
+        ["HOUR", "COMPLETED", "FAILED", "CANCELLED", "DEAD", "CALLS", "DOUBT", "CUT", "CODES"],
+        ["2026-11-25T09:00Z", "3", "1", "0", "1", "20", "2", "4", "model_refused 1"],
+        ["2026-11-25T10:00Z", "6", "2", "0", "2", "40", "4", "8", "model_refused 2"],
     ]
 
 

@@ -9,7 +9,7 @@ from src.core import limits
 from src.core.codes import TaskCode
 from src.core.ids import TaskKey
 from src.core.states import Status
-from src.core.tallies import BOUNDS_MS, MEASURES, quantile_ms
+from src.core.tallies import BOUNDS_MS, FAILED_WITH, MEASURES, quantile_ms
 from src.core.task import Failure, Reduce
 from src.store.admission import UNCONDITIONAL
 from src.store.early_erasure import Old
@@ -92,6 +92,7 @@ def test_what_is_added_of_a_task(bench: StoreBench) -> None:
         expected |= {name: 1, f"{name}_ms": length}
         expected |= {f"{name}_le_{bound}": int(length <= bound) for bound in BOUNDS_MS}
     expected |= {"input_tokens": 20, "output_tokens": 4}
+    expected |= dict.fromkeys(FAILED_WITH.values(), 0)
     expected |= dict.fromkeys(("asked_again", "rejections", "repairs", "gap_chunks"), 0)  # of structured tasks
     assert totals(bench) == expected
     (five,) = bench.database.rows("SELECT * FROM tallies WHERE at > 0")
@@ -297,6 +298,17 @@ def test_dead_letters(bench: StoreBench) -> None:
     found = bench.run(sums(bench).foldable([100_000], 100))
     bench.run(sums(bench).fold(found, 100))
     assert (ended(bench), totals(bench)["dead_letters"]) == ({"failed": 1}, 1)
+
+
+@pytest.mark.parametrize("code", TaskCode)
+def test_each_failed_task_counts_for_its_code(bench: StoreBench, code: TaskCode) -> None:
+    """A failed task is counted under its code alone."""
+    for name in ("one", "two"):
+        bench.insert(name)
+        assert bench.step(bench.claim(name), Fail(RETENTION_MS, Failure(code, "why", True)), failed=1)
+        fold(bench)
+    figures = totals(bench)
+    assert {name: figures[name] for name in FAILED_WITH.values() if figures[name]} == {f"failed_{code}": 2}
 
 
 def test_samples_and_what_is_forgotten(bench: StoreBench) -> None:
