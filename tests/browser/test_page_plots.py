@@ -18,14 +18,17 @@ def bucket(at: str, **changed: Any) -> dict[str, Any]:
     took = {"count": 1, "sumMs": 70_000, "upTo": [int(bound >= 70_000) for bound in BOUNDS_MS]}
     took |= {"p50Ms": 180_000, "p95Ms": 288_000}
     one = dict.fromkeys(FIELDS, 0) | {"at": at, "completed": 10, "modelCalls": 40, "fruitlessCalls": 4}
-    one |= {"inputTokens": 900, "outputTokens": 1234, "took": took, "waited": took, "backlog": None}
+    one |= {"inputTokens": 900, "outputTokens": 1234, "took": took, "waited": took, "backlog": None, "failures": []}
     return one | changed
 
 
 def history(stage: Stage) -> None:
     """Answer as a deployment whose hour has two times with tasks."""
     stage.page.clock.set_fixed_time("2026-11-28T12:00:00Z")
-    buckets = [bucket("2026-11-28T11:05:00Z"), bucket("2026-11-28T11:50:00Z", failed=5, completed=0)]
+    codes = ("model_refused", "model_timeout", "worker_crashed", "dead_lettered", "invalid_output")
+    by_code = [{"code": code, "tasks": tasks} for code, tasks in zip(codes, (3, 3, 2, 1, 1), strict=True)]
+    failed = {"failed": 10, "completed": 0, "failures": by_code}
+    buckets = [bucket("2026-11-28T11:05:00Z"), bucket("2026-11-28T11:50:00Z", **failed)]
     stage.answers |= HEALTH
     stage.answers["/api/history"] = {"hours": 1, "bucketSeconds": 300, "boundsMs": list(BOUNDS_MS), "buckets": buckets}
     failures = [{"code": "model_timeout", "tasks": 4}, {"code": "model_refused", "tasks": 1}]
@@ -71,7 +74,12 @@ def test_the_plots_are_tables_as_well(browser: Browser, locale: str, width: int)
         "row"
     )
     expect(ended).to_have_count(3)
-    assert [cell.inner_text() for cell in ended.nth(1).get_by_role("cell").all()] == ["11:50", "0", "5", "0"]
+    assert [cell.inner_text() for cell in ended.nth(1).get_by_role("cell").all()] == ["11:50", "0", "10", "0"]
+    codes = page.get_by_role("table", name="Failed tasks, by code" if english else "失败的任务（按代码）")
+    heads = codes.get_by_role("columnheader").all_inner_texts()
+    others = "other codes" if english else "其他代码"
+    assert heads[1:] == ["model_refused", "model_timeout", "worker_crashed", others]
+    assert codes.get_by_role("row").nth(1).get_by_role("cell").all_inner_texts() == ["11:50", "3", "3", "2", "2"]
     took = page.get_by_role("table", name="From submission to end" if english else "从提交到结束").get_by_role("row")
     expect(took.nth(1)).to_contain_text("1m 0s–1m 10s" if english else "1分钟 0秒–1分钟 10秒")
     assert not [path for _, path, _ in stage.asked if "tenants" in path]

@@ -9,6 +9,7 @@ import { useRefresh } from "../base/refresh.js";
 import { go } from "../base/route.js";
 
 const HOURS = [1, 6, 24, 48];
+const CODE_TONES = ["bad", "second", "first"];
 const ROWS_AN_HOUR = 100; // four rows for each five minutes, and as much again for what is added up before
 
 /**
@@ -75,6 +76,7 @@ function Plots({ history }) {
     ["history.calls", t("plot.billed"), whole, false, [["history.calls", "first", sums("modelCalls")], ["history.fruitless", "bad", sums("fruitlessCalls")]]],
     ["history.tokens", t("plot.billed"), whole, false, [["history.tokensIn", "first", sums("inputTokens")], ["history.tokensOut", "second", sums("outputTokens")]]],
     ["history.trouble", note, whole, true, [["history.retries", "first", sums("retries")], ["history.inDoubt", "warn", sums("inDoubt")], ["history.deadLetters", "bad", sums("deadLetters")]]],
+    ["history.codes", note, whole, true, byCode(buckets)],
   ];
   return html`<label class="choice inline"><input type="checkbox" checked=${asTable} onChange=${(event) => setAsTable(event.target.checked)} /> <span>${t("plot.table")}</span></label>
   <div class="plots">
@@ -87,13 +89,26 @@ function Plots({ history }) {
         form=${form}
         columns=${columns}
         asTable=${asTable}
-        series=${series.map(([name, tone, values, texts]) => ({ name: t(name), tone, values, texts }))}
+        series=${series.map(([name, tone, values, texts]) => ({ name: name.includes(".") ? t(name) : name, tone, values, texts }))}
       />`,
     )}
   </div>`;
 }
 
-/** Why the tenant's latest tasks failed. The history does not have it, and counting reads up to 500 tasks: so on demand. */
+/** The failed tasks of the most frequent codes, a series for each code, and those of all other codes together. */
+export function byCode(buckets) {
+  const tasksWith = (bucket, code) => bucket?.failures?.find((one) => one.code === code)?.tasks ?? 0;
+  const seen = new Map();
+  for (const { code, tasks } of buckets.flatMap((bucket) => bucket?.failures ?? [])) seen.set(code, (seen.get(code) ?? 0) + tasks);
+  const codes = [...seen].sort((one, other) => other[1] - one[1]).map(([code]) => code);
+  const shown = codes.slice(0, CODE_TONES.length);
+  const series = shown.map((code, index) => [code, CODE_TONES[index], buckets.map((bucket) => tasksWith(bucket, code))]);
+  const others = codes.slice(shown.length);
+  const rest = (bucket) => others.reduce((sum, code) => sum + tasksWith(bucket, code), 0);
+  return others.length > 0 ? [...series, ["history.otherCodes", "dull", buckets.map(rest)]] : series;
+}
+
+/** Why the tenant's latest tasks failed. The history is of all tenants, and counting reads up to 500 tasks: so on demand. */
 function Failures({ hours }) {
   const [asked, setAsked] = useState(false);
   const [state, setState] = useState({ tenant: null, error: null });
