@@ -13,6 +13,7 @@ from simulator.campaign.checks.custody import Custody
 from simulator.campaign.checks.fullness import Fullness
 from simulator.campaign.checks.lateness import Lateness
 from simulator.campaign.checks.letting_go import LettingGo
+from simulator.campaign.checks.nudges import Nudges
 from simulator.campaign.checks.patience import Probes
 from simulator.campaign.checks.progress import WriteBudget, worked_on
 from simulator.campaign.checks.recorded import OutputKey, Recorded
@@ -25,9 +26,8 @@ from simulator.platform.d1 import PreparedStatement
 from simulator.platform.world import World
 from src.core.ids import TaskKey
 from src.inference.protocol import ModelCall
-from src.store.sql import admission, ending, seen, work
+from src.store.sql import admission, ending, work
 
-NUDGES_APART_MS = 60_000
 Results = list[dict[str, Any]]
 _OWN_FAILURES = tuple(kind.name for kind in KINDS.values() if kind.number == 15 and kind.name != "model_rate_limited")
 _REFUSED = "SELECT DISTINCT task_id FROM failures WHERE final = 1 AND gap_chars IS NULL"  # a gap ends no task
@@ -67,8 +67,7 @@ class Invariants:
         self._under_claim = {getattr(work, name).sql: (name, getattr(work, name).parameters) for name in UNDER_CLAIM}
         self._tell_failures = {work.RECORD_FAILURES.sql, work.RECORD_RUNGS.sql, admission.RETRY_FAILURES.sql}
         self._withdraws = admission.WITHDRAW.sql
-        # The times when polls reserved a send, by the database's clock.
-        self.nudged: dict[TaskKey, list[int]] = defaultdict(list)
+        self._nudges = Nudges(self._connection)
         self._erases = {ending.ERASE[-1].sql, self._withdraws}
         self.judged: Counter[str] = Counter()  # How often each check with exceptions has judged.
         self.own_failures: Counter[tuple[str, str]] = Counter()  # Failures by tag and text, while the model is there.
@@ -102,7 +101,7 @@ class Invariants:
         if self._connection.total_changes != before:
             self.writes += 1
             self._check_fences(statements, results)
-            self._check_nudges(statements, results, now_ms)
+            self._nudges.landed(statements, results, self.rows, now_ms)
             self._check_rows(statements, now_ms)
             self._check_progress(statements, results)
             self._check_outputs(now_ms)
@@ -126,19 +125,6 @@ class Invariants:
         """Count the call to D1 once for each task on which it worked."""
         for task_key, write in worked_on(statements, results).items():
             self.progress.wrote(task_key, self.world.loop.now(), write)
-
-    def _check_nudges(self, statements: Sequence[PreparedStatement], results: Results, now_ms: int) -> None:
-        """Check that polls send off an unclaimed task at most once a minute, however many clients poll."""
-        for statement, result in zip(statements, results, strict=True):
-            if statement.sql != seen.NUDGE.sql or not result["meta"]["changes"]:
-                continue
-            task_key = TaskKey(statement.values[seen.NUDGE.parameters.index("task_key")])
-            row, before = self.rows[task_key], self.nudged[task_key]
-            if row.lease_until is not None and row.lease_until > now_ms:
-                raise InvariantBroken(f"{task_key}: sent off although somebody holds it")
-            if before and 0 <= now_ms - before[-1] < NUDGES_APART_MS:
-                raise InvariantBroken(f"{task_key}: sent off twice within {now_ms - before[-1]} ms")
-            before.append(now_ms)
 
     def _check_rows(self, statements: Sequence[PreparedStatement], now_ms: int) -> None:
         found = self._connection.execute(f"SELECT {COLUMNS} FROM tasks").fetchall()  # noqa: S608 - constants

@@ -63,8 +63,8 @@ WHERE {LISTED} AND wake_at <= {NOW} AND NOT {JUST_SENT} AND {IN_TIME}
 RETURNING id
 """)
 
-# Undoes REDISPATCH, or makes a new task due for the sweep: nothing was sent, so any host may dispatch it. If MAKE_DUE
-# is sent twice, the second send finds the tasks due already.
+# Undoes REDISPATCH, or makes a new task due for the sweep: nothing was sent, so any host may dispatch the task at once,
+# also within the minute after a poll's NUDGE. If MAKE_DUE is sent twice, the second send finds the tasks due already.
 MAKE_DUE = statement(f"""
 UPDATE tasks SET dispatches = max(0, dispatches - 1), sent_at = NULL, wake_at = {NOW}
 WHERE {LISTED} AND wake_at > {NOW} AND (status = 'pending' OR ({ABANDONED}))
