@@ -46,7 +46,7 @@ class EventPlace(NamedTuple):
 
     @property
     def id(self) -> str:
-        """The event's `id`: the generation, and a number that rises with each event of that generation."""
+        """The `id` of the event before this place: a generation, and a number that rises with each of its events."""
         return f"{self.generation}-{self.chunks * len(Phase) + self.phase}"
 
 
