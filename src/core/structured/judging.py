@@ -48,6 +48,6 @@ def _accepted(schema: OutputSchema, reading: OutputReading) -> tuple[str | None,
     if faults:
         return None, faults
     if len(reading.compact) > OUTPUT_CHARS_MOST:
-        # The model's text was not longer than this, but Python may write a number with more characters.
+        # Compact JSON may be longer than the model's text, because Python may write a number with more characters.
         return None, (Fault("", f"at most {OUTPUT_CHARS_MOST:,} characters as compact JSON"),)
     return reading.compact, ()
