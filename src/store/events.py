@@ -25,9 +25,9 @@ class Look:
     """A task as one read found it, with the outputs and gaps that follow the last chunk that the client has seen.
 
     `pulse` says how far the task has progressed. `all_read` says that no further output exists at this moment; it is
-    False if no outputs were requested. `needs_help` says that no worker seems to come for the task. `silent_ms` is the
-    time since the last news of the task. `gaps` has the gaps before, between and right after the outputs, by their
-    chunks.
+    False if no outputs were requested. `needs_help` says that no worker seems to come for the task. `silent_ms` is how
+    long ago the task was last created, dispatched or announced calls. `gaps` has the gaps before, between and right
+    after the outputs, by their chunks.
     """
 
     state: State
