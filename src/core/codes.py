@@ -1,11 +1,11 @@
-"""Every code that the API gives: the codes of failures, of tasks and their calls, and of problems."""
+"""All codes that the API gives: for failures of tasks and their calls, and for problems, which refuse a request."""
 
 from enum import StrEnum
 from typing import Final
 
 
 class TaskCode(StrEnum):
-    """Why a task, a chunk or a call failed: `error.code` and `lastError.code`."""
+    """The codes in `error.code` and `lastError.code`, which say why a task, a chunk or a call failed."""
 
     MODEL_UNAVAILABLE = "model_unavailable"
     MODEL_TIMEOUT = "model_timeout"
@@ -46,7 +46,7 @@ TASK_CODES: Final = {
 
 
 class ProblemCode(StrEnum):
-    """Why a request was refused: `code` of a problem."""
+    """The codes in the `code` of a problem, which say why a request was refused."""
 
     BAD_IDEMPOTENCY_KEY = "bad_idempotency_key"
     MALFORMED_BODY = "malformed_body"

@@ -10,8 +10,8 @@ class DatabaseLoad:
     """Tracks how long the database takes to answer this isolate's calls, and decides which new tasks to accept.
 
     A call to the database has a known outcome once it was answered, or once it has waited longer than OVERLOAD_SECONDS.
-    The newest call with a known outcome decides whether the database keeps up. So a lost call stops counting as soon as
-    a later call is answered in time.
+    The newest call with a known outcome decides whether the database keeps up. So a call whose answer was lost stops
+    counting as soon as a later call to the database is answered in time.
 
     All times are seconds of the isolate's steady clock. `DatabaseLoad` contains plain numbers and nothing that can be
     awaited: the runtime does not let a request wait for another request's objects.
@@ -77,7 +77,7 @@ class DatabaseLoad:
     def has_used_up(self, now: float, seconds_of_day: float) -> bool:
         """Whether the day's allowance of rows is used up, as far as the isolate knows.
 
-        `seconds_of_day` have passed since midnight UTC.
+        `seconds_of_day` is how many seconds have passed since midnight UTC.
         """
         return self._used_up_at is not None and now - self._used_up_at <= seconds_of_day
 

@@ -1,7 +1,7 @@
 """The errors that the code expects, each with a stable code and with whether a retry can help.
 
-These error types describe failures of models, networks and databases. Assertions guard against our own mistakes. No
-error's message contains a client's text or an API key.
+These error types describe failures of models, networks and databases. Mistakes of our own code raise AssertionError
+instead. No error's message contains a client's text or an API key.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,10 @@ class OnceoverError(Exception):
 
 
 class ConfigurationError(OnceoverError):
-    """A variable of the deployment has a value that is not allowed. The message names it and the allowed values."""
+    """A variable of the deployment has a value that is not allowed.
+
+    The message names the variable and its allowed values.
+    """
 
     code = "bad_configuration"
 
@@ -28,7 +31,7 @@ class ConfigurationError(OnceoverError):
 
 
 class ConfigurationFaults(ConfigurationError):
-    """Several variables of a deployment have bad values. The message has one sentence for each of them."""
+    """One or more variables of a deployment have bad values. The error's message has a sentence for each variable."""
 
     def __init__(self, faults: Sequence[ConfigurationError]) -> None:
         OnceoverError.__init__(self, ". ".join(map(str, faults)))
@@ -37,11 +40,12 @@ class ConfigurationFaults(ConfigurationError):
 
 
 class ModelError(OnceoverError):
-    """A model call gave no usable output. The error's message names the cause, never the text or the key.
+    """A model call gave no usable output.
 
-    `answered` says that the provider answered the call, so it has counted the call. Without an answer the provider may
-    have counted the call or not. `of_service` says that the model service is the likely cause, not this call.
-    `delay_seconds` is how long the provider asks us to wait, or None.
+    The error's message names the cause, and never contains the client's text or the API key. `answered` says that the
+    provider answered the call, and so has counted it. Without an answer, the provider may have counted the call or not.
+    `of_service` says that the model service is the likely cause, not this call. `delay_seconds` is how long the
+    provider asks us to wait, or None.
     """
 
     code = "model_error"
@@ -62,7 +66,10 @@ class ModelUnavailable(ModelError):
 
 
 class ModelTimeout(ModelError):
-    """A model call got no reply within AI_TIMEOUT_SECONDS. Transient. The provider may have done the work or not."""
+    """A model call got no reply within AI_TIMEOUT_SECONDS.
+
+    Transient. The provider may have worked on the call or not.
+    """
 
     code = TaskCode.MODEL_TIMEOUT
     retryable = True
@@ -80,10 +87,7 @@ class ModelConnectionLost(ModelError):
 
 
 class CallerLost(ModelConnectionLost):
-    """The worker or lane that made a model call was lost or ran out of time.
-
-    That says nothing about the model service.
-    """
+    """The worker or lane that made a model call was lost or ran out of time; the model service may be well."""
 
     of_service = False
 
@@ -159,7 +163,7 @@ class StoreError(OnceoverError):
 
 
 class StoreUnavailable(StoreError):
-    """D1 gave no result. The call's write may have taken effect all the same.
+    """D1 gave no result. A write may have taken effect all the same.
 
     `passing` says that sending the call again may help. `sends` is how often the write was sent; the error followed the
     last send. `withdrawing` says that a submission could not be withdrawn, so its write may still take effect at any
@@ -173,11 +177,14 @@ class StoreUnavailable(StoreError):
 
 
 class StoreSilent(StoreUnavailable):
-    """D1 gave no answer in time. The call is not sent again at once, because that would add to the load of D1."""
+    """D1 gave no answer in time. Another send at once would only add to the load of D1."""
 
 
 class StoreQuotaExhausted(StoreUnavailable):
-    """The account's daily allowance of D1 rows is used up. No call works before midnight UTC, so none is repeated."""
+    """The account's daily allowance of D1 rows is used up.
+
+    No call to D1 works before midnight UTC, so none is sent again.
+    """
 
     code = "database_quota_exhausted"
     passing = False

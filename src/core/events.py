@@ -2,16 +2,17 @@
 
 An `EventPlace` says how much of a stream a client has seen: which generation, up to which status, and how many chunks
 in text order. The `id` of an event names the place right after it. So a client can open the stream again after any
-event: on another isolate, after a retry of the task, or after its end. The stream continues with the same events under
-the same ids.
+event: on another isolate, after a retry of the task, or after its end. A stream that is opened again continues with the
+same events under the same ids.
 
-A generation is what lies between two retries of a task by its client. Its events have this order: `pending`,
-`processing`, the chunks, and the final status. The output of a chunk is sent once those of all chunks before it were
-sent, so a chunk after a failed one waits for a retry. Outputs that an earlier generation sent are not sent again,
-because they do not change.
+A generation is what lies between two retries of a task by its client. The events of a generation are, in this order,
+`pending`, `processing`, the chunks, and the final status. The output of a chunk is sent once those of all chunks before
+it were sent, so a chunk after a failed one waits for a retry. Outputs that an earlier generation sent are not sent
+again, because they do not change.
 
 If a task goes on without a failed chunk, the stream has a `gap` event in the place of the chunk's output, so that later
-chunks do not wait. If a retry makes that output later, no event tells it, because the stream has passed its place.
+chunks do not wait. If a retry makes the output of a gap later, the stream has no event for it, because the stream has
+passed its place.
 """
 
 import re
@@ -27,7 +28,7 @@ _ID = re.compile(ID_PATTERN)
 
 
 class Phase(IntEnum):
-    """How far a generation of a task has progressed: before its worker, at work, or ended.
+    """How far a generation of a task has progressed: not claimed by a worker yet, claimed, or ended.
 
     A generation never returns to an earlier phase: a task that its worker gave back stays in PROCESSING.
     """
@@ -38,7 +39,7 @@ class Phase(IntEnum):
 
 
 class EventPlace(NamedTuple):
-    """What a client has seen of an event stream: so many `chunks`, and the status of `phase` in `generation`."""
+    """How much a client has seen of an event stream: the first `chunks` chunks, up to the `phase` of a `generation`."""
 
     generation: int
     phase: Phase
@@ -46,7 +47,7 @@ class EventPlace(NamedTuple):
 
     @property
     def id(self) -> str:
-        """The `id` of the event before this place: a generation, and a number that rises with each of its events."""
+        """The `id` of the event before this place: its generation, and a number that rises with each event in that."""
         return f"{self.generation}-{self.chunks * len(Phase) + self.phase}"
 
 
@@ -64,7 +65,7 @@ class State(NamedTuple):
 class TaskEvent(NamedTuple):
     """One event of a task: a new status, the output of chunk `chunk`, or a gap in the place of chunk `gap`.
 
-    `place` is what a client has seen once it has this event.
+    `place` says how much of the stream a client has seen once it has this event.
     """
 
     place: EventPlace
@@ -95,7 +96,7 @@ def has_been(place: EventPlace, state: State, ready: int) -> bool:
 
 
 def takes_chunks(place: EventPlace | None, state: State) -> bool:
-    """Whether the next events at this place may be chunks: only after the `processing` status and before the end."""
+    """Whether events of chunks may follow at this place of a stream: only after `processing` and before the end."""
     if place is not None and place.generation == state.generation and place.phase is not Phase.PENDING:
         return place.phase is Phase.PROCESSING
     return _has_begun(state)
@@ -120,7 +121,7 @@ def events(
         for chunk in range(chunks, chunks + ready):
             place = EventPlace(state.generation, Phase.PROCESSING, chunk + 1)
             yield TaskEvent(place, gap=chunk) if chunk in gaps else TaskEvent(place, chunk=chunk)
-    # PENDING: no worker has had this generation
+    # PENDING if no worker had this generation
     ends = state.status.terminal and (all_ready or place.phase is Phase.PENDING)
     if ends and place.phase is not Phase.ENDED:
         yield TaskEvent(EventPlace(state.generation, Phase.ENDED, place.chunks), status=state.status)

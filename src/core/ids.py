@@ -1,7 +1,7 @@
-"""Names of tasks. Clients use a task id. The code below the HTTP layer uses a task key: tenant, colon, task id.
+"""Ids and keys of tasks. Clients use a task id. The code below the HTTP layer uses a task key, `<tenant>:<task id>`.
 
-Task ids are UUIDs of version 7 (RFC 9562), so a tenant's task keys sort by creation time. A list of tasks therefore
-needs no index of its own.
+Task ids are UUIDs of version 7 (RFC 9562), so a tenant's task keys sort by creation time. Because of this order, a list
+of a tenant's tasks needs no index of its own.
 """
 
 import re
@@ -14,7 +14,7 @@ _ID = re.compile(_ID_PATTERN)
 _KEY = re.compile(f"{TENANT_PATTERN}:{_ID_PATTERN}")
 _RANDOM_BITS = 80
 
-# A `TaskKey` names a task everywhere below the HTTP layer, in SQL too: `<tenant>:<task id>`.
+# A `TaskKey`, `<tenant>:<task id>`, names a task everywhere below the HTTP layer, in SQL too.
 TaskKey = NewType("TaskKey", str)
 
 
@@ -29,7 +29,7 @@ def new_task_id(now_ms: int, entropy: bytes) -> str:
 
 
 def first_id(now_ms: int) -> str:
-    """Return a text that no task id made at `now_ms` or later sorts before. Ids made earlier sort before it."""
+    """Return the lowest id that a task made at `now_ms` may have: earlier ids sort below it, and later ones do not."""
     return _dashed((now_ms & ((1 << 48) - 1)) << _RANDOM_BITS)
 
 

@@ -1,6 +1,7 @@
-"""API keys: `oo_<id>_<secret>`.
+"""API keys, which have the form `oo_<id>_<secret>`.
 
-The id of an API key finds the key in the database. The secret, which only the key's owner knows, proves the ownership.
+The id of an API key finds the key in the database. The secret of an API key, which only the key's owner knows, proves
+that the sender owns the key.
 
 The secret of an API key is 32 random bytes, so its plain SHA-256 can be stored: 256 random bits cannot be guessed. A
 slow or salted hash would only help for a secret that a person chooses, and would cost CPU time that a Worker does not
@@ -65,7 +66,7 @@ class Key(NamedTuple):
 
 
 def make(entropy: bytes) -> tuple[Presented, str]:
-    """Make an API key from 40 random bytes of cryptographic quality. Return its parts, and the text to show once."""
+    """Make an API key from 40 random bytes of cryptographic quality. Return the key's parts, and its text."""
     assert len(entropy) == ID_BYTES + SECRET_BYTES
     parts = Presented(
         entropy[:ID_BYTES].hex(),

@@ -1,6 +1,7 @@
 """All limits of the service in one place, with the platform's own figure in a comment where it has one.
 
-Sources: Cloudflare's published limits for Workers, D1, Queues and Durable Objects, as of November 2026.
+The platform's figures are Cloudflare's published limits for Workers, D1, Queues and Durable Objects, as of November
+2026.
 """
 
 # --- What a client may send -------------------------------------------------------------------------
@@ -17,14 +18,14 @@ CHUNK_CHARS_MOST = 1_000_000
 SENT_CHARS_MOST = 25_000_000
 CHUNKS_MOST = 5_000  # Each chunk takes one row. A task of 5,000 chunks takes about 15 minutes with six calls at a time.
 SMALL_BODY_BYTES_MOST = 10_000  # The largest body of a request that carries no input text.
-BODY_OVERHEAD_BYTES = 300_000  # The bytes that a request's body may have besides `input`.
-BODY_ESCAPE_FACTOR = 6  # One byte of text may take six bytes of JSON: "\u0001".
+BODY_OVERHEAD_BYTES = 300_000  # The most bytes that a request's body has besides `input`.
+BODY_ESCAPE_FACTOR = 6  # One byte of text, such as "\u0001", may take six bytes of JSON.
 WAIT_SECONDS_MOST = 25
 WAIT_POLL_SECONDS = 0.5  # A request with `?wait=` reads D1 at most twice a second.
 # The seconds between two reads of D1 by a request with `?wait=` that the task's host will tell about the task's end.
 WAIT_TOLD_SECONDS = 5.0
-# A request that waits for a task checks the isolate's memory for news after 50 ms, or after a fraction of the time
-# since the task's last change, at most NEAR_SECONDS_MOST. One check takes about half a millisecond of CPU.
+# A request that waits for a task checks the isolate's memory for news, at 0.5 ms of CPU, after NEAR_SECONDS or after a
+# fraction of the time since the task's last change, at most NEAR_SECONDS_MOST.
 NEAR_SECONDS = 0.05
 NEAR_SECONDS_MOST = {"free": 1.0, "paid": 0.1}
 NEAR_FRACTION = 1 / 16
@@ -34,8 +35,8 @@ AUDIENCE_MOST = 32  # The most calls that wait at an object; the platform allows
 RESPONSE_METADATA_PAIRS_MOST = 16  # The most pairs in `metadata` of a request to /v1, as at OpenAI.
 RESPONSE_METADATA_KEY_CHARS_MOST = 64
 RESPONSE_METADATA_VALUE_CHARS_MOST = 512
-JOINING_TIMEOUT_SECONDS = 600.0  # The timeout assumed for an SDK that names none: OpenAI's default.
-# The longest time from an SDK's timeout to its next send of the request: Retry-After up to 120 s, and the transfer.
+JOINING_TIMEOUT_SECONDS = 600.0  # The timeout assumed for an SDK that names none; OpenAI's default.
+# The longest time from an SDK's timeout to its next send of the request, for a Retry-After of up to 120 s and transfer.
 JOINING_PAUSE_SECONDS = 130.0
 JOINING_SECONDS_MOST = 1_200  # A repeated request to /v1 joins no task that is older than this.
 RESPONSE_UNSTORED_SECONDS = 3_600  # How long a response with `store: false` is kept after its end.
@@ -48,8 +49,8 @@ BULK_COUNT_MOST = 10_000  # The most tasks that a dry run of a bulk request coun
 BULK_SEND_SECONDS = 10.0  # How long a bulk retry dispatches its tasks; the sweep dispatches the rest.
 # A stream of events reads its task at most once a second, and less often while nothing changes. A change of the task
 # reaches the client up to a second late, or up to a quarter of the time since the change before it, at most
-# EVENT_LOOK_SECONDS_MOST. The stream ends after EVENT_READS reads or EVENT_SECONDS, and the client opens it again. A
-# read takes 1 or 2 ms of CPU; the free plan allows 10 ms.
+# EVENT_LOOK_SECONDS_MOST. A stream of events ends after EVENT_READS reads or EVENT_SECONDS, and the client opens it
+# again. A read of its task takes 1 or 2 ms of CPU; the free plan allows 10 ms.
 EVENT_LOOK_SECONDS_LEAST = 1.0
 EVENT_LOOK_SECONDS_MOST = 10.0
 EVENT_READS = {"free": 6, "paid": 600}
@@ -68,7 +69,7 @@ KEYS_MOST = 100  # The most API keys that a tenant may have.
 KEY_LABEL_CHARS_MOST = 100
 KEY_BODY_BYTES_MOST = 10_000
 KEY_SECONDS_MOST = 315_360_000  # The seconds of ten years.
-KEY_CACHE_SECONDS = 60.0  # How long an isolate trusts an API key without asking D1, even if it was revoked.
+KEY_CACHE_SECONDS = 60.0  # How long an isolate trusts an API key without asking D1, so how late a revocation may work.
 KEY_CACHE_MOST = 1_000  # The most API keys that an isolate remembers.
 REFUSED_CACHE_SECONDS = 10.0  # How long an isolate refuses a text that was no key, without asking D1 again.
 REFUSED_CACHE_MOST = 1_024  # The most refused texts that an isolate remembers, in 32 bytes each.
@@ -76,8 +77,8 @@ LOOKUPS_AT_ONCE = 20  # The most lookups of unknown API keys at a time: a flood 
 LOOKUPS_A_SECOND = 5.0  # Further lookups of unknown API keys per second; lookups that find a key are free.
 
 # --- Status -----------------------------------------------------------------------------------------
-MODEL_CHECK_SECONDS = 15.0  # An isolate checks the model provider for the status at most once in this time.
-DATABASE_CHECK_SECONDS = 1.0  # An isolate checks the database for `GET /api/async-status` at most once in this time.
+MODEL_CHECK_SECONDS = 15.0  # How often an isolate may ask whether the provider answers, for the status.
+DATABASE_CHECK_SECONDS = 1.0  # How often an isolate may ask whether D1 answers, for `GET /api/async-status`.
 
 # --- What a model may answer ------------------------------------------------------------------------
 OUTPUT_CHARS_MOST = 200_000
@@ -90,10 +91,10 @@ FINISH_REASON_CHARS_MOST = 40  # The provider's reason for an output's end is cu
 
 # --- Structured output ----------------------------------------------------------------------------------
 SCHEMA_BYTES_MOST = 32_768  # The size of an output schema as compact JSON.
-SCHEMA_PROPERTIES_MOST = 5_000  # The properties of an output schema; OpenAI's limit, as are the next two.
-SCHEMA_LEVELS_MOST = 10  # The levels of objects and arrays that an output schema may describe.
+SCHEMA_PROPERTIES_MOST = 5_000  # The most properties of an output schema, as at OpenAI.
+SCHEMA_LEVELS_MOST = 10  # The most levels of objects and arrays in an output schema, as at OpenAI.
 SCHEMA_ENUM_VALUES_MOST = 1_000
-VALUE_LEVELS_MOST = 64  # The levels of an output's JSON: Python's parser and writer recurse.
+VALUE_LEVELS_MOST = 64  # The levels of an output as JSON, because Python's parser recurses.
 BRANCH_STEPS_MOST = 200_000  # Steps of one check's search through `anyOf`: half a second at most.
 JOIN_FIELDS_MOST = 5_000  # The fields of an output that `join` may join, not counting those within arrays.
 JOIN_BYTES_MOST = 32_768  # The size of the rules of `join` as compact JSON.
@@ -110,13 +111,13 @@ IN_FLIGHT_RETRY_SECONDS = 10
 OBJECTS_AT_WORK_MOST = 10_000  # The highest MAX_OBJECTS_AT_WORK: a dispatch reads a row or two for each.
 
 # --- Merging ----------------------------------------------------------------------------------------
-MERGE_CHARS_LEAST = 2_000  # A merge call may take at least this many characters, however small the chunks are.
+MERGE_CHARS_LEAST = 2_000  # The least characters of outputs that a merge call may take, however small the chunks are.
 
 # --- D1 ---------------------------------------------------------------------------------------------
-PIECE_BYTES_MOST = 900_000  # The uncompressed bytes of one write's outputs; D1 takes 2,000,000 as a value.
-SEGMENT_BYTES = 32_768  # A segment takes outputs up to this size: each write rewrites the whole segment.
+PIECE_BYTES_MOST = 900_000  # The most uncompressed bytes of outputs in a parameter; D1 allows 2,000,000.
+SEGMENT_BYTES = 32_768  # A segment of this size takes no more outputs, as each write rewrites all of it.
 COMPRESSION_LEVEL = 6
-# The characters of a task's text that a run reads at once. The first claim of a shorter text reads it whole.
+# The characters of a task's text that a run reads at once; the first claim of a shorter text reads it whole.
 WINDOW_CHARS_MOST = 131_072
 WINDOW_CHUNKS_LEAST = 40  # Chunks that a claim reads at least: as many as a run on the free plan can do.
 MERGE_CALLS_READ = 32  # The most merge calls for which a run reads the outputs to be merged at once.
@@ -126,13 +127,13 @@ ANSWER_CHARS_AT_ONCE = 2_000_000  # The characters of output that an API answer 
 STORE_SENDS = 3  # The store sends a write to D1 at most so many times; each is safe to send again.
 STORE_RESEND_SECONDS = 0.1
 STORE_SECONDS = 30.0  # The store gives up a D1 call without an answer after this; its write may still land later.
-STORE_SECONDS_OF_REQUEST = 10.0  # STORE_SECONDS for D1 calls of the HTTP API, where a client waits.
+STORE_SECONDS_OF_REQUEST = 10.0  # STORE_SECONDS for calls of the HTTP API, where a client waits.
 LATE_SECONDS_MOST = 3_600.0  # How late a write that was given up may land: seconds were seen, but clocks jump.
 OVERLOAD_SECONDS = 5.0  # While D1 takes longer than this to answer, an isolate refuses new tasks.
 OVERLOAD_PROBE_SECONDS = 5.0  # An isolate that refuses new tasks accepts one as a probe after this time.
 OVERLOAD_FORGET_SECONDS = 60.0  # An unanswered D1 call this old has lost its caller, and stops counting.
 # Millions of bytes. A database of D1 holds 500 MB on the free plan and 10 GB on the paid one. STORAGE_MB_MOST leaves at
-# least a twentieth of that for what running tasks still have to store.
+# least a twentieth of the space for what running tasks still have to store.
 STORAGE_MB_MOST = {"free": 450, "paid": 9_500}
 CLEAR_FRACTION = 0.9  # Above this part of STORAGE_MB_MOST the sweep erases ended tasks early.
 CLEAR_TASKS_MOST = 40  # The most tasks that one transaction erases early.
@@ -155,19 +156,19 @@ ATTEMPTS_LOGGED_MOST = 10  # The most failed calls that a task's log of calls ke
 ATTEMPT_MESSAGE_CHARS_MOST = 300  # Characters of an error message in a task's log of calls.
 
 # --- Processing -------------------------------------------------------------------------------------
-# SLICE: how long a run may start calls. WALL: when the platform ends its invocation (Workers, Limits: duration; Queues,
-# Limits: consumer wall time; Durable Objects, Alarms). `processing/allowance.py` makes slices from both.
+# SLICE_SECONDS is how long a run may start calls, and WALL_SECONDS when the platform ends its invocation (Workers,
+# Limits: duration; Queues, Limits: consumer wall time; Durable Objects, Alarms). `processing/allowance.py` uses both.
 QUEUE_SLICE_SECONDS = 600.0
-QUEUE_WALL_SECONDS = 900.0  # Platform: 15 minutes for a queue's consumer.
+QUEUE_WALL_SECONDS = 900.0  # The platform allows a queue's consumer 15 minutes.
 DIRECT_SLICE_SECONDS = 20.0
-DIRECT_WALL_SECONDS = 30.0  # Platform: `waitUntil` is cut 30 s after the answer to the request.
+DIRECT_WALL_SECONDS = 30.0  # The platform cuts `waitUntil` 30 s after the answer to the request.
 SWEEP_SLICE_SECONDS = 600.0
-SWEEP_WALL_SECONDS = 900.0  # Platform: 15 minutes for a cron trigger.
+SWEEP_WALL_SECONDS = 900.0  # The platform allows a cron trigger 15 minutes.
 OBJECT_SLICE_SECONDS = 300.0
-OBJECT_WALL_SECONDS = 900.0  # Platform: 15 minutes for a Durable Object's alarm.
-WALL_MARGIN_SECONDS = 5.0  # Kept for a last call's START_SECONDS and the write of its end.
-SUBREQUESTS = {"free": 45, "paid": 900}  # Of an invocation; platform: 50 and 10,000, with 1,000 D1 queries.
-STATEMENTS = {"free": 45, "paid": 900}  # D1 statements of an invocation, in batches too; platform: 50, 1,000.
+OBJECT_WALL_SECONDS = 900.0  # The platform allows an object's alarm 15 minutes.
+WALL_MARGIN_SECONDS = 5.0  # Reserved at a run's end: START_SECONDS of its last call, and the last write.
+SUBREQUESTS = {"free": 45, "paid": 900}  # Of an invocation; the platform allows 50 and 10,000.
+STATEMENTS = {"free": 45, "paid": 900}  # D1 statements of an invocation, each in a batch; platform: 50, 1,000.
 RUN_LEAST = 20  # A run starts only if its invocation has so many subrequests and D1 statements left.
 # A call must start within a window after it was announced, or is announced again. The window is START_LATENCIES times
 # the duration of a write to D1, plus START_SECONDS_MORE, from START_SECONDS to START_SECONDS_MOST.
@@ -175,7 +176,7 @@ START_SECONDS = 2.0
 START_SECONDS_MOST = 20.0
 START_LATENCIES = 2.0
 START_SECONDS_MORE = 1.0
-LATENCY_SECONDS_KEPT = 60.0  # After this time an isolate forgets how long D1 took for its writes.
+LATENCY_SECONDS_KEPT = 60.0  # How long an isolate remembers how long D1 took for its writes.
 # The pause after calls were announced and none started; it doubles each time in a row that none starts.
 START_PAUSE_SECONDS_FIRST = 1.0
 START_PAUSE_SECONDS_MOST = 30.0
@@ -189,17 +190,17 @@ WRITES_AT_FIRST_IDLE = 2  # WRITES_AT_FIRST after a run that started no call: a 
 # A finished call lingers so that several are recorded together: each write costs two rows and a D1 call. No new call
 # starts in its place while it lingers, so a task with uneven calls takes some 8 to 11 % longer. Until a call of a run
 # has taken QUICK_CALL_SECONDS, its calls are quick, and their outputs reach a stream of events within two seconds.
-LINGER_FRACTION = 0.2  # The part of its own duration that a finished call lingers; all of it if no call could start.
-LINGER_SECONDS_QUICK = 0.7  # The longest linger of quick calls; a stream then reads within 1.25 s.
+LINGER_FRACTION = 0.2  # A finished call lingers for this part of its duration, for all of it if no call could start.
+LINGER_SECONDS_QUICK = 0.7  # The longest time that quick calls linger; a stream then reads within 1.25 s.
 LINGER_SECONDS_MOST = 2.0
 QUICK_CALL_SECONDS = 5.0
 # A run that waits for slow calls checks its claim LOOK_SECONDS_FIRST after its last write, then after twice the last
 # pause, up to LOOK_SECONDS_MOST, LOOKS_MOST times, and not more often than every LOOK_LATENCIES writes would take.
 LOOK_SECONDS_FIRST = 5.0
-LOOK_SECONDS_MOST = 10.0  # So a cancelled task frees its host within 15 s, with the end of its calls and a write.
+LOOK_SECONDS_MOST = 10.0  # Thus a cancelled task frees its host within 15 s, including a write.
 LOOK_LATENCIES = 10.0
 LOOKS_MOST = {"free": 10, "paid": 100}
-TELL_SECONDS = 2.0  # How long a cancellation waits for the object that it notifies, and an object for its lane.
+TELL_SECONDS = 2.0  # How long a cancellation waits for the Durable Object that it notifies, and that for a lane.
 CANCEL_SECONDS_MOST = 22.0  # How long the API may hold a cancellation; the contract promises an answer in 25 s.
 DROP_SECONDS_MOST = 1.0  # How long a run waits for cancelled calls to close their connections.
 INLINE_WAIT_SECONDS_MOST = 30.0  # A run that would have to wait longer than this releases its claim.
@@ -207,20 +208,20 @@ INLINE_WAIT_SECONDS_MOST = 30.0  # A run that would have to wait longer than thi
 TIMER_SECONDS_LEAST = 0.003  # Every wait for a point in time lasts at least this long, or it might never end.
 
 # --- A task whose workers die -------------------------------------------------------------------------
-STALL_REST_SECONDS = 500.0  # From the first to the last claim of a row of claims without a finished call.
-STALL_SECONDS_LEAST = 600.0  # From the first claim of a row without a finished call to the task's failure.
+STALL_REST_SECONDS = 500.0  # The time from the first to the last claim of a row of claims without a finished call.
+STALL_SECONDS_LEAST = 600.0  # The time from the first claim without a finished call to the task's failure.
 
 # --- Retry ------------------------------------------------------------------------------------------
 BACKOFF_SECONDS_FIRST = 1.0
 BACKOFF_SECONDS_MOST = 60.0
 # The first pause between two probes of a model that is away; the pause doubles with each failed probe.
 AWAY_SECONDS_FIRST = 1.0
-AWAY_SECONDS_MOST = 300.0  # This allows at most 32 probes an hour of a model that is away, with any jitter.
-AWAY_SECONDS_KEPT = 900.0  # After this time an isolate forgets that a model was away.
-AWAY_NEWCOMER_SECONDS = 5.0  # A task whose calls have not failed yet probes an away model this long after others.
-AWAY_TURN_SECONDS = 30.0  # A task whose own pause is over waits at most this long for another task's probe.
+AWAY_SECONDS_MOST = 300.0  # The longest pause between two probes of an away model: at most 32 an hour, with any jitter.
+AWAY_SECONDS_KEPT = 900.0  # How long an isolate remembers that a model was away, after its last failure.
+AWAY_NEWCOMER_SECONDS = 5.0  # How long after others' probes a task without failures probes an away model.
+AWAY_TURN_SECONDS = 30.0  # How long a task whose own pause is over waits at most for another task's probe.
 AWAY_CLOCK_SECONDS = 5.0  # How far D1's clock may seem to differ from an isolate's, transfer time included.
-AWAY_LOOK_SECONDS = 2.0  # A run that waits for its model checks this often for another run's success.
+AWAY_LOOK_SECONDS = 2.0  # How often a run that waits for its model checks for another run's success.
 # A run on the queue waits only this long while its model is away, because other tasks may need its consumer. While the
 # model is not away, a run on the queue waits UNCOUNTED_SECONDS_MOST at most, the longest pause of a brown-out.
 QUEUE_AWAY_WAIT_SECONDS_MOST = 2.0
@@ -231,8 +232,8 @@ NEWS_MODELS_MOST = 1_000  # The most pairs of tenant and model that an isolate r
 # --- Failures of the service: see `core/calls/failures.py` ------------------------------------------------------
 OTHERS_MOST = 10  # The most other chunks whose latest calls decide whether a chunk's failure counts.
 OTHERS_LEAST = 3
-OTHERS_SECONDS = 900.0  # Other chunks' calls that are older than this do not decide.
-OTHERS_SHARE = 0.8  # A failure counts against its chunk if this share of the others' calls succeeded.
+OTHERS_SECONDS = 900.0  # How old other chunks' calls may be that decide whether a chunk's failure counts.
+OTHERS_SHARE = 0.8  # The share of other chunks' calls that must succeed for a failure to count.
 LATEST_CALLS_KEPT = OTHERS_MOST + 1
 FAILURES_COUNTED_MOST = 10  # A chunk fails for good after so many counted failures.
 # The pauses of a chunk after each of its counted failures except the last.
@@ -249,16 +250,15 @@ RATE_LIMIT_SECONDS_MOST = 3_600.0
 RATE_LIMIT_WAITS_MOST = 100  # A task fails after so many waits for a 429 in a row, without a finished call between.
 
 # --- A day on the free plan -----------------------------------------------------------------------------
-# What the platform gives an account on the free plan from midnight UTC to midnight UTC. The keys are the names that
-# `usage` has in /api/async-status.
+# An account's allowances on the free plan from midnight UTC to midnight UTC, named as in `usage` of /api/async-status.
 FREE_PLAN_DAY = {
-    "requests": 100_000,  # Requests to the Worker: HTTP requests, cron runs and queue batches.
+    "requests": 100_000,  # Requests to the Worker, which are HTTP requests, cron runs and queue batches.
     "rowsRead": 5_000_000,  # Rows read in D1.
     "rowsWritten": 100_000,  # Rows written in D1, including index entries.
-    "queueOperations": 10_000,  # A queue message that is delivered once counts three operations.
+    "queueOperations": 10_000,  # A queue message that is delivered once counts as three operations.
     "objectRequests": 100_000,  # Calls to Durable Objects, and their alarms.
     "objectRowsWritten": 100_000,  # Rows written in the Durable Objects' own storage, alarms included.
-    "objectGbSeconds": 13_000,  # A Durable Object at work counts 128 MB.
+    "objectGbSeconds": 13_000,  # A Durable Object at work counts as 128 MB.
 }
 
 # --- Dispatch and sweep -----------------------------------------------------------------------------
@@ -268,8 +268,8 @@ QUEUE_DELIVERIES = 3  # How often a queue message is delivered: wrangler.toml ha
 QUEUE_DELAY_SECONDS_MOST = 43_200  # The platform's longest delay of a queue message: 12 hours.
 QUEUE_RETRY_SECONDS = 30
 SWEEP_PAGE_TASKS = 100  # Tasks that a sweep reads at once; it reads more pages while its allowance lasts.
-SWEEP_TURNS = 37  # Each sweep starts this many tenants later: at least what a sweep can serve, and a prime number.
-PLACES_WALK_MOST = 500  # To fill free slots, MAX_OBJECTS_AT_WORK and this many tasks of a tenant are read.
+SWEEP_TURNS = 37  # The tenants by which the turns move each minute: at least as many as a sweep can serve, and prime.
+PLACES_WALK_MOST = 500  # The tasks of a tenant that are read to fill free slots, besides MAX_OBJECTS_AT_WORK.
 PLACES_GIVEN_MOST = {"free": 10, "paid": 500}  # Object slots that a sweep gives to waiting tasks.
 SWEEP_QUEUE_SHARE = 10  # Tasks of a tenant that a sweep adds to the queue; others go to Durable Objects.
 ERASE_OUTPUTS_MOST = 5_000  # The most chunks that the tasks of one transaction of erasure may have.
@@ -277,35 +277,35 @@ ERASE_TASKS_MOST = {"free": 40, "paid": 200}  # The most tasks that one transact
 ERASE_PAGES_MOST = {"free": 1, "paid": 5}  # Erasing transactions of a sweep: 1,440,000 tasks a day if paid.
 OBJECT_FAILURES_MOST = 6
 OBJECT_START_SECONDS = 5.0  # For this long a started Durable Object counts as about to work.
-# An object's next alarm, set when its slice starts in case the slice dies; no alarm fires while one is running.
+# How long after a slice's start an object's next alarm is set, in case the slice dies; none fires while one is running.
 OBJECT_RETURN_SECONDS = 10.0
 
 # --- Lanes of a long task, where objects are bound ------------------------------------------------------
 LANE_CALLS = 6  # Calls of a lane at a time; platform: connections of an invocation that may wait for headers.
-LANE_CHUNKS = 24  # A task gets a lane, which makes calls for it in another invocation, for this many chunks.
-LANES_FROM_CHUNKS = 2 * LANE_CHUNKS  # A task with fewer chunks would have only one lane, and works without lanes.
+LANE_CHUNKS = 24  # A task gets one lane for so many chunks; a lane makes its calls in another invocation.
+LANES_FROM_CHUNKS = 2 * LANE_CHUNKS  # A task with fewer chunks would have only one lane, so it has none.
 LANES_MOST = 5  # The most lanes of a task: its host waits for one RPC per lane, and has six connections.
 LANE_SLACK_SECONDS = 5.0  # The time allowed for an RPC's way to a lane and back.
 COORDINATOR_IDLE_SECONDS = 3_600.0
 SWEEP_BACKOFF_DOUBLINGS_MOST = 6
-SEEN_SECONDS = 150.0  # How often a trigger records that it came; each record writes one row.
-SWEEP_SEEN_SECONDS = 90.0  # How often the sweep, which cron starts every 60 s, records that it came.
+SEEN_SECONDS = 150.0  # How often a trigger may record that it came, at one row written each time.
+SWEEP_SEEN_SECONDS = 90.0  # How often the sweep, which cron starts every 60 s, may record that it came.
 EARLY_SECONDS_ALLOWED = 1.0  # A message to continue a task that arrives this early counts as on time.
 
 # --- Sums over ended tasks, for metrics and plots ---------------------------------------------------------
 HISTORY_SECONDS = 172_800.0  # How long the sums of each five minutes are kept.
 HISTORY_BUCKET_SECONDS = 300.0
 HISTORY_HOURS_DEFAULT = 24
-FOLD_TASKS_MOST = {"free": 500, "paid": 5_000}  # Ended tasks that one transaction adds up: three rows read for each.
+FOLD_TASKS_MOST = {"free": 500, "paid": 5_000}  # Ended tasks that one transaction adds up, at three rows read each.
 FOLD_PAGES_MOST = {"free": 1, "paid": 5}  # Transactions in which one sweep adds up ended tasks.
-SAMPLE_TASKS_MOST = {"free": 1_000, "paid": 10_000}  # Unfinished tasks counted for metrics: two rows read each.
+SAMPLE_TASKS_MOST = {"free": 1_000, "paid": 10_000}  # Unfinished tasks counted for metrics, at two rows each.
 METRICS_TENANTS_MOST = 20  # The tenants whose use of limits the metrics show: the highest users.
 METRICS_TENANTS_READ = 1_000
 
 # --- Requests that replace cron, queue or alarms -----------------------------------------------------------
-LATE_TASK_SECONDS = 60.0  # A poll dispatches a task without a worker if it is this late, once in this time.
-SENDS_IN_VAIN = 2  # After so many dispatches of a task in vain, the next request for it works on it itself.
-STAND_IN_SECONDS = 20.0  # How long a poll's calls may go on after its answer; platform: `waitUntil` is cut at 30 s.
+LATE_TASK_SECONDS = 60.0  # How late a task without a worker is when a poll dispatches it, and how often polls may.
+SENDS_IN_VAIN = 2  # After so many dispatches in vain, a request that reads a task works on it itself.
+STAND_IN_SECONDS = 20.0  # How long a poll's model calls may go on after its answer; `waitUntil` is cut after 30 s.
 ASKED_SWEEP_APART_SECONDS = 30.0  # `POST /api/sweep` runs at most once in this time.
 ASKED_SWEEP_SECONDS = 25.0  # How long `POST /api/sweep` starts calls; it answers when the last call has ended.
 SWEEP_MISSED_SECONDS = 180.0  # After this long without a sweep, any request runs one after its answer.
@@ -318,8 +318,8 @@ WEBHOOK_URL_CHARS_MOST = 2_000
 OLD_SECRET_SECONDS = 86_400  # How long an endpoint's previous secret signs too, after a rotation that keeps it.
 DELIVERY_SECONDS = 15.0  # The longest time of one attempt to send a delivery.
 DELIVERY_HELD_SECONDS = 60.0  # How long a delivery belongs to the sender that took it: for an attempt and its record.
-DELIVERIES_AT_ONCE = 5  # Deliveries sent at a time; platform: six connections may wait for headers.
-DELIVERY_START_SECONDS = 10.0  # How long a sender of deliveries starts attempts; platform: `waitUntil` has 30 s.
+DELIVERIES_AT_ONCE = 5  # Deliveries sent at a time; the platform lets six connections wait for headers.
+DELIVERY_START_SECONDS = 10.0  # How long a sender of deliveries starts attempts; `waitUntil` is cut after 30 s.
 DELIVERIES_A_SWEEP = {"free": 5, "paid": 100}
 DELIVERIES_OF_ENDPOINT = 20  # Deliveries that a sweep sends to an endpoint whose last attempt failed.
 DELIVERIES_WALK_MOST = 500  # Deliveries of a tenant or endpoint that a sweep reads or ends at once.

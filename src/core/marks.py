@@ -1,9 +1,9 @@
 """Remembers how far tasks have progressed, as an isolate learns from the workers in it.
 
 The progress of tasks is stored as plain numbers, because the requests of an isolate may share numbers. A request must
-not await another request's objects, so a request that waits for a task checks the task's entry now and then. An entry
-is only a hint: it is lost with the isolate, and it may describe a claim that is over. Only the database knows the
-task's state.
+not await another request's objects, so a request that waits for a task checks the task's entry now and then. What an
+isolate remembers of a task is only a hint: it is lost with the isolate, and may describe a claim that is over. Only the
+database knows the task's state.
 """
 
 from typing import NamedTuple
@@ -28,8 +28,8 @@ class Pulse(NamedTuple):
 class Known(NamedTuple):
     """What an isolate knows about a task.
 
-    `mark` is the task's last write that the isolate knows, and `ended` says that the task ended with it. Until `until`,
-    by a clock that does not jump, a worker of the isolate works on the task, unless the worker has died.
+    `mark` is the task's last write that the isolate knows, and `ended` says that this write ended the task. Until the
+    time `until`, by a clock that does not jump, a worker of the isolate works on the task, unless it has died.
     """
 
     mark: Mark
@@ -38,13 +38,19 @@ class Known(NamedTuple):
 
 
 class Marks:
-    """The last known write of each task that an isolate remembers. Losing them only costs reads of the database."""
+    """The last known write of each task that an isolate remembers.
+
+    Losing what is remembered only costs reads of the database.
+    """
 
     def __init__(self) -> None:
         self._known: dict[TaskKey, Known] = {}
 
     def wrote(self, task_key: TaskKey, mark: Mark, until: float) -> None:
-        """Record a write of a task that has succeeded. The writing worker goes on, at most until its lease ends."""
+        """Record a write of a task that has succeeded.
+
+        The worker that wrote it goes on, at the longest until `until`, when its lease ends.
+        """
         self._note(task_key, Known(mark, ended=False, until=until))
 
     def left(self, task_key: TaskKey, fence: int, *, ended: bool) -> None:
@@ -64,7 +70,7 @@ class Marks:
     def _note(self, task_key: TaskKey, known: Known) -> None:
         """Remember a task's last write, unless a later one is known.
 
-        Beyond MARKS_MOST tasks the oldest entry is dropped.
+        If there are more than MARKS_MOST tasks, the one written least recently is forgotten.
         """
         before = self._known.get(task_key)
         if before is not None and before.mark > known.mark:

@@ -9,7 +9,7 @@ class Meter:
 
     `subrequests` counts each call to D1, a model, a queue or an object. `statements` counts the statements of all calls
     to D1. `rows_read` and `rows_written` are D1's own counts, index entries included. `subrequests_taken` and
-    `statements_taken` also count what is reserved for other work of the invocation.
+    `statements_taken` also count what parts of the invocation have reserved but not spent yet.
     """
 
     def __init__(self) -> None:

@@ -3,8 +3,8 @@
 import re
 from typing import Final, Literal, get_args
 
-# How a model's server is told an output schema. `native`: in the field `response_format`. `prompt`: in the system
-# message. `both`: in both places.
+# How a model's server is told an output schema: with `native` in the field `response_format`, with `prompt` in the
+# system message, and with `both` in both.
 Sending = Literal["native", "prompt", "both"]
 SENDINGS: Final[tuple[Sending, ...]] = get_args(Sending)
 
@@ -21,7 +21,7 @@ def sending_by_default(provider: str, base_url: str | None) -> Sending:
 
     OpenAI's own servers make a model's output fit the schema, or refuse the schema. Other servers may ignore the field
     `response_format` and answer 200, so the system message has the schema, too. Few models of Workers AI accept the
-    field. The provider `demo` reads the schema itself.
+    field `response_format`, so the default for Workers AI is `prompt`. The provider `demo` reads the schema itself.
     """
     if provider == "workers-ai":
         return "prompt"

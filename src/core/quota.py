@@ -1,8 +1,9 @@
 """Recognizes errors of a used-up daily allowance of the free plan, and tells when the next day's allowances begin.
 
-The platform's error texts, as of November 2026: D1 "Your account has exceeded D1's free tier daily row write limit"
-(Debug D1, List of D1_ERRORs). Durable Objects "Exceeded allowed duration in Durable Objects free tier", and similar
-texts for rows and request volume. Queues error code 10253, FreeTierLimitExceeded (Queues error codes).
+The platform's error texts are, as of November 2026, for D1 "Your account has exceeded D1's free tier daily row write
+limit" (Debug D1, List of D1_ERRORs), for Durable Objects "Exceeded allowed duration in Durable Objects free tier", with
+similar texts for rows and request volume, and for Queues the error code 10253, FreeTierLimitExceeded (Queues error
+codes).
 """
 
 import re

@@ -1,8 +1,8 @@
 """Computes the events of a response of `/v1`, and their numbers, from the state of its task alone. Pure.
 
 The list of a response's events only grows at its end. So a stream of events that is opened again after any number
-continues with the same events under the same numbers. There is one exception: if the task is retried through the native
-API, its final event is removed, and the next events reuse its number.
+continues with the same events under the same numbers. Only if the response's task is retried through the native API is
+the final event removed, and the next events reuse its number.
 """
 
 from collections.abc import Iterator
@@ -38,7 +38,10 @@ FIRST_DELTA = _BEFORE_TEXT + len(_TEXT_BEGINS)
 
 
 class ResponseEvent(NamedTuple):
-    """An event of a response and its number. `delta` is the number of the piece of text that it brings, from 0."""
+    """An event of a response and its number.
+
+    `delta` is the number of the piece of text that the event brings, from 0.
+    """
 
     number: int
     kind: ResponseEventKind
@@ -51,8 +54,8 @@ class ResponseProgress(NamedTuple):
     `started` says that a worker has taken the response's task. `deltas` is how many pieces of the text exist.
 
     Each piece of the text is the output of a chunk, up to the first chunk without an output. A task that merges, has a
-    schema or may leave gaps has a single piece, its result, once the task has completed. `all_known` says that no
-    pieces exist at this moment besides these.
+    schema or may leave gaps has a single piece, its result, once the task has completed. `all_known` says that the text
+    has no more than `deltas` pieces at this moment.
     """
 
     status: Status
@@ -72,7 +75,10 @@ class ResponseProgress(NamedTuple):
 
 
 def response_events(standing: ResponseProgress, first: int) -> Iterator[ResponseEvent]:
-    """Give a response's events from number `first` on. If it failed or was cancelled, no event ends its text."""
+    """Give a response's events from number `first` on.
+
+    A failed or cancelled response has no events that end its text.
+    """
     for number in range(first, standing.length):
         yield _event(standing, number)
 

@@ -1,7 +1,7 @@
 """Parses and checks the variables of a deployment, once per isolate.
 
 The public contract defines the variables' names, defaults and meanings. Bad values raise a `ConfigurationError`. The
-error names each bad variable and its allowed values, but never repeats its value, which may be a secret.
+error for bad variables names each one and its allowed values, but never repeats a bad value, which may be a secret.
 """
 
 from collections.abc import Callable
@@ -42,7 +42,7 @@ class Settings:
     max_output_tokens: int | None = None  # AI_MAX_OUTPUT_TOKENS.
     model_options: tuple[str, ...] = MODEL_OPTIONS  # AI_MODEL_OPTIONS: fields of a model call that clients may set.
     structured_output: Sending = "prompt"  # STRUCTURED_OUTPUT: how a model's server is told an output schema.
-    base_url: str | None = None  # AI_BASE_URL, up to and including /v1.
+    base_url: str | None = None  # AI_BASE_URL, the server's URL up to and including /v1.
     api_key: str | None = field(default=None, repr=False)  # AI_API_KEY.
     timeout_seconds: float = 120.0  # AI_TIMEOUT_SECONDS.
     concurrency: int = 6  # AI_CONCURRENCY: model calls that one run makes at a time.
@@ -53,15 +53,15 @@ class Settings:
     patience_seconds: float = 3_600.0  # MODEL_PATIENCE_SECONDS.
     reasks: int = 1  # AI_REASKS: how often a model is asked again if its output does not fit the schema.
     retention_days: float = 30.0  # RETENTION_DAYS.
-    plan: str = "free"  # PLAN: `free` or `paid`.
+    plan: str = "free"  # PLAN, either `free` or `paid`.
     tasks_in_flight_most: int | None = None  # MAX_TASKS_IN_FLIGHT of a tenant; None if there is no limit.
     characters_a_day_most: int | None = None  # MAX_CHARACTERS_PER_DAY of a tenant; None if there is no limit.
-    objects_at_work_most: int | None = None  # MAX_OBJECTS_AT_WORK; None if there is no limit.
+    objects_at_work_most: int | None = None  # MAX_OBJECTS_AT_WORK of the deployment; None if there is no limit.
     require_keys: bool = True  # REQUIRE_KEYS.
     keep_input: bool = False  # KEEP_INPUT.
     cors_origins: frozenset[str] = frozenset()  # CORS_ORIGINS.
     operator_tenant: str = LOCAL  # OPERATOR_TENANT.
-    storage_mb_most: int = limits.STORAGE_MB_MOST["free"]  # STORAGE_MB_MOST, in millions of bytes.
+    storage_mb_most: int = limits.STORAGE_MB_MOST["free"]  # STORAGE_MB_MOST, which counts millions of bytes.
     webhook_key: str | None = field(default=None, repr=False)  # WEBHOOK_KEY.
     webhook_loopback: bool = False  # WEBHOOK_LOOPBACK: whether webhooks may go to the machine of the Worker itself.
     event_loop: str = EVENT_LOOPS[0]  # EVENT_LOOP, one of EVENT_LOOPS.
@@ -83,7 +83,7 @@ class Settings:
 
     @property
     def longest_call_seconds(self) -> float:
-        """How many seconds a model call may take: AI_TIMEOUT_SECONDS, but 0 for `demo`, which uses no network."""
+        """How many seconds a model call may take; 0 for the provider `demo`, which uses no network."""
         return 0.0 if self.provider == "demo" else self.timeout_seconds
 
     @property
@@ -92,11 +92,11 @@ class Settings:
         return round(self.lease_seconds * 1000)
 
     def claim_ms(self, way_seconds: float, start_seconds: float) -> int:
-        """How many ms a claim lasts without renewal: LEASE_SECONDS, but at least as long as one model call may take.
+        """How many ms a claim lasts without renewal, namely LEASE_SECONDS or the longest time of a model call.
 
         A model call may start `start_seconds` late, take AI_TIMEOUT_SECONDS, need `way_seconds` to its caller and back,
-        and wait at its end to be recorded with others. Only then does the worker record the call and renew the claim.
-        If a claim lasted for less time, another worker could take over a live worker's task.
+        and wait at its end to be recorded with others. Only after the end of the call does the worker record it and
+        renew the claim. If a claim lasted for less time, another worker could take over a live worker's task.
         """
         longest = start_seconds + self.timeout_seconds + way_seconds + limits.LINGER_SECONDS_MOST
         return round(max(self.lease_seconds, longest) * 1000)

@@ -44,7 +44,10 @@ class StorageUse:
         self.took_task()
 
     def took_task(self) -> None:
-        """Record that the database had space for a new task. The outputs of its calls may still find no space."""
+        """Record that the database had space for a new task.
+
+        The outputs of the new task's calls may still find no space.
+        """
         self._refused_at = -math.inf
 
     def is_over(self, most: int) -> bool:

@@ -37,9 +37,9 @@ class Rejected(NamedTuple):
 
 
 class Rung(NamedTuple):
-    """How often a model was asked for one output in vain: `answers` of its answers did not fit the schema.
+    """Counts in `answers` how many of a model's answers for one output did not fit the schema.
 
-    `rejected` is the last one of these answers. `finish_reason` is the provider's reason for the end of that last
+    `rejected` is the last answer that did not fit. `finish_reason` is the provider's reason for the end of this last
     answer.
     """
 

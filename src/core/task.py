@@ -43,8 +43,8 @@ class TaskOptions:
     deadline_ms: int | None = None  # The deadline, in ms from the submission or a retry; None if the task has none.
     max_calls: int | None = None  # The most model calls that the task may make; None for any number.
     chunk_chars: int | None = None  # The most characters of a chunk; None if unknown or the deployment's.
-    max_output_tokens: int | None = None  # None for the deployment's value.
-    temperature: float | None = None  # None for the provider's value.
+    max_output_tokens: int | None = None  # None for the value that the deployment sets.
+    temperature: float | None = None  # None for the provider's own default.
     model_options: Mapping[str, object] = field(default_factory=dict)  # More fields of each call to the provider.
     # The fields of a request to `/v1` that its answers repeat; None for a task of the native API.
     response: Mapping[str, object] | None = None

@@ -15,7 +15,7 @@ TAKES = "https, on port 443, to a public name with a dot in it: no address, no u
 _LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 # The last label of a host name must have letters, and must not be like 0x7f, or the name would be an address.
 _TOP = "(?:[a-z]{2,63}|xn--[a-z0-9-]{1,58}[a-z0-9])"
-# The URL after its host: ASCII without a fragment or backslash.
+# The rest of the URL is ASCII without a fragment or backslash.
 _TAIL = r"(?:[/?][!$%&'()*+,\-./0-9:;=?@A-Z_a-z~\[\]]*)?"
 # Without re.ASCII, the patterns would also match letters that fold to ASCII ones: the long s, the Kelvin sign, the i
 # without a dot.

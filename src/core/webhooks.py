@@ -130,7 +130,7 @@ def secret(webhook_key: str, endpoint_key: EndpointKey, generation: int) -> str:
 
 
 def signature(one_secret: str, message_id: str, timestamp: int, body: str) -> str:
-    """Sign a webhook as Standard Webhooks does: `v1,` and an HMAC-SHA-256 in base64. `timestamp` is in seconds."""
+    """Sign a webhook as Standard Webhooks does, with `v1,` and an HMAC-SHA-256 in base64. `timestamp` is in seconds."""
     key = base64.b64decode(one_secret.removeprefix(SECRET_PREFIX))
     signed = hmac.digest(key, f"{message_id}.{timestamp}.{body}".encode(), hashlib.sha256)
     return f"v1,{base64.b64encode(signed).decode('ascii')}"

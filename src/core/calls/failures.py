@@ -70,6 +70,6 @@ def judge(
 
 
 def pause_seconds(counted: int, chance: float) -> float:
-    """Return how many seconds a chunk waits after `counted` counted failures. Up to a sixth of the pause is jitter."""
+    """Return how many seconds a chunk waits after `counted` counted failures, up to a sixth of it jitter."""
     pauses = limits.COUNTED_PAUSES_SECONDS
     return pauses[min(counted, len(pauses)) - 1] * (5 + chance) / 6

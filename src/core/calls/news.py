@@ -39,14 +39,14 @@ class News:
         self.trouble = Trouble()
         self.calls = LatestCalls()
         self.answers = answers or Answers()
-        self.untold = False  # true if no run has written the newest calls to the database yet
+        self.untold = False  # Whether no run has told the newest calls to other isolates yet.
 
     @property
     def heard_at(self) -> float:
-        """The time of the latest success that can tell a waiting task that its model is back.
+        """The latest time of a success that shows a waiting task that its model is back.
 
-        The task learns of the model's return from its tenant's own success, or from the first success of any tenant
-        after the model was silent.
+        Such a success is any of the task's own tenant, or the first of any tenant after the model was silent for
+        BROWN_OUT_SECONDS.
         """
         return max(self.trouble.success_at, self.answers.back_at)
 
@@ -57,19 +57,19 @@ class News:
         self._note(LatestCall(chunk, now, True))
 
     def failed(self, chunk: int, started_at: float, now: float, asked: float, chance: float) -> None:
-        """Record a call that failed for a cause of the service."""
+        """Record a call that failed because of the model service."""
         self.trouble.failed(started_at, now, asked, chance)
         self._note(LatestCall(chunk, now, False))
 
     def failed_alone(self, chunk: int, now: float) -> None:
-        """Record a failed call that counts against its chunk. The model itself is not away."""
+        """Record a failed call that counts against its chunk. Such a failure does not show that the model is away."""
         self.trouble.failure_at = now
         self._note(LatestCall(chunk, now, False))
 
     def malformed(self, chunk: int, now: float) -> None:
         """Record a reply without usable output.
 
-        Such a reply counts neither as a success nor as trouble of the model service.
+        A reply without usable output counts neither as a success nor as trouble of the model service.
         """
         self._note(LatestCall(chunk, now, False))
 
@@ -114,7 +114,7 @@ class News:
     def widens_at(self, out: int, usual: int, now: float) -> float:
         """Return when a run may have one call more in flight than `out`, if no call fails before.
 
-        Returns infinity if `out` has reached `usual`: then only the end of a call lets another one start.
+        Returns infinity if `out` has reached `usual`, because then only the end of a call lets another one start.
         """
         if out >= usual:
             return math.inf
@@ -142,10 +142,7 @@ class ModelNews:
         self._answers: dict[str, Answers] = {}
 
     def of(self, tenant: str, model: str) -> News:
-        """Return what the isolate knows about a model from a tenant's calls.
-
-        All tasks of the tenant share the result.
-        """
+        """Return what the isolate knows about a model from a tenant's calls, in one object for all their tasks."""
         answers = self._answers.pop(model, None) or Answers()
         self._answers[model] = answers
         news = self._news.pop((tenant, model), None) or News()

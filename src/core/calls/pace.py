@@ -1,6 +1,6 @@
 """How fast a worker may go: how soon its model calls must start, and how often it may write to the database.
 
-This module is pure: its caller passes the time.
+The functions of this module are pure: their caller passes the time.
 
 A slow database must not get more requests because it is slow. Three rules prevent that: calls get more time to start
 when the database is slow, calls that did not start are announced again only after a growing pause, and a worker may
@@ -13,8 +13,8 @@ from .. import limits
 class Latency:
     """Estimates how long the database takes for a write, from the latest writes of an isolate.
 
-    The estimate rises to the time of a slower write at once, and at most halves with each faster write. The estimate is
-    forgotten LATENCY_SECONDS_KEPT after the last write.
+    A slower write raises the estimate to its own time at once, and a faster write at most halves the estimate. The
+    estimate is forgotten LATENCY_SECONDS_KEPT after the last write.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,10 @@ class Latency:
         self._at = now
 
     def note_failure(self, seconds: float, now: float) -> None:
-        """Record that a write to the database failed after `seconds`. A fast failure does not lower the estimate."""
+        """Record that a write to the database failed after `seconds`.
+
+        A fast failure does not lower the estimate of how long a write takes.
+        """
         self.note(max(seconds, self.seconds(now)), now)
 
     def seconds(self, now: float) -> float:
@@ -56,10 +59,10 @@ def idle_seconds(idle_runs: int) -> float:
 
 
 class WriteBucket:
-    """Limits a run's database writes: WRITES_A_CALL for each ended call, and WRITES_A_MINUTE in addition.
+    """Limits a run's database writes to WRITES_A_CALL for each ended call, plus WRITES_A_MINUTE.
 
-    A run starts with `tokens` tokens, and each write costs one. Time refills the bucket up to WRITES_AT_FIRST tokens.
-    Tokens that ended calls have earned may exceed WRITES_AT_FIRST.
+    A run starts with `tokens` tokens, and each write costs one. The bucket is refilled by WRITES_A_MINUTE tokens a
+    minute, up to WRITES_AT_FIRST. Tokens that ended calls have earned may exceed WRITES_AT_FIRST.
     """
 
     def __init__(self, tokens: float, now: float) -> None:

@@ -47,7 +47,10 @@ class Patience:
 
     @property
     def lasts(self) -> bool:
-        """Whether the task waits at all for a model that is away. If it does not, each failure counts as an attempt."""
+        """Whether the task waits for a model that is away.
+
+        A task that does not wait counts each failure as an attempt.
+        """
         return self._seconds > 0
 
     @property
@@ -77,8 +80,8 @@ class Patience:
     def answered(self, chunk: int | None, now: float) -> None:
         """Record an answer that is neither a success nor trouble of the model service: the model is not away.
 
-        `chunk` is set if the reply had no usable output. Such a reply does not prove that other failures are their
-        chunks' fault.
+        `chunk` is set if the reply had no usable output. A reply without usable output does not prove that other
+        failures are their chunks' fault.
         """
         self._own.answered()
         self._news.trouble.answered()
@@ -92,7 +95,7 @@ class Patience:
             self._news.failed(chunk, started_at, now, asked or 0.0, chance)
 
     def failed_alone(self, chunk: int, now: float) -> None:
-        """Record a failed call that counts against its chunk. It does not show that the model is away."""
+        """Record a failed call that counts against its chunk, and so does not show that the model is away."""
         self._news.failed_alone(chunk, now)
 
     def told(self, calls: Iterable[LatestCall], failure_at: float, now: float) -> None:
@@ -123,7 +126,7 @@ class Patience:
         return 0.0 if since is None else now - since
 
     def width(self, usual: int, now: float) -> int:
-        """Return how many calls the run may have in flight. While all calls succeed, that is `usual`."""
+        """Return how many calls the run may have in flight: `usual`, or fewer if calls have failed lately."""
         return self._news.width(usual, now) if self._seconds else usual
 
     def widens_at(self, out: int, usual: int, now: float) -> float:
@@ -135,10 +138,10 @@ class Patience:
         return self._own.since is not None and now >= self._own.since + self._seconds
 
     def opens_at(self, now: float, latest_start: float | None) -> float:
-        """Return when the run's next call may start. Returns infinity while a probe is in flight.
+        """Return when the run's next call may start, or infinity while a probe of the model is in flight.
 
-        `latest_start` is when the newest call in flight started, None if no call is in flight. A call may start when
-        the task's wait for the model is over, unless the provider asked for a longer pause.
+        `latest_start` is when the newest call in flight started, None if no call is in flight. A call may start at the
+        latest when the task's wait for the model is over, unless the provider asked for a longer pause.
         """
         if not self.narrow(now):
             return -math.inf
@@ -156,7 +159,7 @@ class Patience:
         return max(own_at, min(others_at, ends_at) if now < ends_at else others_at)
 
     def _others_at(self, now: float, seconds_most: float) -> float:
-        """Return until when other tasks' probes keep this task from probing: `seconds_most` after the last at most."""
+        """Return until when other tasks' probes keep this task from probing, at most `seconds_most` after the last."""
         if not self._news.is_away(now):
             return -math.inf
         trouble = self._news.trouble

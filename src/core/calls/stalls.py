@@ -1,10 +1,10 @@
 """Distinguishes a worker that died by chance from a task that kills every worker that takes it.
 
 A stall is a claim of a task that ended without a finished model call. In a row of stalls, the first claim makes as many
-calls at a time as usual. When its worker dies, another worker takes the task over at once, with half as many calls at a
-time. Each later claim in the row starts after a longer rest and makes fewer calls at a time. The last claim in the row
-makes one call at a time, after a long rest. If the worker of the last claim dies too, the task counts as the cause. See
-decision 0018.
+calls at a time as usual. When the worker of the first claim dies, another worker takes the task over at once, and makes
+half as many calls at a time. Each later claim in the row of stalls starts after a longer rest and makes fewer calls at
+a time. The last claim in the row makes one call at a time, after a long rest. If the worker of the last claim dies too,
+the task counts as the cause. See decision 0018.
 """
 
 from typing import NamedTuple
@@ -25,9 +25,10 @@ class Rests(NamedTuple):
 
 
 def rests(max_attempts: int) -> Rests:
-    """Return a task's rests for a row of `max_attempts` stalls. The first rest is 0, and each later one triples.
+    """Return a task's rests for a row of `max_attempts` stalls.
 
-    With only two claims in the row, the rest between them is the long one.
+    The first rest is 0, and each later one is three times the one before. If `max_attempts` is 2, the rest between the
+    two claims is the long one.
     """
     last_ms = limits.STALL_REST_SECONDS * 1000
     waits = [last_ms / 3 ** (max_attempts - 2 - claim) for claim in range(max_attempts - 1)]

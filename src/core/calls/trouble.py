@@ -59,7 +59,8 @@ class Trouble:
     def probed(self, now: float) -> None:
         """Record a call that probes the model.
 
-        No other call may probe for the longest pause that its failure may cause.
+        After a call probes the model, no other call may probe it for the longest pause that a failure of the first may
+        cause.
         """
         self.probed_at = now
         self.open_at = max(self.open_at, now + away_seconds(self.waits + 1, 1.0))

@@ -12,7 +12,7 @@ from .shallow import fits_alone
 # A question of the search: does this value fit this schema node?
 type _Question = tuple[SchemaNode, object]
 
-# So many members of an object or array cost one step of the budget: comparing names and types is fast.
+# How many members of an object or array cost one step of the search's budget; comparing names and types is fast.
 _MEMBERS_A_STEP = 16
 
 
@@ -87,7 +87,7 @@ class BranchSearch:
     def _answer(self, node: SchemaNode, value: object) -> Generator[_Question, bool, bool]:
         """Find whether a value fits a node.
 
-        Where several alternatives of `anyOf` are possible, it asks about each of them.
+        Where several alternatives of an `anyOf` are possible, `_answer` yields a question for each of them.
         """
         inside: list[_Question] = [(node, value)]
         for each, one in inside:

@@ -58,7 +58,7 @@ class _Check:
         return self._faults[: self._most]
 
     def _value(self, node: SchemaNode, value: object, place: Place) -> None:
-        """Check a value itself. The values inside it, and `anyOf`, are put off until later."""
+        """Check a value itself. The values inside the value, and `anyOf`, are put off until later."""
         if not fits_alone(node, value):
             self._note(node, value, place)
             if type(value) not in node.kinds:
@@ -94,7 +94,7 @@ class _Check:
                     return
 
     def _branches(self, node: SchemaNode, value: object, place: Place) -> None:
-        """Check `anyOf`. If only one of its schemas is possible, report that one's faults, else only that none fits."""
+        """Check `anyOf`. If only one schema of an `anyOf` is possible, report its faults, else only that none fits."""
         of_type = node.by_kind.get(type(value), ())
         if len(of_type) == 1:
             self._value(of_type[0], value, place)

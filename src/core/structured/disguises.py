@@ -1,8 +1,8 @@
-"""Finds the one JSON object in a model's output that is not JSON itself. It never closes, adds or guesses anything.
+"""Finds the one JSON object in a model's output that is not JSON itself.
 
-`object_in` removes a byte order mark, a model's thoughts at the beginning, prose and a code fence around the object,
-and commas before a closing bracket. An output that needs any other repair is refused. The time is linear in the text's
-length.
+Nothing in the output is ever closed, added or guessed. `object_in` removes a byte order mark, a model's thoughts at the
+beginning, prose and a code fence around the object, and commas before a closing bracket. An output that needs any other
+repair is refused. Finding the object takes time linear in the text's length.
 """
 
 import re
@@ -23,7 +23,7 @@ THOUGHTS: Final = (
 _OPENING_TAGS = re.compile("|".join(re.escape(opening) for opening, _ in THOUGHTS), re.IGNORECASE)
 _CLOSING_TAGS = {opening: re.compile(re.escape(closing), re.IGNORECASE) for opening, closing in THOUGHTS}
 # Matches a token of JSON: a whole string, one structural character, or a quotation mark whose string does not end. The
-# pattern for a string never gives back what it has read, so the text is read only once.
+# pattern for a string in JSON never gives back what it has read, so the text is read only once.
 _TOKENS = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{},:"]|[^\s\[\]{},:"]++', re.DOTALL)
 _JSON_LINE = re.compile(r'^[ \t]*+["\[]', re.MULTILINE)
 _VALUE_MAY_FOLLOW = frozenset("[{,:")

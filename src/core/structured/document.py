@@ -8,13 +8,13 @@ from .equality import DEPTH_MOST
 from .keywords import refused
 from .pointers import Place
 
-_MAGNITUDE_MOST = 10**309  # Larger integers are surely beyond the largest double.
+_MAGNITUDE_MOST = 10**309  # An integer of this size is beyond the largest double.
 
 
 def check_document(document: object) -> None:
     """Refuse a schema document that is too large, too deep or not JSON, before it is compiled. Raises SchemaRefused.
 
-    The check stops as soon as the document is surely too large. It does not recurse.
+    The check of the document stops as soon as the document is surely too large. It does not recurse.
     """
     waiting: list[tuple[object, Place, int]] = [(document, None, 1)]
     size = 0

@@ -4,7 +4,7 @@ import json
 from hashlib import sha256
 from typing import Final
 
-_EXACT_DIGITS: Final = 10**15  # Integers below this, and powers of ten up to 10**22, are exact as doubles.
+_EXACT_DIGITS: Final = 10**15  # Integers below 10**15, and powers of ten up to 10**22, are exact as doubles.
 _EXACT_ZEROS: Final = 22
 
 # A value's key: two values are equal in JSON if and only if their keys are equal in Python.
@@ -17,7 +17,7 @@ DEPTH_MOST: Final = 100  # The most levels of a schema document, and so of the v
 def key_of(value: object, most: int) -> Key:
     """Return a value's key for comparing it; TOO_LARGE if it consists of more than `most` values or is too deep.
 
-    The value may be DEPTH_MOST levels deep. `key_of` reads no more than `most` of the values that it consists of.
+    A value may be DEPTH_MOST levels deep to have a key. `key_of` stops reading after `most` of the values inside it.
     """
     return _Keys(most).key(value, DEPTH_MOST)
 
@@ -108,8 +108,9 @@ def is_multiple(number: float, divisor: tuple[int, int]) -> bool:
     """
     of_digits, of_exponent = divisor
     if -_EXACT_ZEROS <= of_exponent <= 0 and -_EXACT_DIGITS < number < _EXACT_DIGITS:
-        # Two different decimals of up to 15 digits never give the same float. So if the nearest multiple is that short,
-        # the number is a multiple only if it equals that one. Python divides two integers to the nearest float.
+        # Two different decimals of up to 15 digits never give the same float. So if the nearest multiple has up to 15
+        # digits, the number is a multiple only if it equals the nearest multiple. Python divides two integers to the
+        # nearest float.
         scale = int(10**-of_exponent)
         nearest = round(number * scale / of_digits) * of_digits
         if -_EXACT_DIGITS < nearest < _EXACT_DIGITS:

@@ -39,7 +39,7 @@ class ValueFold:
         raise NotImplementedError
 
     def taken(self) -> object:
-        """Return the joined value. At least one value has been taken."""
+        """Return the joined value. `taken` is called only after at least one value was taken."""
         raise NotImplementedError
 
 
@@ -80,7 +80,7 @@ class SumFold(ValueFold):
         self._exponent = lower
 
     def taken(self) -> object:
-        """Return the sum of the numbers. Raises NotJoinable if it is larger than the largest double."""
+        """Return the sum of the field's numbers. Raises NotJoinable for a sum larger than the largest double."""
         total = float(f"{self._digits}e{self._exponent}")
         if total in {float("inf"), float("-inf")}:
             raise NotJoinable(pointer_to(self._place), "The sum is larger than the largest double.")

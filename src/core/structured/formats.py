@@ -37,7 +37,7 @@ def is_date(text: str) -> bool:
 def is_time(text: str) -> bool:
     """Whether the text is a `full-time` of RFC 3339, with an offset.
 
-    Leap seconds are refused, as by clients' parsers.
+    Leap seconds are refused, because clients' parsers refuse them.
     """
     found = _TIME.fullmatch(text)
     if found is None:
@@ -79,7 +79,7 @@ def is_email(text: str) -> bool:
 def is_hostname(text: str) -> bool:
     """Whether the text is a host name of RFC 1123, 2.1: up to 253 characters, without a dot at the end.
 
-    Its labels have up to 63 letters, digits and hyphens.
+    The labels between the dots have up to 63 letters, digits and hyphens.
     """
     return 0 < len(text) <= _DOMAIN_CHARS_MOST and all(_LABEL.fullmatch(label) for label in text.split("."))
 
@@ -93,7 +93,8 @@ def is_ipv4(text: str) -> bool:
 def is_ipv6(text: str) -> bool:
     """Whether the text is an IPv6 address of RFC 4291, 2.2, without a zone.
 
-    It has eight groups. `::` may replace some of them, at most once, and an IPv4 address may replace the last two.
+    An IPv6 address has eight groups of hexadecimal digits. Once, `::` may replace some of the groups, and an IPv4
+    address may replace the last two.
     """
     if not 2 <= len(text) <= 45:
         return False
@@ -109,8 +110,8 @@ def is_ipv6(text: str) -> bool:
 def _groups(text: str, *, is_end: bool) -> int | None:
     """Count the groups of 16 bits in a part of an IPv6 address.
 
-    Return None if the text is no such part. If the part is the address's end, it may end with an IPv4 address, which
-    counts as two groups.
+    Return None if the text is no such part. The end of an IPv6 address may be an IPv4 address, which counts as two
+    groups.
     """
     if not text:
         return 0

@@ -1,7 +1,7 @@
 """Joins outputs without a model call (`concat`): arrays in order, and every other field by its rule.
 
-If `join_plan` accepts a schema and rules, then valid outputs give a joined value that is valid, too. A test checks that
-with random schemas, rules and values.
+If `join_plan` accepts a schema and rules, then valid outputs give a joined value that is valid, too. A test checks with
+random schemas, rules and values that the joined value is valid.
 """
 
 from collections.abc import Callable, Mapping
@@ -100,7 +100,7 @@ class _Planner:
     def object(self, node: SchemaNode, place: Place, within: list[SchemaNode]) -> _FoldMaker:
         """Plan how an object is joined field by field.
 
-        `within` are the nodes of the objects around it; it must not be one.
+        `within` are the nodes of the objects around the object, which must not be among them.
         """
         if node.members or node.branches:
             raise _unjoined(place, "An object with `anyOf`, `enum` or `const` is joined only by `first` or `last`.")
@@ -154,8 +154,8 @@ def _tokens(place: Place) -> tuple[str, ...]:
 def _without_null(node: SchemaNode) -> SchemaNode:
     """Return the node for values other than null: the one other branch of an `anyOf` with null, else the node itself.
 
-    An `anyOf` with null is how pydantic and zod write that a value may be null. The branch is returned only if the node
-    has no keyword besides `anyOf`.
+    An `anyOf` with null is how pydantic and zod write that a value may be null. The other branch of an `anyOf` with
+    null is returned only if the node has no keyword besides `anyOf`.
     """
     while node.only_branches:
         others = [branch for branch in node.branches if branch.possible != _NULL]
@@ -175,7 +175,10 @@ def _chosen(rule: str) -> _FoldMaker:
 
 
 def _list(node: SchemaNode, place: Place, rule: str | None) -> _FoldMaker:
-    """Plan how an array is joined. Refuse it if the joined array might break what the schema says about the array."""
+    """Plan how an array is joined.
+
+    An array is refused if the joined array might break what the schema says about it.
+    """
     if rule not in {None, UNION}:
         raise _unjoined(place, f"`{rule}` is not for an array.")
     if node.members or node.branches:

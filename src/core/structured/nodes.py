@@ -28,14 +28,14 @@ _NO_KINDS: Final[Mapping[type, tuple["SchemaNode", ...]]] = MappingProxyType({})
 class SchemaNode:
     """One schema or subschema of an output schema.
 
-    The module `schema` builds it, and nothing changes it after `settle`. `branches` are the alternatives of `anyOf`. A
-    node with `ref` is replaced by the node that it refers to, so no check sees it.
+    The module `schema` builds the nodes, and no node changes after `settle`. `branches` are the alternatives of
+    `anyOf`. A node with `ref` is replaced by the node that it refers to, so no check sees it.
     """
 
     ref: str | None = None
     type_names: tuple[str, ...] = ()  # Every type if empty.
     kinds: frozenset[type] = ALL_KINDS
-    is_whole: bool = False  # Whether a number must be whole.
+    is_whole: bool = False  # Whether a number that fits the node must be whole.
     properties: Mapping[str, "SchemaNode"] = _EMPTY
     required: tuple[str, ...] = ()
     required_names: frozenset[str] = frozenset()
@@ -58,9 +58,9 @@ class SchemaNode:
     max_length: int | None = None
     format_name: str | None = None
     format: Callable[[str], bool] | None = None
-    plain: frozenset[type] = frozenset()  # Each value of these types is valid, whatever it contains.
-    possible: frozenset[type] = ALL_KINDS  # A value of any other type is not valid.
-    by_kind: Mapping[type, tuple["SchemaNode", ...]] = _NO_KINDS  # By type: the branches that may fit.
+    plain: frozenset[type] = frozenset()  # The types of which every value is valid, whatever it contains.
+    possible: frozenset[type] = ALL_KINDS  # The types that a valid value may have.
+    by_kind: Mapping[type, tuple["SchemaNode", ...]] = _NO_KINDS  # The branches that may fit, by type.
     tag: str | None = None  # A property that tells by its string which branch an object belongs to.
     by_tag: Mapping[str, "SchemaNode"] = _EMPTY
 
@@ -84,7 +84,7 @@ class SchemaNode:
         return bool(self.branches) and not any(says_more)
 
     def settle(self) -> None:
-        """Derive the fields that make checks quick. The node's branches must be settled before."""
+        """Derive the fields that make checks quick. The branches of the node must be settled before the node."""
         possible = self.kinds & self._member_kinds() if self.members else self.kinds
         if self.branches:
             possible &= frozenset[type]().union(*(branch.possible for branch in self.branches))
@@ -136,7 +136,7 @@ class SchemaNode:
 
 
 def _kinds_of(keys: Iterable[Key]) -> Iterable[type]:
-    """Yield the Python types of values with these keys. A number may be an int or a float, so it yields both."""
+    """Yield the Python types of values with these keys. For a number's key it yields both int and float."""
     for name, value in keys:
         if name == "name":
             yield type(value)

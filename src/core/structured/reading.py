@@ -21,7 +21,7 @@ _NAME_CHARS_MOST = 100
 
 @dataclass(frozen=True, slots=True)
 class OutputReading:
-    """What was read from a model's output: `value`, and `compact`, the same as compact JSON; or a `fault`.
+    """What was read from a model's output, either a `value`, with the same as `compact` JSON, or a `fault`.
 
     `repaired` says that the output was not JSON, and the object was taken out of it.
     """
@@ -66,7 +66,7 @@ def _repaired(text: str, expected: str) -> OutputReading:
     except NoObject as error:
         return _faulty(str(error))
     except _NotJson:
-        return _faulty(expected)  # the error's place in the model's own text
+        return _faulty(expected)  # the place of the syntax error in the model's own text
     except _Unacceptable as error:
         return _faulty(str(error))
 
@@ -98,10 +98,11 @@ def _faulty(expected: str) -> OutputReading:
 
 
 def _skeleton(text: str) -> str:
-    """Return what is outside strings in a JSON text. After the text's first syntax error, the result means nothing.
+    """Return what is outside strings in a JSON text.
 
-    In JSON, backslashes occur only in strings. Once escaped backslashes and then escaped quotation marks are removed,
-    each remaining quotation mark begins or ends a string.
+    What the result has of the text after its first syntax error means nothing. In JSON, backslashes occur only in
+    strings. Once escaped backslashes and then escaped quotation marks are removed, each remaining quotation mark begins
+    or ends a string.
     """
     if "\\" in text:
         text = text.replace("\\\\", "").replace('\\"', "")
@@ -126,13 +127,13 @@ def _levels_at_most(skeleton: str) -> int:
 def _parse(text: str, *, is_large: bool) -> object:
     """Parse JSON.
 
-    `is_large` says that a whole number may be too large, so that each is checked. Infinite floats are not found here:
-    writing them as JSON fails.
+    `is_large` says that a whole number may be too large, so that each is checked. `_parse` does not find infinite
+    floats, but writing them as JSON fails later.
     """
     try:
         found: object = json.loads(text, parse_constant=_no_constant, parse_int=_finite_integer if is_large else None)
     except json.JSONDecodeError as error:
-        reason = error.msg.removesuffix(" at")  # some of Python's messages end with " at"
+        reason = error.msg.removesuffix(" at")  # some of Python's error messages end with " at"
         raise _NotJson(f"JSON; at line {error.lineno}, column {error.colno}: {reason}") from None
     return found
 

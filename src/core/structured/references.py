@@ -54,7 +54,10 @@ def _member(value: object, token: str) -> object:
 
 
 def _followed(node: SchemaNode, targets: dict[int, SchemaNode]) -> SchemaNode:
-    """Follow references from a node to the first node without `$ref`. Each passed node then refers directly to it."""
+    """Follow references from a node to the first node without `$ref`.
+
+    Each node that was passed on the way then refers directly to the node that was found.
+    """
     passed = dict[int, SchemaNode]()
     while (target := targets.get(id(node))) is not None:
         if id(node) in passed:

@@ -8,7 +8,7 @@ from ..errors import OnceoverError
 class SchemaRefused(OnceoverError):
     """An output schema uses JSON Schema in a way that is not supported.
 
-    `pointer` is where in the schema, and `reason` is a sentence for the client.
+    `pointer` is the place in the schema, and `reason` is a sentence for the client.
     """
 
     code = "unsupported_schema"

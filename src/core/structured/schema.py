@@ -47,7 +47,7 @@ def read_schema(text: str) -> OutputSchema:
 
 
 class _Compiler:
-    """Makes a `SchemaNode` of each schema in one document, in order. It recurses no deeper than the document."""
+    """Makes a `SchemaNode` of each schema in one document, and recurses no deeper than the document."""
 
     def __init__(self, *, strict: bool) -> None:
         self._strict = strict

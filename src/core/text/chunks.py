@@ -49,7 +49,7 @@ _REACH_CHARS = 16
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A part of a task's text for one model call: `text[start:end]`, in code points. `index` counts from 0."""
+    """The part `text[start:end]` of a task's text, in code points, for one model call. `index` counts from 0."""
 
     index: int
     start: int

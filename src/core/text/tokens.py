@@ -14,8 +14,8 @@ from .chunks import Chunk
 
 CHARS_A_TOKEN = 4
 
-# The characters that count as one token: Hangul letters, radicals to CJK extension A, ideographs, Hangul syllables,
-# compatibility and full-width forms, the supplementary ideographic planes.
+# The characters that count as one token each are Hangul letters, radicals to CJK extension A, ideographs, Hangul
+# syllables, compatibility and full-width forms, the supplementary ideographic planes.
 _WIDE = re.compile(
     "[\u1100-\u11ff\u2e80-\u4dbf\u4e00-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef"
     "\U00020000-\U0003ffff]++"
