@@ -5,7 +5,7 @@ from typing import Final
 
 from .codes import TaskCode
 
-# Durations in ms. For each of them, the sums count the tasks that took at most so long.
+# For each of these durations in ms, the sums count the tasks that took at most so long.
 BOUNDS_MS: Final = (500, 2_000, 10_000, 30_000, 60_000, 300_000, 1_800_000, 7_200_000)
 # A retried task keeps its bill, so its next end adds to the sums only what no earlier end has added. The column
 # `tasks.counted` refers to the items of BILLED by their place, so a new item must go to the end.
@@ -35,8 +35,8 @@ def added(sums: Sequence[Sums]) -> Sums:
 def quantile_ms(sums: Sums, name: str, fraction: float) -> int | None:
     """Estimate within how many ms the given fraction of the tasks finished. None without any task.
 
-    The estimate interpolates between two neighbouring values of BOUNDS_MS. A time above the highest of them counts as
-    the highest.
+    The estimate interpolates between two neighbouring values of BOUNDS_MS. A time above the highest value of BOUNDS_MS
+    counts as the highest value.
     """
     most = fraction * sums[name]
     if not most:

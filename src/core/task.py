@@ -30,22 +30,22 @@ class Reduce(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskOptions:
-    """The options of a task that a client chooses. The task's text and its cuts are not among them.
+    """The options of a task that a client chooses. The task's text and its cuts are not among the options.
 
     A request for a task, `NewTask`, a worker's claim and `Task` all contain a `TaskOptions`. `store.records.options`
-    writes and reads its columns.
+    writes and reads the columns of `tasks` for the options.
     """
 
     reduce: Reduce = Reduce.CONCAT  # How the chunks' outputs become the task's result.
     model: str | None = None  # The model to call; None for the deployment's.
     # The client's data: shown as it was sent, without effect.
     metadata: Mapping[str, object] = field(default_factory=dict)
-    deadline_ms: int | None = None  # The deadline, in ms from the submission or a retry; None if the task has none.
+    deadline_ms: int | None = None  # The ms from the submission or a retry to the deadline; None without a deadline.
     max_calls: int | None = None  # The most model calls that the task may make; None for any number.
     chunk_chars: int | None = None  # The most characters of a chunk; None if unknown or the deployment's.
     max_output_tokens: int | None = None  # None for the value that the deployment sets.
     temperature: float | None = None  # None for the provider's own default.
-    model_options: Mapping[str, object] = field(default_factory=dict)  # More fields of each call to the provider.
+    model_options: Mapping[str, object] = field(default_factory=dict)  # Further fields of each call to the model.
     # The fields of a request to `/v1` that its answers repeat; None for a task of the native API.
     response: Mapping[str, object] | None = None
     retention_ms: int | None = None  # How long the task is kept after its end, if shorter than RETENTION_DAYS.
@@ -107,7 +107,7 @@ class LastError(NamedTuple):
 
 
 class Wait(NamedTuple):
-    """Why no worker is working on a task, and until when. `until` is None if that is unknown.
+    """Why no worker is working on a task, and until when. `until` is None if the end of the wait is unknown.
 
     `ahead` is how many unfinished tasks of the tenant come before this task, None if they were not counted.
     """
@@ -191,12 +191,12 @@ class Task:
     pace_ms: int | None = None  # The ms from one finished call of the task to the next; None until known.
     news_at: int = 0  # When the task was last submitted, retried or dispatched, announced calls, or began to fail.
     read_at: int = 0  # The database's time when it answered this read.
-    # The task's result, None until the task is completed. With `reduce: none` it is a list, with None in the place of a
-    # gap. With `concat` and a schema it is the joined value as compact JSON.
+    # The task's result, None until the task is completed. With `reduce: none` the result is a list, with None in the
+    # place of a gap. With `concat` and a schema the result is the joined value as compact JSON.
     result: str | tuple[str | None, ...] | None = None
     value: object = None  # The JSON value of the result, if the task has a schema.
     filtered: bool = False  # Whether a content filter cut off an output that the result consists of.
-    source: Source | None = None  # None for a task in a list.
+    source: Source | None = None  # Not read for a task in a list.
     first_line: str | None = None  # The first line of the task's text, while the text is kept.
     announced_at: int | None = None  # When the task's worker last announced model calls.
     calls_out: tuple[tuple[int, int], ...] = ()  # Calls that are announced, and may be in flight.
@@ -243,14 +243,14 @@ class FinishedChunk:
     first_started_at: int | None = None  # When the first call for the output started, if the same worker made it.
     lane: int | None = None  # The number of the lane that made the call; None if the task's own worker did.
     rejected: Rejected | None = None  # A failed chunk's last answer that did not fit the schema.
-    is_gap: bool = False  # Whether the task goes on, or has completed, without this failed chunk.
+    is_gap: bool = False  # Whether this chunk failed, but the task goes on or has completed without it.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewTask:
     """A task that is about to be written to the database.
 
-    `cuts` are the end offsets of the task's chunks. They are stored, so that a changed splitter does not change the
+    `cuts` are the end offsets of the task's chunks. The cuts are stored, so that a changed splitter does not change the
     task.
     """
 

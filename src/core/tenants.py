@@ -1,10 +1,10 @@
-"""Tenants own tasks. A request's API key alone decides its tenant. If keys are not required, it is `local`."""
+"""Tenants own tasks. A request's API key alone decides its tenant. Without REQUIRE_KEYS, the tenant is `local`."""
 
 import re
 
 LOCAL = "local"
 TENANT_PATTERN = "[a-z0-9][a-z0-9-]{0,62}"
-TENANTS_A_PAGE = 8  # Tenants on a page of a request for all tenants: each costs one to three calls to D1.
+TENANTS_A_PAGE = 8  # Tenants on a page of a request for all tenants, at one to three calls to D1 each.
 TENANT_TASKS_MOST = 500  # A tenant's figures count at most so many of its newest tasks, with a row read for each.
 TENANT_TAKES = "1 to 63 lower-case letters, digits and hyphens, no hyphen first"
 

@@ -23,7 +23,7 @@ SECRET_PREFIX = "whsec_"  # noqa: S105 - what a secret begins with
 
 _ENDPOINT_ID = re.compile(ENDPOINT_ID_PATTERN)
 _DELIVERY_ID = re.compile("evt_([0-9a-f]{32})_([0-9]{1,9})_([0-9]{1,15})_([0-9a-f]{24})")
-_DOMAIN = b"onceover webhook secret 1\0"  # This prefix separates secrets from any later use of WEBHOOK_KEY.
+_DOMAIN = b"onceover webhook secret 1\0"  # This prefix tells secrets from later uses of WEBHOOK_KEY.
 
 
 class Event(StrEnum):
@@ -63,8 +63,8 @@ class DeliveryKey(NamedTuple):
     """Names a webhook's delivery by its task, by which end of that task it is about, and by its endpoint.
 
     Receivers detect repeated deliveries by the delivery's id. `ended_at` is when the task ended, in ms since the epoch.
-    It is a part of the id, because after the database was restored a task may end again in the same generation, perhaps
-    differently, and receivers must not take that end for a repetition.
+    `ended_at` is a part of the delivery's id, because after a restore of the database a task may end again in the same
+    generation, perhaps differently, and receivers must not take the second end for a repetition.
     """
 
     task_key: TaskKey
@@ -180,7 +180,7 @@ class ReceiverAnswer(NamedTuple):
 
 
 def answer_of(status: int, retry_after: float | None = None) -> ReceiverAnswer:
-    """Judge the HTTP status that a webhook's receiver answered. Only 2xx means that it accepted the delivery.
+    """Judge the HTTP status that a webhook's receiver answered. Only 2xx means that the receiver accepted the delivery.
 
     A redirect is not followed.
     """
@@ -197,7 +197,7 @@ def answer_of(status: int, retry_after: float | None = None) -> ReceiverAnswer:
 
 
 def outcome_of(answer: ReceiverAnswer, age_ms: int) -> DeliveryOutcome | None:
-    """Say how a delivery ends if its receiver answers so, `age_ms` after its begin. None: it is tried again."""
+    """Say how a delivery ends with this answer, `age_ms` after its beginning; None if it is tried again."""
     if answer.failure is None:
         return DeliveryOutcome.DELIVERED
     if answer.failure is AttemptFailure.GONE:

@@ -18,11 +18,11 @@ from .sql import admission as sql
 from .standing import TOMBSTONE_MS, StandingStore
 
 if TYPE_CHECKING:
-    from .joining import Joining  # imported with the first request to /v1, not at the isolate's start
+    from .joining import Joining  # imported only with the first request to /v1
 
 
 class Limit(StrEnum):
-    """A tenant's limit that can refuse a task. The refusal shows the limit's name."""
+    """A tenant's limit that can refuse a task. The refusal of a task shows the name of the limit."""
 
     TASKS_IN_FLIGHT = "tasks_in_flight"
     CHARACTERS_PER_DAY = "characters_per_day"
@@ -32,8 +32,8 @@ class Conditions(NamedTuple):
     """The conditions under which a new or retried task is accepted. A condition that is None is not checked.
 
     `idempotency_key` is the client's key, and `digest` identifies the content of the request. `joining` detects a
-    repeated request without a key. `queue_share` is how many unfinished tasks a tenant may have before its tasks count
-    as crowded.
+    repeated request that has no idempotency key. `queue_share` is how many unfinished tasks a tenant may have before
+    its tasks count as crowded.
     """
 
     idempotency_key: str | None = None
@@ -65,7 +65,7 @@ class Accepted(NamedTuple):
 
 
 class Replayed(NamedTuple):
-    """A request repeats one that was accepted before. `task_key` names the task that the earlier one made."""
+    """A request repeats one that was accepted before. `task_key` names the task that the earlier request made."""
 
     task_key: TaskKey
 
@@ -85,16 +85,19 @@ Outcome = Accepted | Replayed | Mismatched | LimitReached
 
 
 class AdmissionStore(StandingStore):
-    """Accepts new tasks, withdraws them, and retries ended ones. Each method writes in one transaction of D1."""
+    """Accepts new tasks, withdraws them, and retries ended ones.
+
+    Each method of `AdmissionStore` writes in one transaction of D1.
+    """
 
     async def insert(self, new: NewTask, unclaimed_ms: int, on: Conditions = UNCONDITIONAL) -> Outcome:
         """Write a new pending task to D1 if the conditions `on` are met.
 
         If no worker claims the task within `unclaimed_ms`, the sweep dispatches it.
 
-        The write is safe to send again. If the first send succeeded without an answer, and a client has deleted the
-        task since, a tombstone keeps the second send from writing the task again. If a resend is refused, the task is
-        withdrawn, because the first send may still succeed.
+        The write of a task is safe to send again. If the first send succeeded without an answer, and a client has
+        deleted the task since, a tombstone keeps the second send from writing the task again. If a resend is refused,
+        the task is withdrawn, because the first send may still succeed.
         """
         outcome = outcome_of(new.task_key, on, await self._database.run(*_submission(new, unclaimed_ms, on)))
         if not isinstance(outcome, Accepted) and self._database.sends > 1:
@@ -108,9 +111,9 @@ class AdmissionStore(StandingStore):
     async def key_holder(self, task_key: TaskKey, on: Conditions) -> Replayed | Mismatched | None:
         """Return the task of an earlier request with the same idempotency key, or the task that this request joins.
 
-        Returns None if there is no such task. `key_holder` works on a full database, and the reply of D1 reports the
-        database's size. Without an idempotency key it is the smallest possible read. With a key it also records that
-        the task is about to be returned, so that the task is not withdrawn.
+        Returns None if the request has no earlier task. `key_holder` works on a full database, and the reply of D1
+        reports the database's size. Without an idempotency key, `key_holder` is the smallest possible read. With a key,
+        it also records that the task is about to be returned, so that the task is not withdrawn.
         """
         if on.joining is not None:
             joins = on.joining
@@ -169,7 +172,8 @@ class AdmissionStore(StandingStore):
 def _submission(new: NewTask, unclaimed_ms: int, on: Conditions) -> list[BoundStatement]:
     """Return the SQL statements of the transaction that writes a new task.
 
-    `outcome_of` reads the rows of the last statements. A task without conditions takes two statements.
+    `outcome_of` reads the rows of the last statements. The transaction of a plain task without conditions has two
+    statements.
     """
     task_key = new.task_key
     submission = on.submission(task_key)

@@ -27,7 +27,7 @@ class AttemptStore(Store):
     async def attempts(
         self, task_key: TaskKey, only: Collection[AttemptOutcome], after: Place | None, most: int, default_model: str
     ) -> AttemptPage | None:
-        """Read up to `most` calls of a task with the outcomes `only`, after a place. None: the task does not exist.
+        """Read up to `most` calls of a task with the outcomes `only`, after a place; None if there is no such task.
 
         `default_model` is the model of a task that names none. A page ends early if its outputs would have more than
         ANSWER_CHARS_AT_ONCE characters. Reading a page takes one or two calls to D1.

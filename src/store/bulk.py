@@ -37,10 +37,11 @@ class Cost(NamedTuple):
 
 
 class Cancelled(NamedTuple):
-    """Tasks that were cancelled. For `starting_ms` their announced model calls may still start, but no other calls.
+    """Tasks that were cancelled.
 
-    `objects` are the cancelled tasks that Durable Objects worked on last. All claims of such a task up to the given
-    fence are over.
+    For `starting_ms` the announced model calls of the tasks may still start, but no other calls. `objects` are the
+    cancelled tasks that Durable Objects worked on last. The number with each task is a fence: all claims of the task up
+    to this fence are over.
     """
 
     task_keys: Sequence[TaskKey]
@@ -49,10 +50,13 @@ class Cancelled(NamedTuple):
 
 
 class BulkStore(OutboxStore):
-    """Retries or cancels many tasks. Each write names the generation that each task had when it was read."""
+    """Retries or cancels many tasks.
+
+    Each write of `BulkStore` names the generation that each task had when it was read.
+    """
 
     async def failed(self, tenant: str, span: Span, code: TaskCode | None, most: int, on: Conditions) -> FailedTasks:
-        """Find up to `most` failed tasks of a span, oldest first, without those whose budget ran out."""
+        """Find up to `most` failed tasks in a span of keys, oldest first, without those whose budget ran out."""
         (found,) = await self._database.run(
             sql.FAILED.bind(
                 tenant=tenant,

@@ -18,7 +18,10 @@ _KEPT_MS = round(limits.DELIVERY_SECONDS_KEPT * 1000)
 
 
 class DueDelivery(NamedTuple):
-    """A delivery that is due, and its fence. If `astray` is set, it must not be sent but ended or postponed."""
+    """A delivery that is due, and its fence.
+
+    If `astray` is set, the delivery must not be sent, but ended or postponed.
+    """
 
     key: DeliveryKey
     fence: int
@@ -35,9 +38,10 @@ class Attempt(NamedTuple):
 
 
 class AttemptResult(NamedTuple):
-    """The result of an attempt, to be recorded. Without an `outcome`, the next attempt follows after `delay_ms`.
+    """The result of an attempt, to be recorded.
 
-    `asked_ms` is how long the endpoint asked us to wait.
+    Without an `outcome`, the delivery's next attempt follows after `delay_ms`. `asked_ms` is how long the endpoint
+    asked us to wait.
     """
 
     taken: Taken
@@ -60,7 +64,7 @@ class Delivery(NamedTuple):
 
 
 class DeliveryStore(Store):
-    """Reads and writes deliveries for their sender and the API. Each method is one call to D1."""
+    """Reads and writes deliveries for their sender and the API. Each method of `DeliveryStore` is one call to D1."""
 
     async def sort(self) -> None:
         """End deliveries whose endpoint is gone or that are too old, and postpone those of paused endpoints."""
@@ -70,8 +74,8 @@ class DeliveryStore(Store):
     async def take(self, due: Sequence[DueDelivery]) -> list[Taken]:
         """Take deliveries for this sender, and return those that it may send.
 
-        The write is sent only once, because the next sweep tries again. Deliveries that another sender has taken are
-        not returned.
+        The write that takes deliveries is sent only once, because the next sweep tries again. Deliveries that another
+        sender has taken are not returned.
         """
         batch = [sql.TAKE_DELIVERY.bind(**_named(one.key), fence=one.fence, held_ms=HELD_MS) for one in due]
         found = await self._database.run(*batch, sends=1) if batch else []
@@ -125,7 +129,7 @@ def read_look(rows: Sequence[Row]) -> list[DueDelivery]:
 def end_all_of(endpoint: EndpointKey) -> tuple[BoundStatement, ...]:
     """Make the statements that end deliveries of an endpoint that is gone.
 
-    Each ends at most DELIVERIES_WALK_MOST; the sweep ends the rest.
+    Each of the two statements ends at most DELIVERIES_WALK_MOST deliveries; the sweep ends the rest.
     """
     tenant, most = endpoint.partition(":")[0], limits.DELIVERIES_WALK_MOST
     return (

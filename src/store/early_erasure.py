@@ -16,11 +16,11 @@ _MOMENT_CHARS = 13  # The first characters of a task id, which are the 48 bits o
 
 @dataclass(frozen=True, slots=True)
 class Old:
-    """Ended tasks that may be erased early. All of them had ended by `ended_by`, in the database's time.
+    """Ended tasks that may be erased early. All of the tasks had ended by `ended_by`, in the database's time.
 
-    `uncounted` says that some of these tasks may not be in the sums over ended tasks yet. They were found by a walk
-    over the tasks of `tenant`, from `walked_from` on. The tenant's next walk begins at `walked_to`, which is where this
-    walk ended, unless this walk found more tasks than are erased now.
+    `uncounted` says that some of these tasks may not be in the sums over ended tasks yet. A walk over the tasks of
+    `tenant`, from `walked_from` on, found these tasks. The tenant's next walk begins at `walked_to`, which is where
+    this walk ended, unless this walk found more tasks than are erased now.
     """
 
     ended_by: int
@@ -37,7 +37,10 @@ class Old:
 
 
 class StorageStore(Store):
-    """What the sweep reads and writes when the database is nearly full. Each method is one call to D1."""
+    """What the sweep reads and writes when the database is nearly full.
+
+    Each method of `StorageStore` is one call to D1.
+    """
 
     async def oldest_of_largest(self, most: int) -> Old | None:
         """Find up to `most` ended tasks that may be erased early, of the tenant that stores most, oldest first.
@@ -99,8 +102,8 @@ class StorageStore(Store):
 def _behind(row: Row) -> str:
     """Say where a tenant's next walk begins: after this walk's last task, or anew if this walk reached the end.
 
-    The place is stored as the time in the last task's id, so that the id of an erased task is not kept. The next walk
-    reads the tasks that were created in that millisecond again.
+    Where the walk ended is stored as the time in the last task's id, so that the id of an erased task is not kept. The
+    next walk reads all tasks of that millisecond again.
     """
     if columns.whole(row, "walked") < limits.CLEAR_WALK_MOST:
         return ""

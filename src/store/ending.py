@@ -96,7 +96,7 @@ class EndingStore(StandingStore, OutboxStore):
         )
         self._wrote(told, asked_at)
         stopped = _stopped(bool(changed), starting)
-        # If a client retried the task after it was cancelled, it goes on, perhaps under another claim.
+        # If a client retried the task just after it was cancelled, the task goes on, perhaps under another claim.
         is_over = starting and columns.text(starting[0], "status") == Status.CANCELLED
         return stopped if is_over else stopped._replace(object_fence=None)
 

@@ -1,4 +1,4 @@
-"""Reads a task for a stream of its events. One read is one call to D1."""
+"""Reads a task for a stream of its events. Each read of a task is one call to D1."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -64,7 +64,7 @@ class Opening:
 
 
 class EventStore(Store):
-    """Reads of tasks for event streams, which change nothing. Each method is one call to D1."""
+    """Reads of tasks for event streams, which change nothing. Each method of `EventStore` is one call to D1."""
 
     async def opening(self, task_key: TaskKey, following: int) -> Opening | None:
         """Read a task when an event stream opens, with outputs from chunk `following` on.
@@ -86,7 +86,7 @@ class EventStore(Store):
         """Read a task, with outputs from chunk `following` on if more than `known` of its chunks have outputs.
 
         Returns None if the task does not exist. One read gives at most EVENT_CHUNKS_AT_ONCE outputs, all from one
-        stored segment. If `following` is None, it gives no output.
+        stored segment. If `following` is None, the read gives no output.
         """
         found, news = await self._database.run(*_looking(task_key, following, known))
         return _look(found[0], news, following) if found else None
@@ -109,8 +109,9 @@ def _look(row: Row, news: Sequence[Row], following: int | None) -> Look:
     places = list(takewhile(lambda place: place in read or place in found, wanted))
     outputs = [read[place] for place in places if place in read]
     gaps = {place: found[place] for place in places if place not in read}
-    # Only one segment was read, and another one may have the next outputs. A task that was ended from outside may have
-    # more outputs than `completed` says, because outputs of calls that were in flight are still recorded.
+    # Only one segment of outputs was read, and another segment may have the next outputs. A task that was ended from
+    # outside may have more outputs than `completed` says, because outputs of calls that were in flight are still
+    # recorded.
     known = status is Status.COMPLETED or not status.terminal
     counted = known and whole(row, "completed") + len(found) <= first + len(places)
     return Look(

@@ -29,7 +29,7 @@ class GapRetryStore(AdmissionStore):
     """Plans and writes tasks that retry the gaps of a completed task."""
 
     async def plan_gap_retry(self, old_key: TaskKey) -> GapRetry | None:
-        """Plan a retry of a task's gaps. None: the task has not completed with gaps, or does not exist."""
+        """Plan a retry of a task's gaps. Returns None if the task has not completed with gaps, or does not exist."""
         found, gaps, plan = await self._database.run(
             sql.OLD_TASK.bind(old_key=old_key),
             sql.OLD_GAPS.bind(task_key=old_key),
@@ -62,8 +62,8 @@ class GapRetryStore(AdmissionStore):
     ) -> Outcome:
         """Write the task that retries gaps, with its copies, in one transaction.
 
-        The task is written if its idempotency key is free and its tenant's limit allows it. `on` has an idempotency key
-        made from the old task, so that a repeated request finds the task of the first one.
+        The task that retries gaps is written if its idempotency key is free and its tenant's limit allows it. `on` has
+        an idempotency key made from the old task, so that a repeated request finds the task of the first one.
         """
         submission = on.submission(task_key)
         assert submission is not None

@@ -8,7 +8,8 @@ from .d1.statement import BoundStatement, Value
 from .sql import joining as sql
 
 _VALID_MS = limits.JOINING_SECONDS_MOST * 1000
-# The id of such a row has this character after the tenant's colon; no Idempotency-Key can contain it.
+# The id of a row without an Idempotency-Key has a blank after the tenant's colon, because no Idempotency-Key can
+# contain a blank.
 _MARK = " "
 _BEHIND = "~"
 

@@ -1,4 +1,4 @@
-"""Reads and writes API keys in D1. The SQL is in `sql.keys`."""
+"""Reads and writes API keys in D1. The SQL for API keys is in `sql.keys`."""
 
 import json
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ class KeyLookup(NamedTuple):
 
 
 class KeyStore(Store):
-    """Reads and writes API keys. Each method is one call to D1."""
+    """Reads and writes API keys. Each method of `KeyStore` is one call to D1."""
 
     async def find(self, key_id: str) -> KeyLookup:
         """Look up an API key that has not expired by the database's clock."""
@@ -77,7 +77,7 @@ class KeyStore(Store):
 def grave(key_id: str) -> str:
     """Return the name under which the tombstone of an API key is stored.
 
-    The name contains a slash, so it never equals a task key: a tenant's name contains no slash.
+    The tombstone's name contains a slash, so it never equals a task key, because a tenant's name contains no slash.
     """
     return f"key/{key_id}"
 

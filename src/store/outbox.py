@@ -18,8 +18,8 @@ HELD_MS = round(limits.DELIVERY_HELD_SECONDS * 1000)
 class Taken(NamedTuple):
     """A delivery that its taker may send, for DELIVERY_HELD_SECONDS from `now_ms` on, by the database's clock.
 
-    `tries` counts all earlier attempts to send it. `tries_of_day` counts those since `begun_at` (ms since the epoch),
-    as far as they are stored.
+    `tries` counts all earlier attempts to send the delivery. `tries_of_day` counts the attempts since `begun_at` (ms
+    since the epoch), as far as they are stored.
     """
 
     key: DeliveryKey
@@ -65,7 +65,7 @@ class OutboxStore(Store):
     def _now(self) -> float:
         """Return the time by the invocation's clock.
 
-        A caller reads it before it sends the write, and passes it to `_wrote`.
+        A caller reads the time before it sends a write, and passes the time to `_wrote`.
         """
         return asyncio.get_running_loop().time()
 

@@ -37,13 +37,13 @@ def note(what: Seen) -> BoundStatement:
 
 
 class SeenStore(Store):
-    """Records when triggers came, reads these times, and takes turns. Each method is one call to D1."""
+    """Records when triggers came, reads these times, and takes turns. Each method of `SeenStore` is one call to D1."""
 
     async def take_turn(self, what: Seen, apart_seconds: float) -> int:
         """Try to take the turn for something that may happen at most once in `apart_seconds`.
 
-        Returns 0 if the turn is taken now, else the milliseconds to the next turn. If the answer of the write was lost,
-        the turn seems taken by another request.
+        Returns 0 if the turn is taken now, else the milliseconds to the next turn. If the answer of D1 to the write was
+        lost, the turn seems to be taken by another request.
         """
         apart_ms = round(apart_seconds * 1000)
         taken, turn = await self._database.run(

@@ -47,7 +47,7 @@ class Due:
         return len(self.live) + len(self.idle) + len(self.overdue)
 
     def split(self, idle: int) -> "tuple[Due, Due]":
-        """Split into two: all tasks, but only the first `idle` idle ones; and the other idle tasks."""
+        """Split into all tasks without the idle ones after the first `idle`, and those other idle tasks."""
         first, others = self.idle[:idle], self.idle[idle:]
         stalls = [{key: self.stalls[key] for key in keys if key in self.stalls} for keys in (first, others)]
         return replace(self, idle=first, stalls=stalls[0]), Due(idle=others, stalls=stalls[1])
@@ -61,7 +61,7 @@ class Due:
         return replace(self, idle=[*task_keys, *self.without(task_keys).idle])
 
     def add(self, task_key: TaskKey, status: Status, *, live: bool, overdue: bool, stalls: int) -> None:
-        """Add an unfinished task to its group. `stalls` workers in a row have died on it."""
+        """Add an unfinished task to its group. `stalls` is how many workers in a row have died on the task."""
         if overdue:
             self.overdue.append(task_key)
             return
@@ -74,7 +74,7 @@ class Due:
 
 
 class SweepStore(Store):
-    """What the sweep reads and writes. Each method is one call to D1, unless it says otherwise."""
+    """What the sweep reads and writes. Each method of `SweepStore` is one call to D1, unless it says otherwise."""
 
     async def due(
         self,
@@ -89,10 +89,10 @@ class SweepStore(Store):
         """Find due tasks: each tenant's longest due one first, with the tenants taking turns.
 
         At most `most` unfinished tasks are found. The same call finds up to `erase_most` tasks to erase, or `most` if
-        `erase_most` is None. Unless `erase_most` is 0, it also removes old tombstones, records that the sweep came, and
-        finds due deliveries, as many as the `plan` allows. `served` is how many of the unfinished tasks the caller will
-        certainly serve, all if None. Tasks that `take_due` would not take with the same `delay_ms` are left out. With
-        `stands_in` the caller works on unanswered tasks itself, so they are included.
+        `erase_most` is None. Unless `erase_most` is 0, the call also removes old tombstones, records that the sweep
+        came, and finds due deliveries, as many as the `plan` allows. `served` is how many of the unfinished tasks the
+        caller will certainly serve, all if None. Tasks that `take_due` would not take with the same `delay_ms` are left
+        out. With `stands_in`, tasks that were dispatched in vain are included, because the caller works on them itself.
         """
         erasing = most if erase_most is None else erase_most
         batch = [
@@ -152,7 +152,7 @@ class SweepStore(Store):
     async def fill_places(self, most: int, give_most: int) -> list[TaskKey]:
         """Give up to `give_most` free object slots to waiting tasks, and return those tasks.
 
-        There are `most` slots in all. If tasks are waiting, the method makes a second call to D1.
+        `most` is how many object slots there are in all. If tasks are waiting, the method makes a second call to D1.
         """
         _, found = await self._database.run(sql.FREE_PLACES.bind(), _next_places(None, most, give_most))
         return await self.give_places([columns.task_key(row) for row in found], most) if found else []
@@ -182,7 +182,7 @@ class SweepStore(Store):
     async def may_stand_in(self, task_key: TaskKey, most: int) -> bool:
         """Whether another host may work on a task in place of its Durable Object.
 
-        It may not do so while the task only waits for one of the `most` object slots.
+        No other host may do so while the task only waits for one of the `most` object slots.
         """
         (found,) = await self._database.run(sql.MAY_STAND_IN.bind(task_key=task_key, most=most, late_ms=LATE_MS))
         return bool(found and found[0]["may"])
@@ -207,7 +207,7 @@ def _apart_ms(delay_ms: int) -> int:
 
 
 def _walk_most(places: int) -> int:
-    """Return how many of a tenant's tasks are read to fill slots: `places` of them may have a slot already."""
+    """Return how many of a tenant's tasks are read to fill slots, because up to `places` tasks have slots already."""
     return places + limits.PLACES_WALK_MOST
 
 

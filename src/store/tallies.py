@@ -37,7 +37,10 @@ class Foldable(NamedTuple):
 
 
 class UnfinishedGroup(NamedTuple):
-    """A tenant's unfinished tasks with one status and one route. `oldest_ms` is the age of the oldest pending one."""
+    """A tenant's unfinished tasks with one status and one route.
+
+    `oldest_ms` is the age of the oldest pending task of the group.
+    """
 
     tenant: str
     status: Status
@@ -74,7 +77,10 @@ class FiveMinutes:
 
 
 class TallyStore(Store):
-    """Adds ended tasks to the sums, and reads the sums. Each method is one call to D1 unless it says otherwise."""
+    """Adds ended tasks to the sums, and reads the sums.
+
+    Each method of `TallyStore` is one call to D1 unless it says otherwise.
+    """
 
     @property
     def rows(self) -> tuple[int, int]:
@@ -110,7 +116,7 @@ class TallyStore(Store):
             await self._database.run(*batch)
 
     async def scrape(self, most: int) -> Scrape:
-        """Read the figures for a request for metrics. At most `most` unfinished tasks are counted."""
+        """Read the figures for a request for metrics. The figures count at most `most` unfinished tasks."""
         totals, (until,), at_work, characters, times, (deliveries,) = await self._database.run(
             sql.TOTALS.bind(),
             sql.FOLDED_UNTIL.bind(),
@@ -140,7 +146,8 @@ class TallyStore(Store):
     async def history(self, hours: int) -> tuple[int | None, dict[int, FiveMinutes]]:
         """Read the sums and samples of the last hours, in steps of five minutes, by when each step began.
 
-        The first result is the time up to which all ended tasks are in the sums. Steps without any data are left out.
+        The first result of `history` is the time up to which all ended tasks are in the sums. Steps without any data
+        are left out.
         """
         back_ms = hours * 3_600_000
         (until,), sums, samples = await self._database.run(

@@ -25,12 +25,12 @@ class EndedTasks(NamedTuple):
 
 
 class TenantStore(Store):
-    """Reads tenants and their figures. Each method is one call to D1."""
+    """Reads tenants and their figures. Each method of `TenantStore` is one call to D1."""
 
     async def tenants(self, first: str, most: int) -> Sequence[str]:
         """Return up to `most` tenants that have tasks, in the order of their keys.
 
-        The first is `first` or follows it.
+        The first tenant that is returned is `first`, or the next one after it.
         """
         (found,) = await self._database.run(sql.TENANTS.bind(first=first and task_key_of(first, ""), most=most))
         return [columns.text(row, "tenant") for row in found]

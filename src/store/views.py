@@ -28,7 +28,7 @@ class TaskGone(Exception):
 
 
 class ViewStore(Store):
-    """Reads of tasks that change nothing. Each method is one call to D1."""
+    """Reads of tasks that change nothing. Each method of `ViewStore` is one call to D1."""
 
     async def task(self, task_key: TaskKey) -> Task | None:
         """Read a task, with its result once it is completed. A result above ANSWER_CHARS_AT_ONCE is left out."""
@@ -115,7 +115,7 @@ class ViewStore(Store):
 
     async def list(self, span: Span, *, only: ListFilter = NO_FILTER, most: int) -> Page:
         """Read a page of a list of tasks, newest first, without their results."""
-        # One task more than the page shows is read. If it exists, there is a next page.
+        # One task more than the page shows is read. If that task exists, there is a next page.
         bounds: dict[str, Value] = {"first": span.first, "behind": span.behind, "most": most + 1}
         if only == NO_FILTER:
             page = sql.LIST.bind(**bounds)

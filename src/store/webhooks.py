@@ -45,7 +45,7 @@ class WebhookEndpoint(NamedTuple):
 
 
 class WebhookStore(Store):
-    """Reads and writes webhook endpoints. Each method is one call to D1."""
+    """Reads and writes webhook endpoints. Each method of `WebhookStore` is one call to D1."""
 
     async def insert(self, new: NewEndpoint) -> WebhookEndpoint | None:
         """Write a webhook endpoint. Returns None if the tenant already has WEBHOOK_ENDPOINTS_MOST of them."""
@@ -89,7 +89,7 @@ class WebhookStore(Store):
         return _endpoint(found[0]) if found else None
 
     async def delete(self, key: EndpointKey, *, unseen: bool = False) -> bool:
-        """Delete a webhook endpoint, and end its remaining deliveries. Returns False if it does not exist.
+        """Delete a webhook endpoint, and end its remaining deliveries. Returns False if the endpoint does not exist.
 
         If the write had to be sent again, the endpoint counts as deleted. `unseen` says that the write which created
         the endpoint may still arrive, and must then change nothing.
@@ -109,7 +109,7 @@ def _of(tenant: str) -> dict[str, Value]:
 def _grave(key: EndpointKey) -> str:
     """Return the name under which the tombstone of an endpoint is stored.
 
-    The name contains a slash, so it never equals a task key: a tenant's name contains no slash.
+    The tombstone's name contains a slash, so it never equals a task key, because a tenant's name contains no slash.
     """
     return f"webhook/{key}"
 

@@ -1,8 +1,8 @@
 """Cuts a long text into chunks, each of which fits into one model call.
 
 Offsets in a text count Unicode code points, as Python does. The cuts depend on the arguments alone: the same input and
-options always give the same chunks. The public contract promises that, so a change of this module's rules changes the
-contract.
+options always give the same chunks. The public contract promises that equal arguments give equal chunks, so a change of
+this module's rules changes the contract.
 
 No input makes this module's regular expressions backtrack. Each expression consumes every character that it reads, or
 reads a bounded number of characters, and repeats only with possessive quantifiers.
@@ -84,8 +84,8 @@ def cuts(text: str, max_chars: int, overlap_chars: int = 0, *, most: int | None 
     marks: bytearray | None = None
     end = 0
     while True:
-        # Each later chunk takes at most `step` new code points of the text. So the text after `limit` needs at least as
-        # many more chunks as the division below gives.
+        # Each later chunk takes at most `step` new code points of the text. So the division gives the least number of
+        # chunks that the text after `limit` needs.
         limit = max(0, end - overlap_chars) + max_chars
         if most is not None and len(ends) + 1 + max(0, -(-(size - limit) // step)) > most:
             raise TooManyChunks(most)
@@ -98,9 +98,10 @@ def cuts(text: str, max_chars: int, overlap_chars: int = 0, *, most: int | None 
 
 
 def chunks(cuts: tuple[int, ...], overlap_chars: int) -> tuple[Chunk, ...]:
-    """Return the chunks that end at `cuts`. Each one begins `overlap_chars` before the end of the chunk before it.
+    """Return the chunks that end at `cuts`.
 
-    Without overlap the chunks partition the text: joined, they are the text.
+    Each chunk but the first begins `overlap_chars` before the end of the chunk before it. Without overlap the chunks
+    partition the text: joined, they are the text.
     """
     first = Chunk(0, 0, cuts[0])
     rest = (
@@ -129,13 +130,16 @@ def _cut(text: str, marks: bytearray, start: int, limit: int) -> int:
 
 
 def _marks(text: str) -> bytearray:
-    """Give the best kind of boundary at each offset of a text, 0 for none. Ends of words are too many to mark."""
+    """Give the best kind of boundary at each offset of a text, 0 for none.
+
+    Boundaries between words are not marked, because they are too many.
+    """
     marks = bytearray(len(text) + 1)
     for match in _SENTENCE_ENDS.finditer(text):
         # An ASCII mark like "." ends a sentence only before white space, so not in "3.14" or "e.g.x".
         if match.start(2) < match.end() or not match[1].isascii():
             marks[match.end()] = _SENTENCE
-    text_line_start = None  # start of the previous line, if it may be a heading's text
+    text_line_start = None  # where the previous line starts, if it may be a heading
     for match in _LINES.finditer(text):
         start, stop = match.start(), match.start(1)
         if start == stop or text[start:stop].isspace():

@@ -24,10 +24,10 @@ def merge_chars(max_chars: int) -> int:
 
 
 def merge_ends(sizes: Sequence[int], most_chars: int) -> tuple[int, ...]:
-    """Pack outputs of these sizes, in order, into calls of the next merge level. Return where each call's outputs end.
+    """Pack outputs of these sizes, in order, into calls of the next merge level.
 
-    Each merge call takes at least two outputs. So a merge level has at most half as many calls as the one below it, and
-    the merge ends.
+    Return where the outputs of each merge call end. Each merge call takes at least two outputs. So a merge level has at
+    most half as many calls as the one below it, and the merge ends.
     """
     assert len(sizes) >= 2
     groups: list[int] = []

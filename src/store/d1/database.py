@@ -1,4 +1,4 @@
-"""Calls D1 for the store. Each call is one transaction, and is sent again if it is unknown whether it took effect."""
+"""Calls D1 for the store. Each call to D1 is one transaction, sent again if it is unknown whether it took effect."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -72,7 +72,7 @@ _SPENT = ("too many api requests by single worker invocation", "too many subrequ
 
 
 class Database:
-    """Runs SQL statements in D1. Each call is one subrequest, and is given up after `seconds` without an answer.
+    """Runs SQL statements in D1. Each call to D1 is one subrequest, given up after `seconds` without an answer.
 
     All databases of an isolate share its `load`, which records how long each answer takes, and its `storage`, which
     records how large the database is.

@@ -1,14 +1,14 @@
 """Compiles SQL statements with named parameters, at import, into statements with numbered ones, as D1 takes them.
 
 The package `store.sql` contains all SQL of the Worker's tables, one module for each subject. Each statement is a
-constant, and the comment above it is its contract. These rules apply to all statements:
+constant, and the comment above it is its contract.
 
-- Values enter a statement only through parameters. A parameter whose name ends in `_ms` is a number of milliseconds,
-  and `:task_keys` is a JSON list. The contract of a statement says which of its parameters may be NULL.
-- Each write is safe to send again and safe to arrive late, because after an error it is unknown whether the write took
-  effect (see "Read query retries" in the D1 documentation).
-- A task's key, which begins with its tenant (`core.ids`), names the task. The column for it is `id` in `tasks` and
-  `task_id` elsewhere.
+Some rules apply to all statements. Values enter a statement only through parameters. A parameter whose name ends in
+`_ms` is a number of milliseconds, and `:task_keys` is a JSON list. The contract of a statement says which of its
+parameters may be NULL. Each write is safe to send again and safe to arrive late, because after an error it is unknown
+whether the write took effect (see "Read query retries" in the D1 documentation). A task's key, which begins with its
+tenant (`core.ids`), names the task in a statement. The column for a task's key is `id` in `tasks` and `task_id`
+elsewhere.
 """
 
 import json
@@ -35,7 +35,7 @@ _TOKENS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class BoundStatement:
-    """A statement with its values: `?1` in `sql` stands for the first of `values`, and so on. None is NULL."""
+    """An SQL statement with its values. In `sql`, `?1` stands for the first of `values`, and so on. None is NULL."""
 
     sql: str
     values: tuple[Value, ...] = ()
@@ -43,14 +43,17 @@ class BoundStatement:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """An SQL statement: `text` as written, `sql` with numbered parameters, and their names in the numbers' order."""
+    """An SQL statement, as `text` with named parameters and as `sql` with numbered ones. `parameters` are the names."""
 
     text: str
     sql: str
     parameters: tuple[str, ...]
 
     def bind(self, **values: Value) -> BoundStatement:
-        """Return the statement with values for all of its parameters. A missing or unknown parameter is an error."""
+        """Return the statement with values for all of its parameters.
+
+        A missing or unknown parameter of a statement is an error.
+        """
         if values.keys() != set(self.parameters):
             missing = sorted(set(self.parameters) - values.keys())
             unknown = sorted(values.keys() - set(self.parameters))
@@ -63,8 +66,8 @@ def statement(text: str) -> Statement:
 
     A parameter is written as a colon and a name, like `:task_key`. A parameter that occurs twice has one number.
 
-    Nothing within quoted text or comments is a parameter, nor is a double colon. Parameters of any other form are
-    refused.
+    Nothing within quoted text or comments is a parameter, nor is a double colon. Parameters of any form other than
+    `:name` are refused.
     """
     numbers: dict[str, int] = {}
 

@@ -1,7 +1,7 @@
 """Puts the log of a task's model calls together from their stored outputs, failures and announcements. Pure.
 
 An entry of the column `failures.log` is [fence, number, started, ended, answered, code, message, route, model]. A
-reader must ignore further members of an entry.
+reader must ignore further members of an entry of the log.
 """
 
 import json
@@ -19,7 +19,10 @@ from .rows import keys, outputs
 
 
 class AttemptOutcome(StrEnum):
-    """How a model call ended, as far as that is known. The log has the calls for one output in this order."""
+    """How a model call ended, as far as that is known.
+
+    The log has the calls for one output in the order of these outcomes.
+    """
 
     FAILED = "failed"
     IN_DOUBT = "in_doubt"
@@ -113,8 +116,8 @@ class AttemptIndex(NamedTuple):
     ) -> tuple[Sequence[CallKey], bool]:
         """Return the outputs whose calls make the page of up to `most` calls after `after`, and if it is the last.
 
-        The page ends before its outputs have more than `chars_most` code points together, but it has at least one
-        output.
+        A page of the log ends before its outputs have more than `chars_most` code points together, but it has at least
+        one output.
         """
         keys = sorted({key for outcome in only for key in self._with(outcome)})
         left = [key for key in keys if after is None or key >= after[:2]]
@@ -132,7 +135,7 @@ class AttemptIndex(NamedTuple):
         return page, True
 
     def _with(self, outcome: AttemptOutcome) -> Collection[CallKey]:
-        """Return the outputs for which a call has this outcome."""
+        """Return the outputs for which a call has the given outcome."""
         match outcome:
             case AttemptOutcome.FAILED:
                 return self.failed.keys()

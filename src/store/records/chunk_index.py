@@ -11,7 +11,7 @@ from .claims import Output
 
 
 class ChunkIndex(NamedTuple):
-    """The finished chunks of a task: `sizes` has the lengths of outputs, `failed` the calls and failure of others.
+    """A task's finished chunks, in `sizes` with their outputs' lengths, or in `failed` with calls and failure.
 
     Lengths are code points. `cuts` and `overlap` say where the chunks are in the task's input.
     """
@@ -21,7 +21,7 @@ class ChunkIndex(NamedTuple):
     overlap: int
     sizes: Mapping[int, int]
     failed: Mapping[int, tuple[int, Failure]]
-    rejected: Mapping[int, Rejected] = {}  # Failed chunks' last answers that did not fit the schema.
+    rejected: Mapping[int, Rejected] = {}  # Failed chunks' last rejected answers.
     gaps: frozenset[int] = frozenset()  # The failed chunks without which the task goes on, or has completed.
 
     def pages(self, first: int = 0, most: int = limits.CHUNKS_MOST) -> Iterator[range]:

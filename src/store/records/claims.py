@@ -19,7 +19,7 @@ START_MS = round(limits.START_SECONDS * 1000)
 
 
 class CallKey(NamedTuple):
-    """Names an output that a task needs, and the calls for it, by its level and its position there.
+    """Names an output that a task needs, and the model calls for that output, by level and position in the level.
 
     Level 0 has the outputs of the chunks. Each higher level has the outputs of calls that merge the level below it.
     """
@@ -81,11 +81,11 @@ class CallMade(NamedTuple):
 class FailedCall(NamedTuple):
     """A model call that failed, as a write records it.
 
-    `final` says that no further call is made for its output. Without it, the output's next call starts at `rests_until`
-    or later. `held` has the ms when the call started and failed, while it is unknown whether the failure counts against
-    the chunk. `made` goes into the log of calls; it is None if an earlier worker recorded the call. `rung` tells how
-    often the model's outputs did not fit the schema. `gap_chars` is the chunk's length, None if its final failure ends
-    the task.
+    `final` says that no further call is made for its output. Unless it is set, the output's next call starts at
+    `rests_until` or later. `held` has the ms when the call started and failed, while it is unknown whether the failure
+    counts against the chunk. `made` goes into the log of calls; it is None if an earlier worker recorded the call.
+    `rung` tells how often the model's outputs did not fit the schema. `gap_chars` is the chunk's length, None if its
+    final failure ends the task.
     """
 
     key: CallKey
@@ -101,7 +101,7 @@ class FailedCall(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A granted claim of a task. Its totals are those of the whole task, as the claim found them."""
+    """A granted claim of a task. The totals are those of the whole task, as the claim found them."""
 
     task_key: TaskKey
     holder: str = ""  # The name of this claim.
@@ -109,7 +109,7 @@ class Claim:
     step: int  # The number of the task's last write.
     attempts: int
     stalls: int  # Claims in a row before this one that ended without a finished call.
-    rest_ms: int = 0  # How long the task rests, from this claim on, if this one ends so too.
+    rest_ms: int = 0  # How long the task rests, from this claim on, if this claim ends without a finished call.
     rate_waits: int
     idle_runs: int = 0  # Runs of the task in a row before this one that started no call.
     start_ms: int = START_MS  # For how many ms after their announcement calls may start.
@@ -130,7 +130,7 @@ class Claim:
     tried: dict[CallKey, CallTries]  # Counts of calls, for outputs that do not exist yet.
     # The failures of calls that failed for good, but whose worker did not end the task: then no call starts.
     refused: dict[CallKey, Failure]
-    resting: dict[CallKey, int] = field(default_factory=dict)  # For how many ms each call must still wait.
+    resting: dict[CallKey, int] = field(default_factory=dict)  # For how many ms calls must still wait, by call.
     held: tuple[FailedCall, ...] = ()  # Failed calls that may be their chunk's fault or the model service's.
     announced: frozenset[CallKey]  # Calls that are announced, and have no recorded end.
     doubted: frozenset[CallKey]  # Calls whose outcome is unknown since this claim took over.
@@ -145,7 +145,7 @@ class Claim:
     characters: int = 0  # How many characters the task's whole text has.
     output_schema: str | None = None  # The schema as JSON; None if outputs are plain texts.
     inherited: Inherited | None = None  # What this task got from the task whose gaps it retries.
-    rungs: dict[CallKey, Rung] = field(default_factory=dict)  # By output: answers that did not fit the schema.
+    rungs: dict[CallKey, Rung] = field(default_factory=dict)  # The answers that did not fit the schema, by output.
     chunk_chars: dict[CallKey, int] = field(default_factory=dict)  # The lengths of failed chunks that may leave a gap.
     # The chunks that failed for good without ending the task.
     gaps: dict[CallKey, FailedCall] = field(default_factory=dict)
@@ -175,7 +175,7 @@ class Output(NamedTuple):
     `finish_reason` is the provider's reason for the output's end. `started_ms` and `ended_ms` are when the successful
     call, or its group in a lane, started and ended, in ms since the epoch by the database's clock. `lane` is the number
     of the call's lane, if it had one, and `first_ms` is when the first of several calls for the output started. A field
-    is None if it is unknown.
+    of an output is None if it is unknown.
     """
 
     key: CallKey
@@ -218,8 +218,8 @@ class Progress:
     step: int  # The number of this write.
 
     outputs: Sequence[Output] = ()
-    tries: Sequence[int] = ()  # How many outputs each earlier, failed write with these outputs had.
-    first_step: int | None = None  # The number of the first write with these outputs; None if it is this one.
+    tries: Sequence[int] = ()  # How many outputs each earlier try of this write had.
+    first_step: int | None = None  # The number of the first try of this write; None if this is the first.
     failures: Sequence[FailedCall] = ()
     merges: Sequence[MergeLevel] = ()  # Merge levels whose plan is not written yet.
     in_flight: Sequence[CallKey] = ()  # The calls that this write announces, and those in flight.
@@ -242,7 +242,7 @@ class Progress:
     pace_ms: int | None = None
     truncated: int = 0
     told: LatestCallsReport | None = None  # Latest calls to tell other isolates.
-    ladder: LadderCounts | None = None  # None leaves the counters as last written.
+    ladder: LadderCounts | None = None  # The new counters; None leaves them as last written.
 
 
 class Release(NamedTuple):

@@ -11,8 +11,8 @@ from .claims import Claim, FailedCall
 def written(claim: Claim, calls: Sequence[FailedCall]) -> Iterator[str]:
     """Give the parameter of RECORD_FAILURES, or for a structured task the parameters of one or more RECORD_RUNGS.
 
-    Rejected answers may have 8,000 characters each, so they are divided among statements whose parameters are small
-    enough.
+    Failed calls of a structured task contain rejected answers of up to 8,000 characters each, so they are divided among
+    parameters that are small enough.
     """
     if claim.options.structure is None:
         yield as_json([_failed(call, claim.fence) for call in calls])

@@ -1,6 +1,6 @@
 """The columns of `tasks` for the client's options, in one list, from which the SQL takes their names.
 
-The columns for options are written when a task is created. A claim or a view reads them.
+The columns for options are written when a task is created. A claim or a view reads the columns for options.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,10 @@ from . import structures
 
 
 class _Column(NamedTuple):
-    """A column of `tasks` for an option. The option has the column's name, unless `option` names another."""
+    """A column of `tasks` for an option.
+
+    The option has the same name as its column, unless `option` gives another name.
+    """
 
     name: str
     written: Callable[[TaskOptions], Value]

@@ -21,8 +21,8 @@ class Span(NamedTuple):
 class ListFilter(NamedTuple):
     """Which tasks of a span a list shows: those that have each of these values. None allows any value.
 
-    LIST_FILTERED has a condition for each field. `text` must occur in a name of the task, or begin its id; it contains
-    no capital A to Z. `default_model` is the model of a task that names none.
+    The statement LIST_FILTERED has a condition for each field of the filter. `text` must occur in a name of the task,
+    or begin its id; it contains no capital A to Z. `default_model` is the model of a task that names none.
     """
 
     status: Status | None = None
@@ -77,8 +77,7 @@ class Counts(NamedTuple):
 def span(tenant: str, *, before_id: str | None, from_ms: int | None, until_ms: int | None, prefix: str = "") -> Span:
     """Make the span of a tenant's tasks that were created from `from_ms` on, before `until_ms`, and before `before_id`.
 
-    A bound that is None does not limit the span. The ids of its tasks begin with `prefix`, as far as the bounds of a
-    range can ensure that.
+    A bound that is None does not limit the span. The ids of all tasks in the span begin with `prefix`.
     """
     bounds = [prefix + _BEHIND_ALL]
     bounds += [before_id] if before_id else []

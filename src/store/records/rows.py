@@ -63,7 +63,7 @@ def outputs(level: int, found: Sequence[Row], wanted: Container[int] | None = No
 def sizes(found: Sequence[Row]) -> dict[int, int]:
     """Read the lengths of one level's outputs in code points, by position.
 
-    If one was stored twice, the first counts.
+    If an output was stored twice, the length of the first one counts.
     """
     first: dict[int, int] = {}
     for row in sorted(found, key=lambda row: whole(row, "part")):

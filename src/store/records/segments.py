@@ -37,9 +37,9 @@ class Piece(NamedTuple):
 def pieces(outputs: Sequence[Output], tries: Sequence[int] = ()) -> list[Piece]:
     """Pack the outputs of a write into pieces, each of one level and small enough for a bound parameter.
 
-    `tries` says how many outputs each earlier try of the same write had. An earlier try may have taken effect, or may
-    still do so. The outputs that a try added to those of the try before are pieces of their own, so that every later
-    try has the same pieces.
+    `tries` says how many outputs each earlier try of the same write had. An earlier try of the write may have taken
+    effect, or may still do so. The outputs that a try added to those of the try before are pieces of their own, so that
+    every later try has the same pieces.
     """
     bounds = sorted({0, *tries, len(outputs)})
     told = [outputs[first:behind] for first, behind in pairwise(bounds)]

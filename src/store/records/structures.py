@@ -20,7 +20,7 @@ _DEFAULTS = Structure()._asdict()
 
 
 def read(row: Row, name: str) -> Structure | None:
-    """Read a task's structured-output options. Options that only later code knows are ignored."""
+    """Read a task's structured-output options. Structured-output options that only later code knows are ignored."""
     found = maybe_json_object(row, name)
     if found is None:
         return None
@@ -50,7 +50,10 @@ def inherited_text(inherited: Inherited) -> str:
 
 
 def inherited(row: Row) -> Inherited | None:
-    """Read what a task that retries gaps inherits from the earlier task. None: the task does not retry gaps."""
+    """Read what a task that retries gaps inherits from the earlier task.
+
+    Returns None for a task that does not retry gaps.
+    """
     found = maybe_text(row, "inherited")
     if found is None:
         return None

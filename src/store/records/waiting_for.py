@@ -52,8 +52,9 @@ def _held(row: Row, now: int) -> Wait | None:
     until = maybe_whole(row, "wait_until")
     if until is not None and until > now:
         return Wait(_reason(row), until)
-    # A live worker renews its lease before half of it has passed. So if more than half has passed, the worker seems
-    # dead. In the first half, it may be waiting for its turn to probe a model that is away.
+    # A live worker renews its lease before half of it has passed. If more than half of the lease has passed, the worker
+    # seems dead. In the first half of its lease, a worker without calls may wait for its turn to probe a model that is
+    # away.
     if now - whole(row, "announced_at") > lease_until - now:
         return Wait("lease", free_at)
     return Wait("model_away", None) if maybe_text(row, "wait_reason") == "model_away" else None

@@ -1,7 +1,7 @@
 """The SQL that accepts a new or retried task, if its tenant's limits allow it.
 
-A submission of a task is one transaction. It accepts the task, or finds that the task was accepted before, or refuses
-the task. The condition `_FRESH` distinguishes the first run of the transaction from a repetition.
+A submission of a task is one transaction. The transaction accepts the task, or finds that it was accepted before, or
+refuses it. The condition `_FRESH` distinguishes the first run of the transaction from a repetition.
 """
 
 from ...core.task import BUDGET_EXHAUSTED
@@ -52,9 +52,9 @@ _DEADLINE_AT = f"{NOW} + :deadline_ms"
 # Writes a pending task, unless another request has its Idempotency-Key or a limit of its tenant is reached. If
 # INSERT_TASK is sent twice, the second send changes nothing, because the caller chose the task's key. If the write
 # arrives after the task was erased or withdrawn, the task's tombstone stops it. If no worker claims the task within
-# `:unclaimed_ms`, the sweep dispatches it again. May be NULL: `:model`; `:first_line`; `:deadline_ms` and `:max_calls`,
-# without such terms; `:submission`, without an Idempotency-Key; `:tasks_most` (in flight) and `:characters_most` (a
-# day), without such limits.
+# `:unclaimed_ms`, the sweep dispatches it again. These parameters may be NULL: `:model`; `:first_line`; without such
+# terms `:deadline_ms` and `:max_calls`; without an Idempotency-Key `:submission`; and without such limits `:tasks_most`
+# (in flight) and `:characters_most` (a day).
 INSERT_TASK = statement(f"""
 INSERT INTO tasks (id, status, route, {OPTIONS}, total, merge_chars, calls_minimum, created_at, first_line,
   deadline_at, wake_at)
@@ -118,8 +118,8 @@ UPDATE daily_use SET characters = max(0, characters - :characters) WHERE tenant 
 """)
 
 # Withdraws a task whose client is told that nothing was accepted, unless a repeated request was answered with the task.
-# The tombstone is written first and stays for `:tombstone_ms`, because the submission may still arrive after the
-# withdrawal.
+# A tombstone of the withdrawn task is written first and stays for `:tombstone_ms`, because the submission may still
+# arrive after the withdrawal.
 BURY_WITHDRAWN = statement(f"""
 INSERT INTO tombstones (id, until) SELECT :task_key, {NOW} + :tombstone_ms WHERE NOT {_SHARED}
 ON CONFLICT DO NOTHING
@@ -144,7 +144,7 @@ LEFT = "(total - completed + (reduce = 'merge' AND total > 1))"
 
 # A condition: the task has failed or was cancelled, and its tenant's limit allows one more task in flight.
 # `:tasks_most` is NULL without such a limit. `:max_calls` is a new budget, or NULL to keep the old one. If the task's
-# budget ran out, the new one must be larger.
+# budget ran out, the new budget must be larger.
 _RETRYABLE = f"""generation = :generation AND status IN ('failed', 'cancelled')
   AND (:max_calls IS NULL OR :max_calls >= {SPENT} + {LEFT})
   AND (error_code IS NOT '{BUDGET_EXHAUSTED}' OR coalesce(:max_calls > max_calls, 0))
@@ -154,7 +154,7 @@ _RETRYABLE = f"""generation = :generation AND status IN ('failed', 'cancelled')
 RETRY_COUNT = statement(count_ends(f"id = :task_key AND {_RETRYABLE}"))
 
 # Sets the counts of failed calls to 0, also of those that failed for good, so that their outputs get all their attempts
-# again. The logs of the calls stay.
+# again. The logs of the failed calls stay.
 SET_BACK = (
     "attempts = 0, counted = 0, calls = 0, final = 0, rests_until = NULL, held = NULL, rung = NULL, gap_chars = NULL"
 )

@@ -9,8 +9,8 @@ SELECT in_flight, doubted, {LIVE} AS live, announced_at, calls_settled, calls_in
 FROM tasks WHERE id = :task_key
 """)
 
-# A condition: the output is the task's own. A task that retries gaps has copied outputs under fence 0, which no claim
-# has, and made no call for them.
+# A condition: the output comes from a call of the task itself. A task that retries gaps also has copied outputs, under
+# fence 0, which no claim has, and made no calls for these.
 _OWN = "fence > 0"
 
 # Reads which outputs a task's calls gave, with their lengths, without the texts.

@@ -1,7 +1,7 @@
 """The SQL that retries or cancels many tasks of a tenant at once.
 
-Each write names tasks that were read before, with the generation of each: `:generations` is a JSON object with the
-generations by task key. So a write changes nothing of a task if it arrives after another retry of the task.
+Each write names tasks that were read before in `:generations`, a JSON object with the generation of each task by its
+key. So a write changes nothing of a task if it arrives after another retry of the task.
 """
 
 from ...core.task import BUDGET_EXHAUSTED
@@ -17,7 +17,7 @@ _GENERATION = """(:generations ->> ('$."' || id || '"'))"""
 # --- Failed tasks ----------------------------------------------------------------------------------------
 
 # The failed tasks in a range of keys that can be retried without a new budget. A task whose budget ran out needs a
-# larger one. `:code` is NULL for all error codes. The expression reads an index entry for each failed task of the
+# larger budget. `:code` is NULL for all error codes. The expression reads an index entry for each failed task of the
 # range, and no other tasks.
 _FAILED = f"""FROM tasks INDEXED BY tasks_failed
 WHERE id >= :first AND id < :behind AND status = 'failed' AND error_code <> '{BUDGET_EXHAUSTED}'
@@ -72,15 +72,17 @@ GOING_ON = statement(f"SELECT id, generation {_GOING_ON} LIMIT :most")
 # Counts the unfinished tasks of `:tenant`, up to `:most`.
 COUNT_GOING_ON = statement(f"SELECT count(*) AS tasks FROM (SELECT 1 {_GOING_ON} LIMIT :most)")
 
-# Cancels the tasks in `:generations`, as CANCEL does with one task, if they are still in `:status`; NULL is any.
+# Cancels the tasks in `:generations`, as CANCEL does with one task, if they are still in `:status`, or in any
+# unfinished status if `:status` is NULL.
 CANCEL_ALL = statement(f"""
 UPDATE tasks SET status = 'cancelled', {ENDED}
 WHERE {_LISTED} AND generation = {_GENERATION} AND status IN ('pending', 'processing')
   AND (:status IS NULL OR status = :status)
 """)
 
-# Lists the tasks in `:generations` that were cancelled, by this send of the transaction or an earlier one. For each
-# task it says how long its calls may still start, and whether a Durable Object worked on it last: see START_WINDOW.
+# Lists the tasks in `:generations` that were cancelled, by this send of the transaction or an earlier one. CANCELLED
+# says of each task how long its calls may still start, and whether a Durable Object worked on it last, as START_WINDOW
+# does.
 CANCELLED = statement(f"""
 SELECT id, {START_LEFT} AS left_ms, fence, {ON_OBJECT} AS on_object FROM tasks
 WHERE {_LISTED} AND generation = {_GENERATION} AND status = 'cancelled' ORDER BY id

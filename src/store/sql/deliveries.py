@@ -6,7 +6,7 @@ The parameters `:task_key`, `:generation` and `:endpoint` (the endpoint's key) t
 from ..d1.statement import statement
 from .fragments import LISTED, NOW
 
-# The event that an ended task causes. A task has `response` if it came from `/v1`.
+# The event that an ended task causes. The column `response` is not NULL for a task that came from `/v1`.
 _EVENT = """CASE WHEN response IS NULL THEN 'task.' || status
     WHEN status = 'completed' AND truncated + failed > 0 THEN 'response.incomplete' ELSE 'response.' || status END"""
 
@@ -26,12 +26,12 @@ _TAKEN = f"""RETURNING task_id, generation, endpoint_id, event, ended_at, begun_
 
 # Writes deliveries about those of the given tasks that have ended, for the endpoints of their tenants that subscribe to
 # the event, once for each end. OUTBOX follows each statement that ends tasks, in the same transaction. Without a
-# subscribed endpoint it writes nothing. An endpoint gets deliveries about tasks that ended after the endpoint's
+# subscribed endpoint OUTBOX writes nothing. An endpoint gets deliveries about tasks that ended after the endpoint's
 # creation, or in the minute before, in case the database's clock stepped back: one message too many is better than one
 # too few. If a task has not ended, OUTBOX writes no delivery for it. If the transaction is repeated, OUTBOX keeps the
 # delivery that the first run wrote. A caller that gets a row may send that delivery, and nobody else may for
-# `:held_ms`. An endpoint that has failed too often is paused. After the pause, the sweep sends it one delivery as a
-# trial. Until that trial succeeds, all other deliveries for the endpoint wait for the sweep, too.
+# `:held_ms`. An endpoint that has failed too often is paused. After the pause, the sweep sends the endpoint one
+# delivery as a trial. Until such a trial succeeds, all other deliveries for the endpoint wait for the sweep, too.
 OUTBOX = statement(f"""
 INSERT INTO webhook_deliveries (state, task_id, generation, endpoint_id, event, ended_at, begun_at, due_at)
 SELECT 1 + (paused_until > {NOW} OR failures >= :breaker), ended.id, generation, endpoints.id, event, finished_at,
@@ -48,9 +48,9 @@ ON CONFLICT DO NOTHING
 {_TAKEN}, state
 """)
 
-# The table of deliveries, read by the index of waiting ones: SQLite's planner would prefer the primary key, and walk
-# over all of it. `waiting` finds the endpoints with waiting deliveries, one by one. `unsent` finds the tenants with
-# deliveries that were never sent, one by one, each by its first delivery.
+# The table of deliveries is read by the index of waiting ones, because SQLite's planner would prefer the primary key,
+# and walk over all of it. `waiting` finds the endpoints with waiting deliveries, one by one. `unsent` finds the tenants
+# with deliveries that were never sent, one by one, each by its first delivery.
 _WAITING = "webhook_deliveries INDEXED BY webhook_deliveries_waiting"
 _TENANT = "substr(first, 1, instr(first, ':') - 1)"
 _FOUND = f"""WITH RECURSIVE waiting (endpoint) AS (
@@ -112,9 +112,10 @@ SELECT * FROM (
 )
 """)
 
-# Handles due deliveries that must not be sent now. A delivery that is over gets its outcome. A delivery for a paused
-# endpoint becomes a waiting one of that endpoint, so that it no longer blocks the tenant's other deliveries. The
-# statement reads `:walk_most` deliveries of each tenant and of each endpoint, and changes at most `:walk_most`.
+# Handles due deliveries that must not be sent now. A delivery that is over gets its outcome, 'gone' or 'exhausted'. A
+# delivery for a paused endpoint becomes a waiting one of that endpoint, so that it no longer blocks the tenant's other
+# deliveries. The statement reads `:walk_most` deliveries of each tenant and of each endpoint, and changes at most
+# `:walk_most`.
 SORT_DELIVERIES = statement(f"""
 {_FOUND}
 UPDATE webhook_deliveries SET outcome = {_OVER}, state = CASE WHEN {_OVER} IS NULL THEN 2 ELSE 0 END,
@@ -130,8 +131,8 @@ WHERE state IN (1, 2) AND (task_id, generation, endpoint_id) IN (
 """)
 
 # Takes a delivery for a sender for `:held_ms`. TAKE_DELIVERY names the fence that was read before. So if two senders
-# come at once, the second takes nothing, and a statement that arrives late takes nothing either. Nothing is taken if
-# the endpoint is gone.
+# come at once, the second takes nothing, and a statement that arrives late takes nothing either. A delivery whose
+# endpoint is gone is not taken.
 TAKE_DELIVERY = statement(f"""
 UPDATE webhook_deliveries SET state = 2, fence = fence + 1, due_at = {NOW} + :held_ms
 WHERE {_OPEN} AND fence = :fence AND due_at <= {NOW}
@@ -141,7 +142,7 @@ WHERE {_OPEN} AND fence = :fence AND due_at <= {NOW}
 
 # Records an attempt to send a delivery, under the delivery's fence: the attempt's result as a JSON list, and the
 # delivery's outcome, NULL to try again after `:delay_ms`. `:tries` is the number of attempts before this one, so that a
-# second send of the statement does not record it again.
+# second send of the statement does not record the attempt again.
 RECORD_ATTEMPT = statement(f"""
 UPDATE webhook_deliveries SET state = CASE WHEN :outcome IS NULL THEN 2 ELSE 0 END, outcome = :outcome,
   tries = tries + 1, due_at = {NOW} + :delay_ms, attempts = json_insert(

@@ -6,8 +6,8 @@ from .tallies import UNCOUNTED, count_ends
 
 # Estimates the bytes that a task stores: its rows, four bytes for each token of its outputs, and its input. A completed
 # task has no input any more, except with `:keep_input` or gaps. The input is estimated as four bytes for each token
-# that the answered calls read, but at least as many bytes as its chunks may have characters, so that it counts before
-# the first call. The expression reads only the task's own row.
+# that the answered calls read, but at least as many bytes as the task's chunks may have characters, so that the input
+# counts before the first call. The expression reads only the task's own row.
 _BYTES = """2000 + 4 * output_tokens + CASE WHEN status = 'completed' AND failed = 0 AND NOT :keep_input THEN 0
   ELSE max(4 * input_tokens, total * coalesce(chunk_chars, 6000)) END"""
 
@@ -20,12 +20,12 @@ SELECT tenant, sum({_BYTES}), {NOW} FROM tasks GROUP BY tenant ORDER BY 2 DESC, 
 ON CONFLICT DO UPDATE SET bytes = excluded.bytes, counted_at = excluded.counted_at
 """)
 
-# Walks over `:walk_most` tasks of the tenant that stores most, in order of creation, from where the last walk ended. It
-# finds the tasks that ended at least `:kept_ms` ago: up to `:most` tasks with `:chunks_most` chunks together, or one
-# task with more chunks. `uncounted` says that the task is not in the sums over ended tasks yet, and `ended_by` is a
+# Walks over `:walk_most` tasks of the tenant that stores most, in order of creation, from where the last walk ended.
+# OLDEST finds the tasks that ended at least `:kept_ms` ago: up to `:most` tasks with `:chunks_most` chunks together, or
+# one task with more chunks. `uncounted` says that the task is not in the sums over ended tasks yet, and `ended_by` is a
 # time by which all found tasks had ended. Each row also gives the age of the tenant's count, where the walk began, its
 # last task, how many tasks it passed, and how many of these may be erased. One row without an `id` means that no task
-# may be erased. No row means that there is no count.
+# may be erased. No row means that what tenants store was not counted yet.
 OLDEST = statement(f"""
 WITH largest AS MATERIALIZED (
   SELECT tenant, walked_to, {NOW} - counted_at AS age_ms FROM tenant_storage ORDER BY bytes DESC, tenant LIMIT 1
@@ -49,9 +49,9 @@ UPDATE tenant_storage SET walked_to = :walked_to WHERE tenant = :tenant AND walk
 """)
 
 # DISCOUNT and ERASE_OLD erase those of the given tasks that ended by `:ended_by`, the time of OLDEST, with all their
-# parts. A task that was retried since OLDEST stays. All these statements see the same tasks, because they compare with
-# a given time. First, DISCOUNT subtracts the tasks' bytes from their tenants' counts. The erasure only frees space, so
-# it works on a full database.
+# parts. A task that was retried since OLDEST stays. DISCOUNT, OLD_COUNT and ERASE_OLD see the same tasks, because they
+# compare with the same given time. First, DISCOUNT subtracts the tasks' bytes from their tenants' counts. The erasure
+# only frees space, so it works on a full database.
 _OLD = f"(SELECT id FROM tasks WHERE {LISTED} AND finished_at <= :ended_by)"
 DISCOUNT = statement(f"""
 UPDATE tenant_storage SET bytes = bytes - (SELECT coalesce(sum({_BYTES}), 0) FROM tasks

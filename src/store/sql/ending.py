@@ -19,7 +19,7 @@ RETURNING fence
 """)
 
 # Fails those of the given tasks on which at least `:stalls` workers in a row died without a finished call, once the
-# tasks have rested. No worker needs to claim them for this.
+# tasks have rested. GIVE_UP fails such tasks without another claim.
 GIVE_UP = statement(f"""
 UPDATE tasks SET fence = fence + 1, {IN_DOUBT}, {failed(retryable="1")}
 WHERE {LISTED} AND {ABANDONED} AND {STALLS} >= :stalls
@@ -62,7 +62,7 @@ ON_OBJECT = "route = 'durable-object' AND started_at IS NOT NULL"
 # task with several claims may have been on another route before. If a task's only worker has ended the task, no call
 # can start. If the task's only worker gave it back because of an error, the worker may have left lanes. If a task had
 # several attempts, an earlier worker may be suspended just before it starts calls that it announced, whatever happened
-# to the task since. The result is at most `start_ms`, in case the clock jumped back.
+# to the task since. The time for which calls may still start is at most `start_ms`, in case the clock jumped back.
 #
 # START_WINDOW also gives the task's status, and whether a Durable Object worked on it last.
 START_WINDOW = statement(f"""
@@ -79,7 +79,7 @@ ON CONFLICT DO NOTHING
 """)
 
 # Adds the end of a task that is erased to the sums over ended tasks, unless that was done before. An unfinished task
-# counts as ending now. ERASE_COUNT goes before the last statement of ERASE.
+# that is erased counts as ending now. ERASE_COUNT goes before the last statement of ERASE.
 ERASE_COUNT = statement(add_ends(f"id = :task_key AND (finished_at IS NULL OR {UNCOUNTED})"))
 
 # Erases everything that is stored of a task. If ERASE is sent twice, the second send erases nothing.

@@ -3,8 +3,8 @@
 from ..d1.statement import statement
 from .fragments import GAPS, LATE, NOW, OVERDUE, UNANSWERED, done, stored
 
-# Reads the state of a task in one row, with its gaps. LOOK also says whether a request that reads the task must help
-# it: `late` or `unanswered`.
+# Reads the state of a task in one row, with its gaps. With `late` and `unanswered`, LOOK also says whether a request
+# that reads the task must help it.
 LOOK = statement(f"""
 SELECT status, route, fence, step, generation, started_at IS NOT NULL AS started, total, completed, failed, truncated,
   {NOW} AS read_at, max(created_at, coalesce(announced_at, 0), coalesce(sent_at, 0)) AS news_at,
@@ -13,8 +13,8 @@ SELECT status, route, fence, step, generation, started_at IS NOT NULL AS started
 FROM tasks WHERE id = :task_key
 """)
 
-# Reads the segment that has the output of chunk `:next`, if more than `:known` chunks of the task have outputs. Else
-# the statement reads no segment.
+# Reads the segment that has the output of chunk `:next`, if more than `:known` chunks of the task have outputs. If no
+# more chunks have outputs, the statement reads no segment.
 NEWS = statement(f"""
 SELECT * FROM ({stored("0", first=":next", last=":next")})
 WHERE (SELECT completed FROM tasks WHERE id = :task_key) > :known

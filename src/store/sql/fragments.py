@@ -29,7 +29,7 @@ UNATTENDED = f"((status = 'pending' AND not_before <= {NOW}) OR ({ABANDONED}))"
 # The time by which a worker should have claimed the task.
 _AWAITED_AT = f"max(wake_at, coalesce({FREE_AT}, 0))"
 # A condition: the task has been due for `:late_ms`, or was dispatched again that long ago and not claimed. In both
-# cases, it was not dispatched within the last `:late_ms`.
+# cases, the task was not dispatched within the last `:late_ms`.
 LATE = f"""({UNATTENDED} AND {IN_TIME} AND coalesce(sent_at, 0) <= {NOW} - :late_ms
   AND (dispatches > 0 OR {_AWAITED_AT} <= {NOW} - :late_ms))"""
 # A condition: the task was dispatched again within the last `:apart_ms`, and has not been claimed since.
@@ -46,7 +46,7 @@ UNANSWERED = f"({UNATTENDED} AND dispatches >= :in_vain AND coalesce(sent_at, 0)
 def unended(most: str) -> str:
     """Make an expression that counts the unfinished tasks of `:tenant`, up to the parameter `most`; with NULL, none.
 
-    The expression reads as many index entries as it counts, however many tasks have ended.
+    The expression reads only as many index entries as it counts tasks, however many tasks have ended.
     """
     return f"""(SELECT count(*) FROM (SELECT 1 FROM tasks WHERE tenant = :tenant AND finished_at IS NULL
     LIMIT coalesce({most}, 0)))"""
@@ -64,8 +64,8 @@ ANNOUNCED = f"""announced_at = {NOW},
 UNHELD = "host = NULL, lease_until = NULL"
 
 # Assigns the end of a task. If the same write is sent again, the time of the end does not change. The sweep erases the
-# task when its retention is over: `:retention_ms`, or the task's own retention if that is shorter. `wake_at` is the
-# time of the end plus the retention. The time of the end is later than that of all ends that a fold has added (see
+# task when its retention is over, which is `:retention_ms`, or the task's own if that is shorter. `wake_at` is the time
+# of the end plus the retention. The time of the end is later than that of all ends that a fold has added (see
 # `sql.tallies`).
 _ENDED_AT = f"""coalesce(finished_at, max(created_at, {NOW}, coalesce((SELECT max(until) + 1 FROM folds), 0)))"""
 ENDED = f"""{UNHELD}, finished_at = {_ENDED_AT},
@@ -101,7 +101,7 @@ def stored(level: str, *, first: str = "", last: str = "") -> str:
     The query gives the bodies of the segments as hexadecimal digits.
 
     With `first` and `last`, two parameters, the query gives only the segments that have an output at a position from
-    `first` to `last`. These segments may have other outputs, too.
+    `first` to `last`. The segments that are given may have other outputs, too.
     """
     wanted = f" AND EXISTS (SELECT 1 FROM json_each('[' || places || ']') WHERE value BETWEEN {first} AND {last})"
     return f"""SELECT part, hex(body) AS body FROM segments

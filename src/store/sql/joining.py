@@ -2,17 +2,18 @@
 
 Each submission of `/v1` that makes a task has a row in `submissions`. The row's id is a name of the request's content
 (`:first`, up to `:behind`), followed by the task's id. So the rows of equal requests are neighbours, ordered by time.
-An SDK says with each send how often it has sent the request before: the send's count. The `digest` of such a row is a
-JSON object that has, for each count, the task that the send with this count would make. A row has each count only once,
-because two equal requests with the same count come from two clients, or are two separate requests of one client.
+An SDK says with each send how often it has sent the request before; this is the send's count. The `digest` of a row of
+`/v1` is a JSON object that has, for each count, the task that the send with this count would make. Such a `digest` has
+each count only once, because two equal requests with the same count come from two clients, or are two separate requests
+of one client.
 """
 
 from ..d1.statement import statement
 from .fragments import NOW
 
 # A condition: the row belongs to an equal request. For a first send, `:first` is the id of its own row, so that it
-# joins only later rows and does not read the many earlier ones. For a repeated send, `:first` encloses all rows of
-# equal requests.
+# joins only later rows and does not read the many earlier ones. For a repeated send, `:first` is below the ids of all
+# rows of equal requests.
 _EQUAL = "id >= :first AND id < :behind"
 
 # A condition: the row contains the present send, which joined the row or wrote it. `:path` is the JSON path of the
@@ -23,8 +24,8 @@ _OURS = "digest ->> :path = :task_key"
 _FOLLOWS = f"""(expires_at - :valid_ms >= {NOW} - :window_ms
     AND EXISTS (SELECT 1 FROM json_each(digest) WHERE CAST(key AS INTEGER) < :sendings))"""
 
-# A condition: the row is of a later send that has already made its task. Then the present send has arrived late, and
-# must not make a task.
+# A condition: the row is of a later send that has already made its task. If a later send has made its task, the present
+# send has arrived late, and must not make a task.
 _IS_LATE = "id > :submission"
 
 # Joins the task of another send of the same request, if the row of that task has no send with the present count yet.

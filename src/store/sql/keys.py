@@ -29,7 +29,7 @@ ON CONFLICT DO NOTHING
 """)
 
 # Reads the API key that INSERT_KEY wrote. No row means that the tenant had too many keys. The comparison with `:digest`
-# makes sure that it is not another key with the same id.
+# makes sure that the row is not of another key with the same id.
 INSERTED_KEY = statement(f"SELECT {_KEY} FROM api_keys WHERE id = :key_id AND digest = :digest")
 
 # Reads the tenant's API keys, oldest first. A tenant has few keys.

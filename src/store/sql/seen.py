@@ -3,7 +3,7 @@
 from ..d1.statement import statement
 from .fragments import LATE, NOW, UNATTENDED, wake
 
-# Records that a trigger came, unless a coming of the trigger was recorded within the last `:apart_ms`. SEE runs in the
+# Records that a trigger of the Worker came, unless that was recorded within the last `:apart_ms`. SEE runs in the
 # transaction of another write, which happens anyway.
 SEE = statement(f"""
 INSERT INTO seen (what, at) VALUES (:what, {NOW})
@@ -11,15 +11,15 @@ ON CONFLICT DO UPDATE SET at = excluded.at WHERE at <= excluded.at - :apart_ms O
 """)
 
 # Takes the turn to do something that may be done at most once in `:apart_ms`: the caller that gets a row has the turn.
-# If two callers come at once, the second one finds that the first has the turn, because D1 serialises writes. If the
-# write arrives late, the turn is taken but not used.
+# If two callers come at once, the second one finds that the first has the turn, because D1 serialises writes. If
+# TAKE_TURN arrives late, the turn is taken but not used.
 TAKE_TURN = statement(f"""
 INSERT INTO seen (what, at) VALUES (:what, {NOW})
 ON CONFLICT DO UPDATE SET at = excluded.at WHERE at <= excluded.at - :apart_ms OR at > excluded.at
 RETURNING at
 """)
 
-# Says for how many ms nobody else can take the turn.
+# Says for how many ms no other caller can take the turn.
 TURN = statement(f"SELECT at + :apart_ms - {NOW} AS left_ms FROM seen WHERE what = :what")
 
 # Reads when each trigger last came, and when each turn was last taken.

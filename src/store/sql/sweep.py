@@ -5,12 +5,12 @@ from .fragments import ABANDONED, FREE_AT, IN_TIME, JUST_SENT, LATE, LISTED, NOW
 from .tallies import UNCOUNTED, count_ends
 
 # Finds unfinished tasks that are due: the longest due one of each tenant, then the second of each, and so on, so that
-# no tenant's backlog delays another tenant's task. Each minute, the turns begin `:tenants_served` tenants later; that
-# is how many tenants a sweep certainly serves. With T tenants that have unfinished tasks, the first task of each is
-# served within T/:tenants_served minutes, however many tasks the others have. At most `:most` tasks are found. An index
-# gives the tenants with unfinished tasks one by one, and their tasks in order, so no other rows are read. A task that a
-# poll has just dispatched is left out, unless it was dispatched `:in_vain` times; if `:in_vain` is NULL, it is always
-# left out.
+# no tenant's backlog delays another tenant's task. Each minute, the tenants' turns begin `:tenants_served` tenants
+# later, which is how many tenants a sweep certainly serves. With T tenants that have unfinished tasks, the first task
+# of each is served within T/:tenants_served minutes, however many tasks the others have. At most `:most` due tasks are
+# found. An index gives the tenants with unfinished tasks one by one, and their tasks in order, so no other rows are
+# read. A task that a poll has just dispatched is left out, unless it was dispatched `:in_vain` times; if `:in_vain` is
+# NULL, it is always left out.
 _OWN_DUE = f"""SELECT id FROM tasks AS own
     WHERE own.tenant = turns.tenant AND finished_at IS NULL AND wake_at <= {NOW}
     AND (NOT {JUST_SENT} OR dispatches >= :in_vain OR {OVERDUE}) ORDER BY wake_at LIMIT :most"""
@@ -32,8 +32,9 @@ FROM found ORDER BY place, turn LIMIT :most
 """)
 
 # Finds ended tasks whose retention is over, those that have been so for longest first: up to `:most` tasks with
-# `:chunks_most` chunks together, or one task with more chunks. One transaction can erase so many. `uncounted` says that
-# the task is not in the sums over ended tasks yet. The statement reads no other tasks.
+# `:chunks_most` chunks together, or one task with more chunks. One transaction can erase all tasks that PAST_RETENTION
+# finds. `uncounted` says that the task is not in the sums over ended tasks yet. The statement reads no tasks whose
+# retention is not over.
 PAST_RETENTION = statement(f"""
 SELECT id, {NOW} AS now, uncounted FROM (
   SELECT id, uncounted, sum(total) OVER page AS chunks, row_number() OVER page AS place FROM (
@@ -166,8 +167,9 @@ SELECT asked.route <> 'durable-object' OR :most > (
 # --- The end of the retention ------------------------------------------------------------------------------
 
 # Erases those of the given tasks whose retention was over at `:now_ms`, the time of PAST_RETENTION. The erasure is a
-# transaction of its own, so that a large one does not keep the sweep from dispatching. All statements of ERASE_EXPIRED
-# see the same tasks, because they compare with the same time. A task that was retried since PAST_RETENTION stays.
+# transaction of its own, so that a large erasure does not keep the sweep from dispatching. All statements of
+# ERASE_EXPIRED see the same tasks, because they compare with the same time. A task that was retried since
+# PAST_RETENTION stays.
 _PAST_RETENTION = f"""(SELECT id FROM tasks WHERE {LISTED}
   AND status IN ('completed', 'failed', 'cancelled') AND wake_at <= :now_ms)"""
 ERASE_EXPIRED = (

@@ -1,8 +1,8 @@
 """The SQL of the sums over ended tasks: it adds the end of each task once, and reads the sums.
 
-A *fold* adds the tasks that have ended since the last fold to the sums. It finds them by the index of ended tasks by
-the time of their erasure, for one retention at a time: among tasks with the same retention, that is the order in which
-they ended. A fold does not change the rows of the tasks.
+A *fold* adds the tasks that have ended since the last fold to the sums. A fold finds these tasks by the index over the
+times of their erasure, for one retention at a time, because tasks with the same retention are erased in the order in
+which they ended. A fold does not change the rows of the tasks.
 """
 
 from ...core import limits
@@ -133,8 +133,8 @@ ON CONFLICT DO UPDATE SET until = excluded.until WHERE until = :after
 """)
 
 # Adds to the sums what a worker settles of a task's bill after the task was cancelled or passed its deadline and was
-# already added. SETTLE_LATE goes before SETTLE, with the same totals. If it is sent again, or arrives after a later
-# write, it adds nothing.
+# already added. SETTLE_LATE goes before SETTLE, with the same totals. If SETTLE_LATE is sent again, or arrives after a
+# later write, it adds nothing.
 _SETTLED = {
     "calls": "(:calls_settled + :calls_in_doubt)",
     "in_doubt": ":calls_in_doubt",

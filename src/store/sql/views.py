@@ -1,4 +1,7 @@
-"""The SQL with which the API reads tasks. Each statement reads only the rows that it needs, however many there are."""
+"""The SQL with which the API reads tasks.
+
+Each statement reads only the rows that it needs, however many rows are stored.
+"""
 
 from collections.abc import Iterable
 
@@ -53,10 +56,10 @@ _GAPS = f"""CASE WHEN structured ->> 'gaps' AND failed > 0 AND completed > 0 THE
     WHERE final = 1 AND gap_chars >= 0 AND idx NOT IN ({done("0")})
   ) END AS gaps"""
 
-# Reads one task, in one row. TASK also says whether a request that reads the task must help it: `late` or `unanswered`.
-# If the task has been pending and due for `:queued_ms`, TASK counts the older unfinished tasks of its tenant, unless
-# more than `:most_ahead` are unfinished. The count reads two rows for each unfinished task. A task's gaps are read from
-# its failures and its cuts.
+# Reads one task, in one row. With `late` and `unanswered`, TASK also says whether a request that reads the task must
+# help it. If the task has been pending and due for `:queued_ms`, TASK counts the older unfinished tasks of its tenant,
+# unless more than `:most_ahead` are unfinished. Counting them reads two rows for each unfinished task of the tenant. A
+# task's gaps are read from its failures and its cuts.
 TASK = statement(f"""
 SELECT {_VIEW}, {LATE} AS late, {UNANSWERED} AS unanswered, {GAPS},
   CASE WHEN status = 'pending' AND max(created_at, not_before) <= {NOW} - :queued_ms THEN (
@@ -121,7 +124,7 @@ SELECT {_VIEW} FROM tasks WHERE id >= :first AND id < :behind ORDER BY id DESC L
 # Reads a page of the tasks that all filters take. The statement reads at most `:walk_most` tasks, and skips those that
 # a filter does not take. If the span may have more tasks, the last row is the task where this walk ended, even if the
 # filters do not take it; the row has `ends_walk`. The walk reads one row for each task, and finding its end reads as
-# many. A window function would read three rows for each task.
+# many. Finding the end with a window function would read three rows for each task.
 _WALK = "tasks WHERE id >= :first AND id < :behind ORDER BY id DESC LIMIT"
 LIST_FILTERED = statement(f"""
 SELECT {_VIEW}, ends_walk

@@ -67,7 +67,7 @@ UPDATE webhook_endpoints SET failures = failures + (paused_until <= :began_at), 
 WHERE id = :endpoint AND (paused_until <= :began_at OR (:asked_ms > 0 AND paused_until < {NOW} + :asked_ms))
 """)
 
-# Disables an endpoint that answered 410: it is gone for good.
+# Disables an endpoint for good, because it answered 410.
 DISABLE = statement(f"""
 UPDATE webhook_endpoints SET disabled_at = {NOW} WHERE id = :endpoint AND disabled_at IS NULL
 """)

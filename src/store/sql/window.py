@@ -9,8 +9,8 @@ def window(first: str, condition: str, *, also: str = "1") -> str:
 
     The row has the next `:least` chunks, and further ones up to `:most` chunks whose text ends within `:chars` code
     points. `start` is where the first chunk begins without its overlap, `ends` is where each chunk ends, and `text` is
-    their text, empty without chunks. SQLite's `substr` counts code points, as the cuts do. `also` adds columns to the
-    row.
+    their text, empty without chunks. SQLite's `substr` counts code points, as the cuts do. `also` has further columns
+    for the row.
     """
     return f"""
 WITH near (idx, cut) AS (

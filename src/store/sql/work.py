@@ -26,9 +26,9 @@ from .window import window
 # under `:seen_fence`. A Durable Object is alone under its name, so an earlier instance of it is dead or dying. `:host`
 # is '' for a host that is no Durable Object. The task's fence rises. `:seen_fence` is NULL unless the host has seen
 # that an earlier instance holds the task, so that a late claim of an earlier instance takes nothing over. A holder that
-# claims again has lost the answer: it gets the same claim again, and nothing changes. Calls that the former worker
-# announced and did not settle become doubted. If two claims come at once, the second finds a live lease, because D1
-# serialises writes. No row means that the claim is not granted. A task whose deadline has passed is not claimed.
+# claims again has lost the answer: it gets the claim that it has, and the fence does not rise. Calls that the former
+# worker announced and did not settle become doubted. If two claims come at once, the second finds a live lease, because
+# D1 serialises writes. No row means that the claim is not granted. A task whose deadline has passed is not claimed.
 #
 # A stall is a claim whose worker died without a finished call. `stalled_since` is when the first claim of a row of
 # stalls was written. Each claim sets how long the task rests if its worker dies too. `:rests_ms` is a JSON list of the
@@ -36,17 +36,18 @@ from .window import window
 # half as long from the present claim on. After the last claim the task rests until `:least_ms` after the first.
 #
 # A task's very first claim also announces the first model calls, which saves the worker a write. `:first_chunks` is a
-# JSON list of the chunks that a worker of a new task starts with; CLAIM cuts it to the client's budget. No call can
-# have failed for good before the first claim. The first claim of a task with outputs of another task announces nothing.
-# `:early_ms` is how early a message to continue a task may arrive. `:stands_in` is 1 for a worker in place of a host
-# that did not come: the task then still counts as dispatched in vain.
+# JSON list of the chunks that a worker of a new task starts with; CLAIM cuts the list to the client's budget. No call
+# can have failed for good before the first claim. The first claim of a task with outputs of another task announces
+# nothing. `:early_ms` is how early a message to continue a task may arrive. `:stands_in` is 1 for a worker in place of
+# a host that did not come: the task then still counts as dispatched in vain.
 #
 # CLAIM returns the latest calls that other isolates wrote, if one failed within the last `:told_ms`. `:model` is the
 # model of a task that names none. For a structured task, `structured_fence` records that the claiming code knows
 # structured tasks: see the CHECK of the column.
 #
 # The announced calls must start within `:start_ms` from now, or they may not start. Lanes of the former worker may have
-# read its longer start window just now, and may start calls until that window ends. So a longer `start_ms` stays.
+# read its longer start window just now, and may start calls until that window ends. Because of these lanes, a
+# `start_ms` in the row that is longer stays.
 _FIRST_CALLS = """(SELECT json_group_array(json_array(0, value)) FROM json_each(:first_chunks)
   WHERE value < min(total, coalesce(max_calls, total)))"""
 _STALLS = f"CASE WHEN status = 'processing' THEN {STALLS} ELSE stalls END"
@@ -115,8 +116,8 @@ SELECT level, min(idx) AS first, max(idx) AS last FROM (
   )
 ) WHERE {_HELD} GROUP BY level, neighbours ORDER BY level, first
 """)
-# CLAIM_FAILURES reads the failed calls of a task. A row without calls is left out: since a client's retry it has only a
-# log.
+# CLAIM_FAILURES reads the failed calls of a task. A row without calls is left out, because since a client's retry it
+# has only a log.
 CLAIM_FAILURES = statement(f"""
 SELECT level, idx, attempts, calls, counted, final, code, message, retryable,
   max(0, rests_until - {NOW}) AS rest_left, held, rung, gap_chars
@@ -133,7 +134,7 @@ FROM tasks WHERE id = :task_key
 """)
 
 # --- Work under the claim --------------------------------------------------------------------------------
-# Each of the following statements names the claim by its fence and its name. The condition is checked within the
+# Each of the following statements names the claim by its fence and its name. The claim is checked within the
 # transaction, so a worker whose task was taken over, cancelled or erased changes nothing. Each statement also names its
 # step, the number of the write, which rises with each write. A write that is sent again finds its own step in the row,
 # and has the same effect again. A write that was given up and arrives late finds a later step, and changes nothing.
@@ -142,7 +143,7 @@ _UNDER_CLAIM = f"id = :task_key AND {UNDER_CLAIM} AND step <= :step"
 _KEEPS = f"{_UNDER_CLAIM} AND status IN ('processing', 'cancelled', 'failed')"
 _MINE = f"EXISTS (SELECT 1 FROM tasks WHERE {_KEEPS})"
 
-# Adds a piece with outputs to the last segment of its level. It begins another segment if the last one has
+# Adds a piece with outputs to the last segment of its level. Another segment is begun if the last one has
 # `:segment_bytes`, or contains copied outputs, which have fence 0. A write that is sent again, or that arrives after a
 # later one, finds its piece or a later one in the segment, and adds nothing. The outputs of a task's last worker are
 # recorded even if the task was cancelled or passed its deadline in between, because they are paid for. `:places`,
@@ -163,8 +164,8 @@ ON CONFLICT DO UPDATE SET fence = excluded.fence, step = excluded.step, piece = 
 """)
 
 # Records how many outputs were cut off, in the transaction that records these outputs. If the task has ended in
-# between, the transaction still records its outputs, but not the worker's other totals. Then only RECORD_CUT says how
-# many outputs were cut off. `:truncated` counts from the start of the task.
+# between, the transaction still records its outputs, but not the worker's other totals. In that case only RECORD_CUT
+# says how many outputs were cut off. `:truncated` counts from the start of the task.
 RECORD_CUT = statement(f"UPDATE tasks SET truncated = :truncated WHERE {_KEEPS}")
 
 # Records failed calls, each with the counts for its output, which the worker knows. `:failures` is a JSON list of
@@ -176,8 +177,8 @@ RECORD_FAILURES = recording_failures(_MINE)
 # the chunk's length if it may leave a gap. Both may be null.
 RECORD_RUNGS = recording_failures(_MINE, "rung", "gap_chars")
 
-# Records the counters of a structured task, and which share of its text has outputs. Like RECORD_CUT, it does so even
-# if the task has ended in between.
+# Records the counters of a structured task, and which share of its text has outputs. Like RECORD_CUT, RECORD_LADDER
+# does so even if the task has ended in between.
 RECORD_LADDER = statement(f"""
 UPDATE tasks SET reasks = :reasks, rejected = :rejected, repaired = :repaired, coverage = :coverage WHERE {_KEEPS}
 """)
@@ -191,9 +192,10 @@ ON CONFLICT DO NOTHING
 
 # Assigns the worker's totals, which count from the start of the task, so that a second send adds nothing. `:finished`
 # says that a call of this claim has finished, so that the claim is no stall. `:in_flight` is a JSON list of [level,
-# idx], and `:last_error` a JSON object. May be NULL: `:away_since`, while the model is not away; `:last_error`, without
-# an error; `:wait_reason` and `:wait_until`, while the run waits for nothing; `:pace_ms`, until a call has finished.
-# `:doubted` has the calls in doubt that the claim found, and those that the worker has given up; NULL keeps the row's.
+# idx], and `:last_error` a JSON object. While the model is not away, `:away_since` is NULL; without an error,
+# `:last_error`; while the run waits for nothing, `:wait_reason` and `:wait_until`; and until a call has finished,
+# `:pace_ms`. `:doubted` has the calls in doubt that the claim found, and those that the worker has given up; NULL keeps
+# the row's.
 _TOTALS = """step = :step, calls_settled = :calls_settled, in_flight = :in_flight,
   doubted = coalesce(:doubted, doubted),
   completed = :completed, failed = :failed, input_tokens = :input_tokens, output_tokens = :output_tokens,
@@ -213,14 +215,14 @@ WHERE {_UNDER_CLAIM} AND status = 'processing' AND {IN_TIME}
 RETURNING fence, {told(":told_id")} AS told
 """)
 
-# Makes sure that the database has twice `:half` bytes of free space, or fails. The task's row grows by that size, and
+# Makes sure that the database has twice `:half` bytes of free space, or fails. The task's row grows by these bytes, and
 # shrinks again with PROGRESS, which follows in the same transaction. The file then keeps the space for other rows.
 FIND_ROOM = statement(f"""
 UPDATE tasks SET in_flight = '["' || hex(zeroblob(:half)) || '"]'
 WHERE {_UNDER_CLAIM} AND status = 'processing' AND {IN_TIME}
 """)
 
-# Says for how many ms a lane may start calls that its task's worker has announced: `start_ms`, counted from now, or the
+# Says for how many ms from now a lane may start calls that its task's worker has announced, which is `start_ms`, or the
 # time to the deadline if that is shorter. No row means that the claim is over; a worker uses the statement only to
 # check that. A lane knows its worker's claim only by the fence, and gives NULL as `:holder`.
 MAY_START = statement(f"""
@@ -249,9 +251,9 @@ WHERE {_UNDER_CLAIM} AND status = 'processing'
 RETURNING fence
 """)
 
-# Completes a task. All its chunks must have an output, and so must the top level of its merge, `:top_level`, which is 0
-# without a merge. A task does not complete after its deadline. The first line of the task's text stays in the row only
-# if the text is kept.
+# Completes a task. All chunks of the task must have an output, and so must the top level of its merge, `:top_level`,
+# which is 0 without a merge. A task does not complete after its deadline. The first line of the task's text stays in
+# the row only if the text is kept.
 _FINISH = f"""UPDATE tasks SET {_TOTALS}, status = 'completed',
   first_line = CASE WHEN :keeps_input THEN first_line END, {ENDED}
 WHERE {_UNDER_CLAIM} AND (status = 'completed' OR (status = 'processing' AND {IN_TIME}))"""
