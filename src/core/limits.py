@@ -14,7 +14,7 @@ OUTPUT_TOKENS_MOST = 1_000_000
 TEMPERATURE_MOST = 2.0
 MODEL_CHARS_MOST = 200
 CHUNK_CHARS_MOST = 1_000_000
-# The characters that all calls for a task's chunks send together, with overlaps and instructions: this bounds the cost.
+# The most characters that all calls for a task's chunks send, with overlaps and instructions, to bound the cost.
 SENT_CHARS_MOST = 25_000_000
 CHUNKS_MOST = 5_000  # Each chunk takes one row. A task of 5,000 chunks takes about 15 minutes with six calls at a time.
 SMALL_BODY_BYTES_MOST = 10_000  # The largest body of a request that carries no input text.
@@ -38,12 +38,12 @@ RESPONSE_METADATA_VALUE_CHARS_MOST = 512
 JOINING_TIMEOUT_SECONDS = 600.0  # The timeout assumed for an SDK that names none; OpenAI's default.
 # The longest time from an SDK's timeout to its next send of the request, for a Retry-After of up to 120 s and transfer.
 JOINING_PAUSE_SECONDS = 130.0
-JOINING_SECONDS_MOST = 1_200  # A repeated request to /v1 joins no task that is older than this.
+JOINING_SECONDS_MOST = 1_200  # How old a task may be that a repeated request to /v1 joins.
 RESPONSE_UNSTORED_SECONDS = 3_600  # How long a response with `store: false` is kept after its end.
 LIST_LIMIT_DEFAULT = 20
 LIST_LIMIT_MOST = 100
 WAIT_READS_FREE = 5  # The most reads of D1 by one request with `?wait=`, on PLAN=free.
-CANCEL_ANSWER_SECONDS = 25.0  # The API answers a cancellation or deletion within this time, even if D1 is slow.
+CANCEL_ANSWER_SECONDS = 25.0  # In how many seconds the API answers a cancellation or deletion, even if D1 is slow.
 BULK_TASKS_MOST = 100  # The most tasks that one bulk request retries or cancels.
 BULK_COUNT_MOST = 10_000  # The most tasks that a dry run of a bulk request counts, at two rows each.
 BULK_SEND_SECONDS = 10.0  # How long a bulk retry dispatches its tasks; the sweep dispatches the rest.
@@ -56,13 +56,13 @@ EVENT_LOOK_SECONDS_MOST = 10.0
 EVENT_READS = {"free": 6, "paid": 600}
 EVENT_SECONDS = 600.0
 EVENT_CHUNKS_AT_ONCE = 16  # The most chunks that one read of a stream returns, each with up to OUTPUT_CHARS_MOST.
-EVENT_COMMENT_SECONDS = 5.0  # A stream of events sends a comment this often, even if D1 is slow.
+EVENT_COMMENT_SECONDS = 5.0  # How often a stream of events sends a comment, even if D1 is slow.
 # How long a stream of events trusts its API key: after a revocation it ends within 60 s, including one read.
 EVENT_KEY_SECONDS = 45.0
 EVENT_RETRY_MS = 500  # The pause that a stream of events asks of a client before it reopens the stream.
 EVENT_HELP_SECONDS = 60.0  # How often a stream of events helps a task that no host works on.
 REQUEST_PERIOD_SECONDS = 60  # The period of RATE_LIMITER in wrangler.toml; the platform allows 10 or 60.
-RATE_LIMITER_SECONDS = 1.0  # If the rate limiter takes longer, the request is let through.
+RATE_LIMITER_SECONDS = 1.0  # How long a request waits for the rate limiter before it is let through.
 
 # --- Keys -------------------------------------------------------------------------------------------
 KEYS_MOST = 100  # The most API keys that a tenant may have.
@@ -83,21 +83,21 @@ DATABASE_CHECK_SECONDS = 1.0  # How often an isolate may ask whether D1 answers,
 # --- What a model may answer ------------------------------------------------------------------------
 OUTPUT_CHARS_MOST = 200_000
 REPLY_BYTES_MOST = 1_048_576
-# A model's answer that does not fit its schema is kept, and shown to the model again, up to this length.
+# How much is kept, and shown to the model again, of a model's answer that does not fit its schema.
 REJECTED_CHARS_MOST = 8_000
 FAULTS_MOST = 10  # The most faults that are reported of a rejected answer.
-FAULT_CHARS_MOST = 200  # Characters of a fault's JSON pointer, and of what was expected there.
-FINISH_REASON_CHARS_MOST = 40  # The provider's reason for an output's end is cut off after so many characters.
+FAULT_CHARS_MOST = 200  # The most characters of a fault's JSON pointer, and of what was expected there.
+FINISH_REASON_CHARS_MOST = 40  # The length at which the provider's reason for an output's end is cut off.
 
 # --- Structured output ----------------------------------------------------------------------------------
-SCHEMA_BYTES_MOST = 32_768  # The size of an output schema as compact JSON.
+SCHEMA_BYTES_MOST = 32_768  # The most bytes of an output schema as compact JSON.
 SCHEMA_PROPERTIES_MOST = 5_000  # The most properties of an output schema, as at OpenAI.
 SCHEMA_LEVELS_MOST = 10  # The most levels of objects and arrays in an output schema, as at OpenAI.
 SCHEMA_ENUM_VALUES_MOST = 1_000
-VALUE_LEVELS_MOST = 64  # The levels of an output as JSON, because Python's parser recurses.
-BRANCH_STEPS_MOST = 200_000  # Steps of one check's search through `anyOf`: half a second at most.
-JOIN_FIELDS_MOST = 5_000  # The fields of an output that `join` may join, not counting those within arrays.
-JOIN_BYTES_MOST = 32_768  # The size of the rules of `join` as compact JSON.
+VALUE_LEVELS_MOST = 64  # The most levels of an output as JSON, because Python's parser recurses.
+BRANCH_STEPS_MOST = 200_000  # The most steps of one check's search through `anyOf`, half a second at most.
+JOIN_FIELDS_MOST = 5_000  # The most fields of an output that `join` may join, without those within arrays.
+JOIN_BYTES_MOST = 32_768  # The most bytes of the rules of `join` as compact JSON.
 SCHEMA_NAME_CHARS_MOST = 64  # OpenAI's
 
 # --- What a tenant may have ---------------------------------------------------------------------------
@@ -115,45 +115,45 @@ MERGE_CHARS_LEAST = 2_000  # The least characters of outputs that a merge call m
 
 # --- D1 ---------------------------------------------------------------------------------------------
 PIECE_BYTES_MOST = 900_000  # The most uncompressed bytes of outputs in a parameter; D1 allows 2,000,000.
-SEGMENT_BYTES = 32_768  # A segment of this size takes no more outputs, as each write rewrites all of it.
+SEGMENT_BYTES = 32_768  # The size from which a segment takes no more outputs: a write rewrites all of it.
 COMPRESSION_LEVEL = 6
 # The characters of a task's text that a run reads at once; the first claim of a shorter text reads it whole.
 WINDOW_CHARS_MOST = 131_072
 WINDOW_CHUNKS_LEAST = 40  # Chunks that a claim reads at least: as many as a run on the free plan can do.
 MERGE_CALLS_READ = 32  # The most merge calls for which a run reads the outputs to be merged at once.
-# The characters of merge outputs that a run keeps in memory; it reads further ones again when it needs them.
+# The most characters of merge outputs that a run keeps in memory; it reads further ones again when it needs them.
 OUTPUTS_KEPT_CHARS = 4_000_000
-ANSWER_CHARS_AT_ONCE = 2_000_000  # The characters of output that an API answer reads at once; more are sent in parts.
-STORE_SENDS = 3  # The store sends a write to D1 at most so many times; each is safe to send again.
+ANSWER_CHARS_AT_ONCE = 2_000_000  # The most characters of output read at once for an answer; more are sent in parts.
+STORE_SENDS = 3  # How often the store sends a write to D1 at most; each write is safe to send again.
 STORE_RESEND_SECONDS = 0.1
-STORE_SECONDS = 30.0  # The store gives up a D1 call without an answer after this; its write may still land later.
+STORE_SECONDS = 30.0  # When the store gives up a D1 call without an answer; its write may still land later.
 STORE_SECONDS_OF_REQUEST = 10.0  # STORE_SECONDS for calls of the HTTP API, where a client waits.
 LATE_SECONDS_MOST = 3_600.0  # How late a write that was given up may land: seconds were seen, but clocks jump.
-OVERLOAD_SECONDS = 5.0  # While D1 takes longer than this to answer, an isolate refuses new tasks.
-OVERLOAD_PROBE_SECONDS = 5.0  # An isolate that refuses new tasks accepts one as a probe after this time.
-OVERLOAD_FORGET_SECONDS = 60.0  # An unanswered D1 call this old has lost its caller, and stops counting.
+OVERLOAD_SECONDS = 5.0  # How long D1 may take to answer before an isolate refuses new tasks.
+OVERLOAD_PROBE_SECONDS = 5.0  # When an isolate that refuses new tasks accepts one as a probe of D1.
+OVERLOAD_FORGET_SECONDS = 60.0  # The age at which an unanswered D1 call has surely lost its caller.
 # Millions of bytes. A database of D1 holds 500 MB on the free plan and 10 GB on the paid one. STORAGE_MB_MOST leaves at
 # least a twentieth of the space for what running tasks still have to store.
 STORAGE_MB_MOST = {"free": 450, "paid": 9_500}
-CLEAR_FRACTION = 0.9  # Above this part of STORAGE_MB_MOST the sweep erases ended tasks early.
+CLEAR_FRACTION = 0.9  # The part of STORAGE_MB_MOST above which the sweep erases ended tasks early.
 CLEAR_TASKS_MOST = 40  # The most tasks that one transaction erases early.
 CLEAR_PAGES_MOST = {"free": 1, "paid": 10}  # The most pages of tasks that one sweep erases early.
 CLEAR_WALK_MOST = 1_000  # Tasks that a page of early erasure reads, erasable or not.
-KEPT_SECONDS_LEAST = 86_400.0  # For lack of space, the sweep erases no task that ended less than this ago.
-STORAGE_COUNT_SECONDS = 21_600.0  # The sweep counts the tenants' storage again after this: it reads a row per task.
+KEPT_SECONDS_LEAST = 86_400.0  # How long ago a task must have ended for the sweep to erase it early.
+STORAGE_COUNT_SECONDS = 21_600.0  # How often the sweep counts the tenants' storage, by reading a row per task.
 STORAGE_TENANTS_MOST = 50  # The tenants whose storage is kept after a count: those that store most.
-STORAGE_MEASURE_SECONDS = 10.0  # An isolate that refuses new tasks asks for the database's size this often.
+STORAGE_MEASURE_SECONDS = 10.0  # How often an isolate that refuses new tasks asks for the database's size.
 STORAGE_REST_SECONDS = 600.0  # How long a task rests after the database had no space for a call's output.
 ROOM_BYTES_A_CALL = 65_536  # The bytes that a call must find free in a tight database; most outputs take 4 KB.
 ROOM_BYTES_MOST = 1_500_000  # The most bytes that a run's calls must find free together; D1: 2,000,000 a row.
-AHEAD_COUNTED_SECONDS = 5.0  # A poll counts the tasks ahead of a task that has waited this long.
+AHEAD_COUNTED_SECONDS = 5.0  # How long a task must have waited for a poll to count the tasks ahead of it.
 AHEAD_COUNTED_MOST = 100  # The most unfinished tasks of a tenant that a poll counts.
 LIST_WALK_MOST = 500  # The most tasks that a filtered page of the list reads; so for its counts.
 SEARCH_CHARS_MOST = 100  # The length of a text that the list of tasks is searched for.
-FIRST_LINE_CHARS_MOST = 120  # The first line of a task's text names it, cut to this length.
-FIRST_LINE_WITHIN_CHARS = 1_000  # A task's text has no first line if its start is blank for this long.
+FIRST_LINE_CHARS_MOST = 120  # The length to which a task's first line, one of its names, is cut.
+FIRST_LINE_WITHIN_CHARS = 1_000  # How much blank text may come before a task's first line.
 ATTEMPTS_LOGGED_MOST = 10  # The most failed calls that a task's log of calls keeps for one output.
-ATTEMPT_MESSAGE_CHARS_MOST = 300  # Characters of an error message in a task's log of calls.
+ATTEMPT_MESSAGE_CHARS_MOST = 300  # The most characters of an error message in a task's log of calls.
 
 # --- Processing -------------------------------------------------------------------------------------
 # SLICE_SECONDS is how long a run may start calls, and WALL_SECONDS when the platform ends its invocation (Workers,
@@ -166,10 +166,10 @@ SWEEP_SLICE_SECONDS = 600.0
 SWEEP_WALL_SECONDS = 900.0  # The platform allows a cron trigger 15 minutes.
 OBJECT_SLICE_SECONDS = 300.0
 OBJECT_WALL_SECONDS = 900.0  # The platform allows an object's alarm 15 minutes.
-WALL_MARGIN_SECONDS = 5.0  # Reserved at a run's end: START_SECONDS of its last call, and the last write.
+WALL_MARGIN_SECONDS = 5.0  # The time reserved at a run's end, for START_SECONDS of its last call and the last write.
 SUBREQUESTS = {"free": 45, "paid": 900}  # Of an invocation; the platform allows 50 and 10,000.
 STATEMENTS = {"free": 45, "paid": 900}  # D1 statements of an invocation, each in a batch; platform: 50, 1,000.
-RUN_LEAST = 20  # A run starts only if its invocation has so many subrequests and D1 statements left.
+RUN_LEAST = 20  # The subrequests and D1 statements that an invocation must have left to start a run.
 # A call must start within a window after it was announced, or is announced again. The window is START_LATENCIES times
 # the duration of a write to D1, plus START_SECONDS_MORE, from START_SECONDS to START_SECONDS_MOST.
 START_SECONDS = 2.0
@@ -180,8 +180,8 @@ LATENCY_SECONDS_KEPT = 60.0  # How long an isolate remembers how long D1 took fo
 # The pause after calls were announced and none started; it doubles each time in a row that none starts.
 START_PAUSE_SECONDS_FIRST = 1.0
 START_PAUSE_SECONDS_MOST = 30.0
-FRUITLESS_MOST = 3  # With no call in flight, a run releases its task after so many announcements without a start.
-IDLE_SECONDS_FIRST = 5.0  # A task rests this long after a run that started no call; doubled for each in a row.
+FRUITLESS_MOST = 3  # The announcements without a start after which a run with no call in flight ends.
+IDLE_SECONDS_FIRST = 5.0  # How long a task rests after a run that started no call; doubled for each in a row.
 IDLE_SECONDS_MOST = 600.0
 WRITES_A_CALL = 2  # A worker's writes for each ended call: its record, and the next call's announcement.
 WRITES_A_MINUTE = 2  # A worker's further writes in a minute, even if all calls fail.
@@ -190,7 +190,7 @@ WRITES_AT_FIRST_IDLE = 2  # WRITES_AT_FIRST after a run that started no call: a 
 # A finished call lingers so that several are recorded together: each write costs two rows and a D1 call. No new call
 # starts in its place while it lingers, so a task with uneven calls takes some 8 to 11 % longer. Until a call of a run
 # has taken QUICK_CALL_SECONDS, its calls are quick, and their outputs reach a stream of events within two seconds.
-LINGER_FRACTION = 0.2  # A finished call lingers for this part of its duration, for all of it if no call could start.
+LINGER_FRACTION = 0.2  # The part of its duration for which a finished call lingers; all of it if none could start.
 LINGER_SECONDS_QUICK = 0.7  # The longest time that quick calls linger; a stream then reads within 1.25 s.
 LINGER_SECONDS_MOST = 2.0
 QUICK_CALL_SECONDS = 5.0
@@ -203,9 +203,9 @@ LOOKS_MOST = {"free": 10, "paid": 100}
 TELL_SECONDS = 2.0  # How long a cancellation waits for the Durable Object that it notifies, and that for a lane.
 CANCEL_SECONDS_MOST = 22.0  # How long the API may hold a cancellation; the contract promises an answer in 25 s.
 DROP_SECONDS_MOST = 1.0  # How long a run waits for cancelled calls to close their connections.
-INLINE_WAIT_SECONDS_MOST = 30.0  # A run that would have to wait longer than this releases its claim.
+INLINE_WAIT_SECONDS_MOST = 30.0  # How long a run may wait before it releases its claim instead.
 # On Cloudflare the clock moves only in timers, and Pyodide's own loop sets no timer for 2 ms or less.
-TIMER_SECONDS_LEAST = 0.003  # Every wait for a point in time lasts at least this long, or it might never end.
+TIMER_SECONDS_LEAST = 0.003  # The least time of any wait for a point in time: a shorter one might never end.
 
 # --- A task whose workers die -------------------------------------------------------------------------
 STALL_REST_SECONDS = 500.0  # The time from the first to the last claim of a row of claims without a finished call.
@@ -222,10 +222,10 @@ AWAY_NEWCOMER_SECONDS = 5.0  # How long after others' probes a task without fail
 AWAY_TURN_SECONDS = 30.0  # How long a task whose own pause is over waits at most for another task's probe.
 AWAY_CLOCK_SECONDS = 5.0  # How far D1's clock may seem to differ from an isolate's, transfer time included.
 AWAY_LOOK_SECONDS = 2.0  # How often a run that waits for its model checks for another run's success.
-# A run on the queue waits only this long while its model is away, because other tasks may need its consumer. While the
-# model is not away, a run on the queue waits UNCOUNTED_SECONDS_MOST at most, the longest pause of a brown-out.
+# How long a run on the queue waits while its model is away: not long, because other tasks may need its consumer. While
+# the model is not away, a run on the queue waits UNCOUNTED_SECONDS_MOST at most, the longest pause of a brown-out.
 QUEUE_AWAY_WAIT_SECONDS_MOST = 2.0
-# A queue run releases a task that waits for its turn to probe for at most this long.
+# How long a run on the queue at most releases a task that only waits for its turn to probe.
 QUEUE_TURN_WAIT_SECONDS_MOST = 120.0
 NEWS_MODELS_MOST = 1_000  # The most pairs of tenant and model that an isolate remembers, some 3 KB each.
 
@@ -235,19 +235,19 @@ OTHERS_LEAST = 3
 OTHERS_SECONDS = 900.0  # How old other chunks' calls may be that decide whether a chunk's failure counts.
 OTHERS_SHARE = 0.8  # The share of other chunks' calls that must succeed for a failure to count.
 LATEST_CALLS_KEPT = OTHERS_MOST + 1
-FAILURES_COUNTED_MOST = 10  # A chunk fails for good after so many counted failures.
+FAILURES_COUNTED_MOST = 10  # The counted failures after which a chunk fails for good.
 # The pauses of a chunk after each of its counted failures except the last.
 COUNTED_PAUSES_SECONDS = (4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 160.0, 160.0, 160.0)
 UNCOUNTED_SECONDS_MOST = 8.0  # The longest pause after an uncounted failure, if the model is not away; contract: 10 s.
-BROWN_OUT_SECONDS = 30.0  # A failing model is in a brown-out, not away, for this long after a tenant's success.
-WIDEN_SECONDS = 10.0  # After the last failure, a run regains its usual number of calls within this time.
-TELL_CALLS_SECONDS = 300.0  # Isolates exchange their calls through the database for this long after a failure.
+BROWN_OUT_SECONDS = 30.0  # How long after a tenant's success a failing model is in a brown-out, not away.
+WIDEN_SECONDS = 10.0  # How long after the last failure a run has its usual number of calls again.
+TELL_CALLS_SECONDS = 300.0  # How long after a failure isolates exchange their calls through the database.
 PATIENCE_SECONDS_MOST = 86_400
 RATE_LIMIT_SECONDS_FIRST = 2.0  # The first pause after a 429 without a Retry-After.
 # The least first pause after a 429 with a Retry-After: obeying a Retry-After of 0 would cause a storm of calls.
 RATE_LIMIT_SECONDS_LEAST = 0.125
 RATE_LIMIT_SECONDS_MOST = 3_600.0
-RATE_LIMIT_WAITS_MOST = 100  # A task fails after so many waits for a 429 in a row, without a finished call between.
+RATE_LIMIT_WAITS_MOST = 100  # The waits after 429s in a row, without a finished call, after which a task fails.
 
 # --- A day on the free plan -----------------------------------------------------------------------------
 # An account's allowances on the free plan from midnight UTC to midnight UTC, named as in `usage` of /api/async-status.
@@ -270,27 +270,27 @@ QUEUE_RETRY_SECONDS = 30
 SWEEP_PAGE_TASKS = 100  # Tasks that a sweep reads at once; it reads more pages while its allowance lasts.
 SWEEP_TURNS = 37  # The tenants by which the turns move each minute: at least as many as a sweep can serve, and prime.
 PLACES_WALK_MOST = 500  # The tasks of a tenant that are read to fill free slots, besides MAX_OBJECTS_AT_WORK.
-PLACES_GIVEN_MOST = {"free": 10, "paid": 500}  # Object slots that a sweep gives to waiting tasks.
-SWEEP_QUEUE_SHARE = 10  # Tasks of a tenant that a sweep adds to the queue; others go to Durable Objects.
+PLACES_GIVEN_MOST = {"free": 10, "paid": 500}  # The most object slots that a sweep gives to waiting tasks.
+SWEEP_QUEUE_SHARE = 10  # A tenant's tasks that a sweep adds to the queue; others go to Durable Objects.
 ERASE_OUTPUTS_MOST = 5_000  # The most chunks that the tasks of one transaction of erasure may have.
 ERASE_TASKS_MOST = {"free": 40, "paid": 200}  # The most tasks that one transaction of the sweep erases.
 ERASE_PAGES_MOST = {"free": 1, "paid": 5}  # Erasing transactions of a sweep: 1,440,000 tasks a day if paid.
 OBJECT_FAILURES_MOST = 6
-OBJECT_START_SECONDS = 5.0  # For this long a started Durable Object counts as about to work.
+OBJECT_START_SECONDS = 5.0  # How long a started Durable Object counts as about to work.
 # How long after a slice's start an object's next alarm is set, in case the slice dies; none fires while one is running.
 OBJECT_RETURN_SECONDS = 10.0
 
 # --- Lanes of a long task, where objects are bound ------------------------------------------------------
-LANE_CALLS = 6  # Calls of a lane at a time; platform: connections of an invocation that may wait for headers.
-LANE_CHUNKS = 24  # A task gets one lane for so many chunks; a lane makes its calls in another invocation.
-LANES_FROM_CHUNKS = 2 * LANE_CHUNKS  # A task with fewer chunks would have only one lane, so it has none.
+LANE_CALLS = 6  # A lane's calls at a time; the platform lets so many connections wait for headers.
+LANE_CHUNKS = 24  # The chunks for which a task gets a lane, which makes calls in another invocation.
+LANES_FROM_CHUNKS = 2 * LANE_CHUNKS  # The least chunks of a task with lanes: fewer would be worth only one.
 LANES_MOST = 5  # The most lanes of a task: its host waits for one RPC per lane, and has six connections.
 LANE_SLACK_SECONDS = 5.0  # The time allowed for an RPC's way to a lane and back.
 COORDINATOR_IDLE_SECONDS = 3_600.0
 SWEEP_BACKOFF_DOUBLINGS_MOST = 6
 SEEN_SECONDS = 150.0  # How often a trigger may record that it came, at one row written each time.
 SWEEP_SEEN_SECONDS = 90.0  # How often the sweep, which cron starts every 60 s, may record that it came.
-EARLY_SECONDS_ALLOWED = 1.0  # A message to continue a task that arrives this early counts as on time.
+EARLY_SECONDS_ALLOWED = 1.0  # How early a message to continue a task may arrive.
 
 # --- Sums over ended tasks, for metrics and plots ---------------------------------------------------------
 HISTORY_SECONDS = 172_800.0  # How long the sums of each five minutes are kept.
@@ -304,12 +304,12 @@ METRICS_TENANTS_READ = 1_000
 
 # --- Requests that replace cron, queue or alarms -----------------------------------------------------------
 LATE_TASK_SECONDS = 60.0  # How late a task without a worker is when a poll dispatches it, and how often polls may.
-SENDS_IN_VAIN = 2  # After so many dispatches in vain, a request that reads a task works on it itself.
+SENDS_IN_VAIN = 2  # The dispatches of a task in vain after which a request that reads it works on it.
 STAND_IN_SECONDS = 20.0  # How long a poll's model calls may go on after its answer; `waitUntil` is cut after 30 s.
-ASKED_SWEEP_APART_SECONDS = 30.0  # `POST /api/sweep` runs at most once in this time.
+ASKED_SWEEP_APART_SECONDS = 30.0  # How often `POST /api/sweep` runs at most.
 ASKED_SWEEP_SECONDS = 25.0  # How long `POST /api/sweep` starts calls; it answers when the last call has ended.
-SWEEP_MISSED_SECONDS = 180.0  # After this long without a sweep, any request runs one after its answer.
-SWEEP_LOOK_SECONDS = 60.0  # An isolate checks for a missed sweep at most once in this time.
+SWEEP_MISSED_SECONDS = 180.0  # How long without a sweep until any request runs one after its answer.
+SWEEP_LOOK_SECONDS = 60.0  # How often an isolate checks at most whether a sweep was missed.
 
 # --- Webhooks -----------------------------------------------------------------------------------------------
 WEBHOOK_ENDPOINTS_MOST = 10  # The most webhook endpoints of a tenant.
@@ -326,10 +326,10 @@ DELIVERIES_WALK_MOST = 500  # Deliveries of a tenant or endpoint that a sweep re
 # The pauses of a delivery after each failed attempt in a row. The last pause repeats until the day is over.
 DELIVERY_WAITS_SECONDS = (5.0, 60.0, 300.0, 900.0, 3_600.0, 7_200.0, 14_400.0)
 DELIVERY_SECONDS_MOST = 86_400.0  # The time from the beginning of a delivery to its last attempt.
-# A delivery that could not be tried because its endpoint was paused is given up after this time.
+# When a delivery is given up that could not be tried because its endpoint was paused.
 DELIVERY_SECONDS_KEPT = 90_000.0
 DELIVERY_RETRY_AFTER_SECONDS_MOST = 3_600.0
 DELIVERY_ATTEMPTS_SHOWN = 20
-BREAKER_FAILURES = 5  # After so many failures in a row an endpoint is paused, then tried with one delivery at a time.
+BREAKER_FAILURES = 5  # The failures in a row after which an endpoint is paused, then tried with one delivery.
 BREAKER_SECONDS_FIRST = 30.0  # The first pause of a failing endpoint; the pause doubles with each further failure.
 BREAKER_SECONDS_MOST = 1_800.0

@@ -126,7 +126,7 @@ class Patience:
         return 0.0 if since is None else now - since
 
     def width(self, usual: int, now: float) -> int:
-        """Return how many calls the run may have in flight: `usual`, or fewer if calls have failed lately."""
+        """Return how many calls the run may have in flight, which is `usual`, or fewer if calls failed lately."""
         return self._news.width(usual, now) if self._seconds else usual
 
     def widens_at(self, out: int, usual: int, now: float) -> float:

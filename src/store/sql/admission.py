@@ -52,9 +52,9 @@ _DEADLINE_AT = f"{NOW} + :deadline_ms"
 # Writes a pending task, unless another request has its Idempotency-Key or a limit of its tenant is reached. If
 # INSERT_TASK is sent twice, the second send changes nothing, because the caller chose the task's key. If the write
 # arrives after the task was erased or withdrawn, the task's tombstone stops it. If no worker claims the task within
-# `:unclaimed_ms`, the sweep dispatches it again. These parameters may be NULL: `:model`; `:first_line`; without such
-# terms `:deadline_ms` and `:max_calls`; without an Idempotency-Key `:submission`; and without such limits `:tasks_most`
-# (in flight) and `:characters_most` (a day).
+# `:unclaimed_ms`, the sweep dispatches it again. `:model` and `:first_line` may be NULL. `:deadline_ms` and
+# `:max_calls` are NULL for a task without such terms, `:submission` is NULL without an Idempotency-Key, and
+# `:tasks_most` (in flight) and `:characters_most` (a day) are NULL without such limits.
 INSERT_TASK = statement(f"""
 INSERT INTO tasks (id, status, route, {OPTIONS}, total, merge_chars, calls_minimum, created_at, first_line,
   deadline_at, wake_at)

@@ -28,7 +28,7 @@ _NAMED = " OR ".join(
         *(f"CASE json_type(metadata, '$.{one}') WHEN 'text' THEN metadata ->> '$.{one}' END" for one in NAME_MEMBERS),
     )
 )
-# The conditions of the filters of a list, by the name of their parameter, which is that of the field in
+# The conditions of a list's filters, by the names of their parameters, which are the names of fields in
 # `records.pages.ListFilter`. A filter whose parameter is NULL takes every task. `:default_model` is the model of a task
 # that names none.
 _FILTERS = {
@@ -138,8 +138,8 @@ _TAKEN_ANYHOW = _taken(name for name in _FILTERS if name != "status")
 _COUNTS = ", ".join(f"count(*) FILTER (WHERE status = '{status}' AND {_TAKEN_ANYHOW}) AS {status}" for status in Status)
 LIST_COUNTS = statement(f"SELECT count(*) AS among, {_COUNTS} FROM (SELECT * FROM {_WALK} :walk_most)")
 
-# Succeeds if D1 answers and all migrations have been applied: it names the tables of the first migration, the columns
-# of all options, and something that each later migration adds.
+# Succeeds if D1 answers and all migrations have been applied: READY names the tables of the first migration, the
+# columns of all options, and something that each later migration adds.
 READY = statement(f"""
 SELECT {OPTIONS}, first_line, EXISTS (SELECT 1 FROM samples), EXISTS (SELECT log FROM failures) FROM tasks LIMIT 1
 """)
