@@ -47,7 +47,7 @@ class EventPlace(NamedTuple):
 
     @property
     def id(self) -> str:
-        """The `id` of the event before this place: its generation, and a number that rises with each event in that."""
+        """The `id` of the event before this place: its generation, and a number that rises within the generation."""
         return f"{self.generation}-{self.chunks * len(Phase) + self.phase}"
 
 

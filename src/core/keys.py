@@ -20,7 +20,7 @@ SECRET_BYTES = 32
 ID_PATTERN = "[0-9a-f]{16}"
 
 _ID = re.compile(ID_PATTERN)
-# A secret in base64url (RFC 4648) may contain `_`, so it is everything after the second `_` of a key.
+# A secret in base64url (RFC 4648) may contain `_`, so the secret is everything after the second `_` of a key.
 _KEY = re.compile(f"oo_({ID_PATTERN})_([A-Za-z0-9_-]{{43}})")
 # The digest to compare with if an API key does not exist. No known text has the digest of 64 zeros.
 _NO_DIGEST = "0" * 64
@@ -35,7 +35,7 @@ class Scope(StrEnum):
     OPERATOR = "operator"
 
 
-# The scopes that reach only the key's own tenant. The API makes no API keys with other scopes.
+# The scopes that reach only the key's own tenant. The API makes API keys only with READ, WRITE and ADMIN.
 OWN_SCOPES = (Scope.READ, Scope.WRITE, Scope.ADMIN)
 
 

@@ -170,8 +170,8 @@ WALL_MARGIN_SECONDS = 5.0  # The time reserved at a run's end, for START_SECONDS
 SUBREQUESTS = {"free": 45, "paid": 900}  # Of an invocation; the platform allows 50 and 10,000.
 STATEMENTS = {"free": 45, "paid": 900}  # D1 statements of an invocation, each in a batch; platform: 50, 1,000.
 RUN_LEAST = 20  # The subrequests and D1 statements that an invocation must have left to start a run.
-# A call must start within a window after it was announced, or is announced again. The window is START_LATENCIES times
-# the duration of a write to D1, plus START_SECONDS_MORE, from START_SECONDS to START_SECONDS_MOST.
+# A model call must start within a window after it was announced, or is announced again. This window is START_LATENCIES
+# times the duration of a write to D1, plus START_SECONDS_MORE, from START_SECONDS to START_SECONDS_MOST.
 START_SECONDS = 2.0
 START_SECONDS_MOST = 20.0
 START_LATENCIES = 2.0
@@ -187,9 +187,9 @@ WRITES_A_CALL = 2  # A worker's writes for each ended call: its record, and the 
 WRITES_A_MINUTE = 2  # A worker's further writes in a minute, even if all calls fail.
 WRITES_AT_FIRST = 5  # Writes that a run may make at once: a claim, three fruitless announcements, the release.
 WRITES_AT_FIRST_IDLE = 2  # WRITES_AT_FIRST after a run that started no call: a claim, and one announcement.
-# A finished call lingers so that several are recorded together: each write costs two rows and a D1 call. No new call
-# starts in its place while it lingers, so a task with uneven calls takes some 8 to 11 % longer. Until a call of a run
-# has taken QUICK_CALL_SECONDS, its calls are quick, and their outputs reach a stream of events within two seconds.
+# A finished call lingers so that several are recorded together: each write costs two rows and a D1 call. While a call
+# lingers, no new call starts in its place, so a task with uneven calls takes some 8 to 11 % longer. Until a call of a
+# run has taken QUICK_CALL_SECONDS, its calls are quick, and their outputs reach a stream of events within two seconds.
 LINGER_FRACTION = 0.2  # The part of its duration for which a finished call lingers; all of it if none could start.
 LINGER_SECONDS_QUICK = 0.7  # The longest time that quick calls linger; a stream then reads within 1.25 s.
 LINGER_SECONDS_MOST = 2.0
@@ -197,10 +197,10 @@ QUICK_CALL_SECONDS = 5.0
 # A run that waits for slow calls checks its claim LOOK_SECONDS_FIRST after its last write, then after twice the last
 # pause, up to LOOK_SECONDS_MOST, LOOKS_MOST times, and not more often than every LOOK_LATENCIES writes would take.
 LOOK_SECONDS_FIRST = 5.0
-LOOK_SECONDS_MOST = 10.0  # Thus a cancelled task frees its host within 15 s, including a write.
+LOOK_SECONDS_MOST = 10.0  # The most seconds between two such checks: a cancelled task frees its host in 15 s.
 LOOK_LATENCIES = 10.0
 LOOKS_MOST = {"free": 10, "paid": 100}
-TELL_SECONDS = 2.0  # How long a cancellation waits for the Durable Object that it notifies, and that for a lane.
+TELL_SECONDS = 2.0  # How long a cancellation waits for the object that it notifies, and the object for a lane.
 CANCEL_SECONDS_MOST = 22.0  # How long the API may hold a cancellation; the contract promises an answer in 25 s.
 DROP_SECONDS_MOST = 1.0  # How long a run waits for cancelled calls to close their connections.
 INLINE_WAIT_SECONDS_MOST = 30.0  # How long a run may wait before it releases its claim instead.
@@ -225,7 +225,7 @@ AWAY_LOOK_SECONDS = 2.0  # How often a run that waits for its model checks for a
 # How long a run on the queue waits while its model is away: not long, because other tasks may need its consumer. While
 # the model is not away, a run on the queue waits UNCOUNTED_SECONDS_MOST at most, the longest pause of a brown-out.
 QUEUE_AWAY_WAIT_SECONDS_MOST = 2.0
-# How long a run on the queue at most releases a task that only waits for its turn to probe.
+# For how long at most a run on the queue releases a task that only waits for its turn to probe.
 QUEUE_TURN_WAIT_SECONDS_MOST = 120.0
 NEWS_MODELS_MOST = 1_000  # The most pairs of tenant and model that an isolate remembers, some 3 KB each.
 
@@ -283,12 +283,12 @@ OBJECT_RETURN_SECONDS = 10.0
 # --- Lanes of a long task, where objects are bound ------------------------------------------------------
 LANE_CALLS = 6  # A lane's calls at a time; the platform lets so many connections wait for headers.
 LANE_CHUNKS = 24  # The chunks for which a task gets a lane, which makes calls in another invocation.
-LANES_FROM_CHUNKS = 2 * LANE_CHUNKS  # The least chunks of a task with lanes: fewer would be worth only one.
+LANES_FROM_CHUNKS = 2 * LANE_CHUNKS  # The least chunks of a task with lanes, as fewer would give it only one.
 LANES_MOST = 5  # The most lanes of a task: its host waits for one RPC per lane, and has six connections.
 LANE_SLACK_SECONDS = 5.0  # The time allowed for an RPC's way to a lane and back.
 COORDINATOR_IDLE_SECONDS = 3_600.0
 SWEEP_BACKOFF_DOUBLINGS_MOST = 6
-SEEN_SECONDS = 150.0  # How often a trigger may record that it came, at one row written each time.
+SEEN_SECONDS = 150.0  # How often each trigger of the Worker may record that it came, at one row each time.
 SWEEP_SEEN_SECONDS = 90.0  # How often the sweep, which cron starts every 60 s, may record that it came.
 EARLY_SECONDS_ALLOWED = 1.0  # How early a message to continue a task may arrive.
 
@@ -323,7 +323,7 @@ DELIVERY_START_SECONDS = 10.0  # How long a sender of deliveries starts attempts
 DELIVERIES_A_SWEEP = {"free": 5, "paid": 100}
 DELIVERIES_OF_ENDPOINT = 20  # Deliveries that a sweep sends to an endpoint whose last attempt failed.
 DELIVERIES_WALK_MOST = 500  # Deliveries of a tenant or endpoint that a sweep reads or ends at once.
-# The pauses of a delivery after each failed attempt in a row. The last pause repeats until the day is over.
+# The pauses of a delivery after each failed attempt in a row. The last pause repeats until a delivery is a day old.
 DELIVERY_WAITS_SECONDS = (5.0, 60.0, 300.0, 900.0, 3_600.0, 7_200.0, 14_400.0)
 DELIVERY_SECONDS_MOST = 86_400.0  # The time from the beginning of a delivery to its last attempt.
 # When a delivery is given up that could not be tried because its endpoint was paused.

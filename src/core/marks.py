@@ -49,7 +49,7 @@ class Marks:
     def wrote(self, task_key: TaskKey, mark: Mark, until: float) -> None:
         """Record a write of a task that has succeeded.
 
-        The worker that wrote it goes on, at the longest until `until`, when its lease ends.
+        The worker that made the write goes on, at the longest until `until`, when its lease ends.
         """
         self._note(task_key, Known(mark, ended=False, until=until))
 

@@ -53,11 +53,11 @@ class Due:
         return replace(self, idle=first, stalls=stalls[0]), Due(idle=others, stalls=stalls[1])
 
     def without(self, task_keys: Sequence[TaskKey]) -> "Due":
-        """Return the same tasks without these idle tasks."""
+        """Return all found tasks except the idle ones in `task_keys`."""
         return replace(self, idle=[key for key in self.idle if key not in task_keys])
 
     def behind(self, task_keys: Sequence[TaskKey]) -> "Due":
-        """Return the same tasks, with these tasks first among the idle ones."""
+        """Return all found tasks, with those in `task_keys` first among the idle ones."""
         return replace(self, idle=[*task_keys, *self.without(task_keys).idle])
 
     def add(self, task_key: TaskKey, status: Status, *, live: bool, overdue: bool, stalls: int) -> None:
@@ -88,7 +88,7 @@ class SweepStore(Store):
     ) -> Due:
         """Find due tasks: each tenant's longest due one first, with the tenants taking turns.
 
-        At most `most` unfinished tasks are found. The same call finds up to `erase_most` tasks to erase, or `most` if
+        At most `most` unfinished tasks are found. `due` also finds up to `erase_most` tasks to erase, or `most` if
         `erase_most` is None. Unless `erase_most` is 0, the call also removes old tombstones, records that the sweep
         came, and finds due deliveries, as many as the `plan` allows. `served` is how many of the unfinished tasks the
         caller will certainly serve, all if None. Tasks that `take_due` would not take with the same `delay_ms` are left
@@ -158,7 +158,10 @@ class SweepStore(Store):
         return await self.give_places([columns.task_key(row) for row in found], most) if found else []
 
     async def give_places(self, task_keys: Sequence[TaskKey], most: int) -> list[TaskKey]:
-        """Give object slots to waiting tasks, in this order, and make them due. Return the tasks that got a slot."""
+        """Give object slots to waiting tasks, in this order, and make them due.
+
+        Return the tasks that got an object slot.
+        """
         names = as_json(task_keys)
         given, _ = await self._database.run(
             sql.GIVE_PLACES.bind(task_keys=names, most=most), sql.PLACED_DUE.bind(task_keys=names)

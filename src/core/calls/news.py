@@ -45,7 +45,7 @@ class News:
     def heard_at(self) -> float:
         """The latest time of a success that shows a waiting task that its model is back.
 
-        Such a success is any of the task's own tenant, or the first of any tenant after the model was silent for
+        A success shows that if it is the task's own tenant's, or any tenant's first after the model was silent for
         BROWN_OUT_SECONDS.
         """
         return max(self.trouble.success_at, self.answers.back_at)
@@ -62,7 +62,7 @@ class News:
         self._note(LatestCall(chunk, now, False))
 
     def failed_alone(self, chunk: int, now: float) -> None:
-        """Record a failed call that counts against its chunk. Such a failure does not show that the model is away."""
+        """Record a failed call that counts against its chunk, and so does not show that the model is away."""
         self.trouble.failure_at = now
         self._note(LatestCall(chunk, now, False))
 

@@ -2,9 +2,9 @@
 
 The functions of this module are pure: their caller passes the time.
 
-A slow database must not get more requests because it is slow. Three rules prevent that: calls get more time to start
-when the database is slow, calls that did not start are announced again only after a growing pause, and a worker may
-write only in proportion to the calls that it finished.
+A slow database must not get more requests because it is slow. Three rules keep the load of a slow database low: calls
+get more time to start, calls that did not start are announced again only after a growing pause, and a worker may write
+only in proportion to the calls that it finished.
 """
 
 from .. import limits

@@ -27,8 +27,8 @@ class Rests(NamedTuple):
 def rests(max_attempts: int) -> Rests:
     """Return a task's rests for a row of `max_attempts` stalls.
 
-    The first rest is 0, and each later one is three times the one before. If `max_attempts` is 2, the rest between the
-    two claims is the long one.
+    The first rest is 0, and each rest after the second is three times the one before. If `max_attempts` is 2, the rest
+    between the two claims is the long one.
     """
     last_ms = limits.STALL_REST_SECONDS * 1000
     waits = [last_ms / 3 ** (max_attempts - 2 - claim) for claim in range(max_attempts - 1)]

@@ -75,7 +75,10 @@ class BranchSearch:
     def _advance(
         self, waiting: list[tuple[tuple[int, int], Generator[_Question, bool, bool]]], answer: bool | None
     ) -> _Question | bool:
-        """Continue with the latest open question. Returns its answer, or a question that must be answered first."""
+        """Continue with the latest open question.
+
+        Returns the answer to the question, or another question that must be answered first.
+        """
         key, question = waiting[-1]
         try:
             return next(question) if answer is None else question.send(answer)

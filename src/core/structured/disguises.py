@@ -1,8 +1,8 @@
 """Finds the one JSON object in a model's output that is not JSON itself.
 
 Nothing in the output is ever closed, added or guessed. `object_in` removes a byte order mark, a model's thoughts at the
-beginning, prose and a code fence around the object, and commas before a closing bracket. An output that is no JSON
-object even without these is refused. Finding the object takes time linear in the text's length.
+beginning, prose and a code fence around the object, and commas before a closing bracket. An output from which
+`object_in` would have to remove anything else is refused. Finding the object takes time linear in the text's length.
 """
 
 import re

@@ -8,7 +8,7 @@ from .equality import DEPTH_MOST
 from .keywords import refused
 from .pointers import Place
 
-_MAGNITUDE_MOST = 10**309  # An integer of this size is beyond the largest double.
+_MAGNITUDE_MOST = 10**309  # Integers from 10**309 on are beyond the largest double.
 
 
 def check_document(document: object) -> None:

@@ -93,8 +93,8 @@ def is_ipv4(text: str) -> bool:
 def is_ipv6(text: str) -> bool:
     """Whether the text is an IPv6 address of RFC 4291, 2.2, without a zone.
 
-    An IPv6 address has eight groups of hexadecimal digits. Once, `::` may replace some of the groups, and an IPv4
-    address may replace the last two.
+    An IPv6 address has eight groups of hexadecimal digits. At most once, `::` may replace some of the groups, and an
+    IPv4 address may replace the last two.
     """
     if not 2 <= len(text) <= 45:
         return False

@@ -21,7 +21,7 @@ _REASONS: Final = {
     "$schema": "`$schema` stands only at the root.",
     "$id": "`$id` stands only at the root.",
 }
-# These keywords describe a value and constrain nothing.
+# The keywords of JSON Schema that describe a value and constrain nothing.
 ANNOTATIONS: Final = frozenset({"title", "description", "default", "examples"})
 ROOT_ONLY: Final = frozenset({"$schema", "$id"})
 

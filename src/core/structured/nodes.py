@@ -136,7 +136,7 @@ class SchemaNode:
 
 
 def _kinds_of(keys: Iterable[Key]) -> Iterable[type]:
-    """Yield the Python types of values with these keys. For a number's key it yields both int and float."""
+    """Yield the Python types of values with these keys. For the key of a number, both int and float are yielded."""
     for name, value in keys:
         if name == "name":
             yield type(value)

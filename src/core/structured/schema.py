@@ -128,7 +128,10 @@ class _Compiler:
         node.items = self._schema(value, place, outer)
 
     def branches(self, node: SchemaNode, value: object, place: Place, outer: int) -> None:
-        """Compile `anyOf`. Its schemas apply to the same value, so they are not a level deeper."""
+        """Compile `anyOf`.
+
+        The schemas of `anyOf` apply to the same value as the schema around it, so they are not a level deeper.
+        """
         if not isinstance(value, list) or not value:
             raise refused(place, "`anyOf` is a list of at least one schema.")
         node.branches = tuple(self._schema(child, (place, index), outer) for index, child in enumerate(value))

@@ -84,8 +84,8 @@ def cuts(text: str, max_chars: int, overlap_chars: int = 0, *, most: int | None 
     marks: bytearray | None = None
     end = 0
     while True:
-        # Each later chunk takes at most `step` new code points of the text. So the division gives the least number of
-        # chunks that the text after `limit` needs.
+        # Each later chunk takes at most `step` new code points of the text. So dividing the text after `limit` by
+        # `step` gives the least number of chunks that it needs.
         limit = max(0, end - overlap_chars) + max_chars
         if most is not None and len(ends) + 1 + max(0, -(-(size - limit) // step)) > most:
             raise TooManyChunks(most)

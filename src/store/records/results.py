@@ -68,7 +68,7 @@ def result_of(
 ) -> tuple[Texts | None, object]:
     """Make a task's result, as text and as a value, from outputs that were all read at once.
 
-    Both are None if a sum is beyond the largest double.
+    The text and the value are None if a sum is beyond the largest double.
     """
     from ...core.structured.refusals import NotJoinable  # noqa: PLC0415 - only structured tasks need it
 

@@ -23,9 +23,9 @@ ON CONFLICT DO UPDATE SET bytes = excluded.bytes, counted_at = excluded.counted_
 # Walks over `:walk_most` tasks of the tenant that stores most, in order of creation, from where the last walk ended.
 # OLDEST finds the tasks that ended at least `:kept_ms` ago: up to `:most` tasks with `:chunks_most` chunks together, or
 # one task with more chunks. `uncounted` says that the task is not in the sums over ended tasks yet, and `ended_by` is a
-# time by which all found tasks had ended. Each row also gives the age of the tenant's count, where the walk began, its
-# last task, how many tasks it passed, and how many of these may be erased. One row without an `id` means that no task
-# may be erased. No row means that what tenants store was not counted yet.
+# time by which all found tasks had ended. Each row also gives the age of the tenant's count, where the walk began, the
+# walk's last task, how many tasks the walk passed, and how many of these tasks may be erased. One row without an `id`
+# means that no task may be erased. No row means that what tenants store was not counted yet.
 OLDEST = statement(f"""
 WITH largest AS MATERIALIZED (
   SELECT tenant, walked_to, {NOW} - counted_at AS age_ms FROM tenant_storage ORDER BY bytes DESC, tenant LIMIT 1
@@ -42,8 +42,8 @@ SELECT tenant, walked_to, age_ms, (SELECT max(id) FROM walk) AS last, (SELECT co
 FROM largest LEFT JOIN ended ON place <= :most AND (place = 1 OR chunks <= :chunks_most) ORDER BY place
 """)
 
-# Sets where the next walk over a tenant's tasks begins, unless another sweep has done so. The same transaction first
-# erases the tasks that the walk found.
+# Sets where the next walk over a tenant's tasks begins, unless another sweep has done so. The transaction of WALK_ON
+# first erases the tasks that the last walk found.
 WALK_ON = statement("""
 UPDATE tenant_storage SET walked_to = :walked_to WHERE tenant = :tenant AND walked_to = :walked_from
 """)

@@ -28,8 +28,8 @@ STALLS = "(stalls + (stalled_since IS NOT NULL))"
 UNATTENDED = f"((status = 'pending' AND not_before <= {NOW}) OR ({ABANDONED}))"
 # The time by which a worker should have claimed the task.
 _AWAITED_AT = f"max(wake_at, coalesce({FREE_AT}, 0))"
-# A condition: the task has been due for `:late_ms`, or was dispatched again that long ago and not claimed. In both
-# cases, the task was not dispatched within the last `:late_ms`.
+# A condition: the task has been due for `:late_ms`, or was dispatched again that long ago and not claimed. LATE also
+# requires that the task was not dispatched within the last `:late_ms`.
 LATE = f"""({UNATTENDED} AND {IN_TIME} AND coalesce(sent_at, 0) <= {NOW} - :late_ms
   AND (dispatches > 0 OR {_AWAITED_AT} <= {NOW} - :late_ms))"""
 # A condition: the task was dispatched again within the last `:apart_ms`, and has not been claimed since.

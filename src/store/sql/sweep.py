@@ -9,8 +9,8 @@ from .tallies import UNCOUNTED, count_ends
 # later, which is how many tenants a sweep certainly serves. With T tenants that have unfinished tasks, the first task
 # of each is served within T/:tenants_served minutes, however many tasks the others have. At most `:most` due tasks are
 # found. An index gives the tenants with unfinished tasks one by one, and their tasks in order, so no other rows are
-# read. A task that a poll has just dispatched is left out, unless it was dispatched `:in_vain` times; if `:in_vain` is
-# NULL, it is always left out.
+# read. A task that a poll has just dispatched is left out, unless its deadline has passed, or it was dispatched
+# `:in_vain` times (NULL for no such number).
 _OWN_DUE = f"""SELECT id FROM tasks AS own
     WHERE own.tenant = turns.tenant AND finished_at IS NULL AND wake_at <= {NOW}
     AND (NOT {JUST_SENT} OR dispatches >= :in_vain OR {OVERDUE}) ORDER BY wake_at LIMIT :most"""

@@ -58,8 +58,8 @@ _GAPS = f"""CASE WHEN structured ->> 'gaps' AND failed > 0 AND completed > 0 THE
 
 # Reads one task, in one row. With `late` and `unanswered`, TASK also says whether a request that reads the task must
 # help it. If the task has been pending and due for `:queued_ms`, TASK counts the older unfinished tasks of its tenant,
-# unless more than `:most_ahead` are unfinished. Counting them reads two rows for each unfinished task of the tenant. A
-# task's gaps are read from its failures and its cuts.
+# unless more than `:most_ahead` are unfinished. To count the older tasks, TASK reads two rows for each unfinished task
+# of the tenant. A task's gaps are read from its failures and its cuts.
 TASK = statement(f"""
 SELECT {_VIEW}, {LATE} AS late, {UNANSWERED} AS unanswered, {GAPS},
   CASE WHEN status = 'pending' AND max(created_at, not_before) <= {NOW} - :queued_ms THEN (

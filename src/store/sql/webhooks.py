@@ -48,7 +48,7 @@ DELETE_ENDPOINT = statement("DELETE FROM webhook_endpoints WHERE id = :endpoint 
 # short. The attempt to send a delivery began at `:began_at`.
 
 # Records that an attempt to send a delivery succeeded. The row of an endpoint without failures is not written. A pause
-# that began after the attempt continues.
+# of the endpoint that began after the attempt goes on.
 NOTE_SUCCESS = statement("""
 UPDATE webhook_endpoints SET failures = 0,
   paused_until = CASE WHEN paused_at <= :began_at THEN 0 ELSE paused_until END

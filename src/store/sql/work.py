@@ -46,8 +46,8 @@ from .window import window
 # structured tasks: see the CHECK of the column.
 #
 # The announced calls must start within `:start_ms` from now, or they may not start. Lanes of the former worker may have
-# read its longer start window just now, and may start calls until that window ends. Because of these lanes, a
-# `start_ms` in the row that is longer stays.
+# read its longer start window just now, and may start calls until that window ends. So if the row has a longer
+# `start_ms`, it stays.
 _FIRST_CALLS = """(SELECT json_group_array(json_array(0, value)) FROM json_each(:first_chunks)
   WHERE value < min(total, coalesce(max_calls, total)))"""
 _STALLS = f"CASE WHEN status = 'processing' THEN {STALLS} ELSE stalls END"
@@ -164,8 +164,8 @@ ON CONFLICT DO UPDATE SET fence = excluded.fence, step = excluded.step, piece = 
 """)
 
 # Records how many outputs were cut off, in the transaction that records these outputs. If the task has ended in
-# between, the transaction still records its outputs, but not the worker's other totals. In that case only RECORD_CUT
-# says how many outputs were cut off. `:truncated` counts from the start of the task.
+# between, the transaction still records its outputs, but not the worker's other totals. For an ended task, only
+# RECORD_CUT says how many outputs were cut off. `:truncated` counts from the start of the task.
 RECORD_CUT = statement(f"UPDATE tasks SET truncated = :truncated WHERE {_KEEPS}")
 
 # Records failed calls, each with the counts for its output, which the worker knows. `:failures` is a JSON list of
@@ -178,7 +178,7 @@ RECORD_FAILURES = recording_failures(_MINE)
 RECORD_RUNGS = recording_failures(_MINE, "rung", "gap_chars")
 
 # Records the counters of a structured task, and which share of its text has outputs. Like RECORD_CUT, RECORD_LADDER
-# does so even if the task has ended in between.
+# takes effect even if the task has ended in between.
 RECORD_LADDER = statement(f"""
 UPDATE tasks SET reasks = :reasks, rejected = :rejected, repaired = :repaired, coverage = :coverage WHERE {_KEEPS}
 """)
