@@ -163,7 +163,7 @@ class StoreError(OnceoverError):
 
 
 class StoreUnavailable(StoreError):
-    """D1 gave no result. A write may have taken effect all the same.
+    """D1 gave no result of a call. The call's write may have taken effect or not.
 
     `passing` says that sending the call again may help. `sends` is how often the write was sent; the error followed the
     last send. `withdrawing` says that a submission could not be withdrawn, so its write may still take effect at any

@@ -29,7 +29,7 @@ WAIT_TOLD_SECONDS = 5.0
 NEAR_SECONDS = 0.05
 NEAR_SECONDS_MOST = {"free": 1.0, "paid": 0.1}
 NEAR_FRACTION = 1 / 16
-NEAR_FRACTION_UNKNOWN = 1 / 2  # NEAR_FRACTION while no worker of the isolate is known to have the task.
+NEAR_FRACTION_UNKNOWN = 1 / 2  # The value of NEAR_FRACTION while no worker of the isolate is known to have the task.
 MARKS_MOST = 1_000  # The tasks whose progress an isolate remembers at most.
 AUDIENCE_MOST = 32  # The most calls that wait at an object; the platform allows 32,000, but each takes memory.
 RESPONSE_METADATA_PAIRS_MOST = 16  # The most pairs in `metadata` of a request to /v1, as at OpenAI.
@@ -114,8 +114,8 @@ OBJECTS_AT_WORK_MOST = 10_000  # The highest MAX_OBJECTS_AT_WORK: a dispatch rea
 MERGE_CHARS_LEAST = 2_000  # The least characters of outputs that a merge call may take, however small the chunks are.
 
 # --- D1 ---------------------------------------------------------------------------------------------
-PIECE_BYTES_MOST = 900_000  # The most uncompressed bytes of outputs in a parameter; D1 allows 2,000,000.
-SEGMENT_BYTES = 32_768  # The size from which a segment takes no more outputs: a write rewrites all of it.
+PIECE_BYTES_MOST = 900_000  # Uncompressed bytes of a parameter, which is hexadecimal, twice as long; D1: 2,000,000.
+SEGMENT_BYTES = 32_768  # The compressed size from which a segment takes no more outputs: a write rewrites it all.
 COMPRESSION_LEVEL = 6
 # The characters of a task's text that a run reads at once; the first claim of a shorter text reads it whole.
 WINDOW_CHARS_MOST = 131_072
@@ -167,7 +167,7 @@ SWEEP_WALL_SECONDS = 900.0  # The platform allows a cron trigger 15 minutes.
 OBJECT_SLICE_SECONDS = 300.0
 OBJECT_WALL_SECONDS = 900.0  # The platform allows an object's alarm 15 minutes.
 WALL_MARGIN_SECONDS = 5.0  # The time reserved at a run's end, for START_SECONDS of its last call and the last write.
-SUBREQUESTS = {"free": 45, "paid": 900}  # Of an invocation; the platform allows 50 and 10,000.
+SUBREQUESTS = {"free": 45, "paid": 900}  # Of an invocation; platform: 50 and 10,000, where 1,000 D1 queries end first.
 STATEMENTS = {"free": 45, "paid": 900}  # D1 statements of an invocation, each in a batch; platform: 50, 1,000.
 RUN_LEAST = 20  # The subrequests and D1 statements that an invocation must have left to start a run.
 # A model call must start within a window after it was announced, or is announced again. This window is START_LATENCIES
@@ -296,7 +296,7 @@ EARLY_SECONDS_ALLOWED = 1.0  # How early a message to continue a task may arrive
 HISTORY_SECONDS = 172_800.0  # How long the sums of each five minutes are kept.
 HISTORY_BUCKET_SECONDS = 300.0
 HISTORY_HOURS_DEFAULT = 24
-FOLD_TASKS_MOST = {"free": 500, "paid": 5_000}  # Ended tasks that one transaction adds up, at three rows read each.
+FOLD_TASKS_MOST = {"free": 500, "paid": 5_000}  # The most ended tasks that a transaction adds up, at 3 rows each.
 FOLD_PAGES_MOST = {"free": 1, "paid": 5}  # Transactions in which one sweep adds up ended tasks.
 SAMPLE_TASKS_MOST = {"free": 1_000, "paid": 10_000}  # Unfinished tasks counted for metrics, at two rows each.
 METRICS_TENANTS_MOST = 20  # The tenants whose use of limits the metrics show: the highest users.
@@ -326,7 +326,7 @@ DELIVERIES_WALK_MOST = 500  # Deliveries of a tenant or endpoint that a sweep re
 # The pauses of a delivery after each failed attempt in a row. The last pause repeats until a delivery is a day old.
 DELIVERY_WAITS_SECONDS = (5.0, 60.0, 300.0, 900.0, 3_600.0, 7_200.0, 14_400.0)
 DELIVERY_SECONDS_MOST = 86_400.0  # The time from the beginning of a delivery to its last attempt.
-# When a delivery is given up that could not be tried because its endpoint was paused.
+# The age at which a delivery is given up that could not be tried because its endpoint was paused.
 DELIVERY_SECONDS_KEPT = 90_000.0
 DELIVERY_RETRY_AFTER_SECONDS_MOST = 3_600.0
 DELIVERY_ATTEMPTS_SHOWN = 20

@@ -1,8 +1,8 @@
 """Computes the events of a response of `/v1`, and their numbers, from the state of its task alone. Pure.
 
 The list of a response's events only grows at its end. So a stream of events that is opened again after any number
-continues with the same events under the same numbers. Only if the response's task is retried through the native API is
-the final event removed, and the next events reuse its number.
+continues with the same events under the same numbers. As the only exception, if a response's task is retried through
+the native API, the final event is removed, and the next events reuse its number.
 """
 
 from collections.abc import Iterator

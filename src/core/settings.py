@@ -83,7 +83,7 @@ class Settings:
 
     @property
     def longest_call_seconds(self) -> float:
-        """How many seconds a model call may take; 0 for the provider `demo`, which uses no network."""
+        """How many seconds a model call may take, which is AI_TIMEOUT_SECONDS, or 0 for `demo` without a network."""
         return 0.0 if self.provider == "demo" else self.timeout_seconds
 
     @property
@@ -92,7 +92,7 @@ class Settings:
         return round(self.lease_seconds * 1000)
 
     def claim_ms(self, way_seconds: float, start_seconds: float) -> int:
-        """How many ms a claim lasts without renewal, namely LEASE_SECONDS or the longest time of a model call.
+        """How many ms a claim lasts without renewal, the longer of LEASE_SECONDS and the longest model call.
 
         A model call may start `start_seconds` late, take AI_TIMEOUT_SECONDS, need `way_seconds` to its caller and back,
         and wait at its end to be recorded with others. Only after the end of the call does the worker record it and

@@ -38,7 +38,7 @@ class TaskOptions:
 
     reduce: Reduce = Reduce.CONCAT  # How the chunks' outputs become the task's result.
     model: str | None = None  # The model to call; None for the deployment's.
-    # The client's data: shown as it was sent, without effect.
+    # The client's `metadata`, which has no effect and is shown as it was sent.
     metadata: Mapping[str, object] = field(default_factory=dict)
     deadline_ms: int | None = None  # The ms from the submission or a retry to the deadline; None without a deadline.
     max_calls: int | None = None  # The most model calls that the task may make; None for any number.

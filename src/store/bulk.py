@@ -70,7 +70,10 @@ class BulkStore(OutboxStore):
         return FailedTasks(_generations(found), columns.whole(found[0], "unended") if found else 0)
 
     async def retry_cost(self, span: Span, code: TaskCode | None, attempts: int) -> Cost:
-        """Count a span's failed tasks, up to BULK_COUNT_MOST, and the calls to retry them with `attempts` each."""
+        """Count a span's failed tasks, up to BULK_COUNT_MOST, and the model calls that retrying them would take.
+
+        The most calls are counted with `attempts` calls for each output.
+        """
         (found,) = await self._database.run(
             sql.COUNT_FAILED.bind(
                 first=span.first, behind=span.behind, code=code, attempts=attempts, most=limits.BULK_COUNT_MOST

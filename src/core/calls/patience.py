@@ -55,7 +55,7 @@ class Patience:
 
     @property
     def away_since(self) -> float | None:
-        """When the model's absence began, as far as this task's own calls show; None if it is not away."""
+        """When the first failure of this task's own calls came that none of their successes has followed, or None."""
         return self._own.since
 
     @property

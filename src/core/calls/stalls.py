@@ -3,8 +3,8 @@
 A stall is a claim of a task that ended without a finished model call. In a row of stalls, the first claim makes as many
 calls at a time as usual. When the worker of the first claim dies, another worker takes the task over at once, and makes
 half as many calls at a time. Each later claim in the row of stalls starts after a longer rest and makes fewer calls at
-a time. The last claim in the row makes one call at a time, after a long rest. If the worker of the last claim dies too,
-the task counts as the cause. See decision 0018.
+a time. The last claim in a row of stalls makes one call at a time, after a long rest. If the worker of the last claim
+dies too, the task counts as the cause. See decision 0018.
 """
 
 from typing import NamedTuple

@@ -108,10 +108,10 @@ class Claim:
     fence: int
     step: int  # The number of the task's last write.
     attempts: int
-    stalls: int  # Claims in a row before this one that ended without a finished call.
+    stalls: int  # How many claims in a row, before this one, ended without a finished call.
     rest_ms: int = 0  # How long the task rests, from this claim on, if this claim ends without a finished call.
     rate_waits: int
-    idle_runs: int = 0  # Runs of the task in a row before this one that started no call.
+    idle_runs: int = 0  # How many runs of the task in a row, before this one, started no call.
     start_ms: int = START_MS  # For how many ms after their announcement calls may start.
     options: TaskOptions
     total: int
