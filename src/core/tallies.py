@@ -11,7 +11,7 @@ BOUNDS_MS: Final = (500, 2_000, 10_000, 30_000, 60_000, 300_000, 1_800_000, 7_20
 # `tasks.counted` refers to the items of BILLED by their place, so a new item must go to the end.
 LADDER: Final = ("asked_again", "rejections", "repairs")
 BILLED: Final = ("calls", "in_doubt", "fruitless", "truncated", "input_tokens", "output_tokens", *LADDER)
-# The column that counts the failed tasks with one code, for each code.
+# For each error code, the column of the sums that counts the tasks that failed with this code.
 FAILED_WITH: Final = {code: f"failed_{code}" for code in TaskCode}
 COUNTS: Final = ("ended", "retries", "dead_letters", "gap_chunks", *FAILED_WITH.values())
 DURATIONS: Final = ("waited", "took")

@@ -67,9 +67,9 @@ WHERE {LISTED} AND wake_at <= {NOW} AND NOT {JUST_SENT} AND {IN_TIME}
 RETURNING id
 """)
 
-# Undoes REDISPATCH, or makes a new task due for the sweep. No message was sent for the task, so any host may dispatch it
-# at once, also within the minute after a poll took its dispatch by NUDGE. If MAKE_DUE is sent twice, the second send
-# changes nothing, because the tasks are already due.
+# Undoes REDISPATCH, or makes a new task due for the sweep. No message was sent for the task, so any host may dispatch
+# the task at once, also within the minute after a poll took its dispatch by NUDGE. If MAKE_DUE is sent twice, the
+# second send changes nothing, because the tasks are already due.
 MAKE_DUE = statement(f"""
 UPDATE tasks SET dispatches = max(0, dispatches - 1), sent_at = NULL, wake_at = {NOW}
 WHERE {LISTED} AND wake_at > {NOW} AND (status = 'pending' OR ({ABANDONED}))
