@@ -5,7 +5,7 @@ from typing import Final
 
 
 class TaskCode(StrEnum):
-    """The codes in `error.code` and `lastError.code`, which say why a task, a chunk or a call failed."""
+    """Why a task, a chunk or a call failed: `error.code` and `lastError.code`."""
 
     MODEL_UNAVAILABLE = "model_unavailable"
     MODEL_TIMEOUT = "model_timeout"
@@ -46,7 +46,7 @@ TASK_CODES: Final = {
 
 
 class ProblemCode(StrEnum):
-    """The codes in the `code` of a problem, which say why a request was refused."""
+    """Why a request was refused: `code` of a problem."""
 
     BAD_IDEMPOTENCY_KEY = "bad_idempotency_key"
     MALFORMED_BODY = "malformed_body"

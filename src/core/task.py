@@ -13,7 +13,7 @@ from .structure import Gap, Rejected, Structure
 
 
 class Route(StrEnum):
-    """The kind of host that works, or last worked, on a task."""
+    """The host that works, or last worked, on the task."""
 
     QUEUE = "queue"
     DURABLE_OBJECT = "durable-object"
@@ -21,7 +21,7 @@ class Route(StrEnum):
 
 
 class Reduce(StrEnum):
-    """How a task combines its chunks' outputs into its result."""
+    """The way in which a task combines its chunks' outputs."""
 
     CONCAT = "concat"
     MERGE = "merge"

@@ -27,7 +27,7 @@ _DOMAIN = b"onceover webhook secret 1\0"  # This prefix tells secrets from later
 
 
 class Event(StrEnum):
-    """The events that a webhook endpoint can subscribe to: ends of tasks from `/v1`, and ends of other tasks."""
+    """The events of an endpoint: ends of tasks from `/v1`, and ends of other tasks."""
 
     RESPONSE_COMPLETED = "response.completed"
     RESPONSE_FAILED = "response.failed"
@@ -39,7 +39,7 @@ class Event(StrEnum):
 
 
 class AttemptFailure(StrEnum):
-    """Why an attempt to send a webhook failed."""
+    """Why an attempt failed."""
 
     TIMEOUT = "timeout"
     CONNECTION = "connection"

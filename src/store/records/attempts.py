@@ -19,10 +19,7 @@ from .rows import keys, outputs
 
 
 class AttemptOutcome(StrEnum):
-    """How a model call ended, as far as that is known.
-
-    The log has the calls for one output in the order of these outcomes.
-    """
+    """How a call ended, as far as it is known. The calls for one output are in this order."""
 
     FAILED = "failed"
     IN_DOUBT = "in_doubt"
