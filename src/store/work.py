@@ -53,15 +53,14 @@ class WorkStore(OutboxStore):
     ) -> Claim | Unclaimed:
         """Claim a task for a worker, or return why the claim is not granted.
 
-        `holder` is the name of this claim. `host` is the name of a host that may take a task over from an earlier
-        instance of itself, or ''.
+        `holder` is the name of this claim. `host` names a host that may replace its own earlier instance, or is ''.
 
         The first claim of a task also announces its first `announce` model calls, which must start within `start_ms`.
-        The claim contains the text of up to `chunks` chunks, and in any case of those whose calls it announces. If an
-        earlier instance of the host holds the task, the claim is sent a second time, with the fence of that instance.
-        If the worker dies before a call has finished, the task rests according to `rests` before another worker may
-        take it over. `stands_in` says that the caller works in place of a host that did not come. `seen` is a trigger
-        to be recorded with the claim. `model` is the model of a task that names none.
+        The claim has the text of up to `chunks` chunks, and of all whose calls it announces. If an earlier instance of
+        the host holds the task, the claim is sent a second time, with the fence of that instance. If the worker dies
+        before a call has finished, the task rests as `rests` says before it may be taken over. `stands_in` says that
+        the caller replaces a host that did not come. `seen` is a trigger to record. `model` is the model of a task that
+        names none.
         """
         seen_fence = None
         for _ in range(2):
