@@ -55,12 +55,11 @@ class WorkStore(OutboxStore):
 
         `holder` is the name of this claim. `host` names a host that may replace its own earlier instance, or is ''.
 
-        The first claim of a task also announces its first `announce` model calls, which must start within `start_ms`.
-        The claim has the text of up to `chunks` chunks, and of all whose calls it announces. If an earlier instance of
-        the host holds the task, the claim is sent a second time, with the fence of that instance. If the worker dies
-        before a call has finished, the task rests as `rests` says before it may be taken over. `stands_in` says that
-        the caller replaces a host that did not come. `seen` is a trigger to record. `model` is the model of a task that
-        names none.
+        A task's first claim also announces its first `announce` calls, to start within `start_ms`. A claim has the text
+        of up to `chunks` chunks, and of all whose calls it announces. If an earlier instance of the host holds the
+        task, the claim is sent a second time, with the fence of that instance. If the worker dies before a call has
+        finished, the task rests as `rests` says before it may be taken over. `stands_in` says that the caller replaces
+        a host that did not come. `seen` is a trigger to record. `model` is the model of a task that names none.
         """
         seen_fence = None
         for _ in range(2):

@@ -54,11 +54,11 @@ UPDATE tasks SET wake_at = {wake(FREE_AT)}
 WHERE {LISTED} AND status = 'processing' AND {FREE_AT} > {NOW}
 """)
 
-# Takes the dispatch of tasks without a worker for this sweep. The sweep checks such a task again after `:delay_ms`,
-# doubled with each dispatch in vain, up to `:doublings_most` times. The dispatch is recorded before the message is
-# sent: if the sweep dies in between, the task is only delayed, while in the other order it could be sent again and
-# again. A task that another sweep took is no longer due, and a task that a poll dispatched within the last `:apart_ms`
-# is not taken. A task whose deadline has just passed is left to the next sweep.
+# Takes the dispatch of tasks without a worker for this sweep. The sweep checks the task again `:delay_ms` after a
+# dispatch; this delay is doubled with each dispatch in vain, up to `:doublings_most` times. The dispatch is recorded
+# before the message is sent: if the sweep dies in between, the task is only delayed, while in the other order it could
+# be sent again and again. A task that another sweep took is no longer due, and a task that a poll dispatched within the
+# last `:apart_ms` is not taken. A task whose deadline has just passed is left to the next sweep.
 REDISPATCH = statement(f"""
 UPDATE tasks SET dispatches = dispatches + 1, sent_at = {NOW},
   wake_at = {wake(f"{NOW} + (:delay_ms << min(dispatches + 1, :doublings_most))")}

@@ -138,8 +138,8 @@ _TAKEN_ANYHOW = _taken(name for name in _FILTERS if name != "status")
 _COUNTS = ", ".join(f"count(*) FILTER (WHERE status = '{status}' AND {_TAKEN_ANYHOW}) AS {status}" for status in Status)
 LIST_COUNTS = statement(f"SELECT count(*) AS among, {_COUNTS} FROM (SELECT * FROM {_WALK} :walk_most)")
 
-# Succeeds if D1 answers and all migrations have been applied: READY names the tables of the first migration, the
-# columns of all options, and something that each later migration adds.
+# Succeeds if D1 answers and all migrations have been applied, because READY names the tables of the first migration,
+# the columns of all options, and something that each later migration adds.
 READY = statement(f"""
 SELECT {OPTIONS}, first_line, EXISTS (SELECT 1 FROM samples), EXISTS (SELECT log FROM failures) FROM tasks LIMIT 1
 """)
