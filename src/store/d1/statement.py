@@ -7,8 +7,8 @@ Some rules apply to all statements. Values enter a statement only through parame
 `_ms` is a number of milliseconds, and `:task_keys` is a JSON list. The contract of a statement says which of its
 parameters may be NULL. Each write is safe to send again and safe to arrive late, because after an error it is unknown
 whether the write took effect (see "Read query retries" in the D1 documentation). A task's key, which begins with its
-tenant (`core.ids`), names the task in a statement. The column for a task's key is `id` in `tasks` and `task_id`
-elsewhere.
+tenant (`core.ids`), names the task in a statement. The column for a task's key is `id` in `tasks`, `object_places` and
+`tombstones`, and `task_id` in other tables.
 """
 
 import json
