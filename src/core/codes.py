@@ -1,4 +1,4 @@
-"""Every code that the API gives: the codes of failures, of tasks and their calls, and of problems."""
+"""All codes that the API gives: for failures of tasks and their calls, and for problems, which refuse a request."""
 
 from enum import StrEnum
 from typing import Final

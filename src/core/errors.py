@@ -1,7 +1,7 @@
-"""The expected errors, each with a stable code and whether a retry can help.
+"""The errors that the code expects, each with a stable code and with whether a retry can help.
 
-These types describe what models, networks and databases do to us. Assertions guard against our own mistakes. No error
-holds a client's text or a key.
+These error types describe failures of models, networks and databases. Mistakes of our own code raise AssertionError
+instead. No error's message contains a client's text or an API key.
 """
 
 from collections.abc import Sequence
@@ -11,14 +11,17 @@ from .codes import TaskCode
 
 
 class OnceoverError(Exception):
-    """Base of every expected error. `code` is stable, `retryable` says whether trying again can help."""
+    """Base of every expected error. `code` never changes, and `retryable` says whether trying again can help."""
 
     code: ClassVar[str] = "internal"
     retryable: ClassVar[bool] = False
 
 
 class ConfigurationError(OnceoverError):
-    """A variable has a value that is not allowed. The message names the variable and the allowed values."""
+    """A variable of the deployment has a value that is not allowed.
+
+    The message names the variable and its allowed values.
+    """
 
     code = "bad_configuration"
 
@@ -28,7 +31,7 @@ class ConfigurationError(OnceoverError):
 
 
 class ConfigurationFaults(ConfigurationError):
-    """All bad variables of a deployment. The message has one sentence for each."""
+    """One or more variables of a deployment have bad values. The error's message has a sentence for each variable."""
 
     def __init__(self, faults: Sequence[ConfigurationError]) -> None:
         OnceoverError.__init__(self, ". ".join(map(str, faults)))
@@ -37,11 +40,12 @@ class ConfigurationFaults(ConfigurationError):
 
 
 class ModelError(OnceoverError):
-    """A model call gave no usable output. The message names the cause, never the text or the key.
+    """A model call gave no usable output.
 
-    `answered` says that the provider answered, so it has counted the call. Without an answer the provider may have
-    counted the call or not. `of_service` says that the cause is the service's, whatever the call. `delay_seconds` is
-    how long the provider asks to wait, or None.
+    The error's message names the cause, and never contains the client's text or the API key. `answered` says that the
+    provider answered the call, and so has counted it. Without an answer, the provider may have counted the call or not.
+    `of_service` says that the model service is the likely cause, not this call. `delay_seconds` is how long the
+    provider asks us to wait, or None.
     """
 
     code = "model_error"
@@ -62,7 +66,10 @@ class ModelUnavailable(ModelError):
 
 
 class ModelTimeout(ModelError):
-    """No reply came within AI_TIMEOUT_SECONDS. Transient. The provider may have done the work or seen nothing."""
+    """A model call got no reply within AI_TIMEOUT_SECONDS.
+
+    Transient. The provider may have worked on the call or not.
+    """
 
     code = TaskCode.MODEL_TIMEOUT
     retryable = True
@@ -71,7 +78,7 @@ class ModelTimeout(ModelError):
 
 
 class ModelConnectionLost(ModelError):
-    """No HTTP reply came at all. Transient. We cannot tell whether the provider saw the call."""
+    """A model call got no HTTP reply at all. Transient. We cannot tell whether the provider saw the call."""
 
     code = TaskCode.MODEL_CONNECTION_LOST
     retryable = True
@@ -80,26 +87,29 @@ class ModelConnectionLost(ModelError):
 
 
 class CallerLost(ModelConnectionLost):
-    """The caller was lost or ran out of time. The loss says nothing about the service."""
+    """The worker or lane that made a model call was lost or ran out of time; the model service may be well."""
 
     of_service = False
 
 
 class CallAborted(CallerLost):
-    """A lane closed its connection because the call's task has ended. The provider may have counted the call."""
+    """A lane closed the connection of a model call because its task has ended.
+
+    The provider may have counted the call.
+    """
 
 
 class ModelReplyMalformed(ModelError):
-    """A 2xx reply had no usable output. Transient: models do recover."""
+    """The provider answered a model call with 2xx, but without usable output. Transient: models do recover."""
 
     code = TaskCode.MODEL_REPLY_MALFORMED
     retryable = True
 
 
 class ModelRateLimited(ModelError):
-    """The provider answered 429: wait `delay_seconds`, None if it named no time.
+    """The provider answered 429, and asked us to wait `delay_seconds`; None if it named no time.
 
-    Such an answer costs the chunk no attempt.
+    A 429 does not count as an attempt of the chunk.
     """
 
     code = TaskCode.MODEL_RATE_LIMITED
@@ -107,7 +117,7 @@ class ModelRateLimited(ModelError):
 
 
 class CallNotStarted(ModelError):
-    """An announced call was not made, because its start window or its claim ran out. No provider has seen it."""
+    """An announced model call was not made, because its time to start or its claim ran out. No provider has seen it."""
 
     code = "not_started"
     retryable = True
@@ -116,8 +126,8 @@ class CallNotStarted(ModelError):
 class ModelRefused(ModelError):
     """The provider answered 400, 401, 403, 404 or similar.
 
-    The provider would refuse the call again, so the task fails at once. `of_call`: it refused what this call says (400,
-    413 or 422), and may accept another one.
+    The provider would refuse the same model call again, so its task fails at once. `of_call` says that the provider
+    refused the content of this call (400, 413 or 422), and may accept another call.
     """
 
     code = TaskCode.MODEL_REFUSED
@@ -130,33 +140,34 @@ class ModelRefused(ModelError):
 class ModelQuotaExhausted(ModelRefused):
     """The provider's allowance is used up (Workers AI 3036).
 
-    A used-up allowance is no outage, and no retry helps today.
+    Unlike after an outage, no retry helps before the provider's allowance is renewed.
     """
 
     code = TaskCode.MODEL_QUOTA_EXHAUSTED
 
 
 class StructuredOutputUnsupported(ModelRefused):
-    """The provider refused the field with the output schema, or the schema itself.
+    """The provider refused a model call's field with the output schema, or the schema itself.
 
-    The message names STRUCTURED_OUTPUT, which decides whether the field is sent.
+    The error's message names the variable STRUCTURED_OUTPUT, which decides whether the schema is sent in that field.
     """
 
     code = TaskCode.STRUCTURED_OUTPUT_UNSUPPORTED
 
 
 class StoreError(OnceoverError):
-    """D1 refused a statement, which then changed nothing."""
+    """D1 refused a statement, and the statement changed nothing."""
 
     code = "database_error"
     retryable = True
 
 
 class StoreUnavailable(StoreError):
-    """D1 gave no result. A write may have landed all the same.
+    """D1 gave no result of a call. The call's write may have taken effect or not.
 
-    `passing`: sending again may help. `sends` is how often the write was sent; this error followed the last send.
-    `withdrawing` says that the withdrawal of a submission failed, so the submission may still land at any time.
+    `passing` says that sending the call again may help. `sends` is how often the write was sent; the error followed the
+    last send. `withdrawing` says that a submission could not be withdrawn, so its write may still take effect at any
+    time.
     """
 
     code = "database_unavailable"
@@ -166,21 +177,24 @@ class StoreUnavailable(StoreError):
 
 
 class StoreSilent(StoreUnavailable):
-    """D1 gave no answer in time. Sending the call again at once would add to the load of D1."""
+    """D1 gave no answer in time. Another send at once would only add to the load of D1."""
 
 
 class StoreQuotaExhausted(StoreUnavailable):
-    """The account's daily allowance of rows is used up. No call works before midnight UTC, so none is repeated."""
+    """The account's daily allowance of D1 rows is used up.
+
+    No call to D1 works before midnight UTC, so none is sent again.
+    """
 
     code = "database_quota_exhausted"
     passing = False
 
 
 class StoreFull(StoreUnavailable):
-    """The database has no space for what a write would add, and that send changed nothing. Reads and erasures go on.
+    """The database has no space for what a write would add. Reads and erasures still work.
 
-    Sending the write again at once does not help. There is space again when something is erased, or when the account
-    gets more.
+    The last send of the write changed nothing, and sending it again at once does not help. The database has space again
+    when something is erased, or when the account gets more space.
     """
 
     code = "storage_full"
@@ -195,14 +209,14 @@ class StoreCallsSpent(StoreUnavailable):
 
 
 class SchemaMissing(StoreError):
-    """The tables are missing: the migrations have not been applied."""
+    """The database lacks its tables, because the migrations have not been applied."""
 
     code = "schema_missing"
     retryable = False
 
 
 class TransitionRefused(OnceoverError):
-    """The state machine has no transition from `source` to `target`."""
+    """A task was to change from status `source` to `target`, a transition that the state machine does not allow."""
 
     code = "transition_refused"
 

@@ -1,15 +1,18 @@
-"""The events that a task has for its followers, and their numbers. Events and numbers follow from the task's state.
+"""Computes the events of a task's event stream, and their numbers, from the task's state alone. Pure.
 
-Pure. A place says how much a client has seen: which generation, up to which status, and how many chunks in text order.
-An event's name is the place right after it. So a client can open a stream again after any event: on another isolate,
-after a retry of the task, or after its end. The stream continues with the same events under the same names.
+An `EventPlace` says how much of a stream a client has seen: which generation, up to which status, and how many chunks
+in text order. The `id` of an event names the place right after it. So a client can open the stream again after any
+event: on another isolate, after a retry of the task, or after its end. A stream that is opened again continues with the
+same events under the same ids.
 
-A generation has its events in this order: `pending`, `processing`, the chunks, and the final status. A chunk is sent
-once all chunks before it were sent, so a chunk after a failed one waits for a retry. Chunks that an earlier generation
-sent are not sent again: their outputs do not change.
+A generation is what lies between two retries of a task by its client. The events of a generation are, in this order,
+`pending`, `processing`, the chunks, and the final status. The output of a chunk is sent once those of all chunks before
+it were sent, so a chunk after a failed one waits for a retry. Outputs that an earlier generation sent are not sent
+again, because they do not change.
 
-A chunk without which its task goes on has a `gap` in its place, so that it holds nothing back. If a retry fills the gap
-later, its output is no event: its place was passed.
+If a task goes on without a failed chunk, the stream has a `gap` event in the place of the chunk's output, so that later
+chunks do not wait. If a retry makes the output of a gap later, the stream has no event for it, because the stream has
+passed its place.
 """
 
 import re
@@ -25,9 +28,9 @@ _ID = re.compile(ID_PATTERN)
 
 
 class Phase(IntEnum):
-    """How far a generation of a task has progressed.
+    """How far a generation of a task has progressed: not claimed by a worker yet, claimed, or ended.
 
-    A generation never returns to an earlier phase: a released task stays in PROCESSING.
+    A generation never returns to an earlier phase: a task that its worker gave back stays in PROCESSING.
     """
 
     PENDING = 0
@@ -36,7 +39,7 @@ class Phase(IntEnum):
 
 
 class EventPlace(NamedTuple):
-    """The last thing that a client has seen: `chunks` in text order, and the status of `phase` in `generation`."""
+    """How much a client has seen of an event stream: the first `chunks` chunks, up to the `phase` of a `generation`."""
 
     generation: int
     phase: Phase
@@ -44,14 +47,14 @@ class EventPlace(NamedTuple):
 
     @property
     def id(self) -> str:
-        """The event's `id`: the generation, and a number that rises with each event of that generation."""
+        """The `id` of the event before this place: its generation, and a number that rises within the generation."""
         return f"{self.generation}-{self.chunks * len(Phase) + self.phase}"
 
 
 class State(NamedTuple):
-    """The part of a task's row that its events follow from.
+    """The part of a task's row from which the task's events are computed.
 
-    `started` says that a worker has had the task, in this generation or before.
+    `started` says that a worker has taken the task at some time, in this generation or before.
     """
 
     generation: int
@@ -60,9 +63,9 @@ class State(NamedTuple):
 
 
 class TaskEvent(NamedTuple):
-    """One event: a new status, an output for the chunk of this index, or a gap in its place.
+    """One event of a task: a new status, the output of chunk `chunk`, or a gap in the place of chunk `gap`.
 
-    `place` is the place right after the event.
+    `place` says how much of the stream a client has seen once it has this event.
     """
 
     place: EventPlace
@@ -72,7 +75,7 @@ class TaskEvent(NamedTuple):
 
 
 def place_of(text: str) -> EventPlace | None:
-    """Return the place that the `id` of an event names, or None if the text cannot be an `id`."""
+    """Read the `id` of an event as a place in the event stream; None if the text cannot be an `id`."""
     if not _ID.fullmatch(text):
         return None
     generation, number = map(int, text.split("-"))
@@ -81,7 +84,10 @@ def place_of(text: str) -> EventPlace | None:
 
 
 def has_been(place: EventPlace, state: State, ready: int) -> bool:
-    """Whether a task in this state can have given this place. Its first `ready` chunks have outputs, or had a gap."""
+    """Whether a client of a task in this state can have seen this much of its event stream.
+
+    The task's first `ready` chunks have outputs, or had a gap.
+    """
     if place.generation > state.generation or place.chunks > ready:
         return False
     if place.generation < state.generation or place.phase is Phase.PENDING:
@@ -90,7 +96,7 @@ def has_been(place: EventPlace, state: State, ready: int) -> bool:
 
 
 def takes_chunks(place: EventPlace | None, state: State) -> bool:
-    """Whether chunks may follow at this place: only after the `processing` status and before the end."""
+    """Whether events of chunks may follow at this place of a stream: only after `processing` and before the end."""
     if place is not None and place.generation == state.generation and place.phase is not Phase.PENDING:
         return place.phase is Phase.PROCESSING
     return _has_begun(state)
@@ -99,10 +105,10 @@ def takes_chunks(place: EventPlace | None, state: State) -> bool:
 def events(
     place: EventPlace | None, state: State, ready: int, *, all_ready: bool, gaps: Container[int] = ()
 ) -> Iterator[TaskEvent]:
-    """Give the events after a place, or from the beginning with None. The last event leads to the task's state.
+    """Give a task's events after `place`, or from the beginning with None, up to the task's present state.
 
-    `ready` chunks after the place are available, those of `gaps` without an output. Unless these chunks are `all_ready`
-    there may be more, and the end waits for them.
+    `ready` is how many chunks after `place` are available; those in `gaps` have no output. `all_ready` says that no
+    further chunks will follow; without it, the event of the task's end is not given yet.
     """
     chunks = 0 if place is None else place.chunks
     if place is None or place.generation < state.generation:
@@ -115,13 +121,14 @@ def events(
         for chunk in range(chunks, chunks + ready):
             place = EventPlace(state.generation, Phase.PROCESSING, chunk + 1)
             yield TaskEvent(place, gap=chunk) if chunk in gaps else TaskEvent(place, chunk=chunk)
-    ends = state.status.terminal and (all_ready or place.phase is Phase.PENDING)  # no worker has had this generation
+    # PENDING if no worker had this generation
+    ends = state.status.terminal and (all_ready or place.phase is Phase.PENDING)
     if ends and place.phase is not Phase.ENDED:
         yield TaskEvent(EventPlace(state.generation, Phase.ENDED, place.chunks), status=state.status)
 
 
 def _has_begun(state: State) -> bool:
-    """Whether the generation is past `pending`, as far as the task's row says.
+    """Whether a worker has taken the task in its present generation, as far as the task's row says.
 
     A retried task that a worker took and released looks like a retried task that no worker has taken yet, until a
     worker takes it again.

@@ -1,6 +1,7 @@
-"""Names of tasks. Clients use the task id. The code below HTTP uses the task key: tenant, colon, task id.
+"""Ids and keys of tasks. Clients use a task id. The code below the HTTP layer uses a task key, `<tenant>:<task id>`.
 
-Ids are UUIDs of version 7 (RFC 9562). So a tenant's keys sort by creation time, and a list needs no index of its own.
+Task ids are UUIDs of version 7 (RFC 9562), so a tenant's task keys sort by creation time. Because of this order, a list
+of a tenant's tasks needs no index of its own.
 """
 
 import re
@@ -13,12 +14,12 @@ _ID = re.compile(_ID_PATTERN)
 _KEY = re.compile(f"{TENANT_PATTERN}:{_ID_PATTERN}")
 _RANDOM_BITS = 80
 
-# Names a task everywhere below HTTP, in SQL too: `<tenant>:<task id>`.
+# A `TaskKey`, `<tenant>:<task id>`, names a task everywhere below the HTTP layer, in SQL too.
 TaskKey = NewType("TaskKey", str)
 
 
 def new_task_id(now_ms: int, entropy: bytes) -> str:
-    """Build an id from the creation time (milliseconds) and 10 random bytes."""
+    """Build a task id from the creation time (milliseconds since the epoch) and 10 random bytes."""
     assert len(entropy) == 10
     stamp = (now_ms & ((1 << 48) - 1)) << _RANDOM_BITS
     random = int.from_bytes(entropy)
@@ -28,7 +29,7 @@ def new_task_id(now_ms: int, entropy: bytes) -> str:
 
 
 def first_id(now_ms: int) -> str:
-    """Return a lower bound of the ids made at this time (milliseconds) or later. Earlier ids are below it."""
+    """Return the lowest id that a task made at `now_ms` may have: earlier ids sort below it, and later ones do not."""
     return _dashed((now_ms & ((1 << 48) - 1)) << _RANDOM_BITS)
 
 
@@ -38,21 +39,21 @@ def _dashed(number: int) -> str:
 
 
 def is_task_id(text: str) -> bool:
-    """Whether `new_task_id` can have made the text."""
+    """Whether the text has the form of a task id."""
     return _ID.fullmatch(text) is not None
 
 
 def task_key_of(tenant: str, task_id: str) -> TaskKey:
-    """Return the key of a tenant's task."""
+    """Return the task key for a tenant and a task id."""
     return TaskKey(f"{tenant}:{task_id}")
 
 
 def read_task_key(text: str) -> TaskKey | None:
-    """Return the text as a task key, or None if `task_key_of` cannot have made it."""
+    """Return the text as a task key, or None if it does not have the form of one."""
     return TaskKey(text) if _KEY.fullmatch(text) else None
 
 
 def split_task_key(task_key: TaskKey) -> tuple[str, str]:
-    """Return the tenant and the task id of a key."""
+    """Return the tenant and the task id of a task key."""
     tenant, _, task_id = task_key.rpartition(":")
     return tenant, task_id

@@ -1,9 +1,11 @@
-"""API keys: `oo_<id>_<secret>`.
+"""API keys, which have the form `oo_<id>_<secret>`.
 
-The id finds a key. The secret, which only its owner knows, proves it.
+The id of an API key finds the key in the database. The secret of an API key, which only the key's owner knows, proves
+that the sender owns the key.
 
-A secret is 32 random bytes, so its plain SHA-256 can be stored: 256 random bits cannot be guessed. Slow or salted
-hashes protect secrets that people choose, and would cost CPU time that a Worker does not have.
+The secret of an API key is 32 random bytes, so its plain SHA-256 can be stored: 256 random bits cannot be guessed. A
+slow or salted hash would only help for a secret that a person chooses, and would cost CPU time that a Worker does not
+have.
 """
 
 import hashlib
@@ -18,9 +20,9 @@ SECRET_BYTES = 32
 ID_PATTERN = "[0-9a-f]{16}"
 
 _ID = re.compile(ID_PATTERN)
-# base64url (RFC 4648) contains `_`, so the secret is everything after the second `_`.
+# A secret in base64url (RFC 4648) may contain `_`, so the secret is everything after the second `_` of a key.
 _KEY = re.compile(f"oo_({ID_PATTERN})_([A-Za-z0-9_-]{{43}})")
-# The Worker compares this digest if a key does not exist. No known text has this digest.
+# The digest to compare with if an API key does not exist. No known text has the digest of 64 zeros.
 _NO_DIGEST = "0" * 64
 
 
@@ -33,23 +35,27 @@ class Scope(StrEnum):
     OPERATOR = "operator"
 
 
-# The scopes that stay within the key's own tenant. The API gives no other scopes to a key.
+# The scopes that reach only the key's own tenant. The API makes API keys only with READ, WRITE and ADMIN.
 OWN_SCOPES = (Scope.READ, Scope.WRITE, Scope.ADMIN)
 
 
 class Presented(NamedTuple):
-    """The two parts of a key that a client sent. The key may not exist."""
+    """The id and the secret of an API key that a client sent. The key may not exist."""
 
     id: str
     secret: str
 
 
-# Looked up when the sent text is no key. The look-up of such a text finds nothing and costs as much as any other.
+# The Worker looks NOBODY up if a client sent a text that is no API key: the look-up finds nothing and costs as much as
+# that of any other key.
 NOBODY = Presented("", "")
 
 
 class Key(NamedTuple):
-    """A key as stored, without its digest. Times are milliseconds since the epoch. `expires_at` None: never."""
+    """An API key as stored, without its digest.
+
+    Times are ms since the epoch. `expires_at` is None if it never expires.
+    """
 
     id: str
     tenant: str
@@ -60,7 +66,7 @@ class Key(NamedTuple):
 
 
 def make(entropy: bytes) -> tuple[Presented, str]:
-    """Make a key from 40 random bytes of cryptographic quality. Return its parts, and the text to show once."""
+    """Make an API key from 40 random bytes of cryptographic quality. Return the key's parts, and its text."""
     assert len(entropy) == ID_BYTES + SECRET_BYTES
     parts = Presented(
         entropy[:ID_BYTES].hex(),
@@ -70,34 +76,37 @@ def make(entropy: bytes) -> tuple[Presented, str]:
 
 
 def parse(text: str) -> Presented | None:
-    """Split a key into its parts. Returns None for a text that `make` cannot have made, of any length."""
+    """Split the text of an API key into its id and its secret.
+
+    Returns None for a text that does not have the form of a key.
+    """
     found = _KEY.fullmatch(text)
     return None if found is None else Presented(found[1], found[2])
 
 
 def is_key_id(text: str) -> bool:
-    """Whether `make` can have made this id."""
+    """Whether the text has the form of an API key's id."""
     return _ID.fullmatch(text) is not None
 
 
 def digest(secret: str) -> str:
-    """Return what is stored of a secret: its SHA-256 in hexadecimal."""
+    """Return what the database stores of an API key's secret: its SHA-256 in hexadecimal."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def fingerprint(text: str) -> bytes:
-    """Return what represents a presented key in memory, valid or not."""
+    """Return the SHA-256 under which an isolate remembers a text that a client sent as an API key, valid or not."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
 def proves(secret: str, stored: str | None) -> bool:
-    """Whether the secret has the stored digest.
+    """Whether an API key's secret has the digest that the database stores.
 
-    Every secret takes the same time, and so does a missing digest (None).
+    The comparison takes the same time for every secret, and for a key that does not exist (`stored` is None).
     """
     return hmac.compare_digest(digest(secret), _NO_DIGEST if stored is None else stored)
 
 
 def ordered(scopes: frozenset[Scope]) -> list[Scope]:
-    """Return the scopes in the order in which they are shown and stored."""
+    """Return an API key's scopes in the order in which they are shown and stored."""
     return [scope for scope in Scope if scope in scopes]

@@ -1,8 +1,9 @@
-"""The progress of tasks, as an isolate knows it from the workers in it.
+"""Remembers how far tasks have progressed, as an isolate learns from the workers in it.
 
-The progress is stored as plain numbers, because requests may share numbers. A request must not await another request's
-objects, so a waiting request checks here now and then. An entry is a hint: it is lost with the isolate, and it may
-describe a claim that is over. Only the database knows the task's state.
+The progress of tasks is stored as plain numbers, because the requests of an isolate may share numbers. A request must
+not await another request's objects, so a request that waits for a task checks the task's entry now and then. What an
+isolate remembers of a task is only a hint: it is lost with the isolate, and may describe a claim that is over. Only the
+database knows the task's state.
 """
 
 from typing import NamedTuple
@@ -12,12 +13,12 @@ from .ids import TaskKey
 from .states import Status
 from .task import Mark, Route
 
-# A step after every write of a claim: the largest whole number that JavaScript represents exactly.
+# A step that is later than every write of a claim: the largest whole number that JavaScript represents exactly.
 LAST_STEP = 2**53 - 1
 
 
 class Pulse(NamedTuple):
-    """The result of one read of a task: its last write, its status and its route."""
+    """What one read of a task's row found: its last write, its status and its route."""
 
     mark: Mark
     status: Status
@@ -25,10 +26,10 @@ class Pulse(NamedTuple):
 
 
 class Known(NamedTuple):
-    """An isolate's knowledge about a task.
+    """What an isolate knows about a task.
 
-    `ended` says that the task ended with this mark. Until `until`, by a clock that does not jump, a worker of the
-    isolate works on the task, unless that worker has died.
+    `mark` is the task's last write that the isolate knows, and `ended` says that this write ended the task. Until the
+    time `until`, by a clock that does not jump, a worker of the isolate works on the task, unless it has died.
     """
 
     mark: Mark
@@ -37,21 +38,27 @@ class Known(NamedTuple):
 
 
 class Marks:
-    """The marks that an isolate remembers. Losing them only costs reads of the database."""
+    """The last known write of each task that an isolate remembers.
+
+    Losing what is remembered only costs reads of the database.
+    """
 
     def __init__(self) -> None:
         self._known: dict[TaskKey, Known] = {}
 
     def wrote(self, task_key: TaskKey, mark: Mark, until: float) -> None:
-        """Record a write that has landed. The worker of the write continues, at most until its lease ends."""
+        """Record a write of a task that has succeeded.
+
+        The worker that made the write goes on, at the longest until `until`, when its lease ends.
+        """
         self._note(task_key, Known(mark, ended=False, until=until))
 
     def left(self, task_key: TaskKey, fence: int, *, ended: bool) -> None:
-        """Record that a worker is done with its claim. `ended`: its task has ended."""
+        """Record that a worker is done with its claim. `ended` says that the task has ended."""
         self._note(task_key, Known(Mark(fence, LAST_STEP), ended=ended, until=0.0))
 
     def ended(self, task_key: TaskKey) -> None:
-        """Record that a client ended or erased a task that a worker of this isolate has had."""
+        """Record that a client cancelled or erased a task that a worker of this isolate has had."""
         known = self._known.get(task_key)
         if known is not None:
             self.left(task_key, known.mark.fence, ended=True)
@@ -61,7 +68,10 @@ class Marks:
         return self._known.get(task_key)
 
     def _note(self, task_key: TaskKey, known: Known) -> None:
-        """Keep a mark unless a later one is known. Beyond MARKS_MOST tasks the oldest entry is dropped."""
+        """Remember a task's last write, unless a later one is known.
+
+        If there are more than MARKS_MOST tasks, the one written least recently is forgotten.
+        """
         before = self._known.get(task_key)
         if before is not None and before.mark > known.mark:
             return

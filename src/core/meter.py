@@ -1,15 +1,15 @@
-"""Counts what one invocation spends, exactly and in the units that the platform bills and limits."""
+"""Counts what one invocation of the Worker spends, in the units that the platform bills and limits."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 class Meter:
-    """The use of one invocation so far.
+    """What one invocation of the Worker has spent so far.
 
     `subrequests` counts each call to D1, a model, a queue or an object. `statements` counts the statements of all calls
     to D1. `rows_read` and `rows_written` are D1's own counts, index entries included. `subrequests_taken` and
-    `statements_taken` include what is reserved: work without a reservation may use only the rest.
+    `statements_taken` also count what parts of the invocation have reserved but not spent yet.
     """
 
     def __init__(self) -> None:
@@ -23,17 +23,17 @@ class Meter:
 
     @property
     def subrequests_taken(self) -> int:
-        """The subrequests made, and those reserved."""
+        """The subrequests that the invocation has made or reserved."""
         return self.subrequests + self._reserved_subrequests
 
     @property
     def statements_taken(self) -> int:
-        """The statements sent, and those reserved."""
+        """The D1 statements that the invocation has sent or reserved."""
         return self.statements + self._reserved_statements
 
     @contextmanager
     def reserved(self, subrequests: int, statements: int) -> Iterator[None]:
-        """Reserve a part of the allowance, which other work of the invocation then cannot use."""
+        """Reserve a part of the invocation's allowance, so that its other work cannot use that part."""
         self._reserved_subrequests += subrequests
         self._reserved_statements += statements
         try:
@@ -43,22 +43,22 @@ class Meter:
             self._reserved_statements -= statements
 
     def spend(self, subrequests: int = 1) -> None:
-        """Count subrequests that are about to be made."""
+        """Count subrequests that the invocation is about to make."""
         self.subrequests += subrequests
 
     def spend_database_call(self, statements: int) -> None:
-        """Count a call to D1 that is about to be made. A call to D1 is also a subrequest."""
+        """Count a call to D1 that is about to be made, and its statements. A call to D1 is also a subrequest."""
         self.database_calls += 1
         self.statements += statements
         self.subrequests += 1
 
     def add_rows(self, read: int, written: int) -> None:
-        """Count the rows that a statement cost, as D1 reports them."""
+        """Count the rows that a statement read and wrote, as D1 reports them."""
         self.rows_read += read
         self.rows_written += written
 
     def facts(self) -> dict[str, int]:
-        """Return all counts, for the log."""
+        """Return all counts of the invocation, for its log entry."""
         return {
             "subrequests": self.subrequests,
             "database_calls": self.database_calls,

@@ -1,9 +1,10 @@
-"""What the address of a model's server says about the server, and how it learns of an output schema."""
+"""Recognizes OpenAI's own servers by their address, and decides how a model's server is told an output schema."""
 
 import re
 from typing import Final, Literal, get_args
 
-# `native`: the field `response_format`. `prompt`: the schema in the system message. `both`: the two together.
+# How a model's server is told an output schema: with `native` in the field `response_format`, with `prompt` in the
+# system message, and with `both` in both.
 Sending = Literal["native", "prompt", "both"]
 SENDINGS: Final[tuple[Sending, ...]] = get_args(Sending)
 
@@ -11,15 +12,16 @@ _OPENAIS_OWN = re.compile(r"https?://(?:[^/?#]*\.)?openai\.(?:com|azure\.com)(?:
 
 
 def is_openais_own(base_url: str) -> bool:
-    """Whether a server is OpenAI's own, or Azure's of OpenAI."""
+    """Whether the address is that of an OpenAI server, run by OpenAI itself or by Azure."""
     return _OPENAIS_OWN.match(base_url) is not None
 
 
 def sending_by_default(provider: str, base_url: str | None) -> Sending:
-    """Return STRUCTURED_OUTPUT where it is not set.
+    """Return the value of STRUCTURED_OUTPUT for a deployment that does not set it.
 
-    OpenAI's own hosts hold a model to the schema, or refuse it. Other servers may ignore the field and answer 200, so
-    the model reads the schema, too. Few models of Workers AI take the field. `demo` reads the schema itself.
+    OpenAI's own servers make a model's output fit the schema, or refuse the schema. Other servers may ignore the field
+    `response_format` and answer 200, so the system message has the schema, too. Few models of Workers AI accept the
+    field `response_format`, so the default for Workers AI is `prompt`. The provider `demo` reads the schema itself.
     """
     if provider == "workers-ai":
         return "prompt"

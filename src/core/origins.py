@@ -1,4 +1,4 @@
-"""Web origins, as browsers serialize them into the header `Origin` (RFC 6454, section 6.2)."""
+"""Parses web origins, in the form in which browsers write them in the header `Origin` (RFC 6454, section 6.2)."""
 
 import re
 
@@ -22,7 +22,7 @@ _PORT_MOST = 65_535
 
 
 def parse_origins(text: str) -> frozenset[str]:
-    """Read a list of origins, separated by commas. Raises ValueError if a browser could never send one of them."""
+    """Read a list of web origins, separated by commas. Raises ValueError if a browser could never send one of them."""
     found = [part.strip() for part in text.split(",")]
     if not all(map(_is_origin, found)):
         raise ValueError("not an origin")

@@ -1,8 +1,8 @@
-"""The events that a response of `/v1` has, and their numbers. Events and numbers follow from its task's state. Pure.
+"""Computes the events of a response of `/v1`, and their numbers, from the state of its task alone. Pure.
 
-A task's list of events only grows at its end. So a stream that is opened again after any number continues with the same
-events under the same numbers. One exception: a retry through the native API removes the final event, and the next
-events reuse its numbers.
+The list of a response's events only grows at its end. So a stream of events that is opened again after any number
+continues with the same events under the same numbers. As the only exception, if a response's task is retried through
+the native API, the final event is removed, and the next events reuse its number.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,10 @@ from .states import Status
 
 
 class ResponseEventKind(StrEnum):
-    """The kind of an event, in OpenAI's words. The name of the last event depends on how the response ended."""
+    """The kind of a response's event, in OpenAI's words.
+
+    The name of the last event depends on how the response ended.
+    """
 
     CREATED = "response.created"
     QUEUED = "response.queued"
@@ -35,7 +38,10 @@ FIRST_DELTA = _BEFORE_TEXT + len(_TEXT_BEGINS)
 
 
 class ResponseEvent(NamedTuple):
-    """An event and its number. `delta` counts the deltas from 0."""
+    """An event of a response and its number.
+
+    `delta` is the number of the piece of text that the event brings, from 0.
+    """
 
     number: int
     kind: ResponseEventKind
@@ -43,13 +49,13 @@ class ResponseEvent(NamedTuple):
 
 
 class ResponseProgress(NamedTuple):
-    """How far a response has progressed.
+    """How far a response of `/v1` has progressed.
 
-    `started` says that a worker has had the response's task. `deltas` is how many pieces the text has.
+    `started` says that a worker has taken the response's task. `deltas` is how many pieces of the text exist.
 
-    Each piece is the output of a chunk, up to the first chunk without one. A merge has one piece, its result, once the
-    task has completed, and so has a task with a schema or gaps. `all_known` says that no further pieces exist at this
-    moment.
+    Each piece of the text is the output of a chunk, up to the first chunk without an output. A task that merges, has a
+    schema or may leave gaps has a single piece, its result, once the task has completed. `all_known` says that the text
+    has no more than `deltas` pieces at this moment.
     """
 
     status: Status
@@ -69,7 +75,10 @@ class ResponseProgress(NamedTuple):
 
 
 def response_events(standing: ResponseProgress, first: int) -> Iterator[ResponseEvent]:
-    """Give the events from number `first` on. A failed or cancelled response has no events for the end of its text."""
+    """Give a response's events from number `first` on.
+
+    A failed or cancelled response has no events that end its text.
+    """
     for number in range(first, standing.length):
         yield _event(standing, number)
 

@@ -1,7 +1,7 @@
-"""The variables of a deployment, parsed and checked once per isolate.
+"""Parses and checks the variables of a deployment, once per isolate.
 
-The public contract defines names, defaults and meanings. Bad values raise a `ConfigurationError`. The error for bad
-variables names each one and its allowed values, and never repeats a value, which may be a secret.
+The public contract defines the variables' names, defaults and meanings. Bad values raise a `ConfigurationError`. The
+error for bad variables names each one and its allowed values, but never repeats a bad value, which may be a secret.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from .webhooks import WEBHOOK_KEY_CHARS_LEAST
 EVENT_LOOPS = ("adapted", "pyodide")
 PROVIDERS = ("workers-ai", "openai", "demo")
 MODEL_OPTIONS = ("top_p", "seed", "stop", "presence_penalty", "frequency_penalty", "reasoning_effort")
-# Fields of a call that the service sets itself, or that would change the form of its reply.
+# Fields of a model call that clients may not set: the service sets them, or they would change the reply's form.
 _OWN_FIELDS = frozenset(
     {
         *("max_completion_tokens", "max_tokens", "messages", "model", "n"),
@@ -27,43 +27,43 @@ _OWN_FIELDS = frozenset(
     }
 )
 
-# Returns the value of a variable, or None if it is not set. Values without quotes in wrangler.toml arrive as numbers or
-# bools.
+# `Variables` is a function from a variable's name to its value, None if it is not set. Values without quotes in
+# wrangler.toml arrive as numbers or bools.
 Variables = Callable[[str], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Checked settings. The comment on each field names its variable."""
+    """A deployment's settings, checked. The comment on each field names the variable that sets it."""
 
     provider: str = "workers-ai"  # AI_PROVIDER, one of PROVIDERS.
-    model: str | None = None  # AI_MODEL; None: the provider's default.
-    models: tuple[str, ...] = ()  # AI_MODELS: further models that a client may name.
+    model: str | None = None  # AI_MODEL; None for the provider's default model.
+    models: tuple[str, ...] = ()  # AI_MODELS: the models that a client may name besides AI_MODEL.
     max_output_tokens: int | None = None  # AI_MAX_OUTPUT_TOKENS.
-    model_options: tuple[str, ...] = MODEL_OPTIONS  # AI_MODEL_OPTIONS: fields of a call that a client may set.
-    structured_output: Sending = "prompt"  # STRUCTURED_OUTPUT: how a model's server learns of an output schema.
-    base_url: str | None = None  # AI_BASE_URL, up to and including /v1.
+    model_options: tuple[str, ...] = MODEL_OPTIONS  # AI_MODEL_OPTIONS: fields of a model call that clients may set.
+    structured_output: Sending = "prompt"  # STRUCTURED_OUTPUT: how a model's server is told an output schema.
+    base_url: str | None = None  # AI_BASE_URL, the server's URL up to and including /v1.
     api_key: str | None = field(default=None, repr=False)  # AI_API_KEY.
     timeout_seconds: float = 120.0  # AI_TIMEOUT_SECONDS.
-    concurrency: int = 6  # AI_CONCURRENCY: calls that one run makes at a time.
+    concurrency: int = 6  # AI_CONCURRENCY: model calls that one run makes at a time.
     chunk_chars: int = 6_000  # CHUNK_MAX_CHARS.
     input_bytes: int = limits.INPUT_BYTES_DEFAULT  # MAX_INPUT_BYTES.
     lease_seconds: float = 180.0  # LEASE_SECONDS.
     max_attempts: int = 3  # MAX_ATTEMPTS.
     patience_seconds: float = 3_600.0  # MODEL_PATIENCE_SECONDS.
-    reasks: int = 1  # AI_REASKS: how often a call is made again whose output does not fit its schema.
+    reasks: int = 1  # AI_REASKS: how often a model is asked again if its output does not fit the schema.
     retention_days: float = 30.0  # RETENTION_DAYS.
-    plan: str = "free"  # PLAN: `free` or `paid`.
-    tasks_in_flight_most: int | None = None  # MAX_TASKS_IN_FLIGHT of a tenant; None: no limit.
-    characters_a_day_most: int | None = None  # MAX_CHARACTERS_PER_DAY of a tenant; None: no limit.
-    objects_at_work_most: int | None = None  # MAX_OBJECTS_AT_WORK of a tenant; None: no limit.
+    plan: str = "free"  # PLAN, either `free` or `paid`.
+    tasks_in_flight_most: int | None = None  # MAX_TASKS_IN_FLIGHT of a tenant; None if there is no limit.
+    characters_a_day_most: int | None = None  # MAX_CHARACTERS_PER_DAY of a tenant; None if there is no limit.
+    objects_at_work_most: int | None = None  # MAX_OBJECTS_AT_WORK of the deployment; None if there is no limit.
     require_keys: bool = True  # REQUIRE_KEYS.
     keep_input: bool = False  # KEEP_INPUT.
     cors_origins: frozenset[str] = frozenset()  # CORS_ORIGINS.
     operator_tenant: str = LOCAL  # OPERATOR_TENANT.
-    storage_mb_most: int = limits.STORAGE_MB_MOST["free"]  # STORAGE_MB_MOST, in millions of bytes.
+    storage_mb_most: int = limits.STORAGE_MB_MOST["free"]  # STORAGE_MB_MOST, which counts millions of bytes.
     webhook_key: str | None = field(default=None, repr=False)  # WEBHOOK_KEY.
-    webhook_loopback: bool = False  # WEBHOOK_LOOPBACK: webhooks may go to this machine.
+    webhook_loopback: bool = False  # WEBHOOK_LOOPBACK: whether webhooks may go to the machine of the Worker itself.
     event_loop: str = EVENT_LOOPS[0]  # EVENT_LOOP, one of EVENT_LOOPS.
 
     @property
@@ -73,42 +73,42 @@ class Settings:
 
     @property
     def subrequests(self) -> int:
-        """How many subrequests one invocation may make on the account's plan."""
+        """How many subrequests one invocation of the Worker may make on the account's plan."""
         return limits.SUBREQUESTS[self.plan]
 
     @property
     def statements(self) -> int:
-        """How many D1 statements one invocation may send on the account's plan."""
+        """How many D1 statements one invocation of the Worker may send on the account's plan."""
         return limits.STATEMENTS[self.plan]
 
     @property
     def longest_call_seconds(self) -> float:
-        """How long a model call may take: AI_TIMEOUT_SECONDS, and no time for `demo`, which uses no network."""
+        """How many seconds a model call may take, which is AI_TIMEOUT_SECONDS, or 0 for `demo` without a network."""
         return 0.0 if self.provider == "demo" else self.timeout_seconds
 
     @property
     def lease_ms(self) -> int:
-        """LEASE_SECONDS in milliseconds: after this time without a claim the sweep dispatches a task again."""
+        """LEASE_SECONDS in ms: the sweep dispatches a task again that no worker has claimed for this long."""
         return round(self.lease_seconds * 1000)
 
     def claim_ms(self, way_seconds: float, start_seconds: float) -> int:
-        """How long a claim lasts without renewal, in ms: LEASE_SECONDS, but at least as long as one call may take.
+        """How many ms a claim lasts without renewal, the longer of LEASE_SECONDS and the longest model call.
 
-        A call may start `start_seconds` late, take AI_TIMEOUT_SECONDS, need `way_seconds` to its caller and back, and
-        linger at its end. After that, the worker records the call and renews the claim. A shorter claim would let
-        others take over a live worker's task.
+        A model call may start `start_seconds` late, take AI_TIMEOUT_SECONDS, need `way_seconds` to its caller and back,
+        and wait at its end to be recorded with others. Only after the end of the call does the worker record it and
+        renew the claim. If a claim lasted for less time, another worker could take over a live worker's task.
         """
         longest = start_seconds + self.timeout_seconds + way_seconds + limits.LINGER_SECONDS_MOST
         return round(max(self.lease_seconds, longest) * 1000)
 
     @property
     def retention_ms(self) -> int:
-        """The retention in milliseconds."""
+        """RETENTION_DAYS in milliseconds."""
         return round(self.retention_days * 86_400_000)
 
 
 class Reading:
-    """Reads variables, and remembers which were read and which were refused."""
+    """Reads variables of the deployment, and remembers which were read and which were refused."""
 
     def __init__(self, variables: Variables) -> None:
         self._variables = variables
@@ -121,17 +121,20 @@ class Reading:
         return self._variables(name)
 
     def refuse(self, name: str, takes: str) -> None:
-        """Record a fault and continue, so that all faults are found. Only the first fault of a variable counts."""
+        """Record that a variable's value is bad, without raising an error. Only a variable's first fault counts."""
         if not self.refused(name):
             self.faults.append(ConfigurationError(name, takes))
 
     def refused(self, *names: str) -> bool:
-        """Whether any of these variables has a fault."""
+        """Whether any of these variables has a value that was refused."""
         return any(fault.variable in names for fault in self.faults)
 
 
 def load(variables: Variables) -> Settings:
-    """Parse and check all variables. Raises ConfigurationError, which names all bad variables at once."""
+    """Parse and check all variables of a deployment.
+
+    Raises a ConfigurationError that names all bad variables at once.
+    """
     reading = variables if isinstance(variables, Reading) else Reading(variables)
     settings = _read(reading)
     if reading.faults:
@@ -140,7 +143,7 @@ def load(variables: Variables) -> Settings:
 
 
 def _read(variables: Reading) -> Settings:
-    """Read all variables. A bad value is recorded as a fault, and the variable counts as not set."""
+    """Read all variables of a deployment. A variable with a bad value is recorded and counts as not set."""
     provider = _choice(variables, "AI_PROVIDER", PROVIDERS, "workers-ai")
     base_url = _base_url(variables, provider)
     timeout = _number(variables, "AI_TIMEOUT_SECONDS", 120, 0.1, 600)
@@ -234,7 +237,7 @@ def _optional(variables: Reading, name: str, least: int, most: int) -> int | Non
 
 
 def _bound(variables: Reading, name: str, most: int) -> int | None:
-    """Read a limit. Returns None if the variable is not set or 0."""
+    """Read a variable that is a limit. Returns None if the variable is not set or 0."""
     return _whole(variables, name, 0, 0, most) or None
 
 

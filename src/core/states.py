@@ -1,7 +1,8 @@
-"""The state machine of a task: one table, and what follows from it.
+"""The state machine of a task: a table of its transitions, and functions that read the table.
 
-The SQL of `store.sql` guards each transition with the sources listed here, the CHECK constraint of the schema lists
-these statuses, and `docs/design/state-machine.md` draws the table. Tests compare all three with the table.
+In `store.sql`, a statement makes a transition only from the source statuses that the table lists. The CHECK constraint
+of the schema lists the same statuses, and `docs/design/state-machine.md` draws the table. Tests compare the SQL, the
+schema and the drawing with the table.
 """
 
 from enum import StrEnum
@@ -21,7 +22,7 @@ class Status(StrEnum):
 
     @property
     def terminal(self) -> bool:
-        """Whether the task stays as it is, unless a client asks for a retry."""
+        """Whether a task with this status has ended: it stays as it is, unless a client asks for a retry."""
         return self in TERMINAL
 
 
@@ -29,9 +30,9 @@ TERMINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
 
 
 class Transition(NamedTuple):
-    """One named transition.
+    """A change of a task's status that the state machine allows.
 
-    `sources` are the statuses from which the transition may start. `why` says what causes it.
+    `sources` are the statuses from which the transition `name` may start. `why` says what causes the transition.
     """
 
     name: str
@@ -60,7 +61,7 @@ TRANSITIONS = {transition.name: transition for transition in _TABLE}
 def check(name: str, source: Status) -> Status:
     """Return the status that transition `name` reaches from `source`.
 
-    Raises TransitionRefused if the transition may not start there.
+    Raises TransitionRefused if the transition may not start from that status.
     """
     transition = TRANSITIONS[name]
     if source not in transition.sources:
@@ -69,7 +70,7 @@ def check(name: str, source: Status) -> Status:
 
 
 def diagram() -> str:
-    """Draw the table as a Mermaid state diagram. `docs/design/state-machine.md` contains exactly this text."""
+    """Draw the transitions as a Mermaid diagram. `docs/design/state-machine.md` contains exactly the same text."""
     lines = ["stateDiagram-v2", "    [*] --> pending: submit"]
     for transition in _TABLE:
         lines += [f"    {source} --> {transition.target}: {transition.name}" for source in transition.sources]

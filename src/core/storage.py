@@ -1,12 +1,12 @@
-"""How large the database is, according to one isolate.
+"""Tracks how large the database is, and whether it has space, as far as one isolate knows.
 
-Each reply of D1 reports the size, so an isolate learns it at no cost.
+Each reply of D1 reports the database's size, so an isolate learns it without asking.
 
 From STORAGE_MB_MOST on the database is *tight*. While the database is tight, the Worker refuses new tasks, and a worker
-announces calls only in a transaction that has just found space for their outputs. A write that finds no space makes the
-database tight at any size, until such a transaction has found space. An isolate whose workers announce nothing would
-never notice that space is free again. So the status forgets such a write after STORAGE_REST_SECONDS, or earlier when a
-new task has found space.
+announces model calls only in a transaction that has just found space for their outputs. A write that finds no space
+makes the database tight at any size, until a transaction has found space for the outputs of calls. An isolate whose
+workers announce no calls would never notice that space is free again. So for new tasks, the isolate forgets after
+STORAGE_REST_SECONDS that a write found no space, or earlier when a new task has found space.
 """
 
 import math
@@ -17,9 +17,9 @@ MB = 1_000_000
 
 
 class StorageUse:
-    """The state of the database's space, as one isolate knows it. `size` is in bytes, 0 before the first reply.
+    """The size of the database and whether it has space, as far as one isolate knows.
 
-    Times are seconds of a steady clock.
+    `size` is in bytes, 0 before the first reply of D1. Times in `StorageUse` are seconds of a steady clock.
     """
 
     def __init__(self) -> None:
@@ -29,32 +29,35 @@ class StorageUse:
         self._refused_at = -math.inf
 
     def measured(self, size: int, now: float) -> None:
-        """Record the size that a reply reported."""
+        """Record the size of the database that a reply of D1 reported."""
         self.size = size
         self.measured_at = now
 
     def found_full(self, now: float) -> None:
-        """Record that a write found no space."""
+        """Record that a write found no space in the database."""
         self._found_full = True
         self._refused_at = now
 
     def found_room(self) -> None:
-        """Record that a transaction found space for the outputs of calls."""
+        """Record that a transaction found space in the database for the outputs of calls."""
         self._found_full = False
         self.took_task()
 
     def took_task(self) -> None:
-        """Record that a new task found space. The outputs of this task's calls may still find no space."""
+        """Record that the database had space for a new task.
+
+        The outputs of the new task's calls may still find no space.
+        """
         self._refused_at = -math.inf
 
     def is_over(self, most: int) -> bool:
-        """Whether the database last had `most` bytes or more."""
+        """Whether the database had `most` bytes or more, by the last reply."""
         return self.size >= most
 
     def is_tight(self, most: int) -> bool:
-        """Whether a call may start only once space for its output is certain."""
+        """Whether a model call may start only once the database surely has space for its output."""
         return self._found_full or self.is_over(most)
 
     def refuses(self, most: int, now: float) -> bool:
-        """Whether a new task would find no space, as far as the isolate knows."""
+        """Whether the Worker must refuse new tasks, because the database seems to have no space for them."""
         return self.is_over(most) or now - self._refused_at < limits.STORAGE_REST_SECONDS

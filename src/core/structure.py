@@ -1,6 +1,6 @@
-"""How a task's outputs are formed, what became of outputs that its schema refuses, and the gaps that chunks leave.
+"""Types for structured tasks: their options, outputs that do not fit the schema, and gaps that chunks leave.
 
-The schema itself is in `core.structured`. docs/decisions/0048 has the rules.
+The output schema itself is in `core.structured`. The rules of structured output are in docs/decisions/0048.
 """
 
 from collections.abc import Iterable
@@ -12,10 +12,11 @@ GAP_SHARE_DEFAULT: Final = 0.5
 
 
 class Structure(NamedTuple):
-    """The options of a structured task. A plain task has none.
+    """The options of a structured task, which a plain task does not have.
 
-    `has_schema`: its outputs must fit a schema, which lies beside the text. `name` is the schema's name for the
-    provider. `gaps`: a chunk that fails for good leaves a gap. Gaps may have `max_gap_share` of the characters.
+    `has_schema` says that the task's outputs must fit a schema, which is stored beside the text. `name` is the schema's
+    name for the provider. `gaps` says that a chunk that fails for good leaves a gap, and the task goes on. Gaps may
+    have at most the share `max_gap_share` of the text's characters.
     """
 
     has_schema: bool = False
@@ -26,9 +27,9 @@ class Structure(NamedTuple):
 
 
 class Rejected(NamedTuple):
-    """The last answer of a call that was rejected, and its faults: where, and what was expected there.
+    """A model's answer that did not fit the schema, and its faults: where each is, and what was expected there.
 
-    A longer answer is cut to REJECTED_CHARS_MOST.
+    A rejected answer is cut to REJECTED_CHARS_MOST characters.
     """
 
     output: str
@@ -36,9 +37,10 @@ class Rejected(NamedTuple):
 
 
 class Rung(NamedTuple):
-    """How far a call has got on the ladder: `answers` of its answers were rejected; `rejected` is the last one of them.
+    """Counts in `answers` how many of a model's answers for one output did not fit the schema.
 
-    `finish_reason` is the provider's reason for the end of that answer.
+    `rejected` is the last answer that did not fit. `finish_reason` is the provider's reason for the end of this last
+    answer.
     """
 
     answers: int
@@ -47,9 +49,10 @@ class Rung(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """A chunk without an output in a task that goes on without it: from `start` to `end`, in code points.
+    """A chunk that failed in a task that goes on without its output: the text from `start` to `end`, in code points.
 
-    A gap begins at the last cut, without the overlap. `finish_reason` is that of its last answer that was rejected.
+    A gap begins where the chunk before it ends, and does not include the chunk's overlap. `finish_reason` is the
+    provider's reason for the end of the chunk's last answer that did not fit the schema.
     """
 
     chunk: int
@@ -60,11 +63,11 @@ class Gap(NamedTuple):
 
 
 def coverage(gap_chars: int, chars: int) -> float:
-    """Return the share of a text that gaps of so many characters leave."""
+    """Return the share of a text that has outputs, if gaps have `gap_chars` of its `chars` characters."""
     return (chars - gap_chars) / chars
 
 
 def commonest(codes: Iterable[TaskCode]) -> TaskCode:
-    """Return the code that occurs most often, and the first one of equals."""
+    """Return the error code that occurs most often; if several do, the one that occurs first."""
     found = list(codes)
     return max(dict.fromkeys(found), key=found.count)

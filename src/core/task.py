@@ -1,4 +1,4 @@
-"""A task, as the store reads it and as the API shows it. Times are milliseconds since the epoch."""
+"""The data of a task, as the store reads it and as the API shows it. Times are milliseconds since the epoch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -30,30 +30,31 @@ class Reduce(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskOptions:
-    """The options that a client asks for a task. The text and the cuts of the task are kept elsewhere.
+    """The options of a task that a client chooses. The task's text and its cuts are not among the options.
 
-    The request, the new task, a worker's claim and the task all contain these options. `store.records.options` writes
-    and reads them.
+    A request for a task, `NewTask`, a worker's claim and `Task` all contain a `TaskOptions`. `store.records.options`
+    writes and reads the columns of `tasks` for the options.
     """
 
-    reduce: Reduce = Reduce.CONCAT  # How the outputs become the result.
-    model: str | None = None  # The model; None: the deployment's.
-    metadata: Mapping[str, object] = field(default_factory=dict)  # Metadata is shown as it was sent, and has no effect.
-    deadline_ms: int | None = None  # The deadline, from the submission or a retry on; None: no deadline.
-    max_calls: int | None = None  # The budget; None: no budget.
-    chunk_chars: int | None = None  # The most characters that a chunk holds; None: not kept, or the deployment decides.
-    max_output_tokens: int | None = None  # None: the deployment's value.
-    temperature: float | None = None  # None: the provider's value.
-    model_options: Mapping[str, object] = field(default_factory=dict)  # Further fields of the calls to the provider.
-    # The fields that answers of `/v1` repeat from the request; None: a task of the native API.
+    reduce: Reduce = Reduce.CONCAT  # How the chunks' outputs become the task's result.
+    model: str | None = None  # The model to call; None for the deployment's.
+    # The client's `metadata`, which has no effect and is shown as it was sent.
+    metadata: Mapping[str, object] = field(default_factory=dict)
+    deadline_ms: int | None = None  # The ms from the submission or a retry to the deadline; None without a deadline.
+    max_calls: int | None = None  # The most model calls that the task may make; None for any number.
+    chunk_chars: int | None = None  # The most characters of a chunk; None if unknown or the deployment's.
+    max_output_tokens: int | None = None  # None for the value that the deployment sets.
+    temperature: float | None = None  # None for the provider's own default.
+    model_options: Mapping[str, object] = field(default_factory=dict)  # Further fields of each call to the model.
+    # The fields of a request to `/v1` that its answers repeat; None for a task of the native API.
     response: Mapping[str, object] | None = None
-    retention_ms: int | None = None  # how long the task is kept after its end, if shorter than the deployment's
-    structure: Structure | None = None  # how outputs are formed, and what a failed chunk does; None: a plain task
+    retention_ms: int | None = None  # How long the task is kept after its end, if shorter than RETENTION_DAYS.
+    structure: Structure | None = None  # The output schema's options, and whether chunks may leave gaps.
 
 
-# The options that contain a client's text. A key without the scope `read` does not see them.
+# The options of a task that contain a client's text, which an API key without the scope `read` does not see.
 OPTION_TEXTS = frozenset({"metadata", "model_options"})
-# The members of the metadata that name a task, the first one first.
+# The members of a task's metadata that may name the task; an earlier one is preferred.
 NAME_MEMBERS = ("name", "title", "label")
 CONCAT_SEPARATOR = "\n\n"
 DEADLINE_EXCEEDED = TaskCode.DEADLINE_EXCEEDED
@@ -63,22 +64,22 @@ _CUT_OFF = frozenset({"length", CONTENT_FILTER})
 
 
 def is_truncated(finish_reason: str | None) -> bool:
-    """Whether an output with this finish reason was cut off, by its length or by a filter."""
+    """Whether an output with this finish reason was cut off, at its longest length or by a content filter."""
     return finish_reason in _CUT_OFF
 
 
 def minimum_calls(chunks: int, reduce: Reduce) -> int:
-    """Return the calls that so many chunks need: one each, and at least one more to merge several."""
+    """Return how many model calls so many chunks need at least: one for each, and one to merge several."""
     return chunks + (1 if reduce is Reduce.MERGE and chunks > 1 else 0)
 
 
 def calls_left(total: int, completed: int, reduce: Reduce) -> int:
-    """Return the calls that an unfinished or failed task still needs at least: for its other chunks, and to merge."""
+    """Return how many calls a task still needs at least, if `completed` of its `total` chunks have outputs."""
     return minimum_calls(total, reduce) - completed
 
 
 class Failure(NamedTuple):
-    """Why a task or a chunk failed. `message` is written for the client and contains none of its text."""
+    """Why a task or a chunk failed. `message` is written for the client, and contains nothing of the client's text."""
 
     code: TaskCode
     message: str
@@ -86,15 +87,15 @@ class Failure(NamedTuple):
 
     @classmethod
     def of(cls, code: str, message: str, retryable: bool) -> "Failure":
-        """Make the failure of a call from its error. Raises ValueError for a code that tasks do not have."""
+        """Make a `Failure` from the error of a model call. Raises ValueError for a code that is no `TaskCode`."""
         return cls(TaskCode(code), message, retryable)
 
 
 class LastError(NamedTuple):
-    """The latest failed call, unless a call has succeeded since.
+    """A task's latest failed model call, if no call of the task has succeeded since.
 
-    `calls` calls in a row have failed. `since` is when the first of these calls started. A call of a merge has no
-    `chunk`.
+    `calls` is how many model calls in a row have failed, and `since` is when the first of these calls started. `chunk`
+    is the failed call's chunk, None for a call that merges.
     """
 
     code: TaskCode
@@ -106,9 +107,9 @@ class LastError(NamedTuple):
 
 
 class Wait(NamedTuple):
-    """Why no work is done for a task, and until when. `until` None: unknown.
+    """Why no worker is working on a task, and until when. `until` is None if the end of the wait is unknown.
 
-    `ahead` counts the tenant's unfinished tasks that came before this one, or is None.
+    `ahead` is how many unfinished tasks of the tenant come before this task, None if they were not counted.
     """
 
     reason: str
@@ -117,10 +118,10 @@ class Wait(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """The bill. `model_calls` counts every call that was sent, including those in doubt.
+    """A task's bill. `model_calls` counts every model call that was sent, including calls whose outcome is unknown.
 
-    `reasks` are calls that asked again for an output that did not fit its schema. `rejected` are answers without a
-    usable output, and `repaired` outputs that were repaired.
+    `reasks` counts the calls that asked a model again because its output did not fit the schema. `rejected` counts the
+    answers without a usable output, and `repaired` the outputs that could be used after a repair.
     """
 
     model_calls: int
@@ -134,9 +135,10 @@ class Usage(NamedTuple):
 
 
 class Source(NamedTuple):
-    """A task's input, described without its text: the instructions for each chunk, and lengths in code points.
+    """A task's input without its text: the instructions for each chunk, the overlap and the length, in code points.
 
-    `output_schema` is the schema of its outputs as the client wrote it. `join_rules` say how `concat` joins fields.
+    `output_schema` is the schema of the task's outputs as the client wrote it. `join_rules` say how `concat` joins the
+    fields of the outputs.
     """
 
     instructions: str
@@ -147,20 +149,20 @@ class Source(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """Identifies a write of a task: the fence of its claim, and its step. A later write has a greater mark."""
+    """Identifies a write to a task by the fence of its claim and its step. A later write has a greater mark."""
 
     fence: int
     step: int
 
 
-UNTOUCHED = Mark(0, 0)  # the mark of a task that no worker has had
+UNTOUCHED = Mark(0, 0)  # The mark of a task that no worker has taken yet.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One task.
+    """A task, as one read of the database found it.
 
-    A field that names calls has the level and the position of each.
+    `calls_out` and `calls_in_doubt` name each model call by its level and its position there.
     """
 
     task_key: TaskKey  # tenant and id
@@ -169,8 +171,8 @@ class Task:
     options: TaskOptions
     total: int
     completed: int
-    failed: int  # The number of failed chunks.
-    truncated: int = 0  # The number of outputs that were cut off, including those of merges.
+    failed: int  # How many chunks have failed.
+    truncated: int = 0  # How many outputs of the task were cut off, including those of merges.
     usage: Usage
     attempts: int
     failure: Failure | None
@@ -178,55 +180,55 @@ class Task:
     started_at: int | None
     finished_at: int | None
     expires_at: int | None
-    deadline_at: int | None = None  # None: no deadline.
-    overdue: bool = False  # True if the task's deadline has passed, but no sweep has ended the task yet.
-    late: bool = False  # True if the task has no worker and must be dispatched again.
-    unanswered: bool = False  # True if the task was dispatched again in vain.
+    deadline_at: int | None = None  # None if the task has no deadline.
+    overdue: bool = False  # Whether the task's deadline has passed, but no sweep has ended the task yet.
+    late: bool = False  # Whether the task has no worker, and is to be dispatched again.
+    unanswered: bool = False  # Whether the task was dispatched again, and still no worker came.
     waiting_for: Wait | None = None
     last_error: LastError | None = None
-    starts_by: int | None = None  # The time by which the calls in flight had to start; None: no call is in flight.
-    free_at: int | None = None  # The time when another worker may take the task over.
-    pace_ms: int | None = None  # The time from one finished call to the next; None until known.
-    news_at: int = 0  # The time of the last submission, retry, dispatch, announcement, or first failure of a row.
-    read_at: int = 0  # The time when the database answered.
-    # A list for `reduce: none`, with None in the place of a gap; None until completed. With `concat` and a schema it is
-    # the joined value as compact JSON.
+    starts_by: int | None = None  # By when the calls in flight must have started; None without such calls.
+    free_at: int | None = None  # When another worker may take the task over.
+    pace_ms: int | None = None  # The ms from one finished call of the task to the next; None until known.
+    news_at: int = 0  # When the task was last submitted, retried or dispatched, announced calls, or began to fail.
+    read_at: int = 0  # The database's time when it answered this read.
+    # The task's result, None until the task is completed. With `reduce: none` the result is a list, with None in the
+    # place of a gap. With `concat` and a schema the result is the joined value as compact JSON.
     result: str | tuple[str | None, ...] | None = None
-    value: object = None  # The value that the result stands for, if the task has a schema.
-    filtered: bool = False  # True if a content filter cut off an output that makes the result.
-    source: Source | None = None  # None in lists.
-    first_line: str | None = None  # The first line of the text, while the text is kept.
-    announced_at: int | None = None  # The time when calls were last announced.
-    calls_out: tuple[tuple[int, int], ...] = ()  # Calls that are announced, and perhaps in flight.
-    # The calls that lost their worker at the latest takeover, or whose lease is over.
+    value: object = None  # The JSON value of the result, if the task has a schema.
+    filtered: bool = False  # Whether a content filter cut off an output that the result consists of.
+    source: Source | None = None  # Not read for a task in a list.
+    first_line: str | None = None  # The first line of the task's text, while the text is kept.
+    announced_at: int | None = None  # When the task's worker last announced model calls.
+    calls_out: tuple[tuple[int, int], ...] = ()  # Calls that are announced, and may be in flight.
+    # The calls whose outcome is unknown: their worker lost the task at the latest takeover, or its lease is over.
     calls_in_doubt: tuple[tuple[int, int], ...] = ()
-    mark: Mark = UNTOUCHED  # the mark of the task's last write
-    gaps: tuple[Gap, ...] = ()  # chunks without which the task goes on, or has completed; not read in lists
-    coverage: float | None = None  # the share of the characters that gaps leave; None: there is no gap
-    retry_of: TaskKey | None = None  # the task whose gaps this task makes
+    mark: Mark = UNTOUCHED  # The mark of the last write to the task.
+    gaps: tuple[Gap, ...] = ()  # The failed chunks without which the task goes on or completed; not in lists.
+    coverage: float | None = None  # The share of the text's characters that has outputs; None without gaps.
+    retry_of: TaskKey | None = None  # The earlier task, of which this task retries the gaps.
 
     @property
     def id(self) -> str:
-        """The task's id for clients."""
+        """The task id, by which clients know the task."""
         return split_task_key(self.task_key)[1]
 
     @property
     def name(self) -> str | None:
-        """The first of its names that is not blank, in one line."""
+        """The first of the task's names that is not blank, in one line."""
         return next((line for name in self.names if (line := " ".join(name.split()))), None)
 
     @property
     def names(self) -> list[str]:
-        """The texts that name it, each on its own: those of the metadata, then the first line of its text."""
+        """The task's possible names: members of its metadata, then the first line of its text."""
         found = [*(self.options.metadata.get(member) for member in NAME_MEMBERS), self.first_line]
         return [name for name in found if isinstance(name, str)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishedChunk:
-    """A finished chunk: `completed` with its output, or `failed` with its failure.
+    """A chunk that is finished: it has completed with its `output`, or has failed with its `failure`.
 
-    A field is None if it is unknown or not kept, unless a comment says otherwise.
+    A field of `FinishedChunk` is None if its value is unknown or not kept, unless a comment says otherwise.
     """
 
     index: int
@@ -235,18 +237,22 @@ class FinishedChunk:
     output: str | None
     attempts: int
     failure: Failure | None
-    finish_reason: str | None = None  # The provider's reason for the end of the output.
-    started_at: int | None = None  # The start of the call that gave the output, or of its group in a lane.
-    finished_at: int | None = None  # The end of that call, or of its group in a lane.
-    first_started_at: int | None = None  # The start of the first call for the output; None: an earlier worker made it.
-    lane: int | None = None  # The number of the lane that made the call; None: the task's own worker did.
-    rejected: Rejected | None = None  # The last answer of a failed chunk that did not fit its schema.
-    is_gap: bool = False  # True if the task goes on, or has completed, without this failed chunk.
+    finish_reason: str | None = None  # The provider's reason for the end of the chunk's output.
+    started_at: int | None = None  # When the call that gave the output started, or its group in a lane.
+    finished_at: int | None = None  # When the call that gave the output ended, or its group in a lane.
+    first_started_at: int | None = None  # When the first call for the output started, if the same worker made it.
+    lane: int | None = None  # The number of the lane that made the call; None if the task's own worker did.
+    rejected: Rejected | None = None  # A failed chunk's last answer that did not fit the schema.
+    is_gap: bool = False  # Whether this chunk failed, but the task goes on or has completed without it.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewTask:
-    """A task as `submit` writes it. `cuts` are the chunks' end offsets, so that a later splitter changes nothing."""
+    """A task that is about to be written to the database.
+
+    `cuts` are the end offsets of the task's chunks. The cuts are stored, so that a changed splitter does not change the
+    task.
+    """
 
     task_key: TaskKey
     route: Route
@@ -257,16 +263,16 @@ class NewTask:
     merge_chars: int
     created_at: int
     options: TaskOptions
-    output_schema: str | None = None  # JSON; None: outputs are plain texts
+    output_schema: str | None = None  # The schema as JSON; None if outputs are plain texts.
     join_rules: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def first_line(self) -> str | None:
-        """The beginning of the first line of the text that is not blank. None: the text does not begin with one."""
+        """The beginning of the text's first line that is not blank; None if the text's start is blank."""
         line = self.text[: limits.FIRST_LINE_WITHIN_CHARS].strip().partition("\n")[0]
         return " ".join(line.split())[: limits.FIRST_LINE_CHARS_MOST] or None
 
     @property
     def minimum_calls(self) -> int:
-        """The number of calls that the task needs without failures, as far as known before it runs."""
+        """How many model calls the task needs at least, as far as that is known before it runs."""
         return minimum_calls(len(self.cuts), self.options.reduce)

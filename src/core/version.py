@@ -1,4 +1,7 @@
-"""The version of this code, and the schema it needs. Tests compare both with `pyproject.toml` and `migrations/`."""
+"""The version of this code, and the version of the database schema that it needs.
+
+Tests compare the code's version with `pyproject.toml`, and the schema's with `migrations/`.
+"""
 
 from typing import Final
 

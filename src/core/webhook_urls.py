@@ -1,9 +1,9 @@
 """Decides which URLs a webhook may be sent to.
 
-The rules block requests to places that the client could not reach itself. The check reads the text itself and accepts
-only what every parser reads in the same way. So it relies on no parser's tolerance, and no parser's repairs (dropped
-tabs, turned backslashes, folded dots of other scripts) can apply. The check does not resolve names: the platform must
-refuse a private address behind a public name (decision 0028).
+The rules for webhook URLs keep the Worker from sending requests to places that the client could not reach itself. The
+check matches a webhook's URL with patterns, and accepts only what every URL parser reads in the same way. So no parser
+can change an accepted URL by a repair, such as dropping tabs, turning backslashes or folding dots of other scripts. The
+check does not resolve host names: the platform must refuse a private address behind a public name (decision 0028).
 """
 
 import re
@@ -13,15 +13,18 @@ from . import limits
 TAKES = "https, on port 443, to a public name with a dot in it: no address, no user info, no fragment"
 
 _LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-# A last label without letters, or 0x7f, would make the name an address.
+# The last label of a host name must have letters, and must not be like 0x7f, or the name would be an address.
 _TOP = "(?:[a-z]{2,63}|xn--[a-z0-9-]{1,58}[a-z0-9])"
-_TAIL = r"(?:[/?][!$%&'()*+,\-./0-9:;=?@A-Z_a-z~\[\]]*)?"  # The tail has no fragment, no backslash, only ASCII.
-# Without re.ASCII, letters that fold to these would match too: the long s, the Kelvin sign, the i without a dot.
+# The rest of the URL is ASCII without a fragment or backslash.
+_TAIL = r"(?:[/?][!$%&'()*+,\-./0-9:;=?@A-Z_a-z~\[\]]*)?"
+# Without re.ASCII, the patterns would also match letters that fold to ASCII ones: the long s, the Kelvin sign, the i
+# without a dot.
 _PUBLIC = re.compile(rf"(?i:https)://(?P<host>(?i:(?:{_LABEL}\.)+{_TOP}))(?::443)?{_TAIL}", re.ASCII)
 _LOOPBACK = re.compile(rf"https?://(?:localhost|127\.0\.0\.1|\[::1\])(?::(?P<port>[1-9][0-9]{{0,4}}))?{_TAIL}")
 
 _HOST_CHARS_MOST = 253  # The limit of RFC 1035.
-# Names for use inside a network, or for no use (RFC 6761, 6762, 7686, 8375, 9476; ICANN: .internal; router defaults).
+# Top-level names that are not public: for use inside a network, or for no use at all (RFC 6761, 6762, 7686, 8375, 9476;
+# ICANN: .internal; router defaults).
 _INTERNAL = frozenset(
     [
         "localhost",
@@ -41,12 +44,15 @@ _INTERNAL = frozenset(
         "alt",
     ]
 )
-# Public names that contain an address, or that always mean the machine itself.
+# Public domains whose names resolve to an address that the name contains, or to the machine itself.
 _SPELT = ("nip.io", "sslip.io", "xip.io", "traefik.me", "localtest.me", "lvh.me", "vcap.me", "lacolhost.com")
 
 
 def refusal(url: str, *, loopback: bool = False) -> str | None:
-    """Say what is wrong with a URL. None: it may be used. `loopback` says that this machine is allowed, on any port."""
+    """Say why a webhook may not be sent to a URL; None if it may.
+
+    `loopback` says that the machine of the Worker itself is allowed, on any port.
+    """
     if len(url) > limits.WEBHOOK_URL_CHARS_MOST:
         return f"must have at most {limits.WEBHOOK_URL_CHARS_MOST} characters"
     if loopback and (found := _LOOPBACK.fullmatch(url)) is not None and int(found["port"] or 80) <= 65_535:

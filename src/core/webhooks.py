@@ -1,4 +1,4 @@
-"""Webhooks (Standard Webhooks, standardwebhooks.com): events, names, secrets, signatures, and what an answer means."""
+"""Rules of webhooks: events, ids, secrets, signatures (Standard Webhooks, standardwebhooks.com), and answers."""
 
 import base64
 import hashlib
@@ -12,7 +12,7 @@ from . import limits
 from .ids import TaskKey, split_task_key, task_key_of
 from .tenants import TENANT_PATTERN
 
-# Names an endpoint everywhere below HTTP: tenant, colon, endpoint id.
+# An `EndpointKey` names a webhook endpoint everywhere below the HTTP layer: tenant, colon, endpoint id.
 EndpointKey = NewType("EndpointKey", str)
 
 ENDPOINT_ID_PATTERN = "we_[0-9a-f]{24}"
@@ -23,7 +23,7 @@ SECRET_PREFIX = "whsec_"  # noqa: S105 - what a secret begins with
 
 _ENDPOINT_ID = re.compile(ENDPOINT_ID_PATTERN)
 _DELIVERY_ID = re.compile("evt_([0-9a-f]{32})_([0-9]{1,9})_([0-9]{1,15})_([0-9a-f]{24})")
-_DOMAIN = b"onceover webhook secret 1\0"  # the prefix separates this use of the key from any later one
+_DOMAIN = b"onceover webhook secret 1\0"  # This prefix tells secrets from later uses of WEBHOOK_KEY.
 
 
 class Event(StrEnum):
@@ -52,7 +52,7 @@ class AttemptFailure(StrEnum):
 
 
 class DeliveryOutcome(StrEnum):
-    """How a delivery ended: it was accepted, the endpoint is gone, or all attempts of a day failed."""
+    """How a webhook's delivery ended: it was accepted, its endpoint is gone, or all attempts of a day failed."""
 
     DELIVERED = "delivered"
     GONE = "gone"
@@ -60,10 +60,11 @@ class DeliveryOutcome(StrEnum):
 
 
 class DeliveryKey(NamedTuple):
-    """Names a delivery by its task, the end of that task, and the endpoint. Receivers detect repetitions by its id.
+    """Names a webhook's delivery by its task, by which end of that task it is about, and by its endpoint.
 
-    `ended_at` is when the task ended, in ms since the epoch. After a restore of the database a task may end again in
-    the same generation, perhaps differently. Receivers do not know that second end, so it needs another id.
+    Receivers detect repeated deliveries by the delivery's id. `ended_at` is when the task ended, in ms since the epoch.
+    `ended_at` is a part of the delivery's id, because after a restore of the database a task may end again in the same
+    generation, perhaps differently, and receivers must not take the second end for a repetition.
     """
 
     task_key: TaskKey
@@ -73,9 +74,9 @@ class DeliveryKey(NamedTuple):
 
     @property
     def id(self) -> str:
-        """The `webhook-id`, the same for all attempts.
+        """The delivery's id, sent in the header `webhook-id`, the same for all attempts.
 
-        The id contains no full stop, because full stops separate the signed parts.
+        A delivery's id contains no full stop, because full stops separate the signed parts.
         """
         _, task_id = split_task_key(self.task_key)
         end = f"{task_id.replace('-', '')}_{self.generation}_{self.ended_at}"
@@ -83,28 +84,28 @@ class DeliveryKey(NamedTuple):
 
 
 def endpoint_key_of(tenant: str, one_id: str) -> EndpointKey:
-    """Return the key of a tenant's endpoint."""
+    """Return the key of a tenant's webhook endpoint."""
     return EndpointKey(f"{tenant}:{one_id}")
 
 
 def endpoint_id(endpoint_key: EndpointKey) -> str:
-    """Return the endpoint's id, which clients know."""
+    """Return the id of a webhook endpoint, by which clients know it."""
     return endpoint_key.rpartition(":")[2]
 
 
 def new_endpoint_id(entropy: bytes) -> str:
-    """Make an id of 12 random bytes."""
+    """Make the id of a new webhook endpoint from 12 random bytes."""
     assert len(entropy) == ENDPOINT_ID_BYTES
     return f"we_{entropy.hex()}"
 
 
 def is_endpoint_id(text: str) -> bool:
-    """Whether `new_endpoint_id` can have made the text."""
+    """Whether the text has the form of a webhook endpoint's id."""
     return _ENDPOINT_ID.fullmatch(text) is not None
 
 
 def read_delivery_id(tenant: str, text: str) -> DeliveryKey | None:
-    """Return the tenant's delivery that an id names, or None if it cannot be one."""
+    """Return the key of the tenant's delivery with this id, or None if the text cannot be a delivery's id."""
     found = _DELIVERY_ID.fullmatch(text)
     assert re.fullmatch(TENANT_PATTERN, tenant)
     if found is None:
@@ -119,9 +120,9 @@ def read_delivery_id(tenant: str, text: str) -> DeliveryKey | None:
 
 
 def secret(webhook_key: str, endpoint_key: EndpointKey, generation: int) -> str:
-    """Derive an endpoint's signing secret: an HMAC-SHA-256 with the deployment's key over endpoint and generation.
+    """Derive an endpoint's signing secret: an HMAC-SHA-256 with WEBHOOK_KEY of the endpoint's key and `generation`.
 
-    The key is random and the output has 32 bytes, so one HMAC does all that HKDF's expansion (RFC 5869) would do.
+    WEBHOOK_KEY is random and a secret has 32 bytes, so one HMAC does all that HKDF's expansion (RFC 5869) would do.
     """
     named = _DOMAIN + f"{endpoint_key}\0{generation}".encode()
     digest = hmac.digest(webhook_key.encode(), named, hashlib.sha256)
@@ -129,14 +130,14 @@ def secret(webhook_key: str, endpoint_key: EndpointKey, generation: int) -> str:
 
 
 def signature(one_secret: str, message_id: str, timestamp: int, body: str) -> str:
-    """Sign a message as Standard Webhooks does: `v1,` and an HMAC-SHA-256 in base64. `timestamp` is in seconds."""
+    """Sign a webhook as Standard Webhooks does, with `v1,` and an HMAC-SHA-256 in base64. `timestamp` is in seconds."""
     key = base64.b64decode(one_secret.removeprefix(SECRET_PREFIX))
     signed = hmac.digest(key, f"{message_id}.{timestamp}.{body}".encode(), hashlib.sha256)
     return f"v1,{base64.b64encode(signed).decode('ascii')}"
 
 
 def headers(secrets: tuple[str, ...], message_id: str, timestamp: int, body: str) -> dict[str, str]:
-    """Make the headers of an attempt, with a signature for each of the secrets."""
+    """Make the HTTP headers of an attempt to send a webhook, with a signature by each of the secrets."""
     return {
         "content-type": "application/json",
         "user-agent": "onceover-webhooks/1",
@@ -147,7 +148,7 @@ def headers(secrets: tuple[str, ...], message_id: str, timestamp: int, body: str
 
 
 def body_of(message_id: str, event: str, ended_at: int, object_id: str) -> str:
-    """Write the body, which names the task and contains nothing of its text. `ended_at` is in milliseconds."""
+    """Write a webhook's body, which names the ended task and has none of its text. `ended_at` is in milliseconds."""
     told = {
         "object": "event",
         "id": message_id,
@@ -159,7 +160,7 @@ def body_of(message_id: str, event: str, ended_at: int, object_id: str) -> str:
 
 
 def told_id(event: str, task_key: TaskKey) -> str:
-    """Return the id of the ended task, in the form of the API that the task came from."""
+    """Return the ended task's id as a webhook has it: with `resp_` in front if the task came from `/v1`."""
     _, task_id = split_task_key(task_key)
     return f"resp_{task_id}" if event.startswith("response.") else task_id
 
@@ -168,7 +169,10 @@ def told_id(event: str, task_key: TaskKey) -> str:
 
 
 class ReceiverAnswer(NamedTuple):
-    """The result of an attempt: a status or none, and how many seconds the receiver asks us to wait."""
+    """What came of an attempt to send a webhook: the HTTP status, and why it failed; each may be None.
+
+    `retry_after` is how many seconds the receiver asks us to wait.
+    """
 
     status: int | None
     failure: AttemptFailure | None
@@ -176,7 +180,7 @@ class ReceiverAnswer(NamedTuple):
 
 
 def answer_of(status: int, retry_after: float | None = None) -> ReceiverAnswer:
-    """Judge the status of a receiver. Only 2xx means that the endpoint accepted the delivery.
+    """Judge the HTTP status that a webhook's receiver answered. Only 2xx means that the receiver accepted the delivery.
 
     A redirect is not followed.
     """
@@ -193,7 +197,7 @@ def answer_of(status: int, retry_after: float | None = None) -> ReceiverAnswer:
 
 
 def outcome_of(answer: ReceiverAnswer, age_ms: int) -> DeliveryOutcome | None:
-    """Say how a delivery ends with this answer, `age_ms` after it began. None: it is tried again."""
+    """Say how a delivery ends with this answer, `age_ms` after its beginning; None if it is tried again."""
     if answer.failure is None:
         return DeliveryOutcome.DELIVERED
     if answer.failure is AttemptFailure.GONE:
@@ -202,9 +206,10 @@ def outcome_of(answer: ReceiverAnswer, age_ms: int) -> DeliveryOutcome | None:
 
 
 def delay_ms(tries: int, retry_after: float | None, age_ms: int, chance: float) -> int:
-    """Return the wait after the `tries`-th failure: longer each time, up to a fifth of it jitter, over a day.
+    """Return the ms to wait after a delivery's `tries`-th failure: longer each time, up to a fifth of it jitter.
 
-    A receiver's `Retry-After` is obeyed up to an hour. The last attempt comes when the day is over, not after it.
+    A receiver's `Retry-After` is obeyed up to an hour. The last attempt of a delivery comes a day after its beginning,
+    not later.
     """
     assert tries >= 1
     waits = limits.DELIVERY_WAITS_SECONDS

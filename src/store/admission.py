@@ -1,4 +1,4 @@
-"""Writes new tasks, under an idempotency key and within their tenant's limits, and retries tasks."""
+"""Writes new tasks to D1, if their idempotency key and their tenant's limits allow it, and retries ended tasks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,21 +18,22 @@ from .sql import admission as sql
 from .standing import TOMBSTONE_MS, StandingStore
 
 if TYPE_CHECKING:
-    from .joining import Joining  # imported with the first request of /v1, not when the isolate starts
+    from .joining import Joining  # imported only with the first request to /v1
 
 
 class Limit(StrEnum):
-    """A limit of a tenant. Refusals show this name."""
+    """A tenant's limit that can refuse a task. The refusal of a task shows the name of the limit."""
 
     TASKS_IN_FLIGHT = "tasks_in_flight"
     CHARACTERS_PER_DAY = "characters_per_day"
 
 
 class Conditions(NamedTuple):
-    """The conditions under which a task is accepted. A condition that is None is absent and costs nothing.
+    """The conditions under which a new or retried task is accepted. A condition that is None is not checked.
 
-    `idempotency_key` is the client's key, and `digest` identifies the request. `joining` detects repetitions without a
-    key. `queue_share` is how many unfinished tasks of a tenant may stand in the queue.
+    `idempotency_key` is the client's key, and `digest` identifies the content of the request. `joining` detects a
+    repeated request that has no idempotency key. `queue_share` is how many unfinished tasks a tenant may have before
+    its tasks count as crowded.
     """
 
     idempotency_key: str | None = None
@@ -44,11 +45,11 @@ class Conditions(NamedTuple):
 
     @property
     def may_be_replayed(self) -> bool:
-        """Whether the request may have been accepted before."""
+        """Whether the request may be a repetition of one that was accepted before."""
         return self.idempotency_key is not None or (self.joining is not None and self.joining.sendings > 0)
 
     def submission(self, task_key: TaskKey) -> str | None:
-        """Name the row of `submissions` that the task needs, if it needs one."""
+        """Return the id of the row in `submissions` that a new task needs, or None if it needs none."""
         if self.joining is not None:
             return self.joining.submission(task_key)
         return None if self.idempotency_key is None else f"{split_task_key(task_key)[0]}:{self.idempotency_key}"
@@ -58,24 +59,24 @@ UNCONDITIONAL = Conditions()
 
 
 class Accepted(NamedTuple):
-    """The task is durable. `crowded` says that the task's tenant has more than its share of the queue."""
+    """The task is stored. `crowded` says that its tenant has more unfinished tasks than its share of the queue."""
 
     crowded: bool = False
 
 
 class Replayed(NamedTuple):
-    """The request was accepted before. `task_key` names the task that the earlier request made."""
+    """A request repeats one that was accepted before. `task_key` names the task that the earlier request made."""
 
     task_key: TaskKey
 
 
 @dataclass(frozen=True, slots=True)
 class Mismatched:
-    """Another request has taken the idempotency key."""
+    """A request with other content has already used the idempotency key."""
 
 
 class LimitReached(NamedTuple):
-    """A limit of the tenant is reached. Nothing was written."""
+    """A task is refused because a limit of its tenant is reached. Nothing was written."""
 
     limit: Limit
 
@@ -84,15 +85,19 @@ Outcome = Accepted | Replayed | Mismatched | LimitReached
 
 
 class AdmissionStore(StandingStore):
-    """Accepts new tasks, withdraws them, and retries ended ones. Each method is one transaction in D1."""
+    """Accepts new tasks, withdraws them, and retries ended ones.
+
+    Each method of `AdmissionStore` writes in one transaction of D1.
+    """
 
     async def insert(self, new: NewTask, unclaimed_ms: int, on: Conditions = UNCONDITIONAL) -> Outcome:
-        """Write a new pending task if the conditions are met.
+        """Write a new pending task to D1 if the conditions `on` are met.
 
-        If the task stays unclaimed for `unclaimed_ms`, the sweep dispatches it.
+        If no worker claims the task within `unclaimed_ms`, the sweep dispatches it.
 
-        The write is safe to send again: if the first send landed unseen and a client deleted the task, a tombstone
-        stops the second. A refused resend is withdrawn, because its first send may still land.
+        The write of a task is safe to send again. If the first send succeeded without an answer, and a client has
+        deleted the task since, a tombstone keeps the second send from writing the task again. If a resend is refused,
+        the task is withdrawn, because the first send may still succeed.
         """
         outcome = outcome_of(new.task_key, on, await self._database.run(*_submission(new, unclaimed_ms, on)))
         if not isinstance(outcome, Accepted) and self._database.sends > 1:
@@ -104,10 +109,11 @@ class AdmissionStore(StandingStore):
         return outcome
 
     async def key_holder(self, task_key: TaskKey, on: Conditions) -> Replayed | Mismatched | None:
-        """Return the task that the idempotency key already has, or the task that this request joins. None: nothing.
+        """Return the task of an earlier request with the same idempotency key, or the task that this request joins.
 
-        This read works on a full database and reports its size. Without a key the read is the smallest possible one.
-        With a key the read records the replay, so that the task it found stays.
+        Returns None if the request has no earlier task. `key_holder` works on a full database, and the reply of D1
+        reports the database's size. Without an idempotency key, `key_holder` is the smallest possible read. With a key,
+        it also records that the task is about to be returned, so that the task is not withdrawn.
         """
         if on.joining is not None:
             joins = on.joining
@@ -120,9 +126,9 @@ class AdmissionStore(StandingStore):
         return _held((await self._database.run(*batch))[-1], on.digest)
 
     async def withdraw(self, new: NewTask, on: Conditions = UNCONDITIONAL) -> None:
-        """Withdraw a task that may have been written, or may still be.
+        """Withdraw a new task whose write may have succeeded, or may still succeed.
 
-        If a replay was answered with the task, the task stays.
+        If a repeated request was already answered with the task, the task stays.
         """
         task_key = new.task_key
         buried = sql.BURY_WITHDRAWN.bind(task_key=task_key, tombstone_ms=TOMBSTONE_MS)
@@ -136,11 +142,11 @@ class AdmissionStore(StandingStore):
     async def retry(
         self, task_key: TaskKey, unclaimed_ms: int, on: Conditions = UNCONDITIONAL, max_calls: int | None = None
     ) -> Accepted | None:
-        """Retry a failed or cancelled task within its tenant's limit. `max_calls` sets a new budget.
+        """Retry a failed or cancelled task if its tenant's limit allows one more. `max_calls` is a new budget, or None.
 
-        Returns None if the task is neither failed nor cancelled, if that limit is reached, if its budget ran out and
-        does not grow, or if the new budget is too small. If an answer was lost on the way, a pending task counts as
-        retried, because it may have been.
+        Returns None if the task is neither failed nor cancelled, if the tenant's limit of tasks in flight is reached,
+        if the task's budget ran out and does not grow, or if the new budget is too small. If the write had to be sent
+        again, a task that is now pending counts as retried, because the first send may have retried it.
         """
         now = await self._standing(task_key)
         if now is None:
@@ -164,9 +170,10 @@ class AdmissionStore(StandingStore):
 
 
 def _submission(new: NewTask, unclaimed_ms: int, on: Conditions) -> list[BoundStatement]:
-    """Return the statements of the transaction that writes a new task.
+    """Return the SQL statements of the transaction that writes a new task.
 
-    `outcome_of` reads the last. A plain task takes two.
+    `outcome_of` reads the rows of the last statements. The transaction of a plain task without conditions has two
+    statements.
     """
     task_key = new.task_key
     submission = on.submission(task_key)
@@ -179,7 +186,7 @@ def _submission(new: NewTask, unclaimed_ms: int, on: Conditions) -> list[BoundSt
 
 
 def holding(task_key: TaskKey, on: Conditions, writes: Sequence[BoundStatement]) -> list[BoundStatement]:
-    """Put the writes of a new task between those that take its idempotency key and those that read what came of it."""
+    """Wrap a new task's writes in the statements that take its idempotency key and read what became of the task."""
     tenant, _ = split_task_key(task_key)
     submission = on.submission(task_key)
     batch: list[BoundStatement] = []
@@ -242,7 +249,7 @@ def _is_conditional(on: Conditions) -> bool:
 
 
 def outcome_of(task_key: TaskKey, on: Conditions, results: Sequence[Sequence[Row]]) -> Outcome:
-    """Say from the rows of a submission's transaction what became of the task."""
+    """Read from the rows of a submission's transaction whether the new task was accepted, and if not, why."""
     if not _is_conditional(on):
         return Accepted()
     ((facts,), holders) = results[-1], results[-2] if on.submission(task_key) is not None else ()
@@ -256,7 +263,7 @@ def outcome_of(task_key: TaskKey, on: Conditions, results: Sequence[Sequence[Row
 
 
 def _held(holders: Sequence[Row], digest: str) -> Replayed | Mismatched | None:
-    """Read the rows of KEY_HOLDER or VALID_KEY_HOLDER."""
+    """Read which task has an idempotency key, from the rows of KEY_HOLDER or VALID_KEY_HOLDER."""
     if not holders:
         return None
     same = columns.text(holders[0], "digest") == digest
@@ -264,11 +271,11 @@ def _held(holders: Sequence[Row], digest: str) -> Replayed | Mismatched | None:
 
 
 def _joined(found: Sequence[Row], own: TaskKey) -> Replayed | None:
-    """Read the rows of JOINED: the task of another send, if this one joined it."""
+    """Read from the rows of JOINED the task of another send of the request, if this send joined that task."""
     others = [task_key for row in found if (task_key := columns.task_key(row, "task_id")) != own]
     return Replayed(others[0]) if others else None
 
 
 def _accepted(facts: Row, on: Conditions) -> Accepted:
-    """Read the OUTCOME row of a task that exists."""
+    """Read from the OUTCOME row of an accepted task whether its tenant has more than its share of the queue."""
     return Accepted(crowded=on.queue_share is not None and columns.whole(facts, "unended") > on.queue_share)

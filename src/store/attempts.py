@@ -1,4 +1,4 @@
-"""The log of a task's calls: the reads that gather it."""
+"""Reads the log of a task's model calls from D1."""
 
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from .sql import attempts as sql
 
 
 class AttemptPage(NamedTuple):
-    """Calls of a task in order, how many the task has, and the place after which the next page begins, if any."""
+    """A page of a task's log of calls. `after` is the last call's place if further calls follow it, else None."""
 
     attempts: Sequence[CallAttempt]
     counts: AttemptCounts
@@ -22,15 +22,15 @@ class AttemptPage(NamedTuple):
 
 
 class AttemptStore(Store):
-    """Reads that change nothing."""
+    """Reads of a task's log of calls, which change nothing."""
 
     async def attempts(
         self, task_key: TaskKey, only: Collection[AttemptOutcome], after: Place | None, most: int, default_model: str
     ) -> AttemptPage | None:
-        """Read up to `most` calls with these outcomes after a place. None: the task does not exist.
+        """Read up to `most` calls of a task with the outcomes `only`, after a place; None if there is no such task.
 
-        `default_model` is the model of a task that names none. A page is shorter if its outputs have more than
-        ANSWER_CHARS_AT_ONCE. It takes one call to D1, or two.
+        `default_model` is the model of a task that names none. A page ends early if its outputs would have more than
+        ANSWER_CHARS_AT_ONCE characters. Reading a page takes one or two calls to D1.
         """
         task, outputs, failures = await self._database.run(
             sql.CALLS.bind(task_key=task_key),
@@ -51,7 +51,7 @@ class AttemptStore(Store):
     async def _made(
         self, task_key: TaskKey, index: AttemptIndex, keys: Sequence[CallKey], only: Collection[AttemptOutcome]
     ) -> list[CallAttempt]:
-        """Read the calls for these outputs, in order."""
+        """Read the calls for the outputs `keys` that have one of the outcomes `only`, in order."""
         (level, idx), (last_level, last_idx) = keys[0], keys[-1]
         bounds: dict[str, Value] = {"level": level, "idx": idx, "last_level": last_level, "last_idx": last_idx}
         statements = [sql.SOME_FAILURES.bind(task_key=task_key, **bounds)]

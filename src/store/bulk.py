@@ -1,4 +1,4 @@
-"""Retries or cancels many tasks of a tenant at once. Each method is one transaction in D1."""
+"""Retries or cancels many tasks of a tenant at once. Each method of `BulkStore` is one transaction in D1."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -19,9 +19,9 @@ Generations = Mapping[TaskKey, int]
 
 
 class FailedTasks(NamedTuple):
-    """Failed tasks with their generations.
+    """Failed tasks, each with its generation.
 
-    `unended` counts the tenant's unfinished tasks, up to the number that the caller needs.
+    `unended` is how many unfinished tasks the tenant has, counted only up to the number that its limits need.
     """
 
     generations: Generations
@@ -29,7 +29,7 @@ class FailedTasks(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """The cost of a bulk retry: its number of tasks, and the least and the most calls that these would make."""
+    """What a bulk retry would cost: how many tasks, and the least and the most model calls that they would make."""
 
     tasks: int
     minimum_calls: int
@@ -37,9 +37,11 @@ class Cost(NamedTuple):
 
 
 class Cancelled(NamedTuple):
-    """Tasks that were cancelled. For `starting_ms` the announced calls of these tasks may still start, but no others.
+    """Tasks that were cancelled.
 
-    `objects` are the tasks that Durable Objects worked on last, each with the fence up to which its claims are over.
+    For `starting_ms` the announced model calls of the tasks may still start, but no other calls. `objects` are the
+    cancelled tasks that Durable Objects worked on last. The number with each task is a fence: all claims of the task up
+    to this fence are over.
     """
 
     task_keys: Sequence[TaskKey]
@@ -48,10 +50,13 @@ class Cancelled(NamedTuple):
 
 
 class BulkStore(OutboxStore):
-    """Acts on many tasks. Each write names the generation of each task, as it was read."""
+    """Retries or cancels many tasks.
+
+    Each write of `BulkStore` names the generation that each task had when it was read.
+    """
 
     async def failed(self, tenant: str, span: Span, code: TaskCode | None, most: int, on: Conditions) -> FailedTasks:
-        """Find up to `most` failed tasks, oldest first, except those whose budget ran out."""
+        """Find up to `most` failed tasks in a span of keys, oldest first, without those whose budget ran out."""
         (found,) = await self._database.run(
             sql.FAILED.bind(
                 tenant=tenant,
@@ -65,7 +70,10 @@ class BulkStore(OutboxStore):
         return FailedTasks(_generations(found), columns.whole(found[0], "unended") if found else 0)
 
     async def retry_cost(self, span: Span, code: TaskCode | None, attempts: int) -> Cost:
-        """Count the failed tasks, up to BULK_COUNT_MOST, and their calls with `attempts` for each output."""
+        """Count a span's failed tasks, up to BULK_COUNT_MOST, and the model calls that retrying them would take.
+
+        The most calls are counted with `attempts` calls for each output.
+        """
         (found,) = await self._database.run(
             sql.COUNT_FAILED.bind(
                 first=span.first, behind=span.behind, code=code, attempts=attempts, most=limits.BULK_COUNT_MOST
@@ -76,9 +84,9 @@ class BulkStore(OutboxStore):
     async def retry_all(
         self, tenant: str, generations: Generations, unclaimed_ms: int, on: Conditions
     ) -> list[TaskKey]:
-        """Retry the tasks and return the retried ones.
+        """Retry failed tasks, and return those that were retried.
 
-        If the tasks exceed the tenant's limit, the statement retries no task.
+        If the tasks would exceed the tenant's limit of tasks in flight, none of them is retried.
         """
         named = as_json(generations)
         which: dict[str, Value] = {
@@ -96,14 +104,14 @@ class BulkStore(OutboxStore):
         return [columns.task_key(row) for row in done]
 
     async def going_on_in(self, tenant: str, span: Span, status: Status | None, most: int) -> Generations:
-        """Find up to `most` unfinished tasks."""
+        """Find up to `most` unfinished tasks of a span, in `status` if it is given."""
         (found,) = await self._database.run(
             sql.GOING_ON.bind(tenant=tenant, first=span.first, behind=span.behind, status=status, most=most)
         )
         return _generations(found)
 
     async def count_going_on(self, tenant: str, span: Span, status: Status | None) -> int:
-        """Count unfinished tasks, up to BULK_COUNT_MOST."""
+        """Count the unfinished tasks of a span, up to BULK_COUNT_MOST."""
         most = limits.BULK_COUNT_MOST
         (found,) = await self._database.run(
             sql.COUNT_GOING_ON.bind(tenant=tenant, first=span.first, behind=span.behind, status=status, most=most)
@@ -111,7 +119,7 @@ class BulkStore(OutboxStore):
         return columns.whole(found[0], "tasks")
 
     async def cancel_all(self, generations: Generations, status: Status | None, retention_ms: int) -> Cancelled:
-        """Cancel those of the tasks that are unfinished, and that are in `status` if it is given."""
+        """Cancel those of the given tasks that are unfinished, and in `status` if it is given."""
         named = as_json(generations)
         asked_at = self._now()
         _, done, told = await self._database.run(

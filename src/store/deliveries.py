@@ -1,4 +1,4 @@
-"""Deliveries in D1: which sender may send one, what became of it, and what a client sees."""
+"""Webhook deliveries in D1: which sender may send each, what came of its attempts, and what a client sees."""
 
 import json
 from collections.abc import Sequence
@@ -18,7 +18,10 @@ _KEPT_MS = round(limits.DELIVERY_SECONDS_KEPT * 1000)
 
 
 class DueDelivery(NamedTuple):
-    """A delivery that is due, and its fence. A delivery that is `astray` must be sorted out instead of sent."""
+    """A delivery that is due, and its fence.
+
+    If `astray` is set, the delivery must not be sent, but ended or postponed.
+    """
 
     key: DeliveryKey
     fence: int
@@ -26,7 +29,7 @@ class DueDelivery(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """One attempt: when it was made (ms since the epoch), the status of the answer, how long it took, why it failed."""
+    """An attempt to send a delivery: when (ms since the epoch), the HTTP status, how long it took, why it failed."""
 
     at: int
     status: int | None
@@ -35,9 +38,10 @@ class Attempt(NamedTuple):
 
 
 class AttemptResult(NamedTuple):
-    """The result of an attempt, for the record. Without an `outcome` the next attempt follows after `delay_ms`.
+    """The result of an attempt, to be recorded.
 
-    `asked_ms` is how long the endpoint asks us to wait.
+    Without an `outcome`, the delivery's next attempt follows after `delay_ms`. `asked_ms` is how long the endpoint
+    asked us to wait.
     """
 
     taken: Taken
@@ -48,7 +52,7 @@ class AttemptResult(NamedTuple):
 
 
 class Delivery(NamedTuple):
-    """A delivery as the API shows it. `due_at` is the earliest time of the next attempt, by the database's clock."""
+    """A delivery as the API shows it. `due_at` is the earliest time of its next attempt, by the database's clock."""
 
     key: DeliveryKey
     event: str
@@ -60,34 +64,34 @@ class Delivery(NamedTuple):
 
 
 class DeliveryStore(Store):
-    """The reads and writes of a sender of deliveries. Each method is one call to D1."""
+    """Reads and writes deliveries for their sender and the API. Each method of `DeliveryStore` is one call to D1."""
 
     async def sort(self) -> None:
-        """End deliveries that are over, and move those aside that wait for a paused endpoint."""
+        """End deliveries whose endpoint is gone or that are too old, and postpone those of paused endpoints."""
         walk_most, breaker = limits.DELIVERIES_WALK_MOST, limits.BREAKER_FAILURES
         await self._database.run(sql.SORT_DELIVERIES.bind(walk_most=walk_most, breaker=breaker, kept_ms=_KEPT_MS))
 
     async def take(self, due: Sequence[DueDelivery]) -> list[Taken]:
-        """Take deliveries, and return those to send.
+        """Take deliveries for this sender, and return those that it may send.
 
-        The statement that takes them is sent only once, because the next sweep tries again. Another sweep may have
-        taken some of these deliveries.
+        The write that takes deliveries is sent only once, because the next sweep tries again. Deliveries that another
+        sender has taken are not returned.
         """
         batch = [sql.TAKE_DELIVERY.bind(**_named(one.key), fence=one.fence, held_ms=HELD_MS) for one in due]
         found = await self._database.run(*batch, sends=1) if batch else []
         return [taken(row) for rows in found for row in rows]
 
     async def record(self, tried: Sequence[AttemptResult]) -> None:
-        """Record attempts, and what they mean for their endpoints.
+        """Record attempts to send deliveries, and what the attempts mean for their endpoints.
 
-        An attempt under an older fence changes no delivery.
+        An attempt changes its delivery only if nobody has taken the delivery again since.
         """
         await self._database.run(*(statement for one in tried for statement in _record(one)))
 
     async def redeliver(self, found: Delivery) -> Taken | None:
-        """Start a delivery again, and take it.
+        """Begin a delivery anew, and take it for this sender.
 
-        Returns None if the endpoint is gone, or if another sender has taken the delivery.
+        Returns None if the delivery's endpoint is gone, or if another sender has taken the delivery.
         """
         (rows,) = await self._database.run(sql.REDELIVER.bind(**_named(found.key), fence=found.fence, held_ms=HELD_MS))
         return taken(rows[0]) if rows else None
@@ -100,7 +104,7 @@ class DeliveryStore(Store):
     async def delivery(self, key: DeliveryKey) -> Delivery | None:
         """Read one delivery.
 
-        The result is also None if the task has ended again since, because a new end is another message.
+        The result is also None if the key names an earlier end of the task, because each end has a delivery of its own.
         """
         (rows,) = await self._database.run(sql.DELIVERY.bind(**_named(key)))
         found = _delivery(rows[0]) if rows else None
@@ -108,7 +112,7 @@ class DeliveryStore(Store):
 
 
 def look(plan: str) -> BoundStatement:
-    """Make the statement that finds what a sweep must send. The sweep runs it with its other statements."""
+    """Make the statement that finds the deliveries that a sweep must send, to be run with its other statements."""
     return sql.DUE_DELIVERIES.bind(
         most=limits.DELIVERIES_A_SWEEP[plan],
         of_each=limits.DELIVERIES_OF_ENDPOINT,
@@ -118,12 +122,15 @@ def look(plan: str) -> BoundStatement:
 
 
 def read_look(rows: Sequence[Row]) -> list[DueDelivery]:
-    """Read the rows of the statement that `look` makes."""
+    """Read due deliveries from the rows of the statement that `look` makes."""
     return [DueDelivery(delivery_key(row), columns.whole(row, "fence"), bool(row["astray"])) for row in rows]
 
 
 def end_all_of(endpoint: EndpointKey) -> tuple[BoundStatement, ...]:
-    """Make the statements that end deliveries of an endpoint that is gone. The sweep ends those above their limit."""
+    """Make the statements that end deliveries of an endpoint that is gone.
+
+    Each of the two statements ends at most DELIVERIES_WALK_MOST deliveries; the sweep ends the rest.
+    """
     tenant, most = endpoint.partition(":")[0], limits.DELIVERIES_WALK_MOST
     return (
         sql.END_FRESH.bind(endpoint=endpoint, first=f"{tenant}:", behind=f"{tenant};", most=most),

@@ -1,4 +1,4 @@
-"""Space in the database: which tenant stores most, and the erasure of ended tasks before their retention is over."""
+"""Frees space in the database: counts what tenants store, and erases ended tasks before their retention is over."""
 
 from dataclasses import dataclass, field
 
@@ -11,16 +11,16 @@ from .sql import early_erasure as sql
 
 _KEPT_MS = round(limits.KEPT_SECONDS_LEAST * 1000)
 _COUNT_MS = round(limits.STORAGE_COUNT_SECONDS * 1000)
-_MOMENT_CHARS = 13  # the first characters of a task id: the 48 bits of its time
+_MOMENT_CHARS = 13  # The first characters of a task id, which are the 48 bits of its time.
 
 
 @dataclass(frozen=True, slots=True)
 class Old:
-    """Ended tasks that may be erased. All these tasks ended by `ended_by`, in the database's time.
+    """Ended tasks that may be erased early. All of the tasks had ended by `ended_by`, in the database's time.
 
-    `uncounted` says that the sums may lack some of these tasks. The walk over the tasks of `tenant` that found them
-    began at `walked_from`, and the next one begins at `walked_to`. The next walk begins where this one ended, unless
-    this one left tasks that may be erased.
+    `uncounted` says that some of these tasks may not be in the sums over ended tasks yet. A walk over the tasks of
+    `tenant`, from `walked_from` on, found these tasks. The tenant's next walk begins at `walked_to`, which is where
+    this walk ended, unless this walk found more tasks than are erased now.
     """
 
     ended_by: int
@@ -32,19 +32,22 @@ class Old:
 
     @property
     def walks_on(self) -> bool:
-        """Whether the next walk begins elsewhere."""
+        """Whether the tenant's next walk begins elsewhere than this one."""
         return self.walked_to != self.walked_from
 
 
 class StorageStore(Store):
-    """The reads and writes of the sweep when the database is nearly at its limit. Each method is one call to D1."""
+    """What the sweep reads and writes when the database is nearly full.
+
+    Each method of `StorageStore` is one call to D1.
+    """
 
     async def oldest_of_largest(self, most: int) -> Old | None:
-        """Find up to `most` ended tasks of the tenant that stores most, oldest first.
+        """Find up to `most` ended tasks that may be erased early, of the tenant that stores most, oldest first.
 
-        Returns None if there is no recent count.
+        Returns None if there is no recent count of what tenants store.
 
-        The tasks found ended at least a day ago. The walk reads CLEAR_WALK_MOST tasks.
+        The found tasks ended at least a day ago. At most CLEAR_WALK_MOST tasks of the tenant are read.
         """
         (found,) = await self._database.run(
             sql.OLDEST.bind(
@@ -68,17 +71,17 @@ class StorageStore(Store):
         )
 
     async def count_storage(self, *, keep_input: bool) -> None:
-        """Count what each tenant stores: read every task's own row, and write a row for each tenant that stores most.
+        """Count what each tenant stores, from every task's own row, and write a row for each of the largest tenants.
 
-        `keep_input` says that a task's input stays after the task has completed.
+        `keep_input` says that completed tasks keep their input.
         """
         which: dict[str, Value] = {"keep_input": int(keep_input), "tenants_most": limits.STORAGE_TENANTS_MOST}
         await self._database.run(sql.FORGET_COUNT.bind(), sql.COUNT.bind(**which))
 
     async def erase_early(self, old: Old, *, keep_input: bool) -> int:
-        """Erase those of the tasks that have still ended, by `ended_by`, and return how many were erased.
+        """Erase those of the found tasks that no client has retried since, and return how many were erased.
 
-        The transaction also sets where the next walk over the tenant's tasks begins.
+        The transaction that erases also sets where the next walk over the tenant's tasks begins.
         """
         walk = {"tenant": old.tenant, "walked_from": old.walked_from, "walked_to": old.walked_to}
         walk_on = [sql.WALK_ON.bind(**walk)] if old.walks_on else []
@@ -91,16 +94,16 @@ class StorageStore(Store):
         *parts, whole = sql.ERASE_OLD
         count = [sql.OLD_COUNT] if old.uncounted else []
         erasure = [discount, *(part.bind(**which) for part in (*parts, *count, whole))]
-        # The statements run in this order, because the erasure frees space.
+        # The erasure runs first, because the other statement may need the space that it frees.
         done = await self._database.run(*erasure, *walk_on)
         return len(done[len(erasure) - 1])
 
 
 def _behind(row: Row) -> str:
-    """Say where the next walk begins: after this walk's last task, or at the beginning if this walk reached the end.
+    """Say where a tenant's next walk begins: after this walk's last task, or anew if this walk reached the end.
 
-    The stored place is the time in the last task's id, so that no id of an erased task stays. The next walk reads other
-    tasks of that millisecond again.
+    Where the walk ended is stored as the time in the last task's id, so that the id of an erased task is not kept. The
+    next walk reads all tasks of that millisecond again.
     """
     if columns.whole(row, "walked") < limits.CLEAR_WALK_MOST:
         return ""

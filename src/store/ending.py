@@ -1,4 +1,4 @@
-"""Ends tasks without their worker: fails them from outside, or cancels or erases them for a client."""
+"""Ends tasks without their worker: fails them from outside a claim, or cancels or erases them for a client."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -18,10 +18,11 @@ _START_MS_MOST = round(limits.START_SECONDS_MOST * 1000)
 
 
 class Stopped(NamedTuple):
-    """The result of a cancellation or an erasure. `changed` says that the task was unfinished, or existed to be erased.
+    """What a cancellation or an erasure did. `changed` says that the task was cancelled or erased.
 
-    For `starting_ms` announced calls may still start, but no others; 0 means that none may. `object_fence` is set if a
-    Durable Object worked on the task last and may still do so: claims up to this fence are over.
+    For `starting_ms` the task's announced model calls may still start, but no others; 0 means that none may.
+    `object_fence` is set if a Durable Object worked on the task last and may still do so: all claims up to this fence
+    are over.
     """
 
     changed: bool
@@ -30,15 +31,15 @@ class Stopped(NamedTuple):
 
 
 class EndingStore(StandingStore, OutboxStore):
-    """The transitions that end a task from outside a claim.
+    """Ends tasks from outside a claim.
 
-    A write that must not land late names what it read before.
+    A write that must have no effect if it arrives late names the fence or generation of the task that was read before.
     """
 
     async def dead_letter(self, task_key: TaskKey, failure: Failure, retention_ms: int) -> bool:
-        """Fail a task that no worker has.
+        """Fail a task that no worker has, because its message reached the dead-letter queue.
 
-        Returns False if a worker has the task, if it waits for its time, or if it has ended.
+        Returns False if a worker has the task, if the task is not due yet, or if it has ended.
         """
         now = await self._standing(task_key)
         if now is None:
@@ -60,7 +61,7 @@ class EndingStore(StandingStore, OutboxStore):
     async def give_up(
         self, task_keys: Sequence[TaskKey], stalls: int, failure: Failure, retention_ms: int
     ) -> list[TaskKey]:
-        """Fail those of the tasks that no worker has and on which at least `stalls` workers in a row died."""
+        """Fail those of the tasks that no worker has and on which at least `stalls` workers died in a row."""
         asked_at = self._now()
         ended, told = await self._database.run(
             sql.GIVE_UP.bind(
@@ -76,7 +77,7 @@ class EndingStore(StandingStore, OutboxStore):
         return [columns.task_key(row) for row in ended]
 
     async def expire(self, task_keys: Sequence[TaskKey], overdue: Failure, retention_ms: int) -> list[TaskKey]:
-        """Fail those of the tasks whose deadline has passed."""
+        """Fail those of the given tasks whose deadline has passed."""
         asked_at = self._now()
         ended, told = await self._database.run(expiry(task_keys, overdue, retention_ms), self._outbox(task_keys))
         self._wrote(told, asked_at)
@@ -95,17 +96,18 @@ class EndingStore(StandingStore, OutboxStore):
         )
         self._wrote(told, asked_at)
         stopped = _stopped(bool(changed), starting)
-        # If a client retried it in between, the task goes on, perhaps under another claim.
+        # If a client retried the task just after it was cancelled, the task goes on, perhaps under another claim.
         is_over = starting and columns.text(starting[0], "status") == Status.CANCELLED
         return stopped if is_over else stopped._replace(object_fence=None)
 
     async def erase(self, task_key: TaskKey) -> Stopped:
-        """Erase everything of a task that the caller has seen.
+        """Erase a task, which the caller has just read, with everything that is stored of it.
 
-        So if an answer was lost, the task counts as erased, and as one that had just announced calls.
+        If the write had to be sent again and finds no task, the task counts as erased, and as if it had just announced
+        model calls.
         """
         *parts, whole = (part.bind(task_key=task_key) for part in sql.ERASE)
-        # The parts go first: in a full database, the tombstone needs the space that they free.
+        # The task's parts are deleted first, because in a full database the tombstone needs the space that they free.
         starting, *_, gone = await self._database.run(
             _start_window(task_key),
             *parts,
@@ -119,7 +121,7 @@ class EndingStore(StandingStore, OutboxStore):
 
 
 def expiry(task_keys: Sequence[TaskKey], overdue: Failure, retention_ms: int) -> BoundStatement:
-    """Return the statement that fails those of the tasks whose deadline has passed."""
+    """Return the statement that fails those of the given tasks whose deadline has passed."""
     assert overdue.code == DEADLINE_EXCEEDED
     return sql.EXPIRE.bind(task_keys=as_json(task_keys), message=overdue.message, retention_ms=retention_ms)
 

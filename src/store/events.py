@@ -1,4 +1,4 @@
-"""The reads of a stream of events. One read is one call to D1 with two statements."""
+"""Reads a task for a stream of its events. Each read of a task is one call to D1."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,12 +22,12 @@ from .sql import events as sql
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """A task as one read finds it, with the next outputs in text order after the last chunk that the client saw.
+    """A task as one read found it, with the outputs and gaps that follow the last chunk that the client has seen.
 
-    `pulse` says how far the task has progressed. `all_read` says that no further such output exists at this moment; it
-    is False if no outputs were requested. `needs_help` says that no worker comes for the task. `silent_ms` is the time
-    since the last write to the task. `gaps` are the gaps before, between and right after the
-    outputs, by their chunks.
+    `pulse` says how far the task has progressed. `all_read` says that no further output exists at this moment; it is
+    False if no outputs were requested. `needs_help` says that no worker seems to come for the task. `silent_ms` is how
+    long ago the task was last created, dispatched or announced calls. `gaps` has the gaps before, between and right
+    after the outputs, by their chunks.
     """
 
     state: State
@@ -45,16 +45,17 @@ class Look:
 
     @property
     def ready(self) -> int:
-        """How many chunks were read: each has an output or a gap."""
+        """How many chunks this read found: each has an output or a gap."""
         return len(self.outputs) + len(self.gaps)
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """The first read of a stream: where the chunks lie, and how many have an output before the first without one.
+    """The first read of a stream: where the chunks are in the text, and how many are ready, in text order.
 
-    In a task that may leave gaps, all chunks count as `ready`: a retry may have opened gaps that a client has passed.
-    `index` lists no finished chunks. `look` is the first read.
+    `ready` counts the chunks with outputs before the first chunk without one. In a task that may leave gaps, all chunks
+    count as `ready`, because a client may have passed gaps that a retry has opened again. `index` has the cuts of the
+    chunks, but lists no finished chunks. `look` is the task as the first read found it.
     """
 
     index: ChunkIndex
@@ -63,10 +64,10 @@ class Opening:
 
 
 class EventStore(Store):
-    """Reads that change nothing. Each method is one call to D1."""
+    """Reads of tasks for event streams, which change nothing. Each method of `EventStore` is one call to D1."""
 
     async def opening(self, task_key: TaskKey, following: int) -> Opening | None:
-        """Read the start of a stream, with outputs from chunk `following` on.
+        """Read a task when an event stream opens, with outputs from chunk `following` on.
 
         Returns None if the task does not exist.
         """
@@ -82,10 +83,10 @@ class EventStore(Store):
         return Opening(index, passed, _look(found[0], news, following))
 
     async def look(self, task_key: TaskKey, following: int | None, known: int) -> Look | None:
-        """Read a task, with outputs from chunk `following` on if more than `known` chunks have one.
+        """Read a task, with outputs from chunk `following` on if more than `known` of its chunks have outputs.
 
-        Returns None if the task does not exist. The read gives at most EVENT_CHUNKS_AT_ONCE outputs, all of one
-        segment. Without `following` it reads no output.
+        Returns None if the task does not exist. One read gives at most EVENT_CHUNKS_AT_ONCE outputs, all from one
+        stored segment. If `following` is None, the read gives no output.
         """
         found, news = await self._database.run(*_looking(task_key, following, known))
         return _look(found[0], news, following) if found else None
@@ -108,8 +109,9 @@ def _look(row: Row, news: Sequence[Row], following: int | None) -> Look:
     places = list(takewhile(lambda place: place in read or place in found, wanted))
     outputs = [read[place] for place in places if place in read]
     gaps = {place: found[place] for place in places if place not in read}
-    # Only the segment of one output was read, and another segment may continue it. A task that was ended from outside
-    # may have more outputs than `completed` counts, because calls that were under way still come in.
+    # Only one segment of outputs was read, and another segment may have the next outputs. A task that was ended from
+    # outside may have more outputs than `completed` says, because outputs of calls that were in flight are still
+    # recorded.
     known = status is Status.COMPLETED or not status.terminal
     counted = known and whole(row, "completed") + len(found) <= first + len(places)
     return Look(

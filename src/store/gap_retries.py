@@ -1,4 +1,4 @@
-"""Makes the gaps of a completed task as a new task. Everything else of it is copied in the transaction."""
+"""Retries the gaps of a completed task in a new task, which begins with copies of all other outputs."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ from .sql import gap_retries as sql
 
 
 class GapRetry(NamedTuple):
-    """What a retry of a task's gaps takes over: copied outputs of merges, what it inherits, and the calls it needs."""
+    """The plan of a retry of a task's gaps: merge outputs to copy, what is inherited, and the calls that are needed."""
 
     old_key: TaskKey
     merged: Sequence[Output]
@@ -26,10 +26,10 @@ class GapRetry(NamedTuple):
 
 
 class GapRetryStore(AdmissionStore):
-    """Plans and writes such a task."""
+    """Plans and writes tasks that retry the gaps of a completed task."""
 
     async def plan_gap_retry(self, old_key: TaskKey) -> GapRetry | None:
-        """Read what a retry of gaps would copy. None: the task has not completed with gaps, or does not exist."""
+        """Plan a retry of a task's gaps. Returns None if the task has not completed with gaps, or does not exist."""
         found, gaps, plan = await self._database.run(
             sql.OLD_TASK.bind(old_key=old_key),
             sql.OLD_GAPS.bind(task_key=old_key),
@@ -60,9 +60,10 @@ class GapRetryStore(AdmissionStore):
         on: Conditions,
         max_calls: int | None = None,
     ) -> Outcome:
-        """Write the new task in one transaction, if its key is free and its tenant's limit allows it.
+        """Write the task that retries gaps, with its copies, in one transaction.
 
-        `on` has an idempotency key for the old task, so that a repeated request finds the first one's task.
+        The task that retries gaps is written if its idempotency key is free and its tenant's limit allows it. `on` has
+        an idempotency key made from the old task, so that a repeated request finds the task of the first one.
         """
         submission = on.submission(task_key)
         assert submission is not None
@@ -88,7 +89,7 @@ class GapRetryStore(AdmissionStore):
 
 
 def _above(gaps: set[int], merges: Iterable[Sequence[int]]) -> Iterable[set[int]]:
-    """Give for each merge level the calls that have a gap somewhere below: these are made again."""
+    """Give, for each merge level, the merge calls that have a gap somewhere below them and must be made again."""
     below = gaps
     for ends in merges:
         starts = (0, *ends)

@@ -1,4 +1,4 @@
-"""A submission that a client's software may send again by itself: how its row is named, and which task it joins."""
+"""Recognizes a submission that a client's SDK sent again by itself, so that it joins the task of an earlier send."""
 
 from typing import NamedTuple
 
@@ -8,16 +8,17 @@ from .d1.statement import BoundStatement, Value
 from .sql import joining as sql
 
 _VALID_MS = limits.JOINING_SECONDS_MOST * 1000
-# After the tenant's colon comes a character that no Idempotency-Key can contain.
+# The id of a row without an Idempotency-Key has a blank after the tenant's colon, because no Idempotency-Key can
+# contain a blank.
 _MARK = " "
 _BEHIND = "~"
 
 
 class Joining(NamedTuple):
-    """Distinguishes a repeated send from a new request.
+    """Tells whether a submission without a key is a repeated send or a new request.
 
-    `request` identifies what was requested and by which key. `sendings` says how often the request was sent before, and
-    `window_ms` within which time.
+    `request` identifies the content of the request and the API key that sent it. `sendings` is how often the SDK has
+    sent the request before, and `window_ms` is within which time.
     """
 
     request: str
@@ -25,12 +26,12 @@ class Joining(NamedTuple):
     window_ms: int
 
     def submission(self, task_key: TaskKey) -> str:
-        """Name the row of the send that would make this task."""
+        """Return the id of the row in `submissions` of the send that would make this task."""
         tenant, task_id = split_task_key(task_key)
         return f"{self._first(tenant)}{task_id}"
 
     def join(self, task_key: TaskKey) -> BoundStatement:
-        """Join the task of another send."""
+        """Make the statement that joins the task of another send of the request."""
         return sql.JOIN.bind(
             **self._equal(task_key),
             submission=self.submission(task_key),
@@ -41,11 +42,11 @@ class Joining(NamedTuple):
         )
 
     def take_row(self, task_key: TaskKey) -> BoundStatement:
-        """Take a row for this send, if there is no task to join."""
+        """Make the statement that writes a row for this send, if there is no task to join."""
         return sql.TAKE_ROW.bind(**self._equal(task_key), submission=self.submission(task_key), valid_ms=_VALID_MS)
 
     def joined(self, task_key: TaskKey) -> BoundStatement:
-        """Read the task that was joined."""
+        """Make the statement that reads which task was joined."""
         return sql.JOINED.bind(**self._equal(task_key))
 
     def _equal(self, task_key: TaskKey) -> dict[str, Value]:

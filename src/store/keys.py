@@ -1,4 +1,4 @@
-"""Reads and writes API keys in D1. The SQL is in `sql.keys`."""
+"""Reads and writes API keys in D1. The SQL for API keys is in `sql.keys`."""
 
 import json
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from .standing import TOMBSTONE_MS
 
 
 class NewKey(NamedTuple):
-    """A key to be written. The key never expires if `valid_ms` is None."""
+    """An API key to be written. The key never expires if `valid_ms` is None."""
 
     id: str
     tenant: str
@@ -24,7 +24,7 @@ class NewKey(NamedTuple):
 
 
 class KeyLookup(NamedTuple):
-    """The result of a lookup: the key and its digest, or None for both, and whether any key exists at all."""
+    """The result of looking up an API key: the key and its digest, or None, and whether any key exists at all."""
 
     key: Key | None
     digest: str | None
@@ -32,10 +32,10 @@ class KeyLookup(NamedTuple):
 
 
 class KeyStore(Store):
-    """Reads and writes keys. Each method is one call to D1."""
+    """Reads and writes API keys. Each method of `KeyStore` is one call to D1."""
 
     async def find(self, key_id: str) -> KeyLookup:
-        """Look up a key that has not expired by the database's clock."""
+        """Look up an API key that has not expired by the database's clock."""
         ((row,),) = await self._database.run(sql.FIND_KEY.bind(key_id=key_id))
         any_key = bool(row["any_key"])
         if row["id"] is None:
@@ -43,7 +43,7 @@ class KeyStore(Store):
         return KeyLookup(_key(row), columns.text(row, "digest"), any_key)
 
     async def insert(self, new: NewKey) -> Key | None:
-        """Write a key. Returns None if the tenant already has `limits.KEYS_MOST` keys that have not expired."""
+        """Write an API key. Returns None if the tenant already has `limits.KEYS_MOST` keys that have not expired."""
         *_, inserted = await self._database.run(
             sql.DELETE_EXPIRED_KEYS.bind(tenant=new.tenant),
             sql.INSERT_KEY.bind(
@@ -61,12 +61,12 @@ class KeyStore(Store):
         return _key(inserted[0]) if inserted else None
 
     async def list(self, tenant: str) -> Sequence[Key]:
-        """Read the tenant's keys, oldest first, including expired ones that are not deleted yet."""
+        """Read the tenant's API keys, oldest first, including expired ones that are not deleted yet."""
         (found,) = await self._database.run(sql.LIST_KEYS.bind(tenant=tenant))
         return [_key(row) for row in found]
 
     async def delete(self, tenant: str, key_id: str) -> bool:
-        """Revoke a key. Returns False if the tenant has no key with this id."""
+        """Revoke an API key. Returns False if the tenant has no key with this id."""
         _, gone = await self._database.run(
             sql.BURY_KEY.bind(tenant=tenant, key_id=key_id, grave=grave(key_id), tombstone_ms=TOMBSTONE_MS),
             sql.DELETE_KEY.bind(tenant=tenant, key_id=key_id),
@@ -75,20 +75,20 @@ class KeyStore(Store):
 
 
 def grave(key_id: str) -> str:
-    """Return the name of a key's tombstone.
+    """Return the name under which the tombstone of an API key is stored.
 
-    No task key equals such a name, because a tenant's name contains no slash.
+    The tombstone's name contains a slash, so it never equals a task key, because a tenant's name contains no slash.
     """
     return f"key/{key_id}"
 
 
 def as_scopes(scopes: frozenset[Scope]) -> str:
-    """Write a key's scopes as the database has them: a JSON list of their names."""
+    """Write an API key's scopes as the database stores them: a JSON list of their names."""
     return json.dumps(ordered(scopes))
 
 
 def _scopes(names: Sequence[str]) -> frozenset[Scope]:
-    """Read scopes. After a rollback a key may have a scope of newer code, which has no meaning here."""
+    """Read an API key's scopes. A scope that only newer code knows is ignored; a rollback may leave one."""
     return frozenset(scope for scope in Scope if scope in names)
 
 

@@ -1,4 +1,4 @@
-"""Records when each trigger of the deployment last came, and dispatches late tasks when a request asks for it."""
+"""Records when cron, queue and alarms last triggered the Worker, and takes dispatches of late tasks for requests."""
 
 from enum import StrEnum
 from typing import NamedTuple
@@ -14,7 +14,7 @@ LATE_MS = round(limits.LATE_TASK_SECONDS * 1000)
 
 
 class Seen(StrEnum):
-    """A trigger that is recorded: a sweep, a queue's batch, an object's alarm, a request that began a sweep."""
+    """What triggered the Worker: cron's sweep, a queue's batch, a Durable Object's alarm, or a request for a sweep."""
 
     SWEEP = "sweep"
     QUEUE = "queue"
@@ -23,7 +23,7 @@ class Seen(StrEnum):
 
 
 class Backlog(NamedTuple):
-    """The unfinished tasks. `oldest_ms` is the age of the oldest pending task, None without any."""
+    """How many tasks are unfinished. `oldest_ms` is the age of the oldest pending task, None without any."""
 
     pending: int
     processing: int
@@ -31,18 +31,19 @@ class Backlog(NamedTuple):
 
 
 def note(what: Seen) -> BoundStatement:
-    """Make the statement that notes a trigger. The statement runs along with others."""
+    """Make the statement that records a trigger, to be run in one transaction with others."""
     seconds = limits.SWEEP_SEEN_SECONDS if what is Seen.SWEEP else limits.SEEN_SECONDS
     return sql.SEE.bind(what=what, apart_ms=round(seconds * 1000))
 
 
 class SeenStore(Store):
-    """Records when triggers came, and reads these times. Each method is one call to D1."""
+    """Records when triggers came, reads these times, and takes turns. Each method of `SeenStore` is one call to D1."""
 
     async def take_turn(self, what: Seen, apart_seconds: float) -> int:
-        """Take the turn for something that happens at most once in `apart_seconds`.
+        """Try to take the turn for something that may happen at most once in `apart_seconds`.
 
-        Return 0, or the milliseconds to the next turn. A turn whose answer was lost counts as taken by another request.
+        Returns 0 if the turn is taken now, else the milliseconds to the next turn. If the answer of D1 to the write was
+        lost, the turn seems to be taken by another request.
         """
         apart_ms = round(apart_seconds * 1000)
         taken, turn = await self._database.run(
@@ -51,17 +52,18 @@ class SeenStore(Store):
         return 0 if taken else max(1, columns.whole(turn[0], "left_ms"))
 
     async def outlook(self) -> tuple[dict[Seen, int], Backlog]:
-        """Read when each trigger was last seen (milliseconds since the epoch), and the backlog."""
+        """Read when each trigger last came (milliseconds since the epoch), and the backlog."""
         seen, (row,) = await self._database.run(sql.SEEN.bind(), sql.BACKLOG.bind())
         times = {Seen(columns.text(one, "what")): columns.whole(one, "at") for one in seen}
         oldest = columns.maybe_whole(row, "oldest_ms")
         return times, Backlog(columns.whole(row, "pending"), columns.whole(row, "processing"), oldest)
 
     async def nudge(self, task_key: TaskKey, delay_ms: int) -> bool:
-        """Take the dispatch of a late task. The sweep checks the task again after `delay_ms`, and not within LATE_MS.
+        """Take the dispatch of a late task, so that only one request dispatches it.
 
-        If the task was dispatched in vain before, the sweep may check it at any time. Returns False if the task is not
-        late any more, or if another request took its dispatch.
+        The sweep checks the task again after `delay_ms`, at least LATE_MS. If the task was dispatched SENDS_IN_VAIN
+        times before, the sweep may check it at any time. Returns False if the task is not late any more, or if another
+        request took its dispatch.
         """
         (taken,) = await self._database.run(
             sql.NUDGE.bind(
@@ -74,5 +76,5 @@ class SeenStore(Store):
         return bool(taken)
 
     async def unsent(self, task_key: TaskKey) -> None:
-        """Make the sweep dispatch a task at once, because its dispatch was taken and no route accepted it."""
+        """Make the sweep dispatch a task at once, after its dispatch was taken but no route accepted it."""
         await self._database.run(sql.UNSENT.bind(task_key=task_key))

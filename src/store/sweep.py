@@ -1,4 +1,4 @@
-"""The sweep's part of the store: which tasks are due, and which sweep takes each."""
+"""What the sweep reads and writes: it finds due tasks, takes them, gives object slots and erases tasks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -16,13 +16,14 @@ from .sql import sweep as sql
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """The tasks that the sweep found, grouped by what each needs.
+    """The tasks that a read of the sweep found, grouped by what each needs.
 
-    `now_ms` is the database's time, if the sweep found any task.
+    `now_ms` is the database's time of the read, 0 if the read found no task.
 
-    `live` are tasks that have a worker, or that rest. `stalls` are tasks whose worker is gone, with the number of
-    claims in a row that ended without a finished call. `unanswered` are tasks that were dispatched again and not
-    claimed. `uncounted` says that the sums may lack some of the tasks past their retention.
+    `live` are tasks that have a worker, or that rest after one died. `stalls` has the tasks whose worker is gone, each
+    with the number of claims in a row that ended without a finished call. `unanswered` are tasks that were dispatched
+    several times and not claimed. `uncounted` says that some of the tasks past their retention may not be in the sums
+    over ended tasks yet.
     """
 
     now_ms: int = 0
@@ -37,30 +38,30 @@ class Due:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing was found."""
+        """Whether the read found no task."""
         return not (self.live or self.idle or self.past_retention or self.overdue)
 
     @property
     def looked_at(self) -> int:
-        """The number of unfinished tasks that were found."""
+        """How many unfinished tasks the read found."""
         return len(self.live) + len(self.idle) + len(self.overdue)
 
     def split(self, idle: int) -> "tuple[Due, Due]":
-        """Return everything with the first `idle` idle tasks, and the other idle tasks."""
+        """Split into all tasks without the idle ones after the first `idle`, and those other idle tasks."""
         first, others = self.idle[:idle], self.idle[idle:]
         stalls = [{key: self.stalls[key] for key in keys if key in self.stalls} for keys in (first, others)]
         return replace(self, idle=first, stalls=stalls[0]), Due(idle=others, stalls=stalls[1])
 
     def without(self, task_keys: Sequence[TaskKey]) -> "Due":
-        """Return everything except these idle tasks."""
+        """Return all found tasks except the idle ones in `task_keys`."""
         return replace(self, idle=[key for key in self.idle if key not in task_keys])
 
     def behind(self, task_keys: Sequence[TaskKey]) -> "Due":
-        """Return everything, with these tasks first among the idle ones."""
+        """Return all found tasks, with those in `task_keys` first among the idle ones."""
         return replace(self, idle=[*task_keys, *self.without(task_keys).idle])
 
     def add(self, task_key: TaskKey, status: Status, *, live: bool, overdue: bool, stalls: int) -> None:
-        """Sort in one unfinished task, on which `stalls` workers in a row died."""
+        """Add an unfinished task to its group. `stalls` is how many workers in a row have died on the task."""
         if overdue:
             self.overdue.append(task_key)
             return
@@ -73,7 +74,7 @@ class Due:
 
 
 class SweepStore(Store):
-    """The reads and writes of the sweep. Each method is one call to D1."""
+    """What the sweep reads and writes. Each method of `SweepStore` is one call to D1, unless it says otherwise."""
 
     async def due(
         self,
@@ -85,13 +86,13 @@ class SweepStore(Store):
         stands_in: bool = False,
         plan: str = "free",
     ) -> Due:
-        """Find tasks that the sweep must look at, each tenant's longest overdue first, the tenants taking turns.
+        """Find due tasks: each tenant's longest due one first, with the tenants taking turns.
 
-        The read also finds up to `erase_most` tasks to erase, `most` if that is None, and none with 0. Unless it is 0,
-        old tombstones are removed, the sweep is noted, and due deliveries are found, as many as the `plan` allows.
-        `served` is how many of the unfinished tasks the caller will certainly serve, all if None. The read leaves out
-        tasks that `take_due` would not take after the same `delay_ms`. With `stands_in` the caller works on unanswered
-        tasks itself, so those are included.
+        At most `most` unfinished tasks are found. `due` also finds up to `erase_most` tasks to erase, or `most` if
+        `erase_most` is None. Unless `erase_most` is 0, the call also removes old tombstones, records that the sweep
+        came, and finds due deliveries, as many as the `plan` allows. `served` is how many of the unfinished tasks the
+        caller will certainly serve, all if None. Tasks that `take_due` would not take with the same `delay_ms` are left
+        out. With `stands_in`, tasks that were dispatched in vain are included, because the caller works on them itself.
         """
         erasing = most if erase_most is None else erase_most
         batch = [
@@ -123,15 +124,15 @@ class SweepStore(Store):
         return due
 
     async def past_retention(self, most: int) -> Due:
-        """Find up to `most` ended tasks whose retention is over."""
+        """Find up to `most` ended tasks whose retention is over, for erasure."""
         (found,) = await self._database.run(_past_retention(most))
         return _read_past_retention(found)
 
     async def take_due(self, due: Due, delay_ms: int) -> list[TaskKey]:
-        """Postpone live tasks, take idle ones, and return those to dispatch.
+        """Postpone the next check of live tasks, take the dispatch of idle ones, and return those to dispatch.
 
-        Another sweep may have taken some of these tasks. Tasks that a poll dispatched within LATE_MS or `delay_ms` are
-        left out.
+        Tasks that another sweep has taken are left out, and so are tasks that a poll has dispatched within LATE_MS, or
+        within `delay_ms` if that is shorter.
         """
         _, taken = await self._database.run(
             sql.POSTPONE.bind(task_keys=as_json(due.live)),
@@ -145,19 +146,22 @@ class SweepStore(Store):
         return [columns.task_key(row) for row in taken]
 
     async def make_due(self, task_keys: Sequence[TaskKey]) -> None:
-        """Make tasks without a worker due at once, because their host could not run them."""
+        """Make tasks without a worker due for the sweep at once, because the host that should run them could not."""
         await self._database.run(sql.MAKE_DUE.bind(task_keys=as_json(task_keys)))
 
     async def fill_places(self, most: int, give_most: int) -> list[TaskKey]:
-        """Give up to `give_most` of the free slots to waiting tasks, and return those tasks. There are `most` slots.
+        """Give up to `give_most` free object slots to waiting tasks, and return those tasks.
 
-        If tasks are waiting, the method makes a second call.
+        `most` is how many object slots there are in all. If tasks are waiting, the method makes a second call to D1.
         """
         _, found = await self._database.run(sql.FREE_PLACES.bind(), _next_places(None, most, give_most))
         return await self.give_places([columns.task_key(row) for row in found], most) if found else []
 
     async def give_places(self, task_keys: Sequence[TaskKey], most: int) -> list[TaskKey]:
-        """Give slots to waiting tasks, in this order, and make them due. Return the tasks that got a slot just now."""
+        """Give object slots to waiting tasks, in this order, and make them due.
+
+        Return the tasks that got an object slot.
+        """
         names = as_json(task_keys)
         given, _ = await self._database.run(
             sql.GIVE_PLACES.bind(task_keys=names, most=most), sql.PLACED_DUE.bind(task_keys=names)
@@ -166,10 +170,10 @@ class SweepStore(Store):
         return [task_key for task_key in task_keys if task_key in got]
 
     async def take_place(self, task_key: TaskKey, most: int) -> tuple[bool, list[TaskKey]]:
-        """Take one of `most` slots among the tasks that objects work on, if it is the task's turn.
+        """Take one of `most` object slots for a task, if a slot is free and it is the task's turn.
 
-        Return whether the task has a slot. If the task has no slot, return the task that should get a free slot, if a
-        slot is free.
+        Returns whether the task took a slot, and a list: if a slot is free that another task should get, that task,
+        else nothing.
         """
         _, taken, found = await self._database.run(
             sql.FREE_PLACES.bind(),
@@ -179,12 +183,15 @@ class SweepStore(Store):
         return bool(taken), [columns.task_key(row) for row in found]
 
     async def may_stand_in(self, task_key: TaskKey, most: int) -> bool:
-        """Whether another host may replace the task's object: not while the task only waits for one of `most` slots."""
+        """Whether another host may work on a task in place of its Durable Object.
+
+        No other host may do so while the task only waits for one of the `most` object slots.
+        """
         (found,) = await self._database.run(sql.MAY_STAND_IN.bind(task_key=task_key, most=most, late_ms=LATE_MS))
         return bool(found and found[0]["may"])
 
     async def erase_expired(self, due: Due) -> int:
-        """Erase the tasks whose retention is over, and return how many were erased."""
+        """Erase the found tasks whose retention is over, and return how many were erased."""
         task_keys = as_json(due.past_retention)
         *parts, whole = sql.ERASE_EXPIRED
         count = [sql.EXPIRED_COUNT] if due.uncounted else []
@@ -195,15 +202,15 @@ class SweepStore(Store):
 
 
 def _apart_ms(delay_ms: int) -> int:
-    """Return how long the sweep leaves a task alone that a poll has dispatched.
+    """Return for how many ms the sweep does not dispatch a task that a poll has dispatched.
 
-    The sweep's own dispatches are farther apart.
+    The sweep's own dispatches of a task are farther apart.
     """
     return min(LATE_MS, delay_ms)
 
 
 def _walk_most(places: int) -> int:
-    """Return how many of a tenant's tasks are read to fill slots: tasks that already have one may come first."""
+    """Return how many of a tenant's tasks are read to fill slots, because up to `places` tasks have slots already."""
     return places + limits.PLACES_WALK_MOST
 
 

@@ -1,4 +1,4 @@
-"""Sums over ended tasks, and the other figures for metrics and plots."""
+"""Maintains and reads the sums over ended tasks, and other figures for metrics and plots."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from .sql import tallies as sql
 
 
 class Fold(NamedTuple):
-    """Tasks to be added up: those that are kept for `kept_ms` and ended after `after`, up to `until`."""
+    """Ended tasks to add to the sums: those with the retention `kept_ms` that ended after `after`, up to `until`."""
 
     kept_ms: int
     after: int
@@ -25,9 +25,10 @@ class Fold(NamedTuple):
 
 
 class Foldable(NamedTuple):
-    """The work of a fold.
+    """What is to be added to the sums over ended tasks.
 
-    `more` says that tasks are left for another fold. `sampled` says that these five minutes have a sample.
+    `more` says that further tasks are left to be added later. `sampled` says that the backlog was already sampled in
+    the present five minutes.
     """
 
     folds: Sequence[Fold]
@@ -36,7 +37,10 @@ class Foldable(NamedTuple):
 
 
 class UnfinishedGroup(NamedTuple):
-    """Unfinished tasks of a tenant in one status on one route. `oldest_ms` is the age of the oldest pending task."""
+    """A tenant's unfinished tasks with one status and one route.
+
+    `oldest_ms` is the age of the oldest pending task of the group.
+    """
 
     tenant: str
     status: Status
@@ -46,7 +50,7 @@ class UnfinishedGroup(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """The backlog at one time: how many tasks, and how old the oldest pending one was."""
+    """The backlog at one moment: how many tasks were unfinished, and how old the oldest pending one was."""
 
     pending: int
     processing: int
@@ -54,7 +58,7 @@ class Sample(NamedTuple):
 
 
 class Scrape(NamedTuple):
-    """The figures that a scrape reads. All tasks that ended up to `until` (ms since the epoch) are in `totals`."""
+    """The figures for one request for metrics. `totals` has all tasks that ended up to `until` (ms since the epoch)."""
 
     totals: Mapping[tuple[Status, Route], Sums]
     at_work: Sequence[UnfinishedGroup]
@@ -66,24 +70,27 @@ class Scrape(NamedTuple):
 
 @dataclass(slots=True)
 class FiveMinutes:
-    """The ends within five minutes, by status, and the backlog at some moment in them, if it was sampled."""
+    """The sums over the tasks that ended in five minutes, by status, and a sample of the backlog in them, if any."""
 
     ended: dict[Status, Sums] = field(default_factory=dict)
     sample: Sample | None = None
 
 
 class TallyStore(Store):
-    """Adds up ended tasks, and reads the sums. Each method is one call to D1 unless it says otherwise."""
+    """Adds ended tasks to the sums, and reads the sums.
+
+    Each method of `TallyStore` is one call to D1 unless it says otherwise.
+    """
 
     @property
     def rows(self) -> tuple[int, int]:
-        """The rows of D1 that this invocation has read and written so far."""
+        """How many rows of D1 this invocation has read, and how many it has written."""
         return self._database.rows
 
     async def foldable(self, kept_ms: Sequence[int], most: int) -> Foldable:
-        """Find the tasks that have ended since the last fold, at most `most` of each retention.
+        """Find the tasks that ended since tasks were last added to the sums, about `most` of each retention.
 
-        `kept_ms` are the retentions that tasks have today.
+        `kept_ms` are the retentions, in ms, that tasks get today.
         """
         found, (sampled,) = await self._database.run(
             sql.FOLDABLE.bind(kept_ms=as_json(kept_ms), most=most), sql.IS_SAMPLED.bind()
@@ -93,9 +100,9 @@ class TallyStore(Store):
         return Foldable(folds, more, bool(sampled["is_there"]))
 
     async def fold(self, found: Foldable, most: int) -> None:
-        """Add up the tasks that were found, and once in five minutes sample the backlog, counting up to `most` tasks.
+        """Add the found tasks to the sums, and once in five minutes sample the backlog, counting up to `most` tasks.
 
-        If nothing is to be added, the method makes no call to D1.
+        If there is nothing to add and to sample, the method makes no call to D1.
         """
         batch = []
         for one in found.folds:
@@ -109,7 +116,7 @@ class TallyStore(Store):
             await self._database.run(*batch)
 
     async def scrape(self, most: int) -> Scrape:
-        """Read the figures for a scrape, which count the first `most` unfinished tasks."""
+        """Read the figures for a request for metrics. The figures count at most `most` unfinished tasks."""
         totals, (until,), at_work, characters, times, (deliveries,) = await self._database.run(
             sql.TOTALS.bind(),
             sql.FOLDED_UNTIL.bind(),
@@ -137,9 +144,10 @@ class TallyStore(Store):
         )
 
     async def history(self, hours: int) -> tuple[int | None, dict[int, FiveMinutes]]:
-        """Read up to when all ends are known, and the last hours in steps of five minutes, by when each began.
+        """Read the sums and samples of the last hours, in steps of five minutes, by when each step began.
 
-        Steps without any data are left out.
+        The first result of `history` is the time up to which all ended tasks are in the sums. Steps without any data
+        are left out.
         """
         back_ms = hours * 3_600_000
         (until,), sums, samples = await self._database.run(
@@ -155,7 +163,10 @@ class TallyStore(Store):
         return columns.maybe_whole(until, "until"), dict(sorted(found.items()))
 
     async def applied_migration(self) -> str | None:
-        """Read the newest migration that wrangler has applied, None without its table. One call or two."""
+        """Read the name of the newest migration that wrangler has applied, in one or two calls to D1.
+
+        Returns None if wrangler's table of migrations does not exist.
+        """
         (there,) = await self._database.run(sql.HAS_MIGRATIONS.bind())
         if not there:
             return None
@@ -165,7 +176,7 @@ class TallyStore(Store):
 
 def _fold(row: Row) -> Fold:
     after, beyond = columns.whole(row, "until"), columns.maybe_whole(row, "beyond")
-    # Tasks that ended in the same millisecond stay together, so the fold may take more than `most`.
+    # Tasks that ended in the same millisecond are added together, so there may be more than `most`.
     until = columns.whole(row, "now") if beyond is None else max(after + 1, beyond - 1)
     return Fold(columns.whole(row, "kept_ms"), after, until)
 

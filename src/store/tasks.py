@@ -1,4 +1,7 @@
-"""The tasks in D1. Each part of the store is a module of its own, with its SQL under the same name."""
+"""Combines all stores of tasks in one class.
+
+Each part is a module of its own, with its SQL in `sql` under the same name.
+"""
 
 from .bulk import BulkStore
 from .deliveries import DeliveryStore
@@ -26,4 +29,4 @@ class TaskStore(
     DeliveryStore,
     ViewStore,
 ):
-    """All reads and transitions of tasks. Every method may raise StoreError, and every write is safe to send again."""
+    """All reads and writes of tasks in D1. Every method may raise StoreError, and every write is safe to send again."""

@@ -1,4 +1,4 @@
-"""Tenants in D1, for an operator of several tenants: their names, and the figures of each."""
+"""Reads the names of tenants and the figures of each one's tasks, for an operator of several tenants."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from .sql import tenants as sql
 
 
 class EndedTasks(NamedTuple):
-    """Tasks of a tenant in one status, with one error code if they failed, and the totals of their calls."""
+    """A tenant's tasks with one status, and one error code if they failed: how many, and totals of their calls."""
 
     status: Status
     code: str | None
@@ -25,15 +25,18 @@ class EndedTasks(NamedTuple):
 
 
 class TenantStore(Store):
-    """Reads that name tenants. Each read is one call to D1."""
+    """Reads tenants and their figures. Each method of `TenantStore` is one call to D1."""
 
     async def tenants(self, first: str, most: int) -> Sequence[str]:
-        """Name up to `most` tenants that have tasks, from `first` on ('' for the very first), in the order of keys."""
+        """Return up to `most` tenants that have tasks, in the order of their keys.
+
+        The first tenant that is returned is `first`, or the next one after it.
+        """
         (found,) = await self._database.run(sql.TENANTS.bind(first=first and task_key_of(first, ""), most=most))
         return [columns.text(row, "tenant") for row in found]
 
     async def figures(self, tenants: Sequence[str], hours: int) -> Sequence[Sequence[EndedTasks]]:
-        """Add up each tenant's newest tasks that were created within `hours`, at most TENANT_TASKS_MOST."""
+        """Add up the newest tasks of each tenant, at most TENANT_TASKS_MOST created in the last `hours` hours."""
         spans = [span(tenant, before_id=None, from_ms=None, until_ms=None) for tenant in tenants]
         found = await self._database.run(
             *(

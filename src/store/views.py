@@ -1,4 +1,4 @@
-"""The API's part of the store: reads of tasks, of their chunks and of pages."""
+"""Reads tasks, their chunks and pages of lists of tasks, for the API."""
 
 from collections.abc import Sequence
 
@@ -20,18 +20,18 @@ _QUEUED_MS = round(limits.AHEAD_COUNTED_SECONDS * 1000)
 
 
 class TooMuchAtOnce(Exception):
-    """The answer is too large to be read at once. Read it by pages."""
+    """A task's outputs are too large to be read at once; they can be read in pages."""
 
 
 class TaskGone(Exception):
-    """The outputs no longer exist, because their task was erased in between."""
+    """Outputs that an index listed no longer exist, because their task was erased in between."""
 
 
 class ViewStore(Store):
-    """Reads that change nothing. Each method is one call to D1."""
+    """Reads of tasks that change nothing. Each method of `ViewStore` is one call to D1."""
 
     async def task(self, task_key: TaskKey) -> Task | None:
-        """Read one task, with its result once it is completed. A result above ANSWER_CHARS_AT_ONCE is left out."""
+        """Read a task, with its result once it is completed. A result above ANSWER_CHARS_AT_ONCE is left out."""
         found, result, source = await self._database.run(
             sql.TASK.bind(
                 task_key=task_key,
@@ -51,7 +51,7 @@ class ViewStore(Store):
         return columns.text(found[0], "input") or None if found else None
 
     async def tasks(self, task_keys: Sequence[TaskKey]) -> Sequence[Task]:
-        """Read those of the tasks that exist, in no order and without results."""
+        """Read those of the given tasks that exist, in no particular order, without their results."""
         (found,) = await self._database.run(sql.TASKS.bind(task_keys=as_json(task_keys)))
         return [rows.task(row) for row in found]
 
@@ -61,7 +61,7 @@ class ViewStore(Store):
         return bool(found)
 
     async def going_on(self, task_key: TaskKey) -> Pulse | None:
-        """Return how far the task has progressed.
+        """Read how far an unfinished task has progressed.
 
         Returns None if the task has ended, passed its deadline, or is gone.
         """
@@ -72,9 +72,9 @@ class ViewStore(Store):
         return None if pulse.status.terminal else pulse
 
     async def chunks(self, task_key: TaskKey) -> list[FinishedChunk] | None:
-        """Read the finished chunks in order. Returns None if the task does not exist.
+        """Read a task's finished chunks, in text order. Returns None if the task does not exist.
 
-        Raises TooMuchAtOnce if the outputs have more than ANSWER_CHARS_AT_ONCE.
+        Raises TooMuchAtOnce if the outputs have more than ANSWER_CHARS_AT_ONCE characters.
         """
         most = limits.ANSWER_CHARS_AT_ONCE
         places, done, failed = await self._database.run(
@@ -90,7 +90,7 @@ class ViewStore(Store):
         return rows.chunk_views(index, rows.outputs(0, done), range(len(index.cuts)))
 
     async def chunk_index(self, task_key: TaskKey) -> ChunkIndex | None:
-        """Read which chunks are finished, without their outputs. Returns None if the task does not exist."""
+        """Read which chunks of a task are finished, without outputs. Returns None if the task does not exist."""
         places, found, failed = await self._database.run(
             sql.PLACES.bind(task_key=task_key, most_chars=0),
             sql.CHUNK_SIZES.bind(task_key=task_key),
@@ -99,13 +99,14 @@ class ViewStore(Store):
         return rows.chunk_index(task_key, places[0], found, failed) if places else None
 
     async def some_chunks(self, index: ChunkIndex, places: range) -> list[FinishedChunk]:
-        """Read the finished chunks of these places, as they were when the index was read.
+        """Read the finished chunks in a range of places, as they were when `index` was read.
 
-        Raises TaskGone if some of their outputs are gone.
+        Raises TaskGone if some of the outputs in `index` no longer exist.
         """
         bounds = {"first": places.start, "last": places.stop - 1}
         (done,) = await self._database.run(sql.SOME_CHUNKS.bind(task_key=index.task_key, **bounds))
-        # Leave out later outputs: their sizes were not counted, and their chunks may be shown as failed.
+        # Outputs that came after the index was read are left out: their lengths were not counted, and their chunks may
+        # be listed as failed.
         wanted = {place for place in places if place in index.sizes}
         outputs = rows.outputs(0, done, wanted)
         if len(outputs) < len(wanted):
@@ -113,8 +114,8 @@ class ViewStore(Store):
         return rows.chunk_views(index, outputs, places)
 
     async def list(self, span: Span, *, only: ListFilter = NO_FILTER, most: int) -> Page:
-        """Read a page of tasks, newest first, without results."""
-        # One more than is shown. If this row is found, there is a next page.
+        """Read a page of a list of tasks, newest first, without their results."""
+        # One task more than the page shows is read. If that task exists, there is a next page.
         bounds: dict[str, Value] = {"first": span.first, "behind": span.behind, "most": most + 1}
         if only == NO_FILTER:
             page = sql.LIST.bind(**bounds)
@@ -124,7 +125,7 @@ class ViewStore(Store):
         return rows.page(found, only, most)
 
     async def counts(self, span: Span, only: ListFilter) -> Counts:
-        """Count the newest tasks of a span by status, by all filters but the status."""
+        """Count the newest tasks of a span by status, of those that all filters except the status take."""
         values = {name: value for name, value in only._asdict().items() if name != "status"}
         bounds: dict[str, Value] = {"first": span.first, "behind": span.behind}
         (found,) = await self._database.run(sql.LIST_COUNTS.bind(**bounds, **values, walk_most=limits.LIST_WALK_MOST))
@@ -133,5 +134,5 @@ class ViewStore(Store):
         return Counts(of, among, among < limits.LIST_WALK_MOST)
 
     async def ready(self) -> None:
-        """Return if D1 answers and the schema exists. Raises StoreError otherwise."""
+        """Check that D1 answers and has the tables of this code's schema. Raises StoreError if not."""
         await self._database.run(sql.READY.bind())

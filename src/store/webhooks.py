@@ -1,4 +1,4 @@
-"""The endpoints of webhooks in D1."""
+"""Reads and writes the endpoints of webhooks in D1."""
 
 import json
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ _OLD_SECRET_MS = round(limits.OLD_SECRET_SECONDS * 1000)
 
 
 class NewEndpoint(NamedTuple):
-    """An endpoint to be written."""
+    """A webhook endpoint that is to be written."""
 
     key: EndpointKey
     name: str
@@ -26,7 +26,10 @@ class NewEndpoint(NamedTuple):
 
 
 class WebhookEndpoint(NamedTuple):
-    """An endpoint as stored. Times are ms since the epoch. `old_secret_signs`: the previous secret signs too."""
+    """A webhook endpoint as stored.
+
+    Times are ms since the epoch. `old_secret_signs` says that the endpoint's previous secret still signs, too.
+    """
 
     key: EndpointKey
     name: str
@@ -42,10 +45,10 @@ class WebhookEndpoint(NamedTuple):
 
 
 class WebhookStore(Store):
-    """Reads and writes endpoints. Each method is one call to D1."""
+    """Reads and writes webhook endpoints. Each method of `WebhookStore` is one call to D1."""
 
     async def insert(self, new: NewEndpoint) -> WebhookEndpoint | None:
-        """Write an endpoint. Returns None if the tenant already has WEBHOOK_ENDPOINTS_MOST."""
+        """Write a webhook endpoint. Returns None if the tenant already has WEBHOOK_ENDPOINTS_MOST of them."""
         tenant = new.key.partition(":")[0]
         _, found = await self._database.run(
             sql.INSERT_ENDPOINT.bind(
@@ -67,14 +70,15 @@ class WebhookStore(Store):
         return _endpoint(found[0]) if found else None
 
     async def list(self, tenant: str) -> Sequence[WebhookEndpoint]:
-        """Read the tenant's endpoints, oldest first."""
+        """Read the tenant's webhook endpoints, oldest first."""
         (found,) = await self._database.run(sql.LIST_ENDPOINTS.bind(**_of(tenant)))
         return [_endpoint(row) for row in found]
 
     async def rotate(self, endpoint: WebhookEndpoint, *, keep_old: bool) -> WebhookEndpoint | None:
-        """Begin a new secret. With `keep_old` the previous secret also signs for another day.
+        """Give an endpoint a new secret. With `keep_old` its previous secret also signs for another day.
 
-        If another request did so in between, the endpoint has that request's secret. None: the endpoint is gone.
+        If another request gave the endpoint a new secret in between, that secret stays. Returns None if the endpoint is
+        gone.
         """
         _, found = await self._database.run(
             sql.ROTATE.bind(
@@ -85,10 +89,10 @@ class WebhookStore(Store):
         return _endpoint(found[0]) if found else None
 
     async def delete(self, key: EndpointKey, *, unseen: bool = False) -> bool:
-        """Delete an endpoint, and end its remaining deliveries. False: there is none.
+        """Delete a webhook endpoint, and end its remaining deliveries. Returns False if the endpoint does not exist.
 
-        If an answer was lost, the endpoint counts as deleted. `unseen` says that the endpoint's own write may still
-        land, and must then change nothing.
+        If the write had to be sent again, the endpoint counts as deleted. `unseen` says that the write which created
+        the endpoint may still arrive, and must then change nothing.
         """
         _, *_, gone = await self._database.run(
             sql.BURY_ENDPOINT.bind(endpoint=key, grave=_grave(key), tombstone_ms=TOMBSTONE_MS, unseen=int(unseen)),
@@ -99,13 +103,13 @@ class WebhookStore(Store):
 
 
 def _of(tenant: str) -> dict[str, Value]:
-    return {"first": endpoint_key_of(tenant, ""), "behind": f"{tenant};"}  # `;` follows the colon
+    return {"first": endpoint_key_of(tenant, ""), "behind": f"{tenant};"}  # `;` is the character after the colon
 
 
 def _grave(key: EndpointKey) -> str:
-    """Return the name of an endpoint's tombstone.
+    """Return the name under which the tombstone of an endpoint is stored.
 
-    No task key equals such a name, because a tenant's name contains no slash.
+    The tombstone's name contains a slash, so it never equals a task key, because a tenant's name contains no slash.
     """
     return f"webhook/{key}"
 

@@ -1,4 +1,4 @@
-"""A worker's reads under its claim: the text that it works on, and the outputs that it merges."""
+"""Reads for a worker with a claim: the part of the text that it works on, and the outputs that it merges."""
 
 from collections.abc import Mapping, Sequence
 from itertools import count
@@ -12,10 +12,10 @@ from .sql import window as sql
 
 
 class WindowStore(Store):
-    """Reads that change nothing. Each method is one call to D1."""
+    """Reads for a worker that change nothing. Each method of `WindowStore` is one call to D1."""
 
     async def window(self, task_key: TaskKey, fence: int, first: int, chunks: int) -> Window | None:
-        """Read the text of at least one and up to `chunks` chunks from `first` on. None: the claim is over."""
+        """Read the text of one to `chunks` chunks, from chunk `first` on. None: the claim is over."""
         (found,) = await self._database.run(
             sql.WINDOW.bind(
                 task_key=task_key, fence=fence, first=first, least=1, most=chunks, chars=limits.WINDOW_CHARS_MOST
@@ -24,21 +24,21 @@ class WindowStore(Store):
         return rows.window(found[0]) if found else None
 
     async def level_sizes(self, task_key: TaskKey, level: int) -> Sequence[int]:
-        """Read the lengths of one level's outputs in code points, in order, without their texts.
+        """Read the lengths of one level's outputs in code points, in order, up to the first output that is missing.
 
-        If some outputs are missing, the result has those before the first gap.
+        Only the outputs' lengths are read, not their texts.
         """
         sizes = await self.sizes_by_place(task_key, level)
         gap = next(place for place in count() if place not in sizes)
         return [sizes[place] for place in range(gap)]
 
     async def sizes_by_place(self, task_key: TaskKey, level: int) -> Mapping[int, int]:
-        """Read the lengths of one level's outputs in code points, by index, without their texts."""
+        """Read the lengths of one level's outputs in code points, by position, without the texts."""
         (found,) = await self._database.run(sql.LEVEL_SIZES.bind(task_key=task_key, level=level))
         return rows.sizes(found)
 
     async def level_outputs(self, task_key: TaskKey, level: int, first: int, last: int) -> Mapping[int, str]:
-        """Read the outputs of one level from `first` to `last`, by index."""
+        """Read the outputs of one level at the positions from `first` to `last`, by position."""
         (found,) = await self._database.run(
             sql.LEVEL_OUTPUTS.bind(task_key=task_key, level=level, first=first, last=last)
         )

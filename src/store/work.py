@@ -1,4 +1,4 @@
-"""A worker's part of the store: it takes a claim, works under its fence, and ends it."""
+"""What a worker writes to D1: it claims a task, records its work under the claim, and ends the claim."""
 
 from collections.abc import Callable
 
@@ -33,7 +33,7 @@ _TOLD_MS = round(limits.TELL_CALLS_SECONDS * 1000)
 
 
 class WorkStore(OutboxStore):
-    """The transitions of a task that is worked on, each one call to D1."""
+    """The writes of a worker for its task, each of them one call to D1 unless it says otherwise."""
 
     async def claim(
         self,
@@ -51,15 +51,15 @@ class WorkStore(OutboxStore):
         seen: Seen | None = None,
         model: str = "",
     ) -> Claim | Unclaimed:
-        """Take the task, or return why not.
+        """Claim a task for a worker, or return why the claim is not granted.
 
-        `holder` names this claim. `host` names a host that replaces its own earlier instance, or is ''.
+        `holder` is the name of this claim. `host` names a host that may replace its own earlier instance, or is ''.
 
-        The task's first claim also announces its first `announce` calls, to start within `start_ms`. The claim has the
-        text of up to `chunks` chunks, and of those that it announces in any case. A host that finds its own dead
-        predecessor asks a second time, and names the claim that it has seen. If the worker dies before a call has
-        finished, the task rests before another may take it over. `stands_in` says that the caller replaces a host that
-        did not come. `seen` is a trigger to be noted with the claim. `model` is the model of a task that names none.
+        A task's first claim also announces its first `announce` calls, to start within `start_ms`. A claim has the text
+        of up to `chunks` chunks, and of all whose calls it announces. If an earlier instance of the host holds the
+        task, the claim is sent a second time, with the fence of that instance. If the worker dies before a call has
+        finished, the task rests as `rests` says before it may be taken over. `stands_in` says that the caller replaces
+        a host that did not come. `seen` is a trigger to record. `model` is the model of a task that names none.
         """
         seen_fence = None
         for _ in range(2):
@@ -106,10 +106,11 @@ class WorkStore(OutboxStore):
         model: str = "",
         heard: Callable[[LatestCallsReport], None] | None = None,
     ) -> bool:
-        """Record progress and continue or end the claim, in one transaction. False: the claim is lost.
+        """Record a worker's progress, and continue or end its claim, in one transaction. False: the claim is lost.
 
-        The write is sent up to `sends` times, because the worker limits its writes. If the claim continues, `heard`
-        gets the calls of other isolates with `model` for this tenant.
+        The write is sent at most `sends` times, because the worker limits its own writes. If the claim continues,
+        `heard` is called with the latest calls of `model` for this tenant that other isolates wrote, if one has failed
+        lately.
         """
         told_id = latest_calls_id(claim.task_key, model)
         batch = [*self._records(claim, progress), _step(claim, progress, step, told_id)]
@@ -136,15 +137,15 @@ class WorkStore(OutboxStore):
         return bool(landed)
 
     async def told(self, task_key: TaskKey, model: str) -> LatestCallsReport | None:
-        """Return what isolates wrote about the latest calls of a task's tenant with a model. It is sent only once."""
+        """Read the latest calls of a model for a task's tenant that isolates wrote. The read is sent only once."""
         (found,) = await self._database.run(latest_calls.HEAR.bind(id=latest_calls_id(task_key, model)), sends=1)
         return claim_rows.told(found[0]) if found else None
 
     async def stand_down(self, claim: Claim, progress: Progress, back: Release) -> bool:
-        """Give the task back without the work since the last write. False: the claim is lost.
+        """Give a task back without recording the work since the last write. False: the claim is lost.
 
-        The step of this write is one above that of the write that it replaces, because that write may have been given
-        up and land later.
+        The step of this write is one above that of the write that it replaces, because the replaced write may still
+        arrive later.
         """
         mine: dict[str, Value] = {**_claimed(claim), "step": progress.step + 1}
         standing = sql.STAND_DOWN.bind(**mine, delay_ms=back.delay_ms, sweep_ms=back.sweep_ms)
@@ -152,11 +153,11 @@ class WorkStore(OutboxStore):
         return bool(given_back)
 
     async def settle(self, claim: Claim, progress: Progress, overdue: Failure, retention_ms: int) -> Status | None:
-        """Settle the bill of a claim that a cancellation or its deadline has ended, and return the task's status.
+        """Settle the bill of a claim whose task was cancelled or passed its deadline, and return the task's status.
 
-        A task whose deadline has passed is failed with `overdue` here, unless the task has failed already. Returns None
-        if the claim is still valid, and has its outputs and its totals recorded, or if it was lost in another way, and
-        nothing has changed.
+        A task whose deadline has passed is failed with `overdue`, unless it has ended already. Returns None in two
+        cases: the claim is still valid, and its outputs and totals are recorded; or the claim was lost in another way,
+        and nothing has changed.
         """
         batch = self._records(claim, progress)
         if claim.deadline_left_ms is not None:
@@ -164,7 +165,7 @@ class WorkStore(OutboxStore):
         told: dict[str, Value] = {**_claimed(claim), **_totals(progress)}
         batch.append(tallies.SETTLE_LATE.bind(**{name: told[name] for name in tallies.SETTLE_LATE.parameters}))
         batch.append(sql.SETTLE.bind(**told))
-        if claim.deadline_left_ms is None:  # if the task has ended, another writer has ended it
+        if claim.deadline_left_ms is None:  # Without a deadline, only another writer can have ended the task.
             settled = (await self._database.run(*batch))[-1]
         else:
             asked_at = self._now()
@@ -174,12 +175,12 @@ class WorkStore(OutboxStore):
         return None if status is Status.PROCESSING else status
 
     async def may_start(self, task_key: TaskKey, fence: int) -> int | None:
-        """Return for how many milliseconds calls may start under a claim. None: the claim is over."""
+        """Return for how many more milliseconds announced calls of a claim may start. None: the claim is over."""
         (found,) = await self._database.run(sql.MAY_START.bind(task_key=task_key, fence=fence, holder=None))
         return columns.whole(found[0], "left_ms") if found else None
 
     async def stands(self, claim: Claim) -> bool:
-        """Whether a claim is still valid. It is sent only once."""
+        """Whether a claim is still valid. The read is sent only once."""
         (found,) = await self._database.run(sql.MAY_START.bind(**_claimed(claim)), sends=1)
         return bool(found)
 
@@ -209,7 +210,7 @@ class WorkStore(OutboxStore):
 
 
 def latest_calls_id(task_key: TaskKey, model: str) -> str:
-    """Name the latest calls of a task's tenant with a model."""
+    """Return the id of the row with the latest calls of a model for a task's tenant."""
     return task_key[: task_key.find(":") + 1] + model
 
 
@@ -219,7 +220,7 @@ def _tell(told_id: str, told: LatestCallsReport) -> BoundStatement:
 
 
 def _claimed(claim: Claim) -> dict[str, Value]:
-    """Give the values that name a claim in each of its writes."""
+    """Return the parameters that name a claim in each of its writes."""
     return {"task_key": claim.task_key, "fence": claim.fence, "holder": claim.holder}
 
 

@@ -1,1 +1,1 @@
-"""The calls of a model: what a failure means, how long to wait, how fast to go. Pure."""
+"""The rules for calls to a model: what a failed call means, how long to wait, and how fast to make calls. Pure."""

@@ -1,7 +1,8 @@
-"""The rule of failures: whether a failed call is its chunk's fault or the service's, and what follows. Pure.
+"""Decides whether a failed model call is its chunk's fault or the model service's, and what follows. Pure.
 
-The service is in trouble when other chunks fail too. The chunk is at fault when the same model answers the tenant's
-other chunks. A failure counts against the chunk only if the chunk is at fault. See decision 0042.
+The model service counts as in trouble when the calls for other chunks fail too. A chunk counts as at fault when its
+call fails while the same model answers the tenant's other chunks. A failed call counts against its chunk only if the
+chunk is at fault. See decision 0042.
 """
 
 from collections.abc import Iterable
@@ -13,10 +14,11 @@ from .retry import backoff_seconds
 
 
 class Verdict(NamedTuple):
-    """The consequence of a failed call for its chunk.
+    """What a failed model call means for its chunk.
 
-    `attempts` and `counted` are the chunk's totals, this call included. `final` says that the chunk gets no further
-    call. `wait` is how many seconds the next call waits. If the model is away, the wait may become longer.
+    `attempts` and `counted` are the chunk's totals of attempts and of counted failures, this call included. `final`
+    says that the chunk gets no further call. `wait` is how many seconds the chunk's next call waits; if the model is
+    away, that call may wait longer.
     """
 
     attempts: int
@@ -26,10 +28,10 @@ class Verdict(NamedTuple):
 
 
 def counts(chunk: int, started_at: float, success_at: float, calls: Iterable[LatestCall], now: float) -> bool:
-    """Whether a failure for a cause of the service counts against its chunk.
+    """Whether a failed call counts against its chunk, although the error looks like the model service's fault.
 
-    `success_at` is when the model last answered a call for another chunk, of any task. `calls` are the latest calls of
-    the tenant's chunks with that model.
+    `success_at` is when the model last answered a call for any chunk of any task. `calls` are the latest calls of the
+    tenant's chunks with that model.
     """
     if success_at <= started_at:
         return False
@@ -51,9 +53,9 @@ def judge(
 ) -> Verdict:
     """Say what follows from a failed call that may be made again.
 
-    `of_service` says that the cause is the service's. `patient`: MODEL_PATIENCE_SECONDS is not 0. `own`: `counts` says
-    that the failure counts. `attempts` and `counted` are the chunk's totals before this call, and `calls` includes this
-    call.
+    `of_service` says that the error looks like the model service's fault. `patient` says that MODEL_PATIENCE_SECONDS is
+    not 0. `own` is the result of `counts`: whether the failure counts against the chunk. `attempts` and `counted` are
+    the chunk's totals before this call, and `calls` is its number of calls with this one.
     """
     assert calls >= 1
     if not (of_service and patient):
@@ -68,6 +70,6 @@ def judge(
 
 
 def pause_seconds(counted: int, chance: float) -> float:
-    """Return how long a chunk waits after `counted` counted failures. A sixth of the pause is jitter."""
+    """Return how many seconds a chunk waits after `counted` counted failures, up to a sixth of it jitter."""
     pauses = limits.COUNTED_PAUSES_SECONDS
     return pauses[min(counted, len(pauses)) - 1] * (5 + chance) / 6

@@ -15,9 +15,9 @@ class LatestCall(NamedTuple):
 
 
 class LatestCalls:
-    """The latest call of each of the chunks that were called last.
+    """The latest model call of each chunk, for the chunks that had a call most recently.
 
-    The class keeps one chunk more than the rule of failures reads, because a chunk is not judged by its own calls.
+    `LatestCalls` keeps one chunk more than `others` returns, because a chunk is not judged by its own calls.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,8 @@ class LatestCalls:
     def note(self, call: LatestCall) -> bool:
         """Record a call.
 
-        Returns False if nothing changes, because a call of its chunk or of enough other chunks is as new.
+        Returns False if the call is dropped, because a call of its chunk is as new, or calls of enough other chunks are
+        newer.
         """
         known = self._calls.get(call.chunk)
         if known is not None and known.at >= call.at:
@@ -44,6 +45,6 @@ class LatestCalls:
 
 
 def others(chunk: int, calls: Iterable[LatestCall], now: float) -> list[LatestCall]:
-    """Return the latest calls of the last ten other chunks that were called within 15 minutes."""
+    """Return the latest calls of up to ten chunks other than `chunk`, newest first, none older than 15 minutes."""
     found = [call for call in calls if call.chunk != chunk and now - call.at <= limits.OTHERS_SECONDS]
     return sorted(found, key=lambda call: -call.at)[: limits.OTHERS_MOST]

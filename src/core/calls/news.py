@@ -1,9 +1,10 @@
-"""The state of an isolate's models, as the calls of all its tasks show it.
+"""What an isolate knows about each model: whether it answers, as the calls of all the isolate's tasks show.
 
-This module is pure: the caller reads a steady clock.
+This module is pure: its caller passes the time, from a steady clock.
 
 Failures are kept for each tenant and model, so one tenant's failures never make another tenant wait. All tenants share
-the knowledge that a model has answered. The objects here are plain numbers and cannot be awaited.
+the knowledge that a model has answered. The objects of this module hold plain numbers, so the requests of an isolate
+can share them.
 """
 
 import math
@@ -15,34 +16,37 @@ from .trouble import Trouble
 
 
 class Answers:
-    """When a model last answered a call of any tenant, and when it last answered after a silence."""
+    """When a model last answered a call of any tenant, and when it last answered after BROWN_OUT_SECONDS of silence."""
 
     def __init__(self) -> None:
         self.at = -math.inf
         self.back_at = -math.inf
 
     def note(self, at: float) -> None:
-        """Take in a success."""
+        """Record that the model answered a call."""
         if at - self.at > limits.BROWN_OUT_SECONDS:
             self.back_at = at
         self.at = max(self.at, at)
 
 
 class News:
-    """The state of one model for one tenant. `answers` are the answers that the model gave to all tenants."""
+    """What an isolate knows about one model from one tenant's calls.
+
+    `answers` has the times of answers to all tenants.
+    """
 
     def __init__(self, answers: Answers | None = None) -> None:
         self.trouble = Trouble()
         self.calls = LatestCalls()
         self.answers = answers or Answers()
-        self.untold = False  # true if no run has written the newest calls to the database yet
+        self.untold = False  # Whether no run has told the newest calls to other isolates yet.
 
     @property
     def heard_at(self) -> float:
-        """When a waiting task could last learn that the model is back.
+        """The latest time of a success that shows a waiting task that its model is back.
 
-        The task learns of the model's return from its tenant's own success, or from the first success of any tenant
-        after the model was silent.
+        A success shows that if it is the task's own tenant's, or any tenant's first after the model was silent for
+        BROWN_OUT_SECONDS.
         """
         return max(self.trouble.success_at, self.answers.back_at)
 
@@ -53,21 +57,24 @@ class News:
         self._note(LatestCall(chunk, now, True))
 
     def failed(self, chunk: int, started_at: float, now: float, asked: float, chance: float) -> None:
-        """Record a call that failed for a cause of the service."""
+        """Record a call that failed because of the model service."""
         self.trouble.failed(started_at, now, asked, chance)
         self._note(LatestCall(chunk, now, False))
 
     def failed_alone(self, chunk: int, now: float) -> None:
-        """Record a failure that counts against its chunk. The model itself is there."""
+        """Record a failed call that counts against its chunk, and so does not show that the model is away."""
         self.trouble.failure_at = now
         self._note(LatestCall(chunk, now, False))
 
     def malformed(self, chunk: int, now: float) -> None:
-        """Record a reply without usable output. A malformed reply is no success, and no trouble of the service."""
+        """Record a reply without usable output.
+
+        A reply without usable output counts neither as a success nor as trouble of the model service.
+        """
         self._note(LatestCall(chunk, now, False))
 
     def told(self, calls: Iterable[LatestCall], failure_at: float, now: float) -> None:
-        """Record what other isolates have written: their latest calls, and when one last failed."""
+        """Record what other isolates have written to the database: their latest calls, and when a call last failed."""
         for call in calls:
             self.calls.note(call)
             if call.succeeded:
@@ -78,35 +85,36 @@ class News:
     def is_away(self, now: float) -> bool:
         """Whether the model is away.
 
-        Failures older than AWAY_SECONDS_KEPT do not count, and a brown-out is no absence.
+        A model is not away if its last failure is older than AWAY_SECONDS_KEPT, or if it is only in a brown-out.
         """
         trouble = self.trouble
         return trouble.away and now - trouble.failure_at <= limits.AWAY_SECONDS_KEPT and not self.is_brown(now)
 
     def is_brown(self, now: float) -> bool:
-        """Whether recent failures are at most a brown-out, because the tenant also has had a recent success."""
+        """Whether the tenant had a success within BROWN_OUT_SECONDS, so that failures are at most a brown-out."""
         return now - self.trouble.success_at <= limits.BROWN_OUT_SECONDS
 
     def is_mixed(self, now: float) -> bool:
         """Whether recent calls both failed and succeeded.
 
-        In that case isolates exchange these calls through the database.
+        When recent calls both failed and succeeded, isolates exchange them through the database.
 
-        While all calls fail there is nothing to exchange: each task finds out by itself.
+        While all calls fail, isolates exchange nothing, because each task sees the failures itself.
         """
         return now - self.trouble.failure_at <= limits.TELL_CALLS_SECONDS and self.is_brown(now)
 
     def width(self, usual: int, now: float) -> int:
-        """Return how many calls a run may have out: the share that succeeds, and all again soon after the last failure.
+        """Return how many calls a run may have in flight: the fewer, the more of the latest calls failed.
 
-        Chunks without a known call count as successes.
+        The width is `usual` times the share of successes among the latest calls of OTHERS_MOST chunks; a chunk without
+        a known call counts as a success. Within WIDEN_SECONDS after the last failure, the width grows back to `usual`.
         """
         return max(1, math.ceil(usual * min(1.0, self._share(now) + self._healed(now)) - 1e-9))
 
     def widens_at(self, out: int, usual: int, now: float) -> float:
-        """Return by when a run may have one call more than `out`, if no call fails before.
+        """Return when a run may have one call more in flight than `out`, if no call fails before.
 
-        Returns infinity if all slots are taken: then only the end of a call frees a slot.
+        Returns infinity if `out` has reached `usual`, because then only the end of a call lets another one start.
         """
         if out >= usual:
             return math.inf
@@ -124,9 +132,9 @@ class News:
 
 
 class ModelNews:
-    """The state of an isolate's models, by tenant and model.
+    """What an isolate knows about its models, by tenant and model.
 
-    Beyond NEWS_MODELS_MOST the oldest entry is dropped.
+    When there are more than NEWS_MODELS_MOST entries, the one that was used least recently is dropped.
     """
 
     def __init__(self) -> None:
@@ -134,7 +142,7 @@ class ModelNews:
         self._answers: dict[str, Answers] = {}
 
     def of(self, tenant: str, model: str) -> News:
-        """Return what is known about a model for a tenant. All tasks of the tenant read and write this state."""
+        """Return what the isolate knows about a model from a tenant's calls, in one object for all their tasks."""
         answers = self._answers.pop(model, None) or Answers()
         self._answers[model] = answers
         news = self._news.pop((tenant, model), None) or News()

@@ -1,19 +1,20 @@
-"""How fast a worker may go: how soon its calls must start, how often it may write.
+"""How fast a worker may go: how soon its model calls must start, and how often it may write to the database.
 
-This module is pure: the caller reads the clock.
+The functions of this module are pure: their caller passes the time.
 
-A slow database must not get more requests because it is slow. So the start window follows its latency, calls that did
-not start are announced again after a growing pause, and a worker's work limits its writes.
+A slow database must not get more requests because it is slow. Three rules keep the load of a slow database low: calls
+get more time to start, calls that did not start are announced again only after a growing pause, and a worker may write
+only in proportion to the calls that it finished.
 """
 
 from .. import limits
 
 
 class Latency:
-    """How long the database took for the latest writes of an isolate.
+    """Estimates how long the database takes for a write, from the latest writes of an isolate.
 
-    The estimate rises at once, and at most halves with each faster write. After LATENCY_SECONDS_KEPT the estimate is
-    forgotten.
+    A slower write raises the estimate to its own time at once, and a faster write at most halves the estimate. The
+    estimate is forgotten LATENCY_SECONDS_KEPT after the last write.
     """
 
     def __init__(self) -> None:
@@ -21,43 +22,47 @@ class Latency:
         self._at = 0.0
 
     def note(self, seconds: float, now: float) -> None:
-        """Record a write that took `seconds`."""
+        """Record that a write to the database took `seconds`."""
         self._seconds = max(seconds, self.seconds(now) / 2)
         self._at = now
 
     def note_failure(self, seconds: float, now: float) -> None:
-        """Record a write that failed after `seconds`. A fast failure does not lower the estimate."""
+        """Record that a write to the database failed after `seconds`.
+
+        A fast failure does not lower the estimate of how long a write takes.
+        """
         self.note(max(seconds, self.seconds(now)), now)
 
     def seconds(self, now: float) -> float:
-        """Return how long a write is expected to take, 0 if that is unknown."""
+        """Return how many seconds a write to the database is expected to take, 0 if that is unknown."""
         return self._seconds if now - self._at <= limits.LATENCY_SECONDS_KEPT else 0.0
 
 
 def start_seconds(latency: float) -> float:
-    """Return how soon after their announcement calls must start, in seconds, if a write takes `latency` seconds."""
+    """Return within how many seconds after their announcement calls must start, if a database write takes `latency`."""
     wanted = limits.START_LATENCIES * latency + limits.START_SECONDS_MORE
     return min(limits.START_SECONDS_MOST, max(limits.START_SECONDS, wanted))
 
 
 def start_pause_seconds(fruitless: int) -> float:
-    """Return the wait before the next announcement, after `fruitless` in a row without a started call."""
+    """Return the wait before the next announcement of calls, after `fruitless` in a row led to no started call."""
     assert fruitless >= 1
     return min(limits.START_PAUSE_SECONDS_MOST, limits.START_PAUSE_SECONDS_FIRST * 2.0 ** min(fruitless - 1, 16))
 
 
 def idle_seconds(idle_runs: int) -> float:
-    """Return how long a task rests after a run without a started call.
+    """Return how many seconds a task rests after a run that started no call.
 
-    `idle_runs` is the number of idle runs before that run.
+    `idle_runs` is how many runs in a row before this one started no call.
     """
     return min(limits.IDLE_SECONDS_MOST, limits.IDLE_SECONDS_FIRST * 2.0 ** min(idle_runs, 16))
 
 
 class WriteBucket:
-    """Limits a run's writes: WRITES_A_CALL for each ended call, and WRITES_A_MINUTE in addition.
+    """Limits a run's database writes to WRITES_A_CALL for each ended call, plus WRITES_A_MINUTE.
 
-    A run starts with `tokens`. Time refills the bucket up to WRITES_AT_FIRST. Tokens that calls have earned stay.
+    A run starts with `tokens` tokens, and each write costs one. The bucket is refilled by WRITES_A_MINUTE tokens a
+    minute, up to WRITES_AT_FIRST. Tokens that ended calls have earned may exceed WRITES_AT_FIRST.
     """
 
     def __init__(self, tokens: float, now: float) -> None:
@@ -65,23 +70,26 @@ class WriteBucket:
         self._at = now
 
     def earn(self, calls: int) -> None:
-        """Add tokens for ended calls, successful or not: each call may be recorded, and its successor announced."""
+        """Add tokens for ended calls, successful or not: they pay to record the call and to announce the next one."""
         self._tokens += limits.WRITES_A_CALL * calls
 
     def ready_at(self, now: float) -> float:
-        """Return the time from which a write may go out, `now` if at once."""
+        """Return the time from which the run may send its next write, `now` if it may send it at once."""
         self._refill(now)
         return now + max(0.0, 1 - self._tokens) * 60 / limits.WRITES_A_MINUTE
 
     def spend(self, now: float) -> None:
-        """Pay for a write that goes out. A write that could not wait takes the bucket below zero."""
+        """Take a token for a write that is about to be sent.
+
+        A write that cannot wait may take the bucket below zero.
+        """
         self._refill(now)
         self._tokens -= 1
 
     def refund(self) -> None:
-        """Return the token of a write that a full database refused.
+        """Give back the token of a write that a full database refused.
 
-        The refused write wrote nothing, and the pauses between tries limit the load enough.
+        A write that a full database refused changed nothing, and the pauses between tries limit the load enough.
         """
         self._tokens += 1
 

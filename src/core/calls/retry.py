@@ -1,12 +1,15 @@
-"""How long to wait before a retry. `chance` is a number from 0 to 1: the caller draws the jitter."""
+"""How long to wait before a model call is tried again.
+
+`chance` is the caller's random number from 0 to 1, for jitter.
+"""
 
 from .. import limits
 
 
 def backoff_seconds(attempts: int, chance: float) -> float:
-    """Return the wait after the `attempts`-th transient failure: doubling, capped, half of it jitter.
+    """Return the seconds to wait after the `attempts`-th transient failure: doubling, capped, up to half of it jitter.
 
-    Half is fixed, unlike AWS's "full jitter", so that a server in trouble always gets some rest.
+    Half of the wait is fixed, unlike AWS's "full jitter", so that a server in trouble always gets some rest.
     """
     assert attempts >= 1
     ceiling = min(limits.BACKOFF_SECONDS_MOST, limits.BACKOFF_SECONDS_FIRST * 2.0 ** min(attempts - 1, 16))
@@ -14,9 +17,9 @@ def backoff_seconds(attempts: int, chance: float) -> float:
 
 
 def away_seconds(waits: int, chance: float) -> float:
-    """Return the pause before the next probe of a model that is away: doubling, capped, half of it jitter.
+    """Return the seconds before the next probe of a model that is away: doubling, capped, up to half of it jitter.
 
-    `waits` probes in a row have failed.
+    `waits` is how many probes of the model have failed in a row.
     """
     assert waits >= 1
     ceiling = min(limits.AWAY_SECONDS_MOST, limits.AWAY_SECONDS_FIRST * 2.0 ** min(waits - 1, 16))
@@ -24,13 +27,13 @@ def away_seconds(waits: int, chance: float) -> float:
 
 
 def rate_limit_seconds(asked: float | None, waits: int, chance: float) -> float:
-    """Return how many seconds to wait after a 429. `waits` waits in a row came before this one.
+    """Return how many seconds to wait after a 429. `waits` is how many waits after a 429 came before, in a row.
 
     The provider's own wait, `asked`, is obeyed to a tenth of a second, up to RATE_LIMIT_SECONDS_MOST (an hour). The
-    wait is never less than a floor. The floor starts low, doubles with each wait in a row up to five minutes, and gets
-    up to half of itself as jitter on top. So a provider that keeps asking for no wait gets a growing pause, and
-    RATE_LIMIT_WAITS_MOST waits take hours. Without `asked` we choose the wait: it doubles in the same way, and half of
-    it is jitter.
+    wait after a 429 is never less than a floor. The floor starts at RATE_LIMIT_SECONDS_LEAST, doubles with each wait in
+    a row up to five minutes, and gets up to half of itself as jitter on top. Because of the floor, the waits after 429s
+    grow even if the provider keeps asking for no wait, and RATE_LIMIT_WAITS_MOST such waits take hours. If `asked` is
+    None, the wait starts at RATE_LIMIT_SECONDS_FIRST and doubles in the same way, and up to half of it is jitter.
     """
     ceiling = limits.RATE_LIMIT_SECONDS_MOST / 12
     doubling = 2.0 ** min(waits, 16)

@@ -13,8 +13,8 @@ _NUMBER = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,20})?")
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
     """Read how long the provider asks to wait, from 0 to RATE_LIMIT_SECONDS_MOST, or None if it asks for nothing.
 
-    `retry-after-ms` is OpenAI's own header. A date is compared with the reply's own `Date`, so our clocks do not matter
-    (RFC 9110, 10.2.3 and 6.6.1).
+    `retry-after-ms` is OpenAI's own header. A date in `Retry-After` is compared with the reply's own `Date` header, so
+    our own clock does not matter (RFC 9110, 10.2.3 and 6.6.1).
     """
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         text = headers.get(name, "").strip()

@@ -1,9 +1,10 @@
-"""Distinguishes a worker that died from a task that kills its workers.
+"""Distinguishes a worker that died by chance from a task that kills every worker that takes it.
 
-A stall is a claim that ended without a finished call. The first claim makes as many calls at a time as usual. After the
-first claim another worker takes the task over at once, with half as many calls. Each later claim waits longer and makes
-fewer calls. The last claim makes a single call after a long rest. If that worker dies too, the task has killed it. See
-decision 0018.
+A stall is a claim of a task that ended without a finished model call. In a row of stalls, the first claim makes as many
+calls at a time as usual. When the worker of the first claim dies, another worker takes the task over at once, and makes
+half as many calls at a time. Each later claim in the row of stalls starts after a longer rest and makes fewer calls at
+a time. The last claim in a row of stalls makes one call at a time, after a long rest. If the worker of the last claim
+dies too, the task counts as the cause. See decision 0018.
 """
 
 from typing import NamedTuple
@@ -12,11 +13,11 @@ from .. import limits
 
 
 class Rests(NamedTuple):
-    """How long a task rests, in ms, after a claim that ended without a finished call.
+    """How long a task rests, in ms, after each claim that ended without a finished call.
 
-    `between_ms` has an entry for each claim of a row except the last. The next claim starts at least the entry's time
-    after the first claim, and at least half as long after the previous one. After the last claim the task rests until
-    `least_ms` have passed since the first.
+    `between_ms` has an entry for each claim of a row of such claims, except the last one. After a claim, the next one
+    starts at least its entry's time after the first claim of the row, and at least half that time after the claim
+    before it. After the last claim of the row, the task rests until `least_ms` have passed since the first claim.
     """
 
     between_ms: tuple[int, ...] = ()
@@ -24,19 +25,20 @@ class Rests(NamedTuple):
 
 
 def rests(max_attempts: int) -> Rests:
-    """Return the rests of a row of `max_attempts` claims. The first rest is 0, each later one triples.
+    """Return a task's rests for a row of `max_attempts` stalls.
 
-    With only two claims, the second is the last one and gets the long rest.
+    The first rest is 0, and each rest after the second is three times the one before. If `max_attempts` is 2, the rest
+    between the two claims is the long one.
     """
     last_ms = limits.STALL_REST_SECONDS * 1000
     waits = [last_ms / 3 ** (max_attempts - 2 - claim) for claim in range(max_attempts - 1)]
     if len(waits) > 1:
-        waits[0] = 0  # most workers that die are not killed by their task
+        waits[0] = 0  # No rest: most workers that die are not killed by their task.
     return Rests(tuple(map(round, waits)), round(limits.STALL_SECONDS_LEAST * 1000))
 
 
 def width(stalls: int, max_attempts: int, usual: int) -> int:
-    """Return how many calls may be in flight after `stalls` claims in a row without a finished call."""
+    """Return how many calls a task may have in flight after `stalls` claims in a row without a finished call."""
     if stalls == 0:
         return usual
     return 1 if stalls >= max_attempts - 1 else max(1, usual >> stalls)

@@ -1,4 +1,4 @@
-"""A model that is away, as one task or one tenant sees it: since when, and when the next probe may start. Pure."""
+"""Records since when a model has been away for one task or one tenant, and when the next call may probe it. Pure."""
 
 import math
 
@@ -8,10 +8,10 @@ from .retry import away_seconds
 class Trouble:
     """How a model behaved lately, for one task or for the tasks of one tenant in an isolate.
 
-    `since` is when the first failure came that no success has followed. `away` says that the latest calls have failed,
-    and that no other call is known to have succeeded after them; `began_at` is when that began. `open_at` is when the
-    next call may probe the model, `asked_until` is how long the provider asked us to wait, and `probed_at` is when a
-    call last probed.
+    `since` is when the model's first failure came that none of this task's or tenant's own successes has followed.
+    `away` says that the latest calls have failed, and that no call of others is known to have succeeded after them;
+    `began_at` is when the model became away. `open_at` is when the next call may probe the model, `asked_until` is the
+    time until which the provider asked us to wait, and `probed_at` is when a call last probed the model.
     """
 
     def __init__(self, since: float | None = None, waits: int = 0, failure_at: float = -math.inf) -> None:
@@ -27,23 +27,23 @@ class Trouble:
         self._paused_at = self.began_at
 
     def returned(self, at: float) -> None:
-        """Record a success of this task or tenant: the model is there."""
+        """Record that a call of this task or tenant succeeded: the model is not away."""
         self.since = None
         self.heard(at)
 
     def heard(self, at: float) -> None:
-        """Record a success of others: the model is there, but this task's own calls have failed so far."""
+        """Record that a call of others succeeded: the model is not away, but our own failures keep counting."""
         self.success_at = max(self.success_at, at)
         if at >= self.failure_at:
             self.away, self.waits = False, 0
             self.open_at = self.asked_until = -math.inf
 
     def answered(self) -> None:
-        """Record an answer that is no success and no trouble of the service: the model is not away."""
+        """Record an answer that is neither a success nor trouble of the model service: the model is not away."""
         self.since, self.away, self.waits = None, False, 0
 
     def failed(self, started_at: float, now: float, asked: float, chance: float) -> None:
-        """Record a failed call. Calls that were already out when the last pause began cause no further pause."""
+        """Record a failed call. A call that was already in flight when the last pause began causes no further pause."""
         self.failure_at = now
         self.asked_until = max(self.asked_until, now + asked)
         self.since = now if self.since is None else self.since
@@ -57,6 +57,10 @@ class Trouble:
         self.open_at = max(self.asked_until, now + away_seconds(self.waits, chance))
 
     def probed(self, now: float) -> None:
-        """Record a call that probes the model. No other call probes for as long as its next pause may last."""
+        """Record a call that probes the model.
+
+        After a call probes the model, no other call may probe it for the longest pause that a failure of the first may
+        cause.
+        """
         self.probed_at = now
         self.open_at = max(self.open_at, now + away_seconds(self.waits + 1, 1.0))

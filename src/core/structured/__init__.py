@@ -1,1 +1,1 @@
-"""Structured output: the subset of JSON Schema, its checker, the repair of an output, and joining outputs. Pure."""
+"""Structured output: a subset of JSON Schema, checking outputs against it, repairing outputs and joining them. Pure."""

@@ -1,7 +1,7 @@
-"""Searches the alternatives of `anyOf`. Each question has one answer, which is kept, and the search has a budget.
+"""Searches which alternative of an `anyOf` a value fits, with a budget, and remembers whether each part fits.
 
-Without the two, a schema whose alternatives refer to itself takes exponential time: each level of a value would be
-tried with each combination of alternatives.
+Without the budget and the remembered answers, a schema whose alternatives refer to the schema itself would take
+exponential time: each level of a value would be tried with each combination of alternatives.
 """
 
 from collections.abc import Generator
@@ -9,20 +9,21 @@ from collections.abc import Generator
 from .nodes import SchemaNode
 from .shallow import fits_alone
 
-# A question: does this value fit this node?
+# A question of the search: does this value fit this schema node?
 type _Question = tuple[SchemaNode, object]
 
-_MEMBERS_A_STEP = 16  # of an object or an array: sets and types are compared much faster than nodes
+# How many members of an object or array cost one step of the search's budget; comparing names and types is fast.
+_MEMBERS_A_STEP = 16
 
 
 class SearchEnded(Exception):
-    """The budget is used up, so it is not known whether the value fits."""
+    """The search's budget is used up before it is known whether a value fits a schema."""
 
 
 class BranchSearch:
-    """The answers for one value that is being checked, and what is left of the budget.
+    """Searches through `anyOf` while one value is being checked: remembers answers, and what is left of the budget.
 
-    Answers are known by the identities of node and value. So the value must live as long as the search.
+    Answers are stored by the `id` of the node and of the value, so both must live as long as the search.
     """
 
     def __init__(self, steps: int) -> None:
@@ -30,7 +31,10 @@ class BranchSearch:
         self._answers: dict[tuple[int, int], bool] = {}
 
     def candidates(self, node: SchemaNode, value: object) -> list[SchemaNode]:
-        """Return the branches that the value fits so far, without the values inside it. Raises SearchEnded."""
+        """Return the alternatives of `anyOf` that the value itself fits, without the values inside it.
+
+        Raises SearchEnded.
+        """
         if node.tag is not None and isinstance(value, dict):
             tag = value.get(node.tag)
             branch = node.by_tag.get(tag) if isinstance(tag, str) else None
@@ -43,7 +47,10 @@ class BranchSearch:
         return found
 
     def fits(self, node: SchemaNode, value: object) -> bool:
-        """Whether the value fits the node. Raises SearchEnded. Questions wait in a list, so nothing recurses."""
+        """Whether the value, with the values inside it, fits the schema node.
+
+        Raises SearchEnded. Open questions wait in a list, so that the search does not recurse.
+        """
         waiting: list[tuple[tuple[int, int], Generator[_Question, bool, bool]]] = []
         asked: _Question | None = (node, value)
         answer = False
@@ -68,7 +75,10 @@ class BranchSearch:
     def _advance(
         self, waiting: list[tuple[tuple[int, int], Generator[_Question, bool, bool]]], answer: bool | None
     ) -> _Question | bool:
-        """Go on with the latest question. Returns its next question, or its answer."""
+        """Continue with the latest open question.
+
+        Returns the answer to the question, or another question that must be answered first.
+        """
         key, question = waiting[-1]
         try:
             return next(question) if answer is None else question.send(answer)
@@ -78,7 +88,10 @@ class BranchSearch:
             return found
 
     def _answer(self, node: SchemaNode, value: object) -> Generator[_Question, bool, bool]:
-        """Answer one question. Where more than one branch is possible it asks further ones."""
+        """Find whether a value fits a node.
+
+        Where several alternatives of an `anyOf` are possible, `_answer` yields a question for each of them.
+        """
         inside: list[_Question] = [(node, value)]
         for each, one in inside:
             self._pay(each, one)
@@ -105,7 +118,7 @@ class BranchSearch:
 
 
 def children(node: SchemaNode, value: object) -> list[_Question]:
-    """Return the values inside a value whose type alone does not make them valid, each with its node."""
+    """Return the members of a value that must be checked, because their type alone does not make them valid."""
     if isinstance(value, dict):
         properties = node.properties
         if not properties:

@@ -1,4 +1,4 @@
-"""Checks a value against a schema, and says what is wrong where. Linear in the value's size; nothing recurses."""
+"""Checks a value against an output schema, and says what is wrong where. Linear time; without recursion."""
 
 import json
 from typing import Final, NamedTuple
@@ -16,9 +16,9 @@ _ENDED: Final = (
 
 
 class Fault(NamedTuple):
-    """What is wrong with an output: where, as a JSON pointer, and what was expected there.
+    """What is wrong with a model's output: where, as a JSON pointer, and what was expected there.
 
-    Both may hold a client's or a model's text: names of properties, and values of `enum`.
+    `pointer` and `expected` may contain a client's or a model's text: names of properties, and values of `enum`.
     """
 
     pointer: str
@@ -26,16 +26,16 @@ class Fault(NamedTuple):
 
 
 def faults_of(schema: OutputSchema, value: object, most: int = FAULTS_MOST) -> list[Fault]:
-    """Return the first `most` faults of a value, those near the root first. No fault: the value is valid.
+    """Return up to `most` faults of a value, those near the root first. Without a fault the value is valid.
 
-    `value` is as `json.loads` makes it, and its numbers are finite. Where `anyOf` would take too long, the value counts
-    as faulty: what is not checked is not accepted.
+    `value` is what `json.loads` returned, with finite numbers. If the search through an `anyOf` would take too long,
+    the value counts as faulty, because a value must not be accepted unchecked.
     """
     return _Check(most).run(schema.root, value)
 
 
 class _Check:
-    """One check of one value."""
+    """Checks one value against one schema."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -44,7 +44,7 @@ class _Check:
         self._waiting: list[tuple[SchemaNode, object, Place]] = []
 
     def run(self, root: SchemaNode, value: object) -> list[Fault]:
-        """Check the value and all in it, nearest to the root first."""
+        """Check the value and all values inside it, those nearest to the root first."""
         self._value(root, value, None)
         for node, one, place in self._waiting:
             if len(self._faults) >= self._most:
@@ -58,7 +58,7 @@ class _Check:
         return self._faults[: self._most]
 
     def _value(self, node: SchemaNode, value: object, place: Place) -> None:
-        """Check a value itself. What is in it, and `anyOf`, is for later."""
+        """Check a value itself. The values inside the value, and `anyOf`, are put off until later."""
         if not fits_alone(node, value):
             self._note(node, value, place)
             if type(value) not in node.kinds:
@@ -67,7 +67,7 @@ class _Check:
             self._waiting.append((node, value, place))
 
     def _note(self, node: SchemaNode, value: object, place: Place) -> None:
-        """Record what is wrong with the value itself."""
+        """Record what is wrong with a value itself, without the values inside it."""
         for name, expected in faults_alone(node, value, self._most):
             at = place if name is None else (place, name)
             self._faults.append(Fault(pointer_to(at), expected))
@@ -75,7 +75,7 @@ class _Check:
                 return
 
     def _object(self, node: SchemaNode, value: dict[str, object], place: Place) -> None:
-        """Check those properties whose type alone does not make them valid."""
+        """Check the properties of an object that are not valid by their type alone."""
         properties = node.properties
         for name, member in value.items():
             child = properties.get(name)
@@ -83,7 +83,7 @@ class _Check:
                 self._value(child, member, (place, name))
 
     def _array(self, node: SchemaNode, value: list[object], place: Place) -> None:
-        """Check those items whose type alone does not make them valid."""
+        """Check the items of an array that are not valid by their type alone."""
         items = node.items
         if items is None or items.plain.issuperset(map(type, value)) or all_fit(items, value):
             return
@@ -94,7 +94,7 @@ class _Check:
                     return
 
     def _branches(self, node: SchemaNode, value: object, place: Place) -> None:
-        """Check `anyOf`. If one schema alone is possible, its faults are told; else only that none of them fits."""
+        """Check `anyOf`. If only one schema of an `anyOf` is possible, report its faults, else only that none fits."""
         of_type = node.by_kind.get(type(value), ())
         if len(of_type) == 1:
             self._value(of_type[0], value, place)
@@ -110,7 +110,7 @@ class _Check:
 
 
 def _none_fits(node: SchemaNode, value: object) -> str:
-    """Say what `anyOf` allows."""
+    """Describe which values `anyOf` allows at a place."""
     if node.tag is not None and isinstance(value, dict):
         return f"an object whose {json.dumps(node.tag)} is one that `anyOf` names"
     words = {type_words(branch) for branch in node.branches if branch.type_names}

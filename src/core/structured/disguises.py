@@ -1,14 +1,15 @@
-"""Finds the one JSON object in an output that is not JSON as it stands. Nothing is ever closed, added or guessed.
+"""Finds the one JSON object in a model's output that is not JSON itself.
 
-What is taken away: a byte order mark, a model's thoughts at the beginning, prose and a code fence around the object,
-and commas before a closing bracket. Everything else is a refusal. All of it is linear in the text's length.
+Nothing in the output is ever closed, added or guessed. `object_in` removes a byte order mark, a model's thoughts at the
+beginning, prose and a code fence around the object, and commas before a closing bracket. An output from which
+`object_in` would have to remove anything else is refused. Finding the object takes time linear in the text's length.
 """
 
 import re
 from typing import Final
 
 BYTE_ORDER_MARK: Final = "\ufeff"
-# How models mark their thoughts: the opening tag, and the one that closes it. Case is ignored.
+# The tags with which models begin and end their thoughts, in any case of letters.
 THOUGHTS: Final = (
     ("<think>", "</think>"),
     ("<thinking>", "</thinking>"),
@@ -21,21 +22,21 @@ THOUGHTS: Final = (
 )
 _OPENING_TAGS = re.compile("|".join(re.escape(opening) for opening, _ in THOUGHTS), re.IGNORECASE)
 _CLOSING_TAGS = {opening: re.compile(re.escape(closing), re.IGNORECASE) for opening, closing in THOUGHTS}
-# A whole string, one structural character, or a quotation mark whose string does not end. A string consumes all that it
-# reads, so nothing is read twice.
+# Matches a token of JSON: a whole string, one structural character, or a quotation mark whose string does not end. The
+# pattern for a string in JSON never gives back what it has read, so the text is read only once.
 _TOKENS = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{},:"]|[^\s\[\]{},:"]++', re.DOTALL)
 _JSON_LINE = re.compile(r'^[ \t]*+["\[]', re.MULTILINE)
 _VALUE_MAY_FOLLOW = frozenset("[{,:")
 
 
 class NoObject(Exception):
-    """The text does not hold exactly one whole object. The message says what was expected."""
+    """A model's output does not contain exactly one whole JSON object. The message says what was expected."""
 
 
 def object_in(text: str) -> str:
-    """Return the text of the one object in an output, without commas before closing brackets.
+    """Return the text of the one JSON object in a model's output, without commas before closing brackets.
 
-    What is returned may still be no JSON. Raises NoObject.
+    The returned text may still not be valid JSON. Raises NoObject.
     """
     text = _without_thoughts(text.removeprefix(BYTE_ORDER_MARK))
     start = text.find("{")
@@ -48,7 +49,7 @@ def object_in(text: str) -> str:
 
 
 def _without_thoughts(text: str) -> str:
-    """Take away thoughts at the beginning, one after the other. Thoughts without an end hide the answer."""
+    """Remove a model's thoughts from the beginning of its output. Raises NoObject for thoughts that do not end."""
     place = 0
     while True:
         place = _solid(text, place)
@@ -62,14 +63,14 @@ def _without_thoughts(text: str) -> str:
 
 
 def _solid(text: str, place: int) -> int:
-    """Return the place of the next character that is not a blank."""
+    """Return the place of the next character that is not white space."""
     while place < len(text) and text[place].isspace():
         place += 1
     return place
 
 
 def _check_before(before: str) -> None:
-    """Refuse text before an object that may belong to a larger JSON value, or to thoughts."""
+    """Refuse an object if the text before it may belong to a larger JSON value around it, or to a model's thoughts."""
     if "}" in before:
         raise NoObject("one JSON object; the text has a closing brace before it")
     if _OPENING_TAGS.search(before):
@@ -81,7 +82,7 @@ def _check_before(before: str) -> None:
 
 
 def _check_after(after: str) -> None:
-    """Refuse a second object, and what makes the object a part of a larger JSON value."""
+    """Refuse an object if a second one follows, or text that makes it a part of a larger JSON value."""
     if "{" in after or "}" in after:
         raise NoObject("one JSON object; the text has more than one, or a brace too many")
     if after.lstrip()[:1] in {",", ":", "[", "]"}:
@@ -89,11 +90,11 @@ def _check_after(after: str) -> None:
 
 
 def _whole_object(text: str, start: int) -> tuple[str, int]:
-    """Return the object that begins at a bracket, without trailing commas, and the place after it."""
+    """Return the object that begins at `start`, without commas before closing brackets, and the place after it."""
     depth = 0
     kept: list[str] = []
     kept_to = start
-    comma: int | None = None  # where the latest token is, if it is a comma that follows a value
+    comma: int | None = None  # the latest token's place, if it is a comma after a value
     before = "{"
     for match in _TOKENS.finditer(text, start):
         mark = match[0]

@@ -1,4 +1,4 @@
-"""What a schema may be as a document: JSON of a bounded size and depth, with finite numbers and real characters."""
+"""Checks that an output schema is JSON of a bounded size and depth, with finite numbers and whole characters."""
 
 import json
 from math import isfinite
@@ -8,13 +8,13 @@ from .equality import DEPTH_MOST
 from .keywords import refused
 from .pointers import Place
 
-_MAGNITUDE_MOST = 10**309  # a larger integer is no double
+_MAGNITUDE_MOST = 10**309  # Integers from 10**309 on are beyond the largest double.
 
 
 def check_document(document: object) -> None:
-    """Refuse a document that no valid schema needs, before anything else looks at it. Raises SchemaRefused.
+    """Refuse a schema document that is too large, too deep or not JSON, before it is compiled. Raises SchemaRefused.
 
-    The walk stops as soon as the document has to be too large. Nothing here recurses.
+    The check of the document stops as soon as the document is surely too large. It does not recurse.
     """
     waiting: list[tuple[object, Place, int]] = [(document, None, 1)]
     size = 0
@@ -56,7 +56,7 @@ def _check_scalar(value: object, place: Place) -> None:
 
 
 def is_finite_integer(value: int) -> bool:
-    """Whether an integer is within the range of doubles."""
+    """Whether an integer is not beyond the largest double."""
     if not -_MAGNITUDE_MOST < value < _MAGNITUDE_MOST:
         return False
     try:

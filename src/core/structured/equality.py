@@ -1,29 +1,29 @@
-"""JSON's equality, and exact decimals: 1 equals 1.0, true does not equal 1, and 0.3 is a multiple of 0.1."""
+"""Compares JSON values, with exact decimals: 1 equals 1.0, true does not equal 1, and 0.3 is a multiple of 0.1."""
 
 import json
 from hashlib import sha256
 from typing import Final
 
-_EXACT_DIGITS: Final = 10**15  # shorter integers, and these powers of ten, are doubles
+_EXACT_DIGITS: Final = 10**15  # Integers below 10**15, and powers of ten up to 10**22, are exact as doubles.
 _EXACT_ZEROS: Final = 22
 
-# A key for a value's comparison. Two values are equal in JSON if and only if their keys are equal in Python.
+# A value's key: two values are equal in JSON if and only if their keys are equal in Python.
 type Key = tuple[str, object]
 
 TOO_LARGE: Final[Key] = ("too large", None)
-DEPTH_MOST: Final = 100  # of a schema, and so of the values that it names
+DEPTH_MOST: Final = 100  # The most levels of a schema document, and so of the values in it.
 
 
 def key_of(value: object, most: int) -> Key:
-    """Return the key of a value that has at most `most` values in it and is at most DEPTH_MOST deep; else TOO_LARGE.
+    """Return a value's key for comparing it; TOO_LARGE if it consists of more than `most` values or is too deep.
 
-    It looks at no more than `most` values, however large the value is.
+    A value may be DEPTH_MOST levels deep to have a key. `key_of` stops reading after `most` of the values inside it.
     """
     return _Keys(most).key(value, DEPTH_MOST)
 
 
 class _Keys:
-    """Makes the key of one value."""
+    """Makes the key of one value for comparing it."""
 
     def __init__(self, most: int) -> None:
         self._left = most
@@ -49,7 +49,7 @@ class _Keys:
 
 
 def scalar_key(value: object) -> Key:
-    """Return the key of a string, a number, a boolean or null."""
+    """Return the key for comparing a string, a number, a boolean or null."""
     if isinstance(value, str):
         return ("string", value)
     if isinstance(value, bool) or value is None:
@@ -58,7 +58,7 @@ def scalar_key(value: object) -> Key:
 
 
 def size_of(value: object) -> int:
-    """Count the values in a value, itself included."""
+    """Count the values that a JSON value consists of, itself included."""
     found = [value]
     for one in found:
         if isinstance(one, dict):
@@ -69,9 +69,9 @@ def size_of(value: object) -> int:
 
 
 def identity(value: object) -> Key:
-    """Return a key of constant size for any value that is no deeper than an output may be.
+    """Return a small key for comparing a value that is no deeper than an output may be.
 
-    An object's or an array's key is a digest, so a set of keys holds no second copy of the values.
+    The key of an object or array is a digest, so a set of such keys is small, however large the values are.
     """
     if isinstance(value, dict | list):
         text = json.dumps(_normal(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
@@ -80,7 +80,7 @@ def identity(value: object) -> Key:
 
 
 def _normal(value: object) -> object:
-    """Copy a value. A whole number becomes an int, because JSON's 1 and 1.0 are one number."""
+    """Copy a value, with whole numbers as ints, because 1 and 1.0 are the same number in JSON."""
     if isinstance(value, dict):
         return {name: _normal(member) for name, member in value.items()}
     if isinstance(value, list):
@@ -89,9 +89,9 @@ def _normal(value: object) -> object:
 
 
 def decimal_of(number: float) -> tuple[int, int]:
-    """Return a number as it is written, exactly: `(digits, exponent)` for digits times ten to the exponent.
+    """Return a number as an exact decimal, `(digits, exponent)`: digits times ten to the power of the exponent.
 
-    A float counts as the shortest decimal that is read as this float: 0.1 is a tenth.
+    A float counts as the shortest decimal that is read as this float: 0.1 is exactly a tenth.
     """
     if isinstance(number, int):
         return number, 0
@@ -101,14 +101,16 @@ def decimal_of(number: float) -> tuple[int, int]:
 
 
 def is_multiple(number: float, divisor: tuple[int, int]) -> bool:
-    """Whether the number is a whole multiple of a decimal, in exact arithmetic.
+    """Whether the number is a whole multiple of `divisor`, a decimal as of `decimal_of`, in exact arithmetic.
 
-    Numbers are finite doubles, or integers below their largest. So no power of ten here has more than 700 digits.
+    All numbers are finite doubles or integers not beyond the largest double, so no power of ten in the calculation has
+    more than 700 digits.
     """
     of_digits, of_exponent = divisor
     if -_EXACT_ZEROS <= of_exponent <= 0 and -_EXACT_DIGITS < number < _EXACT_DIGITS:
-        # A float names one decimal of up to 15 digits at most. So the number is the nearest multiple, if that is as
-        # short, or it is none. The quotient of two integers is the float that is nearest to it.
+        # Two different decimals of up to 15 digits never give the same float. So if the nearest multiple has up to 15
+        # digits, the number is a multiple only if it equals the nearest multiple. Python divides two integers to the
+        # nearest float.
         scale = int(10**-of_exponent)
         nearest = round(number * scale / of_digits) * of_digits
         if -_EXACT_DIGITS < nearest < _EXACT_DIGITS:
@@ -119,5 +121,5 @@ def is_multiple(number: float, divisor: tuple[int, int]) -> bool:
 
 
 def scaled(digits: int, zeros: int) -> int:
-    """Append zeros to a whole number."""
+    """Append so many zeros to a whole number."""
     return digits * int(10**zeros)

@@ -1,6 +1,7 @@
-"""What joining does with the values of one field: each fold takes values one after the other and gives the result.
+"""Folds join the values that one field has in several outputs: each takes the values in order and gives the result.
 
-A value that is absent or null says nothing. The result is null if nothing else was said, and absent if nothing was.
+Absent and null values do not change a field's joined value. The joined value is null if the field was null in some
+outputs and had no other value, and absent if the field was absent in all outputs.
 """
 
 from collections.abc import Callable
@@ -14,13 +15,13 @@ ABSENT: Final = object()  # there is no value
 
 
 class ValueFold:
-    """The base of all folds: it knows absent and null, and calls `take` for every other value."""
+    """The base class of folds: it handles absent and null values, and calls `take` for every other value."""
 
     def __init__(self) -> None:
         self._spoken: object = ABSENT  # None: only nulls so far. Otherwise something was taken.
 
     def add(self, value: object) -> None:
-        """Add the field's value in one output; ABSENT if the output has none."""
+        """Add the value that the field has in one output; ABSENT if the output lacks the field."""
         if value is ABSENT:
             return
         if value is None:
@@ -30,20 +31,20 @@ class ValueFold:
         self.take(value)
 
     def result(self) -> object:
-        """Return the field's value in the joined result, or ABSENT. Raises NotJoinable for a sum without a double."""
+        """Return the field's joined value, or ABSENT. Raises NotJoinable for a sum beyond the largest double."""
         return self.taken() if self._spoken is True else self._spoken
 
     def take(self, value: object) -> None:
-        """Add a value that is not null."""
+        """Add a value of the field that is neither absent nor null."""
         raise NotImplementedError
 
     def taken(self) -> object:
-        """Return the result of the values that were taken: at least one."""
+        """Return the joined value. `taken` is called only after at least one value was taken."""
         raise NotImplementedError
 
 
 class ChoiceFold(ValueFold):
-    """Keeps one of the values: the first, the last, the smallest, the largest. `prefers(new, kept)` chooses."""
+    """Keeps one of a field's values, for example the first or the largest. `prefers(new, kept)` chooses."""
 
     def __init__(self, prefers: Callable[[object, object], bool]) -> None:
         super().__init__()
@@ -51,17 +52,17 @@ class ChoiceFold(ValueFold):
         self._kept: object = ABSENT
 
     def take(self, value: object) -> None:
-        """Keep the value if it is preferred."""
+        """Keep the value if it is preferred to the one that was kept."""
         if self._kept is ABSENT or self._prefers(value, self._kept):
             self._kept = value
 
     def taken(self) -> object:
-        """Return the value that was kept."""
+        """Return the value of the field that was kept."""
         return self._kept
 
 
 class SumFold(ValueFold):
-    """Adds numbers exactly, as decimals: 0.1 and 0.2 are 0.3. The sum of whole numbers without a point is one, too."""
+    """Adds a field's numbers as exact decimals: 0.1 and 0.2 are 0.3. A sum of integers is an integer."""
 
     def __init__(self, place: Place) -> None:
         super().__init__()
@@ -79,15 +80,15 @@ class SumFold(ValueFold):
         self._exponent = lower
 
     def taken(self) -> object:
-        """Return the sum. Raises NotJoinable if it is larger than the largest double."""
+        """Return the sum of the field's numbers. Raises NotJoinable for a sum larger than the largest double."""
         total = float(f"{self._digits}e{self._exponent}")
         if total in {float("inf"), float("-inf")}:
             raise NotJoinable(pointer_to(self._place), "The sum is larger than the largest double.")
-        return self._digits if self._is_whole else total  # of whole numbers the exponent is 0
+        return self._digits if self._is_whole else total  # a sum of integers has the exponent 0
 
 
 class ListFold(ValueFold):
-    """Joins arrays in order. With `is_union` an item that equals an earlier one is left out."""
+    """Joins a field's arrays in order. With `is_union` an item that equals an earlier one is left out."""
 
     def __init__(self, *, is_union: bool) -> None:
         super().__init__()
@@ -112,19 +113,19 @@ class ListFold(ValueFold):
 
 
 class ObjectFold(ValueFold):
-    """Joins objects field by field, in the schema's order."""
+    """Joins objects field by field, with the fields in the schema's order."""
 
     def __init__(self, fields: dict[str, ValueFold]) -> None:
         super().__init__()
         self._fields = fields
 
     def take(self, value: object) -> None:
-        """Add each field of an object."""
+        """Add each field of an object to the fold of that field."""
         assert isinstance(value, dict)
         for name, fold in self._fields.items():
             fold.add(value.get(name, ABSENT))
 
     def taken(self) -> dict[str, object]:
-        """Return the joined object, without the fields that no object had."""
+        """Return the joined object, without the fields that none of the objects had."""
         results = ((name, fold.result()) for name, fold in self._fields.items())
         return {name: result for name, result in results if result is not ABSENT}

@@ -1,6 +1,7 @@
-"""The nine formats of strings, checked in linear time and without a client's regular expressions.
+"""Checks the nine supported `format`s of strings in linear time, without regular expressions of clients.
 
-Each regular expression here has a fixed number of characters to read at a place, or repeats possessively.
+Each regular expression of this module reads a bounded number of characters, or repeats only possessively, so none
+backtracks.
 """
 
 import re
@@ -24,7 +25,7 @@ _LOCAL_OCTETS_MOST, _DOMAIN_CHARS_MOST = 64, 253  # RFC 5321, 4.5.3.1.1; RFC 112
 
 
 def is_date(text: str) -> bool:
-    """RFC 3339, full-date: a day of the calendar. The year 0000 is refused, because clients' parsers refuse it."""
+    """Whether the text is a `full-date` of RFC 3339. The year 0000 is refused, because clients' parsers refuse it."""
     found = _DATE.fullmatch(text)
     if found is None:
         return False
@@ -34,7 +35,10 @@ def is_date(text: str) -> bool:
 
 
 def is_time(text: str) -> bool:
-    """RFC 3339, full-time: with an offset. Leap seconds are refused, because parsers of clients refuse them."""
+    """Whether the text is a `full-time` of RFC 3339, with an offset.
+
+    Leap seconds are refused, because clients' parsers refuse them.
+    """
     found = _TIME.fullmatch(text)
     if found is None:
         return False
@@ -43,17 +47,24 @@ def is_time(text: str) -> bool:
 
 
 def is_date_time(text: str) -> bool:
-    """RFC 3339, date-time: a date, T, and a time with an offset."""
+    """Whether the text is a `date-time` of RFC 3339: a date, T, and a time with an offset."""
     return text[10:11] in {"T", "t"} and is_date(text[:10]) and is_time(text[11:])
 
 
 def is_duration(text: str) -> bool:
-    """RFC 3339, appendix A: P3Y6M, P1DT12H, PT5M, P2W. As ISO 8601 allows, a unit may be left out: P1Y2D, PT1.5S."""
+    """Whether the text is a duration of RFC 3339, appendix A, such as P3Y6M or P2W.
+
+    As in ISO 8601, but unlike in that appendix, a unit between two others may be left out (P1Y2D), and seconds may have
+    a fraction (PT1.5S).
+    """
     return _DURATION.fullmatch(text) is not None
 
 
 def is_email(text: str) -> bool:
-    """RFC 5321, Mailbox: a host or an address behind the @, and letters of any script before it (RFC 6531)."""
+    """Whether the text is a `Mailbox` of RFC 5321: a host name or an IP address follows the @.
+
+    Letters of any script may precede the @ (RFC 6531).
+    """
     local, at, domain = text.rpartition("@")
     if not at or not 1 <= len(local.encode("utf-8", "replace")) <= _LOCAL_OCTETS_MOST:
         return False
@@ -66,18 +77,25 @@ def is_email(text: str) -> bool:
 
 
 def is_hostname(text: str) -> bool:
-    """RFC 1123, 2.1: labels of up to 63 letters, digits and hyphens, 253 characters in all; no dot at the end."""
+    """Whether the text is a host name of RFC 1123, 2.1: up to 253 characters, without a dot at the end.
+
+    The labels between the dots have up to 63 letters, digits and hyphens.
+    """
     return 0 < len(text) <= _DOMAIN_CHARS_MOST and all(_LABEL.fullmatch(label) for label in text.split("."))
 
 
 def is_ipv4(text: str) -> bool:
-    """RFC 2673, 3.2: four numbers below 256, without leading zeros."""
+    """Whether the text is an IPv4 address of RFC 2673, 3.2: four numbers below 256, without leading zeros."""
     parts = text.split(".", 4)
     return len(parts) == 4 and all(_OCTET.fullmatch(part) and int(part) < 256 for part in parts)
 
 
 def is_ipv6(text: str) -> bool:
-    """RFC 4291, 2.2: eight groups, `::` for some of them at most once, the last two as IPv4 if wanted. No zone."""
+    """Whether the text is an IPv6 address of RFC 4291, 2.2, without a zone.
+
+    An IPv6 address has eight groups of hexadecimal digits. At most once, `::` may replace some of the groups, and an
+    IPv4 address may replace the last two.
+    """
     if not 2 <= len(text) <= 45:
         return False
     head, gap, tail = text.partition("::")
@@ -90,7 +108,11 @@ def is_ipv6(text: str) -> bool:
 
 
 def _groups(text: str, *, is_end: bool) -> int | None:
-    """Count the groups of 16 bits in a part of an address. Return None for anything else. IPv4 may end the address."""
+    """Count the groups of 16 bits in a part of an IPv6 address.
+
+    Return None if the text is no such part. The end of an IPv6 address may be an IPv4 address, which counts as two
+    groups.
+    """
     if not text:
         return 0
     *groups, last = text.split(":")
@@ -105,7 +127,7 @@ def _groups(text: str, *, is_end: bool) -> int | None:
 
 
 def is_uuid(text: str) -> bool:
-    """RFC 9562, 4: 32 hexadecimal digits in five groups."""
+    """Whether the text is a UUID of RFC 9562, 4: 32 hexadecimal digits in five groups."""
     return _UUID.fullmatch(text) is not None
 
 

@@ -1,6 +1,7 @@
-"""Joins outputs without a call (`concat`): arrays in order, every other field by its rule.
+"""Joins outputs without a model call (`concat`): arrays in order, and every other field by its rule.
 
-What a plan allows is joined into a value that the schema allows. A test draws schemas, rules and values to show it.
+If `join_plan` accepts a schema and rules, then valid outputs give a joined value that is valid, too. A test checks with
+random schemas, rules and values that the joined value is valid.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,46 +30,46 @@ _CHOICES: Final[dict[str, Callable[[object, object], bool]]] = {
 _OF_NUMBERS, _OF_BOOLEANS = frozenset({"sum", "min", "max"}), frozenset({"any", "all"})
 _NULL: Final = frozenset({NoneType})
 
-# Makes the fold of one field, new for each joining.
+# A function that makes a new fold for one field, as each joining needs one.
 type _FoldMaker = Callable[[], ValueFold]
 
 
 class Joiner:
-    """One joining: `add` each valid output in the text's order, then take the result.
+    """Joins the outputs of one task: call `add` for each valid output in the text's order, then `result`.
 
-    It holds the result once: items and values are those of the outputs, not copies.
+    A `Joiner` holds the result in memory only once: it contains the outputs' own items and values, not copies.
     """
 
     def __init__(self, fold: ValueFold) -> None:
         self._fold = fold
 
     def add(self, value: dict[str, object]) -> None:
-        """Add an output that is valid by the schema."""
+        """Add an output that fits the schema."""
         self._fold.add(value)
 
     def result(self) -> dict[str, object]:
-        """Return the joined value of at least one output. Raises NotJoinable if a sum is no double."""
+        """Return the joined value of at least one output. Raises NotJoinable if a sum is beyond the largest double."""
         joined = self._fold.result()
         assert isinstance(joined, dict), "nothing was added"
         return joined
 
 
 class JoinPlan:
-    """How the outputs of one schema are joined."""
+    """How outputs that fit one schema are joined."""
 
     def __init__(self, fold: _FoldMaker) -> None:
         self._fold = fold
 
     def joiner(self) -> Joiner:
-        """Begin a joining."""
+        """Return a new `Joiner` for this plan."""
         return Joiner(self._fold())
 
 
 def join_plan(schema: OutputSchema, rules: Mapping[str, str]) -> JoinPlan:
-    """Plan how outputs are joined. `rules` name fields of the output by JSON pointer.
+    """Plan how outputs of a schema are joined. `rules` has a rule for fields of the output, by their JSON pointers.
 
-    Raises NotJoinable for a field outside arrays without a rule, for a rule that names no such field or that the field
-    cannot have, and where the joined value might not be valid.
+    Raises NotJoinable if a field that is in no array lacks a rule, if a rule names no field that is joined by itself,
+    if a rule does not suit its field's type, or if the joined value might not fit the schema.
     """
     planner = _Planner(rules)
     plan = JoinPlan(planner.object(schema.root, None, []))
@@ -77,7 +78,7 @@ def join_plan(schema: OutputSchema, rules: Mapping[str, str]) -> JoinPlan:
 
 
 class _Planner:
-    """Plans field by field. It recurses no deeper than VALUE_LEVELS_MOST."""
+    """Plans how each field of an output is joined. The planner recurses no deeper than VALUE_LEVELS_MOST."""
 
     def __init__(self, rules: Mapping[str, str]) -> None:
         self._rules: dict[tuple[str, ...], tuple[str, str]] = {}
@@ -92,12 +93,15 @@ class _Planner:
         self._fields = 0
 
     def check_all_used(self) -> None:
-        """Refuse a rule that no field has asked for."""
+        """Refuse a rule of `join` that belongs to no field of the schema."""
         for pointer, _ in self._unused.values():
             raise NotJoinable(pointer, "The rule names no field outside arrays that is joined by itself.")
 
     def object(self, node: SchemaNode, place: Place, within: list[SchemaNode]) -> _FoldMaker:
-        """Plan an object that is joined field by field. `within`: the objects around it, which it must not repeat."""
+        """Plan how an object is joined field by field.
+
+        `within` are the nodes of the objects around the object, which must not be among them.
+        """
         if node.members or node.branches:
             raise _unjoined(place, "An object with `anyOf`, `enum` or `const` is joined only by `first` or `last`.")
         if not node.is_closed:
@@ -111,7 +115,7 @@ class _Planner:
         return lambda: ObjectFold({name: fold() for name, fold in fields.items()})
 
     def _field(self, node: SchemaNode, place: Place, within: list[SchemaNode]) -> _FoldMaker:
-        """Plan one field."""
+        """Plan how one field is joined."""
         self._fields += 1
         if self._fields > JOIN_FIELDS_MOST:
             raise _unjoined(place, f"The output has more than {JOIN_FIELDS_MOST:,} fields outside arrays.")
@@ -148,9 +152,10 @@ def _tokens(place: Place) -> tuple[str, ...]:
 
 
 def _without_null(node: SchemaNode) -> SchemaNode:
-    """Return what a node allows beside null: the one branch of an `anyOf` with null, as pydantic and zod write it.
+    """Return the node for values other than null: the one other branch of an `anyOf` with null, else the node itself.
 
-    The node itself constrains nothing then, so that the branch alone decides.
+    An `anyOf` with null is how pydantic and zod write that a value may be null. The other branch of an `anyOf` with
+    null is returned only if the node has no keyword besides `anyOf`.
     """
     while node.only_branches:
         others = [branch for branch in node.branches if branch.possible != _NULL]
@@ -170,7 +175,10 @@ def _chosen(rule: str) -> _FoldMaker:
 
 
 def _list(node: SchemaNode, place: Place, rule: str | None) -> _FoldMaker:
-    """Plan an array. What the schema says about the whole array has to hold for the joined one."""
+    """Plan how an array is joined.
+
+    An array is refused if the joined array might break what the schema says about it.
+    """
     if rule not in {None, UNION}:
         raise _unjoined(place, f"`{rule}` is not for an array.")
     if node.members or node.branches:
@@ -183,7 +191,7 @@ def _list(node: SchemaNode, place: Place, rule: str | None) -> _FoldMaker:
 
 
 def _summed(node: SchemaNode, place: Place) -> _FoldMaker:
-    """Plan a sum. Its field has no constraint that a sum may break."""
+    """Plan how a field's numbers are added. Refuse a field with a constraint that the sum might break."""
     if node.has_bounds:
         raise _unjoined(place, "The sum of a field with bounds or `multipleOf` may be outside them.")
     if node.members or node.branches:

@@ -1,4 +1,4 @@
-"""Judges a model's output by a schema: read, repaired where it may be, checked. One pure call."""
+"""Judges a model's output by its schema: reads it, repairs it where that is allowed, and checks it. Pure."""
 
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -16,7 +16,7 @@ OUTPUT_TRUNCATED: Final = "output_truncated"
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """Either `output` is the accepted value as compact JSON, or `code` and `faults` say why none is accepted."""
+    """Either `output` is the accepted output as compact JSON, or `code` and `faults` say why it was rejected."""
 
     output: str | None
     repaired: bool
@@ -25,10 +25,10 @@ class Judgement:
 
 
 def judge(schema: OutputSchema, text: str, finish_reason: str | None) -> Judgement:
-    """Judge an output. `faults` are at most FAULTS_MOST.
+    """Judge a model's output by its schema, and report at most FAULTS_MOST faults.
 
-    An output that was cut off is never accepted, even if it is a valid object as it stands: what the model wanted to
-    write may be another value.
+    An output that was cut off is never accepted, even if it is a valid JSON object, because the model may have wanted
+    to write another value.
     """
     if is_truncated(finish_reason):
         return Judgement(None, False, OUTPUT_TRUNCATED, (Fault("", "a whole JSON object; the output was cut off"),))
@@ -40,7 +40,7 @@ def judge(schema: OutputSchema, text: str, finish_reason: str | None) -> Judgeme
 
 
 def _accepted(schema: OutputSchema, reading: OutputReading) -> tuple[str | None, tuple[Fault, ...]]:
-    """Return the compact JSON of a valid value, or what is wrong."""
+    """Return an output that fits the schema as compact JSON, or None and what is wrong with it."""
     if reading.value is None:
         assert reading.fault is not None
         return None, (reading.fault,)
@@ -48,6 +48,6 @@ def _accepted(schema: OutputSchema, reading: OutputReading) -> tuple[str | None,
     if faults:
         return None, faults
     if len(reading.compact) > OUTPUT_CHARS_MOST:
-        # Python may write a number with more characters than the model did.
+        # Compact JSON may be longer than the model's text, because Python may write a number with more characters.
         return None, (Fault("", f"at most {OUTPUT_CHARS_MOST:,} characters as compact JSON"),)
     return reading.compact, ()

@@ -1,4 +1,4 @@
-"""The keywords of a schema that hold no further schema: what each may be, and what it does to a node."""
+"""Compiles the keywords of a JSON Schema that contain no schemas: checks their values and sets them in the node."""
 
 import json
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from .refusals import SchemaRefused
 
 MEMBERS_TEXT_CHARS_MOST: Final = 200
 
-# Keywords of JSON Schema that have a known way around them.
+# Unsupported keywords of JSON Schema, each with advice on what to write in its place.
 _REASONS: Final = {
     "oneOf": "`oneOf` is not supported: use `anyOf`.",
     "allOf": "`allOf` is not supported: write its schemas as one.",
@@ -21,18 +21,18 @@ _REASONS: Final = {
     "$schema": "`$schema` stands only at the root.",
     "$id": "`$id` stands only at the root.",
 }
-# These describe and constrain nothing.
+# The keywords of JSON Schema that describe a value and constrain nothing.
 ANNOTATIONS: Final = frozenset({"title", "description", "default", "examples"})
 ROOT_ONLY: Final = frozenset({"$schema", "$id"})
 
 
 def refused(place: Place, reason: str) -> SchemaRefused:
-    """Make the refusal of what stands at a place."""
+    """Make the error that refuses the schema because of the value at `place`."""
     return SchemaRefused(pointer_to(place), reason)
 
 
 def unknown(name: str, place: Place) -> SchemaRefused:
-    """Make the refusal of a keyword that is not supported."""
+    """Make the error that refuses the schema because of an unsupported keyword."""
     return refused(place, _REASONS.get(name, f"`{shown(name, 100)}` is not a supported keyword."))
 
 

@@ -1,4 +1,4 @@
-"""A schema's compiled nodes: what a value has to be, in a form that is quick to check."""
+"""The compiled form of an output schema: a node for each schema in it, in a form that is quick to check."""
 
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType, NoneType
@@ -7,7 +7,7 @@ from typing import Final
 from .equality import Key
 from .pointers import Place
 
-# The Python types of JSON's types, as `json.loads` makes them.
+# For each type of JSON, the Python types of the values that `json.loads` makes.
 KINDS: Final[dict[str, tuple[type, ...]]] = {
     "object": (dict,),
     "array": (list,),
@@ -26,24 +26,25 @@ _NO_KINDS: Final[Mapping[type, tuple["SchemaNode", ...]]] = MappingProxyType({})
 
 
 class SchemaNode:
-    """One schema of the document. Built by `schema`, and never changed after `settle`.
+    """One schema or subschema of an output schema.
 
-    Alternatives of `anyOf` are `branches`. A node whose `ref` is set stands for another one, and no check meets it.
+    The module `schema` builds the nodes, and no node changes after `settle`. `branches` are the alternatives of
+    `anyOf`. A node with `ref` is replaced by the node that it refers to, so no check sees it.
     """
 
     ref: str | None = None
-    type_names: tuple[str, ...] = ()  # empty: every type
+    type_names: tuple[str, ...] = ()  # Every type if empty.
     kinds: frozenset[type] = ALL_KINDS
-    is_whole: bool = False  # a number has to be whole
+    is_whole: bool = False  # Whether a number that fits the node must be whole.
     properties: Mapping[str, "SchemaNode"] = _EMPTY
     required: tuple[str, ...] = ()
     required_names: frozenset[str] = frozenset()
-    is_closed: bool = False  # no other property
+    is_closed: bool = False  # Whether other properties are forbidden.
     items: "SchemaNode | None" = None
     branches: tuple["SchemaNode", ...] = ()
-    members: tuple[frozenset[Key], ...] = ()  # of `enum` and of `const`
-    words: frozenset[str] = frozenset()  # the strings that all of them have
-    members_size: int = 0  # values in the largest member
+    members: tuple[frozenset[Key], ...] = ()  # The keys of the values that `enum` and `const` allow.
+    words: frozenset[str] = frozenset()  # The strings that both `enum` and `const` allow.
+    members_size: int = 0  # How many values the largest value of `enum` or `const` consists of.
     members_text: str = ""
     minimum: float | None = None
     maximum: float | None = None
@@ -57,10 +58,10 @@ class SchemaNode:
     max_length: int | None = None
     format_name: str | None = None
     format: Callable[[str], bool] | None = None
-    plain: frozenset[type] = frozenset()  # a value of such a type is valid whatever it holds
-    possible: frozenset[type] = ALL_KINDS  # a value of another type is not valid
-    by_kind: Mapping[type, tuple["SchemaNode", ...]] = _NO_KINDS  # the branches that a value of a type may fit
-    tag: str | None = None  # a property whose string says to which branch an object belongs
+    plain: frozenset[type] = frozenset()  # The types of which every value is valid, whatever it contains.
+    possible: frozenset[type] = ALL_KINDS  # The types that a valid value may have.
+    by_kind: Mapping[type, tuple["SchemaNode", ...]] = _NO_KINDS  # The branches that may fit, by type.
+    tag: str | None = None  # A property that tells by its string which branch an object belongs to.
     by_tag: Mapping[str, "SchemaNode"] = _EMPTY
 
     def __init__(self, place: Place) -> None:
@@ -68,13 +69,13 @@ class SchemaNode:
 
     @property
     def has_bounds(self) -> bool:
-        """Whether a number has to be more than a number."""
+        """Whether the node restricts numbers, by bounds or `multipleOf`."""
         bounds = (self.minimum, self.maximum, self.exclusive_minimum, self.exclusive_maximum, self.multiple_of)
         return any(bound is not None for bound in bounds)
 
     @property
     def only_branches(self) -> bool:
-        """Whether it says nothing but `anyOf`."""
+        """Whether the node has no keyword that constrains a value, besides `anyOf`."""
         says_more = (
             *(self.type_names, self.members, self.required, self.is_closed, self.has_bounds, self.min_items),
             *(self.min_length, bool(self.properties), self.items is not None, self.format is not None),
@@ -83,7 +84,7 @@ class SchemaNode:
         return bool(self.branches) and not any(says_more)
 
     def settle(self) -> None:
-        """Derive what checks ask first. All branches are settled before."""
+        """Derive the fields that make checks quick. The branches of the node must be settled before the node."""
         possible = self.kinds & self._member_kinds() if self.members else self.kinds
         if self.branches:
             possible &= frozenset[type]().union(*(branch.possible for branch in self.branches))
@@ -95,7 +96,7 @@ class SchemaNode:
         self.plain = self._plain()
 
     def _find_tag(self, branches: tuple["SchemaNode", ...]) -> None:
-        """Find a required property whose strings differ between all branches for objects."""
+        """Set `tag`: a property that all branches for objects require, with different strings in each."""
         for name in branches[0].required if len(branches) > 1 else ():
             choices = [branch.properties.get(name) if name in branch.required_names else None for branch in branches]
             by_tag: dict[str, SchemaNode] = {}
@@ -109,15 +110,15 @@ class SchemaNode:
 
     @property
     def has_only_words(self) -> bool:
-        """Whether `enum` and `const` allow strings alone. No `anyOf` and no `$ref` is followed to find out."""
+        """Whether the node's own `enum` or `const` allows strings alone, without regard to `anyOf`."""
         return bool(self.members) and all(name == "string" for keys in self.members for name, _ in keys)
 
     def _member_kinds(self) -> frozenset[type]:
-        """The types of values that `enum` and `const` allow."""
+        """The Python types of the values that `enum` and `const` allow."""
         return frozenset.intersection(*(frozenset(_kinds_of(keys)) for keys in self.members))
 
     def _plain(self) -> frozenset[type]:
-        """The types whose every value is valid."""
+        """The Python types of which the node allows every value."""
         if self.members:
             return frozenset()
         plain = set(self.possible)
@@ -135,7 +136,7 @@ class SchemaNode:
 
 
 def _kinds_of(keys: Iterable[Key]) -> Iterable[type]:
-    """Yield the types that values with these keys have. A number's key stands for both types of numbers."""
+    """Yield the Python types of values with these keys. For the key of a number, both int and float are yielded."""
     for name, value in keys:
         if name == "name":
             yield type(value)

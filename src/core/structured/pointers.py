@@ -1,4 +1,4 @@
-"""JSON pointers (RFC 6901): where a fault is."""
+"""Writes and reads JSON pointers (RFC 6901), which say where a fault is in an output or a schema."""
 
 import re
 from typing import Final
@@ -6,15 +6,17 @@ from typing import Final
 POINTER_CHARS_MOST: Final = 500
 _LONE_SURROGATES = re.compile(r"[\ud800-\udfff]")
 
-# The place of a value: the place of the value around it, and the property or index in there. None is the root.
+# A `Place` is where a value is: the place of the object or array around it, and its property or index there. The root
+# is None.
 type Place = tuple["Place", str | int] | None
 
 
 def pointer_to(place: Place) -> str:
-    """Write a place as a pointer.
+    """Write a place as a JSON pointer.
 
-    Property names are a client's or a model's text. So a pointer of more than POINTER_CHARS_MOST characters is cut and
-    ends with "…", and lone surrogates, which UTF-8 cannot hold, become U+FFFD.
+    Property names in a pointer are a client's or a model's text, and may be long or broken. So a pointer of more than
+    POINTER_CHARS_MOST characters is cut and ends with "…", and lone surrogates, which UTF-8 cannot encode, become
+    U+FFFD.
     """
     tokens: list[str] = []
     while place is not None:
@@ -24,18 +26,18 @@ def pointer_to(place: Place) -> str:
 
 
 def escaped(token: str) -> str:
-    """Escape a property's name for use in a pointer."""
+    """Escape a property's name for use in a JSON pointer."""
     return token.replace("~", "~0").replace("/", "~1")
 
 
 def shown(text: str, most: int = POINTER_CHARS_MOST) -> str:
-    """Cut a text that is shown to a reader, and replace what UTF-8 cannot hold."""
+    """Cut a text that is shown to a reader, and replace lone surrogates, which UTF-8 cannot encode."""
     text = text if len(text) <= most else text[: most - 1] + "…"
     return _LONE_SURROGATES.sub("\ufffd", text)
 
 
 def tokens_of(pointer: str) -> tuple[str, ...] | None:
-    """Read a pointer's tokens. Return None for a text that is not a pointer."""
+    """Split a JSON pointer into its tokens. Returns None for a text that is not a JSON pointer."""
     if not pointer:
         return ()
     if not pointer.startswith("/") or re.search(r"~(?![01])", pointer):

@@ -1,4 +1,4 @@
-"""Reads a model's output: JSON as it stands, else the one object that it holds in disguise."""
+"""Reads a model's output as JSON; if it is not JSON, finds the one JSON object in it."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from .disguises import NoObject, object_in
 from .document import is_finite_integer
 from .pointers import shown
 
-# A whole number with this many digits may be beyond the largest double.
+# A whole number with 309 digits may be beyond the largest double.
 _MAYBE_INFINITE = re.compile(r"[0-9]{309}")
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _BRACES = bytes.maketrans(b"[]", b"{}")
@@ -21,9 +21,9 @@ _NAME_CHARS_MOST = 100
 
 @dataclass(frozen=True, slots=True)
 class OutputReading:
-    """What an output says: `value`, and the same as `compact` JSON; or a `fault`.
+    """What was read from a model's output, either a `value`, with the same as `compact` JSON, or a `fault`.
 
-    `repaired`: it was no JSON as it stood.
+    `repaired` says that the output was not JSON, and the object was taken out of it.
     """
 
     value: dict[str, object] | None = None
@@ -33,18 +33,18 @@ class OutputReading:
 
 
 class _Unacceptable(ValueError):
-    """JSON that parses but is refused. The message says what was expected."""
+    """A text is JSON but not acceptable. The error's message says what was expected."""
 
 
 class _NotJson(ValueError):
-    """Text that is not JSON. The message says what was expected."""
+    """A text is not JSON. The error's message says what was expected."""
 
 
 def read_output(text: str) -> OutputReading:
-    """Read the JSON object in an output, with finite numbers, each name once in an object, and whole characters.
+    """Read the JSON object in a model's output: numbers finite, each name once in an object, characters whole.
 
-    If the text is not JSON as it stands, the disguises that `object_in` knows are taken away.
-    JSON of another type stays as it is: it is a fault, and no object is taken out of it.
+    If the output is not JSON, `object_in` looks for the one JSON object in it. If the output is JSON but not an object,
+    that is a fault, and no object is taken out of it.
     """
     try:
         return _reading(text, repaired=False)
@@ -60,19 +60,19 @@ def compact(value: object) -> str:
 
 
 def _repaired(text: str, expected: str) -> OutputReading:
-    """Read the one object in a text that is not JSON."""
+    """Read the one JSON object in an output that is not JSON itself."""
     try:
         return _reading(object_in(text), repaired=True)
     except NoObject as error:
         return _faulty(str(error))
     except _NotJson:
-        return _faulty(expected)  # with the place in the text that the model wrote
+        return _faulty(expected)  # the place of the syntax error in the model's own text
     except _Unacceptable as error:
         return _faulty(str(error))
 
 
 def _reading(text: str, *, repaired: bool) -> OutputReading:
-    """Read a text that has to be JSON. Raises _NotJson, or _Unacceptable."""
+    """Read a text that must be JSON as a whole. Raises _NotJson, or _Unacceptable."""
     skeleton = _skeleton(text)
     if _levels_at_most(skeleton) > VALUE_LEVELS_MOST:
         raise _Unacceptable(f"JSON that is at most {VALUE_LEVELS_MOST} levels deep")
@@ -81,7 +81,7 @@ def _reading(text: str, *, repaired: bool) -> OutputReading:
         written = compact(value)
     except ValueError:
         raise _infinite() from None
-    # The parser keeps the last of two equal names.
+    # Fewer colons in the written JSON mean that an object had a name twice: the parser keeps only the last of both.
     if _skeleton(written).count(":") < skeleton.count(":"):
         _refuse_repeated(text)
     if not written.isascii():
@@ -98,10 +98,11 @@ def _faulty(expected: str) -> OutputReading:
 
 
 def _skeleton(text: str) -> str:
-    """Return what stands outside strings in a JSON text, or before its first mistake. What follows it is of no use.
+    """Return what is outside strings in a JSON text.
 
-    Backslashes stand only in strings. Without the escaped ones, and then without escaped quotation marks, each
-    quotation mark begins or ends a string.
+    What the result has of the text after its first syntax error means nothing. In JSON, backslashes occur only in
+    strings. Once escaped backslashes and then escaped quotation marks are removed, each remaining quotation mark begins
+    or ends a string.
     """
     if "\\" in text:
         text = text.replace("\\\\", "").replace('\\"', "")
@@ -109,29 +110,36 @@ def _skeleton(text: str) -> str:
 
 
 def _levels_at_most(skeleton: str) -> int:
-    """Return how deep brackets are nested; at least that, if they do not match. It stops where it is too deep."""
+    """Return how deep brackets are nested, or more if they do not match.
+
+    Stops counting when VALUE_LEVELS_MOST is passed.
+    """
     brackets = skeleton.encode("ascii", "replace").translate(_BRACES, _NOT_BRACKETS)
     levels = 0
     size = -1
     while brackets and len(brackets) != size and levels <= VALUE_LEVELS_MOST:
         size = len(brackets)
-        brackets = brackets.replace(b"{}", b"")  # the innermost level of each nest
+        brackets = brackets.replace(b"{}", b"")  # removes each innermost pair
         levels += 1
     return levels + brackets.count(b"{")
 
 
 def _parse(text: str, *, is_large: bool) -> object:
-    """Parse JSON, with a look at each whole number if one `is_large`. Infinite floats are left to the writer."""
+    """Parse JSON.
+
+    `is_large` says that a whole number may be too large, so that each is checked. `_parse` does not find infinite
+    floats, but writing them as JSON fails later.
+    """
     try:
         found: object = json.loads(text, parse_constant=_no_constant, parse_int=_finite_integer if is_large else None)
     except json.JSONDecodeError as error:
-        reason = error.msg.removesuffix(" at")  # some of Python's reasons end with it
+        reason = error.msg.removesuffix(" at")  # some of Python's error messages end with " at"
         raise _NotJson(f"JSON; at line {error.lineno}, column {error.colno}: {reason}") from None
     return found
 
 
 def _refuse_repeated(text: str) -> Never:
-    """Find the name that an object has twice. Raises _Unacceptable."""
+    """Raise _Unacceptable, with the name that an object in the text has twice."""
     json.loads(text, object_pairs_hook=_unique)
     raise AssertionError("no name is repeated")
 
@@ -160,7 +168,7 @@ def _infinite() -> _Unacceptable:
 
 
 def _finite_integer(digits: str) -> int:
-    # Python refuses to read much longer integers.
+    # Digits are counted first, because Python refuses to read much longer integers.
     if len(digits) > 310 or not is_finite_integer(int(digits)):
         raise _infinite()
     return int(digits)

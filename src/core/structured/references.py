@@ -1,4 +1,4 @@
-"""Joins the compiled nodes: references become the nodes that they name, and cycles without progress are refused."""
+"""Replaces each `$ref` in a compiled schema by the node that it names, and refuses a schema that is only itself."""
 
 from collections.abc import Iterable, Iterator
 from urllib.parse import unquote
@@ -12,9 +12,9 @@ _IDLE = "This schema refers to itself without a property or an item in between, 
 
 
 def link(document: object, nodes: list[SchemaNode], by_schema: dict[int, SchemaNode]) -> SchemaNode:
-    """Resolve all references, and settle the nodes. `by_schema` has the node of each schema in the document, by its id.
+    """Resolve all references of a schema, settle its nodes, and return its root. Raises SchemaRefused.
 
-    Returns the root. Raises SchemaRefused. Nothing here recurses.
+    `by_schema` has the node of each schema in the document, by the schema's Python `id`. `link` does not recurse.
     """
     targets = {id(node): _target(document, by_schema, node) for node in nodes if node.ref is not None}
     real = {id(node): _followed(node, targets) for node in nodes}
@@ -30,7 +30,7 @@ def link(document: object, nodes: list[SchemaNode], by_schema: dict[int, SchemaN
 
 
 def _target(document: object, by_schema: dict[int, SchemaNode], node: SchemaNode) -> SchemaNode:
-    """Find the node that a reference names."""
+    """Find the node that the `$ref` of a node names."""
     assert node.ref is not None
     place = (node.place, "$ref")
     tokens = tokens_of(unquote(node.ref[1:])) if node.ref.startswith("#") else None
@@ -46,7 +46,7 @@ def _target(document: object, by_schema: dict[int, SchemaNode], node: SchemaNode
 
 
 def _member(value: object, token: str) -> object:
-    """Take one step of a pointer. Return None where there is nothing."""
+    """Return the member of an object or array that a pointer's token names, or None if it has no such member."""
     if isinstance(value, dict):
         return value.get(token)
     is_index = token.isascii() and token.isdigit() and len(token) <= 5
@@ -54,7 +54,10 @@ def _member(value: object, token: str) -> object:
 
 
 def _followed(node: SchemaNode, targets: dict[int, SchemaNode]) -> SchemaNode:
-    """Follow references until a node that is none. Later searches along the same way take one step."""
+    """Follow references from a node to the first node without `$ref`.
+
+    Each node that was passed on the way then refers directly to the node that was found.
+    """
     passed = dict[int, SchemaNode]()
     while (target := targets.get(id(node))) is not None:
         if id(node) in passed:
@@ -66,7 +69,7 @@ def _followed(node: SchemaNode, targets: dict[int, SchemaNode]) -> SchemaNode:
 
 
 def _branches_first(nodes: Iterable[SchemaNode]) -> Iterator[SchemaNode]:
-    """Yield each node once, after all its branches. Raises SchemaRefused for a node that is its own branch."""
+    """Yield each node once, after all its `anyOf` branches. Raises SchemaRefused if a node is a branch of itself."""
     done, open_ids = set[int](), set[int]()
     for root in nodes:
         if id(root) in done:

@@ -1,4 +1,4 @@
-"""Why a schema, or a way of joining, is refused."""
+"""The errors that refuse an output schema, or a way of joining outputs."""
 
 from typing import Final
 
@@ -6,7 +6,10 @@ from ..errors import OnceoverError
 
 
 class SchemaRefused(OnceoverError):
-    """The schema is outside the supported subset. `pointer` is the place in the schema, `reason` a sentence."""
+    """An output schema uses JSON Schema in a way that is not supported.
+
+    `pointer` is the place in the schema, and `reason` is a sentence for the client.
+    """
 
     code = "unsupported_schema"
 
@@ -17,7 +20,10 @@ class SchemaRefused(OnceoverError):
 
 
 class NotJoinable(OnceoverError):
-    """The outputs cannot be joined without a call. `pointer` is the place in the output, `reason` a sentence."""
+    """A task's outputs cannot be joined without a model call.
+
+    `pointer` is the place of the field in the output, and `reason` is a sentence for the client.
+    """
 
     code = "not_joinable"
 

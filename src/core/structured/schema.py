@@ -1,4 +1,4 @@
-"""Output schemas: a document of the supported subset of JSON Schema, compiled for checking."""
+"""Compiles an output schema, a document of the supported subset of JSON Schema, so that outputs can be checked."""
 
 import json
 from dataclasses import dataclass, field
@@ -19,17 +19,17 @@ _DEFINITIONS: Final = frozenset({"$defs", "definitions"})
 
 @dataclass(frozen=True, slots=True)
 class OutputSchema:
-    """A schema that can be checked. `document` is the client's, as it was given; nobody may change it."""
+    """A compiled output schema. `document` is the schema as the client gave it, and must not be changed."""
 
     document: dict[str, object]
     root: SchemaNode = field(repr=False, compare=False)
 
 
 def parse_schema(document: object, *, strict: bool) -> OutputSchema:
-    """Compile a document that `json.loads` or an equal parser has made.
+    """Compile the document of an output schema, as `json.loads` has parsed it.
 
-    `strict`: OpenAI's strict rule holds, too. Raises SchemaRefused at the first thing that is not supported, in the
-    document's order.
+    `strict` says that OpenAI's strict rule must hold, too. Raises SchemaRefused for the first thing in the document
+    that is not supported.
     """
     if not isinstance(document, dict):
         raise refused(None, "A schema is a JSON object.")
@@ -42,17 +42,18 @@ def parse_schema(document: object, *, strict: bool) -> OutputSchema:
 
 
 def read_schema(text: str) -> OutputSchema:
-    """Compile a schema that was accepted before and stored as JSON."""
+    """Compile an output schema that was accepted before and stored as JSON."""
     return parse_schema(json.loads(text), strict=False)
 
 
 class _Compiler:
-    """Makes a node of each schema in one document, in the document's order. It recurses no deeper than the document."""
+    """Makes a `SchemaNode` of each schema in one document, and recurses no deeper than the document."""
 
     def __init__(self, *, strict: bool) -> None:
         self._strict = strict
         self.nodes: list[SchemaNode] = []
-        # By the id of each schema in the document. A parser makes each once; others may use one in two places.
+        # The node of each schema in the document, by the schema's Python `id`. A document that no parser made may use
+        # one dict in two places.
         self.by_schema: dict[int, SchemaNode] = {}
         self._properties = 0
         self._enum_values = 0
@@ -62,7 +63,7 @@ class _Compiler:
         self._schema(document, None, 0)
 
     def _schema(self, schema: object, place: Place, outer: int) -> SchemaNode:
-        """Compile the schema of a value that stands in `outer` objects and arrays."""
+        """Compile the schema of a value that is inside `outer` levels of objects and arrays."""
         if not isinstance(schema, dict):
             raise refused(place, "A schema is a JSON object.")
         node = SchemaNode(place)
@@ -89,7 +90,7 @@ class _Compiler:
         return node
 
     def _keyword(self, node: SchemaNode, schema: dict[str, object], name: str, value: object, place: Place) -> None:
-        """Compile one keyword that holds no further schema."""
+        """Compile one keyword of a schema that contains no further schema."""
         if name in ANNOTATIONS:
             return
         is_misplaced = (name in ROOT_ONLY and node.place is not None) or (name == "pattern" and "format" not in schema)
@@ -107,7 +108,7 @@ class _Compiler:
             CONSTRAINTS[name](node, value, place)
 
     def _check_reference(self, schema: dict[str, object], place: Place) -> None:
-        """Drafts of JSON Schema disagree about what stands beside a reference, and so do servers."""
+        """Refuse constraints beside `$ref`: drafts of JSON Schema, and servers, disagree about what they mean."""
         beside = schema.keys() - ANNOTATIONS - ROOT_ONLY - _DEFINITIONS - {"$ref"}
         if beside:
             name = next(name for name in schema if name in beside)
@@ -127,13 +128,16 @@ class _Compiler:
         node.items = self._schema(value, place, outer)
 
     def branches(self, node: SchemaNode, value: object, place: Place, outer: int) -> None:
-        """Compile `anyOf`. Its schemas are of the same value, so they are no level deeper."""
+        """Compile `anyOf`.
+
+        The schemas of `anyOf` apply to the same value as the schema around it, so they are not a level deeper.
+        """
         if not isinstance(value, list) or not value:
             raise refused(place, "`anyOf` is a list of at least one schema.")
         node.branches = tuple(self._schema(child, (place, index), outer) for index, child in enumerate(value))
 
     def definitions(self, _node: SchemaNode, value: object, place: Place, _outer: int) -> None:
-        """Compile `$defs` or `definitions`. Levels are counted from each definition on."""
+        """Compile `$defs` or `definitions`. Levels of objects and arrays are counted from 0 in each definition."""
         if not isinstance(value, dict):
             raise refused(place, "Definitions are an object.")
         for name, child in value.items():
@@ -150,7 +154,7 @@ _SUBSCHEMAS: Final = {
 
 
 def _check_strict(node: SchemaNode, schema: dict[str, object]) -> None:
-    """OpenAI's strict rule: every property is required, and no object or array allows what the schema does not name."""
+    """Check OpenAI's strict rule: objects require all their properties and allow no others, and arrays have `items`."""
     if node.ref is not None or (not node.type_names and (node.branches or node.members)):
         return
     if not node.type_names:

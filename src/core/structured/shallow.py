@@ -1,4 +1,4 @@
-"""Checks one value against one node, without the values inside it and without `anyOf`."""
+"""Checks one value against one schema node, without the values inside it and without `anyOf`."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -20,7 +20,7 @@ _TYPE_WORDS = {
 
 
 def fits_alone(node: SchemaNode, value: object) -> bool:
-    """Whether the value itself is as the node wants it."""
+    """Whether the value itself fits the schema node, without the values inside it and without `anyOf`."""
     kind = type(value)
     if kind in node.plain:
         return True
@@ -35,7 +35,7 @@ def fits_alone(node: SchemaNode, value: object) -> bool:
 
 
 def _fits_scalar(node: SchemaNode, value: object) -> bool:
-    """Whether a string is as long as wanted and of the format, a number within its bounds. Lengths are code points."""
+    """Whether a string fits a node's lengths, in code points, and its format, or a number its bounds."""
     if isinstance(value, str):
         if node.max_length is not None and len(value) > node.max_length:
             return False
@@ -56,9 +56,9 @@ def _fits_scalar(node: SchemaNode, value: object) -> bool:
 
 
 def all_fit(node: SchemaNode, values: list[object]) -> bool:
-    """Whether all items of an array fit the node of its items. False also means: look at each of them.
+    """Whether all items of an array surely fit `node`. False means that each item must be checked by itself.
 
-    It decides for arrays of strings or of numbers, where lengths, bounds and formats need no place.
+    Only arrays of strings alone, or of numbers alone, can be found to fit so quickly.
     """
     if node.members or node.branches:
         return False
@@ -78,7 +78,7 @@ def all_fit(node: SchemaNode, values: list[object]) -> bool:
 
 
 def faults_alone(node: SchemaNode, value: object, most: int) -> Iterator[tuple[str | None, str]]:
-    """Yield what is wrong with a value: of which property, None for the value itself, and what was expected."""
+    """Yield each fault of a value itself: the property, or None for the whole value, and what was expected."""
     if type(value) not in node.kinds:
         yield None, type_words(node)
         return
@@ -105,12 +105,12 @@ def _object_faults(node: SchemaNode, value: dict[str, object], most: int) -> Ite
 
 
 def type_words(node: SchemaNode) -> str:
-    """Say which types a node allows."""
+    """Say in words which types a schema node allows."""
     return " or ".join(_TYPE_WORDS[name] for name in node.type_names)
 
 
 def _is_member(node: SchemaNode, value: object) -> bool:
-    """Whether `enum` and `const` name the value."""
+    """Whether the node's `enum` and `const` allow the value."""
     if isinstance(value, str):
         return value in node.words
     key = key_of(value, node.members_size)
@@ -118,7 +118,7 @@ def _is_member(node: SchemaNode, value: object) -> bool:
 
 
 def _scalar_faults(node: SchemaNode, value: object) -> Iterator[str]:
-    """Say what is expected of a string or a number."""
+    """Say what a node expects of a string or a number that does not fit it."""
     if isinstance(value, str):
         if len(value) < node.min_length:
             yield f"a string of {node.min_length} characters or more"

@@ -1,10 +1,11 @@
-"""The splitter decides where a long text is cut, so that each chunk fits one model call.
+"""Cuts a long text into chunks, each of which fits into one model call.
 
-Offsets are Unicode code points, as Python counts them. Cuts depend on the arguments alone: the same input and options
-always give the same chunks. So a changed rule in this module changes the contract.
+Offsets in a text count Unicode code points, as Python does. The cuts depend on the arguments alone: the same input and
+options always give the same chunks. The public contract promises that equal arguments give equal chunks, so a change of
+this module's rules changes the contract.
 
-No input makes the regular expressions here backtrack. Each one consumes every character that it reads, or reads a
-bounded number of them, and repeats only with possessive quantifiers.
+No input makes this module's regular expressions backtrack. Each expression consumes every character that it reads, or
+reads a bounded number of characters, and repeats only with possessive quantifiers.
 """
 
 import re
@@ -13,7 +14,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-# Kinds of boundary. A `bytearray` with one cell per offset marks them. A higher number is a better boundary.
+# The kinds of boundary where a text may be cut. `_marks` stores the kind for each offset. A higher number is a better
+# boundary.
 _SENTENCE, _LINE, _PARAGRAPH, _HEADING = 1, 2, 3, 4
 _BEST_FIRST = (_HEADING, _PARAGRAPH, _LINE, _SENTENCE)
 
@@ -31,23 +33,23 @@ _HEADINGS = re.compile(
     """,
     re.VERBOSE,
 )
-# At least three characters. CommonMark accepts a single sign as an underline, but a lone "-" is more often an empty
-# list item.
+# At least three characters. CommonMark accepts a single "=" or "-" as the underline of a heading, but a lone "-" is
+# more often an empty list item.
 _SETEXT_UNDERLINES = re.compile(r" {0,3}(?:={3,}+|-{3,}+)[ \t]*+\Z")
 
-# The sentence marks, the closing characters after them, and the blanks that follow on the same line.
+# Matches the end of a sentence: its marks, closing characters after them, and blanks that follow on the same line.
 _SENTENCE_ENDS = re.compile(rf"([.!?。！？；…]++)[\"'”’»)\]}}」』）》〉】〕]*+([^\S{_ENDS}]*+)")
 
 _ZERO_WIDTH_JOINER = "\u200d"
 _LEAST_FILL_DIVISOR = 4
-# How far back the last resort searches for a cut that splits no visible character. A family emoji with skin tones has
-# 11 code points.
+# If a text has no boundary where it can be cut, a cut that splits no visible character is searched within so many code
+# points. A family emoji with skin tones has 11 code points.
 _REACH_CHARS = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """One span of the input, `text[start:end]`, in code points. `index` counts from 0."""
+    """The part `text[start:end]` of a task's text, in code points, for one model call. `index` counts from 0."""
 
     index: int
     start: int
@@ -63,16 +65,16 @@ class TooManyChunks(ValueError):
 
 
 def cuts(text: str, max_chars: int, overlap_chars: int = 0, *, most: int | None = None) -> tuple[int, ...]:
-    """Return the end offset of each chunk, ascending. The last offset is `len(text)`.
+    """Return the end offset of each chunk of a text, ascending. The last offset is `len(text)`.
 
     A chunk has at most `max_chars` code points. The first `overlap_chars` of a chunk repeat the end of the chunk
     before. A chunk ends at the best kind of boundary that fits: before a heading (Markdown or chapter-like line), after
     a blank line, a line, a sentence, or white space. If several boundaries of the best kind fit, the last one that
-    fills at least a quarter of the chunk wins. If no kind reaches the quarter, the best kind counts wherever it stands.
-    Without any boundary the cut falls between code points.
+    fills at least a quarter of the chunk is taken. If no boundary fills a quarter of the chunk, the last one of the
+    best kind is taken all the same. If the chunk has no boundary at all, the cut falls between code points.
 
-    Raises `TooManyChunks` when the text needs more than `most` chunks, and stops cutting as soon as it knows. Raises
-    `ValueError` for an empty text or for impossible sizes.
+    Raises `TooManyChunks` as soon as it is clear that the text needs more than `most` chunks. Raises `ValueError` for
+    an empty text, or if `overlap_chars` is not below `max_chars`.
     """
     if not text or not 0 <= overlap_chars < max_chars:
         raise ValueError("needs a text that is not empty and 0 <= overlap_chars < max_chars")
@@ -82,8 +84,8 @@ def cuts(text: str, max_chars: int, overlap_chars: int = 0, *, most: int | None 
     marks: bytearray | None = None
     end = 0
     while True:
-        # Each later chunk takes at most `step` new code points. So the rest of the text needs at least this number of
-        # further chunks.
+        # Each later chunk takes at most `step` new code points of the text. So dividing the text after `limit` by
+        # `step` gives the least number of chunks that it needs.
         limit = max(0, end - overlap_chars) + max_chars
         if most is not None and len(ends) + 1 + max(0, -(-(size - limit) // step)) > most:
             raise TooManyChunks(most)
@@ -96,9 +98,10 @@ def cuts(text: str, max_chars: int, overlap_chars: int = 0, *, most: int | None 
 
 
 def chunks(cuts: tuple[int, ...], overlap_chars: int) -> tuple[Chunk, ...]:
-    """Return the chunks that end at `cuts`. Each chunk begins `overlap_chars` before the end of the chunk before it.
+    """Return the chunks that end at `cuts`.
 
-    Without overlap the chunks partition the text: joined, they are the text.
+    Each chunk but the first begins `overlap_chars` before the end of the chunk before it. Without overlap the chunks
+    partition the text: joined, they are the text.
     """
     first = Chunk(0, 0, cuts[0])
     rest = (
@@ -108,7 +111,7 @@ def chunks(cuts: tuple[int, ...], overlap_chars: int) -> tuple[Chunk, ...]:
 
 
 def _cut(text: str, marks: bytearray, start: int, limit: int) -> int:
-    """Return where the chunk ends that adds new code points from `start` on: an offset in `start + 1 … limit`."""
+    """Return the end of the chunk whose new code points begin at `start`: an offset from `start + 1` to `limit`."""
     if limit - start == 1:
         return limit
     if text.startswith("\r\n", limit - 1):
@@ -127,13 +130,16 @@ def _cut(text: str, marks: bytearray, start: int, limit: int) -> int:
 
 
 def _marks(text: str) -> bytearray:
-    """Mark each offset with its best kind of boundary, 0 for none. Word boundaries are too many to mark."""
+    """Give the best kind of boundary at each offset of a text, 0 for none.
+
+    Boundaries between words are not marked, because they are too many.
+    """
     marks = bytearray(len(text) + 1)
     for match in _SENTENCE_ENDS.finditer(text):
-        # An ASCII mark ends a sentence only before white space, so not in "3.14" or "e.g.x".
+        # An ASCII mark like "." ends a sentence only before white space, so not in "3.14" or "e.g.x".
         if match.start(2) < match.end() or not match[1].isascii():
             marks[match.end()] = _SENTENCE
-    text_line_start = None  # start of the line before, if that line may be the text of a heading
+    text_line_start = None  # where the previous line starts, if it may be a heading
     for match in _LINES.finditer(text):
         start, stop = match.start(), match.start(1)
         if start == stop or text[start:stop].isspace():
@@ -153,14 +159,14 @@ def _marks(text: str) -> bytearray:
 
 
 def _word_start(text: str, start: int, limit: int) -> int:
-    """Return the last offset up to `limit` that follows white space; `start` if there is none."""
+    """Return the last offset from `start` to `limit` that follows white space; `start` if there is none."""
     if text[limit - 1].isspace():
         return limit
     return limit - len(text[start:limit].rsplit(None, 1)[-1])
 
 
 def _character_start(text: str, start: int, limit: int) -> int:
-    """Return the last offset up to `limit` that splits no visible character, or `limit` if none is near."""
+    """Return the last offset up to `limit` where a cut splits no visible character; `limit` if none is near."""
     for offset in range(limit, max(start, limit - _REACH_CHARS), -1):
         if not _joined(text[offset - 1], text[offset]):
             return offset
@@ -168,10 +174,11 @@ def _character_start(text: str, start: int, limit: int) -> int:
 
 
 def _joined(before: str, after: str) -> bool:
-    """Whether two neighbours show as one character: a base and its mark, or an emoji and its modifier or joiner.
+    """Whether two code points show as one character: a base and its mark, or an emoji and its modifier or joiner.
 
-    Variation selectors are of category Mn. Flags, and Hangul syllables spelt in letters, are not recognized, unlike in
-    Unicode Standard Annex 29. A cut inside a visible character shows, but the chunks stay correct.
+    Variation selectors count as marks: their Unicode category is Mn. Unlike Unicode Standard Annex 29, `_joined` does
+    not recognize flags, nor Hangul syllables spelt in letters. A reader may see a cut inside a visible character, but
+    the chunks stay correct.
     """
     return (
         _ZERO_WIDTH_JOINER in (before, after)

@@ -1,4 +1,4 @@
-"""Groups outputs into the calls of a merge level. Pure. Each level has at most half as many calls as the one below."""
+"""Groups the outputs of one level into the calls of the next merge level, which has at most half as many. Pure."""
 
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
@@ -10,7 +10,7 @@ _OMITTED = " […]"
 
 
 def merge_system(instructions: str) -> str:
-    """Say what a merge call has to do. `instructions` are what the client asked for each part."""
+    """Write the system message of a merge call. `instructions` are the client's instructions for each chunk."""
     return (
         "The user's message holds results, in order, of applying one instruction to the consecutive parts of a "
         "long text. Make one result out of them, as if the instruction had been applied to the whole text. "
@@ -19,14 +19,15 @@ def merge_system(instructions: str) -> str:
 
 
 def merge_chars(max_chars: int) -> int:
-    """Return how many code points of outputs one merge call takes, for a task's chunk size."""
+    """Return how many code points of outputs one merge call takes, if a chunk of the task has up to `max_chars`."""
     return max(max_chars, MERGE_CHARS_LEAST)
 
 
 def merge_ends(sizes: Sequence[int], most_chars: int) -> tuple[int, ...]:
-    """Pack outputs of these sizes, in order, into the next level's calls. Return where each call's outputs end.
+    """Pack outputs of these sizes, in order, into calls of the next merge level.
 
-    Each call takes at least two outputs. So a level is at most half as long as the one below it, and the merge ends.
+    Return where the outputs of each merge call end. Each merge call takes at least two outputs. So a merge level has at
+    most half as many calls as the one below it, and the merge ends.
     """
     assert len(sizes) >= 2
     groups: list[int] = []
@@ -46,23 +47,23 @@ def merge_ends(sizes: Sequence[int], most_chars: int) -> tuple[int, ...]:
 
 
 def merge_message(outputs: list[str], most_chars: int) -> str:
-    """Make a call's user message from its outputs.
+    """Make the user message of a merge call from the outputs that it merges.
 
-    Outputs that are too long to share a message are shortened to a fair share of it, and marked.
+    If the outputs are together too long for one message, the longest are cut to equal lengths, and the cuts are marked.
     """
     return CONCAT_SEPARATOR.join(_fit(outputs, most_chars))
 
 
 def merge_groups(outputs: list[str], most_chars: int) -> list[str]:
-    """Pack outputs, in order, into the user messages of the next level's calls."""
+    """Pack outputs, in order, into the user messages of the next merge level's calls."""
     ends = merge_ends(list(map(len, outputs)), most_chars)
     return [merge_message(outputs[first:end], most_chars) for first, end in pairwise((0, *ends))]
 
 
 def _fit(group: list[str], most_chars: int) -> list[str]:
-    """Shorten the longest members until all fit.
+    """Shorten the longest outputs of a merge call until all of them fit.
 
-    Short outputs stay whole, and long outputs share the rest of the space.
+    Short outputs stay whole, and long outputs share the rest of the space equally.
     """
     room = most_chars - len(CONCAT_SEPARATOR) * (len(group) - 1)
     if sum(map(len, group)) <= room:

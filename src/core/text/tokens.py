@@ -1,8 +1,9 @@
-"""Estimates how many tokens a model will read. Models split text differently, and this estimate asks no model.
+"""Estimates how many tokens a model will count in a text.
 
-The rule: a character of Chinese, Japanese or Korean writing counts as one token, full-width punctuation included. Four
-other characters make one token, rounded up for each message. Current tokenizers need about 0.6 to 1.5 tokens for one
-such character, and one for 3 to 5 characters of English. Other alphabets may need twice the estimate.
+Models count tokens differently, and the estimate asks no model. In the estimate, each character of Chinese, Japanese or
+Korean writing counts as one token, full-width punctuation included. Four characters of other writing count as one
+token, rounded up for each message. Current tokenizers need about 0.6 to 1.5 tokens for a Chinese, Japanese or Korean
+character, and one token for 3 to 5 characters of English. Texts in other alphabets may need twice the estimated tokens.
 """
 
 import re
@@ -13,8 +14,8 @@ from .chunks import Chunk
 
 CHARS_A_TOKEN = 4
 
-# Hangul letters, radicals to CJK extension A, ideographs, Hangul syllables, compatibility and full-width forms,
-# the supplementary ideographic planes.
+# The characters that count as one token each are Hangul letters, radicals to CJK extension A, ideographs, Hangul
+# syllables, compatibility and full-width forms, the supplementary ideographic planes.
 _WIDE = re.compile(
     "[\u1100-\u11ff\u2e80-\u4dbf\u4e00-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef"
     "\U00020000-\U0003ffff]++"
@@ -22,9 +23,9 @@ _WIDE = re.compile(
 
 
 def estimated_tokens(text: str, chunks: Iterable[Chunk], instructions: str) -> int:
-    """Estimate the input tokens of the calls for these chunks. Each call repeats the instructions.
+    """Estimate the input tokens of the model calls for these chunks. Each call repeats the instructions.
 
-    The time grows with the length of the text and the number of chunks, not with the overlap.
+    The estimate's time grows with the length of the text and the number of chunks, not with the overlap.
     """
     spans = [(chunk.start, chunk.end) for chunk in chunks]
     offsets = sorted({offset for span in spans for offset in span})

@@ -1,1 +1,1 @@
-"""D1 itself: statements, calls, and the columns of the rows that come back."""
+"""Access to the database D1: compiled statements, calls with retries, and reading columns of the returned rows."""

@@ -1,6 +1,6 @@
-"""Reads one column of a row by its type.
+"""Functions that each read one column of a D1 row and check its type.
 
-Rows come from our own statements, so a wrong type is a bug: hence assertions.
+The rows come from our own SQL statements, so a wrong type in a column is a bug, and raises AssertionError.
 """
 
 import json
@@ -27,7 +27,7 @@ def whole(row: Row, name: str) -> int:
 
 
 def task_code(row: Row, name: str) -> TaskCode:
-    """Read the code of a failure, unchanged: after a rollback, newer code may have written it."""
+    """Read an error code without checking it: after a rollback, it may be one that only newer code knows."""
     return cast("TaskCode", text(row, name))
 
 
@@ -49,7 +49,7 @@ def maybe_number(row: Row, name: str) -> float | None:
 
 
 def task_key(row: Row, name: str = "id") -> TaskKey:
-    """Read a column that contains a task key. In `tasks` it is `id`."""
+    """Read a column that contains a task key, by default the column `id` of the table `tasks`."""
     return TaskKey(text(row, name))
 
 

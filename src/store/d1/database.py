@@ -1,4 +1,4 @@
-"""D1 as the store uses it. Every call is one transaction, sent again when it is unknown whether it landed."""
+"""Calls D1 for the store. Each call to D1 is one transaction, sent again if it is unknown whether it took effect."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -24,28 +24,29 @@ Row = Mapping[str, object]
 
 
 class D1Statement(Protocol):
-    """A prepared statement of the D1 binding."""
+    """A prepared statement of the platform's binding to D1."""
 
     def bind(self, *values: str | int | float | None) -> "D1Statement":
-        """Return the statement with its parameters set."""
+        """Return the prepared statement with its parameters set."""
         ...
 
 
 class D1(Protocol):
-    """The part of the D1 binding that the store uses."""
+    """The part of the platform's binding to D1 that the store uses."""
 
     def prepare(self, sql: str) -> D1Statement:
         """Prepare one statement."""
         ...
 
     async def batch(self, statements: list[D1Statement]) -> list[Mapping[str, object]]:
-        """Run the statements as one transaction."""
+        """Run prepared statements as one transaction."""
         ...
 
 
-# D1 distinguishes errors only by message (see "List of D1_ERRORs" in the D1 documentation). These messages say that
-# SQLite, or D1 before it, refused a statement: it had no effect, and would be refused again. After any other error it
-# is unknown whether the transaction landed: lost connections, overload, limits of time, memory and CPU, resets.
+# D1's errors can be told apart only by their messages (see "List of D1_ERRORs" in the D1 documentation). The messages
+# in _REFUSED say that SQLite, or D1 before it, refused a statement, which had no effect and would be refused again.
+# After other errors, such as a lost connection, overload, a reset, or a limit of time, memory or CPU, it is unknown
+# whether the transaction took effect.
 _REFUSED = (
     "sqlite_error",
     "sqlite_constraint",
@@ -57,23 +58,24 @@ _REFUSED = (
     "d1_type_error",
     "number of parameter bindings",
 )
-# No space: D1's limits for a database and an account ("Debug D1, List of D1_ERRORs"), and SQLite's own texts. Freed
-# pages are used again: what fits into them is still written, and deletions free space.
+# The messages in _FULL say that the database has no space, by D1's limits for a database and an account ("Debug D1,
+# List of D1_ERRORs") or by SQLite itself. A full database still takes writes that fit into pages that were freed, and
+# deletions free pages.
 _FULL = (
     "exceeded maximum db size",
     "exceeded maximum account storage",
     "database or disk is full",
     "sqlite_full",
 )
-# The limits of one invocation: statements, and subrequests of all kinds.
+# The messages in _SPENT say that the invocation has used up its D1 statements, or its subrequests of all kinds.
 _SPENT = ("too many api requests by single worker invocation", "too many subrequests")
 
 
 class Database:
-    """Runs statements. Each call is one subrequest, and is given up after `seconds` without an answer.
+    """Runs SQL statements in D1. Each call to D1 is one subrequest, given up after `seconds` without an answer.
 
-    `load` and `storage` belong to the isolate: `load` records how long each answer takes, and `storage` how large the
-    database is.
+    All databases of an isolate share its `load`, which records how long each answer takes, and its `storage`, which
+    records how large the database is.
     """
 
     def __init__(
@@ -90,17 +92,17 @@ class Database:
         self._seconds = seconds
         self._load = load or DatabaseLoad()
         self.storage = storage or StorageUse()
-        self.sends = 0  # the sends of the transaction that returned last
+        self.sends = 0  # how often the latest transaction with a result was sent
 
     @property
     def rows(self) -> tuple[int, int]:
-        """The rows that this invocation has read and written so far."""
+        """How many rows of D1 this invocation has read, and how many it has written."""
         return self._meter.rows_read, self._meter.rows_written
 
     async def run(self, *statements: BoundStatement, sends: int = limits.STORE_SENDS) -> list[Sequence[Row]]:
-        """Run the statements as one transaction, sent up to `sends` times, and return the rows of each.
+        """Run the statements as one transaction, sent up to `sends` times, and return each statement's rows.
 
-        Raises StoreUnavailable when no send got an answer: the writes may have landed, or may land later. Raises
+        Raises StoreUnavailable when no send got a result: the writes may have taken effect, or may still do so. Raises
         StoreSilent, StoreQuotaExhausted, StoreFull or StoreCallsSpent at once, because another send would not help.
         Raises SchemaMissing if the tables are missing, and StoreError for a refused statement.
         """
@@ -143,7 +145,7 @@ class Database:
                 results = await self._binding.batch(prepared)
             answered = True
         except Exception as error:
-            answered = not isinstance(error, TimeoutError)  # any other error is an answer too
+            answered = not isinstance(error, TimeoutError)  # D1 answered with an error
             raise
         finally:
             self._load.ended(call, clock(), answered=answered)
@@ -161,16 +163,17 @@ class Database:
 
 
 class Store:
-    """The base of all stores: the statements of one subject over a database.
+    """The base class of all stores; each one reads and writes the tables of one subject.
 
-    Every method may raise StoreError, and every write is safe to send again, unless the method says otherwise.
+    Every method of a store may raise StoreError, and every write is safe to send again, unless the method says
+    otherwise.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def beside[S: "Store"](self, kind: type[S]) -> S:
-        """Make a store of another kind over the same database."""
+        """Make a store of another class for the same database."""
         return kind(self._database)
 
 

@@ -1,13 +1,14 @@
-"""Statements of SQL with named parameters, compiled at import to the numbered ones that D1 takes.
+"""Compiles SQL statements with named parameters, at import, into statements with numbered ones, as D1 takes them.
 
-This package contains all SQL of the Worker's tables, one module for each subject. A statement is a constant, and the
-comment above it is its contract. These rules apply to all statements: - Values enter only through parameters. A name
-that ends in `_ms` is a number of milliseconds, and `task_keys` is a JSON
-  list. The contract says which parameters may be NULL.
-- Each write is safe to send again and safe to arrive late, because after an error it is unknown whether it landed (see
-  "Read query retries" in the D1 documentation).
-- A task's key, which begins with its tenant (`core.ids`), names the task. The column is `id` in `tasks` and `task_id`
-  elsewhere.
+The package `store.sql` contains all SQL of the Worker's tables, one module for each subject. Each statement is a
+constant, and the comment above it is its contract.
+
+Some rules apply to all statements. Values enter a statement only through parameters. A parameter whose name ends in
+`_ms` is a number of milliseconds, and `:task_keys` is a JSON list. The contract of a statement says which of its
+parameters may be NULL. Each write is safe to send again and safe to arrive late, because after an error it is unknown
+whether the write took effect (see "Read query retries" in the D1 documentation). A task's key, which begins with its
+tenant (`core.ids`), names the task in a statement. The column for a task's key is `id` in `tasks`, `object_places` and
+`tombstones`, and `task_id` in other tables.
 """
 
 import json
@@ -16,7 +17,8 @@ from dataclasses import dataclass
 
 type Value = str | int | float | None
 
-# The pattern matches texts, names and comments first: a colon or question mark in them is no parameter.
+# _TOKENS matches quoted texts, quoted names and comments first, because a colon or question mark in them is no
+# parameter.
 _TOKENS = re.compile(
     r"""
       '(?: [^'] | '' )*'
@@ -33,7 +35,7 @@ _TOKENS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class BoundStatement:
-    """A statement as D1 takes it: `?1` in `sql` is the first of `values`, and so on. None binds as NULL."""
+    """An SQL statement with its values. In `sql`, `?1` stands for the first of `values`, and so on. None is NULL."""
 
     sql: str
     values: tuple[Value, ...] = ()
@@ -41,14 +43,17 @@ class BoundStatement:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A statement: `text` as written, `sql` with numbers, and the parameters' names in their order."""
+    """An SQL statement, as `text` with named parameters and as `sql` with numbered ones. `parameters` are the names."""
 
     text: str
     sql: str
     parameters: tuple[str, ...]
 
     def bind(self, **values: Value) -> BoundStatement:
-        """Set all parameters, and no others."""
+        """Return the statement with values for all of its parameters.
+
+        A missing or unknown parameter of a statement is an error.
+        """
         if values.keys() != set(self.parameters):
             missing = sorted(set(self.parameters) - values.keys())
             unknown = sorted(values.keys() - set(self.parameters))
@@ -57,11 +62,12 @@ class Statement:
 
 
 def statement(text: str) -> Statement:
-    """Compile a statement.
+    """Compile an SQL statement with named parameters.
 
-    A parameter is a colon and a name, `:task_key`. A parameter that is used twice keeps its number.
+    A parameter is written as a colon and a name, like `:task_key`. A parameter that occurs twice has one number.
 
-    Quoted text, comments and double colons are not parameters. Parameters of any other form are refused.
+    Nothing within quoted text or comments is a parameter, nor is a double colon. Parameters of any form other than
+    `:name` are refused.
     """
     numbers: dict[str, int] = {}
 
@@ -74,5 +80,5 @@ def statement(text: str) -> Statement:
 
 
 def as_json(value: object) -> str:
-    """Write a list or a dict as the text of one parameter."""
+    """Write a list or a dict as JSON, as the value of one parameter."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

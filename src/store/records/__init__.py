@@ -1,1 +1,1 @@
-"""The records that the store reads and writes, how they are made from rows, and the formats of values in rows."""
+"""The records that the store returns and takes, how rows become records, and the formats of values in rows."""

@@ -1,7 +1,7 @@
-"""The log of a task's calls, put together from what they have left: outputs, failures, announcements.
+"""Puts the log of a task's model calls together from their stored outputs, failures and announcements. Pure.
 
-An entry of `failures.log` is [fence, number, started, ended, answered, code, message, route, model]. A reader passes
-over further members. Pure: nothing here knows the database.
+An entry of the column `failures.log` is [fence, number, started, ended, answered, code, message, route, model]. A
+reader must ignore further members of an entry of the log.
 """
 
 import json
@@ -27,11 +27,11 @@ class AttemptOutcome(StrEnum):
     OUT = "out"
 
 
-_BEHIND: Final = 1_000_000  # more than the calls for an output
+_BEHIND: Final = 1_000_000  # More than the number of calls that an output can have.
 
 
 class Place(NamedTuple):
-    """Where a call stands in the log: its output, and its number among the known calls for that output, from 1 on."""
+    """A call's place in the log: its output, and its number `nth` among the output's known calls, from 1 on."""
 
     level: int
     position: int
@@ -39,19 +39,20 @@ class Place(NamedTuple):
 
     @classmethod
     def behind(cls, level: int, position: int) -> "Place":
-        """The place behind all calls for an output."""
+        """Return the place in the log that follows all calls for an output."""
         return cls(level, position, _BEHIND)
 
     @property
     def is_behind(self) -> bool:
-        """Whether all calls for its output are before it."""
+        """Whether the place follows all calls for its output."""
         return self.nth == _BEHIND
 
 
 class CallAttempt(NamedTuple):
-    """A call. Times are milliseconds since the epoch by the database's clock. None: it is unknown, or there is none.
+    """A model call in the log. Times are milliseconds since the epoch by the database's clock.
 
-    `number` counts the calls for this output since the last retry.
+    A field is None if its value is unknown or does not exist. `number` counts the calls for the same output since the
+    last retry.
     """
 
     place: Place
@@ -69,18 +70,19 @@ class CallAttempt(NamedTuple):
 
 
 class AttemptCounts(NamedTuple):
-    """How many calls are on the bill, and how many of each outcome are known one by one."""
+    """How many calls the task's bill counts, and how many calls of each outcome the log knows one by one."""
 
     calls: int
     of: Mapping[AttemptOutcome, int]
 
 
 class AttemptIndex(NamedTuple):
-    """Which calls a task has, without what lies beside the texts of outputs.
+    """Which model calls a task has made for which outputs, without the details that are stored with outputs' texts.
 
-    `sizes` are of outputs, in code points; `failed` has the number of failed calls. `doubted` lost their worker at the
-    latest takeover, or their worker gave them up. `lost` were announced by a worker whose lease is over, and no other
-    worker has taken the task over yet.
+    `sizes` are the lengths of the outputs that exist, in code points, and `failed` counts the failed calls for each
+    output. `doubted` are the calls that lost their worker at the latest takeover, or that their worker gave up. `lost`
+    are the calls that were announced by a worker whose lease is over, while no other worker has taken the task over
+    yet. `out` are the announced calls of a live worker.
     """
 
     model: str
@@ -95,7 +97,7 @@ class AttemptIndex(NamedTuple):
 
     @property
     def counts(self) -> AttemptCounts:
-        """How many calls there are."""
+        """How many calls the task has made, in all and by outcome."""
         return AttemptCounts(
             self.calls,
             {
@@ -109,9 +111,10 @@ class AttemptIndex(NamedTuple):
     def page(
         self, only: Collection[AttemptOutcome], after: Place | None, most: int, chars_most: int
     ) -> tuple[Sequence[CallKey], bool]:
-        """Return the outputs whose calls make a page of up to `most` calls after a place, and whether it is the last.
+        """Return the outputs whose calls make the page of up to `most` calls after `after`, and if it is the last.
 
-        The page ends before its outputs have more than `chars_most` code points, but it has one output at least.
+        A page of the log ends before its outputs have more than `chars_most` code points together, but it has at least
+        one output.
         """
         keys = sorted({key for outcome in only for key in self._with(outcome)})
         left = [key for key in keys if after is None or key >= after[:2]]
@@ -129,7 +132,7 @@ class AttemptIndex(NamedTuple):
         return page, True
 
     def _with(self, outcome: AttemptOutcome) -> Collection[CallKey]:
-        """Give the outputs that have a call of this outcome."""
+        """Return the outputs for which a call has the given outcome."""
         match outcome:
             case AttemptOutcome.FAILED:
                 return self.failed.keys()
@@ -141,7 +144,7 @@ class AttemptIndex(NamedTuple):
                 return self.out
 
     def _known(self, key: CallKey, only: Collection[AttemptOutcome]) -> int:
-        """Count the calls for an output that have these outcomes."""
+        """Count the calls for an output that have one of the outcomes `only`."""
         counted = {
             AttemptOutcome.FAILED: self.failed.get(key, 0),
             AttemptOutcome.IN_DOUBT: (key in self.doubted) + (key in self.lost),
@@ -153,7 +156,7 @@ class AttemptIndex(NamedTuple):
     def attempts(
         self, wanted: Collection[CallKey], segments: Sequence[Row], failures: Sequence[Row]
     ) -> list[CallAttempt]:
-        """Give the calls for these outputs, in order. `segments` may be left out."""
+        """Return the calls for the outputs `wanted`, in order. Without `segments`, successful calls are left out."""
         made = [(key, one) for row in failures if (key := _key(row)) in wanted for one in _failures(row)]
         in_doubt = AttemptOutcome.IN_DOUBT
         for key in wanted:
@@ -162,7 +165,7 @@ class AttemptIndex(NamedTuple):
         made += [(one.key, self._succeeded(one)) for one in _outputs(segments, self.sizes.keys() & set(wanted))]
         out = self._unanswered(AttemptOutcome.OUT, None, self.announced_ms)
         made += [(key, out) for key in wanted if key in self.out]
-        # The sort is stable: the calls for an output stay in this order.
+        # Python's sort is stable, so the calls for one output keep the order in which they were added.
         by_key = groupby(sorted(made, key=itemgetter(0)), key=itemgetter(0))
         return [
             one._replace(place=Place(key.level, key.position, nth))
@@ -192,14 +195,17 @@ _NOWHERE: Final = Place(0, 0, 0)
 
 
 def index(task: Row, found: Sequence[Row], failures: Sequence[Row], default_model: str) -> AttemptIndex:
-    """Build the index from the rows of CALLS, OUTPUTS and FAILURES. `default_model` is that of a task without one."""
+    """Build an `AttemptIndex` from the rows of CALLS, OUTPUTS and FAILURES.
+
+    `default_model` is the model of a task that names none.
+    """
     sizes: dict[CallKey, int] = {}
     for row in found:
         places, lengths = (map(int, text(row, name).split(",")) for name in ("places", "sizes"))
         level = whole(row, "level")
         sizes.update((CallKey(level, place), size) for place, size in zip(places, lengths, strict=True))
     announced, live = keys(task, "in_flight"), bool(task["live"])
-    # A worker whose task has ended may have recorded outputs, and not yet that their calls are no longer out.
+    # A worker whose task has ended may have recorded outputs of calls that the row still lists as in flight.
     unanswered = announced - sizes.keys()
     return AttemptIndex(
         model=maybe_text(task, "model") or default_model,
@@ -219,7 +225,7 @@ def _key(row: Row) -> CallKey:
 
 
 def _logged(row: Row) -> int:
-    """Return how many failed calls of an output are known: those in the log, and one that older code has recorded."""
+    """Return how many failed calls of an output are known: those in its log, and one that older code did not log."""
     return (maybe_whole(row, "logged") or 0) + _has_unlogged(whole(row, "calls"), maybe_whole(row, "latest"))
 
 
@@ -228,7 +234,7 @@ def _has_unlogged(calls: int, latest: int | None) -> bool:
 
 
 def _failures(row: Row) -> Iterator[CallAttempt]:
-    """Give the failed calls of an output."""
+    """Read the failed calls of an output from its row in `failures`."""
     logged = json.loads(maybe_text(row, "log") or "[]")
     for _, number, started, ended, answered, code, message, route, model, *_ in logged:
         yield CallAttempt(

@@ -1,4 +1,4 @@
-"""The index of a task's finished chunks. A reader uses it to read their outputs page by page. Pure."""
+"""An index of a task's finished chunks, with which a reader reads their outputs page by page. Pure."""
 
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -11,9 +11,9 @@ from .claims import Output
 
 
 class ChunkIndex(NamedTuple):
-    """The finished chunks of a task, by index: `sizes` of outputs in code points, and calls and failure of `failed`.
+    """A task's finished chunks, in `sizes` with their outputs' lengths, or in `failed` with calls and failure.
 
-    `cuts` and `overlap` place the chunks in the input.
+    Lengths are code points. `cuts` and `overlap` say where the chunks are in the task's input.
     """
 
     task_key: TaskKey
@@ -21,14 +21,14 @@ class ChunkIndex(NamedTuple):
     overlap: int
     sizes: Mapping[int, int]
     failed: Mapping[int, tuple[int, Failure]]
-    rejected: Mapping[int, Rejected] = {}  # the last answers of failed chunks that did not fit their schema
-    gaps: frozenset[int] = frozenset()  # failed chunks without which the task goes on, or has completed
+    rejected: Mapping[int, Rejected] = {}  # Failed chunks' last rejected answers.
+    gaps: frozenset[int] = frozenset()  # The failed chunks without which the task goes on, or has completed.
 
     def pages(self, first: int = 0, most: int = limits.CHUNKS_MOST) -> Iterator[range]:
-        """Give the finished chunks from `first` on as spans of indices, each small enough to be read at once.
+        """Give the finished chunks from `first` on as ranges of indices, each small enough to be read at once.
 
-        A span has up to `most` finished chunks with at most ANSWER_CHARS_AT_ONCE of output together, or one chunk of
-        any size.
+        A range has up to `most` finished chunks with at most ANSWER_CHARS_AT_ONCE characters of output together, or one
+        chunk of any size.
         """
         page: list[int] = []
         chars = 0
@@ -43,7 +43,7 @@ class ChunkIndex(NamedTuple):
             yield range(page[0], page[-1] + 1)
 
     def completed(self, output: Output) -> FinishedChunk:
-        """Return the view of a chunk that has this output."""
+        """Return the chunk that has this output, as the API shows it."""
         index = output.key.position
         start, end = self._span(index)
         return FinishedChunk(
@@ -61,7 +61,7 @@ class ChunkIndex(NamedTuple):
         )
 
     def failed_for_good(self, index: int) -> FinishedChunk:
-        """Return the view of a chunk that has failed."""
+        """Return a chunk that has failed for good, as the API shows it."""
         start, end = self._span(index)
         calls, failure = self.failed[index]
         return FinishedChunk(

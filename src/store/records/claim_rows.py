@@ -1,4 +1,4 @@
-"""From rows to claims, and to why none was granted."""
+"""Makes a `Claim` from the rows of its transaction, or reads from them why no claim was granted."""
 
 import json
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ def _key(row: Row) -> CallKey:
 
 
 def claim(key: TaskKey, holder: str, task: Row, source: Row, covered: Sequence[Row], failures: Sequence[Row]) -> Claim:
-    """Build the claim from the rows of its transaction. `covered` are the rows of calls that have an output."""
+    """Build a claim from the rows of its transaction. `covered` are rows with ranges of calls that have outputs."""
     done = frozenset(
         CallKey(whole(row, "level"), position)
         for row in covered
@@ -88,7 +88,7 @@ def claim(key: TaskKey, holder: str, task: Row, source: Row, covered: Sequence[R
 
 
 def told(row: Row) -> LatestCallsReport | None:
-    """Read the latest calls that isolates have written."""
+    """Read the latest calls with a model that isolates have written to the database."""
     found = maybe_text(row, "told")
     if found is None:
         return None
@@ -111,7 +111,7 @@ def _gap(row: Row) -> FailedCall:
 
 
 def unclaimed(rows: Sequence[Row]) -> Unclaimed:
-    """Say from the STANDING row why the claim was not granted."""
+    """Read from the STANDING row why a claim was not granted."""
     if not rows:
         return Unclaimed(ClaimRefusal.MISSING)
     status = Status(text(rows[0], "status"))
@@ -120,7 +120,7 @@ def unclaimed(rows: Sequence[Row]) -> Unclaimed:
     if rows[0]["overdue"]:
         return Unclaimed(ClaimRefusal.OVERDUE)
     if status is Status.PROCESSING:
-        # The host itself would have taken over its own task, except during the rest.
+        # A host takes its own task over at once, except while the task rests.
         if predecessor(rows) is None and rows[0]["own_fence"] is not None:
             return Unclaimed(ClaimRefusal.EARLY, max(0, whole(rows[0], "rest_left")))
         return Unclaimed(ClaimRefusal.HELD, max(0, whole(rows[0], "lease_left"), whole(rows[0], "rest_left")))
@@ -128,8 +128,8 @@ def unclaimed(rows: Sequence[Row]) -> Unclaimed:
 
 
 def predecessor(rows: Sequence[Row]) -> int | None:
-    """Return from the STANDING row the fence of the asking host's own predecessor.
+    """Read from the STANDING row the fence of an earlier instance of the asking host that holds the task.
 
-    Returns None if the host has no such predecessor, or if the task rests.
+    Returns None if no earlier instance of the host holds the task, or if the task rests.
     """
     return maybe_whole(rows[0], "own_fence") if rows and (maybe_whole(rows[0], "rest_left") or 0) <= 0 else None

@@ -1,4 +1,4 @@
-"""The records of a claim: the facts that a worker gets with it, and the writes that the worker makes under it."""
+"""The records of a claim: what a worker learns of the task when it claims it, and what it then writes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,9 +19,9 @@ START_MS = round(limits.START_SECONDS * 1000)
 
 
 class CallKey(NamedTuple):
-    """Names one needed output, by its level and its index.
+    """Names an output that a task needs, and the model calls for that output, by level and position in the level.
 
-    Level 0 are the chunks. Each level above merges the one below.
+    Level 0 has the outputs of the chunks. Each higher level has the outputs of calls that merge the level below it.
     """
 
     level: int
@@ -29,7 +29,7 @@ class CallKey(NamedTuple):
 
 
 def chunk_number(task_key: TaskKey, key: CallKey) -> int:
-    """Return a number that identifies a chunk, or a merge's call, within its tenant.
+    """Return a number that identifies a chunk, or a call that merges, among those of its tenant.
 
     The number does not reveal the task's id.
     """
@@ -37,9 +37,10 @@ def chunk_number(task_key: TaskKey, key: CallKey) -> int:
 
 
 class CallTries(NamedTuple):
-    """Calls made so far for an output that does not exist yet.
+    """Counts the calls made so far for an output that does not exist yet.
 
-    `attempts` count against MAX_ATTEMPTS. `counted` are failures for a cause of the service that are the chunk's own.
+    `attempts` count against MAX_ATTEMPTS. `counted` are failures that look like the model service's fault, but count
+    against the chunk, because other chunks' calls succeed.
     """
 
     attempts: int = 0
@@ -47,12 +48,12 @@ class CallTries(NamedTuple):
     counted: int = 0
 
     def after(self, attempts: int) -> "CallTries":
-        """Return the same tries with one call more, which counts as `attempts`."""
+        """Return the counts after one more call, which adds `attempts` to the attempts."""
         return self._replace(attempts=self.attempts + attempts, calls=self.calls + 1)
 
 
 class LatestCallsReport(NamedTuple):
-    """A tenant's latest calls with one model, as isolates exchange them: the calls, and when one last failed.
+    """A tenant's latest calls with one model, as isolates exchange them, and when such a call last failed.
 
     Times are milliseconds since the epoch, by the database's clock.
     """
@@ -62,10 +63,10 @@ class LatestCallsReport(NamedTuple):
 
 
 class CallMade(NamedTuple):
-    """How a failed call was made, for the log of the task's calls. Times are in ms.
+    """How a failed model call was made, for the log of its task's calls. Times are in ms.
 
-    `answered`: the provider answered. `model` and `route` are what the call went to, and where its worker ran. `number`
-    counts the calls for this output.
+    `answered` says that the provider answered. `model` is the model that was called, and `route` is where the call's
+    worker ran. `number` counts the calls for the same output.
     """
 
     started_ms: int | None
@@ -78,14 +79,13 @@ class CallMade(NamedTuple):
 
 
 class FailedCall(NamedTuple):
-    """A failed call.
+    """A model call that failed, as a write records it.
 
-    `final`: its output gets no further call. Otherwise no call for this output starts before `rests_until`.
-
-    `held` is when the call started and failed, while it is unknown whether the failure counts. Times are in ms. `made`
-    goes into the log; None: an earlier worker recorded the call. `rung` is how far the call has got with outputs that
-    do not fit their schema. `gap_chars` are the chunk's characters if its final failure leaves a gap; None: a final
-    failure ends the task.
+    `final` says that no further call is made for its output. Unless it is set, the output's next call starts at
+    `rests_until` or later. `held` has the ms when the call started and failed, while it is unknown whether the failure
+    counts against the chunk. `made` goes into the log of calls; it is None if an earlier worker recorded the call.
+    `rung` tells how often the model's outputs did not fit the schema. `gap_chars` is the chunk's length, None if its
+    final failure ends the task.
     """
 
     key: CallKey
@@ -101,25 +101,25 @@ class FailedCall(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A granted claim. The totals are those of the whole task, as the worker found them."""
+    """A granted claim of a task. The totals are those of the whole task, as the claim found them."""
 
     task_key: TaskKey
-    holder: str = ""  # name of this claim
+    holder: str = ""  # The name of this claim.
     fence: int
-    step: int  # number of the last write
+    step: int  # The number of the task's last write.
     attempts: int
-    stalls: int  # Claims in a row before this one that ended without a finished call.
-    rest_ms: int = 0  # How long the task rests, from the claim on, if this claim ends without a finished call too.
+    stalls: int  # How many claims in a row, before this one, ended without a finished call.
+    rest_ms: int = 0  # How long the task rests, from this claim on, if this claim ends without a finished call.
     rate_waits: int
-    idle_runs: int = 0  # Runs in a row before this one that started no call.
-    start_ms: int = START_MS  # How long after their announcement calls may start.
+    idle_runs: int = 0  # How many runs of the task in a row, before this one, started no call.
+    start_ms: int = START_MS  # For how many ms after their announcement calls may start.
     options: TaskOptions
     total: int
-    window: Window  # the text that the run begins with
+    window: Window  # The part of the text that the run begins with.
     instructions: str
     merge_chars: int
-    merges: tuple[int, ...] = ()  # The number of calls of each planned merge level.
-    # The places where each call's outputs of the highest planned level end in the level below.
+    merges: tuple[int, ...] = ()  # How many calls each planned merge level has.
+    # For each call of the highest planned merge level: where its outputs end in the level below.
     merge_ends: tuple[int, ...] = ()
     calls_settled: int
     calls_in_doubt: int
@@ -127,34 +127,33 @@ class Claim:
     output_tokens: int
     truncated: int = 0
     outputs: frozenset[CallKey]
-    tried: dict[CallKey, CallTries]  # Calls for outputs that do not exist yet.
-    # Calls that failed for good, if their worker could not end the task: no call starts under such a claim.
+    tried: dict[CallKey, CallTries]  # Counts of calls, for outputs that do not exist yet.
+    # The failures of calls that failed for good, but whose worker did not end the task: then no call starts.
     refused: dict[CallKey, Failure]
-    resting: dict[CallKey, int] = field(default_factory=dict)  # Calls that wait, and for how many ms.
-    held: tuple[FailedCall, ...] = ()  # Failures that may be the chunk's fault or the service's.
-    announced: frozenset[CallKey]  # Calls that are announced and not settled.
-    doubted: frozenset[CallKey]  # Calls in doubt since this claim took over.
-    deadline_left_ms: int | None = None  # The time from the writing of the claim to the deadline; None: no deadline.
-    claimed_ms: int = 0  # The time when the claim was written, by the database's clock.
-    away_ms: int | None = None  # How long the model has been away.
-    away_waits: int = 0  # Probes in a row that failed.
+    resting: dict[CallKey, int] = field(default_factory=dict)  # For how many ms calls must still wait, by call.
+    held: tuple[FailedCall, ...] = ()  # Failed calls that may be their chunk's fault or the model service's.
+    announced: frozenset[CallKey]  # Calls that are announced, and have no recorded end.
+    doubted: frozenset[CallKey]  # Calls whose outcome is unknown since this claim took over.
+    deadline_left_ms: int | None = None  # The ms from the claim to the task's deadline; None if it has none.
+    claimed_ms: int = 0  # When the claim was written, by the database's clock.
+    away_ms: int | None = None  # For how many ms the model has been away for the task.
+    away_waits: int = 0  # How many probes of the model have failed in a row.
     last_error: LastError | None = None
-    pace_ms: int | None = None  # The time from one finished call to the next; None until known.
-    told: LatestCallsReport | None = None  # The latest calls of other isolates; None if none has failed lately.
-    # The rest is for a structured task.
-    characters: int = 0  # The characters of the whole text.
-    output_schema: str | None = None  # JSON; None: outputs are plain texts.
-    inherited: Inherited | None = None  # What a retry of gaps got from the earlier task.
-    rungs: dict[CallKey, Rung] = field(default_factory=dict)  # The rungs of calls that have no output yet.
-    chunk_chars: dict[CallKey, int] = field(default_factory=dict)  # The sizes of failed chunks that may leave a gap.
-    gaps: dict[CallKey, FailedCall] = field(
-        default_factory=dict
-    )  # Chunks that failed for good without ending the task.
+    pace_ms: int | None = None  # The ms from one finished call to the next; None until known.
+    told: LatestCallsReport | None = None  # Other isolates' latest calls; None if none has failed lately.
+    # The fields below are for structured tasks only.
+    characters: int = 0  # How many characters the task's whole text has.
+    output_schema: str | None = None  # The schema as JSON; None if outputs are plain texts.
+    inherited: Inherited | None = None  # What this task got from the task whose gaps it retries.
+    rungs: dict[CallKey, Rung] = field(default_factory=dict)  # The answers that did not fit the schema, by output.
+    chunk_chars: dict[CallKey, int] = field(default_factory=dict)  # The lengths of failed chunks that may leave a gap.
+    # The chunks that failed for good without ending the task.
+    gaps: dict[CallKey, FailedCall] = field(default_factory=dict)
     ladder: LadderCounts = NOTHING_COUNTED
 
 
 class ClaimRefusal(StrEnum):
-    """Why a claim was not granted."""
+    """The reason why a worker's claim of a task was not granted."""
 
     MISSING = "missing"
     TERMINAL = "terminal"
@@ -164,19 +163,19 @@ class ClaimRefusal(StrEnum):
 
 
 class Unclaimed(NamedTuple):
-    """A claim that was not granted. `left_ms` is the time until the lease ends or the task is due."""
+    """The answer to a claim that was not granted. `left_ms` is how long until the lease ends or the task is due."""
 
     standing: ClaimRefusal
     left_ms: int = 0
 
 
 class Output(NamedTuple):
-    """An accepted output and the number of calls it took.
+    """An accepted output, and how many model calls it took.
 
-    `finish_reason` is the provider's reason for the end. `started_ms` and `ended_ms` are the times of the call, or of
-    its group in a lane, in milliseconds since the epoch by the database's clock. `lane` is the lane's number, and
-    `first_ms` is when the first of several calls started. A field is None if it is unknown, or if there is no lane, or
-    no other call.
+    `finish_reason` is the provider's reason for the output's end. `started_ms` and `ended_ms` are when the successful
+    call, or its group in a lane, started and ended, in ms since the epoch by the database's clock. `lane` is the number
+    of the call's lane, if it had one, and `first_ms` is when the first of several calls for the output started. A field
+    of an output is None if it is unknown.
     """
 
     key: CallKey
@@ -190,7 +189,7 @@ class Output(NamedTuple):
 
 
 class CallTimes(NamedTuple):
-    """When a call started and ended, and when the first of several calls for its output started."""
+    """When a model call started and ended, and when the first of several calls for the same output started."""
 
     started: int | None = None
     ended: int | None = None
@@ -201,7 +200,7 @@ UNTIMED = CallTimes()
 
 
 class MergeLevel(NamedTuple):
-    """The plan of a merge level: where each call's outputs end in the level below."""
+    """The plan of a merge level: for each of its calls, where its outputs end in the level below."""
 
     level: int
     ends: tuple[int, ...]
@@ -209,21 +208,22 @@ class MergeLevel(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """The contents of one write under a claim. The totals and times are absolute; times are in ms.
+    """What one write under a claim records. Totals count from the start of the task, and times are in ms.
 
-    A failed write may have landed or may still land. The next write repeats the failed one's outputs, and may add
-    others after them. Each output keeps its piece, because the pieces carry the number of the first of these writes.
+    A write that failed may have taken effect or may still do so. So the next write repeats the failed write's outputs,
+    and may add others after them. The pieces that hold the outputs carry the number of the first such write, so that no
+    output is stored twice.
     """
 
-    step: int  # number of this write
+    step: int  # The number of this write.
 
     outputs: Sequence[Output] = ()
-    tries: Sequence[int] = ()  # The number of outputs that each earlier one of these writes had.
-    first_step: int | None = None  # The number of the first of these writes; None: this write is the first.
+    tries: Sequence[int] = ()  # How many outputs each earlier try of this write had.
+    first_step: int | None = None  # The number of the first try of this write; None if this is the first.
     failures: Sequence[FailedCall] = ()
-    merges: Sequence[MergeLevel] = ()  # Planned levels that are not written yet.
-    in_flight: Sequence[CallKey] = ()  # Announced calls.
-    doubted: Sequence[CallKey] | None = None  # In doubt since the claim, those given up among them; None: as they are.
+    merges: Sequence[MergeLevel] = ()  # Merge levels whose plan is not written yet.
+    in_flight: Sequence[CallKey] = ()  # The calls that this write announces, and those in flight.
+    doubted: Sequence[CallKey] | None = None  # Calls in doubt since the claim, or given up; None keeps the row's.
     calls_settled: int
     calls_in_doubt: int
     calls_minimum: int
@@ -234,29 +234,29 @@ class Progress:
     stalls: int
     rate_waits: int
     idle_runs: int = 0
-    finished: bool = False  # a call has finished under this claim, with an output or for good
+    finished: bool = False  # Whether a call has finished under this claim, with an output or for good.
     away_since: int | None = None
     away_waits: int = 0
     last_error: LastError | None = None
-    wait: Wait | None = None  # the wait of the run; None if a call is in flight
+    wait: Wait | None = None  # What the run waits for; None if a call is in flight.
     pace_ms: int | None = None
     truncated: int = 0
-    told: LatestCallsReport | None = None  # calls for other isolates
-    ladder: LadderCounts | None = None  # None: as last written
+    told: LatestCallsReport | None = None  # Latest calls to tell other isolates.
+    ladder: LadderCounts | None = None  # The new counters; None leaves them as last written.
 
 
 class Release(NamedTuple):
-    """Ends a claim. The task may be claimed after `delay_ms`, and the sweep dispatches it after `sweep_ms`."""
+    """Ends a claim: its task may be claimed after `delay_ms`, and the sweep dispatches it after `sweep_ms`."""
 
     delay_ms: int
     sweep_ms: int
 
 
 class Finish(NamedTuple):
-    """The end of a claim whose task is completed. `top_level` is the merge's last level, 0 without a merge.
+    """Ends a claim by completing its task. `top_level` is the last merge level, 0 without a merge.
 
-    The end also empties the task's input, unless `keep_input` is set. `gaps`: some chunks have none. Then a retry needs
-    the input.
+    Completing a task also empties its input, unless `keep_input` or `gaps` is set. `gaps` says that some chunks have no
+    output; a retry of these gaps needs the input.
     """
 
     retention_ms: int
@@ -266,26 +266,26 @@ class Finish(NamedTuple):
 
     @property
     def status(self) -> Status:
-        """The status that the task gets."""
+        """The status that the task gets when the claim ends."""
         return Status.COMPLETED
 
 
 class Fail(NamedTuple):
-    """The end of a claim whose task failed."""
+    """Ends a claim by failing its task."""
 
     retention_ms: int
     failure: Failure
 
     @property
     def status(self) -> Status:
-        """The status that the task gets."""
+        """The status that the task gets when the claim ends."""
         return Status.FAILED
 
 
 class Continue(NamedTuple):
-    """The continuation of a claim, which renews its lease. The announced calls start within `start_ms` or not at all.
+    """Continues a claim and renews its lease. Announced calls must start within `start_ms`, or they may not start.
 
-    With `room_bytes`, nothing is written unless the database has that much space in addition.
+    If `room_bytes` is set, the write is refused unless the database has that much space besides what is written.
     """
 
     lease_ms: int

@@ -1,4 +1,4 @@
-"""The form in which a write records failed calls, and what their log gets."""
+"""The form in which a write records failed model calls and adds them to their log."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,9 +9,10 @@ from .claims import Claim, FailedCall
 
 
 def written(claim: Claim, calls: Sequence[FailedCall]) -> Iterator[str]:
-    """Give the parameters of RECORD_FAILURES: one, or several of RECORD_RUNGS for a structured task.
+    """Give the parameter of RECORD_FAILURES, or for a structured task the parameters of one or more RECORD_RUNGS.
 
-    Each is small enough for a statement: a rejected answer may have 8,000 characters.
+    Failed calls of a structured task contain rejected answers of up to 8,000 characters each, so they are divided among
+    parameters that are small enough.
     """
     if claim.options.structure is None:
         yield as_json([_failed(call, claim.fence) for call in calls])
@@ -39,7 +40,7 @@ def _failed(call: FailedCall, fence: int) -> list[int | str | None]:
 
 
 def _log(call: FailedCall, fence: int) -> str | None:
-    """Write what `failures.log` gets of a failed call."""
+    """Write the entry of a failed call for the column `failures.log`."""
     made = call.made
     if made is None:
         return None

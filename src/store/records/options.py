@@ -1,6 +1,6 @@
-"""The columns of `tasks` for the client's options. The statements take their names from this one list.
+"""The columns of `tasks` for the client's options, in one list, from which the SQL takes their names.
 
-A row of `tasks` gets these columns once. A claim or a view reads them.
+The columns for options are written when a task is created. A claim or a view reads the columns for options.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,10 @@ from . import structures
 
 
 class _Column(NamedTuple):
-    """A column, which has the name of its option, or of `option`."""
+    """A column of `tasks` for an option.
+
+    The option has the same name as its column, unless `option` gives another name.
+    """
 
     name: str
     written: Callable[[TaskOptions], Value]
@@ -44,11 +47,11 @@ NAMES = tuple(column.name for column in _COLUMNS)
 
 
 def written(options: TaskOptions) -> dict[str, Value]:
-    """Give each column's value, by its name."""
+    """Return the values of the columns for a task's options, by the columns' names."""
     return {column.name: column.written(options) for column in _COLUMNS}
 
 
 def read(row: Row) -> TaskOptions:
-    """Read the options from a row that has all of the columns."""
+    """Read a task's options from a row that has all the columns for options."""
     found: dict[str, Any] = {column.option or column.name: column.read(row, column.name) for column in _COLUMNS}
     return TaskOptions(**found)

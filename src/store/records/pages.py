@@ -1,4 +1,4 @@
-"""Pages of a tenant's tasks: where a page begins and ends, what it leaves out, and where the next one begins."""
+"""Pages of a list of a tenant's tasks: where a page begins and ends, and which tasks a filter leaves out."""
 
 import string
 from collections.abc import Mapping, Sequence
@@ -8,21 +8,21 @@ from ...core.ids import TaskKey, first_id, task_key_of
 from ...core.states import Status
 from ...core.task import Route, Task
 
-_BEHIND_ALL = "~"  # sorts after every id
+_BEHIND_ALL = "~"  # Sorts after every task id.
 
 
 class Span(NamedTuple):
-    """The keys from `first` on, up to and without `behind`. All these keys belong to one tenant."""
+    """A range of one tenant's task keys: from `first` on, up to `behind`, which does not belong to it."""
 
     first: str
     behind: str
 
 
 class ListFilter(NamedTuple):
-    """Which tasks of a span a list shows: those that have each of these values. None: any value.
+    """Which tasks of a span a list shows: those that have each of these values. None allows any value.
 
-    The statement of the list has a condition for each field. `text` is in a task's name, or begins its id; it has no
-    capital A to Z. `default_model` is the model of a task that names none.
+    The statement LIST_FILTERED has a condition for each field of the filter. `text` must occur in a name of the task,
+    or begin its id; it contains no capital A to Z. `default_model` is the model of a task that names none.
     """
 
     status: Status | None = None
@@ -33,7 +33,7 @@ class ListFilter(NamedTuple):
     default_model: str | None = None
 
     def takes(self, task: Task) -> bool:
-        """Whether a list shows the task."""
+        """Whether a list with this filter shows the task."""
         return (
             self.status in {None, task.status}
             and self.route in {None, task.route}
@@ -51,14 +51,15 @@ _FOLDED: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
 def folded(text: str) -> str:
-    """Write A to Z as a to z, and leave everything else, as SQLite's `lower` does."""
+    """Write A to Z in lower case, and leave all other characters, as SQLite's `lower` does."""
     return text.translate(_FOLDED)
 
 
 class Page(NamedTuple):
-    """Tasks, newest first. The next page begins after the key `last`, None if there is none.
+    """A page of a list of tasks, newest first.
 
-    A page with a filter may contain fewer tasks than requested, or none, and still have a next page.
+    The next page begins after the key `last`; None means that there is none. A page with a filter may contain fewer
+    tasks than requested, or none, and still have a next page.
     """
 
     tasks: Sequence[Task]
@@ -66,7 +67,7 @@ class Page(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """How many tasks each status has, of the newest `among` tasks of a span. `all`: the span has no others."""
+    """How many of the newest `among` tasks of a span have each status. `all` says that the span has no other tasks."""
 
     of: Mapping[Status, int]
     among: int
@@ -74,9 +75,9 @@ class Counts(NamedTuple):
 
 
 def span(tenant: str, *, before_id: str | None, from_ms: int | None, until_ms: int | None, prefix: str = "") -> Span:
-    """Make the span of the tenant's tasks created from `from_ms` on, before `until_ms`, and before a task.
+    """Make the span of a tenant's tasks that were created from `from_ms` on, before `until_ms`, and before `before_id`.
 
-    Their ids begin with `prefix`.
+    A bound that is None does not limit the span. The ids of all tasks in the span begin with `prefix`.
     """
     bounds = [prefix + _BEHIND_ALL]
     bounds += [before_id] if before_id else []

@@ -1,4 +1,4 @@
-"""The result of a structured task, made of its outputs one after the other. It does not hold all of them twice."""
+"""Makes the result of a structured task from its outputs, one after the other, without a second copy of all."""
 
 import json
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ type Texts = str | tuple[str | None, ...]
 
 
 class ResultFold:
-    """Takes the outputs that make a result, in order, and gives it as text and as a value.
+    """Takes the outputs that a task's result consists of, in order, and gives the result as text and as a value.
 
-    With `none` the result is a list, with None in the place of a gap. With `concat` and a schema it is the joined value
-    as compact JSON. `source` has the schema, and the rules by which it is joined.
+    With `reduce: none` the result is a list, with None in the place of a gap. With `concat` and a schema the result is
+    the joined value as compact JSON. `source` has the schema, and the rules by which outputs are joined.
     """
 
     def __init__(self, options: TaskOptions, total: int, source: Source) -> None:
@@ -32,7 +32,7 @@ class ResultFold:
             self._joiner = join_plan(schema, source.join_rules or {}).joiner()
 
     def add(self, index: int, output: str) -> None:
-        """Take the output of a chunk, or the one of a merge."""
+        """Take the next output: one of a chunk, or the single one of a merge."""
         if self._joiner is not None:
             self._joiner.add(json.loads(output))
         elif self._reduce is Reduce.NONE:
@@ -41,7 +41,10 @@ class ResultFold:
             self._texts.append(output)
 
     def value(self) -> object:
-        """Return the value that the outputs make; None without a schema. Raises NotJoinable for a sum without end."""
+        """Return the result as a JSON value; None without a schema.
+
+        Raises NotJoinable for a sum beyond the largest double.
+        """
         if not self._has_schema:
             return None
         if self._joiner is not None:
@@ -50,7 +53,7 @@ class ResultFold:
         return values if self._reduce is Reduce.NONE else values[0]
 
     def texts(self, value: object) -> Texts:
-        """Return the result as text. `value` is that of `value`."""
+        """Return the result as text. `value` is what the method `value` returned."""
         if self._joiner is not None:
             from ...core.structured.reading import compact  # noqa: PLC0415 - only structured tasks need it
 
@@ -63,7 +66,10 @@ class ResultFold:
 def result_of(
     options: TaskOptions, total: int, outputs: Sequence[Output], source: Source
 ) -> tuple[Texts | None, object]:
-    """Make the result of outputs that were all read at once: as text, and as a value. None: a sum is no double."""
+    """Make a task's result, as text and as a value, from outputs that were all read at once.
+
+    The text and the value are None if a sum is beyond the largest double.
+    """
     from ...core.structured.refusals import NotJoinable  # noqa: PLC0415 - only structured tasks need it
 
     fold = ResultFold(options, total, source)

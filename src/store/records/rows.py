@@ -1,4 +1,4 @@
-"""From rows to records."""
+"""Makes records from rows of the database."""
 
 import json
 from collections.abc import Container, Sequence
@@ -43,14 +43,14 @@ from .results import result_of
 
 
 def keys(row: Row, name: str) -> frozenset[CallKey]:
-    """Read a column that contains a JSON list of [level, idx]."""
+    """Read a column that contains calls, as a JSON list of [level, idx]."""
     return frozenset(CallKey(*pair) for pair in json.loads(text(row, name)))
 
 
 def outputs(level: int, found: Sequence[Row], wanted: Container[int] | None = None) -> list[Output]:
-    """Read the outputs of one level from its segments, in order, each call's first one.
+    """Read the outputs of one level from its segments, in order. If an output was stored twice, the first one counts.
 
-    With `wanted`, only outputs at these places are read. A segment may have many more: they are not kept.
+    With `wanted`, only the outputs at these places are returned, although the segments may have many more.
     """
     first: dict[CallKey, Output] = {}
     for row in sorted(found, key=lambda row: whole(row, "part")):
@@ -61,7 +61,10 @@ def outputs(level: int, found: Sequence[Row], wanted: Container[int] | None = No
 
 
 def sizes(found: Sequence[Row]) -> dict[int, int]:
-    """Read the sizes of one level's outputs in code points, by index, each call's first one."""
+    """Read the lengths of one level's outputs in code points, by position.
+
+    If an output was stored twice, the length of the first one counts.
+    """
     first: dict[int, int] = {}
     for row in sorted(found, key=lambda row: whole(row, "part")):
         places, lengths = (map(int, text(row, name).split(",")) for name in ("places", "sizes"))
@@ -71,17 +74,17 @@ def sizes(found: Sequence[Row]) -> dict[int, int]:
 
 
 def mark(row: Row) -> Mark:
-    """Read the task's last write."""
+    """Read the mark of the last write to a task from its row."""
     return Mark(whole(row, "fence"), whole(row, "step"))
 
 
 def pulse(row: Row) -> Pulse:
-    """Read how far a task has progressed."""
+    """Read from a task's row how far the task has progressed."""
     return Pulse(mark(row), Status(text(row, "status")), Route(text(row, "route")))
 
 
 def window(row: Row) -> Window:
-    """Read the window of a row that `sql.window` has made."""
+    """Read a window of a task's text from a row of the expression in `sql.window`."""
     return Window(
         first=whole(row, "first"),
         start=whole(row, "start"),
@@ -92,7 +95,7 @@ def window(row: Row) -> Window:
 
 
 def call_failure(row: Row) -> Failure:
-    """Read why a call failed."""
+    """Read from a row why a model call failed."""
     return Failure(task_code(row, "code"), text(row, "message"), bool(row["retryable"]))
 
 
@@ -124,7 +127,7 @@ def task(row: Row, result: Sequence[Row] = (), source: Sequence[Row] = ()) -> Ta
         usage=Usage(
             model_calls=whole(row, "calls_settled") + in_doubt + in_flight,
             minimum_calls=whole(row, "calls_minimum"),
-            # Announced calls whose worker's lease is over are in doubt even before a takeover.
+            # Announced calls count as in doubt once their worker's lease is over, even before a takeover.
             in_doubt=in_doubt + (0 if live else in_flight),
             input_tokens=whole(row, "input_tokens"),
             output_tokens=whole(row, "output_tokens"),
@@ -167,7 +170,7 @@ def task(row: Row, result: Sequence[Row] = (), source: Sequence[Row] = ()) -> Ta
 def _result(
     asked: TaskOptions, total: int, made: Sequence[Output], source: Source | None
 ) -> tuple[str | tuple[str | None, ...] | None, object]:
-    """Make the result of the outputs that were read, and its value, which a schema gives it."""
+    """Make a task's result from the outputs that were read, and the result's JSON value if the task has a schema."""
     if not made:
         return None, None
     if asked.structure is not None and source is not None:
@@ -188,7 +191,7 @@ def _source(row: Row) -> Source:
 
 
 def chunk_index(key: TaskKey, places: Row, found: Sequence[Row], failed: Sequence[Row]) -> ChunkIndex:
-    """Read which chunks are finished. `found` are rows of sizes."""
+    """Read which chunks of a task are finished. `found` are the rows with the lengths of outputs."""
     return ChunkIndex(
         task_key=key,
         cuts=whole_list(places, "cuts"),
@@ -201,9 +204,9 @@ def chunk_index(key: TaskKey, places: Row, found: Sequence[Row], failed: Sequenc
 
 
 def chunk_views(index: ChunkIndex, done: Sequence[Output], places: range) -> list[FinishedChunk]:
-    """Build the finished chunks of these places, in order.
+    """Build the finished chunks at these places, in order, as the API shows them.
 
-    `done` are outputs of chunks that did not fail in the index.
+    `done` are the outputs of chunks that the index does not list as failed.
     """
     views = [index.completed(output) for output in done]
     views += [index.failed_for_good(at) for at in index.failed if at in places]
@@ -211,7 +214,7 @@ def chunk_views(index: ChunkIndex, done: Sequence[Output], places: range) -> lis
 
 
 def page(found: Sequence[Row], only: ListFilter, most: int) -> Page:
-    """Read a page of up to `most` tasks from the rows of LIST, or of LIST_FILTERED if there is a filter."""
+    """Read a page of up to `most` tasks from the rows of LIST, or of LIST_FILTERED if `only` filters."""
     tasks = [task(row) for row in found]
     if len(tasks) > most:
         return Page(tasks[:most], tasks[most - 1].task_key)

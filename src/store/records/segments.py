@@ -1,13 +1,14 @@
-"""The form of a segment: outputs that were recorded together, compressed, in a few rows for a whole task.
+"""The format of segments: rows that each store many outputs of a task, compressed, so that a task needs few rows.
 
-A segment's body is a row of pieces, one behind the other. A piece is what one write added at once: zlib's compression
-of a JSON list in UTF-8, with an entry `[idx, text, calls, finish reason, started, ended, lane, first]` for each output.
-The times are milliseconds since the epoch by the database's clock; `first` is when the first of several calls started.
-The reason and every entry after it may be null. At the end of an entry, lane and first are left out if they are null. A
-reader must pass over further members at an entry's end, so that later code can add some.
+The body of a segment consists of pieces, one behind the other. A piece has the outputs that one statement added: a JSON
+list in UTF-8, compressed with zlib, with an entry `[idx, text, calls, finish reason, started, ended, lane, first]` for
+each output. The times in an entry are milliseconds since the epoch by the database's clock; `first` is when the first
+of several calls for the output started. The finish reason and every member after it may be null. `lane` and `first` are
+left out of an entry if they are null. A reader must ignore further members at an entry's end, so that later code can
+add some.
 
-D1 gives a blob as a list of numbers, one for each byte. So bodies go to the database and back in hexadecimal digits.
-This module is pure: it does not know the database.
+D1 returns a blob as a list of numbers, one for each byte. So the bodies of segments go to the database and back as
+hexadecimal digits. This module is pure: it makes no calls to the database.
 """
 
 import json
@@ -22,9 +23,9 @@ from .claims import CallKey, Output
 
 
 class Piece(NamedTuple):
-    """The outputs that one statement adds, all of one level.
+    """The outputs, all of one level, that one statement adds to a segment.
 
-    `places`, `sizes` and `body` are parameters of the statement.
+    `places`, `sizes` and `body` are parameters of that statement, RECORD_OUTPUTS or COPY_MERGED.
     """
 
     level: int
@@ -36,8 +37,9 @@ class Piece(NamedTuple):
 def pieces(outputs: Sequence[Output], tries: Sequence[int] = ()) -> list[Piece]:
     """Pack the outputs of a write into pieces, each of one level and small enough for a bound parameter.
 
-    `tries` says how many outputs each earlier try of the same write had. An earlier try may have landed, or may still
-    land. The outputs that a try added are separate pieces, so that each later try has the same pieces.
+    `tries` says how many outputs each earlier try of the same write had. An earlier try of the write may have taken
+    effect, or may still do so. The outputs that a try added to those of the try before are pieces of their own, so that
+    every later try has the same pieces.
     """
     bounds = sorted({0, *tries, len(outputs)})
     told = [outputs[first:behind] for first, behind in pairwise(bounds)]
@@ -50,7 +52,7 @@ def pieces(outputs: Sequence[Output], tries: Sequence[int] = ()) -> list[Piece]:
 
 
 def unpack(level: int, body: str) -> Iterator[Output]:
-    """Give the outputs of a body, in the order in which they were recorded."""
+    """Give the outputs in the body of a segment, in the order in which they were recorded."""
     left = bytes.fromhex(body)
     while left:
         piece = zlib.decompressobj()
@@ -63,7 +65,7 @@ def unpack(level: int, body: str) -> Iterator[Output]:
 
 
 def _sizes(outputs: Sequence[Output]) -> str:
-    """Give the outputs' lengths in code points, as a segment has them."""
+    """Write the outputs' lengths in code points, as the row of a segment has them."""
     return _numbers(len(output.text) for output in outputs)
 
 
@@ -72,7 +74,7 @@ def _numbers(numbers: Iterable[int]) -> str:
 
 
 def _parts(outputs: Iterable[Output]) -> Iterator[tuple[list[Output], list[bytes]]]:
-    """Split outputs, each written as an entry, into parts of limited size."""
+    """Split outputs into parts of limited size, and write each output as an entry of a piece."""
     part: list[Output] = []
     entries: list[bytes] = []
     size = 0

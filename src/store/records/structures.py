@@ -1,4 +1,4 @@
-"""The forms in which rows hold a task's structure, and the rungs of its calls."""
+"""The formats in which rows store a task's structured-output options, rejected answers, and gaps."""
 
 import json
 
@@ -11,7 +11,7 @@ from .ladder import Inherited
 
 
 def written(options: TaskOptions) -> str | None:
-    """Write the structure of a task: only what differs from the defaults. None for a plain task."""
+    """Write a task's structured-output options, only those that differ from the defaults. None for a plain task."""
     structure = options.structure
     return None if structure is None else as_json({k: v for k, v in structure._asdict().items() if _DEFAULTS[k] != v})
 
@@ -20,7 +20,7 @@ _DEFAULTS = Structure()._asdict()
 
 
 def read(row: Row, name: str) -> Structure | None:
-    """Read the structure of a task. Members that only later code knows are passed over."""
+    """Read a task's structured-output options. Structured-output options that only later code knows are ignored."""
     found = maybe_json_object(row, name)
     if found is None:
         return None
@@ -28,14 +28,14 @@ def read(row: Row, name: str) -> Structure | None:
 
 
 def rung_text(rung: Rung) -> str:
-    """Write a rung."""
+    """Write how often an output was rejected, and the last rejected answer."""
     rejected = rung.rejected
     written = {"rejected": rung.answers, "output": rejected.output, "errors": rejected.errors}
     return as_json(written if rung.finish_reason is None else {**written, "reason": rung.finish_reason})
 
 
 def rung(row: Row) -> Rung | None:
-    """Read the rung of a failed call."""
+    """Read how often an output was rejected, and the last rejected answer, from its row in `failures`."""
     text = maybe_text(row, "rung")
     if text is None:
         return None
@@ -45,12 +45,15 @@ def rung(row: Row) -> Rung | None:
 
 
 def inherited_text(inherited: Inherited) -> str:
-    """Write what a retry of gaps inherits."""
+    """Write what a task that retries gaps inherits from the earlier task."""
     return as_json(inherited._asdict())
 
 
 def inherited(row: Row) -> Inherited | None:
-    """Read what a retry of gaps inherits. None: the task is no such retry."""
+    """Read what a task that retries gaps inherits from the earlier task.
+
+    Returns None for a task that does not retry gaps.
+    """
     found = maybe_text(row, "inherited")
     if found is None:
         return None
@@ -59,7 +62,7 @@ def inherited(row: Row) -> Inherited | None:
 
 
 def gaps(row: Row) -> tuple[Gap, ...]:
-    """Read the column `gaps` of a task: a JSON list with an object for each."""
+    """Read a task's gaps from the column `gaps` of its row, a JSON list with an object for each gap."""
     text = maybe_text(row, "gaps") if "gaps" in row else None
     if text is None:
         return ()

@@ -1,4 +1,4 @@
-"""Why no work is done for a task, according to its row."""
+"""Finds out from a task's row why no worker is working on the task."""
 
 import json
 
@@ -7,12 +7,12 @@ from ...core.task import LastError, Wait
 from ..d1.columns import maybe_text, maybe_whole, whole
 from ..d1.database import Row
 
-# After a rollback, a stored error may have more fields than this class.
+# After a rollback, a stored error may have more fields than the class LastError.
 _KNOWN = frozenset(LastError._fields)
 
 
 def last_error(row: Row) -> LastError | None:
-    """Read the last call that failed, unless a call has succeeded since."""
+    """Read a task's latest failed model call from its row; None if a call has succeeded since."""
     found = maybe_text(row, "last_error")
     if found is None:
         return None
@@ -20,7 +20,7 @@ def last_error(row: Row) -> LastError | None:
 
 
 def news_at(row: Row) -> int:
-    """Say when something last happened to an unfinished task, or when the first of a row of failures began."""
+    """Return when something last happened to a task, or when the first call of its latest row of failures started."""
     error = last_error(row)
     if error is not None:
         return error.since
@@ -28,11 +28,11 @@ def news_at(row: Row) -> int:
 
 
 def waiting_for(row: Row, status: Status) -> Wait | None:
-    """Say what a task waits for.
+    """Find out what a task waits for.
 
-    Returns None if calls are out, if the worker is about to make some, or if the task has ended.
+    Returns None if the task has calls in flight, if its worker is about to make some, or if the task has ended.
 
-    A worker that died leaves a lease, which ends at a known time or has ended.
+    If the task's worker has died, the task waits for the end of the worker's lease.
     """
     now = whole(row, "read_at")
     if status is Status.PENDING:
@@ -42,7 +42,7 @@ def waiting_for(row: Row, status: Status) -> Wait | None:
 
 
 def _held(row: Row, now: int) -> Wait | None:
-    """Say what a task waits for that has, or had, a worker."""
+    """Find out what a task waits for that has a worker, or whose worker died."""
     lease_until = maybe_whole(row, "lease_until") or 0
     free_at = max(lease_until, whole(row, "rest_until"))
     if lease_until <= now:
@@ -52,8 +52,9 @@ def _held(row: Row, now: int) -> Wait | None:
     until = maybe_whole(row, "wait_until")
     if until is not None and until > now:
         return Wait(_reason(row), until)
-    # A live worker renews its lease before half of it has passed. Until half of the lease has passed, a live worker may
-    # wait for its turn to probe a model that is away.
+    # A live worker renews its lease before half of it has passed. If more than half of the lease has passed, the worker
+    # seems dead. In the first half of its lease, a worker without calls may wait for its turn to probe a model that is
+    # away.
     if now - whole(row, "announced_at") > lease_until - now:
         return Wait("lease", free_at)
     return Wait("model_away", None) if maybe_text(row, "wait_reason") == "model_away" else None
@@ -64,7 +65,7 @@ def _ahead(row: Row) -> int | None:
 
 
 def _reason(row: Row) -> str:
-    """Name the reason that a worker wrote, or that made it give its task back."""
+    """Return the reason for a task's wait: the one that its worker wrote, or why its worker gave it back or died."""
     if whole(row, "idle_runs"):
         return "database"
     return maybe_text(row, "wait_reason") or ("lease" if whole(row, "stalls") else "backoff")

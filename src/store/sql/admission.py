@@ -1,7 +1,7 @@
-"""The SQL that accepts a task, new or retried, within its tenant's limits.
+"""The SQL that accepts a new or retried task, if its tenant's limits allow it.
 
-A submission is one transaction. The transaction accepts a task, finds that it was accepted before, or refuses it.
-`_FRESH` distinguishes the first run of the transaction from a repetition.
+A submission of a task is one transaction. The transaction accepts the task, or finds that it was accepted before, or
+refuses it. The condition `_FRESH` distinguishes the first run of the transaction from a repetition.
 """
 
 from ...core.task import BUDGET_EXHAUSTED
@@ -10,10 +10,11 @@ from .fragments import IN_DOUBT, NOW, OPTION_PARAMETERS, OPTIONS, delete_parts, 
 from .tallies import COUNTED, UNCOUNTED, add_ends, count_ends
 
 # --- With an Idempotency-Key -----------------------------------------------------------------------------
-# `:submission` is the tenant, a colon and the client's key. `:digest` is of the request.
+# `:submission` is the tenant, a colon and the client's Idempotency-Key. `:digest` identifies the content of the
+# request.
 
-# Takes the key for a task, if the key is free or has expired. If two requests come at once, the first gets the key.
-# Goes before INSERT_TASK.
+# Takes an Idempotency-Key for a task, if the key is free or has expired. If two requests come at once, the first gets
+# the key. Goes before INSERT_TASK.
 TAKE_KEY = statement(f"""
 INSERT INTO submissions (id, task_id, digest, expires_at) VALUES (:submission, :task_key, :digest, {NOW} + :valid_ms)
 ON CONFLICT DO UPDATE SET task_id = excluded.task_id, digest = excluded.digest, expires_at = excluded.expires_at,
@@ -21,23 +22,24 @@ ON CONFLICT DO UPDATE SET task_id = excluded.task_id, digest = excluded.digest, 
 WHERE expires_at <= {NOW} AND task_id <> excluded.task_id
 """)
 
-# Notes that another request is about to be answered with the key's task, which must then stay. `:task_key` is the task
-# that the other request would have made.
+# Records that a repeated request is about to be answered with the task of its Idempotency-Key, so that this task is not
+# withdrawn. `:task_key` is the task that the repeated request would have made.
 NOTE_REPLAY = statement("""
 UPDATE submissions SET replayed = 1
 WHERE id = :submission AND task_id <> :task_key AND digest = :digest AND replayed = 0
 """)
 
-# Frees the key again when its task was refused.
+# Frees an Idempotency-Key again if the task that took it was refused.
 GIVE_KEY_BACK = statement("""
 DELETE FROM submissions WHERE id = :submission AND task_id = :task_key
   AND NOT EXISTS (SELECT 1 FROM tasks WHERE id = :task_key)
 """)
 
-# Reads which task has the key.
+# Reads which task has an Idempotency-Key.
 KEY_HOLDER = statement("SELECT task_id, digest FROM submissions WHERE id = :submission")
 
-# Reads which task has the key, without TAKE_KEY before it. So an expired key must not count.
+# Reads which task has an Idempotency-Key that has not expired. An expired key must not count here, because TAKE_KEY,
+# which replaces expired keys, does not run before.
 VALID_KEY_HOLDER = statement(f"""
 SELECT task_id, digest FROM submissions WHERE id = :submission AND expires_at > {NOW}
 """)
@@ -47,12 +49,12 @@ SELECT task_id, digest FROM submissions WHERE id = :submission AND expires_at > 
 _TODAY = f"({NOW} / 86400000)"
 _DEADLINE_AT = f"{NOW} + :deadline_ms"
 
-# Writes the pending task, unless another request has its key or a limit of its tenant is reached. If INSERT_TASK is
-# sent twice, the second send changes nothing, because the caller chose the task's key. If the write lands after the
-# task was erased or withdrawn, it finds the tombstone. If the task stays unclaimed for `:unclaimed_ms`, the sweep
-# dispatches it again. May be NULL: `:model`; `:first_line`; `:deadline_ms` and `:max_calls`, without such terms;
-# `:submission`, without an Idempotency-Key; `:tasks_most` (in flight) and `:characters_most` (a day), without such
-# limits.
+# Writes a pending task, unless another request has its Idempotency-Key or a limit of its tenant is reached. If
+# INSERT_TASK is sent twice, the second send changes nothing, because the caller chose the task's key. If the write
+# arrives after the task was erased or withdrawn, the task's tombstone stops it. If no worker claims the task within
+# `:unclaimed_ms`, the sweep dispatches it again. `:model` and `:first_line` may be NULL. `:deadline_ms` and
+# `:max_calls` are NULL for a task without such terms, `:submission` is NULL without an Idempotency-Key, and
+# `:tasks_most` (in flight) and `:characters_most` (a day) are NULL without such limits.
 INSERT_TASK = statement(f"""
 INSERT INTO tasks (id, status, route, {OPTIONS}, total, merge_chars, calls_minimum, created_at, first_line,
   deadline_at, wake_at)
@@ -66,11 +68,11 @@ WHERE (:submission IS NULL OR EXISTS (SELECT 1 FROM submissions WHERE id = :subm
 ON CONFLICT DO NOTHING
 """)
 
-# The task's row has just been written, and its text has not.
+# A condition: the task's row has just been written, and its text has not been written yet.
 _FRESH = """EXISTS (SELECT 1 FROM tasks WHERE id = :task_key)
   AND NOT EXISTS (SELECT 1 FROM texts WHERE task_id = :task_key)"""
 
-# Adds the task's characters to its tenant's day, once. Goes before INSERT_TEXT.
+# Adds a new task's characters to those that its tenant has used today, once. Goes before INSERT_TEXT.
 COUNT_CHARACTERS = statement(f"""
 INSERT INTO daily_use (tenant, day, characters) SELECT :tenant, {_TODAY}, :characters WHERE {_FRESH}
 ON CONFLICT DO UPDATE SET day = excluded.day,
@@ -79,7 +81,7 @@ ON CONFLICT DO UPDATE SET day = excluded.day,
 
 
 def _insert_text(*more: str) -> Statement:
-    """Write the text of the task. `more` are the columns that a structured task has beside those of a plain one."""
+    """Write the text of a new task. `more` are the columns that only a structured task has."""
     columns, values = ("".join(f", {mark}{name}" for name in more) for mark in ("", ":"))
     return statement(f"""
 INSERT INTO texts (task_id, input, instructions, cuts, overlap, submission{columns})
@@ -89,13 +91,14 @@ ON CONFLICT DO NOTHING
 """)
 
 
-# Writes the text of the task. `:submission` is NULL without an Idempotency-Key.
+# Writes the text of a new plain task. `:submission` is NULL without an Idempotency-Key.
 INSERT_TEXT = _insert_text()
 
-# The same for a structured task. Each may be NULL: `:output_schema`, and `:join_rules`, both JSON objects.
+# Writes the text of a new structured task. `:output_schema` and `:join_rules` are JSON objects, or NULL.
 INSERT_STRUCTURED_TEXT = _insert_text("output_schema", "join_rules")
 
-# Says whether the task exists, in which status, and how many tasks of its tenant are unfinished, up to `:counted_most`.
+# Says whether a task exists, in which status, and how many tasks of its tenant are unfinished, counted up to
+# `:counted_most`.
 OUTCOME = statement(f"""
 SELECT EXISTS (SELECT 1 FROM tasks WHERE id = :task_key) AS accepted,
   (SELECT status FROM tasks WHERE id = :task_key) AS status, {unended(":counted_most")} AS unended
@@ -103,23 +106,26 @@ SELECT EXISTS (SELECT 1 FROM tasks WHERE id = :task_key) AS accepted,
 
 # --- The new task taken back -----------------------------------------------------------------------------
 
-# Another request was answered with the task.
+# A condition: a repeated request was answered with this task.
 _SHARED = """EXISTS (SELECT 1 FROM submissions JOIN texts ON submissions.id = texts.submission
   WHERE texts.task_id = :task_key AND submissions.task_id = :task_key AND replayed = 1)"""
 
-# Subtracts the characters of a task that is about to be withdrawn from its tenant's day. Goes before WITHDRAW.
+# Subtracts the characters of a task that is about to be withdrawn from those that its tenant has used today. Goes
+# before WITHDRAW.
 UNCOUNT_CHARACTERS = statement(f"""
 UPDATE daily_use SET characters = max(0, characters - :characters) WHERE tenant = :tenant AND day = {_TODAY}
   AND EXISTS (SELECT 1 FROM tasks WHERE id = :task_key) AND NOT {_SHARED}
 """)
 
-# Withdraws a task whose client gets the answer that nothing was accepted, unless another request was answered with the
-# task. The tombstone goes first and stays for `:tombstone_ms`, because the submission may land after this.
+# Withdraws a task whose client is told that nothing was accepted, unless a repeated request was answered with the task.
+# A tombstone of the withdrawn task is written first and stays for `:tombstone_ms`, because the submission may still
+# arrive after the withdrawal.
 BURY_WITHDRAWN = statement(f"""
 INSERT INTO tombstones (id, until) SELECT :task_key, {NOW} + :tombstone_ms WHERE NOT {_SHARED}
 ON CONFLICT DO NOTHING
 """)
-# Adds the task to the sums if a worker has already made calls for it. Goes before WITHDRAW.
+# Adds a task that is about to be withdrawn to the sums over ended tasks, if a worker has already claimed it. Goes
+# before WITHDRAW.
 WITHDRAW_COUNT = statement(
     add_ends(
         f"""id = :task_key AND started_at IS NOT NULL AND (finished_at IS NULL OR {UNCOUNTED}) AND NOT {_SHARED}"""
@@ -127,38 +133,40 @@ WITHDRAW_COUNT = statement(
 )
 WITHDRAW = statement(f"DELETE FROM tasks WHERE id = :task_key AND NOT {_SHARED}")
 
-# Deletes the parts if the task's row is gone.
+# Deletes the parts of a withdrawn task, if the task's row is gone.
 WITHDRAW_PARTS = delete_parts("=", ":task_key", "AND NOT EXISTS (SELECT 1 FROM tasks WHERE id = :task_key)")
 
 # --- A retried task --------------------------------------------------------------------------------------
 
-# All calls of an ended task, and the least number of calls that it still needs.
+# SPENT counts all model calls of an ended task, and LEFT the least number of calls that the task still needs.
 SPENT = "(calls_settled + calls_in_doubt + json_array_length(in_flight))"
 LEFT = "(total - completed + (reduce = 'merge' AND total > 1))"
 
-# The task has failed or was cancelled, and its tenant's limit allows one more in flight. `:tasks_most` is NULL without
-# such a limit. `:max_calls` is a new budget, or NULL to keep the old one. A budget that ran out must grow.
+# A condition: the task has failed or was cancelled, and its tenant's limit allows one more task in flight.
+# `:tasks_most` is NULL without such a limit. `:max_calls` is a new budget, or NULL to keep the old one. If the task's
+# budget ran out, the new budget must be larger.
 _RETRYABLE = f"""generation = :generation AND status IN ('failed', 'cancelled')
   AND (:max_calls IS NULL OR :max_calls >= {SPENT} + {LEFT})
   AND (error_code IS NOT '{BUDGET_EXHAUSTED}' OR coalesce(:max_calls > max_calls, 0))
   AND (:tasks_most IS NULL OR {unended(":tasks_most")} < :tasks_most)"""
 
-# Adds the task's end to the sums, unless that was done before. Goes before RETRY.
+# Adds the end of a task that is retried to the sums over ended tasks, unless that was done before. Goes before RETRY.
 RETRY_COUNT = statement(count_ends(f"id = :task_key AND {_RETRYABLE}"))
 
-# Sets failed calls back, also those that failed for good: their outputs get all their attempts again. Their logs stay.
+# Sets the counts of failed calls to 0, also of those that failed for good, so that their outputs get all their attempts
+# again. The logs of the failed calls stay.
 SET_BACK = (
     "attempts = 0, counted = 0, calls = 0, final = 0, rests_until = NULL, held = NULL, rung = NULL, gap_chars = NULL"
 )
 
-# Sets the failed calls back. Goes before RETRY.
+# Sets the counts of a retried task's failed calls to 0. Goes before RETRY.
 RETRY_FAILURES = statement(f"""
 UPDATE failures SET {SET_BACK} WHERE task_id = :task_key
   AND EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND {_RETRYABLE})
 """)
 
-# What a retry resets. The task becomes pending and counts as dispatched just now, as after a submission: the sweep
-# dispatches it if it stays unclaimed for `:unclaimed_ms`.
+# The assignments of a retry. The task becomes pending and counts as just dispatched, as after a submission: the sweep
+# dispatches it again if no worker claims it within `:unclaimed_ms`.
 PUT_BACK = f"""status = 'pending', fence = fence + 1, generation = generation + 1, counted = {COUNTED},
   attempts = attempts + (started_at IS NOT NULL), {IN_DOUBT},
   failed = 0, coverage = NULL, stalls = 0, stalled_since = NULL, rate_waits = 0, idle_runs = 0,
@@ -167,9 +175,10 @@ PUT_BACK = f"""status = 'pending', fence = fence + 1, generation = generation + 
   finished_at = NULL, error_code = NULL, error_message = NULL, error_retryable = NULL,
   deadline_at = {NOW} + deadline_ms, wake_at = {wake(f"{NOW} + :unclaimed_ms", f"{NOW} + deadline_ms")}"""
 
-# Retries a failed or cancelled task. Finished chunks stay, and the deadline begins anew. The fence rises, so the
-# database refuses a late worker. The generation rises too. The statement names the generation that was read before, so
-# a retry that lands late, after the task has ended again, changes nothing.
+# Retries a failed or cancelled task. The outputs of finished chunks stay, and the deadline begins anew. The task's
+# fence rises, so that the database refuses writes of an earlier worker. The task's generation rises too. RETRY names
+# the generation that was read before, so that a retry which arrives late, after the task has ended again, changes
+# nothing.
 RETRY = statement(f"""
 UPDATE tasks SET {PUT_BACK}, max_calls = coalesce(:max_calls, max_calls)
 WHERE id = :task_key AND {_RETRYABLE}

@@ -1,28 +1,29 @@
-"""The SQL of the log of a task's calls: it reads what the calls have left in other tables."""
+"""The SQL that reads the log of a task's model calls from what the calls have left in several tables."""
 
 from ..d1.statement import statement
 from .fragments import LIVE
 
-# Reads the calls without an answer, the bill, and what the calls have in common: one row.
+# Reads in one row a task's unanswered calls, its bill, and what all of its calls have in common, such as the model.
 CALLS = statement(f"""
 SELECT in_flight, doubted, {LIVE} AS live, announced_at, calls_settled, calls_in_doubt, model, route
 FROM tasks WHERE id = :task_key
 """)
 
-# A retry of gaps copies outputs under fence 0, which no claim has. The new task has made no call for them.
+# A condition: the output comes from a call of the task itself. A task that retries gaps also has copied outputs, under
+# fence 0, which no claim has, and made no calls for these.
 _OWN = "fence > 0"
 
-# Reads which outputs the task's calls gave, with their sizes, without any text.
+# Reads which outputs a task's calls gave, with their lengths, without the texts.
 OUTPUTS = statement(f"SELECT level, places, sizes FROM segments WHERE task_id = :task_key AND {_OWN}")
 
-# Reads how many failed calls of each output are logged, and the number of the latest.
+# Reads how many failed calls are logged for each output, and the number of the latest one.
 FAILURES = statement("""
 SELECT level, idx, calls, json_array_length(log) AS logged, log ->> '$[#-1][1]' AS latest
 FROM failures WHERE task_id = :task_key
 """)
 
-# Read the outputs and the failed calls from the output (`:level`, `:idx`) to (`:last_level`, `:last_idx`). A segment
-# may have other outputs, too.
+# SOME_OUTPUTS and SOME_FAILURES read the outputs and the failed calls from the output (`:level`, `:idx`) to
+# (`:last_level`, `:last_idx`). A returned segment may have other outputs, too.
 SOME_OUTPUTS = statement(f"""
 SELECT level, part, hex(body) AS body FROM segments
 WHERE task_id = :task_key AND {_OWN} AND level BETWEEN :level AND :last_level AND EXISTS (

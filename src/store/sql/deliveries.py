@@ -1,12 +1,12 @@
-"""The SQL of deliveries. A delivery is written together with its task's end, taken under a fence, and attempted.
+"""The SQL of webhook deliveries. A delivery is written when its task ends, then taken under a fence, and attempted.
 
-`:task_key`, `:generation` and `:endpoint`, the endpoint's key, name a delivery.
+The parameters `:task_key`, `:generation` and `:endpoint` (the endpoint's key) together name a delivery.
 """
 
 from ..d1.statement import statement
 from .fragments import LISTED, NOW
 
-# The event of an ended task. A task of `/v1` has `response`.
+# The event that an ended task causes. The column `response` is not NULL for a task that came from `/v1`.
 _EVENT = """CASE WHEN response IS NULL THEN 'task.' || status
     WHEN status = 'completed' AND truncated + failed > 0 THEN 'response.incomplete' ELSE 'response.' || status END"""
 
@@ -18,19 +18,20 @@ def _of_endpoint(column: str) -> str:
     return f"(SELECT {column} FROM webhook_endpoints WHERE webhook_endpoints.id = endpoint_id)"
 
 
-# The values that a sender needs: the URL, the secrets for the signature, and the database's time.
+# The values that a sender of a delivery needs: the URL, which secrets sign, and the database's time.
 _TAKEN = f"""RETURNING task_id, generation, endpoint_id, event, ended_at, begun_at, fence, tries, {NOW} AS now,
   (SELECT count(*) FROM json_each(attempts) WHERE json_extract(value, '$[0]') >= begun_at) AS tries_of_day,
   {_of_endpoint("url")} AS url, {_of_endpoint("secret_generation")} AS secret_generation,
   {_of_endpoint(f"old_secret_until > {NOW}")} AS old_secret_signs"""
 
-# Writes deliveries for the tenants' endpoints about those of the tasks that have ended, once for each end. The
-# statement follows each statement that ends tasks, in its transaction. Without a subscribed endpoint it writes nothing.
-# An endpoint gets deliveries about tasks that ended after its creation, and in the minute before, in case the
-# database's clock stepped back: one message too many is better than one too few. If the task did not end, the statement
-# writes no delivery. If an end is repeated, the statement finds the delivery of the first time. A caller that gets a
-# row may send that delivery, alone for `:held_ms`. An endpoint that has failed too often is paused. After the pause the
-# sweep tries it with one delivery. Until that attempt succeeds, all its other deliveries wait for the sweep, too.
+# Writes deliveries about those of the given tasks that have ended, for the endpoints of their tenants that subscribe to
+# the event, once for each end. OUTBOX follows each statement that ends tasks, in the same transaction. Without a
+# subscribed endpoint OUTBOX writes nothing. An endpoint gets deliveries about tasks that ended after the endpoint's
+# creation, or in the minute before, in case the database's clock stepped back: one message too many is better than one
+# too few. If a task has not ended, OUTBOX writes no delivery for it. If the transaction is repeated, OUTBOX keeps the
+# delivery that the first run wrote. A caller that gets a row may send that delivery, and nobody else may for
+# `:held_ms`. An endpoint that has failed too often is paused. After the pause, the sweep sends the endpoint one
+# delivery as a trial. Until such a trial succeeds, all other deliveries for the endpoint wait for the sweep, too.
 OUTBOX = statement(f"""
 INSERT INTO webhook_deliveries (state, task_id, generation, endpoint_id, event, ended_at, begun_at, due_at)
 SELECT 1 + (paused_until > {NOW} OR failures >= :breaker), ended.id, generation, endpoints.id, event, finished_at,
@@ -47,9 +48,9 @@ ON CONFLICT DO NOTHING
 {_TAKEN}, state
 """)
 
-# Waiting deliveries, by their index: the planner prefers the key, and would walk over all of it. The endpoints with
-# waiting deliveries are found one by one. The tenants with unsent deliveries are found in the same way, each by its
-# first delivery.
+# The table of deliveries is read by the index of waiting ones, because SQLite's planner would prefer the primary key,
+# and walk over all of it. `waiting` finds the endpoints with waiting deliveries, one by one. `unsent` finds the tenants
+# with deliveries that were never sent, one by one, each by its first delivery.
 _WAITING = "webhook_deliveries INDEXED BY webhook_deliveries_waiting"
 _TENANT = "substr(first, 1, instr(first, ':') - 1)"
 _FOUND = f"""WITH RECURSIVE waiting (endpoint) AS (
@@ -81,13 +82,14 @@ def _of_waiting(most: str) -> str:
 _THERE = "SELECT 1 FROM webhook_endpoints AS there WHERE there.id = endpoint_id AND disabled_at IS NULL"
 _OVER = f"CASE WHEN NOT EXISTS ({_THERE}) THEN 'gone' WHEN begun_at <= {NOW} - :kept_ms THEN 'exhausted' END"
 _PAUSED = f"coalesce({_of_endpoint(f'paused_until > {NOW} OR failures >= :breaker')}, 0)"
-# Due deliveries that must not be sent now. A stale delivery is over, because its endpoint is gone or it began
-# `:kept_ms` ago. A delivery that was never sent must also wait if its endpoint is paused.
+# A condition on a due delivery: it must not be sent now. The delivery is over if its endpoint is gone or if it began
+# `:kept_ms` ago. A delivery that was never sent must wait if its endpoint is paused.
 _ASTRAY = f"({_OVER} IS NOT NULL OR (state = 1 AND {_PAUSED}))"
 
 # Finds at most `:most` deliveries to send: the first of each endpoint, then the second of each, and so on. An endpoint
-# that has failed gets at most `:of_each`, one whose pause is over gets one, and a paused one gets none. A row with
-# `astray` says that SORT_DELIVERIES has work. The statement reads `:most` deliveries of each tenant and endpoint.
+# whose last attempt failed gets at most `:of_each` deliveries, an endpoint whose pause is over gets one, and a paused
+# endpoint gets none. A row with `astray` says that SORT_DELIVERIES has work to do. DUE_DELIVERIES reads at most `:most`
+# deliveries of each tenant and of each endpoint.
 DUE_DELIVERIES = statement(f"""
 {_FOUND}, found AS (
   SELECT due.state, {_KEY_COLUMNS}, due.ended_at, due.fence, due.due_at, due.begun_at FROM unsent
@@ -110,8 +112,9 @@ SELECT * FROM (
 )
 """)
 
-# Sorts out astray deliveries. One that is over ends. A delivery for a paused endpoint waits with that endpoint, and no
-# longer blocks others. The statement reads `:walk_most` of each tenant and of each endpoint, and changes at most
+# Handles due deliveries that must not be sent now. A delivery that is over gets its outcome, 'gone' or 'exhausted'. A
+# delivery for a paused endpoint becomes a waiting one of that endpoint, so that it no longer blocks the tenant's other
+# deliveries. The statement reads `:walk_most` deliveries of each tenant and of each endpoint, and changes at most
 # `:walk_most`.
 SORT_DELIVERIES = statement(f"""
 {_FOUND}
@@ -127,8 +130,9 @@ WHERE state IN (1, 2) AND (task_id, generation, endpoint_id) IN (
   ) WHERE {_ASTRAY} LIMIT :walk_most)
 """)
 
-# Takes a delivery for `:held_ms`. The statement names the fence that was read before. So if two senders come at once,
-# the second takes nothing, and neither does a statement that lands late. The endpoint may be gone by that time.
+# Takes a delivery for a sender for `:held_ms`. TAKE_DELIVERY names the fence that was read before. So if two senders
+# come at once, the second takes nothing, and a statement that arrives late takes nothing either. A delivery whose
+# endpoint is gone is not taken.
 TAKE_DELIVERY = statement(f"""
 UPDATE webhook_deliveries SET state = 2, fence = fence + 1, due_at = {NOW} + :held_ms
 WHERE {_OPEN} AND fence = :fence AND due_at <= {NOW}
@@ -136,8 +140,9 @@ WHERE {_OPEN} AND fence = :fence AND due_at <= {NOW}
 {_TAKEN}
 """)
 
-# Records an attempt under the fence: its result, a JSON list, and the outcome, NULL to try again after `:delay_ms`.
-# `:tries` is the number of attempts before it, so that a second send does not count it again.
+# Records an attempt to send a delivery, under the delivery's fence: the attempt's result as a JSON list, and the
+# delivery's outcome, NULL to try again after `:delay_ms`. `:tries` is the number of attempts before this one, so that a
+# second send of the statement does not record the attempt again.
 RECORD_ATTEMPT = statement(f"""
 UPDATE webhook_deliveries SET state = CASE WHEN :outcome IS NULL THEN 2 ELSE 0 END, outcome = :outcome,
   tries = tries + 1, due_at = {NOW} + :delay_ms, attempts = json_insert(
@@ -147,8 +152,8 @@ WHERE {_OPEN} AND fence = :fence AND tries = :tries
 RETURNING state
 """)
 
-# End the remaining deliveries of an endpoint that said that it is gone, or is deleted: `:most` of either kind. The
-# sweep ends the others. `:first` and `:behind` enclose its tenant's tasks.
+# END_FRESH and END_WAITING end the remaining deliveries of an endpoint that answered 410 or is deleted, each `:most` of
+# them. The sweep ends the others. `:first` and `:behind` enclose the keys of the tenant's tasks.
 END_FRESH = statement("""
 UPDATE webhook_deliveries SET state = 0, outcome = 'gone'
 WHERE state = 1 AND (task_id, generation, endpoint_id) IN (
@@ -161,8 +166,8 @@ WHERE state = 2 AND (task_id, generation, endpoint_id) IN (
   SELECT task_id, generation, endpoint_id FROM {_WAITING} WHERE state = 2 AND endpoint_id = :endpoint LIMIT :most)
 """)
 
-# Starts a delivery again, whatever its outcome, if its endpoint exists. The statement names the fence that was read
-# before, so that it changes nothing if it lands late.
+# Begins a delivery anew, whatever its outcome, if its endpoint exists. REDELIVER names the fence that was read before,
+# so that it changes nothing if it arrives late.
 REDELIVER = statement(f"""
 UPDATE webhook_deliveries SET state = 2, outcome = NULL, fence = fence + 1, due_at = {NOW} + :held_ms,
   begun_at = {NOW}
@@ -173,7 +178,7 @@ WHERE state IN (0, 1, 2) AND {_ONE} AND fence = :fence
 
 _SHOWN = "task_id, generation, endpoint_id, event, ended_at, state, fence, due_at, tries, outcome, attempts"
 
-# Reads a task's deliveries in order.
+# Reads a task's webhook deliveries, in the order of the task's generations.
 DELIVERIES = statement(f"""
 SELECT {_SHOWN} FROM webhook_deliveries WHERE state IN (0, 1, 2) AND task_id = :task_key
 ORDER BY generation, endpoint_id

@@ -1,10 +1,10 @@
-"""The SQL of streams of events: the state of a task, and the outputs that its follower has not seen."""
+"""The SQL of event streams: it reads the state of a task, and the outputs that its follower has not seen yet."""
 
 from ..d1.statement import statement
 from .fragments import GAPS, LATE, NOW, OVERDUE, UNANSWERED, done, stored
 
-# Reads the state of a task: one row, and its gaps. The statement also says whether a request that asks for the task
-# must help it.
+# Reads the state of a task in one row, with its gaps. With `late` and `unanswered`, LOOK also says whether a request
+# that reads the task must help it.
 LOOK = statement(f"""
 SELECT status, route, fence, step, generation, started_at IS NOT NULL AS started, total, completed, failed, truncated,
   {NOW} AS read_at, max(created_at, coalesce(announced_at, 0), coalesce(sent_at, 0)) AS news_at,
@@ -13,17 +13,17 @@ SELECT status, route, fence, step, generation, started_at IS NOT NULL AS started
 FROM tasks WHERE id = :task_key
 """)
 
-# Reads the output of chunk `:next`, with the others of its segment, if more than `:known` chunks have one. Without a
-# new output the statement reads no segment.
+# Reads the segment that has the output of chunk `:next`, if more than `:known` chunks of the task have outputs. If no
+# more chunks have outputs, the statement reads no segment.
 NEWS = statement(f"""
 SELECT * FROM ({stored("0", first=":next", last=":next")})
 WHERE (SELECT completed FROM tasks WHERE id = :task_key) > :known
 """)
 
-# Reads the cuts and the overlap, which place the chunks in the input.
+# Reads a task's cuts and overlap, which say where its chunks are in the input.
 CUTS = statement("SELECT cuts, overlap FROM texts WHERE task_id = :task_key")
 
-# Counts the chunks with an output before the first chunk without one. The statement loads no text.
+# Counts a task's chunks with an output before the first chunk without one, without reading any text.
 READY_CHUNKS = statement(f"""
 SELECT count(*) AS ready FROM (SELECT idx, row_number() OVER (ORDER BY idx) AS place FROM ({done("0")}))
 WHERE idx = place - 1

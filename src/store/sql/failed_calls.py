@@ -1,9 +1,10 @@
-"""The SQL that records failed calls and adds them to their log, for plain and for structured tasks."""
+"""The SQL that records failed model calls and adds them to their log, for plain and for structured tasks."""
 
 from ..d1.statement import Statement, statement
 
-# Adds an entry to `failures.log` if it is new, and keeps the latest `:logged_most`. Fence and number tell entries
-# apart. Each write has at most one entry for an output, so one that was written before is the last.
+# Adds an entry to the column `failures.log` if the entry is new, and keeps the latest `:logged_most` entries. The fence
+# and the number of the call tell entries apart. A write adds at most one entry for each output, so an entry that was
+# already written is the last one.
 _LOGGED = """CASE
     WHEN excluded.log IS NULL THEN log
     WHEN log ->> '$[#-1][0]' = excluded.log ->> '$[0][0]' AND log ->> '$[#-1][1]' = excluded.log ->> '$[0][1]' THEN log
@@ -14,9 +15,9 @@ _LOGGED = """CASE
 
 
 def recording_failures(mine: str, *more: str) -> Statement:
-    """Write failed calls on the condition `mine`.
+    """Make the statement that records failed calls, if the condition `mine` holds.
 
-    `more` are the columns that a structured task has beside those of a plain one.
+    `more` are the columns that only a structured task has.
     """
     columns = "".join(f", {name}" for name in more)
     values = "".join(f", value ->> {12 + place}" for place, _ in enumerate(more))

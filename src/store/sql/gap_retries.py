@@ -1,6 +1,6 @@
-"""The SQL that makes the gaps of a completed task as a new task, which begins with copies of all other outputs.
+"""The SQL that retries the gaps of a completed task in a new task, which begins with copies of all other outputs.
 
-`:old_key` is the completed task. It never changes any more, so that what was read of it holds.
+`:old_key` is the completed task. A completed task never changes, so what was read of it stays true.
 """
 
 from ..d1.statement import statement
@@ -9,17 +9,18 @@ from .fragments import NOW, OPTIONS, done, stored, unended, wake
 
 # --- What is read before ---------------------------------------------------------------------------------
 
-# Reads the state of the task.
+# Reads the state of the task whose gaps are to be retried.
 OLD_TASK = statement("SELECT status, total, completed, failed FROM tasks WHERE id = :old_key")
 
-# Reads its gaps, and the plan of each of its merge levels.
+# OLD_GAPS reads the gaps of the old task, and OLD_PLAN the plan of each of its merge levels.
 OLD_GAPS = statement(f"""
 SELECT idx FROM failures WHERE task_id = :task_key AND level = 0 AND final = 1 AND gap_chars >= 0
   AND idx NOT IN ({done("0")})
 """)
 OLD_PLAN = statement("SELECT level, ends FROM merges WHERE task_id = :old_key ORDER BY level")
 
-# Reads the outputs of a merge level. Those above a gap are not copied, and a segment mixes both.
+# Reads the outputs of a merge level of the old task. Outputs above a gap are not copied, but a segment may mix them
+# with outputs that are copied.
 OLD_MERGED = statement(stored(":level"))
 
 # --- The new task ----------------------------------------------------------------------------------------
@@ -27,9 +28,10 @@ OLD_MERGED = statement(stored(":level"))
 _COPIED = ", ".join("coalesce(:max_calls, max_calls)" if name == "max_calls" else name for name in options.NAMES)
 _DEADLINE_AT = f"{NOW} + deadline_ms"
 
-# Writes the pending task, unless another request has its key or the tenant's limit of tasks in flight is reached. Sent
-# twice it changes nothing. Where it lands after the task was erased, it finds the tombstone; where the old task was, it
-# finds nothing. May be NULL: `:max_calls`, for the old budget; `:tasks_most`, without that limit.
+# Writes the pending task that retries gaps, unless another request has its Idempotency-Key or its tenant's limit of
+# tasks in flight is reached. If INSERT_GAP_RETRY is sent twice, the second send changes nothing. If the write arrives
+# after the new task was erased, the tombstone stops it; if the old task was erased, nothing is written. `:max_calls` is
+# NULL for the old task's budget, and `:tasks_most` is NULL without a limit.
 INSERT_GAP_RETRY = statement(f"""
 INSERT INTO tasks (id, status, route, {OPTIONS}, total, completed, truncated, merge_chars, calls_minimum, created_at,
   first_line, retry_of, deadline_at, wake_at)
@@ -44,7 +46,7 @@ ON CONFLICT DO NOTHING
 
 _THERE = "EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND retry_of = :old_key)"
 
-# Copies the text with its schema. `:inherited` is a JSON object: see the column.
+# Copies the old task's text with its output schema. `:inherited` is a JSON object: see the column `texts.inherited`.
 COPY_TEXT = statement(f"""
 INSERT INTO texts (task_id, input, instructions, cuts, overlap, submission, output_schema, join_rules, inherited)
 SELECT :task_key, input, instructions, cuts, overlap, :submission, output_schema, join_rules, :inherited
@@ -52,8 +54,8 @@ FROM texts WHERE task_id = :old_key AND {_THERE}
 ON CONFLICT DO NOTHING
 """)
 
-# Copies the outputs of all chunks, a row for each segment. Fence 0 is below that of each claim, so the new task's first
-# write is later, and its log of calls passes them over.
+# Copies the outputs of all chunks, with a row for each segment. The copies have fence 0, which is below the fence of
+# every claim. So the new task's first write counts as later than the copies, and its log of calls does not show them.
 COPY_OUTPUTS = statement(f"""
 INSERT INTO segments (task_id, level, part, fence, step, piece, places, sizes, body)
 SELECT :task_key, level, part, 0, 0, 0, places, sizes, body FROM segments
@@ -61,7 +63,7 @@ WHERE task_id = :old_key AND level = 0 AND {_THERE}
 ON CONFLICT DO NOTHING
 """)
 
-# Writes a segment of merged outputs that have no gap below.
+# Writes a segment with copies of merge outputs that have no gap below them.
 COPY_MERGED = statement(f"""
 INSERT INTO segments (task_id, level, part, fence, step, piece, places, sizes, body)
 SELECT :task_key, :level, :part, 0, 0, 0, :places, :sizes, unhex(:body) WHERE {_THERE}

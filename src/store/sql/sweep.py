@@ -1,15 +1,16 @@
-"""The SQL of the sweep: which tasks are due, which it dispatches, and which it erases."""
+"""The SQL of the sweep: it finds due tasks, takes their dispatch, gives object slots, and erases tasks."""
 
 from ..d1.statement import statement
 from .fragments import ABANDONED, FREE_AT, IN_TIME, JUST_SENT, LATE, LISTED, NOW, OVERDUE, STALLS, delete_parts, wake
 from .tallies import UNCOUNTED, count_ends
 
 # Finds unfinished tasks that are due: the longest due one of each tenant, then the second of each, and so on, so that
-# no tenant's backlog delays another's task. The first tenant moves on each minute by `:tenants_served`, the number of
-# tenants that a run certainly serves. With T tenants that have unfinished tasks, each one's first task is served within
-# T/:tenants_served minutes, whatever the others have. A page has `:most` tasks. The index gives those tenants one by
-# one and their tasks in order, so no other rows are read. A task that a poll has just dispatched is left out, unless it
-# was dispatched `:in_vain` times. If `:in_vain` is NULL there is no such exception.
+# no tenant's backlog delays another tenant's task. Each minute, the tenants' turns begin `:tenants_served` tenants
+# later, which is how many tenants a sweep certainly serves. With T tenants that have unfinished tasks, the first task
+# of each is served within T/:tenants_served minutes, however many tasks the others have. At most `:most` due tasks are
+# found. An index gives the tenants with unfinished tasks one by one, and their tasks in order, so no other rows are
+# read. A task that a poll has just dispatched is left out, unless its deadline has passed, or it was dispatched
+# `:in_vain` times (NULL for no such number).
 _OWN_DUE = f"""SELECT id FROM tasks AS own
     WHERE own.tenant = turns.tenant AND finished_at IS NULL AND wake_at <= {NOW}
     AND (NOT {JUST_SENT} OR dispatches >= :in_vain OR {OVERDUE}) ORDER BY wake_at LIMIT :most"""
@@ -30,9 +31,10 @@ SELECT id, status, stalls, dispatches, {NOW} AS now, coalesce({FREE_AT} > {NOW},
 FROM found ORDER BY place, turn LIMIT :most
 """)
 
-# Finds ended tasks whose retention is over, longest due first: `:most` of them with `:chunks_most` chunks together, or
-# one task with more. One transaction can erase this many. `uncounted` says whether a fold must still add the task. The
-# statement reads nothing else.
+# Finds ended tasks whose retention is over, those that have been so for longest first: up to `:most` tasks with
+# `:chunks_most` chunks together, or one task with more chunks. One transaction can erase all tasks that PAST_RETENTION
+# finds. `uncounted` says that the task is not in the sums over ended tasks yet. The statement reads no tasks whose
+# retention is not over.
 PAST_RETENTION = statement(f"""
 SELECT id, {NOW} AS now, uncounted FROM (
   SELECT id, uncounted, sum(total) OVER page AS chunks, row_number() OVER page AS place FROM (
@@ -42,19 +44,21 @@ SELECT id, {NOW} AS now, uncounted FROM (
 ) WHERE place = 1 OR chunks <= :chunks_most ORDER BY place
 """)
 
-# Removes tombstones whose time is over: no write can still be on its way.
+# Removes tombstones whose time is over, when the writes that they guard against can no longer arrive.
 REMOVE_TOMBSTONES = statement(f"DELETE FROM tombstones WHERE until <= {NOW}")
 
-# Postpones the next look at tasks whose worker is alive, or that rest, until another worker may take them over.
+# Postpones the sweep's next check of tasks whose worker is alive, or that rest, until another worker may take them
+# over.
 POSTPONE = statement(f"""
 UPDATE tasks SET wake_at = {wake(FREE_AT)}
 WHERE {LISTED} AND status = 'processing' AND {FREE_AT} > {NOW}
 """)
 
-# Takes the dispatch of tasks without a worker. The sweep checks the task again after `:delay_ms`, doubled at each
-# repetition up to `:doublings_most` times. The dispatch is written before the message is sent: a crash in between costs
-# a delay, and the other order would cost a flood. A task that another sweep took is no longer due, and one that a poll
-# just dispatched is left alone for `:apart_ms`. The next run handles a task whose deadline has passed in between.
+# Takes the dispatch of tasks without a worker for this sweep. The sweep checks the task again `:delay_ms` after a
+# dispatch; this delay is doubled with each dispatch in vain, up to `:doublings_most` times. The dispatch is recorded
+# before the message is sent: if the sweep dies in between, the task is only delayed, while in the other order it could
+# be sent again and again. A task that another sweep took is no longer due, and a task that a poll dispatched within the
+# last `:apart_ms` is not taken. A task whose deadline has just passed is left to the next sweep.
 REDISPATCH = statement(f"""
 UPDATE tasks SET dispatches = dispatches + 1, sent_at = {NOW},
   wake_at = {wake(f"{NOW} + (:delay_ms << min(dispatches + 1, :doublings_most))")}
@@ -63,8 +67,9 @@ WHERE {LISTED} AND wake_at <= {NOW} AND NOT {JUST_SENT} AND {IN_TIME}
 RETURNING id
 """)
 
-# Undoes REDISPATCH, or makes a new task due for the sweep: nothing was sent, so any host may dispatch the task at once,
-# also within the minute after a poll's NUDGE. If MAKE_DUE is sent twice, the second send finds the tasks due already.
+# Undoes REDISPATCH, or makes a new task due for the sweep. No message was sent for the task, so any host may dispatch
+# the task at once, also within the minute after a poll took its dispatch by NUDGE. If MAKE_DUE is sent twice, the
+# second send changes nothing, because the tasks are already due.
 MAKE_DUE = statement(f"""
 UPDATE tasks SET dispatches = max(0, dispatches - 1), sent_at = NULL, wake_at = {NOW}
 WHERE {LISTED} AND wake_at > {NOW} AND (status = 'pending' OR ({ABANDONED}))
@@ -72,19 +77,22 @@ WHERE {LISTED} AND wake_at > {NOW} AND (status = 'pending' OR ({ABANDONED}))
 
 # --- Slots of objects: the places for tasks that objects work on ------------------------------------------------
 
-# Frees the slots of tasks that have ended or that another route works on.
+# Frees the object slots of tasks that have ended, or that another route works on.
 FREE_PLACES = statement("""
 DELETE FROM object_places WHERE NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.id = object_places.id
   AND finished_at IS NULL AND (status = 'pending' OR route = 'durable-object'))
 """)
 
 
-# The tasks that wait for one of `:most` slots, with their turns. A slot goes to the tenant with the fewest slots, and
-# among equal tenants to the oldest task. These expressions read those `:walk_most` of each tenant's unfinished tasks
-# that have been due longest. These expressions read no task while no slot is free, or if `:task_key`, which may be
-# NULL, has one.
+# The queue of the tasks that wait for one of `:most` object slots. A free slot goes to the tenant with the fewest
+# slots, and among tenants with equally many to the oldest task. Of each tenant, `:walk_most` unfinished tasks are read,
+# those that have been due longest. No task is read while no slot is free, or if `:task_key`, which may be NULL, has a
+# slot.
 def _queue(also: str = "") -> str:
-    """Give the tasks with their turns, as common table expressions. `also` adds tasks, as a UNION."""
+    """Make common table expressions for the tasks that wait for a slot, each with its turn.
+
+    `also` adds tasks, as a UNION.
+    """
     return f"""WITH RECURSIVE room (places) AS (
   SELECT CASE WHEN EXISTS (SELECT 1 FROM object_places WHERE id = :task_key) THEN 0 ELSE :most - count(*) END
   FROM object_places
@@ -111,9 +119,10 @@ def _queue(also: str = "") -> str:
 )"""
 
 
-# Takes one of `:most` slots for a task, if the task has none yet and it is its turn. Sent twice the statement takes one
-# slot. A statement that lands late takes a slot for an unfinished task, until that task has ended. No row means that
-# the task has no slot. Goes after FREE_PLACES.
+# Takes one of `:most` object slots for a task, if it is the task's turn, or keeps the slot that it has. If TAKE_PLACE
+# is sent twice, the task still has only one slot. If the statement arrives late, an unfinished task may take a slot
+# that it does not need, and keeps the slot until it has ended. No row means that the task has no slot. Goes after
+# FREE_PLACES.
 TAKE_PLACE = statement(f"""
 INSERT INTO object_places (id) SELECT :task_key
 WHERE EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND finished_at IS NULL) AND (
@@ -123,12 +132,13 @@ WHERE EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND finished_at IS NULL) 
 ) ON CONFLICT DO UPDATE SET id = excluded.id RETURNING id
 """)
 
-# Finds the tasks that should get the free slots, at most `:give_most` of them, in their turn. Goes after FREE_PLACES.
+# Finds the tasks that should get the free object slots, at most `:give_most` of them, in the order of their turns. Goes
+# after FREE_PLACES.
 NEXT_PLACES = statement(f"""
 {_queue()} SELECT id FROM queue, room WHERE turn <= min(places, :give_most) ORDER BY turn
 """)
 
-# Gives free slots, of `:most`, to waiting tasks in the order of the list.
+# Gives free object slots, of `:most` in all, to the tasks in `:task_keys`, in the list's order.
 GIVE_PLACES = statement("""
 INSERT INTO object_places (id) SELECT value FROM json_each(:task_keys)
 WHERE key < :most - (SELECT count(*) FROM object_places)
@@ -136,17 +146,17 @@ WHERE key < :most - (SELECT count(*) FROM object_places)
 ON CONFLICT DO NOTHING RETURNING id
 """)
 
-# Makes tasks with a slot due at once, before the other tasks of their tenants: the giver may die before it notifies an
-# object. Goes after GIVE_PLACES.
+# Makes tasks that got an object slot due at once, before the other tasks of their tenants, because the host that gave
+# the slots may die before it notifies the objects. Goes after GIVE_PLACES.
 PLACED_DUE = statement(f"""
 UPDATE tasks SET wake_at = {wake(f"min(created_at, {NOW})")}, dispatches = 0
 WHERE {LISTED} AND finished_at IS NULL AND status = 'pending'
   AND EXISTS (SELECT 1 FROM object_places WHERE object_places.id = tasks.id)
 """)
 
-# Says whether another host may work on a task in place of its object. No other host may do so while the task only waits
-# for one of `:most` slots. A slot does not count if its object is `:late_ms` late. No row means that the task does not
-# exist.
+# Says whether another host may work on a task in place of its Durable Object. No other host may do so while the task
+# only waits because all of `:most` object slots are taken. A slot counts as free if its task is `:late_ms` late or past
+# its deadline. No row means that the task does not exist.
 MAY_STAND_IN = statement(f"""
 SELECT asked.route <> 'durable-object' OR :most > (
   SELECT count(*) FROM object_places CROSS JOIN tasks ON tasks.id = object_places.id
@@ -156,9 +166,10 @@ SELECT asked.route <> 'durable-object' OR :most > (
 
 # --- The end of the retention ------------------------------------------------------------------------------
 
-# Erases ended tasks whose retention was over at `:now_ms`, the time of PAST_RETENTION. The statement is a separate
-# transaction, so that a large erasure does not keep the sweep from dispatching. All statements of the erasure see the
-# same rows, because they are given the same time. A task that was retried in between stays.
+# Erases those of the given tasks whose retention was over at `:now_ms`, the time of PAST_RETENTION. The erasure is a
+# transaction of its own, so that a large erasure does not keep the sweep from dispatching. All statements of
+# ERASE_EXPIRED see the same tasks, because they compare with the same time. A task that was retried since
+# PAST_RETENTION stays.
 _PAST_RETENTION = f"""(SELECT id FROM tasks WHERE {LISTED}
   AND status IN ('completed', 'failed', 'cancelled') AND wake_at <= :now_ms)"""
 ERASE_EXPIRED = (
@@ -166,6 +177,6 @@ ERASE_EXPIRED = (
     statement(f"DELETE FROM tasks WHERE id IN {_PAST_RETENTION} RETURNING id"),
 )
 
-# Adds the ends of those tasks that no fold has added to the sums. This statement goes before the last one of
-# ERASE_EXPIRED.
+# Adds those of the expired tasks that no fold has added yet to the sums over ended tasks. EXPIRED_COUNT goes before the
+# last statement of ERASE_EXPIRED.
 EXPIRED_COUNT = statement(count_ends(f"id IN {_PAST_RETENTION}"))

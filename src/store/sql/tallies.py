@@ -1,7 +1,8 @@
-"""The SQL of the sums over ended tasks: how each end is added once, and which statements read the sums.
+"""The SQL of the sums over ended tasks: it adds the end of each task once, and reads the sums.
 
-A *fold* adds the tasks that have ended since the last fold. A fold finds them by the index of what must be erased, one
-retention at a time: within one retention, that index is in the order of the ends. No task's own row changes.
+A *fold* adds the tasks that have ended since the last fold to the sums. A fold finds these tasks by the index over the
+times of their erasure, for one retention at a time, because tasks with the same retention are erased in the order in
+which they ended. A fold does not change the rows of the tasks.
 """
 
 from ...core import limits
@@ -17,8 +18,8 @@ _BUCKET = f"({NOW} / {BUCKET_MS} * {BUCKET_MS})"
 
 # --- The values of a task that are added ------------------------------------------------------------------------
 
-# Announced calls that are not settled count only once they are settled or in doubt. An unfinished task is added only
-# when it is erased: it then counts as cancelled at the time of the erasure.
+# Announced calls without a recorded end are not added until they are settled or in doubt. An unfinished task is added
+# only when it is erased: it then counts as cancelled at the time of the erasure.
 _DOUBT = "(calls_in_doubt + CASE WHEN finished_at IS NULL THEN json_array_length(in_flight) ELSE 0 END)"
 _SENT = f"(calls_settled + {_DOUBT})"
 _ENDED_AT = f"coalesce(finished_at, max(created_at, {NOW}))"
@@ -62,7 +63,7 @@ assert tuple(_ADDED) == MEASURES
 
 
 def _add(added: dict[str, str], where: str) -> str:
-    """Add measures of ended tasks to the sums: to the sums since the beginning and to those of five minutes."""
+    """Make the SQL that adds measures of tasks to two kinds of sums: since the beginning, and of five minutes each."""
     return f"""
 INSERT INTO tallies (at, status, route, {", ".join(added)})
 SELECT value * bucket AS at, status, route, {", ".join(f"sum({name})" for name in added)} FROM (
@@ -76,34 +77,35 @@ ON CONFLICT DO UPDATE SET {", ".join(f"{name} = {name} + excluded.{name}" for na
 """
 
 
-# The task has ended, and no fold has added it yet.
+# A condition: the task has ended, and no fold has added it to the sums yet.
 UNCOUNTED = """finished_at > coalesce((SELECT until FROM folds WHERE kept_ms = wake_at - finished_at), 0)"""
 
 
 def add_ends(where: str) -> str:
-    """Add the ends of tasks that the caller is about to erase or retry."""
+    """Make the SQL that adds the ends of tasks that the caller is about to erase or retry."""
     return _add(_ADDED, where)
 
 
 def count_ends(where: str) -> str:
-    """Add those of these tasks that have ended and that no fold has added yet."""
+    """Make the SQL that adds those of these tasks that have ended and that no fold has added yet."""
     return add_ends(f"{where} AND {UNCOUNTED}")
 
 
-# The values that were added of a task's bill, once its last end was added: see `tasks.counted`.
+# What the sums contain of a task's bill after the task's latest end was added: see the column `tasks.counted`.
 COUNTED = f"json_array({', '.join(f'max({_COUNTED[name]}, {value})' for name, value in _BILL.items())})"
 
 # --- The fold -----------------------------------------------------------------------------------------------
 
 _ENDED_BETWEEN = "finished_at IS NOT NULL AND wake_at > {after} + {kept_ms} AND wake_at <= {until} + {kept_ms}"
-# The current millisecond may bring more ends, so it belongs to the next fold.
+# A fold goes up to the last millisecond, because more tasks may end in the current one.
 _TO = f"({NOW} - 1)"
 _OPEN = f"""FROM tasks INDEXED BY tasks_to_erase
   WHERE {_ENDED_BETWEEN.format(after="kinds.until", kept_ms="kinds.kept_ms", until=_TO)}"""
 
-# For each retention: how far it is folded, whether tasks have ended since, and where a fold of `:most` tasks must stop,
-# NULL if it takes all. `:kept_ms` is a JSON list of today's retentions; earlier ones are added. The statement reads one
-# index entry for each task, up to twice `:most`.
+# Says for each retention up to when its ended tasks are folded, whether tasks have ended since, and when a fold of
+# `:most` tasks must stop, NULL if it can take all. `:kept_ms` is a JSON list of the retentions that tasks get today;
+# retentions that earlier folds had are added. FOLDABLE reads one index entry for each task, up to twice `:most` for a
+# retention.
 FOLDABLE = statement(f"""
 WITH kinds (kept_ms, until) AS (
   SELECT kept_ms, until FROM folds
@@ -114,8 +116,9 @@ SELECT kept_ms, until, {_TO} AS now, EXISTS (SELECT 1 {_OPEN}) AS some,
 FROM kinds ORDER BY kept_ms
 """)
 
-# Adds the tasks of one retention that ended after `:after`, up to `:until`. The statement names how far the last fold
-# got, so that it adds nothing if it is sent again or lands after another fold. Goes before FOLDED.
+# Adds the tasks with the retention `:kept_ms` that ended after `:after`, up to `:until`, to the sums. `:after` must be
+# where the last fold stopped, so that FOLD adds nothing if it is sent again or arrives after another fold. Goes before
+# FOLDED.
 _UNFOLDED = "coalesce((SELECT until FROM folds WHERE kept_ms = :kept_ms), 0) = :after"
 FOLD = statement(
     _add(
@@ -129,9 +132,9 @@ INSERT INTO folds (kept_ms, until) VALUES (:kept_ms, :until)
 ON CONFLICT DO UPDATE SET until = excluded.until WHERE until = :after
 """)
 
-# Adds what a worker settles of the bill of a task that was cancelled or passed its deadline, and was added before. This
-# statement goes before SETTLE, with the same totals. If the statement is sent again, or lands after a later write, it
-# finds nothing to add.
+# Adds to the sums what a worker settles of a task's bill after the task was cancelled or passed its deadline and was
+# already added. SETTLE_LATE goes before SETTLE, with the same totals. If SETTLE_LATE is sent again, or arrives after a
+# later write, it adds nothing.
 _SETTLED = {
     "calls": "(:calls_settled + :calls_in_doubt)",
     "in_doubt": ":calls_in_doubt",
@@ -155,25 +158,25 @@ SETTLE_LATE = statement(
 _GOING_ON = f"""(SELECT tenant, status, route, {NOW} - created_at AS age_ms
   FROM tasks INDEXED BY tasks_to_wake WHERE finished_at IS NULL LIMIT :most)"""
 
-# Counts the first `:most` unfinished tasks by tenant, status and route, with the age of the oldest pending one of each.
-# The statement reads two rows for each task.
+# Counts the first `:most` unfinished tasks by tenant, status and route, with the age of the oldest pending task of each
+# group. AT_WORK reads two rows for each task.
 AT_WORK = statement(f"""
 SELECT tenant, status, route, count(*) AS tasks,
   max(0, max(age_ms) FILTER (WHERE status = 'pending')) AS oldest_ms FROM {_GOING_ON} GROUP BY tenant, status, route
 """)
 
-# Counts the first `:most` deliveries to webhooks that are not over: those that were never sent, and those that failed
-# and are tried again. The statement reads one row for each delivery.
+# Counts the first `:most` webhook deliveries without an outcome: those that were never sent, and those that failed and
+# are tried again. OPEN_DELIVERIES reads one row for each delivery.
 OPEN_DELIVERIES = statement("""
 SELECT count(*) FILTER (WHERE state = 1) AS unsent, count(*) FILTER (WHERE state = 2) AS failing
 FROM (SELECT state FROM webhook_deliveries WHERE state IN (1, 2) LIMIT :most)
 """)
 
-# Says whether the present five minutes have their sample.
+# Says whether the backlog was already sampled in the present five minutes.
 IS_SAMPLED = statement(f"SELECT EXISTS (SELECT 1 FROM samples WHERE at = {_BUCKET}) AS is_there")
 
-# Records how many of the first `:most` unfinished tasks are pending and processing, once in five minutes. A second run
-# in the same five minutes records nothing.
+# Records how many of the first `:most` unfinished tasks are pending and how many are processing. Within the same five
+# minutes, only the first run of SAMPLE records anything.
 SAMPLE = statement(f"""
 INSERT INTO samples (at, pending, processing, oldest_ms)
 SELECT {_BUCKET}, coalesce(sum(status = 'pending'), 0), coalesce(sum(status = 'processing'), 0),
@@ -182,7 +185,7 @@ FROM {_GOING_ON} WHERE NOT EXISTS (SELECT 1 FROM samples WHERE at = {_BUCKET})
 ON CONFLICT DO NOTHING
 """)
 
-# Deletes sums and samples that are older than two days.
+# FORGET_TALLIES and FORGET_SAMPLES delete the sums of five minutes, and the samples, that are older than two days.
 FORGET_TALLIES = statement(f"DELETE FROM tallies WHERE at > 0 AND at <= {NOW} - {_KEPT_MS}")
 FORGET_SAMPLES = statement(f"DELETE FROM samples WHERE at <= {NOW} - {_KEPT_MS}")
 
@@ -190,20 +193,20 @@ FORGET_SAMPLES = statement(f"DELETE FROM samples WHERE at <= {NOW} - {_KEPT_MS}"
 
 _SUMS = ", ".join(f"sum({name}) AS {name}" for name in MEASURES)
 
-# Reads the sums since the beginning: a row for each status and route.
+# Reads the sums over all tasks that ever ended, in a row for each status and route.
 TOTALS = statement(f"SELECT status, route, {', '.join(MEASURES)} FROM tallies WHERE at = 0 ORDER BY status, route")
 
-# Says up to what time all ends are in the sums, NULL before the first fold.
+# Says up to what time the sums contain all tasks that ended, NULL before the first fold.
 FOLDED_UNTIL = statement("SELECT max(until) AS until FROM folds")
 
-# Reads the sums of five minutes each that began within `:back_ms`, by status, and the samples.
+# HISTORY reads the sums of five minutes that began within the last `:back_ms`, by status, and SAMPLES the samples.
 HISTORY = statement(f"""
 SELECT at, status, {_SUMS} FROM tallies WHERE at > 0 AND at > {NOW} - :back_ms GROUP BY at, status ORDER BY at, status
 """)
 SAMPLES = statement(f"SELECT at, pending, processing, oldest_ms FROM samples WHERE at > {NOW} - :back_ms ORDER BY at")
 
-# Reads the characters that tenants have used today, for the `:most` tenants with the highest use. The statement reads
-# one row for each of the first `:read_most` tenants that have ever used any.
+# Reads how many characters tenants have used today, for the `:most` tenants with the highest use. CHARACTERS_USED reads
+# one row for each of the first `:read_most` tenants that ever had their characters counted.
 CHARACTERS_USED = statement(f"""
 SELECT tenant, characters FROM (SELECT * FROM daily_use LIMIT :read_most) WHERE day = {NOW} / 86400000
 ORDER BY characters DESC, tenant LIMIT :most
@@ -211,6 +214,7 @@ ORDER BY characters DESC, tenant LIMIT :most
 
 # --- The schema -----------------------------------------------------------------------------------------------
 
-# wrangler lists the migrations that it has applied in a table of its own. Other tools do not make this table.
+# HAS_MIGRATIONS says whether wrangler's table of applied migrations exists; other tools do not make it.
+# NEWEST_MIGRATION reads the name of the last migration in this table.
 HAS_MIGRATIONS = statement("SELECT 1 AS there FROM sqlite_schema WHERE type = 'table' AND name = 'd1_migrations'")
 NEWEST_MIGRATION = statement("SELECT name FROM d1_migrations ORDER BY id DESC LIMIT 1")

@@ -1,10 +1,10 @@
-"""The SQL over tenants: which ones have tasks, and how a tenant's tasks went."""
+"""The SQL that reads which tenants have tasks, and how the tasks of a tenant went."""
 
 from ..d1.statement import statement
 from .fragments import NOW
 
-# Names up to `:most` tenants that have tasks, in the order of their keys, from the one whose keys begin at `:first`.
-# The statement reads one row for each tenant.
+# Reads up to `:most` tenants that have tasks, in the order of their task keys, from the first task key that is not
+# below `:first`. TENANTS reads one row for each tenant.
 TENANTS = statement("""
 WITH RECURSIVE found (tenant) AS (
   SELECT (SELECT tenant FROM tasks WHERE id >= :first ORDER BY id LIMIT 1)
@@ -15,8 +15,8 @@ WITH RECURSIVE found (tenant) AS (
 SELECT tenant FROM found WHERE tenant IS NOT NULL
 """)
 
-# Adds up those of the newest `:most` tasks of a tenant that were created within `:back_ms`, by status and error code.
-# `:first` and `:behind` enclose the tenant's keys. The statement reads one row for each task.
+# Adds up, of the newest `:most` tasks of a tenant, those that were created within the last `:back_ms`, by status and
+# error code. `:first` and `:behind` enclose the tenant's task keys. FIGURES reads one row for each task.
 FIGURES = statement(f"""
 SELECT status, error_code, count(*) AS tasks,
   sum(calls_settled + calls_in_doubt + json_array_length(in_flight)) AS calls, sum(calls_in_doubt) AS in_doubt,

@@ -1,4 +1,7 @@
-"""The SQL of the API's reads. Each statement reads only what it shows, whatever else is stored."""
+"""The SQL with which the API reads tasks.
+
+Each statement reads only the rows that it needs, however many rows are stored.
+"""
 
 from collections.abc import Iterable
 
@@ -16,7 +19,8 @@ _VIEW = f"""id, status, route, fence, step, {OPTIONS}, total, completed, failed,
   pace_ms, sent_at, reasks, rejected, repaired, coverage, retry_of, {NOW} AS read_at,
   (status IN ('pending', 'processing') AND {OVERDUE}) AS overdue"""
 
-# The texts that name a task, each searched on its own: `instr` knows no wildcards. `:text` has no capital A to Z.
+# A condition: one of the texts that name a task contains `:text`. SQLite's `instr` knows no wildcards. `:text` must
+# contain no capital A to Z, because the texts are compared in lower case.
 _NAMED = " OR ".join(
     f"instr(lower({name}), :text) > 0"
     for name in (
@@ -24,8 +28,9 @@ _NAMED = " OR ".join(
         *(f"CASE json_type(metadata, '$.{one}') WHEN 'text' THEN metadata ->> '$.{one}' END" for one in NAME_MEMBERS),
     )
 )
-# The filters of a list, by the name of their parameter: the names are those of `records.pages.ListFilter`. Without a
-# value a filter takes each task. `:default_model` is the model of a task that names none.
+# The conditions of a list's filters, by the names of their parameters, which are the names of fields in
+# `records.pages.ListFilter`. A filter whose parameter is NULL takes every task. `:default_model` is the model of a task
+# that names none.
 _FILTERS = {
     "status": "status = :status",
     "route": "route = :route",
@@ -39,8 +44,8 @@ def _taken(names: Iterable[str]) -> str:
     return " AND ".join(f"(:{name} IS NULL OR {_FILTERS[name]})" for name in names)
 
 
-# The gaps of a task, a JSON list of objects, NULL without one. A chunk that failed without ending the task is a gap as
-# soon as another chunk has an output.
+# The gaps of the task `:task_key`, as a JSON list of objects; NULL if the task leaves no gaps. A chunk that failed
+# without ending the task is a gap as soon as another chunk has an output.
 _GAPS = f"""CASE WHEN structured ->> 'gaps' AND failed > 0 AND completed > 0 THEN (
     SELECT json_group_array(json_object(
       'idx', idx, 'start', start, 'cut', cut, 'code', code, 'reason', rung ->> 'reason'
@@ -51,9 +56,10 @@ _GAPS = f"""CASE WHEN structured ->> 'gaps' AND failed > 0 AND completed > 0 THE
     WHERE final = 1 AND gap_chars >= 0 AND idx NOT IN ({done("0")})
   ) END AS gaps"""
 
-# Reads one task: one row. The statement also says whether a request that asks for the task must help it. If the task
-# has been due for `:queued_ms`, it counts the tasks of its tenant that are before it, unless more than `:most_ahead`
-# are unfinished. Counting reads two rows for each of these tasks. Gaps are read with the failures and the cuts.
+# Reads one task, in one row. With `late` and `unanswered`, TASK also says whether a request that reads the task must
+# help it. If the task has been pending and due for `:queued_ms`, TASK counts the older unfinished tasks of its tenant,
+# unless more than `:most_ahead` are unfinished. To count the older tasks, TASK reads two rows for each unfinished task
+# of the tenant. A task's gaps are read from its failures and its cuts.
 TASK = statement(f"""
 SELECT {_VIEW}, {LATE} AS late, {UNANSWERED} AS unanswered, {GAPS},
   CASE WHEN status = 'pending' AND max(created_at, not_before) <= {NOW} - :queued_ms THEN (
@@ -65,11 +71,11 @@ SELECT {_VIEW}, {LATE} AS late, {UNANSWERED} AS unanswered, {GAPS},
 FROM tasks WHERE id = :task_key
 """)
 
-# Reads several tasks, one row each.
+# Reads several tasks by their keys, one row each.
 TASKS = statement(f"SELECT {_VIEW} FROM tasks WHERE {LISTED}")
 
-# Reads the outputs that make the result of a completed task. The statement gives no rows if the task is not completed,
-# or if its outputs are too large to be read at once.
+# Reads the outputs that the result of a completed task consists of. RESULT gives no rows if the task is not completed,
+# or if these outputs are too large to be read at once.
 RESULT = statement(f"""
 WITH top (level) AS (
   SELECT CASE reduce WHEN 'merge' THEN (SELECT max(level) FROM segments WHERE task_id = :task_key) ELSE 0 END
@@ -78,26 +84,27 @@ WITH top (level) AS (
 SELECT * FROM ({stored("(SELECT level FROM top)")}) WHERE {readable("(SELECT level FROM top)")}
 """)
 
-# Reads the values that a task's calls need, besides its options.
+# Reads what the API shows of a task's input, without its text.
 SOURCE = statement("""
 SELECT instructions, overlap, cuts ->> '$[#-1]' AS characters, output_schema, join_rules
 FROM texts WHERE task_id = :task_key
 """)
 
-# Reads the text of a task, '' once it has been emptied.
+# Reads the text of a task, which is '' once it has been emptied.
 INPUT = statement("SELECT input FROM texts WHERE task_id = :task_key")
 
-# Reads the values that `?wait=` polls, and that are named by writes which must not land late.
+# Reads the state of a task, for `?wait=`, and for writes that name it so that they change nothing if they arrive late.
 STATUS = statement(
     f"SELECT status, route, fence, step, generation, {OVERDUE} AS overdue FROM tasks WHERE id = :task_key"
 )
 
-# Read the finished chunks, and the values that place them in the input. `whole` says that the chunks can be read at
-# once.
+# CHUNKS reads the outputs of a task's chunks, and PLACES where the chunks are in the input. `whole` says that the
+# outputs are small enough to be read at once.
 PLACES = statement(f"SELECT cuts, overlap, {readable('0')} AS whole FROM texts WHERE task_id = :task_key")
 CHUNKS = statement(f"SELECT * FROM ({stored('0')}) WHERE {readable('0')}")
 
-# Read which chunks are finished, with the sizes of their outputs, and then some of the chunks.
+# CHUNK_SIZES reads which chunks of a task have outputs, with their lengths, SOME_CHUNKS reads some of these outputs,
+# and FAILED_CHUNKS reads the chunks that failed for good.
 CHUNK_SIZES = statement(sizes("0"))
 SOME_CHUNKS = statement(stored("0", first=":first", last=":last"))
 FAILED_CHUNKS = statement(f"""
@@ -108,15 +115,16 @@ FROM failures WHERE task_id = :task_key AND level = 0 AND final = 1
 ORDER BY idx
 """)
 
-# Reads a page of the keys from `:first` up to and without `:behind`, newest first: a tenant's keys sort by creation.
+# Reads a page of the tasks whose keys are from `:first` on and below `:behind`, newest first: a tenant's task keys sort
+# by creation.
 LIST = statement(f"""
 SELECT {_VIEW} FROM tasks WHERE id >= :first AND id < :behind ORDER BY id DESC LIMIT :most
 """)
 
-# Reads a page of the tasks that all filters take. The statement walks over at most `:walk_most` tasks and skips the
-# others. If tasks may be left, the last row says where the walk ended, even if the filters do not take it: it
-# `ends_walk`. The walk reads one row for each task, and the search for its end as many. A window function would read
-# three for each.
+# Reads a page of the tasks that all filters take. The statement reads at most `:walk_most` tasks, and skips those that
+# a filter does not take. If the span may have more tasks, the last row is the task where this walk ended, even if the
+# filters do not take it; the row has `ends_walk`. The walk reads one row for each task, and finding its end reads as
+# many. Finding the end with a window function would read three rows for each task.
 _WALK = "tasks WHERE id >= :first AND id < :behind ORDER BY id DESC LIMIT"
 LIST_FILTERED = statement(f"""
 SELECT {_VIEW}, ends_walk
@@ -124,14 +132,14 @@ FROM (SELECT *, id IS (SELECT id FROM {_WALK} 1 OFFSET :walk_most - 1) AS ends_w
 WHERE ({_taken(_FILTERS)}) OR ends_walk ORDER BY id DESC LIMIT :most
 """)
 
-# Counts the newest `:walk_most` of the keys from `:first` up to and without `:behind`: all of them, and by status those
-# that all filters but the status take. The statement reads one row for each.
+# Counts the newest `:walk_most` tasks whose keys are from `:first` on and below `:behind`: all of them, and by status
+# those that all filters except the status take. LIST_COUNTS reads one row for each task.
 _TAKEN_ANYHOW = _taken(name for name in _FILTERS if name != "status")
 _COUNTS = ", ".join(f"count(*) FILTER (WHERE status = '{status}' AND {_TAKEN_ANYHOW}) AS {status}" for status in Status)
 LIST_COUNTS = statement(f"SELECT count(*) AS among, {_COUNTS} FROM (SELECT * FROM {_WALK} :walk_most)")
 
-# Succeeds if D1 answers and has what migrations have made: the tables of the first one, the columns of all options, and
-# what each later one adds.
+# Succeeds if D1 answers and all migrations have been applied, because READY names the tables of the first migration,
+# the columns of all options, and something that each later migration adds.
 READY = statement(f"""
 SELECT {OPTIONS}, first_line, EXISTS (SELECT 1 FROM samples), EXISTS (SELECT log FROM failures) FROM tasks LIMIT 1
 """)

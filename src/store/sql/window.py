@@ -1,15 +1,16 @@
-"""The SQL by which a run reads the part of a task's text and outputs that it works on, and no more."""
+"""The SQL with which a run reads only the part of a task's text and outputs that it works on."""
 
 from ..d1.statement import statement
 from .fragments import sizes, stored
 
 
 def window(first: str, condition: str, *, also: str = "1") -> str:
-    """Give the text of chunks from `first` on, an expression: one row, or none if the condition is false.
+    """Make a query for the text of chunks from `first` on, which gives one row, or none if `condition` is false.
 
-    The window has the next `:least` chunks, and those of the next `:most` whose text ends within `:chars` code points.
-    `start` is where the first one begins without its overlap, `ends` where each one ends, and `text` their text, empty
-    without chunks. SQLite's `substr` counts code points, as cuts do. `also` adds columns.
+    The row has the next `:least` chunks, and further ones up to `:most` chunks whose text ends within `:chars` code
+    points. `start` is where the first chunk begins without its overlap, `ends` is where each chunk ends, and `text` is
+    their text, empty without chunks. SQLite's `substr` counts code points, as the cuts do. `also` has further columns
+    for the row.
     """
     return f"""
 WITH near (idx, cut) AS (
@@ -26,14 +27,14 @@ SELECT {first} AS first, instructions, overlap, start, (SELECT json_group_array(
 FROM texts, border WHERE task_id = :task_key AND {condition}"""
 
 
-# Reads a window for the worker that has the claim. Another worker gets no row, because a task that was completed in
-# between has no text any more.
+# Reads text of a task for the worker that has the task's claim. Any other worker gets no row, because a task that was
+# completed in between may have no text any more.
 WINDOW = statement(
     window(":first", "EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND fence = :fence AND status = 'processing')")
 )
 
-# Reads the sizes of one level's outputs, to plan their merge.
+# Reads the lengths of one level's outputs, so that a worker can plan their merge.
 LEVEL_SIZES = statement(sizes(":level"))
 
-# Reads the outputs of one level from `:first` to `:last`, to merge them.
+# Reads the outputs of one level at the positions `:first` to `:last`, so that a worker can merge them.
 LEVEL_OUTPUTS = statement(stored(":level", first=":first", last=":last"))

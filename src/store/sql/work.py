@@ -1,4 +1,4 @@
-"""The SQL of a worker: it takes a claim, works under it, and ends it."""
+"""The SQL of a worker: it claims a task, records the work under the claim, and ends the claim."""
 
 from ...core.task import DEADLINE_EXCEEDED
 from ..d1.statement import statement
@@ -22,30 +22,32 @@ from .window import window
 
 # --- The claim ------------------------------------------------------------------------------------------
 
-# Takes a task that is pending and due, or whose lease has run out, or that the same host holds under `:seen_fence`. A
-# Durable Object is alone under its name, so its predecessor is dead or dying. `:host` is '' for a host that is no
-# Durable Object. The fence rises. `:seen_fence` is NULL for a host that has not seen that it holds the task, so that a
-# late claim of its predecessor does not take over from it. A holder that asks again has lost the answer: it gets the
-# claim that it has, and nothing rises. Calls that the former worker announced and did not settle become doubted. If two
-# claims come at once, the second finds a live lease, because D1 serialises writes. No row: not claimed. A task whose
-# deadline has passed is not claimed.
+# Claims a task that is pending and due, or whose lease has run out, or that an earlier instance of the same host holds
+# under `:seen_fence`. A Durable Object is alone under its name, so an earlier instance of it is dead or dying. `:host`
+# is '' for a host that is no Durable Object. The task's fence rises. `:seen_fence` is NULL unless the host has seen
+# that an earlier instance holds the task, so that a late claim of an earlier instance takes nothing over. A holder that
+# claims again has lost the answer: it gets the claim that it has, and the fence does not rise. Calls that the former
+# worker announced and did not settle become doubted. If two claims come at once, the second finds a live lease, because
+# D1 serialises writes. No row means that the claim is not granted. A task whose deadline has passed is not claimed.
 #
 # A stall is a claim whose worker died without a finished call. `stalled_since` is when the first claim of a row of
-# stalls was written. Each claim sets how long the task rests if this worker dies too. `:rests_ms` is a JSON list of the
-# rests after the first claim of a row, the second and so on: the rest counts from the first claim, but lasts at least
-# half as long from now on. After the last claim the task rests until `:least_ms` after the first one.
+# stalls was written. Each claim sets how long the task rests if its worker dies too. `:rests_ms` is a JSON list of the
+# rests after the first claim of a row, the second and so on: a rest counts from the first claim, but lasts at least
+# half as long from the present claim on. After the last claim the task rests until `:least_ms` after the first.
 #
-# The very first claim also announces the task's first calls, which saves the worker a write. `:first_chunks` is a JSON
-# list of the chunks that a worker of a new task starts with, cut to the client's budget. No call can have failed for
-# good before the first claim. A task that has outputs of another one announces nothing yet. `:early_ms` is how early a
-# continuation may arrive. `:stands_in` is 1 for a worker in place of a host that did not come: the task still counts as
-# dispatched in vain.
+# A task's very first claim also announces the first model calls, which saves the worker a write. `:first_chunks` is a
+# JSON list of the chunks that a worker of a new task starts with; CLAIM cuts the list to the client's budget. No call
+# can have failed for good before the first claim. The first claim of a task with outputs of another task announces
+# nothing. `:early_ms` is how early a message to continue a task may arrive. `:stands_in` is 1 for a worker in place of
+# a host that did not come: the task then still counts as dispatched in vain.
 #
-# The statement returns the calls that other isolates wrote, if one failed within `:told_ms`. `:model` is the model of a
-# task that names none. A structured task notes the fence of the claim as that of code which knows it: see its CHECK.
+# CLAIM returns the latest calls that other isolates wrote, if one failed within the last `:told_ms`. `:model` is the
+# model of a task that names none. For a structured task, `structured_fence` records that the claiming code knows
+# structured tasks: see the CHECK of the column.
 #
-# Calls start within `:start_ms` of this or not at all. Lanes of the former worker may have read that worker's start
-# window just now, and count from then. So a longer window stays.
+# The announced calls must start within `:start_ms` from now, or they may not start. Lanes of the former worker may have
+# read its longer start window just now, and may start calls until that window ends. So if the row has a longer
+# `start_ms`, it stays.
 _FIRST_CALLS = """(SELECT json_group_array(json_array(0, value)) FROM json_each(:first_chunks)
   WHERE value < min(total, coalesce(max_calls, total)))"""
 _STALLS = f"CASE WHEN status = 'processing' THEN {STALLS} ELSE stalls END"
@@ -83,17 +85,19 @@ RETURNING fence, step, attempts, stalls, rest_until - {NOW} AS rest_left, rate_w
   {told("tenant || ':' || coalesce(model, :model)")} AS told
 """)
 
-# Moves `wake_at` to the end of the lease if it is later. Usually `wake_at` is not later, and no row is written.
+# Moves `wake_at`, when the sweep checks the task, to the end of the new lease if it is later. Usually `wake_at` is not
+# later, and no row is written.
 CLAIM_WAKE = statement("""
 UPDATE tasks SET wake_at = lease_until
 WHERE id = :task_key AND holder = :holder AND status = 'processing' AND wake_at > lease_until
 """)
 
-# These reads follow the claim in its transaction, and give rows only to the worker that has it.
+# CLAIM_TEXT, CLAIM_OUTPUTS and CLAIM_FAILURES follow CLAIM in its transaction, and give rows only to the claim's
+# holder.
 _HELD = "EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND holder = :holder AND status = 'processing')"
-# Reads the text of the chunks that the run begins with. Most outputs are at the start of the text, so their number says
-# where the run begins. The statement also reads the number of calls of each planned merge level, and the plan of the
-# highest.
+# Reads the text of the chunks that the run begins with. Most outputs are of chunks at the start of the text, so the
+# number of outputs says where the run begins. CLAIM_TEXT also reads how many calls each planned merge level has, and
+# the plan of the highest one.
 _MERGES = """(
     SELECT json_group_array(calls) FROM (
       SELECT json_array_length(ends) AS calls FROM merges WHERE task_id = :task_key ORDER BY level
@@ -103,8 +107,8 @@ _MERGES = """(
   cuts ->> '$[#-1]' AS characters, output_schema, inherited"""
 CLAIM_TEXT = statement(window("(SELECT completed FROM tasks WHERE id = :task_key)", _HELD, also=_MERGES))
 
-# Reads which calls have an output, as ranges: `first` to `last` of a level. So a task of thousands of chunks needs only
-# a few rows. The statement loads no text.
+# Reads which outputs of a task exist, as ranges of positions from `first` to `last` of a level. So a task with
+# thousands of chunks needs only a few rows. The statement reads no texts.
 CLAIM_OUTPUTS = statement(f"""
 SELECT level, min(idx) AS first, max(idx) AS last FROM (
   SELECT level, idx, idx - row_number() OVER (PARTITION BY level ORDER BY idx) AS neighbours FROM (
@@ -112,14 +116,16 @@ SELECT level, min(idx) AS first, max(idx) AS last FROM (
   )
 ) WHERE {_HELD} GROUP BY level, neighbours ORDER BY level, first
 """)
-# A row without calls only has a log: a client has put the task back.
+# CLAIM_FAILURES reads the failed calls of a task. A row without calls is left out, because since a client's retry it
+# has only a log.
 CLAIM_FAILURES = statement(f"""
 SELECT level, idx, attempts, calls, counted, final, code, message, retryable,
   max(0, rests_until - {NOW}) AS rest_left, held, rung, gap_chars
 FROM failures WHERE task_id = :task_key AND (calls > 0 OR final = 1) AND {_HELD} ORDER BY level, idx
 """)
 
-# Says why a worker got no claim. A host that holds the task itself, from an earlier life, also gets its fence.
+# Says why a worker got no claim of a task. If an earlier instance of the asking host holds the task, `own_fence` is
+# that instance's fence.
 STANDING = statement(f"""
 SELECT status, lease_until - {NOW} AS lease_left, rest_until - {NOW} AS rest_left, not_before - {NOW} AS wait_left,
   {OVERDUE} AS overdue,
@@ -128,20 +134,20 @@ FROM tasks WHERE id = :task_key
 """)
 
 # --- Work under the claim --------------------------------------------------------------------------------
-# Each of the following statements names the claim by its fence and its name. The guard sees the row as it is in this
-# transaction, so a worker whose claim was taken over, cancelled or erased changes nothing. Each statement also names
-# its step, the number of the write, which rises with each write. A write that is sent again finds its own step, and
-# repeats its effect. A write that was given up and lands late finds a later step, and changes nothing.
+# Each of the following statements names the claim by its fence and its name. The claim is checked within the
+# transaction, so a worker whose task was taken over, cancelled or erased changes nothing. Each statement also names its
+# step, the number of the write, which rises with each write. A write that is sent again finds its own step in the row,
+# and has the same effect again. A write that was given up and arrives late finds a later step, and changes nothing.
 
 _UNDER_CLAIM = f"id = :task_key AND {UNDER_CLAIM} AND step <= :step"
 _KEEPS = f"{_UNDER_CLAIM} AND status IN ('processing', 'cancelled', 'failed')"
 _MINE = f"EXISTS (SELECT 1 FROM tasks WHERE {_KEEPS})"
 
-# Adds a piece to the last segment of its level, or begins another one when that has `:segment_bytes`,
-# or has copied outputs, which have fence 0. A write that is
-# sent again, or that lands after a later one, finds its piece or a later one, and adds nothing. The outputs of a task's
-# last worker are kept, because they are paid for, even if the task was cancelled or failed by its deadline in between.
-# `:places`, `:sizes` and `:body` are those of `store.records.segments`.
+# Adds a piece with outputs to the last segment of its level. Another segment is begun if the last one has
+# `:segment_bytes`, or contains copied outputs, which have fence 0. A write that is sent again, or that arrives after a
+# later one, finds its piece or a later one in the segment, and adds nothing. The outputs of a task's last worker are
+# recorded even if the task was cancelled or passed its deadline in between, because they are paid for. `:places`,
+# `:sizes` and `:body` are those of a `Piece` in `store.records.segments`.
 RECORD_OUTPUTS = statement(f"""
 INSERT INTO segments (task_id, level, part, fence, step, piece, places, sizes, body)
 SELECT :task_key, :level, coalesce((
@@ -157,37 +163,39 @@ ON CONFLICT DO UPDATE SET fence = excluded.fence, step = excluded.step, piece = 
   body = unhex(hex(body) || hex(excluded.body))
 """)
 
-# Counts the cut-off outputs together with their record. If the task has ended in between, the database refuses the
-# totals but keeps the outputs. For a task that ended in between only this count says how many outputs were cut off.
-# `:truncated` counts from the start of the task.
+# Records how many outputs were cut off, in the transaction that records these outputs. If the task has ended in
+# between, the transaction still records its outputs, but not the worker's other totals. For an ended task, only
+# RECORD_CUT says how many outputs were cut off. `:truncated` counts from the start of the task.
 RECORD_CUT = statement(f"UPDATE tasks SET truncated = :truncated WHERE {_KEEPS}")
 
-# Records failed calls with their totals, which the worker knows. `:failures` is a JSON list of
-# [level, idx, attempts, calls, final, code, message, retryable, counted, rests_until, held, log]. `log` is a list of
-# one entry, or null for a failure that was recorded before.
+# Records failed calls, each with the counts for its output, which the worker knows. `:failures` is a JSON list of
+# [level, idx, attempts, calls, final, code, message, retryable, counted, rests_until, held, log]. `log` is a list with
+# one entry of the log of calls, or null for a failure that is recorded already.
 RECORD_FAILURES = recording_failures(_MINE)
 
-# The same for a structured task: each entry also has the rung, a JSON object, and the chunk's characters if it may
-# leave a gap. Both may be NULL.
+# Records failed calls of a structured task: each entry of `:failures` also has the rejected answers, a JSON object, and
+# the chunk's length if it may leave a gap. Both may be null.
 RECORD_RUNGS = recording_failures(_MINE, "rung", "gap_chars")
 
-# Writes the counters of a structured task, and what its gaps leave of the text, apart for the reason of RECORD_CUT.
+# Records the counters of a structured task, and which share of its text has outputs. Like RECORD_CUT, RECORD_LADDER
+# takes effect even if the task has ended in between.
 RECORD_LADDER = statement(f"""
 UPDATE tasks SET reasks = :reasks, rejected = :rejected, repaired = :repaired, coverage = :coverage WHERE {_KEEPS}
 """)
 
-# Writes the plan of a merge level, a JSON list, in the transaction that announces its first calls. An existing plan
-# stays.
+# Records the plan of a merge level, a JSON list, in the transaction that announces the level's first calls. An existing
+# plan stays.
 RECORD_MERGE = statement(f"""
 INSERT INTO merges (task_id, level, ends) SELECT :task_key, :level, :ends WHERE {_MINE}
 ON CONFLICT DO NOTHING
 """)
 
-# The worker's totals since the task began. These totals are absolute, so that sending them twice adds nothing.
-# `:finished`: a call of this claim has finished, so its end is no stall. `:in_flight` is a JSON list of [level, idx],
-# `:last_error` a JSON object. May be NULL: `:away_since`, while the model is there; `:last_error`, without an error;
-# `:wait_reason` and `:wait_until`, while the run waits for nothing; `:pace_ms`, until a call has finished. `:doubted`
-# are the calls in doubt that the worker found, and those that it has given up; NULL keeps the row's.
+# Assigns the worker's totals, which count from the start of the task, so that a second send adds nothing. `:finished`
+# says that a call of this claim has finished, so that the claim is no stall. `:in_flight` is a JSON list of [level,
+# idx], and `:last_error` a JSON object. While the model is not away, `:away_since` is NULL; without an error,
+# `:last_error`; while the run waits for nothing, `:wait_reason` and `:wait_until`; and until a call has finished,
+# `:pace_ms`. `:doubted` has the calls in doubt that the claim found, and those that the worker has given up; NULL keeps
+# the row's.
 _TOTALS = """step = :step, calls_settled = :calls_settled, in_flight = :in_flight,
   doubted = coalesce(:doubted, doubted),
   completed = :completed, failed = :failed, input_tokens = :input_tokens, output_tokens = :output_tokens,
@@ -197,25 +205,26 @@ _TOTALS = """step = :step, calls_settled = :calls_settled, in_flight = :in_fligh
   stalled_since = CASE WHEN :finished THEN NULL ELSE stalled_since END,
   rest_until = CASE WHEN :finished THEN 0 ELSE rest_until END"""
 
-# Records the work so far, announces the next calls (in_flight) and renews the lease. Calls start within `:start_ms` of
-# this or not at all. No row means that the claim is lost, or that the deadline has passed. The statement returns the
-# calls that other isolates wrote, if one failed within `:told_ms`. `:told_id` names the tenant and the model.
+# Records the work so far, announces the next calls (`:in_flight`) and renews the lease. The announced calls must start
+# within `:start_ms`, or they may not start. No row means that the claim is lost, or that the deadline has passed.
+# PROGRESS returns the latest calls that other isolates wrote, if one failed within the last `:told_ms`. `:told_id`
+# names the tenant and the model of these calls.
 PROGRESS = statement(f"""
 UPDATE tasks SET {_TOTALS}, lease_until = {NOW} + :lease_ms, {ANNOUNCED}
 WHERE {_UNDER_CLAIM} AND status = 'processing' AND {IN_TIME}
 RETURNING fence, {told(":told_id")} AS told
 """)
 
-# Reserves twice `:half` bytes, or fails if the database has no space. The row grows by that size, and shrinks again
-# with PROGRESS, which follows in the same transaction. The file keeps the space free for other rows.
+# Makes sure that the database has twice `:half` bytes of free space, or fails. The task's row grows by these bytes, and
+# shrinks again with PROGRESS, which follows in the same transaction. The file then keeps the space for other rows.
 FIND_ROOM = statement(f"""
 UPDATE tasks SET in_flight = '["' || hex(zeroblob(:half)) || '"]'
 WHERE {_UNDER_CLAIM} AND status = 'processing' AND {IN_TIME}
 """)
 
-# Says how long a lane may start calls that its task's worker has announced: the announcement's window, counted from
-# now, or the time to the deadline. No row means that the claim is over, which is all that a worker checks. A lane knows
-# its worker only by the fence, and gives NULL as `:holder`.
+# Says for how many ms from now a lane may start calls that its task's worker has announced, which is `start_ms`, or the
+# time to the deadline if that is shorter. No row means that the claim is over; a worker uses the statement only to
+# check that. A lane knows its worker's claim only by the fence, and gives NULL as `:holder`.
 MAY_START = statement(f"""
 SELECT min(start_ms, coalesce(deadline_at - {NOW}, start_ms)) AS left_ms FROM tasks
 WHERE id = :task_key AND fence = :fence AND holder = coalesce(:holder, holder) AND status = 'processing'
@@ -223,8 +232,8 @@ WHERE id = :task_key AND fence = :fence AND holder = coalesce(:holder, holder) A
 
 # --- The claim's end -------------------------------------------------------------------------------------
 
-# Gives the task back, to be claimed after `:delay_ms`. The sweep checks the task after `:sweep_ms`. If RELEASE is sent
-# twice, the second send finds the task that it released, by its own fence.
+# Gives a task back, so that it may be claimed after `:delay_ms`. The sweep checks the task after `:sweep_ms`. If
+# RELEASE is sent twice, the second send recognizes the released task by the claim's fence, and releases it again.
 RELEASE = statement(f"""
 UPDATE tasks SET {_TOTALS}, status = 'pending', {UNHELD},
   not_before = {NOW} + :delay_ms, wake_at = {wake(f"{NOW} + :sweep_ms")}
@@ -232,9 +241,9 @@ WHERE {_UNDER_CLAIM} AND status IN ('processing', 'pending')
 RETURNING fence
 """)
 
-# Gives the task back without the work since the last write, because the database has no space for it. The row does not
-# grow: the reason is shorter than the claim's name, which is removed. The announced calls stay announced, and become
-# doubted at the next claim.
+# Gives a task back without recording the work since the last write, because the database has no space for it. The
+# task's row does not grow, because the new `wait_reason` is shorter than the claim's name, which is removed. The
+# announced calls stay announced, and become doubted at the next claim.
 STAND_DOWN = statement(f"""
 UPDATE tasks SET step = :step, status = 'pending', {UNHELD}, holder = NULL,
   wait_reason = 'database', wait_until = NULL, not_before = {NOW} + :delay_ms, wake_at = {wake(f"{NOW} + :sweep_ms")}
@@ -242,8 +251,9 @@ WHERE {_UNDER_CLAIM} AND status = 'processing'
 RETURNING fence
 """)
 
-# Completes the task. All chunks must have an output, and so must the top of the merge: `:top_level`, 0 without a merge.
-# A task does not complete after its deadline. The first line of the text stays only if the text does.
+# Completes a task. All chunks of the task must have an output, and so must the top level of its merge, `:top_level`,
+# which is 0 without a merge. A task does not complete after its deadline. The first line of the task's text stays in
+# the row only if the text is kept.
 _FINISH = f"""UPDATE tasks SET {_TOTALS}, status = 'completed',
   first_line = CASE WHEN :keeps_input THEN first_line END, {ENDED}
 WHERE {_UNDER_CLAIM} AND (status = 'completed' OR (status = 'processing' AND {IN_TIME}))"""
@@ -254,8 +264,9 @@ FINISH = statement(f"""
 RETURNING fence
 """)
 
-# Completes a structured task with gaps: each chunk has an output or has failed without ending the task, and at least
-# one has an output. Without a merge chunk 0 may be a gap, so only a merge must have its top.
+# Completes a structured task with gaps: each chunk must have an output or have failed without ending the task, and at
+# least one chunk must have an output. Without a merge, position 0 may be a gap, so an output at position 0 of the top
+# level is required only of a merge.
 FINISH_WITH_GAPS = statement(f"""
 {_FINISH}
   AND (SELECT count(*) FROM (
@@ -265,23 +276,23 @@ FINISH_WITH_GAPS = statement(f"""
 RETURNING fence
 """)
 
-# Empties the input of a task that this claim has completed. The row stays, because offsets and erasure need it. Goes
-# after FINISH.
+# Empties the input of a task that the present claim has completed. The row in `texts` stays, because reads of chunks
+# need its offsets, and the erasure needs its submission. Goes after FINISH.
 EMPTY_INPUT = statement(f"""
 UPDATE texts SET input = ''
 WHERE task_id = :task_key
   AND EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND {UNDER_CLAIM} AND status = 'completed')
 """)
 
-# Fails the task for the reason given.
+# Fails a task with the given error code and message.
 FAIL = statement(f"""
 UPDATE tasks SET {_TOTALS}, {failed()}
 WHERE {_UNDER_CLAIM} AND (status = 'processing' OR (status = 'failed' AND error_code = :code))
 RETURNING fence
 """)
 
-# Settles the bill of a worker whose task was cancelled or passed its deadline. A task that goes on, since its deadline
-# has not come by the database's clock, has its totals written with the outputs that the same transaction records.
+# Settles the bill of a worker whose task was cancelled or passed its deadline. If the task still goes on, because its
+# deadline has not passed by the database's clock, its totals are recorded with the transaction's outputs.
 SETTLE = statement(f"""
 UPDATE tasks SET {_TOTALS}
 WHERE {_UNDER_CLAIM} AND (status IN ('cancelled', 'processing') OR error_code = '{DEADLINE_EXCEEDED}')
