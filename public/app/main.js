@@ -1,4 +1,4 @@
-// The page: its frame, and which view is in it.
+// The frame of the page, and the choice of the view that is shown in the frame.
 import "./early.js";
 import { html, render, useEffect, useState } from "./base/dom.js";
 import { learnRights, onRefusal } from "./base/api.js";
@@ -72,7 +72,8 @@ function Frame() {
   `;
 }
 
-// The address is taken for views, so the link that skips to the content moves the focus itself.
+// The fragment of the page's address names the view, so it cannot name an element. The link "skip to content" therefore
+// sets the focus itself.
 function skip(event) {
   event.preventDefault();
   document.getElementById("main").focus();

@@ -1,4 +1,4 @@
-// Small parts that the views share.
+// Small components that several views use.
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./dom.js";
 import { absolute, clock, count, explained, percent, relative, t } from "./i18n.js";
 import { useNow } from "./refresh.js";
@@ -162,7 +162,7 @@ export function Dialog({ title, onClose, keep = false, children }) {
   }, []);
   const escape = (event) => keep && event.key === "Escape" && stop(event);
   const cancel = (event) => (stop(event), keep || onClose());
-  // A browser may close a dialog despite the handlers above. This one then opens again.
+  // A browser may close a dialog despite `escape` and `cancel`. A dialog with `keep` then opens again.
   const closed = () => keep && element.current?.isConnected && element.current.showModal();
   return html`<dialog ref=${element} aria-labelledby="dialog-title" onKeyDown=${escape} onCancel=${cancel} onClose=${closed}>
     <h2 id="dialog-title">${title}</h2>

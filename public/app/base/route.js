@@ -1,5 +1,5 @@
-// Addresses. The page's own is #/view/id?name=value: it holds which view is shown and its filters, and never a key. Of the
-// API there are those that are asked for ahead of a view.
+// Addresses of the page and of the API. The page's address is #/view/id?name=value: it contains the view and its
+// filters, and never a key. This module also makes the API's paths that the page requests before it has loaded a view.
 import { now } from "./api.js";
 
 const PAGE = 25; // tasks

@@ -1,4 +1,5 @@
-// What the list is searched by. All of it is in the address: times as moments, so that a link means the same elsewhere.
+// The filters of the list of tasks. The page's address contains all filters. A time that the user enters is in UTC
+// there, so a link means the same in another time zone.
 import { html, useEffect, useState } from "../base/dom.js";
 import { call } from "../base/api.js";
 import { RETRIED_BY_CODE } from "./codes.js";

@@ -1,4 +1,5 @@
-// How the deployment is: service, model, triggers, backlog, database, the day's allowances, and the last hours.
+// The view of the deployment's health: service, model, triggers, backlog, database, the use of the daily allowances,
+// and the last hours.
 import { html } from "../base/dom.js";
 import { callAnyway } from "../base/api.js";
 import { bytes, percent, span, t, whole } from "../base/i18n.js";

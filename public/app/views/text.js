@@ -1,4 +1,4 @@
-// Offsets of the API are code points; JavaScript's are code units of UTF-16.
+// The API counts a text in code points, and JavaScript counts it in UTF-16 code units: this module converts offsets.
 const STRIDE = 4096;
 
 /** Cuts a text by code points. It is walked through once. */

@@ -1,4 +1,5 @@
-// A task's chunks over time. Only the rows in view are in the page, so thousands cost no more than a screenful.
+// The plot of a task's chunks over time. Only visible rows are elements of the page, so thousands of chunks cost no
+// more than a screenful.
 import { html, useLayoutEffect, useMemo, useRef, useState } from "../base/dom.js";
 import { now } from "../base/api.js";
 import { doubtedChunks, stateOf } from "./chunks.js";
