@@ -1,1 +1,1 @@
-"""Which clients may call: keys, the limit of requests, and other origins."""
+"""Decides which clients may call the API: API keys, the rate limit, and cross-origin requests (CORS)."""
