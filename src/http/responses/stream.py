@@ -143,10 +143,7 @@ class _EndedEarly(Exception):
 
 
 async def _events(exchange: Exchange, task: Task, follower: Follower, first: int) -> AsyncGenerator[str]:
-    """Write the events of a response from the number `first` on.
-
-    Raises _EndedEarly if the stream has to end before the response's last event.
-    """
+    """Write the response's events from number `first` on. Raises _EndedEarly if the last event cannot be sent."""
     api, at_end = exchange.api, _is_text_at_end(task)
     async with aclosing(follower.looks()) as looks:
         async for look in looks:
