@@ -41,7 +41,7 @@ class DemoProvider:
     default_model = "demo-1"
 
     async def infer(self, call: ModelCall) -> ModelReply:
-        """Return headline, key sentences, key terms and counts of `call.user`, as Markdown, or as JSON of its form."""
+        """Return headline, key sentences, key terms and counts of `call.user`, as Markdown or JSON of its form."""
         whole = analysis(call.user) if call.form is None else formed(call.form.schema, call.user)
         output = cut(whole, call.max_output_tokens)
         reason = "stop" if output == whole else "length"

@@ -103,7 +103,7 @@ def _is_han(term: str) -> bool:
 
 
 def _pieces(ranked: list[tuple[str, int]], counts: Counter[str]) -> set[str]:
-    """Return the Chinese triples whose pairs met by chance, and the pairs of all other triples."""
+    """Return the terms to drop: Chinese triples whose pairs met by chance, and pairs that are pieces of triples."""
     pieces = set()
     for triple, count in ranked:
         if len(triple) != 3 or not _is_han(triple):

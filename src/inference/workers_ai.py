@@ -59,7 +59,7 @@ class AiBinding(Protocol):
 
 
 class WorkersAIProvider:
-    """Model calls over the binding. Without the binding, each call is refused with a text that says what to set."""
+    """Makes model calls over the binding. Without the binding it refuses each call, and says what to set."""
 
     name = "workers-ai"
 
@@ -97,7 +97,7 @@ class WorkersAIProvider:
 
 
 def _text_reply(result: Mapping[str, object], tokens_most: object, *, formed: bool) -> ModelReply:
-    """Read the older shape of a reply. Without a finish reason, an output of the greatest length was cut off."""
+    """Read a reply of the older shape. Without a finish reason, an output of `tokens_most` tokens counts as cut off."""
     usage, reason = result.get("usage"), result.get("finish_reason")
     if reason is None and replies.member(usage, "completion_tokens") == tokens_most:
         reason = "length"

@@ -1,4 +1,4 @@
-"""`keys`: the API keys of the tenant to which the caller's admin key belongs."""
+"""The command `keys`: lists, makes and revokes the API keys of a tenant. It needs an admin key of this tenant."""
 
 from typing import Annotated
 
