@@ -61,7 +61,7 @@ def described(found: Json) -> str:
 
 
 def carry_out(api: ApiClient, bulk: ChangeKind, filters: Json) -> tuple[Json, CommandError | None]:
-    """Change all tasks that match. Return the error that stopped it, if any. Raises what the first request raises."""
+    """Change all tasks that match. Also return the error that stopped this. Raises the first request's errors."""
     if api.tenant != ALL_TENANTS:
         found = plan(api, bulk, filters)
         return _rounds(api, bulk, filters, found["tasks"])
