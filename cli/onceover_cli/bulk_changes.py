@@ -61,7 +61,7 @@ def described(found: Json) -> str:
 
 
 def carry_out(api: ApiClient, bulk: ChangeKind, filters: Json) -> tuple[Json, CommandError | None]:
-    """Change all tasks that match. Also return the error that stopped this. Raises the first request's errors."""
+    """Change all matching tasks. Return the counts and the error that stopped the change, if any."""
     if api.tenant != ALL_TENANTS:
         found = plan(api, bulk, filters)
         return _rounds(api, bulk, filters, found["tasks"])
@@ -84,12 +84,12 @@ def carry_out(api: ApiClient, bulk: ChangeKind, filters: Json) -> tuple[Json, Co
 
 
 def _rounds(api: ApiClient, bulk: ChangeKind, filters: Json, most: int) -> tuple[Json, CommandError | None]:
-    """Change all matching tasks of one tenant. Also return the error that stopped this, if any.
+    """Change all matching tasks of one tenant. Return the counts and the error that stopped the change, if any.
 
     Raises what the first request raises.
 
-    A retried task that fails again at once would be retried by the next request. The loop therefore stops after `most`
-    tasks; otherwise it would run, and cost calls, as long as tasks fail.
+    A retried task that fails again at once would be retried by the next request. The loop stops after `most` tasks, so
+    that it does not run, and cost model calls, as long as tasks fail.
     """
     count, more, is_first = 0, False, True
     while count < most and (is_first or more):

@@ -62,7 +62,7 @@ def place(url: str | None, key: str | None) -> Address:
 
 
 class ApiClient:
-    """Sends requests to one deployment. It is used as a context manager. `transport` is for tests.
+    """Sends requests to one deployment. The object is a context manager. `transport` is for tests.
 
     `tenant` names the tenant to act on, if it is not the key's own. Every request then names it.
     """
@@ -129,7 +129,8 @@ class ApiClient:
     def events(self, path: str, last_id: str | None) -> Iterator[httpx2.EventSource]:
         """Open a stream of events, after the event with the id `last_id`.
 
-        Raises the errors of `ask`, also while the stream is read. Raises SSEError if the answer is not an event stream.
+        Opening and reading the stream raise the errors of `ApiClient.ask`, and SSEError if the answer is not an event
+        stream.
         """
         headers = {} if last_id is None else {"Last-Event-ID": last_id}
         timeout = httpx2.Timeout(EVENT_SILENCE_SECONDS, connect=CONNECT_SECONDS)

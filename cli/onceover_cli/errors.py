@@ -1,4 +1,4 @@
-"""The errors that stop a command. Their messages are for the user at the terminal."""
+"""The errors that stop a command. An error's message is for the user at the terminal."""
 
 import re
 

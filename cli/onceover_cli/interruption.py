@@ -45,7 +45,7 @@ class Interrupts:
 def explained(second: str) -> Iterator[None]:
     """Let the first interrupt raise KeyboardInterrupt. The next one prints `second` and ends the process at once.
 
-    This also holds after the block if there was a first interrupt, because the process is then ending.
+    After a first interrupt the process is ending, so a second interrupt is handled like this even after the block.
     """
 
     def leave(_number: int, _frame: FrameType | None) -> None:

@@ -37,7 +37,7 @@ class _Pace(ProgressColumn):
 
 
 class TaskDisplay:
-    """The display of one task. It is used as a context manager.
+    """The display of one task, and a context manager that shows and removes the progress bar.
 
     `streams` says that the outputs of chunks are printed as they come, which is right only for a result that
     concatenates the outputs.

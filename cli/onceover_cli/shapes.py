@@ -15,7 +15,7 @@ def is_terminal(task: Json) -> bool:
 
 
 def many(count: int, noun: str) -> str:
-    """Write a number with its noun: "1 fault", "2 faults"."""
+    """Write a number with its noun, such as "1 fault" or "2 faults"."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 

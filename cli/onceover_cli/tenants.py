@@ -63,7 +63,7 @@ class Tenant:
 
 @dataclass(slots=True)
 class Exported:
-    """The progress of an export: its counts, and where it continues. `newest` is the newest task when it began."""
+    """The progress of an export: its counts, and where it continues. `newest` is the newest task at its beginning."""
 
     newest: str | None = None
     cursor: str | None = None
@@ -135,7 +135,7 @@ def _whole(tenant: Tenant, task_id: str) -> Json:
 
 
 def _attempts(tenant: Tenant, path: str) -> list[Json]:
-    """Read the log of a task's calls. It is empty if the task is gone, or if an older server has no log."""
+    """Read the log of a task's calls. Returns an empty list if the task is gone, or if an older server has no log."""
     found: list[Json] = []
     query = {"limit": "100"}
     while (page := tenant.ask("GET", f"{path}/attempts", query)) is not None:
@@ -212,7 +212,7 @@ def going_on(tenant: Tenant) -> int:
 
 
 def erase(tenant: Tenant, told: Callable[[Erased], None]) -> Erased:
-    """Cancel and erase all tasks that exist now, a hundred at a time. A repeated run erases the tasks that are left."""
+    """Cancel and erase all present tasks of a tenant, a hundred at a time. A repeated run erases the tasks left."""
     done = Erased()
     first = tenant.page()["tasks"]
     if not first:

@@ -116,8 +116,8 @@ def write_table(headings: list[str], rows: list[list[str]]) -> None:
     if own.measure(table, options=own.options.update(max_width=_WIDEST)).maximum <= own.width:
         draw(table)
         return
-    # The table is too wide, and an id that is cut in two lines cannot be copied. So each row's id gets its own line,
-    # and the other cells follow below it.
+    # If the table is wider than the terminal, each row's id gets its own line, and the other cells follow below it,
+    # because an id that is cut into two lines cannot be copied.
     for first, *others in rows:
         facts = (f"{heading.lower()} {cell}" for heading, cell in zip(headings[1:], others, strict=True) if cell)
         write(f"{first}\n" + "".join(f"  {fact}\n" for fact in facts))

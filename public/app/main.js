@@ -72,8 +72,8 @@ function Frame() {
   `;
 }
 
-// The fragment of the page's address names the view, so it cannot name an element. The link "skip to content" therefore
-// sets the focus itself.
+// The link "skip to content" sets the focus by script, because the fragment of the page's address names the view and
+// cannot name an element.
 function skip(event) {
   event.preventDefault();
   document.getElementById("main").focus();

@@ -190,7 +190,7 @@ def _parts(wanted: Sequence[str], path: Sequence[str]) -> Parts | None:
 
 @cache
 def endpoints() -> Sequence[Endpoint]:
-    """Return all calls of the API. This imports the modules of all calls."""
+    """Return all calls of the API, for which the modules of all calls are imported."""
     return tuple(endpoint for group in GROUPS for endpoint in group.load())
 
 

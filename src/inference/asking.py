@@ -1,8 +1,8 @@
 """Writes what a call sends to a model: its messages and fields, and the form that the output must have.
 
 A call without a form sends only the instructions and the verbatim text. A call with a form may ask the model again
-after a rejected answer: then that answer follows as a message of the model, and its faults follow as a message of the
-user.
+after a rejected answer: it repeats the rejected answer as a message of the model, and lists the faults in a message of
+the user.
 """
 
 import json

@@ -31,10 +31,10 @@ _LONGEST_ABBREVIATION_CHARS = 5
 
 
 class DemoProvider:
-    """A `Provider` that analyses the text itself. It needs no configuration and never fails.
+    """A `Provider` that analyses the text itself. The demo provider needs no configuration and never fails.
 
-    It obeys `max_output_tokens` and the form of the output, with any way of sending the form. It ignores `system`, the
-    temperature and other options.
+    The demo provider obeys `max_output_tokens` and the form of the output. It ignores `system`, the temperature and
+    other options of a call.
     """
 
     name = "demo"

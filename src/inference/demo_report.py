@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-# With these limits and eight terms, the report on a text of up to 1 MB has fewer than 1,000 characters.
+# With quotes and a headline of these lengths, and eight terms, the report on a text of up to 1 MB has fewer than 1,000
+# characters.
 QUOTE_CHARS: Final = 130
 HEADLINE_CHARS: Final = 60
 
@@ -87,7 +88,7 @@ _FIGURE = "([0-9]{1,3}(?:,[0-9]{3}){0,5})"
 
 
 def _pattern(language: Language) -> re.Pattern[str]:
-    """Return the pattern of a written report. It reads each line once, and cannot backtrack over a line."""
+    """Return the pattern of a written report, which reads each line once and cannot backtrack over a line."""
     characters, sentences, parts = language.counts
     return re.compile(
         r"^##\ ([^\n]++)\n\n((?:>\ [^\n]++\n\n)*+)"

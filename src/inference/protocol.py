@@ -64,8 +64,8 @@ class ModelReply(NamedTuple):
     """A model's usable output. The token counts are the provider's own, and 0 if it gives none.
 
     `finish_reason` is `stop`, `length`, `content_filter`, another word of the provider, or None if the provider gives
-    none. `lane` is the number of the lane that made the call. It is None if the task's own worker made the call, or if
-    the lane is unknown.
+    none. `lane` is the number of the lane that made the call, None if the task's own worker made the call, or if the
+    lane is unknown.
     """
 
     output: str

@@ -85,8 +85,8 @@ def text_reply(content: object, usage: object, finish_reason: object = None, *, 
     Raises ModelReplyMalformed if there is no text or too much. NUL and halves of surrogate pairs, which D1 cannot
     store, become U+FFFD. Impossible token counts become 0.
 
-    `formed` says that the call asked for JSON. Then an object counts as the text of its JSON, and an answer that was
-    cut off before its first word is an empty output, which is judged like any other cut output.
+    `formed` says that the call asked for JSON. In such a reply an object counts as the text of its JSON, and an answer
+    that was cut off before its first word is an empty output, which is judged like any other cut output.
     """
     if formed and isinstance(content, Mapping):
         content = _as_json(content)
@@ -128,7 +128,7 @@ def _finish_reason(value: object) -> str | None:
 def cause(text: str, *, key: str | None = None, client_texts: Iterable[str] = ()) -> str:
     """Make a provider's error message safe for logs and clients: one short line without API key or client text.
 
-    Providers often quote the text that they refuse. An ellipsis therefore replaces each stretch of at least 12
+    Providers often quote the text that they refuse. In the message an ellipsis replaces each stretch of at least 12
     characters that is also in a client's text, and each stretch of at least 6 characters that is also in the API key.
     """
     line = one_line(text[: 4 * _CAUSE_CHARS_READ])[:_CAUSE_CHARS_READ]

@@ -39,7 +39,8 @@ _REFUSAL_CODES = frozenset({3003, 3006, 3010, 3023, 3039, 3041, 3042})
 _REFUSAL_THOUSANDS = frozenset({5, 7, 8})
 # Codes of an output without the requested form. A repeated call may give an output with it.
 _MALFORMED_CODES = frozenset({5024})
-# Words of a refused request that is too long for the model. Its code is 5021 or 3010, or it has no code.
+# Words of the error for a request that is too long for the model. The error's code is 5021 or 3010, or there is no
+# code.
 _TOO_LONG = re.compile(r"context (?:window|length)|maximum context", re.IGNORECASE)
 _AT_FAULT = re.compile(
     r"\b(?:invalid|unsupported|unauthori[sz]ed|forbidden|not (?:supported|allowed|authori[sz]ed)|bad (?:request|input)"
@@ -107,8 +108,8 @@ def _text_reply(result: Mapping[str, object], tokens_most: object, *, formed: bo
 def _without_thoughts(reply: ModelReply, *, formed: bool) -> ModelReply:
     """Remove the reasoning before a model's answer. Raises ModelReplyMalformed if no answer is left.
 
-    `formed` says that the call asked for JSON. Then reasoning without an answer stays as the output, which does not fit
-    the schema.
+    `formed` says that the call asked for JSON. In such a reply, reasoning without an answer stays as the output, which
+    does not fit the schema.
     """
     thoughts = _THOUGHTS.match(reply.output)
     if thoughts is None:

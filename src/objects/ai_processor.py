@@ -1,7 +1,7 @@
-"""The Durable Object of the task actor: one object for each task. It works on the task when its alarm fires, in slices.
+"""The Durable Object of the task actor, one for each task. A task's object works when its alarm fires, in slices.
 
-There is only one object of a name at a time, so no two workers of the Durable Object route work on one task. The fence
-in D1 decides against workers of other routes, and against an earlier instance of the object that is still finishing.
+A task has only one object, so no two workers of the Durable Object route work on one task at a time. The fence in D1
+decides against workers of other routes, and against an earlier instance of the object that is still finishing.
 """
 
 import asyncio
@@ -86,9 +86,9 @@ class Processor:
     async def alarm(self) -> None:
         """Work on the task for one slice. The alarm is set again before the work, in case the slice dies.
 
-        This new alarm replaces the platform's own repetition of a failed alarm. It is set for only a few seconds later,
-        because a new instance of the object may take over the claim of the former one before its lease ends. The
-        platform delays the alarm while the slice works.
+        The alarm that is set before the work replaces the platform's own repetition of a failed alarm. The alarm is set
+        for only a few seconds later, because a new instance of the object may take over the claim of the former
+        instance before the lease ends. The platform delays the alarm while the slice works.
         """
         if self._running:  # the alarm fired again while its slice works in this instance
             await self._arm(limits.OBJECT_RETURN_SECONDS)

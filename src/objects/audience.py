@@ -1,8 +1,8 @@
 """Holds calls of requests that wait at a task's object, because their clients wait for the task or follow it.
 
-The object's slice wakes these calls after each write, without a subrequest or a read of D1. An answer to such a call is
-a hint: the request then reads the task. If the object's instance is lost, the waiting calls fail, and the requests read
-the task.
+The object's slice wakes these calls after each write, without a subrequest or a read of D1. The answer to a waiting
+call is a hint, after which the request reads the task. If the object's instance is lost, the waiting calls fail, and
+the requests read the task.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ class Audience:
             self.look_up()
 
     def look_up(self) -> None:
-        """Wake each waiting call. It checks for a write that is new to it, and whether the object still works."""
+        """Wake each waiting call, so that it checks for a new write, and whether the object still works."""
         for waiting in self._waiting:
             if not waiting.done():
                 waiting.set_result(None)

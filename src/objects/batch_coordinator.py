@@ -1,9 +1,9 @@
 """The coordinator of a long task's lanes: it gives each group of calls to a free lane, and knows the busy lanes.
 
-The coordinator is a Durable Object. It keeps its state in the object's own SQLite, so after an eviction it still knows
-which lanes are busy. A lane is another object of the class `AIProcessor`, named after the task, and stores nothing. A
-lane that is lost is replaced by a lane of another name. The outcomes of calls go back to the worker that has the claim,
-which alone writes to D1.
+The coordinator is a Durable Object. The coordinator keeps its state in the object's own SQLite, so after an eviction it
+still knows which lanes are busy. A lane is another object of the class `AIProcessor`, named after the task, and stores
+nothing. A lane that is lost is replaced by a lane of another name. The outcomes of calls go back to the worker that has
+the claim, which alone writes to D1.
 """
 
 import asyncio
@@ -68,7 +68,7 @@ class Coordinator:
     async def infer(self, task_key: TaskKey, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
         """Let a free lane make a group of calls, each within `seconds`, and return their outcomes in order.
 
-        Each outcome names the lane. If the lane is lost, this raises what RPC raises, or TimeoutError. It is then
+        Each outcome names the lane. If the lane is lost, `infer` raises what RPC raises, or TimeoutError, and it is
         unknown whether the calls were made.
         """
         patience = seconds + limits.LANE_SLACK_SECONDS
@@ -93,7 +93,7 @@ class Coordinator:
         A lane that cannot be reached finishes its calls.
         """
         self._open()
-        await self._arm()  # `_open` may write rows after `close`, and the alarm must then clean up again
+        await self._arm()  # `_open` may write rows after `close`: the alarm has to delete them
         rows = self._storage.sql.exec("SELECT lane FROM out").toArray()
         await asyncio.gather(*(self._abort(task_key, fence, int(str(row["lane"]))) for row in rows))
 
@@ -125,7 +125,7 @@ class Coordinator:
         latest = self._one("SELECT coalesce(max(deadline), 0) AS value FROM out")
         if latest > self._now_ms():
             # The alarm is not set for the moment of the latest deadline, because an isolate whose clock is behind would
-            # then find the deadline in the future again and again.
+            # find the deadline in the future again and again.
             await self._arm()
         else:
             await self._forget()

@@ -1,4 +1,4 @@
-"""A lane: a Durable Object that makes groups of model calls for a long task. It remembers only calls in flight."""
+"""A lane: a Durable Object that makes groups of model calls for a long task, and remembers only calls in flight."""
 
 import asyncio
 
@@ -63,8 +63,8 @@ class Lane:
     def abort(self, fence: int) -> None:
         """Cancel the calls of claims up to `fence`, because the task has ended. Finished calls keep their outcomes.
 
-        The request may arrive late, or before the calls that it is about, which then do not start. The calls of a later
-        claim have a higher fence, and continue.
+        The request to abort may arrive late, or before the calls that it is about: such calls do not start. The calls
+        of a later claim have a higher fence, and continue.
         """
         self._aborted = max(self._aborted, fence)
         for made, of in self._out.items():

@@ -23,8 +23,9 @@ class LanedCaller:
     """Implements `ModelCaller` over at most `lanes` lanes, each of which makes at most `group_size` calls at a time.
 
     The caller calls the coordinator's `reach` before the first group, and after each lost group. If that fails, the
-    worker makes the calls itself for the rest of its run, at most `group_size` at a time. Without this check, a group
-    that is sent in vain would cost each of its calls an attempt, and each would be on the bill as in doubt.
+    worker makes the calls itself for the rest of its run, at most `group_size` at a time. `reach` saves attempts: a
+    group that is sent to a lost coordinator costs each of its calls an attempt, and each counts as in doubt on the
+    bill.
     """
 
     def __init__(

@@ -17,9 +17,9 @@ from .stubs import Coordinators
 
 
 class Lanes:
-    """The lanes of one host's tasks. `coordinators` is None if the deployment has no objects.
+    """The lanes of one host's tasks. `coordinators` is None in a deployment without objects.
 
-    In such a deployment no task has lanes.
+    In a deployment without objects no task has lanes.
     """
 
     def __init__(self, coordinators: Coordinators | None, log: Log) -> None:

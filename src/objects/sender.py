@@ -82,7 +82,7 @@ class ObjectTeller:
     async def hear(self, task_key: TaskKey, since: Mark, quiet: float, seconds: float) -> bool | None:
         """Wait at a task's object for a write of the task, see `Audience.hear`.
 
-        Also returns None if the object cannot be reached.
+        Returns None if the object cannot be reached, and in the cases in which `Audience.hear` returns None.
         """
         if self._processors is None:
             return None

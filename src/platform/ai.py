@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from js import Ai
 
-# How long to wait for the end of an aborted call. It normally fails at once; in some runtimes it may go on.
+# How many seconds to wait for the end of an aborted call. An aborted call normally fails at once; in some runtimes it
+# may go on.
 _ABORT_SECONDS = 1.0
 
 

@@ -15,8 +15,8 @@ class Background:
     """Implements `composition.WaitUntil` over a Worker's context or an object's.
 
     The SDK patches a Worker's context so that it accepts a coroutine. An object's context is not patched, and never
-    runs a coroutine. Both contexts accept a JavaScript promise, which Python resolves at the end of the work. With a
-    promise, JavaScript holds no Python object, and there is no proxy to destroy.
+    runs a coroutine. The contexts of Workers and of objects both accept a JavaScript promise, which Python resolves at
+    the end of the work. With a promise, JavaScript holds no Python object, and there is no proxy to destroy.
     """
 
     def __init__(self, context: "ExecutionContext", log: Log) -> None:

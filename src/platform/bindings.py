@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 def bindings(env: "Env") -> Bindings:
     """Collect the deployment's bindings. A binding that `env` lacks is None.
 
-    The SDK wraps `env`, and the wrapper makes a dozen calls into JavaScript for each binding that is read. The bindings
-    that every invocation uses are therefore read from the `env` behind the wrapper.
+    The bindings that every invocation uses are read from the `env` behind the SDK's wrapper, because the wrapper makes
+    a dozen calls into JavaScript for each binding that is read.
     """
     return Bindings(
         database=_bound(env, "DB", BoundD1, needed=True),

@@ -33,7 +33,7 @@ class BoundD1:
 
 
 class BindingStatement:
-    """A statement and its parameters. They are passed to JavaScript when the statement is sent."""
+    """A statement and its parameters, which are passed to JavaScript when the statement is sent."""
 
     __slots__ = ("_sql", "_values")
 

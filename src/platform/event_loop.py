@@ -70,5 +70,6 @@ class Adaptation:
             log("event_loop_kept", wanted=wanted)
 
 
-# One for each interpreter, which has one event loop. It keeps Python functions only, and no JavaScript object.
+# The adaptation of this interpreter's only event loop. The object keeps Python functions only, and no JavaScript
+# object.
 EVENT_LOOP = Adaptation()

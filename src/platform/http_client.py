@@ -1,7 +1,7 @@
 """Implements `inference.protocol.HttpClient`, the network of the providers, over the runtime's `fetch`.
 
-It uses JavaScript's own `fetch`, because the SDK's `fetch` hides the promise. A caller that gives a request up must
-wait for the end of this promise.
+The client uses JavaScript's own `fetch`, because the SDK's `fetch` hides the promise. A caller that gives a request up
+must wait for the end of the request's promise.
 """
 
 import asyncio
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import js
     from pyodide.ffi import JsBuffer
 
-# How long to wait for the end of an aborted promise. It normally fails at once; in some runtimes it may stay open.
+# How many seconds to wait for the end of an aborted promise. An aborted promise normally fails at once; in some
+# runtimes it may stay open.
 _ABORT_SECONDS = 1.0
 
 
@@ -38,8 +39,8 @@ class FetchClient:
     ) -> HttpReply:
         """Send a request, and read the whole reply within `timeout_seconds`. Raises a subclass of `HttpError`.
 
-        If `timeout_seconds` is None, the caller cancels the request when its time is up. This saves a timer, which
-        costs as much as reading a reply's headers.
+        If `timeout_seconds` is None, the caller cancels the request when its time is up, which saves a second timer. A
+        timer costs as much as reading a reply's headers.
         """
         from pyodide.ffi import JsException
 
@@ -132,8 +133,8 @@ class HttpExchange:
 def _whole_within(headers: Mapping[str, str], most: int) -> bool:
     """Whether the reply's headers show that its body has at most `most` bytes.
 
-    This is unknown for a compressed reply, whose Content-Length is that of the compressed form, and for a chunked
-    reply, whose Content-Length does not count (RFC 9112, 6.3).
+    The headers do not show the size of a compressed reply, whose Content-Length is that of the compressed form, or of a
+    chunked reply, whose Content-Length does not count (RFC 9112, 6.3).
     """
     if "content-encoding" in headers or "transfer-encoding" in headers:
         return False

@@ -21,9 +21,9 @@ class Timer(asyncio.Handle):
     in Pyodide's own event loop.
 
     Pyodide's own event loop only marks a cancelled handle, and its JavaScript timer goes on: after
-    `asyncio.timeout(120)` around a call of 200 ms, for 120 s. During this time JavaScript keeps the timer's Python
-    function. A Durable Object stays active, and is paid for, until its last timer has ended. In a Worker such a
-    function is never called and never freed. See decision 0013.
+    `asyncio.timeout(120)` around a call of 200 ms, for 120 s. Until a timer ends, JavaScript keeps the timer's Python
+    function. A Durable Object stays active, and is paid for, until its last timer has ended. In a Worker the function
+    of a timer that outlives its invocation is never called and never freed. See decision 0013.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """Implements `processing.deliveries.Courier`, which sends webhook messages, over `fetch`.
 
-It reads only an answer's status and headers, because a receiver may send any body.
+The courier reads only an answer's status and headers, because a receiver may send any body.
 """
 
 import asyncio

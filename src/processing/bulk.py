@@ -38,8 +38,9 @@ class BulkResult(NamedTuple):
 class BulkChange:
     """Retries failed tasks and cancels unfinished tasks, at most BULK_TASKS_MOST in one request.
 
-    A request dispatches as many of the retried tasks as the invocation's allowance and BULK_SEND_SECONDS permit. It
-    makes the remaining ones due at once, so that the next sweep, or a request that reads such a task, dispatches them.
+    A request dispatches as many of the retried tasks as the invocation's allowance and BULK_SEND_SECONDS permit. The
+    request makes the remaining tasks due at once, so that the next sweep, or a request that reads such a task,
+    dispatches them.
     """
 
     submission: Submission

@@ -14,7 +14,7 @@ def now() -> float:
 def seconds_until(at: float) -> float:
     """Return how many seconds to wait until a moment of the steady clock, 0 if the moment is past.
 
-    When a timer fires, the clock may show a tiny fraction less than the timer's moment. The wait for the rest is then
+    When a timer fires, the clock may show a tiny fraction less than the timer's moment. A wait that is not over lasts
     at least TIMER_SECONDS_LEAST, because a shorter timer would not move the clock, and the wait would never end.
     """
     left = at - now()

@@ -48,7 +48,7 @@ class Dispatcher:
         return self._senders[0].route
 
     def has(self, route: Route) -> bool:
-        """Whether the deployment has this route."""
+        """Whether the deployment has the given route."""
         return any(sender.route is route for sender in self._senders)
 
     def first_choice(self, *, crowded: bool) -> Route:

@@ -59,10 +59,10 @@ class Submission:
     ) -> Submitted | Mismatched | LimitReached:
         """Write a new task, or return why it was not written. Raises StoreError if nothing was accepted.
 
-        Also raises the errors of `TaskRequest.cut`. A written task counts as accepted, and it is dispatched after the
-        answer. If the dispatch fails, the sweep finds the task. The answer names the route that is tried first.
-        `digest` is the digest of the request's body: if the idempotency key was used before, the digests are compared.
-        Without an idempotency key, `joining` identifies a request that an SDK repeats.
+        `submit` also raises the errors of `TaskRequest.cut`. A written task counts as accepted, and it is dispatched
+        after the answer. If the dispatch fails, the sweep finds the task. The answer names the route that is tried
+        first. `digest` is the digest of the request's body: if the idempotency key was used before, the digests are
+        compared. Without an idempotency key, `joining` identifies a request that an SDK repeats.
         """
         for _ in range(_REPLAYS_MOST):
             conditions = self.conditions(idempotency_key, digest, joining)
@@ -93,7 +93,7 @@ class Submission:
         """Submit a new task for the gaps of a completed one. For a day, a repeated request gets the same new task.
 
         None: the old task has not completed with gaps, or was erased. Raises BudgetTooSmall, and StoreError. After a
-        StoreError the new task may have been written, and then a repeated request finds it.
+        StoreError the new task may have been written, and a repeated request finds a written one.
         """
         retry = await self.store.plan_gap_retry(old_key)
         if retry is None:
@@ -101,8 +101,8 @@ class Submission:
         if max_calls is not None and max_calls < retry.minimum_calls:
             raise BudgetTooSmall(retry.minimum_calls)
         tenant, old_id = split_task_key(old_key)
-        # This idempotency key begins with a space, so it is no client's. The gaps' characters were counted against the
-        # day's limit with the old task.
+        # The idempotency key for a retry of gaps begins with a space, so it cannot be a client's key. The gaps'
+        # characters were counted against the day's limit with the old task.
         conditions = self.conditions(f" gaps of {old_id}", old_id)._replace(characters_a_day_most=None)
         for _ in range(_REPLAYS_MOST):
             task_key = self._task_key(tenant)
@@ -187,9 +187,10 @@ class Submission:
     async def _landed(self, new: NewTask, on: Conditions, *, withdrawing: bool) -> bool:
         """Return whether the task was stored by a write whose answer was lost.
 
-        If the task is not there, or if that is unknown, the task is withdrawn, so that the write cannot land later. The
-        client then gets the answer that nothing was accepted. After a withdrawal was sent (`withdrawing`), the answer
-        is always this one, even if the database contains the task, because the withdrawal may land later.
+        If the task is not there, or if that is unknown, the task is withdrawn, so that the write cannot land later.
+        After a withdrawal the client gets the answer that nothing was accepted. After a withdrawal was sent
+        (`withdrawing`), the answer is always this one, even if the database contains the task, because the withdrawal
+        may land later.
         """
         if not withdrawing:
             with suppress(StoreError):

@@ -21,8 +21,8 @@ class Terms:
 
     The database's clock decides whether the deadline has passed. The claim's answer says how much time was left when
     the database wrote the claim. The write happened between the claim's request and its answer, so the worker knows an
-    earliest and a latest moment of the deadline. It starts no call from the earliest moment on, and ends the task at
-    the latest.
+    earliest and a latest moment of the deadline. The worker starts no call from the earliest moment of the deadline on,
+    and ends the task at the latest moment.
     """
 
     def __init__(self, claim: Claim, asked_at: float, granted_at: float) -> None:

@@ -1,7 +1,6 @@
 """The task actor's worker: `Worker.run` claims a task and works on it for one run.
 
-The worker behaves in the same way on every route. A host calls `Worker.run` with a task's key, and then does what the
-outcome asks of it.
+The worker behaves in the same way on every route. A host calls `Worker.run` with a task's key, and acts on the outcome.
 """
 
 from collections.abc import Callable, Sequence
@@ -148,8 +147,8 @@ class Worker:
     def _width(self, task_key: TaskKey, now: float) -> int:
         """Return how many calls a task may announce with its claim.
 
-        The number is 0 if the database is nearly full, because there may be no space for the outputs. It is also 0 if
-        the model is away, because the one call that probes the model is not announced with a claim.
+        The number is 0 if the database is nearly full, because there may be no space for the outputs. The number is
+        also 0 if the model is away, because the one call that probes the model is not announced with a claim.
         """
         settings = self.settings
         if self.storage.is_tight(settings.storage_bytes_most):

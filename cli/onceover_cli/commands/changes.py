@@ -165,8 +165,8 @@ def delete(
 def _each(task_ids: list[str], change: Callable[[str], Json]) -> tuple[list[Json], list[Json]]:
     """Change each task, also after the server has refused to change one.
 
-    An error that would also prevent the next changes ends the loop: no connection, or a refused key. The tasks that
-    were changed until then are returned.
+    An error that would also prevent the next changes ends the loop: no connection, or a refused key. Returns the tasks
+    that were changed before such an error, and the refusals.
     """
     done: list[Json] = []
     refused: list[Json] = []

@@ -1,4 +1,4 @@
-"""The command `keys`: lists, makes and revokes the API keys of a tenant. It needs an admin key of this tenant."""
+"""The command `keys`: lists, makes and revokes a tenant's API keys, with an admin key of the same tenant."""
 
 from typing import Annotated
 

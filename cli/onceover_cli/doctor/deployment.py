@@ -69,7 +69,7 @@ def examine(api: ApiClient, env: str | None, now: datetime) -> Iterator[Check]:
 
 
 def _service(api: ApiClient) -> tuple[Json | None, list[Check]]:
-    """Read the deployment's status. Without it no other check is possible, and the result says why."""
+    """Read the deployment's status. If it cannot be read, the checks say why, and no other check is possible."""
     where = api.where.url
     try:
         status = api.get("/api/async-status")
@@ -219,7 +219,7 @@ def _refusal(api: ApiClient, error: ServerRefused) -> Check:
 
 
 def _outlook(api: ApiClient) -> Json:
-    """Read the status with `verbose=1`. It is empty if the request is refused or fails."""
+    """Read the status with `verbose=1`. Returns an empty object if the request is refused or fails."""
     try:
         return api.get("/api/async-status", {"verbose": "1"})
     except (Unreachable, ServerRefused):

@@ -14,9 +14,9 @@ _APART_MOST: Final = timedelta(minutes=5)
 
 
 def model(api: ApiClient, now: datetime) -> tuple[Iterable[Check], datetime]:
-    """Check whether model calls would work. Also return the present time by which to judge the server's times.
+    """Check whether model calls would work. Return the checks, and the present time for judging the server's times.
 
-    This time is `now`, or the server's time if the two clocks differ.
+    The returned time is `now`, or the server's time if the server's clock and this machine's differ.
     """
     try:
         found = api.get("/api/ai-status")
@@ -51,7 +51,7 @@ def _status(api: ApiClient, found: dict[str, str], said: str) -> Check:
 
 
 def _clock(served: datetime, now: datetime) -> list[Check]:
-    """Compare the server's clock with this machine's. It is unknown which of them is wrong."""
+    """Compare the server's clock with this machine's. If they differ, it is unknown which clock is wrong."""
     apart = abs(served - now)
     if apart <= _APART_MOST:
         return []

@@ -29,7 +29,7 @@ const AHEAD_MOST = 5000; // milliseconds that an answer may wait for its view
 const ahead = new Map(); // by path: {answer, at}
 
 // If the operator has chosen another tenant than the key's own, `addressed` names it in each call about tasks or
-// deliveries. It adds the parameter `tenant` to no other path.
+// deliveries, and in no other call.
 const OF_A_TENANT = /^\/api\/(tasks|deliveries)(?![\w-])/;
 /** Adds the chosen tenant to a path of the API. */
 export const addressed = (path) => {

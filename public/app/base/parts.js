@@ -162,7 +162,8 @@ export function Dialog({ title, onClose, keep = false, children }) {
   }, []);
   const escape = (event) => keep && event.key === "Escape" && stop(event);
   const cancel = (event) => (stop(event), keep || onClose());
-  // A browser may close a dialog despite `escape` and `cancel`. A dialog with `keep` then opens again.
+  // A browser may close a dialog although `escape` and `cancel` prevent it. A dialog with `keep` opens again if the
+  // browser has closed it.
   const closed = () => keep && element.current?.isConnected && element.current.showModal();
   return html`<dialog ref=${element} aria-labelledby="dialog-title" onKeyDown=${escape} onCancel=${cancel} onClose=${closed}>
     <h2 id="dialog-title">${title}</h2>

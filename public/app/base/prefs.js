@@ -14,7 +14,7 @@ const write = (store, name, value) => {
     if (value === null) store().removeItem(name);
     else store().setItem(name, value);
   } catch {
-    // `read` has the same exception: without storage a choice lasts until the page is left.
+    // Storage may be switched off. A choice that cannot be stored lasts until the page is left.
   }
 };
 const local = () => window.localStorage;

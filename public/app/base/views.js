@@ -1,5 +1,5 @@
-// The files and the texts of each view, each dialog and each part of a view. The files of a view are imported together
-// when the view is first needed.
+// Lists the files and the texts of each view, each dialog and each part of a view, and imports them. The files of a
+// view are imported together when the view is first needed.
 import { learn } from "./i18n.js";
 
 // For each view, dialog or part: its list of texts, its component, the file of the component, and other files that the

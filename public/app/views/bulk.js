@@ -1,5 +1,5 @@
-// The dialog that retries or cancels many tasks. It first shows the number of tasks, and then acts on these tasks and
-// on no newer ones.
+// The dialog that retries or cancels many tasks. The dialog first shows the number of tasks, and then acts on these
+// tasks and on no newer ones.
 import { html, useEffect, useMemo, useState } from "../base/dom.js";
 import { call, now } from "../base/api.js";
 import { RETRIED_BY_CODE } from "./codes.js";
@@ -32,8 +32,8 @@ export function Bulk({ kind, after, before, onChange, onClose }) {
     const begun = whose(); // the dialog may be left meanwhile, and another tenant or key be chosen: its tasks are not meant
     setState({ busy: true, error: null, done });
     try {
-      // One request acts on at most 100 tasks. The loop stops at the counted number of tasks, because a retried task
-      // that fails again would be found again.
+      // One request acts on at most 100 tasks. The loop of a bulk retry stops after as many tasks as were counted,
+      // because a retried task that fails again would be found again.
       for (let more = true; more && done < plan.tasks && whose() === begun; ) {
         const { data } = await call("POST", `/api/tasks/${kind}`, { body });
         const here = data.retried ?? data.cancelled;

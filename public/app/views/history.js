@@ -1,4 +1,4 @@
-// Plots of the deployment's last hours. They are shown if the deployment keeps a history and the key may read it.
+// Plots of the deployment's last hours, which are shown if the deployment keeps a history and the key may read it.
 import { html, useEffect, useState } from "../base/dom.js";
 import { call, now } from "../base/api.js";
 import { count, span, t, whole } from "../base/i18n.js";

@@ -1,4 +1,4 @@
-// The dialog that chooses the tenant whose tasks the page shows. It needs a key with the scope `operator`.
+// The dialog that chooses the tenant whose tasks the page shows, for keys with the scope `operator`.
 import { html, useEffect, useState } from "../base/dom.js";
 import { call } from "../base/api.js";
 import { count, t } from "../base/i18n.js";

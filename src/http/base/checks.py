@@ -31,8 +31,8 @@ class ModelCheck:
         """Return the last probe's result while it is recent, else probe the model.
 
         A request that comes during another request's probe sleeps until the result is there, because the runtime does
-        not let a request await another request's future. A probe that has no result after MODEL_CHECK_SECONDS counts as
-        dead, because its request may have died; the next request then probes.
+        not let a request await another request's future. If a probe has no result after MODEL_CHECK_SECONDS, its
+        request may have died, and the next request probes again.
         """
         clock = asyncio.get_running_loop().time
         while True:
@@ -57,8 +57,8 @@ class ModelCheck:
 class DatabaseCheck:
     """Checks the database at most once in DATABASE_CHECK_SECONDS, for any number of requests.
 
-    Between requests the object keeps only times and the class of an error. It keeps no error itself, because an error
-    would keep objects of its request alive.
+    Between requests the object keeps only times and the class of an error, and not the error, which would keep objects
+    of a request alive.
     """
 
     def __init__(self) -> None:

@@ -65,7 +65,7 @@ HOURS = Parameter(
 
 
 class Answer(NamedTuple):
-    """One answer of a call that is not a refusal. Its body is one of `models`, or empty if `models` is empty.
+    """One answer of a call that is not a refusal. The answer's body is one of `models`, or empty without any.
 
     `models` are typed dictionaries. `media_type` is a text format that the answer may have instead of JSON. `leads_to`
     lists further calls that a client can make with a value of the answer: the call's name, its parameter, and the JSON

@@ -1,4 +1,4 @@
-"""The one argument of every handler."""
+"""`Exchange`, the only argument of every handler of a call."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass

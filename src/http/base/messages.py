@@ -1,6 +1,6 @@
 """The types of an HTTP request and of an HTTP answer.
 
-This module imports nothing of the application.
+The module `messages` imports nothing of the application.
 """
 
 import json
@@ -21,9 +21,9 @@ class BodyBroken(Exception):
 
 
 class CutOff(Exception):
-    """Raised in an answer that is sent in parts, to end the answer before its last part.
+    """Raised while an answer is sent in parts, to end the answer before its last part.
 
-    The Worker then aborts the connection, so that the client does not take the answer for complete.
+    After a CutOff the Worker aborts the connection, so that the client does not take the answer for complete.
     """
 
 

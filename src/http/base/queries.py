@@ -1,7 +1,6 @@
 """Query parameters of the API, and how each is read. A parameter with an empty value counts as absent.
 
-Only an empty `tenant` is refused: it may come from a script's empty variable, and the request must not then act on the
-key's own tenant.
+Only an empty `tenant` is refused: a script's empty variable would otherwise let a request act on the key's own tenant.
 """
 
 import base64
@@ -28,8 +27,9 @@ _TIME = re.compile(
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WHOLE = re.compile(r"[0-9]{1,6}")
 
-# The pattern of a cursor: the 16 bytes of a UUID of version 7 in URL-safe base64 without padding. These are 48 bits of
-# time, the version (0111) and 12 random bits, the variant (10) and 62 random bits, and four unused bits.
+# The pattern of a cursor: the 16 bytes of a UUID of version 7 in URL-safe base64 without padding. A UUID of version 7
+# has 48 bits of time, the version (0111) and 12 random bits, the variant (10) and 62 random bits; base64 adds four
+# unused bits.
 CURSOR_PATTERN = "[A-Za-z0-9_-]{8}[c-f][A-Za-z0-9_-][CGKOSWaeimquy26-][A-Za-z0-9_-]{10}[AQgw]"
 _CURSOR = re.compile(CURSOR_PATTERN)
 
@@ -78,7 +78,7 @@ def is_verbose(query: Query) -> bool:
 
 
 def is_true(query: Query, name: str) -> bool:
-    """Read a parameter that is `true` or `false`, such as `dryRun` or `counts`. It is false if it is absent."""
+    """Read a parameter that is `true` or `false`, such as `dryRun` or `counts`. An absent one is false."""
     text = query.get(name, "false")
     if text not in {"true", "false"}:
         raise refused(name, "must be true or false")

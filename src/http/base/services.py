@@ -60,9 +60,9 @@ class Api:
     """All functions and services that a handler may use. `entropy` gives random bytes for secrets.
 
     `meter` counts what the invocation uses of its allowance. `tell_object` tells a task's object under which fence the
-    task has ended. It takes at most two seconds, and raises nothing. `hear_object` waits until a task's object reports
-    a write that is later than a mark (see `Audience.hear`). It raises nothing, and gives None if no object works on the
-    task.
+    task has ended. `tell_object` takes at most two seconds, and raises nothing. `hear_object` waits until a task's
+    object reports a write that is later than a mark (see `Audience.hear`). `hear_object` raises nothing, and gives None
+    if no object works on the task.
     """
 
     settings: Settings

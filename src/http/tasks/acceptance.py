@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 async def read_submission(exchange: Exchange) -> dict[str, object]:
-    """Read the body of a submission. Its size limit leaves space for the largest input with every character escaped."""
+    """Read the body of a submission. The size limit leaves space for the largest input with all characters escaped."""
     most = exchange.api.settings.input_bytes * limits.BODY_ESCAPE_FACTOR + limits.BODY_OVERHEAD_BYTES
     return await read_object(exchange.request, most)
 

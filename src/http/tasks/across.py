@@ -20,8 +20,8 @@ from . import filters
 from .list_views import TaskListView
 from .task_views import TaskView
 
-# A function that reads a page of a tenant's tasks. Its arguments are the request, the tenant, the cursor's place and
-# the most tasks; it returns the tasks and the cursor of the next page.
+# A function that reads a page of a tenant's tasks. The arguments of a PageOf are the request, the tenant, the cursor's
+# place and the most tasks; the result is the tasks and the cursor of the next page.
 type PageOf = Callable[[Exchange, str, str | None, int], Awaitable[tuple[list[TaskView], str | None]]]
 CURSOR_PATTERN: Final = f"{TENANT_PATTERN}:(?:{queries.CURSOR_PATTERN})?"
 _CURSOR: Final = re.compile(CURSOR_PATTERN)

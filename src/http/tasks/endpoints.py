@@ -130,8 +130,8 @@ async def cancel_task(exchange: Exchange) -> Reply:
 
 async def erase_task(exchange: Exchange) -> Reply:
     """Erase a task with input, chunks and result. A worker that works on the task finds its claim gone."""
-    # The first check refuses an id without a task. After this check, an erasure that finds no task may be the
-    # repetition of one whose answer was lost.
+    # `is_there` refuses an id without a task before the erasure, so that an erasure that finds no task afterwards is
+    # known to be the repetition of an erasure whose answer was lost.
     if not await exchange.api.store.is_there(exchange.task_key) or not await withdrawal.erase_task(
         exchange.api, exchange.task_key
     ):

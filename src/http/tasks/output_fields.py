@@ -1,7 +1,7 @@
 """The fields of a submission that form its outputs: output schema, join rules, and what a failed chunk causes.
 
-Both APIs have these fields. This module also checks the rules that pydantic cannot express. The code that reads an
-output schema is imported with the first task that has one.
+The native API and `/v1` both have these fields. `WantedOutput` checks the rules that pydantic cannot express. The code
+that reads an output schema is imported with the first task that has one.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,8 +15,8 @@ from ...core.task import Reduce
 from ..base.fields import NO_NUL, compact_json, size_flaw
 from ..base.problems import NOT_JOINABLE, UNSUPPORTED_SCHEMA, FieldError, ProblemKind, Refusal
 
-# The JSON Schema of an output schema in `/openapi.json`. It states only one of the rules that an output schema must
-# keep: the root is an object.
+# The JSON Schema of an output schema in `/openapi.json`, which states only one of the rules for output schemas: the
+# root is an object.
 SCHEMA_SHAPE: Final[dict[str, Any]] = {
     "properties": {"type": {"const": "object"}},
     "required": ["type"],
@@ -85,7 +85,7 @@ class WantedOutput(NamedTuple):
         return None if self.schema is None else compact_json(self.schema)
 
     def flaws(self) -> Iterator[FieldError]:
-        """Find fields that would have no effect. They are refused, and not ignored."""
+        """Find fields that would have no effect: such fields are refused, and not ignored."""
         if self.schema is None:
             for name, value in (("strict", self.strict), ("join", self.join)):
                 if value is not None:

@@ -9,7 +9,7 @@ from ...store.records.claims import Claim
 class Bill:
     """A task's bill over all its claims: settled calls, calls in doubt, and tokens.
 
-    The bill continues from the calls and tokens that the claim found. It does not count a call in flight.
+    The bill continues from the calls and tokens that the claim found. A call in flight is not on the bill yet.
     """
 
     def __init__(self, claim: Claim) -> None:

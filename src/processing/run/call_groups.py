@@ -135,8 +135,8 @@ class CallGroups:
         """Return for how many seconds ended calls wait for other calls, because one write for several saves writes.
 
         While ended calls wait, no calls start in their place, so the wait is only a fraction of their duration. If no
-        call could start anyway, the wait is as long as their duration. It is a fraction again if one of the calls
-        failed, because a failed call may soon be made again.
+        call could start anyway, ended calls wait as long as their duration, unless one of them failed: a failed call
+        may soon be made again.
         """
         finished = _finished(done)
         seconds = max(call.seconds for call in finished)

@@ -23,7 +23,7 @@ from .write_pacer import WritePacer
 class CallInputs:
     """The texts of chunks and the outputs that the calls of one claim need.
 
-    `save` writes unsaved progress to D1. It is awaited before outputs are read from D1.
+    `save` writes unsaved progress to D1, and is awaited before outputs are read from D1.
     """
 
     def __init__(

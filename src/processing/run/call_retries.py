@@ -1,7 +1,7 @@
 """Decides whether and when a run's failed calls are made again.
 
 `CallRetries` counts the tries of each call, and decides whether a failure counts as an attempt and how long the call
-waits. This module is pure: times are seconds of the run's clock, and random numbers are passed in.
+waits. The module `call_retries` is pure: times are seconds of the run's clock, and random numbers are passed in.
 """
 
 from collections.abc import Collection
@@ -42,8 +42,8 @@ class HeldFailure(NamedTuple):
 class HeldFailures:
     """Holds the undecided failures of each call until another call succeeds, which shows that the model works.
 
-    After such a success, all held failures of one call together count as at most one attempt. A call that fails again
-    and again during an outage of the model therefore loses at most one attempt.
+    After such a success, all held failures of one call together count as at most one attempt. Even a call that fails
+    again and again during an outage of the model loses at most one attempt.
     """
 
     def __init__(self) -> None:
@@ -112,13 +112,13 @@ class CallRetries:
         self._patience.succeeded(self._number(key), now)
 
     def limited(self, key: CallKey, failure: Failure, made: CallMade | None, *, final: bool) -> FailedCall:
-        """Record that the provider answered 429. This costs the call no attempt."""
+        """Record that the provider answered a call with 429, which costs the call no attempt."""
         self._patience.answered(None, 0.0)
         self._tried[key] = tried = self.tried(key).after(0)
         return FailedCall(key, tried, final, failure, made=_logged(made, tried, failure))
 
     def rejected(self, key: CallKey, failure: Failure, made: CallMade | None, now: float, *, final: bool) -> FailedCall:
-        """Record an answer that does not fit the schema. It costs no attempt, and it shows that the model works."""
+        """Record an answer that does not fit the schema: it costs no attempt, and shows that the model works."""
         self._held.drop(key)
         self._patience.succeeded(self._number(key), now)
         self._tried[key] = tried = self.tried(key).after(0)
@@ -155,8 +155,8 @@ class CallRetries:
             self._held.drop(key)
         if final or own or not of_service or not patience.lasts:
             return NextTry(failed, now + verdict.wait, rests=True, ends_task=ends_task)
-        # The model may fail for all calls. If another call succeeds later, the failure turns out to be this chunk's
-        # own.
+        # The failure may be the model's, which would fail for all calls. If another call succeeds later, the failure
+        # was the chunk's own.
         if patience.there_at > started_at:
             return NextTry(failed, now + verdict.wait)
         self._held.hold(failed._replace(made=None), started_at, now, chance)

@@ -65,8 +65,9 @@ class CallScheduler:
         If the model is away and a run of the queue has made no call, the delay grows with the length of the outage,
         because each return of the task costs a message and a claim.
 
-        On the direct route, cron continues the task, once a minute. After a failure the delay is therefore shorter than
-        the pause by what a run may wait itself, and the next run waits for the rest of the pause.
+        On the direct route, cron continues the task, and fires once a minute. If the task waits after a failure,
+        INLINE_WAIT_SECONDS_MOST is taken off the delay, so that the next run starts too soon rather than too late, and
+        itself waits for the rest of the pause.
         """
         if self._route is Route.QUEUE and not self._ledger.ended and self._ledger.patience.away(now):
             wait = max(wait, min(limits.QUEUE_TURN_WAIT_SECONDS_MOST, self._ledger.patience.troubled_for(now)))

@@ -1,6 +1,6 @@
 """Keeps the calls under one claim: ready, in flight or waiting ones, their cost, and the progress that is not saved.
 
-This module is pure: times are seconds of the run's steady clock, and times and random numbers are passed in.
+The module `ledger` is pure: times are seconds of the run's steady clock, and times and random numbers are passed in.
 """
 
 import heapq
@@ -329,7 +329,7 @@ class Ledger:
         self._in_flight.clear()
 
     def stalled(self) -> None:
-        """Record that the claim ends with an unexpected error. Its calls in flight are in doubt."""
+        """Record that the claim ends with an unexpected error, which puts its calls in flight in doubt."""
         self._stalls += not self.finished
         self.abandon()
 
@@ -380,7 +380,7 @@ class Ledger:
         return self.rungs.counts(self.gaps.coverage)
 
     def given_up(self) -> None:
-        """Note that a failed write is not sent again. It may still land, so the next write gets another number."""
+        """Note that a failed write, which may still land, is not sent again. The next write gets another number."""
         self._unsaved.given_up()
 
     def saved(self) -> None:

@@ -1,8 +1,8 @@
 """The work under one claim: make model calls, record them, merge outputs, and end the task or give it back.
 
 A run keeps as many calls in flight as its caller accepts. One transaction in D1 records the calls that have ended and
-announces the calls that start next. The platform may kill the worker at any await. The next claim then finds every
-recorded output. It also finds the announced calls without an outcome, which count as in doubt.
+announces the calls that start next. The platform may kill the worker at any await. The next claim of the task finds
+every recorded output, and finds the announced calls without an outcome, which count as in doubt.
 """
 
 from collections.abc import Awaitable, Sequence

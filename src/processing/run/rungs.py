@@ -1,7 +1,7 @@
 """Decides what follows an answer that does not fit the task's schema: the call is made again, or has failed. Pure.
 
-A call's rung is its number of rejected answers, with the last of them. It is stored with the call's failures, so that a
-later claim continues the count: see docs/decisions/0048.
+A call's rung is its number of rejected answers, with the last of them. The rung is stored with the call's failures, so
+that a later claim continues the count: see docs/decisions/0048.
 """
 
 from typing import TYPE_CHECKING, NamedTuple
@@ -76,7 +76,7 @@ def _errors(judged: "Judgement") -> tuple[tuple[str, str], ...]:
 
 
 def _message(code: TaskCode, reply: ModelReply) -> str:
-    """Return the failure's message. It quotes nothing of the output; the places of the faults are in `rejected`."""
+    """Return the message of a rejected answer's failure, which quotes nothing of the output."""
     if code is TaskCode.OUTPUT_TRUNCATED and reply.finish_reason == "length":
         return f"{_WORDS[code]}: maxOutputTokens may be too small"
     return _WORDS[code]

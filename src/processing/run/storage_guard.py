@@ -32,7 +32,7 @@ class StorageGuard:
     async def announce(self, write: Awaitable[None], ledger: Ledger, room_bytes: int) -> bool:
         """Await the write that announces calls.
 
-        Returns False if the database had no space: then no call starts for STORAGE_REST_SECONDS.
+        Returns False if the database had no space, and lets no call start for STORAGE_REST_SECONDS.
         """
         try:
             await write

@@ -22,8 +22,8 @@ _PART_SUBREQUESTS = 3
 # The D1 calls for a page: those for a part, the read of the page, and the write that fails tasks past their deadline.
 _PAGE_SUBREQUESTS = 5
 _PAGE_STATEMENTS = 8
-# The most subrequests, besides the send, and statements of a dispatch that asks for a place on an object. The place may
-# go to another waiting task, and then the dispatch starts the object of that task.
+# The most subrequests, besides the send, and statements of a dispatch that asks for a place on an object. If the place
+# goes to another waiting task, the dispatch starts the object of the other task.
 _PLACE_SUBREQUESTS = 3
 _PLACE_STATEMENTS = 5
 
@@ -137,7 +137,7 @@ class Resending:
         return worked
 
     def _dispatcher(self) -> Dispatcher:
-        """Return the dispatcher for a part. It has the direct route only while no other route has accepted a task."""
+        """Return the dispatcher for a part. Only while no other route has accepted a task, it has the direct route."""
         senders = list(self._senders)
         if not self._sends_a_task and self._allowance.seconds > 0:
             senders.append(DirectSender(self._worker, self._allowance.seconds_left, self.runs.append))

@@ -37,8 +37,8 @@ class Sweep:
     `senders` are all routes of the deployment except the direct one. The sweep may start model calls for `seconds`, and
     none if that is 0; the default is as long as a cron trigger may start calls. With `stands_in` the sweep itself works
     on tasks whose earlier dispatches no host answered, after it has dispatched the other tasks. `folds` is False if a
-    task may run in the same invocation: the checks of its claim then need the allowance that adding up ended tasks
-    would take.
+    task may run in the same invocation, because the checks of the task's claim need the allowance that adding up ended
+    tasks would take.
 
     If the database is full and refuses a write, the sweep still erases tasks, because an erasure frees space.
     """
@@ -91,7 +91,7 @@ class Sweep:
     async def _look_at_pages(self, placed: list[TaskKey]) -> None:
         """Read one page of due tasks after the other, and run the duties on each.
 
-        `placed` are tasks that have just got a place on an object. They are dispatched before the first page.
+        `placed` are tasks that have just got a place on an object, and that are dispatched before the first page.
         """
         due, more, erase_most = Due(), True, limits.ERASE_TASKS_MOST[self._settings.plan]
         while self._resending.may_go_on():
