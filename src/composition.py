@@ -211,7 +211,7 @@ class App:
         )
 
     def _sweeps(self) -> SweepOnRequest:
-        """Make the sweeps that requests begin. None runs after an answer if it could neither dispatch nor work."""
+        """Make the sweeps that requests begin. No sweep runs after an answer if it could neither dispatch nor work."""
         after_seconds = max(0.0, self._seconds_after_answer())
         senders = self._senders()
         return SweepOnRequest(
@@ -236,7 +236,7 @@ class App:
         bindings, worker = self._bindings, self.worker()
         lanes = Lanes(None if bindings.processors is None else bindings.coordinators, self.log)
         host = lanes.host(worker, Route.QUEUE, limits.QUEUE_SLICE_SECONDS, limits.QUEUE_WALL_SECONDS)
-        # If no other route accepts the message that continues a task, the task does not run in this invocation: its
+        # If no other route accepts the message that continues a task, the task does not run in this invocation, whose
         # allowance is spent.
         await consume(batch, worker, self._dispatcher(0.0), host, partial(lanes.close, meter=self.meter), self.log)
 

@@ -37,7 +37,7 @@ class Backoff:
         self._failed_at, self._failures = None, 0
 
     def pause(self, error: Unreachable | ServerRefused) -> float:
-        """Return the seconds to wait before the next attempt. Raises `error` if this would exceed the patience."""
+        """Return the seconds to wait before the next attempt. Raises `error` if the wait would exceed the patience."""
         now = self._clock()
         if self._failed_at is None:
             self._failed_at = now

@@ -43,7 +43,7 @@ def plan(api: ApiClient, bulk: ChangeKind, filters: Json) -> Json:
 
 
 def _plans(api: ApiClient, bulk: ChangeKind, filters: Json) -> Iterator[Json]:
-    """Yield the plan for each tenant whose tasks the bulk change would change."""
+    """Yield the plan for each tenant with tasks that the bulk change would change."""
     cursor: str | None = ""
     while cursor is not None:
         page = api.ask("POST", bulk.path, params={"cursor": cursor}, body={**filters, "dryRun": True})

@@ -17,10 +17,10 @@ from .shapes import Json
 
 DEFAULT_URL = "http://127.0.0.1:8787"
 CONNECT_SECONDS = 10.0
-# Longer than the server takes to answer: a poll with `wait`, and a cancellation, may take up to 25 s.
+# How many seconds to wait for an answer: longer than a poll with `wait` or a cancellation, which may take up to 25 s.
 READ_SECONDS = 40.0
 EVENT_BYTES_MOST = 64_000_000  # the last event of a stream has the task's whole result
-# Longer than the pauses of a stream, in which the server sends at least a comment every 15 s.
+# How many seconds a stream may be silent: the server sends at least a comment every 15 s.
 EVENT_SILENCE_SECONDS = 45.0
 
 

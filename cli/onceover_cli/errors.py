@@ -10,7 +10,7 @@ class CommandError(Exception):
 
 
 class Unreachable(CommandError):
-    """A request got no answer. `is_lost` says that it was sent, so the server may have acted on it."""
+    """A request got no answer. `is_lost` says that the request was sent, so the server may have acted on it."""
 
     def __init__(self, message: str, *, is_lost: bool) -> None:
         super().__init__(message)
@@ -34,7 +34,7 @@ class ServerRefused(CommandError):
     @property
     def may_pass(self) -> bool:
         """Whether the same request may succeed later without a repair."""
-        # Statuses from 520 on are Cloudflare's own: it got no good answer from the Worker.
+        # Statuses from 520 on come from Cloudflare, when it got no good answer from the Worker.
         return self.code not in _LASTING and (self.status in {429, 500, 502, 503, 504} or self.status >= 520)
 
 
@@ -59,7 +59,7 @@ def _message(status: int, problem: Json) -> str:
 def flag_of(field: str) -> str:
     """Return the command-line flag for a field of the API, or the field's name if it has no flag.
 
-    Numbers in the name are places in a list, and are left out.
+    Numbers in a field's name are places in a list, and are left out.
     """
     path = [part for part in field.split(".") if not part.isdigit()]
     for length in range(len(path), 0, -1):

@@ -34,7 +34,7 @@ class _NoEvents(Exception):
 
 
 class _Closed(Exception):
-    """Raised if the stream closed before the task's end. `retry_seconds` is the pause before it is opened again."""
+    """Raised if the stream closed before the task's end. `retry_seconds` is the pause before reopening the stream."""
 
     def __init__(self, retry_seconds: float) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class Following:
                 self._stay(error)
 
     def _stay(self, error: Unreachable | ServerRefused) -> None:
-        """Wait for a server that is away. The first time, say that it is away."""
+        """Wait for a server that is away. Before the first wait of an outage, say that the server is away."""
         if not self._backoff.is_away:
             self._viewer.note(f"{error}; the task is safe on the server, trying again …")
         self._backoff.wait(self._backoff.pause(error))

@@ -1,6 +1,6 @@
 """Handles Ctrl-C.
 
-The first Ctrl-C ends the command, leaves the task running, and says how to watch the task. A second one ends the
+The first Ctrl-C ends the command, leaves the task running, and says how to watch the task. A second Ctrl-C ends the
 process at once.
 """
 
@@ -43,7 +43,7 @@ class Interrupts:
 
 @contextmanager
 def explained(second: str) -> Iterator[None]:
-    """Let the first interrupt raise KeyboardInterrupt. The next one prints `second` and ends the process at once.
+    """Let the first interrupt raise KeyboardInterrupt. A second interrupt prints `second` and ends the process.
 
     After a first interrupt the process is ending, so a second interrupt is handled like this even after the block.
     """

@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except terminal.OutputClosed:
         return Exit.COMPLETED
     except SystemExit as end:
-        # Shell completion exits so, and so does help that is written to a closed pipe.
+        # Shell completion raises SystemExit, and so does help that is written to a closed pipe.
         is_pipe = isinstance(end.__context__, BrokenPipeError)
         return end.code if isinstance(end.code, int) and not is_pipe else Exit.COMPLETED
     except (KeyboardInterrupt, typer.Abort):

@@ -178,7 +178,7 @@ def _read(file: BinaryIO, path: Path, name: str) -> tuple[Exported, int]:
 
 
 def _line(raw: bytes) -> Json | None:
-    """Read a line of an export's file. None: the line was cut off, or is not a line of an export."""
+    """Read a line of an export's file, or return None if it was cut off or is not a line of an export."""
     if not raw.endswith(b"\n"):
         return None
     try:
@@ -212,12 +212,12 @@ def going_on(tenant: Tenant) -> int:
 
 
 def erase(tenant: Tenant, told: Callable[[Erased], None]) -> Erased:
-    """Cancel and erase all present tasks of a tenant, a hundred at a time. A repeated run erases the tasks left."""
+    """Cancel and erase a tenant's present tasks, a hundred at a time. A repeated run erases those that are left."""
     done = Erased()
     first = tenant.page()["tasks"]
     if not first:
         return done
-    # The time is by the server's clock. Tasks that are submitted later are counted and not erased.
+    # `before` is a time by the server's clock. Tasks that are submitted later are counted and not erased.
     latest = datetime.fromisoformat(first[0]["createdAt"]) + timedelta(milliseconds=1)
     before = latest.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     while True:
@@ -235,7 +235,7 @@ def erase(tenant: Tenant, told: Callable[[Erased], None]) -> Erased:
         cursor = page["nextCursor"]
         if cursor is None:
             break
-    # Comparing ids would not find all of them: an id is made before its task is stored, so a new task may have an older
-    # id.
+    # Comparing ids would not find all new tasks: an id is made before its task is stored, so a new task may have an
+    # older id.
     done.newer = tenant.newer_than(None)
     return done

@@ -171,7 +171,7 @@ def at(path: Sequence[str]) -> tuple[Sequence[Endpoint], Parts]:
     ]
     if not found:
         return (), {}
-    # Of several matching paths, the one with the fewest variable segments counts: `/api/tasks/retry` is not a task's
+    # Of several matching paths, the one with the fewest variable segments counts, so `/api/tasks/retry` is not a task's
     # path.
     pattern, group, parts = min(found, key=lambda one: len(one[2]))
     return tuple(endpoint for endpoint in group.load() if endpoint.path == pattern), parts
@@ -196,7 +196,7 @@ def endpoints() -> Sequence[Endpoint]:
 
 @cache
 def document() -> dict[str, object]:
-    """Build the API's OpenAPI description. An isolate builds it once, with the first request for `/openapi.json`."""
+    """Build the API's OpenAPI description. An isolate builds this once, for the first request for `/openapi.json`."""
     from . import openapi  # noqa: PLC0415
 
     return openapi.document(endpoints())

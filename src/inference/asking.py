@@ -112,10 +112,10 @@ def client_texts(call: ModelCall) -> list[str]:
 
 
 def form_failure(call: ModelCall, said: str, message: str) -> ModelError | None:
-    """Return the error for a provider's words, if they are about the output's form. `message` is safe to show.
+    """Return the error for a provider's words about the output's form, None for other words.
 
-    If the provider says that its output does not fit, the next try may succeed. If the provider refuses the field or
-    the schema, every try fails.
+    `message` is safe to show. If the provider says that its output does not fit, the next try may succeed. If the
+    provider refuses the field or the schema, every try fails.
     """
     if call.form is None:
         return None

@@ -66,7 +66,7 @@ def same(one: object, two: object) -> bool:
 
 
 def span(flat: Nodes, low: str, high: str) -> tuple[int, float]:
-    """Return the least and the greatest size that all schemas allow. Raises Impossible if they allow none."""
+    """Return the least and the greatest size that all schemas allow. Raises Impossible if they allow no size."""
     least = max((node.get(low, 0) for node in flat), default=0)
     most = min((node.get(high, math.inf) for node in flat), default=math.inf)
     if least > most:

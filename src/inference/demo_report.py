@@ -103,7 +103,7 @@ _TERMS = re.compile(r"([^\s,、()（）]++) ?[(（]([0-9]{1,9})[)）]")
 
 
 def reports(text: str) -> list[Report]:
-    """Return the reports in a text, in order. Returns an empty list if they are less than half of the text."""
+    """Return the reports in a text, in order. Returns an empty list if reports are less than half of the text."""
     found = [
         (match.span(), _parsed(language, match)) for language, pattern in _PATTERNS for match in pattern.finditer(text)
     ]

@@ -1,4 +1,4 @@
-"""Calls an OpenAI-compatible server: `POST {base_url}/chat/completions`, one request for each call, no retries.
+"""Calls an OpenAI-compatible server with one request for each call, `POST {base_url}/chat/completions`.
 
 Statuses and error bodies are read as OpenAI's API reference (error codes) and RFC 9110 (`Retry-After`) define them.
 """

@@ -21,9 +21,9 @@ class RejectedAnswer(NamedTuple):
 class OutputForm(NamedTuple):
     """The form that a call's output must have: a JSON object that `schema` allows.
 
-    `schema` is the client's own document. OpenAI's API wants `name` and `strict` with it. `sending` says whether the
-    schema is sent as a field, in the system message, or both. `rejected` is set if the model is asked again: the answer
-    that did not fit.
+    `schema` is the client's own document. OpenAI's API wants `name` and `strict` with a schema. `sending` says whether
+    the schema is sent as a field, in the system message, or both. `rejected` is set if the model is asked again: the
+    answer that did not fit.
     """
 
     schema: Mapping[str, object]

@@ -119,7 +119,7 @@ def _as_json(value: object) -> str:
 
 
 def _finish_reason(value: object) -> str | None:
-    """Read a finish reason. None if it is not a text. Several servers' words for a cut output become `length`."""
+    """Read a finish reason, None if it is not a text. Several servers' words for a cut output become `length`."""
     if not isinstance(value, str) or not (word := one_line(value[: limits.FINISH_REASON_CHARS_MOST])):
         return None
     return "length" if word.lower() in _TOO_LONG else word

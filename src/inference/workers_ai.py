@@ -37,7 +37,7 @@ _REFUSAL_CODES = frozenset({3003, 3006, 3010, 3023, 3039, 3041, 3042})
 # The listed codes 5xxx stand for the statuses 400, 403 or 405, and so do the codes 7xxx and 8xxx of Cloudflare's API:
 # the request is at fault.
 _REFUSAL_THOUSANDS = frozenset({5, 7, 8})
-# Codes of an output without the requested form. A repeated call may give an output with it.
+# Codes of an output without the requested form. A repeated call may give an output with the requested form.
 _MALFORMED_CODES = frozenset({5024})
 # Words of the error for a request that is too long for the model. The error's code is 5021 or 3010, or there is no
 # code.
@@ -60,7 +60,7 @@ class AiBinding(Protocol):
 
 
 class WorkersAIProvider:
-    """Makes model calls over the binding. Without the binding it refuses each call, and says what to set."""
+    """Makes model calls over the binding. Without the binding the provider refuses each call, and says what to set."""
 
     name = "workers-ai"
 
@@ -141,7 +141,7 @@ def _failure(said: str, call: ModelCall) -> ModelError:
 
 
 def _is_refusal(code: int | None, said: str) -> bool:
-    """Whether the same call would be refused again. An unlisted code is judged by its thousands and the error's text.
+    """Whether a repeated call would be refused too. An unlisted code is judged by its thousands and the text.
 
     Any other error counts as temporary: the call is repeated, at most MAX_ATTEMPTS times.
     """

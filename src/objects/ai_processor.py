@@ -69,7 +69,8 @@ class Processor:
         """Store the task, and set the alarm to work on it after the delay. A repeated call does no harm."""
         self._asked, self._asked_at = True, asyncio.get_running_loop().time()
         self._hint.give()  # A slice may still work under a claim from before the task was retried.
-        # The alarm is set before the task is stored. If only the alarm lasts, it finds no task and cleans up.
+        # The alarm is set before the task is stored. If only the alarm was set when the object died, the alarm finds no
+        # task and cleans up.
         armed = self._storage.setAlarm(self._at_ms(delay_seconds))
         await self._storage.put(TASK, task_key)
         await armed
@@ -77,8 +78,8 @@ class Processor:
     async def ended(self, fence: int) -> None:
         """Note that the task has ended for all claims up to `fence`. A later claim, after a retry, is not affected.
 
-        The notice may arrive late or twice. A slice that works under such a claim stops. Without such a slice, only the
-        waiting callers are told.
+        The notice may arrive late or twice. A slice that works under such a claim stops. If no slice works, the notice
+        only wakes the waiting calls.
         """
         self._hint.give(fence)
         self.audience.tell(Mark(fence, LAST_STEP), ended=True)
@@ -164,7 +165,7 @@ class Processor:
 
 
 def _delay_seconds(outcome: RunOutcome) -> float | None:
-    """Return after how many seconds the object works again. None: it is done with the task."""
+    """Return after how many seconds the object works again, None if it is done with the task."""
     match outcome:
         case Released(delay_seconds):
             return delay_seconds

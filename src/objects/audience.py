@@ -30,7 +30,7 @@ class Audience:
     def tell(self, mark: Mark, ended: bool) -> None:
         """Note that the slice's write `mark` has landed, and wake the waiting calls.
 
-        `ended` says that the task ended with this write. A write older than the last noted one is ignored.
+        `ended` says that the task ended with this write. A write that is older than the last noted write is ignored.
         """
         if mark >= self._mark:
             self._mark, self._ended = mark, ended
@@ -43,7 +43,7 @@ class Audience:
                 waiting.set_result(None)
 
     async def hear(self, since: Mark, quiet: float, seconds: float) -> bool | None:
-        """Wait for a write later than `since`. True: at once if it ended the task, otherwise after `quiet` seconds.
+        """Return True after a write later than `since`, at once if it ended the task, else after `quiet` seconds.
 
         Returns False if there was no such write within `seconds`. Returns None if no slice works on the task here, or
         if AUDIENCE_MOST calls wait already.

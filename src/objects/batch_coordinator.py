@@ -131,7 +131,7 @@ class Coordinator:
             await self._forget()
 
     async def _arm(self) -> None:
-        """Keep the alarm at least half of COORDINATOR_IDLE_SECONDS ahead. Setting it writes a row, so set it seldom."""
+        """Keep the alarm at least half of COORDINATOR_IDLE_SECONDS ahead. Setting the alarm writes a row."""
         now, idle_ms = self._now_ms(), round(limits.COORDINATOR_IDLE_SECONDS * 1000)
         if self._armed_ms is not None and 0 <= now - self._armed_ms <= idle_ms // 2:
             return

@@ -22,7 +22,7 @@ from .stubs import Coordinators, CoordinatorStub
 class LanedCaller:
     """Implements `ModelCaller` over at most `lanes` lanes, each of which makes at most `group_size` calls at a time.
 
-    The caller calls the coordinator's `reach` before the first group, and after each lost group. If that fails, the
+    The caller calls the coordinator's `reach` before the first group, and after each lost group. If `reach` fails, the
     worker makes the calls itself for the rest of its run, at most `group_size` at a time. `reach` saves attempts: a
     group that is sent to a lost coordinator costs each of its calls an attempt, and each counts as in doubt on the
     bill.
@@ -67,8 +67,8 @@ class LanedCaller:
         """See `ModelCaller.call`. The lane itself asks the database until when the calls may start.
 
         An RPC cannot be cancelled. An RPC without an answer in time is left alone, and `abort` ends calls that are no
-        longer wanted. On a slow database calls may start later than usual, and the time for the group's answer is
-        longer by this difference.
+        longer wanted. On a slow database calls may start later than usual, and the group's answer gets this much more
+        time.
         """
         began = clock.now()
         if not self._alone and not await self._reaches():
@@ -149,15 +149,15 @@ class LanedCaller:
 
 
 def lanes_for(chunks: int) -> int:
-    """Return how many lanes a task with `chunks` chunks gets. With 1, the task's worker makes the calls itself."""
+    """Return how many lanes a task with `chunks` chunks gets: with 1 lane its worker makes the calls itself."""
     return max(1, min(limits.LANES_MOST, chunks // limits.LANE_CHUNKS))
 
 
 def laned_caller(worker: Worker, coordinators: Coordinators, claim: Claim) -> LanedCaller | None:
-    """Make the caller of a long task's lanes. None: the task needs no lanes, or its last worker has just died.
+    """Make the caller of a task's lanes, or None if it needs no lanes or its last worker has just died.
 
-    Each lane is an invocation that makes at most `AI_CONCURRENCY` calls at a time. If this variable is 1, a long task
-    makes only one call at a time too, so the task's worker makes the calls itself.
+    Each lane is an invocation that makes at most `AI_CONCURRENCY` calls at a time. If `AI_CONCURRENCY` is 1, a long
+    task makes only one call at a time too, so the task's worker makes the calls itself.
     """
     lanes = lanes_for(claim.total)
     group_size = min(limits.LANE_CALLS, worker.settings.concurrency)

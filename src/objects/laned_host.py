@@ -50,7 +50,7 @@ class Lanes:
     async def close(self, task_key: TaskKey, meter: Meter) -> None:
         """If the task had lanes here, tell its coordinator that this host is done with the task.
 
-        If this call fails, the coordinator's alarm cleans up later.
+        If the coordinator cannot be told, its alarm cleans up later.
         """
         fence = self._fences.pop(task_key, None)
         if fence is None or self._coordinators is None:

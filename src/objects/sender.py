@@ -24,7 +24,7 @@ class Places:
     log: Log
 
     async def take(self, task_key: TaskKey, start: Callable[[TaskKey], Awaitable[None]]) -> bool:
-        """Take a place for a task. False: the task must wait, and free places went to tasks that waited before it."""
+        """Take a place for a task, or return False if it must wait: tasks that waited longer got the free places."""
         taken, waiting = await self.store.take_place(task_key, self.most)
         for other in await self.store.give_places(waiting, self.most) if waiting else []:
             self.meter.spend()
@@ -48,7 +48,7 @@ class ObjectSender:
         self._places = places
 
     async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
-        """Start the task's object. When this returns, the object has stored the task and set its alarm.
+        """Start the task's object. When `send` returns, the object has stored the task and set its alarm.
 
         Raises NoPlace if all places are taken.
         """

@@ -29,7 +29,7 @@ class Adaptation:
         self.lacks: list[str] = []
 
     def adapt(self) -> None:
-        """Change Pyodide's event loop, unless it lacks an attribute for it. Other event loops are not changed.
+        """Change Pyodide's event loop, unless an attribute is missing. Loops of other interpreters are not changed.
 
         Pyodide's own code still runs the callbacks that are ready. On Cloudflare these callbacks run as microtasks, in
         their order, within the invocation that made them ready. See

@@ -21,7 +21,7 @@ def storage_of(context: Any) -> Any:
 
 
 def answered[T](env: Any, value: T) -> T:
-    """Convert the answer to an RPC, a list or a dictionary, in one step. The SDK would convert each value of it.
+    """Convert the answer to an RPC in one step. The SDK would convert each value in the list or dictionary.
 
     In the simulation, whose `env` is not the SDK's, the answer is returned unchanged.
     """

@@ -26,7 +26,7 @@ class BoundQueue:
         self._binding = binding
 
     async def send(self, body: dict[str, str], options: dict[str, int]) -> None:
-        """Send one message. When this returns, the queue has stored it. Raises JsException."""
+        """Send one message, which the queue has stored when `send` returns. Raises JsException."""
         await self._binding.send(into_javascript(body), into_javascript(options))
 
 

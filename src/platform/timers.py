@@ -14,7 +14,7 @@ LONGEST_SECONDS: Final = (2**31 - 1) / 1000
 
 
 class Timer(asyncio.Handle):
-    """The handle that `call_later` returns. When it is cancelled, it clears its JavaScript timer.
+    """The handle that `call_later` returns. Cancelling the handle clears its JavaScript timer.
 
     The timer lasts whole milliseconds, rounded up, and at least one. On Cloudflare the clock stands still while code
     runs, and only a timer moves it. A `setTimeout` of 0 is a microtask and not a timer, and so is a delay of up to 2 ms
@@ -49,7 +49,7 @@ class Timer(asyncio.Handle):
         self._handed_over = self._hand_over()
 
     def cancel(self) -> None:
-        """Clear the JavaScript timer. If it has fired, cancel the callback that it has scheduled."""
+        """Clear the JavaScript timer. If the timer has fired, cancel the callback that it has scheduled."""
         import js
 
         if self.cancelled():

@@ -44,7 +44,7 @@ class Default(WorkerEntrypoint):
         await app.queue(batch)
 
     async def scheduled(self, controller: object, env: object = None, ctx: object = None) -> None:
-        """Run the sweep when cron fires. If it cannot run, due tasks stay due.
+        """Run the sweep when cron fires. If the sweep cannot run, due tasks stay due.
 
         With a bad variable the cron event fails, so that Cloudflare's dashboard shows the failure.
         """

@@ -1,4 +1,4 @@
-"""Makes a run's model calls: the protocol `ModelCaller`, and the caller of a worker without lanes.
+"""Makes a run's model calls: the protocol `ModelCaller`, and its implementation without lanes.
 
 Calls are sent in groups. A group is one subrequest of the run's invocation, and one connection that waits for an
 answer. The receiver of a group answers when all calls of the group have ended. The implementation that lets lanes make

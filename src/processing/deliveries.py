@@ -24,8 +24,8 @@ from .log import Log
 
 WaitUntil = Callable[[Awaitable[None]], None]
 
-# One subrequest claims deliveries, and another one records their attempts. A claim has one statement for each delivery,
-# and a record has up to four for each.
+# One subrequest claims deliveries, and another one records their attempts. To claim deliveries takes one statement for
+# each, and to record attempts takes up to four for each.
 _CALLS = 2
 _STATEMENTS_OF_RECORD = 4
 
@@ -76,7 +76,7 @@ class Deliverer:
             self.wait_until(self._deliver(fresh, due, clock.now(), astray=astray))
 
     def begin_one(self, taken: Taken, asked_at: float) -> None:
-        """Begin to send one claimed delivery. `asked_at` is when its claim was requested, by the steady clock."""
+        """Begin to send one claimed delivery. `asked_at` is when the claim was requested, by the steady clock."""
         self.wait_until(self._deliver([(taken, asked_at)], [], clock.now()))
 
     async def _deliver(
@@ -121,7 +121,7 @@ class Deliverer:
             self.log("deliveries_recorded", deliveries=len(tried), **self.meter.facts())
 
     async def _try(self, taken: Taken, held_at: float) -> AttemptResult | None:
-        """Make one attempt to send a delivery. None: its claim may have run out, so it was not sent."""
+        """Make one attempt to send a delivery. Return None, unsent, if the delivery's claim may have run out."""
         waited = clock.now() - held_at
         if waited + limits.DELIVERY_SECONDS > limits.DELIVERY_HELD_SECONDS:
             return None

@@ -9,12 +9,12 @@ from .worker import Host, Worker
 
 
 class DirectSender:
-    """Runs tasks through `begin`. Each run may start calls for as long as `seconds_left` returns when it begins.
+    """Runs tasks through `begin`. A run may start calls for as long as `seconds_left` returns when the run begins.
 
     `begin` gets a function that makes the run, so a run that never begins leaves no coroutine unawaited.
 
-    If no time is left, the task is made due at once instead, and the next sweep runs it with more time. The sweep also
-    continues a task whose run the platform cut off, and a task that had to wait.
+    If no time is left when a run would begin, the task is made due at once, and the next sweep runs it with more time.
+    The sweep also continues a task whose run the platform cut off, and a task that had to wait.
     """
 
     route = Route.DIRECT

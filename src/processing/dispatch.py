@@ -32,7 +32,7 @@ class NoPlace(Exception):
 class Dispatcher:
     """Tries the routes in their order. If all routes fail, the task stays pending, and the sweep dispatches it again.
 
-    `no_place` says that no route accepted the last task only because it has to wait for a place on an object.
+    `no_place` says that the last task was not accepted because it has to wait for a place on an object.
     """
 
     def __init__(self, senders: Sequence[Sender], meter: Meter, log: Log) -> None:
@@ -57,15 +57,15 @@ class Dispatcher:
 
     def _in_order(self, crowded: bool) -> list[Sender]:
         # If `crowded`, the object route comes first, because False sorts before True. The sort keeps the order of the
-        # others.
+        # other routes.
         return sorted(self._senders, key=lambda sender: crowded and sender.route is not Route.DURABLE_OBJECT)
 
     async def dispatch(self, task_key: TaskKey, delay_seconds: float = 0, *, crowded: bool = False) -> Route | None:
         """Send a task to a host. Return the route that accepted it, None if no route did.
 
         A route may have accepted a task although its send failed, so two hosts may get a message. The claim lets only
-        one of them work. A task whose tenant has many tasks in the queue (`crowded`) goes to an object first, if there
-        are objects.
+        one of two hosts work on a task. A task whose tenant has many tasks in the queue (`crowded`) goes to an object
+        first, if there are objects.
         """
         self.no_place = False
         for sender in self._in_order(crowded):

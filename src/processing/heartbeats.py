@@ -8,7 +8,7 @@ _TRIGGERS = {Route.QUEUE: Seen.QUEUE, Route.DURABLE_OBJECT: Seen.ALARM}
 
 
 class TriggerHeartbeats:
-    """The triggers (queue, alarm) that an isolate has recorded in D1. Losing this memory costs one statement.
+    """The triggers (queue, alarm) that an isolate has recorded in D1. Forgetting a trigger costs one statement.
 
     Times are seconds of the event loop's steady clock.
     """
@@ -18,7 +18,7 @@ class TriggerHeartbeats:
         self._checked_at: float | None = None
 
     def due(self, route: Route, now: float) -> Seen | None:
-        """Return the trigger that a run on this route shows to work. None: there is none, or it was recorded lately."""
+        """Return the trigger that a run on this route shows to work, None without one or if recorded lately."""
         trigger = _TRIGGERS.get(route)
         written_at = None if trigger is None else self._written_at.get(trigger)
         return None if written_at is not None and now - written_at < limits.SEEN_SECONDS else trigger

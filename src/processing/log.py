@@ -19,11 +19,11 @@ class Log:
         self._facts = dict(facts or {})
 
     def bind(self, **facts: object) -> "Log":
-        """Return a log whose events contain these facts in addition to the facts of this log."""
+        """Return a log whose events contain the given facts in addition to this log's facts."""
         return Log(self._write, self._facts | facts)
 
     def note(self, **facts: object) -> None:
-        """Add these facts to all later events of this log, and of logs that are bound to it later."""
+        """Add the given facts to all later events of this log, and of logs that are bound to it later."""
         self._facts |= facts
 
     def __call__(self, event: str, **facts: object) -> None:

@@ -10,20 +10,20 @@ from ..store.records.claims import Unclaimed
 
 
 class Ended(NamedTuple):
-    """The run's task has ended with this terminal status."""
+    """The outcome of a run whose task has ended, with the task's terminal status."""
 
     status: Status
 
 
 class Released(NamedTuple):
-    """The run's task is pending again. Its host arranges another run of the task after this delay."""
+    """The outcome of a run whose task is pending again. The host arranges another run of the task after the delay."""
 
     delay_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Another claim, a cancellation or an erasure ended the run's claim. The host has nothing to do."""
+    """The outcome of a run whose claim another claim, a cancellation or an erasure has ended."""
 
 
 RunOutcome = Ended | Released | Lost | Unclaimed

@@ -1,4 +1,4 @@
-"""Lets a poll help a task that no host works on: the poll dispatches it again, or works on it before it answers.
+"""Lets a poll help a task that no host works on: the poll dispatches the task again, or works on it itself.
 
 On the platform, queue, cron, alarms and RPC may all fail for hours before any code of ours runs, while HTTP requests
 arrive. Without any trigger, a poll still advances its own task (decision 0017).
@@ -48,8 +48,8 @@ class Rescue:
 
     worker: Worker
     routes: Dispatcher | None  # Dispatches by all routes except the direct one; None if the deployment has no other.
-    # Dispatches by `routes` and by the direct route. None if no call may start after an answer, so that only the sweep
-    # runs tasks.
+    # Dispatches by `routes` and by the direct route. `all_routes` is None if no call may start after an answer, so that
+    # only the sweep runs tasks.
     all_routes: Dispatcher | None
     wait_until: WaitUntil  # keeps work running after the answer is sent, or after the client has left
 
@@ -82,7 +82,7 @@ class Rescue:
             await hold(self._work(task.task_key, left), left, self.wait_until)
 
     async def _work(self, task_key: TaskKey, seconds: float) -> None:
-        """Work on the task. Calls start only while the answer waits, and are cut off STAND_IN_SECONDS after that."""
+        """Work on the task. Calls start only while the answer waits, and are cut off STAND_IN_SECONDS later."""
         worker, cut_at = self.worker, clock.now() + seconds + limits.STAND_IN_SECONDS
         host = Host(
             Route.DIRECT,

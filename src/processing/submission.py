@@ -86,14 +86,14 @@ class Submission:
         self.log("accepted", task=new.task_key, **facts, **self.meter.facts())
 
     async def retry(self, task_key: TaskKey, max_calls: int | None = None) -> Accepted | None:
-        """Make a failed or cancelled task pending again, without dispatching it. None: see `AdmissionStore.retry`."""
+        """Make a failed or cancelled task pending again, without dispatching it (see `AdmissionStore.retry`)."""
         return await self.store.retry(task_key, self.settings.lease_ms, self.conditions(), max_calls)
 
     async def retry_gaps(self, old_key: TaskKey, max_calls: int | None = None) -> Submitted | LimitReached | None:
         """Submit a new task for the gaps of a completed one. For a day, a repeated request gets the same new task.
 
-        None: the old task has not completed with gaps, or was erased. Raises BudgetTooSmall, and StoreError. After a
-        StoreError the new task may have been written, and a repeated request finds a written one.
+        Returns None if the old task has not completed with gaps, or was erased. Raises BudgetTooSmall, and StoreError.
+        After a StoreError the new task may have been written, and a repeated request finds a written one.
         """
         retry = await self.store.plan_gap_retry(old_key)
         if retry is None:
@@ -123,7 +123,7 @@ class Submission:
                 self.after_answer(self._send_retry(task_key, crowded=outcome.crowded))
             if task is not None:
                 return Submitted(task, replayed=not isinstance(outcome, Accepted))
-            # The new task was erased just now, and its idempotency key with it: write another one.
+            # The new task was erased just now, and its idempotency key with it: write another task.
         raise StoreUnavailable("the retry of the gaps is erased again and again")
 
     async def _send_retry(self, task_key: TaskKey, *, crowded: bool) -> None:
@@ -149,8 +149,8 @@ class Submission:
 
         Returns None if the task may be written, and the outcome for a used idempotency key otherwise.
 
-        While an isolate refuses tasks, it measures the size again with the first request after STORAGE_MEASURE_SECONDS,
-        and with each request that has an idempotency key.
+        While an isolate refuses tasks for lack of space, it measures the database's size again with the first request
+        after STORAGE_MEASURE_SECONDS, and with each request that has an idempotency key.
         """
         most = self.settings.storage_bytes_most
         if not self.storage.is_over(most):
@@ -166,8 +166,8 @@ class Submission:
     async def _write(self, new: NewTask, on: Conditions) -> Outcome:
         """Write the task, and return the outcome.
 
-        If D1's answer was lost, this looks for the task. If the task is not there, this keeps the write from landing
-        later.
+        If D1's answer was lost, `_landed` looks for the task. A task that is not there is withdrawn, so that the write
+        cannot land later.
         """
         try:
             outcome = await self.store.insert(new, self.settings.lease_ms, on)
@@ -189,8 +189,8 @@ class Submission:
 
         If the task is not there, or if that is unknown, the task is withdrawn, so that the write cannot land later.
         After a withdrawal the client gets the answer that nothing was accepted. After a withdrawal was sent
-        (`withdrawing`), the answer is always this one, even if the database contains the task, because the withdrawal
-        may land later.
+        (`withdrawing`), the answer is that nothing was accepted even if the database contains the task, because the
+        withdrawal may land later.
         """
         if not withdrawing:
             with suppress(StoreError):
@@ -240,8 +240,8 @@ def _fresh(new: NewTask, request: TaskRequest, route: Route) -> Task:
         started_at=None,
         finished_at=None,
         expires_at=None,
-        # The first answer shows the deadline by the isolate's clock. Later ones show it by the database's clock, which
-        # decides.
+        # The first answer shows the deadline by the isolate's clock. Later answers show the deadline by the database's
+        # clock, which decides.
         deadline_at=None if deadline_ms is None else new.created_at + deadline_ms,
         waiting_for=Wait("queued", None),
         source=request.source(),

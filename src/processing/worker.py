@@ -43,14 +43,14 @@ class Host(NamedTuple):
     seconds: float  # For how many seconds the run may start calls.
     # The name of a host whose own next claim may take over its last claim before the lease ends; empty for other hosts.
     name: str = ""
-    # Returns the caller that makes a task's model calls. None: the worker makes them itself.
+    # Returns the caller that makes a task's model calls, None if the worker makes the calls itself.
     caller_for: Callable[[Claim], ModelCaller | None] = lambda claim: None
     slack_seconds: float = 0.0  # The most seconds that calls may travel to such a caller's lanes and back.
     stands_in: bool = False  # True if the run replaces a host that has not answered the task's dispatches.
-    # The hint that the host gives when the task may have ended. None: the host gives no hints.
+    # The hint that the host gives when the task may have ended. None if the host gives no hints.
     hint: Hint | None = None
-    # Called with the mark of each write that has landed, and at the end of the run. The second argument is True if the
-    # task has ended.
+    # Called with the mark of each write that has landed, and at the end of the run. The second argument says whether
+    # the task has ended.
     wrote: Callable[[Mark, bool], None] = lambda mark, ended: None
 
 
@@ -71,7 +71,7 @@ class Worker:
     heartbeats: TriggerHeartbeats = field(default_factory=TriggerHeartbeats)
     news: ModelNews = field(default_factory=ModelNews)  # The isolate's memory of the models' states.
     marks: Marks = field(default_factory=Marks)  # The last writes of the isolate's workers, by task.
-    deliverer: Deliverer | None = None  # Sends webhooks. None: this deployment sends none.
+    deliverer: Deliverer | None = None  # Sends webhooks, None in a deployment without webhooks.
 
     async def run(self, task_key: TaskKey, host: Host) -> RunOutcome:
         """Claim the task, and work on it until the task ends or the host's allowance is used up.
@@ -126,7 +126,7 @@ class Worker:
             self.deliverer.begin(due)
 
     async def may_stand_in(self, task_key: TaskKey) -> bool:
-        """Whether the worker may replace the task's host. False if the task waits for a place on an object.
+        """Whether the worker may replace the task's host: not while the task waits for a place on an object.
 
         Raises StoreError.
         """

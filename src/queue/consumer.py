@@ -1,6 +1,6 @@
 """Handles messages of the task queue: runs the task that each message names.
 
-A message is acknowledged when it is no longer needed: the task has ended, another worker has a live lease, another
+A message is acknowledged when its task needs it no longer: the task has ended, another worker has a live lease, another
 message continues the task, or the sweep will find the task in D1. Only after a failure that may be the task's own fault
 the queue delivers the message again, and finally sends it to the dead-letter queue.
 """
@@ -48,9 +48,9 @@ async def _consume(
         outcome = await worker.run(task_key, host)
     except (StoreUnavailable, SchemaMissing) as error:
         # An outage of D1, or missing migrations, are not the task's fault, so the message must not reach the
-        # dead-letter queue. After its last delivery the task is left to the sweep. If the day's quota is used up or the
-        # database is full, the task is left to the sweep at once, because further deliveries would also use up a daily
-        # allowance.
+        # dead-letter queue. After the message's last delivery the task is left to the sweep. If the day's quota is used
+        # up or the database is full, the task is left to the sweep at once, because further deliveries would also use
+        # up a daily allowance.
         log("store_unavailable", task=task_key, error=error.code)
         if isinstance(error, StoreQuotaExhausted | StoreFull):
             message.ack()
@@ -72,8 +72,8 @@ async def _consume(
 def put_off(batch: Batch, error: ConfigurationError, log: Log) -> None:
     """Ask for a batch's messages again later, because a variable of the deployment is bad and no task can run.
 
-    The batch may be of the task queue or of the dead-letter queue. A dead letter that is given up does not change its
-    task, which the sweep dispatches again when tasks can run.
+    The batch to put off may be of the task queue or of the dead-letter queue. A dead letter that is given up does not
+    change its task, which the sweep dispatches again when tasks can run.
     """
     for message in batch.messages:
         log.bind(message=message.id, delivery=message.attempts).misconfigured(error)
@@ -81,7 +81,7 @@ def put_off(batch: Batch, error: ConfigurationError, log: Log) -> None:
 
 
 def _put_off(message: QueueMessage) -> None:
-    """Ask for a message again later. At its last delivery acknowledge it instead, and leave the task to the sweep."""
+    """Ask for a message again later. At the last delivery, acknowledge the message and leave its task to the sweep."""
     if message.attempts >= limits.QUEUE_DELIVERIES:
         message.ack()
     else:

@@ -13,7 +13,7 @@ class Queue(Protocol):
     """The binding through which the Worker sends messages to a queue."""
 
     async def send(self, body: dict[str, str], options: dict[str, int]) -> object:
-        """Send one message. When this returns, the queue has stored it. Raises the binding's error."""
+        """Send one message, which the queue has stored when `send` returns. Raises the binding's error."""
         ...
 
 
@@ -26,6 +26,6 @@ class QueueSender:
         self._queue = queue
 
     async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
-        """Send a task's message. The queue delivers it after the delay, rounded up to whole seconds."""
+        """Send a task's message. The queue delivers the message after the delay, rounded up to whole seconds."""
         delay = min(limits.QUEUE_DELAY_SECONDS_MOST, math.ceil(delay_seconds))
         await self._queue.send(messages.write(task_key), {"delaySeconds": delay})

@@ -121,7 +121,7 @@ def result(
 
 
 def _refuse(task: Json) -> None:
-    """Say why a task has no result, and exit. If the task has ended, its end decides the exit status."""
+    """Say why a task has no result, and exit. The exit status is that of the task's end if it has ended."""
     if not is_terminal(task):
         raise CommandError(
             f"the task is {task['status']}: `onceover watch {task['id']}` waits for its end, --partial shows "
@@ -199,7 +199,7 @@ def name_of(task: Json) -> str:
 
 
 def pages(api: ApiClient, query: dict[str, str], limit: int, *, counts: bool = False) -> Json:
-    """Read up to `limit` tasks, page by page. With a filter, a page may be empty although further pages are not.
+    """Read up to `limit` tasks, page by page. A page of a filtered list may be empty although further pages are not.
 
     `counts` are read with the first page.
     """

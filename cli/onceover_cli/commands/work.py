@@ -157,8 +157,8 @@ def _submit(api: ApiClient, body: Json, key: str | None, *, is_quiet: bool) -> J
 
 def _follow(api: ApiClient, task: Json, output: Form, *, is_quiet: bool, patience_seconds: float) -> Exit:
     """Follow a task to its end, and show it. Returns the exit status."""
-    # Outputs are printed as they come only if the result consists of them. A merged result, or a value joined by a
-    # schema, is another text.
+    # Chunks' outputs are printed as they come only if the result consists of these outputs. A merged result, or a value
+    # joined by a schema, is another text.
     request = task.get("request") or {}
     streams = output is Form.TEXT and request.get("reduce") != "merge" and request.get("outputSchema") is None
     task_id = str(task["id"])
@@ -179,7 +179,7 @@ def _follow(api: ApiClient, task: Json, output: Form, *, is_quiet: bool, patienc
             raise
         return _unread(api, task_id, is_quiet=is_quiet)
     except CommandError as error:
-        # After 401, 403 or 404 it is unknown whether the task runs, so the message is left out.
+        # After an answer 401, 403 or 404 it is unknown whether the task runs, so the hint that it runs on is left out.
         if not (isinstance(error, ServerRefused) and error.status in {401, 403, 404}):
             terminal.say(f"The task runs on without this command. Watch it: onceover watch {task_id}{_where(api)}")
         raise

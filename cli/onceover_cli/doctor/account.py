@@ -33,7 +33,7 @@ type Wrangler = Callable[[Sequence[str]], Said]
 
 
 def wrangler_in(folder: Path) -> Wrangler | None:
-    """Return a function that runs wrangler, the folder's own or that of PATH. None if there is none."""
+    """Return a function that runs wrangler, the folder's own or that of PATH, or None if there is no wrangler."""
     own = folder / "node_modules" / ".bin" / "wrangler"
     program = str(own) if own.is_file() else shutil.which("wrangler")
     if program is None:
@@ -143,7 +143,7 @@ def _secrets(listed: Said, env: str | None) -> Check:
 
 
 def _line(text: str, *words: str) -> str:
-    """Return the first line of a text with one of the words. Without such a line, return the text's first line."""
+    """Return the first line of a text that has one of the words, or the text's first line if no line has one."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return next(
         (line for word in words for line in lines if word.lower() in line.lower()), lines[0] if lines else "no answer"

@@ -14,7 +14,7 @@ _CONSUMER: Final = {
 }
 _OBJECTS: Final = {"AI_PROCESSOR": "AIProcessor", "BATCH_COORDINATOR": "BatchCoordinator"}
 # The environments of wrangler.toml that need no queues, and those that need no objects. An environment with any other
-# name needs both.
+# name needs queues and objects.
 _WITHOUT_QUEUES: Final = frozenset({"free", "direct"})
 _WITHOUT_OBJECTS: Final = frozenset({"direct"})
 

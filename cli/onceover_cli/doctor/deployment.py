@@ -50,7 +50,7 @@ def as_deployed(check: Check) -> Check:
 
 
 def examine(api: ApiClient, env: str | None, now: datetime) -> Iterator[Check]:
-    """Check a deployment of the environment `env`. None: the deployment's own status says which one it is."""
+    """Check a deployment of the environment `env`, or with None, of the environment that its status suggests."""
     status, blocking = _service(api)
     yield from blocking
     if status is None:
@@ -69,7 +69,7 @@ def examine(api: ApiClient, env: str | None, now: datetime) -> Iterator[Check]:
 
 
 def _service(api: ApiClient) -> tuple[Json | None, list[Check]]:
-    """Read the deployment's status. If it cannot be read, the checks say why, and no other check is possible."""
+    """Read the deployment's status. If the status cannot be read, the checks say why, and no others are made."""
     where = api.where.url
     try:
         status = api.get("/api/async-status")
@@ -110,7 +110,7 @@ def _database(api: ApiClient, error: ServerRefused) -> Check:
 
 
 def _room_fix(outlook: Json, *, is_local: bool) -> str:
-    """Return how to make space. If the database is below its limit, the disk or the account is full."""
+    """Return how to make space. If a database below its limit has no space, its disk or its account is full."""
     if outlook.get("storage") is None or _is_full(outlook):
         return MORE_ROOM
     if is_local:
@@ -167,7 +167,7 @@ def _words(status: Json, meant: Face | None, found: tuple[bool, ...], room_fix: 
 
 
 def _dashboard(api: ApiClient) -> Iterator[Check]:
-    """Check that the deployment has its dashboard. Tasks do not depend on it, so its absence is a warning."""
+    """Check that the deployment has its dashboard. A missing dashboard is a warning, as no task depends on it."""
     try:
         api.get("/")
         status = 0  # the answer was JSON, so it is not the dashboard's page

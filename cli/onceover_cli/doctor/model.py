@@ -51,7 +51,7 @@ def _status(api: ApiClient, found: dict[str, str], said: str) -> Check:
 
 
 def _clock(served: datetime, now: datetime) -> list[Check]:
-    """Compare the server's clock with this machine's. If they differ, it is unknown which clock is wrong."""
+    """Compare the server's clock with this machine's. If the two differ, it is unknown which one is wrong."""
     apart = abs(served - now)
     if apart <= _APART_MOST:
         return []

@@ -10,7 +10,7 @@ from .findings import Check, fault, ok
 
 type Table = dict[str, Any]
 
-# The packages of the Worker in `src/`. A test compares this list with the folder.
+# The packages of the Worker in `src/`. A test compares `PACKAGES` with the folder `src/`.
 PACKAGES: Final = ("core", "http", "inference", "objects", "platform", "processing", "queue", "store")
 # From this compatibility date on, Cloudflare runs the version of Python for which the packages in `python_modules/` are
 # built.

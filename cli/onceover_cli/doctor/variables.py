@@ -8,7 +8,7 @@ from .findings import Check, fault, ok, warning
 
 # The variables that are secrets, and the fewest characters of each.
 SECRETS: Final = {"AI_API_KEY": 1, "WEBHOOK_KEY": 32}
-# Every variable that the Worker reads. A test compares this list with the Worker's code.
+# Every variable that the Worker reads. A test compares `KNOWN` with the variables in the Worker's code.
 KNOWN: Final = frozenset(
     {
         *SECRETS,
@@ -68,7 +68,7 @@ def variables(
     is_secret: bool = False,
     below: Mapping[str, object] | None = None,
 ) -> Iterator[Check]:
-    """Judge variables. `is_secret` says that they are in a file for secrets (.dev.vars), which is not deployed.
+    """Judge variables. `is_secret` says that these come from .dev.vars, which is not deployed.
 
     `below` are variables of wrangler.toml, which count if `given` does not set them. Faults of `below` alone are not
     reported here.

@@ -107,7 +107,8 @@ export async function learnRights() {
   const { key, writes } = prefs();
   if (!key || writes) return;
   const answer = await send("POST", "/api/tasks?dryRun=true", { body: { input: "?" } }).catch((error) => error);
-  // An answer 401 means a wrong key, which the view's own calls report. Only 403 says that the key lacks the scope.
+  // An answer 401 to the dry run means a wrong key, which the view's own calls report. Only an answer 403 says that the
+  // key lacks the scope `write`.
   if (prefs().key === key && answer.status !== 401) choose("writes", answer.status === 403 ? "no" : "yes");
 }
 

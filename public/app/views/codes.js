@@ -1,5 +1,5 @@
-// The error codes by which a bulk retry can select tasks. A task that ran out of its budget is not among them: it is
-// retried singly, with a larger budget.
+// The error codes by which a bulk retry can select tasks. `budget_exhausted` is not among the codes: a task that ran
+// out of its budget is retried singly, with a larger budget.
 export const RETRIED_BY_CODE = [
   "model_unavailable",
   "model_timeout",

@@ -1,5 +1,5 @@
-// The filters of the list of tasks. The page's address contains all filters. A time that the user enters is in UTC
-// there, so a link means the same in another time zone.
+// The filters of the list of tasks. The page's address contains all filters. The page's address has a time that the
+// user enters in UTC, so a link means the same in another time zone.
 import { html, useEffect, useState } from "../base/dom.js";
 import { call } from "../base/api.js";
 import { RETRIED_BY_CODE } from "./codes.js";

@@ -22,8 +22,8 @@ export function rangeOf({ count: tasks, sumMs, upTo }, bounds, fraction) {
   const faster = [...upTo, tasks].map((number) => Math.min(number, place - 1));
   const before = least.reduce((sum, time, range) => sum + time * (faster[range] - (faster[range - 1] ?? 0)), 0);
   const at = upTo.findIndex((number) => number >= place);
-  // The task at the quantile and every slower one took at least the quantile's time. All faster tasks together took at
-  // least `before`.
+  // The task at the quantile and every slower one took at least the quantile's time. All tasks faster than the quantile
+  // together took at least `before`.
   return [least.at(at), Math.min(bounds[at] ?? Infinity, (sumMs - before) / (tasks - place + 1))];
 }
 

@@ -1,5 +1,5 @@
-// Follows a task by its stream of events while the task changes. The page reads the stream with fetch, because it sends
-// the key in a header: an EventSource could send the key only in the address.
+// Follows a task by its stream of events while the task changes. The page reads the stream with fetch, because the key
+// goes into a header: an EventSource could send the key only in the address.
 import { useEffect, useRef, useState } from "../base/dom.js";
 import { openStream } from "../base/api.js";
 
@@ -86,7 +86,7 @@ export function useLive(task, on) {
         });
       }
     } catch {
-      // The stream failed. The page goes on polling, and a poll that fails shows its own error.
+      // The stream failed. After a failed stream the page goes on polling, and a poll that fails shows its own error.
     }
     if (state.controller !== controller) return;
     state.controller = null;

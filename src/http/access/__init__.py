@@ -1,1 +1,1 @@
-"""Decides which clients may call the API: API keys, the rate limit, and cross-origin requests (CORS)."""
+"""Decides which clients may call the API, by their keys, the rate limit, and the rules for cross-origin requests."""

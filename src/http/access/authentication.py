@@ -13,7 +13,7 @@ from ..base.problems import NOT_CONFIGURED, OVERLOADED, UNAUTHENTICATED, Refusal
 from ..base.services import Api
 
 # An Authorization header is the scheme in upper or lower case, then one token (RFC 9110). If a client sends the header
-# twice, the Worker gets both values joined by a comma, which this pattern refuses.
+# twice, the Worker gets both values joined by a comma, which `_BEARER` does not match.
 _BEARER = re.compile(r"bearer +(\S+)", re.IGNORECASE)
 
 _NO_KEYS_DETAIL = (
@@ -33,7 +33,7 @@ async def caller_of(
 
     Raises Refusal: 401 for every kind of invalid key, 403 for a key without the scope, 503 while no keys exist or if
     too many unknown keys are being tried. The look-up costs one D1 call, or none if this isolate remembers a recent
-    answer of D1 about the presented text. The answer that a key is valid is trusted for `within` seconds.
+    answer of D1 about the presented text. D1's answer that a key is valid is trusted for `within` seconds.
     """
     if access is Access.PUBLIC or not api.settings.require_keys:
         return Caller(LOCAL, "")

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ..base.messages import Reply, Request
 
-# How many seconds a browser may remember a preflight's answer. Chromium caps such a time at 7,200 s.
+# How many seconds a browser may remember a preflight's answer, which Chromium caps at 7,200 s.
 _MAX_AGE = "7200"
 
 # `ON_ANSWERS` are the CORS headers of every answer to a listed origin. `ON_PREFLIGHTS` are the headers that only the

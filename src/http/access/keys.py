@@ -110,7 +110,7 @@ async def list_keys(exchange: Exchange) -> Reply:
 
 
 async def delete_key(exchange: Exchange) -> Reply:
-    """Revoke an API key. This isolate refuses the key at once, and others when their memory of it expires."""
+    """Revoke an API key. This isolate refuses the key at once, and others do when their memory of the key expires."""
     key_id = exchange.parts["id"]
     if not is_key_id(key_id):
         raise _no_key()
@@ -129,8 +129,9 @@ async def _write(keys: KeyStore, new: NewKey) -> Key | None:
     try:
         return await keys.insert(new)
     except StoreUnavailable:
-        # The insert may have landed although its answer was lost. The client never gets that key's secret, and the
-        # useless row would count against the tenant's limit of keys: delete it.
+        # The insert of a key may have landed although D1's answer was lost. The client never gets the secret of a key
+        # whose insert was not confirmed. Its useless row is deleted, because it would count against the tenant's limit
+        # of keys.
         with suppress(StoreError):
             await keys.delete(new.tenant, new.id)
         raise

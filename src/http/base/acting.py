@@ -35,7 +35,7 @@ class Caller(NamedTuple):
 
 
 class Reach(Enum):
-    """The tenants that a call may name: its own, one, or each. The value is the pattern of its parameter `tenant`."""
+    """Which tenants a call may name: its own, one, or each. The value is the pattern of the call's `tenant`."""
 
     OWN = None
     ONE = f"^{TENANT_PATTERN}$"
@@ -57,7 +57,7 @@ def _unheard(_tenant: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Acting:
-    """The tenants of a request: `by` is its key's tenant, `whose` is the tenant that it acts on, or EVERYONE.
+    """The tenants of a request. `by` is its key's tenant, and `whose` the tenant that it acts on, or EVERYONE.
 
     `note` is called with each tenant that the request acts on and that is not the key's own.
     """
@@ -78,7 +78,7 @@ class Acting:
         return self.whose != self.by
 
     def enter(self, tenant: str) -> str:
-        """Begin to act on a tenant. If it is not the key's own tenant, `note` writes a line to the log."""
+        """Begin to act on a tenant. If the tenant is not the key's own, `note` writes a line to the log."""
         assert self.whose in {EVERYONE, tenant}
         if tenant != self.by:
             self.note(tenant)

@@ -8,8 +8,8 @@ from .messages import BodyBroken, BodyTooLarge, Request
 from .problems import MALFORMED_BODY, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, Refusal
 
 DEPTH_MOST = 32
-# The most tokens in a body: strings, brackets, commas and colons. A usual body of the API has a few dozen, besides up
-# to 4 KB of metadata.
+# The most tokens in a body: strings, brackets, commas and colons. A usual body of the API has a few dozen tokens,
+# besides up to 4 KB of metadata.
 TOKENS_MOST = 20_000
 
 # A body without a Content-Type, or with the form type that `curl -d` sends, is parsed as JSON too.
@@ -84,7 +84,7 @@ def _check_media_type(value: str | None) -> None:
 
 
 def _check_length(value: str | None, most_bytes: int) -> None:
-    """Refuse a Content-Length above `most_bytes`. A malformed one is ignored, because reading counts the bytes."""
+    """Refuse a Content-Length above `most_bytes`. A malformed length is ignored: reading counts the bytes."""
     digits = (value or "").strip()
     if not (digits.isascii() and digits.isdigit()):
         return

@@ -113,7 +113,7 @@ class Endpoint(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The call's operation id in OpenAPI: the handler's name in camel case. The API promises not to change it."""
+        """The call's operation id in OpenAPI: the handler's name in camel case. Operation ids never change."""
         return to_camel(self.handler.__name__)
 
     @property

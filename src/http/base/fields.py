@@ -12,8 +12,8 @@ from pydantic.alias_generators import to_camel
 
 from .problems import FieldError, field_refusal, named
 
-# The JSON Schema rules for text that goes to the database and to a model. `checked` enforces that there is no NUL; the
-# schema only states it.
+# The JSON Schema rules for text that goes to the database and to a model. `checked` refuses NUL; the JSON Schema only
+# states this rule.
 NO_NUL = {"pattern": "^[^\\u0000]*$"}
 NO_CONTROLS = {"pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"}
 

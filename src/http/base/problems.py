@@ -122,7 +122,7 @@ class FieldError(NamedTuple):
     pointer: str | None = None
 
     def view(self) -> "FieldErrorView":
-        """Show the flaw as the API does."""
+        """Return the flaw as it is shown in a problem."""
         if self.pointer is None:
             return FieldErrorView(field=self.field, message=self.message)
         return FieldErrorView(field=self.field, message=self.message, pointer=self.pointer)

@@ -100,8 +100,8 @@ def created_bound(query: Query, name: str) -> float | None:
     if text is None:
         return None
     try:
-        # RFC 3339 allows the year 0, and Python does not. The year 4 stands in for it, because both are long before any
-        # task.
+        # RFC 3339 allows the year 0, and Python does not. The year 4 stands in for the year 0, because both are long
+        # before any task.
         known = re.sub("^0000", "0004", text.upper())
         moment = datetime.fromisoformat(known) if _TIME.fullmatch(text) else None
         milliseconds = None if moment is None else (moment - _EPOCH) / timedelta(milliseconds=1)
@@ -133,7 +133,7 @@ def page_limit(query: Query) -> int:
 
 
 def chunks_limit(query: Query) -> int | None:
-    """Read `limit` of a page of chunks. None: the request wants all chunks."""
+    """Read `limit` of a page of chunks, None if the request wants all chunks."""
     text = query.get("limit")
     if text is None:
         return None

@@ -33,14 +33,15 @@ class Listener:
         self._most = limits.NEAR_SECONDS_MOST[api.settings.plan]
         self._key = key
         self._heard = NOTHING  # The newest mark in the isolate's memory that counted as a notice.
-        self._told_at: Mark | None = None  # What the last read had seen when the task's object sent its newest notice.
+        # The mark that the last read had seen when the task's object sent its newest notice.
+        self._told_at: Mark | None = None
         self._mute: tuple[int, Status] | None = None
 
     async def rest(self, seen: Pulse, short: float, long: float, quiet: float) -> bool:
         """Pause after a read.
 
-        Returns True if a notice of a later write came. A notice of the task's end counts at once, any other after
-        `quiet` seconds.
+        Returns True if a notice of a later write came. A notice of the task's end ends the pause at once, any other
+        notice after `quiet` seconds.
 
         The pause lasts `short` seconds if no host can send a notice, and at most `long` seconds while a host can.
         """

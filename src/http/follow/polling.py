@@ -20,9 +20,9 @@ def poll_seconds(waited_seconds: float) -> float:
 def look_seconds(silent_seconds: float, look_took: float) -> float:
     """Return how long a stream of events pauses after a read of its task.
 
-    `silent_seconds` is the time since the task's last write, and a quarter of it is the pause: the longer a task does
-    not change, the less often it is read. A slow database is asked less often: a stream spends at most an eleventh of
-    its time on reads.
+    The pause is a quarter of `silent_seconds`, the time since the task's last write, within limits: the longer a task
+    does not change, the less often it is read. A slow database is asked less often: a stream spends at most an eleventh
+    of its time on reads.
     """
     wanted = max(limits.EVENT_LOOK_SECONDS_LEAST, silent_seconds * _SILENCE_FRACTION, look_took * limits.LOOK_LATENCIES)
     return min(limits.EVENT_LOOK_SECONDS_MOST, wanted)
@@ -40,8 +40,8 @@ def reads_left(task: Task, reads_after: int) -> int:
 def sparing_seconds(left_seconds: float, reads: int) -> float:
     """Return the pause before the next read if `reads` reads are left. The last read comes at the end of the wait.
 
-    Each pause is thrice the one before. With four reads left, a wait of 25 s reads the task after 0.6, 2.5, 8.1 and 25
-    s.
+    Each pause between two reads is three times the pause before it. With four reads left, a wait of 25 s reads the task
+    after 0.6, 2.5, 8.1 and 25 s.
     """
     pause = left_seconds * (_SPARING_GROWTH - 1) / (_SPARING_GROWTH**reads - 1)
     return max(pause, limits.WAIT_POLL_SECONDS)

@@ -115,7 +115,7 @@ class ModelView(TypedDict):
 async def read_service(exchange: Exchange) -> Reply:
     """Show how this deployment processes tasks, and whether D1 could take tasks a second ago. Operators see more.
 
-    Any client may call this, however often: D1 gets at most one check per second.
+    Any client may send this request, however often, and D1 gets at most one check per second.
     """
     bound = exchange.api.bound
     name, parts = _architecture(bound)
@@ -150,7 +150,7 @@ async def read_service(exchange: Exchange) -> Reply:
 
 
 async def _is_operator(exchange: Exchange) -> bool:
-    """Whether the request has an operator's key. False without a key; any other key is refused.
+    """Whether the request has an operator's key. A request with a key that is not an operator's is refused.
 
     While keys cannot be looked up, or while no key exists, every request counts as not an operator's.
     """

@@ -152,7 +152,7 @@ def _storage(api: Api) -> list[Family]:
 
 
 def _quota(settings: Settings, standing: Scrape) -> list[Family]:
-    """Show how much of its limits each tenant uses. Without a limit of characters a day, none are counted."""
+    """Show how much of its limits each tenant uses. Without a limit of characters a day, no characters are counted."""
     going: Counter[str] = Counter()
     for group in standing.at_work:
         going[group.tenant] += group.tasks

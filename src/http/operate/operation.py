@@ -95,7 +95,7 @@ async def outlook(api: Api) -> OutlookView:
             processing=backlog.processing,
             oldestPendingSeconds=None if oldest_ms is None else oldest_ms // 1000,
         ),
-        # The database reports its size with each answer, so this is the size at the read above.
+        # The database reports its size with each answer, so `size` is the size at the last read.
         storage=StorageView(bytes=api.isolate.storage.size, most=api.settings.storage_bytes_most),
         version=VERSION,
         schema=SchemaView(known=MIGRATION, applied=applied),

@@ -1,4 +1,4 @@
-"""Makes the answers that show a response, with headers that say when to poll again. A large text goes in parts."""
+"""Makes the answers that show a response, with headers that say when to poll again. A large text is sent in parts."""
 
 import json
 from collections.abc import AsyncGenerator, Mapping

@@ -64,8 +64,8 @@ async def cancel_response(exchange: Exchange) -> Reply:
     began = asyncio.get_running_loop().time()
     key = task_key(exchange)
     task = check(await exchange.api.store.task(key))
-    # A cancelled task goes through the same wait, because an announced call may still start, and the answer promises
-    # that none will.
+    # For a task that is already cancelled, the answer waits as well, because an announced call may still start, and the
+    # answer promises that none will.
     if task.status not in {Status.COMPLETED, Status.FAILED}:
         _, task = await withdrawal.ended_by_client(exchange.api, key, began)
     return await response_reply(exchange, 200, check(task))

@@ -1,4 +1,4 @@
-"""The parameters of lists below `/v1`: `after`, `limit` and `order`, as OpenAI's SDKs send them."""
+"""The parameters of lists below `/v1` (`after`, `limit` and `order`), as OpenAI's SDKs send them."""
 
 import re
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ PARAMETERS = (
 
 
 def page(query: Query, names: Sequence[str]) -> tuple[range, bool]:
-    """Return the places of the named items on the page, and whether more follow. Without `limit` the page has all.
+    """Return the places of the named items on the page, and whether more follow. The default `limit` is all items.
 
     Raises Refusal (400) for a bad value of a parameter, and for an `after` that names no item of the list.
     """

@@ -1,7 +1,7 @@
-"""The fields of `POST /v1/responses` that have no effect here, and their allowed values: OpenAI's own defaults.
+"""The fields of `POST /v1/responses` without an effect here. Only the defaults of OpenAI's API are allowed values.
 
 Any other value of such a field is refused, and the refusal names the field. `DEFAULTS` and `fields.NewResponseFields`
-together have each parameter of the SDK's method `responses.create`. A test compares them with the method's signature.
+together have each parameter of the SDK's method `responses.create`. A test compares both with the method's signature.
 """
 
 import json
@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 
 from ..base.problems import FieldError, named
 
-# The values that a field may have besides null. If the field is an object, these are the values of each of its fields.
+# The values that a field may have besides null. For a field that is an object, the allowed values of each of its
+# fields.
 Passing = tuple[object, ...] | Mapping[str, tuple[object, ...]]
 
 DEFAULTS: Mapping[str, Passing] = {
@@ -31,7 +32,7 @@ DEFAULTS: Mapping[str, Passing] = {
     # OpenAI's does if a request was served so.
     "service_tier": ("auto", "default", "flex"),
     "stream_options": {"include_obfuscation": (False,)},
-    # With `auto` and with `none` no tool is called, because a request may give no tools.
+    # With `tool_choice` `auto` and with `none` no tool is called, because a request may give no tools.
     "tool_choice": ("auto", "none"),
     "tools": ([],),
     "top_logprobs": (0,),

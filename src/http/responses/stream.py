@@ -1,4 +1,4 @@
-"""The stream of a response's events: `GET /v1/responses/{id}?stream=true`, and `POST` with `stream: true`.
+"""The stream of a response's events, for `GET /v1/responses/{id}?stream=true` and for `POST` with `stream: true`.
 
 A stream that ends before its response has ended sends an error and aborts the connection, because OpenAI's SDKs take a
 clean end of the stream for success.
@@ -118,7 +118,7 @@ def _standing(look: Look, ready: int, *, at_end: bool) -> ResponseProgress:
 
 
 async def _parts(exchange: Exchange, task: Task, follower: Follower, first: int) -> AsyncGenerator[str]:
-    """Yield the parts of the stream. A stream that ends before its response ends with an error and is cut off."""
+    """Yield the parts of the stream. A stream that stops before its response sends an error and is cut off."""
     between = True
     try:
         async with aclosing(_events(exchange, task, follower, first)) as events:
@@ -257,7 +257,7 @@ class Writer:
             case ResponseEventKind.END:
                 view = response_view(self.task, self.api)
                 held = {"response": {**view, "output": _with_text(view["output"])}}
-        # A cancelled response ends with `response.failed`: OpenAI has no event for a cancelled response.
+        # A cancelled response ends with `response.failed`, as OpenAI has no event for a cancelled response.
         name = _ENDS.get(status_of(self.task), "response.failed") if kind is ResponseEventKind.END else kind.value
         return name, held
 

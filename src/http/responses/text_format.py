@@ -69,7 +69,7 @@ def as_sent(flaw: FieldError) -> FieldError:
 
 
 def reduced(wanted: WantedOutput, *, is_open: bool) -> WantedOutput:
-    """Check the schema. `is_open` lets this choose `concat` if the schema's outputs can be joined without rules."""
+    """Check the schema. If `is_open`, `concat` is chosen for a schema that needs no join rules."""
     if wanted.schema is not None and is_open:
         joined = wanted._replace(reduce=Reduce.CONCAT)
         try:

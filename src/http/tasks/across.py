@@ -1,8 +1,8 @@
 """Requests with `tenant=*`: they act on one tenant after the other, and answer with the cursor of the next request.
 
-A cursor is the name of a tenant and a colon. In a list, the cursor of a page of this tenant's tasks follows. A request
-visits at most TENANTS_A_PAGE tenants, so the number of its D1 calls is bounded. A request that changes tasks changes
-the tasks of one tenant only, under the same rules as a request that names this tenant.
+A cursor is the name of a tenant and a colon. In the cursor of a list, the cursor of a page of the tenant's tasks
+follows the colon. A request visits at most TENANTS_A_PAGE tenants, so the number of its D1 calls is bounded. A request
+that changes tasks changes the tasks of one tenant only, under the same rules as a request that names this tenant.
 """
 
 import re
@@ -70,7 +70,7 @@ def refuse_cursor(exchange: Exchange) -> None:
 
 
 def cursor(tenant: str | None, place: str = "") -> str | None:
-    """Make the cursor that begins at a place in a tenant's tasks. None: no tenant is left."""
+    """Make the cursor that begins at a place in a tenant's tasks, or None if no tenant is left."""
     return None if tenant is None else f"{tenant}:{place}"
 
 

@@ -71,7 +71,7 @@ def not_retryable(task: Task, max_calls: int | None, api: Api) -> Refusal:
 async def retry_task(exchange: Exchange) -> Reply:
     """Retry a failed or cancelled task, perhaps with a new budget. The task keeps its finished chunks.
 
-    A completed task is not changed. If it has gaps, a new task processes the chunks of the gaps.
+    A completed task is not changed. If a completed task has gaps, a new task processes the chunks of the gaps.
     """
     body = await read_object(exchange.request, limits.SMALL_BODY_BYTES_MOST, optional=True)
     max_calls = checked(RetryFields, body).max_model_calls
@@ -89,7 +89,7 @@ async def retry_task(exchange: Exchange) -> Reply:
     api.log("retried", task=key, max_calls=max_calls)
     route = await api.dispatcher.dispatch(key, crowded=accepted.crowded)
     task = await wait.found(api.store, key)
-    task = replace(task, news_at=task.read_at)  # so the answer's `Retry-After` counts from the retry
+    task = replace(task, news_at=task.read_at)  # the answer's `Retry-After` counts from the retry
     if route is not None and task.status is Status.PENDING:
         task = replace(task, route=route)
     return await accepted_reply(exchange, task)

@@ -53,7 +53,7 @@ class LastErrorView(TypedDict):
 
 
 def waiting_for(task: Task, api: Api) -> Wait | None:
-    """Return what a task waits for, from its row and from what this isolate knows of the database. None: it works."""
+    """Return what a task waits for, by its row and this isolate's knowledge of the database, or None."""
     if task.status.terminal:
         return None
     wait = task.waiting_for
@@ -89,7 +89,7 @@ def last_error_view(error: LastError | None) -> LastErrorView | None:
 
 
 def estimated_finish(task: Task, wait: Wait | None) -> str | None:
-    """Estimate the task's end, if its pace stays the same and its wait ends on time. None: unknown."""
+    """Estimate the task's end if its pace stays the same and its wait ends on time. Return None if unknown."""
     if task.status.terminal or task.pace_ms is None or (wait is not None and wait.until is None):
         return None
     begins_at = task.read_at if wait is None or wait.until is None else max(task.read_at, wait.until)
@@ -100,8 +100,8 @@ def retry_after_seconds(task: Task, wait: Wait | None, concurrency: int) -> int:
     """Return the value of `Retry-After` for an unfinished task, from 1 to 30 s.
 
     The value follows from the remaining calls and the task's pace. If the pace is unknown, or while the task waits, the
-    value is the time since the task last changed. If calls take far longer than before, the value is at least that
-    time. The value is never shorter than a wait with a known end, up to 30 s.
+    value is the time since the task last changed. If calls take far longer than before, the value is at least the time
+    since the task last changed. The value is never shorter than a wait with a known end, up to 30 s.
     """
     silence = max(0, task.read_at - task.news_at) / 1000
     hint = silence

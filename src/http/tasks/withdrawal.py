@@ -19,15 +19,16 @@ _STILL_STARTING = (
 async def ended_by_client(api: Api, key: TaskKey, began: float) -> tuple[bool, Task]:
     """Cancel an unfinished task. Returns when no call of the task can start any more.
 
-    The result says whether this call ended the task, and has the task as it is then. `began` is when the request came,
-    by the loop's clock. Raises Refusal: 404 without the task, 503 if waiting for announced calls would take too long.
+    The result says whether `ended_by_client` has ended the task, and contains the task. `began` is when the request
+    came, by the loop's clock. Raises Refusal: 404 without the task, 503 if waiting for announced calls would take too
+    long.
     """
     changed, starting_ms, fence = await api.store.cancel(key, api.settings.retention_ms)
     if changed:
         api.isolate.marks.ended(key)
         api.log("cancelled", task=key)
-    # A cancelled task announces no new calls. A call announced before may still start, and the answer promises that
-    # none will, so the answer waits.
+    # A cancelled task announces no new calls. A model call that was announced before may still start, and the answer
+    # promises that none will, so the answer waits.
     held = starting_ms / 1000
     late = asyncio.get_running_loop().time() - began + held > limits.CANCEL_SECONDS_MOST
     await _let_go(api, key, 0.0 if late else held, fence)

@@ -166,7 +166,7 @@ async def read_webhook_endpoint(exchange: Exchange) -> Reply:
 
 
 async def delete_webhook_endpoint(exchange: Exchange) -> Reply:
-    """Delete a webhook endpoint. No delivery is sent to it after that."""
+    """Delete a webhook endpoint. No delivery is sent to a deleted endpoint."""
     key = _key(exchange)
     if not await exchange.api.webhooks().delete(key):
         raise _no_endpoint()
@@ -216,8 +216,8 @@ async def _write(exchange: Exchange, new: NewEndpoint) -> StoredEndpoint | None:
     try:
         return await exchange.api.webhooks().insert(new)
     except StoreUnavailable:
-        # The insert may have landed, or may still land, although its answer was lost. The client never gets the
-        # endpoint's secret, so delete the endpoint.
+        # The insert of an endpoint may have landed, or may still land, although D1's answer was lost. The client never
+        # gets the secret of an endpoint whose insert was not confirmed, so the endpoint is deleted.
         with suppress(StoreError):
             await exchange.api.webhooks().delete(new.key, unseen=True)
         raise

@@ -29,7 +29,7 @@ class CallGroups:
 
     A group without an answer keeps its place for the rest of the run, even if its calls are sent again in other groups:
     it holds one of the six connections that an invocation may have open, and only another invocation has new
-    connections. When no place is left, the run ends, and the task's next run goes on.
+    connections. When no place for a group is left, the run ends, and the task's next run goes on.
     """
 
     def __init__(self, caller: ModelCaller, message: Callable[[CallKey], ModelCall], seconds: float) -> None:
@@ -81,8 +81,9 @@ class CallGroups:
 
         Groups that end at nearly the same time are returned together, so that one write records them.
 
-        `last` says that no other call could start now, so waiting for further groups costs nothing. This wait ends at
-        `deadline`. The calls are sorted by their keys, so that a write does not depend on the order of a set.
+        `last` says that no other call could start now, so waiting for further groups costs nothing. The wait for
+        further groups ends at `deadline`. The calls are sorted by their keys, so that a write does not depend on the
+        order of a set.
         """
         if not self._out:
             assert until < math.inf  # with no call in flight and no time limit, the claim would have ended
@@ -106,7 +107,7 @@ class CallGroups:
         return self._taken(done)
 
     async def _hear(self, hint: asyncio.Future[None] | None, seconds: float) -> bool:
-        """Wait until a group ends or the hint is done, for at most `seconds`. True: `seconds` are over.
+        """Wait until a group ends or the hint is done, for at most `seconds`. Return whether `seconds` are over.
 
         The timer decides that the time is over, because the clock may show slightly less when the timer fires.
 

@@ -53,7 +53,7 @@ class CallInputs:
     def keep(self, key: CallKey, output: str) -> None:
         """Keep an output of this run, if a merge will need it and the memory limit allows it.
 
-        The outputs that this call has merged are dropped, because they are not needed any more.
+        The outputs that the call `key` has merged are dropped, because no other call needs them.
         """
         if not self._merging:
             return
@@ -73,7 +73,7 @@ class CallInputs:
         return self._ask(key, merge_system(instructions), merge_message(outputs, self._claim.merge_chars))
 
     def chars_of(self, key: CallKey) -> int | None:
-        """Return a chunk's size in characters without its overlap. None for a merge or a text that is not in memory."""
+        """Return a chunk's size in characters without overlap, None for a merge or a text that is not in memory."""
         windows = (window for window in self._windows if key.position in window.chunks)
         return next((window.chars_of(key.position) for window in windows), None) if key.level == 0 else None
 
@@ -85,7 +85,7 @@ class CallInputs:
         return ModelCall(system, user, self._model, tokens, options.temperature, options.model_options, form)
 
     def lacks(self, keys: Iterable[CallKey]) -> CallKey | None:
-        """Return the first of these calls whose input must be read from D1, None if all inputs are in memory."""
+        """Return the first call whose input must be read from D1, None if the inputs of all are in memory."""
         return next((key for key in keys if not self._has(key)), None)
 
     async def read(self, key: CallKey, calls: int, wanted: Callable[[CallKey], bool]) -> None:

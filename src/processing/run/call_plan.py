@@ -23,8 +23,8 @@ class CallPlan:
         self._unsaved: list[MergeLevel] = []
         self._inherited = () if claim.inherited is None else claim.inherited.merges
         self._copied = 0 if claim.inherited is None else claim.inherited.outputs
-        # All calls of a level below the top have been decided, so one without an output merges only gaps. This counts
-        # such calls.
+        # How many calls of levels below the top merge only gaps. All calls of these levels have ended, so a call
+        # without an output is such a call.
         self._left_out = sum(
             calls - sum(key.level == level for key in claim.outputs)
             for level, calls in enumerate(self._calls[:-1], start=1)
@@ -70,7 +70,7 @@ class CallPlan:
         self._unsaved.append(MergeLevel(self.top, self._top))
 
     def missing_below(self, outputs: Container[CallKey]) -> list[CallKey]:
-        """Return the calls of the level below the top that have no output. They are gaps, or merge only gaps."""
+        """Return the calls of the level below the top that have no output, which are gaps or merge only gaps."""
         if not self.top:
             return []
         below = self.top - 1
@@ -80,7 +80,7 @@ class CallPlan:
     def leave_out(self, left_out: Container[CallKey]) -> list[CallKey]:
         """Return the calls of the top level that have nothing to merge, because all of their members are left out.
 
-        `minimum_calls` no longer counts these calls, so this method may be called only once for each level.
+        `minimum_calls` no longer counts the left-out calls, so `leave_out` may be called only once for each level.
         """
         if not self.top:
             return []

@@ -18,7 +18,7 @@ from ..clock import DatabaseClock
 class NextTry(NamedTuple):
     """A failed call, and when it may be made again.
 
-    `ends_task` says that a final failure concerns more than this call, so it ends the task and leaves no gap.
+    `ends_task` says that a final failure concerns more than the failed call, so it ends the task and leaves no gap.
     """
 
     failed: FailedCall
@@ -30,7 +30,7 @@ class NextTry(NamedTuple):
 
 
 class HeldFailure(NamedTuple):
-    """A failure of which it is undecided whether it is the call's own fault or the model's."""
+    """A failed call whose failure may be the call's own fault or the model's, which is undecided."""
 
     failed: FailedCall
     started_at: float
@@ -42,8 +42,8 @@ class HeldFailure(NamedTuple):
 class HeldFailures:
     """Holds the undecided failures of each call until another call succeeds, which shows that the model works.
 
-    After such a success, all held failures of one call together count as at most one attempt. Even a call that fails
-    again and again during an outage of the model loses at most one attempt.
+    After another call's success, all held failures of one call together count as at most one attempt. Even a call that
+    fails again and again during an outage of the model loses at most one attempt.
     """
 
     def __init__(self) -> None:
@@ -173,8 +173,8 @@ class CallRetries:
             if self._patience.counts(self._number(key), held.started_at, now):
                 calls = held.failed.tried.calls
                 verdict = self._verdict(key, calls, of_service=True, own=True, chance=held.chance)
-                # The call may have failed again since, for another cause. Each failure has a number of its own, so the
-                # larger one counts.
+                # A call with a held failure may have failed again, for another cause. Each failure of a call has a
+                # number of its own, so the larger number counts.
                 calls = max(calls, self.tried(key).calls)
                 self._tried[key] = tried = CallTries(verdict.attempts, calls, verdict.counted)
                 failed = held.failed._replace(tried=tried, final=verdict.final)
@@ -182,7 +182,7 @@ class CallRetries:
         return counted
 
     def in_question(self, keys: Collection[CallKey]) -> bool:
-        """Whether these calls have a held failure about which other isolates' calls were not read yet."""
+        """Whether one of the calls has a held failure about which other isolates' calls were not read yet."""
         return self._held.unasked(keys)
 
     def asked(self) -> None:

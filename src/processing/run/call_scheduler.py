@@ -40,7 +40,7 @@ class CallScheduler:
         return self._ledger.startable(now, int(min(affordable, wanted))) if wanted > 0 else []
 
     def widens_at(self, now: float) -> float:
-        """Return when one more call may start. Infinity unless only a low share of successes keeps it back."""
+        """Return when a call may start that only a low share of successes keeps back, infinity if there is none."""
         patience, out = self._ledger.patience, self._ledger.in_flight
         if not (self._calls.free and self._ledger.ready) or self._terms.forbids_start(now) or patience.narrow(now):
             return math.inf
@@ -81,7 +81,7 @@ class CallScheduler:
         return self._caller.groups_most * self._caller.group_size
 
     def _is_torn(self, affordable: int, wanted: float) -> bool:
-        """Whether the allowance suffices for only a part of a wave of calls.
+        """Whether the allowance suffices for only a part of the next wave of calls.
 
         A part of a wave takes as long as a whole wave, so the run leaves the wave to the next run, except on the direct
         route.

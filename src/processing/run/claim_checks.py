@@ -1,6 +1,6 @@
 """Checks whether a run's claim is still valid while the run waits for slow calls and makes no write.
 
-A write would show that the claim is over. Without a write, the run reads the task's row from time to time. When a host
+A write fails if the claim is over. While a run makes no write, it reads the task's row from time to time. When a host
 learns that its task may have ended, it gives the run a hint, and the run checks at once.
 """
 
@@ -20,8 +20,8 @@ class CheckSchedule:
     """When a run checks its claim next: first LOOK_SECONDS_FIRST after its last write, at most `most` times. Pure.
 
     Each write starts the schedule again, because a write also shows whether the claim is valid. The pause between two
-    checks doubles, up to LOOK_SECONDS_MOST. After a check without an answer it doubles without this limit. On a slow
-    database every pause is longer.
+    checks doubles, up to LOOK_SECONDS_MOST. After a check without an answer the pause doubles without a limit. On a
+    slow database every pause is longer.
     """
 
     def __init__(self, most: int) -> None:
@@ -55,7 +55,7 @@ class ClaimChecks:
         self._said_spent = False
 
     def next_at(self, wrote_at: float, groups_out: int) -> float:
-        """Return when the run checks its claim next. Never while no call is in flight, or without an allowed check.
+        """Return when the run checks its claim next, infinity while no call is in flight or no check is allowed.
 
         If the allowance permits no more checks, the run notices the task's end only when its next call has ended. The
         log says so once.

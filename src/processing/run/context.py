@@ -41,7 +41,7 @@ class RunContext:
     asked_at: float  # When the claim was sent to the database.
     granted_at: float  # When the database's answer to the claim came.
     start_seconds: float  # Within how many seconds the calls that the claim announced must start.
-    hint: Hint | None  # The hint that the host gives when the task may have ended. None: the host gives no hints.
+    hint: Hint | None  # The hint that the host gives when the task may have ended. None if the host gives no hints.
     chance: Callable[[], float]  # Returns a random number from 0 to 1.
     wrote: Callable[[int], None]  # Called with the step of each write that has landed.
 

@@ -1,4 +1,4 @@
-"""Keeps a task's gaps: chunks that failed for good without ending the task, and the text's share without them. Pure.
+"""Keeps a task's gaps: chunks that failed for good without ending the task. Pure.
 
 A chunk that fails by a fault of its own leaves a gap. A chunk that fails by what may be a fault of the service is
 stored in the same way, and is a gap if the task has at least one output: see docs/decisions/0048.
@@ -48,7 +48,7 @@ class Gaps:
 
     @property
     def coverage(self) -> float | None:
-        """The share of the text's characters that is not in gaps. None: the task has no gap."""
+        """The share of the text's characters that is not in gaps, None if the task has no gap."""
         return coverage(self._gap_chars, self._characters) if self._found else None
 
     @property
@@ -57,7 +57,7 @@ class Gaps:
         return self._gap_chars > self._share_most * self._characters
 
     def failure(self, completed: int) -> Failure | None:
-        """Return the failure that the gaps cause, if `completed` chunks have outputs. None: the task does not fail.
+        """Return the failure that the gaps cause if `completed` chunks have outputs, None if the task does not fail.
 
         If no chunk has an output, the task fails for the most frequent cause of its gaps.
         """

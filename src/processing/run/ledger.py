@@ -98,7 +98,7 @@ class Ledger:
     def startable(self, now: float, most: int) -> list[CallKey]:
         """Return up to `most` calls that may start now, in order: none after a final failure, and none during a pause.
 
-        While the model is away, it returns one call as a probe, unless another probe is in flight.
+        While the model is away, `startable` returns one call as a probe, unless another probe is in flight.
         """
         pauses = self._pauses
         if self.failure is not None or now < max(pauses.provider_until, pauses.database_until, self._opens_at(now)):
@@ -106,8 +106,7 @@ class Ledger:
         narrow = self.patience.narrow(now)
         while self._waiting and self._waiting[0][0] <= now:
             key = heapq.heappop(self._waiting)[1]
-            # A failed call is made again before other calls. But while the model is away, another call probes the
-            # model.
+            # A failed call is made again before other calls. While the model is away, another call probes the model.
             self._ready.append(key) if narrow else self._ready.appendleft(key)
         return self.first(min(most, 1) if narrow else most)
 
@@ -129,7 +128,7 @@ class Ledger:
             self.patience.started(now)
 
     def next_at(self, now: float) -> float | None:
-        """Return when a call may start next. None: no call is left to start, or the task must fail."""
+        """Return when a call may start next, None if no call is left to start or the task must fail."""
         if self.failure is not None or not (self._ready or self._waiting):
             return None
         return self.blocks(now).latest
@@ -262,7 +261,7 @@ class Ledger:
             self._place(self.retries.failed(key, error, failure, started_at, now, chance, made))
 
     def settle(self, now: float) -> None:
-        """Count held failures that turned out to be their chunks' own. First record all calls that ended together."""
+        """Count held failures that turned out to be their chunks' own. Record all calls that ended together before."""
         for late in self.retries.settle(now, self._in_flight):
             key = late.failed.key
             self._ready = deque(other for other in self._ready if other != key)

@@ -14,7 +14,7 @@ NAME = "output"  # the name that the model gets for a schema without a name
 
 
 def schema_of(claim: Claim) -> "OutputSchema | None":
-    """Parse the schema that the task's outputs must fit. None: the task has no schema."""
+    """Parse the schema that the task's outputs must fit. Return None for a task without a schema."""
     if claim.output_schema is None:
         return None
     from ...core.structured.schema import read_schema  # noqa: PLC0415 - only structured tasks need it

@@ -103,7 +103,7 @@ class Run:
                 self._ledger.retries.asked()
                 await self._gossip.ask(self._calls.groups_out)
                 continue
-            # No call starts before the pacer allows a write. Calls that end before that time are recorded by one write.
+            # No call starts before the pacer allows a write. One write records all calls that end before it is allowed.
             turn_at = self._pacer.ready_at(now) if starting or self._ledger.unsaved else now
             if turn_at > now:
                 starting = []
@@ -127,7 +127,7 @@ class Run:
         self._add_top()
         announced = self._ledger.first(len(self._claim.announced))
         assert set(announced) == self._claim.announced
-        if not self._storage.tight:  # otherwise they are announced again, by a write that checks for space
+        if not self._storage.tight:  # otherwise a write that checks for space announces the calls again
             self._start(announced)
         await self._advance()
 
@@ -153,7 +153,7 @@ class Run:
     # --- the end -----------------------------------------------------------------------------------------
 
     def _ending(self, now: float, turn_at: float) -> Ending | None:
-        """Return how the claim ends while no call is in flight. None: the run goes on, after a short wait."""
+        """Return how the claim ends while no call is in flight, None if the run goes on after a short wait."""
         retention_ms = self._settings.retention_ms
         self._ledger.give_up(now)
         if self._ledger.failure is not None:
@@ -168,7 +168,7 @@ class Run:
         return self._giving_back(now, max(0.0, next_at - now), turn_at)
 
     def _giving_back(self, now: float, wait: float, turn_at: float) -> Release | None:
-        """Return how a task that has to wait for `wait` seconds is given back. None: the run itself waits."""
+        """Return how a task that has to wait for `wait` seconds is given back, None if the run itself waits."""
         idle = self._ledger.fruitless >= limits.FRUITLESS_MOST or turn_at > now
         silent = now - self._pacer.announced_at if self._ledger.waits_for_model(now) else 0.0
         short = wait + silent < self._settings.lease_seconds / 2
@@ -252,7 +252,7 @@ class Run:
         write = self._step(starting, self._continue(room_bytes))
         if not await self._storage.announce(write, self._ledger, room_bytes):
             return False
-        # If the reply says that the database is tight, they are announced again, with room.
+        # If the reply says that the database is nearly full, the calls are announced again, with space.
         return room_bytes > 0 or not self._storage.tight
 
     def _continue(self, room_bytes: int = 0) -> Continue:

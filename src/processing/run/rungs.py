@@ -25,7 +25,7 @@ _WORDS = {
 
 
 class RejectedReply(NamedTuple):
-    """The judgement of a rejected answer: its failure. If this is `final`, the call is not made again."""
+    """The judgement of a rejected answer: its failure. After a `final` failure the call is not made again."""
 
     failure: Failure
     final: bool
@@ -40,11 +40,11 @@ class Rungs:
         self._reasks, self._rejected, self._repaired, _ = claim.ladder
 
     def of(self, key: CallKey) -> Rung | None:
-        """Return the rung of a call. None: no answer to the call was rejected."""
+        """Return the rung of a call, None if no answer to the call was rejected."""
         return self._rungs.get(key)
 
     def made(self, key: CallKey) -> None:
-        """Note that a call has ended. If an earlier answer to it was rejected, the call counts as a reask."""
+        """Note that a call has ended. If an earlier answer to the call was rejected, it counts as a reask."""
         self._reasks += key in self._rungs
 
     def accepted(self, key: CallKey, *, repaired: bool) -> None:

@@ -13,7 +13,7 @@ from ..clock import DatabaseClock
 
 
 class StartBlocks(NamedTuple):
-    """For each reason: until when it keeps calls from starting, in seconds of the run's clock, 0 if it does not."""
+    """For each reason, until when it keeps calls from starting, in seconds of the run's clock, or 0 if it does not."""
 
     model_away: float
     rate_limited: float
@@ -48,7 +48,7 @@ class StartPauses:
         self.provider_until = max(self.provider_until, now + (error.delay_seconds or 0.0))
 
     def rate_limited(self, error: ModelError, now: float, chance: float) -> bool:
-        """Pause after an answer 429. True: there were too many such waits in a row."""
+        """Pause after an answer 429. Return whether there were too many pauses for answers 429 in a row."""
         if now >= self.provider_until:  # several answers 429 during one pause count as one wait
             self.rate_waits += 1
         wait = rate_limit_seconds(error.delay_seconds, self.rate_waits - 1, chance)
@@ -66,7 +66,7 @@ class StartPauses:
 
 
 class WaitReport:
-    """Collects what the readers of a task see of its run: the last error, what the run waits for, and the pace.
+    """Collects what the readers of a task see of a run: the last error, what the run waits for, and the pace.
 
     `granted_at` is when the claim was granted, by the run's clock.
     """
@@ -76,7 +76,7 @@ class WaitReport:
         # The average ms from one finished call to the next since the last failure, without the pause after the failure.
         self.pace_ms = claim.pace_ms
         self._calls = 0  # How many calls have succeeded since the last failure, or since the claim.
-        self._began_at = granted_at  # When the first of these calls started.
+        self._began_at = granted_at  # When the first of the calls in `_calls` started.
         self._database_clock = DatabaseClock(claim.claimed_ms, granted_at)
 
     def at_ms(self, at: float) -> int:
@@ -99,5 +99,5 @@ class WaitReport:
         self.pace_ms = max(0, round((now - self._began_at) * 1000 / self._calls))
 
     def wait(self, blocks: StartBlocks, now: float) -> Wait | None:
-        """Return what the run waits for. None: a call may start, or a call in flight must end first."""
+        """Return what the run waits for, None if a call may start or a call in flight must end first."""
         return Wait(blocks.reason, self.at_ms(blocks.latest)) if now < blocks.latest < math.inf else None

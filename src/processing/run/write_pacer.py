@@ -22,8 +22,8 @@ class WritePacer:
         self._lease_seconds = context.settings.lease_seconds
         self._laned = context.caller.slack_seconds > 0
         self._log = context.log
-        # Within how many seconds the calls of the latest announcement must start. A lane reads this from the task's row
-        # when it makes a call, so for a run with lanes the value never shrinks.
+        # Within how many seconds the calls of the latest announcement must start. A lane reads the value from the
+        # task's row when it makes a call, so for a run with lanes the value never shrinks.
         self.start_seconds = context.start_seconds
         if self._laned:
             self.start_seconds = max(self.start_seconds, claim.start_ms / 1000)
@@ -36,13 +36,13 @@ class WritePacer:
         return self.start_seconds
 
     def earn(self, calls: int) -> None:
-        """Note that calls have ended: they earn the run further writes."""
+        """Note that calls have ended, which earns the run further writes."""
         self._bucket.earn(calls)
 
     def ready_at(self, now: float) -> float:
-        """Return when the run may write next. The run may write at once if this is `now` or earlier.
+        """Return when the run may write next. The run may write at once if the result is `now` or earlier.
 
-        The wait ends at half of the lease at the latest, so that the lease does not run out during it.
+        The wait for a write ends at half of the lease at the latest, so that the lease does not run out.
         """
         return min(self._bucket.ready_at(now), self.announced_at + self._lease_seconds / 2)
 

@@ -15,7 +15,7 @@ class EarlyErasure:
     From nine tenths of STORAGE_MB_MOST on, a page of the oldest ended tasks of the tenant that stores most is erased,
     and then a page of the tenant that stores most after that. No task is erased within a day of its end. The walk over
     a tenant's tasks passes over tasks that may not be erased, and the next walk, in this sweep or a later one, begins
-    after them. Below nine tenths this duty makes no call to D1.
+    after them. Below nine tenths of STORAGE_MB_MOST early erasure makes no call to D1.
     """
 
     def __init__(self, worker: Worker, allowance: SweepAllowance) -> None:
@@ -50,7 +50,7 @@ class EarlyErasure:
         return erased
 
     async def _page(self) -> int | None:
-        """Erase the tasks that one walk finds, and return how many. None: no walk would find more."""
+        """Erase the tasks that one walk finds, and return how many, or None if no walk would find more."""
         keep_input = self._settings.keep_input
         found = await self._store.oldest_of_largest(limits.CLEAR_TASKS_MOST)
         if found is None:
@@ -61,7 +61,7 @@ class EarlyErasure:
         return await self._store.erase_early(found, keep_input=keep_input)
 
     def cost(self) -> StepCost:
-        """Return what this duty still needs of the sweep's allowance, so that the duties before it leave this much."""
+        """Return what early erasure still needs of the sweep's allowance, so that earlier duties leave this much."""
         return _PAGE if not self._is_done and self._is_wanted() else StepCost()
 
     def _is_wanted(self) -> bool:

@@ -1,4 +1,4 @@
-"""Adds the figures of ended tasks to sums. Metrics and plots read these sums, and never the tasks."""
+"""Adds the figures of ended tasks to sums. Metrics and plots read the sums of ended tasks, and never the tasks."""
 
 from ...core import limits
 from ...core.errors import StoreError
@@ -17,7 +17,7 @@ class Folding:
         self._log = log
 
     async def run(self) -> bool:
-        """Add tasks that have ended since the last run to the sums, in one transaction. True: more such tasks are left.
+        """Add tasks that have ended since the last run to the sums, in one transaction. Return whether more are left.
 
         A failure of D1 is logged, and the next run continues.
         """

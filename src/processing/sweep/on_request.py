@@ -28,7 +28,7 @@ class SweepOnRequest:
     store: TaskStore
     heartbeats: TriggerHeartbeats
     asked: Callable[[], Sweep]  # Makes the sweep that a client requests.
-    # Makes a sweep that runs after an answer. None: such a sweep could do nothing in this deployment.
+    # Makes a sweep that runs after an answer, None if such a sweep could do nothing in this deployment.
     after_answer: Callable[[], Sweep] | None
     wait_until: WaitUntil  # Keeps the invocation alive after its answer.
     log: Log
@@ -55,7 +55,7 @@ class SweepOnRequest:
     def look(self) -> None:
         """Check after the answer whether cron has missed its sweep, and if so run one.
 
-        An isolate makes this check at most once a minute.
+        An isolate checks for a missed sweep at most once a minute.
         """
         if self.after_answer is not None and self.heartbeats.may_check_sweep(clock.now()):
             self.wait_until(self._sweep_if_missed(self.after_answer))

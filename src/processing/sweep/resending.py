@@ -38,8 +38,9 @@ class Resent(NamedTuple):
 class Resending:
     """Dispatches due tasks. `senders` are all routes of the deployment except the direct one.
 
-    The first task is dispatched alone. If one of `senders` accepts it, the other tasks follow in larger parts. If only
-    the direct route accepts it, this invocation runs the task, and then the next one: never two at the same time.
+    The first task is dispatched alone. If one of `senders` accepts the first task, the other tasks follow in larger
+    parts. If only the direct route accepts the first task, this invocation runs it, and then the next task, never two
+    at the same time.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class Resending:
         self.unanswered: list[TaskKey] = []
 
     async def fill_places(self) -> list[TaskKey]:
-        """Give free places on objects to waiting tasks, and return these tasks, which are dispatched first."""
+        """Give free places on objects to waiting tasks, and return the tasks that got one, to dispatch them first."""
         most = self._settings.objects_at_work_most
         if most is None:
             return []
@@ -82,7 +83,7 @@ class Resending:
     def put_aside(self, due: Due) -> Due:
         """Remove the tasks whose earlier dispatches no host answered from `due`, and keep them in `unanswered`.
 
-        The database still has these tasks as due, so they are not lost if this sweep has no time for them.
+        Tasks that are put aside stay due in the database, so they are not lost if this sweep has no time for them.
         """
         if not self._stands_in:
             return due
@@ -117,7 +118,7 @@ class Resending:
                 return Resent(sent, refused=True)
             sent += not waits
             if route is not Route.DIRECT and not self._sends_a_task:
-                # Each task costs one more send for each route that refuses before this one.
+                # A task costs one send for the route that accepts it, and one for each route that refuses before that.
                 self._sends_a_task = self._worker.meter.subrequests - before
         return Resent(sent)
 
@@ -137,7 +138,7 @@ class Resending:
         return worked
 
     def _dispatcher(self) -> Dispatcher:
-        """Return the dispatcher for a part. Only while no other route has accepted a task, it has the direct route."""
+        """Return a part's dispatcher. It has the direct route only while no other route has accepted a task."""
         senders = list(self._senders)
         if not self._sends_a_task and self._allowance.seconds > 0:
             senders.append(DirectSender(self._worker, self._allowance.seconds_left, self.runs.append))

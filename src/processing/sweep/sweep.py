@@ -70,7 +70,7 @@ class Sweep:
         self._allowance.keep_back(self._early_erasure.cost)
 
     async def run(self) -> SweepCounts:
-        """Run the sweep. Due tasks that it has no time for are still due in the next sweep. Raises StoreError."""
+        """Run the sweep. Due tasks that the sweep has no time for stay due for the next one. Raises StoreError."""
         self._allowance.begin()
         try:
             await self._look_at_pages(await self._resending.fill_places())
@@ -132,7 +132,7 @@ class Sweep:
 
         Returns False if all routes refused a task, so that the sweep dispatches no more.
 
-        Erasures come last, and their failure is only logged, so that they never prevent a dispatch.
+        Erasures come last, and the failure of an erasure is only logged, so that it never prevents a dispatch.
         """
         if part.empty:
             return True

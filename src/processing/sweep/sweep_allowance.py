@@ -1,6 +1,6 @@
 """Limits what one sweep may spend: seconds, subrequests and statements.
 
-The duties of the sweep share this allowance, and each step is checked against it first.
+All duties of a sweep share its allowance, and each step is checked against the allowance first.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,8 @@ class StepCost(NamedTuple):
 class SweepAllowance:
     """The seconds, subrequests and statements of one sweep.
 
-    Model calls may start for `seconds`, and none if that is 0. None means as long as a cron trigger may start them.
+    Model calls may start for `seconds`, and none if that is 0. With None, model calls may start for as long as a cron
+    trigger allows.
     """
 
     _ends_at: float  # When the last model call may start, by the steady clock.
@@ -48,7 +49,7 @@ class SweepAllowance:
         self._sends_until = clock.now() + self._send_seconds
 
     def keep_back(self, cost: Callable[[], StepCost]) -> None:
-        """Reserve what a later step needs: `cost` returns this amount whenever the allowance is checked."""
+        """Reserve what a later step needs: `cost` returns the amount whenever the allowance is checked."""
         self._kept_back = cost
 
     def affords(self, cost: StepCost) -> bool:
@@ -68,7 +69,7 @@ class SweepAllowance:
         return self._ends_at - clock.now()
 
     def in_time(self) -> bool:
-        """Whether the sweep may go on: it may start no model calls at all, or it has time for them left."""
+        """Whether the sweep may go on: it has time for model calls left, or may not start any from the beginning."""
         return self.seconds <= 0 or self.seconds_left() > 0
 
     def too_late_to_send(self) -> bool:
