@@ -1,4 +1,4 @@
-"""Makes the parts of the application for one invocation. The Worker and the simulation both use this module."""
+"""Makes the parts of the application for one invocation. The Worker and the simulation both use `composition`."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass

@@ -26,7 +26,7 @@ EVENT_SILENCE_SECONDS = 45.0
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A deployment's URL without a final slash, and the API key for this deployment."""
+    """A deployment's URL without a final slash, and an API key for the deployment."""
 
     url: str
     key: str | None = field(default=None, repr=False)
@@ -62,7 +62,7 @@ def place(url: str | None, key: str | None) -> Address:
 
 
 class ApiClient:
-    """Sends requests to one deployment. The object is a context manager. `transport` is for tests.
+    """Sends requests to one deployment, as a context manager. `transport` is for tests.
 
     `tenant` names the tenant to act on, if it is not the key's own. Every request then names it.
     """

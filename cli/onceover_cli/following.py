@@ -113,8 +113,8 @@ class Following:
                     if event.data and (task := self._take(event)) is not None:
                         return task
         except ServerRefused as error:
-            # 404 may mean that there is no task, or an older server without events. The poll that follows reports a
-            # missing task.
+            # 404 may mean that there is no task, or an older server without events. After a 404 the task is polled, and
+            # a poll reports a missing task.
             if error.status in {404, 405, 406, 501}:
                 raise _NoEvents from None
             if error.status == 422 and self._last_id is not None:

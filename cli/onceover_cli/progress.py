@@ -24,7 +24,7 @@ _WAITS = {
 
 
 class _Pace(ProgressColumn):
-    """The column with the chunks a second and the time left, as soon as these can be estimated."""
+    """The column with the chunks a second and the time left, as soon as both can be estimated."""
 
     def render(self, task: Task) -> Text:
         """Draw the column for a task."""

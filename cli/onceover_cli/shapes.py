@@ -1,6 +1,6 @@
 """Reads the JSON objects of the API.
 
-With `-o json` the command line prints these objects unchanged, including fields that only a newer server has.
+With `-o json` the command line prints the API's objects unchanged, including fields that only a newer server has.
 """
 
 import json

@@ -212,7 +212,7 @@ def going_on(tenant: Tenant) -> int:
 
 
 def erase(tenant: Tenant, told: Callable[[Erased], None]) -> Erased:
-    """Cancel and erase a tenant's present tasks, a hundred at a time. A repeated run erases those that are left."""
+    """Cancel and erase a tenant's present tasks, a hundred at a time. A repeated run erases tasks that are left."""
     done = Erased()
     first = tenant.page()["tasks"]
     if not first:

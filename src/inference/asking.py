@@ -23,7 +23,7 @@ _ONLY_JSON = (
 )
 # replaces an empty answer: several servers refuse an empty message, or two messages of one role in a row
 _NO_ANSWER = "(empty)"
-# Words by which a server refuses the field for the schema, or this schema: "Invalid parameter: 'response_format' of
+# Words by which a server refuses the field for a schema, or the schema in it: "Invalid parameter: 'response_format' of
 # type 'json_schema' is not supported with this model" (OpenAI), "does not support parameters: ['response_format']"
 # (LiteLLM), "The provided JSON schema contains features not supported by xgrammar" (vLLM), "JSON schema error at
 # #/properties/a" (llama.cpp), "invalid JSON schema in format" (Ollama), "This model doesn't support JSON Schema"
@@ -82,7 +82,7 @@ def _line(text: str) -> str:
 def fields(call: ModelCall, tokens_name: str, tokens: int | None = None) -> dict[str, object]:
     """Write the fields of a call besides its messages. `tokens_name` is the server's name for the limit of tokens.
 
-    `tokens` is the limit of a call that sets none. A field without a value is left out.
+    `tokens` is the limit of a call that sets none. Fields without a value are left out of a call.
     """
     tokens = tokens if call.max_output_tokens is None else call.max_output_tokens
     given = {tokens_name: tokens, "temperature": call.temperature}

@@ -49,7 +49,7 @@ class DemoProvider:
         return ModelReply(output, estimated_tokens(sent), estimated_tokens(output), reason)
 
     async def probe(self) -> Health:
-        """Return healthy: no part of this provider can fail."""
+        """Return healthy: no part of the demo provider can fail."""
         return Health("healthy", "built-in deterministic analysis without a model")
 
 

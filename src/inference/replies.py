@@ -46,7 +46,7 @@ def parse(body: bytes) -> object:
     """Parse JSON, or raise ModelReplyMalformed. An escape of half a surrogate pair becomes U+FFFD.
 
     `json.loads` is not safe for a reply: deep nesting overflows the WebAssembly stack and kills the interpreter. The
-    parser of pydantic stops at 200 levels.
+    parser of pydantic refuses JSON that is nested more than 200 levels deep.
     """
     try:
         return from_json(body)

@@ -1,8 +1,8 @@
 """Holds calls of requests that wait at a task's object, because their clients wait for the task or follow it.
 
-The object's slice wakes these calls after each write, without a subrequest or a read of D1. The answer to a waiting
-call is a hint, after which the request reads the task. If the object's instance is lost, the waiting calls fail, and
-the requests read the task.
+The object's slice wakes the waiting calls after each write, without a subrequest or a read of D1. The answer to a
+waiting call is a hint, after which the request reads the task. If the object's instance is lost, the waiting calls
+fail, and the requests read the task.
 """
 
 import asyncio
@@ -24,13 +24,13 @@ class Audience:
         self._at_work = at_work
         self._mark = Mark(-1, -1)
         self._ended = False
-        # The keys of a dict keep the order in which the calls came. The order of a set differs from run to run.
+        # The keys of a dict keep the order in which the calls came, whereas the order of a set differs from run to run.
         self._waiting: dict[asyncio.Future[None], None] = {}
 
     def tell(self, mark: Mark, ended: bool) -> None:
         """Note that the slice's write `mark` has landed, and wake the waiting calls.
 
-        `ended` says that the task ended with this write. A write that is older than the last noted write is ignored.
+        `ended` says that the write ended the task. A write that is older than the last noted write is ignored.
         """
         if mark >= self._mark:
             self._mark, self._ended = mark, ended
@@ -45,8 +45,8 @@ class Audience:
     async def hear(self, since: Mark, quiet: float, seconds: float) -> bool | None:
         """Return True after a write later than `since`, at once if it ended the task, else after `quiet` seconds.
 
-        Returns False if there was no such write within `seconds`. Returns None if no slice works on the task here, or
-        if AUDIENCE_MOST calls wait already.
+        Returns False if no later write came within `seconds`. Returns None if no slice works on the task here, or if
+        AUDIENCE_MOST calls wait already.
         """
         now = asyncio.get_running_loop().time
         quiet_until, until = now() + quiet, now() + min(seconds, limits.WAIT_SECONDS_MOST)

@@ -18,7 +18,7 @@ class Lane:
     """One lane of a task, in one instance of its object."""
 
     def __init__(self) -> None:
-        self._aborted = -1  # Calls of claims up to this fence were aborted.
+        self._aborted = -1  # The highest fence of the claims whose calls were aborted.
         self._out: dict[asyncio.Task[ModelReply | ModelError], int] = {}  # The calls in flight, and their fences.
 
     async def infer(self, worker: Worker, task_key: TaskKey, fence: int, calls: list[Wire]) -> list[Wire]:

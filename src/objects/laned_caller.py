@@ -50,7 +50,8 @@ class LanedCaller:
         self._alone = False
         self._reached: asyncio.Task[bool] | None = None
         self._asked: set[asyncio.Task[Sequence[CallOutcome]]] = set()
-        # The keys of a dict keep the order in which the calls were made. The order of a set differs from run to run.
+        # The keys of a dict keep the order in which the calls were made, whereas the order of a set differs from run to
+        # run.
         self._own: dict[asyncio.Task[ModelReply | ModelError], None] = {}
 
     @property
@@ -64,17 +65,18 @@ class LanedCaller:
         return 1 if self._alone else self._lane_calls
 
     async def call(self, calls: Sequence[ModelCall], seconds: float, starts_by: float) -> Sequence[CallOutcome]:
-        """See `ModelCaller.call`. The lane itself asks the database until when the calls may start.
+        """See `ModelCaller.call`. A lane itself asks the database until when its calls may start.
 
         An RPC cannot be cancelled. An RPC without an answer in time is left alone, and `abort` ends calls that are no
-        longer wanted. On a slow database calls may start later than usual, and the group's answer gets this much more
-        time.
+        longer wanted. On a slow database calls may start later than usual, and the time for the group's answer is
+        extended as much.
         """
         began = clock.now()
         if not self._alone and not await self._reaches():
             self._alone = True
         if self._alone:
-            if len(calls) > 1:  # the worker makes groups of one call only: such a group was made for a lane
+            # a group of several calls was made for a lane, and the worker itself makes groups of one call only
+            if len(calls) > 1:
                 return [CallNotStarted("no lane can be reached")] * len(calls)
             return [await self._make(calls[0], seconds, starts_by)]
         seconds += min(max(limits.START_SECONDS, starts_by - began), limits.START_SECONDS_MOST) - limits.START_SECONDS

@@ -1,4 +1,4 @@
-"""Makes hosts whose tasks may have lanes, and closes the coordinators of these tasks."""
+"""Makes hosts whose tasks may have lanes, and closes the tasks' coordinators."""
 
 import asyncio
 from functools import partial

@@ -12,5 +12,5 @@ def task_name(task_key: TaskKey) -> str:
 
 
 def lane_name(task_key: TaskKey, number: int) -> str:
-    """Return the name of the object that is a task's lane with this number."""
+    """Return the name of the object that is a task's lane with the given number."""
     return f"{task_key}/lane-{number}"

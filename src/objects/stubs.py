@@ -13,7 +13,7 @@ class Namespace[Stub](Protocol):
     """All Durable Objects of one class."""
 
     def getByName(self, name: str) -> Stub:  # noqa: N802 - the platform's name
-        """Return the stub of the object with this name."""
+        """Return the stub of the object with the given name."""
         ...
 
 

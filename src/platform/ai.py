@@ -22,7 +22,7 @@ class BoundAi:
         self._binding = binding
 
     async def run(self, model: str, inputs: dict[str, object]) -> object:
-        """Run a model once. Cancelling this aborts the call, and waits at most a second for the call's end."""
+        """Run a model once. Cancelling `run` aborts the call, and waits at most a second for its end."""
         from js import AbortController
 
         controller = AbortController.new()

@@ -31,11 +31,11 @@ class Adaptation:
     def adapt(self) -> None:
         """Change Pyodide's event loop, unless an attribute is missing. Loops of other interpreters are not changed.
 
-        Pyodide's own code still runs the callbacks that are ready. On Cloudflare these callbacks run as microtasks, in
-        their order, within the invocation that made them ready. See
+        Pyodide's own code still runs the callbacks that are ready. On Cloudflare callbacks that are ready run as
+        microtasks, in their order, within the invocation that made them ready. See
         docs/decisions/0040-what-the-hosted-runtime-asks.md.
         """
-        if "pyodide.webloop" not in sys.modules:  # Pyodide loads this module before it runs any code
+        if "pyodide.webloop" not in sys.modules:  # Pyodide loads `pyodide.webloop` before it runs any code
             return
         import pyodide.ffi
         from pyodide.webloop import WebLoop

@@ -50,7 +50,7 @@ class Surroundings:
 
 _OF_THE_INTERPRETER = Surroundings(runtime=WorkersRuntime(), memory=RequestMemory())
 
-# On Workers each isolate has its own interpreter, and this context variable keeps its default, so the Worker and the
-# objects in one isolate share one memory. The simulation has many isolates in one interpreter, and sets this variable
-# for each isolate before it runs the Worker's code.
+# On Workers each isolate has its own interpreter, and SURROUNDINGS keeps its default, so the Worker and the objects in
+# one isolate share one memory. The simulation has many isolates in one interpreter, and sets SURROUNDINGS for each
+# isolate before it runs the Worker's code.
 SURROUNDINGS: ContextVar[Surroundings] = ContextVar("surroundings", default=_OF_THE_INTERPRETER)

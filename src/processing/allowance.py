@@ -4,8 +4,8 @@ from ..core import limits
 from ..core.meter import Meter
 from ..core.settings import Settings
 
-# Subrequests kept back for the end of a run: its last write, one repetition of this write, and the message that lets
-# another run continue the task.
+# Subrequests kept back for the end of a run: its last write, one repetition of the last write, and the message that
+# lets another run continue the task.
 _RESERVE = 3
 # Statements kept back for a run's last write, with its repetition.
 _RESERVE_STATEMENTS = 9
@@ -17,7 +17,7 @@ def slice_seconds(settings: Settings, most: float, wall: float, slack: float = 0
     """Return for how many seconds a run may start calls, at most `most`, so that every call ends before the wall.
 
     `wall` is the time after which the platform ends the invocation. `slack` is the time that a call may take in
-    addition to its own. The result is 0 or less if a call may take longer than the invocation lasts.
+    addition to its own. `slice_seconds` is 0 or less if a call may take longer than the invocation lasts.
     """
     return min(most, wall - settings.longest_call_seconds - slack - limits.WALL_MARGIN_SECONDS)
 
@@ -33,7 +33,7 @@ class Allowance:
 
     @property
     def latest_start(self) -> float:
-        """The latest time at which a call of this run may start, by the loop's clock."""
+        """The latest time at which a call of the run may start, by the loop's clock."""
         return self._ends_at + limits.START_SECONDS
 
     def spend(self, subrequests: int) -> None:

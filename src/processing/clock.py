@@ -1,4 +1,4 @@
-"""The steady clock by which a run measures time, and the conversion between this clock and the database's clock."""
+"""The steady clock by which a run measures time, and its conversion to and from the database's clock."""
 
 import asyncio
 from typing import NamedTuple

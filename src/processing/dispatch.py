@@ -25,7 +25,7 @@ class Sender(Protocol):
 class NoPlace(Exception):
     """Raised by a route that already runs as many tasks as it may (MAX_OBJECTS_AT_WORK).
 
-    A task that such a route refuses waits for a place, and the direct route does not run it instead.
+    A task that is refused with NoPlace waits for a place, and the direct route does not run it instead.
     """
 
 

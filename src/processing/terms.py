@@ -43,7 +43,7 @@ class Terms:
     def rest_ms(self, now: float) -> int:
         """Return for how many ms the task rests after an unexpected error: as long as after a worker's death.
 
-        The margin EARLY_SECONDS_ALLOWED is added, because the message that continues the task may come a little early.
+        EARLY_SECONDS_ALLOWED is added, because the message that continues the task may come a little early.
         """
         left = self._rests_until - now
         return round(1000 * (left + limits.EARLY_SECONDS_ALLOWED)) if left > 0 else 0

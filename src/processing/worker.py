@@ -45,12 +45,11 @@ class Host(NamedTuple):
     name: str = ""
     # Returns the caller that makes a task's model calls, None if the worker makes the calls itself.
     caller_for: Callable[[Claim], ModelCaller | None] = lambda claim: None
-    slack_seconds: float = 0.0  # The most seconds that calls may travel to such a caller's lanes and back.
+    slack_seconds: float = 0.0  # The most seconds that calls may travel to the caller's lanes and back.
     stands_in: bool = False  # True if the run replaces a host that has not answered the task's dispatches.
     # The hint that the host gives when the task may have ended. None if the host gives no hints.
     hint: Hint | None = None
-    # Called with the mark of each write that has landed, and at the end of the run. The second argument says whether
-    # the task has ended.
+    # Called with the mark of each write that has landed, and at the end of the run, with whether the task has ended.
     wrote: Callable[[Mark, bool], None] = lambda mark, ended: None
 
 
@@ -147,8 +146,9 @@ class Worker:
     def _width(self, task_key: TaskKey, now: float) -> int:
         """Return how many calls a task may announce with its claim.
 
-        The number is 0 if the database is nearly full, because there may be no space for the outputs. The number is
-        also 0 if the model is away, because the one call that probes the model is not announced with a claim.
+        A claim announces no calls if the database is nearly full, because there may be no space for the outputs. A
+        claim also announces no calls if the model is away, because the one call that probes the model is announced
+        later.
         """
         settings = self.settings
         if self.storage.is_tight(settings.storage_bytes_most):

@@ -166,7 +166,7 @@ def _each(task_ids: list[str], change: Callable[[str], Json]) -> tuple[list[Json
     """Change each task, also after the server has refused to change one.
 
     An error that would also prevent the next changes ends the loop: no connection, or a refused key. Returns the tasks
-    that were changed before such an error, and the refusals.
+    that were changed, and the refusals.
     """
     done: list[Json] = []
     refused: list[Json] = []

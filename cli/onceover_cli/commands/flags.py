@@ -64,7 +64,7 @@ Since = Annotated[
 
 
 def created_after(after: str | None, since: str | None) -> str | None:
-    """Return the time that `--created-after` or `--since` means, None without these flags. Raises `CommandError`."""
+    """Return the time that `--created-after` or `--since` means, None if neither is given. Raises `CommandError`."""
     if since is None:
         return after
     if after is not None:

@@ -165,7 +165,7 @@ def erase(
 
 
 def _one(name: str) -> str:
-    """Return the name of one tenant. Raises `CommandError` for `*`, because these commands take one tenant only."""
+    """Return the name of one tenant. Raises `CommandError` for `*`, as `export` and `erase` take one tenant."""
     if name in {"", "*"}:
         raise CommandError("name one tenant: `onceover tenant list` shows them")
     return name

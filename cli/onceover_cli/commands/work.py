@@ -34,8 +34,7 @@ from .task_flags import (
     wanted_of,
 )
 
-# After the reader of the command's output has gone, the command waits this many seconds for the task's end, to report
-# it.
+# How many seconds a command whose output has no reader any more waits for its task's end, to report it.
 _LAST_LOOK_SECONDS = "2"
 
 

@@ -12,8 +12,8 @@ type Table = dict[str, Any]
 
 # The packages of the Worker in `src/`. A test compares `PACKAGES` with the folder `src/`.
 PACKAGES: Final = ("core", "http", "inference", "objects", "platform", "processing", "queue", "store")
-# From this compatibility date on, Cloudflare runs the version of Python for which the packages in `python_modules/` are
-# built.
+# The compatibility date from which on Cloudflare runs the version of Python for which the packages in `python_modules/`
+# are built.
 PYTHON_DATE: Final = date(2026, 9, 8)
 PYTHON_FLAG: Final = "python_workers_314"
 # The paths of the API, which the Worker must answer even if a file of the dashboard has the same path.
@@ -43,7 +43,7 @@ def python(config: Table) -> Iterator[Check]:
 
 
 def packages(folder: Path, main: str) -> Iterator[Check]:
-    """Check that the folder of the Worker's main module has all packages that this module imports."""
+    """Check that the folder of the Worker's main module has all packages that the main module imports."""
     source = (folder / main).parent
     for name in PACKAGES:
         if not any((source / name).glob("*.py")):

@@ -68,7 +68,7 @@ def variables(
     is_secret: bool = False,
     below: Mapping[str, object] | None = None,
 ) -> Iterator[Check]:
-    """Judge variables. `is_secret` says that these come from .dev.vars, which is not deployed.
+    """Judge variables. `is_secret`: the variables are in .dev.vars, which is not deployed.
 
     `below` are variables of wrangler.toml, which count if `given` does not set them. Faults of `below` alone are not
     reported here.

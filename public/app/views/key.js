@@ -1,4 +1,4 @@
-// The dialog that asks for an API key. The page keeps the key for this tab only.
+// The dialog that asks for an API key. The page keeps an API key for one tab only.
 import { html, useState } from "../base/dom.js";
 import { t } from "../base/i18n.js";
 import { Dialog, Notice } from "../base/parts.js";

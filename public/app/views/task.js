@@ -32,8 +32,8 @@ export function Task({ id, query }) {
     const isNews = former?.status !== data.status || former.progress.completed !== data.progress.completed;
     const polled = Math.min(retryAfter ?? 2, isNews ? SECONDS_MOST : Infinity);
     const after = followed.current ? Math.max(polled, LIVE_SECONDS) : polled;
-    // A task may end while model calls are open. After such an end the page goes on asking until each open call is
-    // settled or in doubt.
+    // A task may end while model calls are in flight. After the end of a task the page goes on asking until each of its
+    // calls is settled or in doubt.
     const done = data.terminal && data.calls.out.length === 0;
     return { data, active: after < QUIET_SECONDS, after, rows: 5 + 2 * (data.waitingFor?.ahead ?? 0), done };
   });

@@ -1,4 +1,4 @@
-// The API counts a text in code points, and JavaScript counts it in UTF-16 code units: this module converts offsets.
+// Converts offsets in a text: the API counts code points, and JavaScript counts UTF-16 code units.
 const STRIDE = 4096;
 
 /** Cuts a text by code points. It is walked through once. */

@@ -73,7 +73,7 @@ class KeyListView(TypedDict):
 
 
 async def make_key(exchange: Exchange) -> Reply:
-    """Make an API key. Only this answer contains the key's secret: the database stores a digest of it."""
+    """Make an API key. Only the answer to `POST /api/keys` contains the secret: the database stores a digest."""
     fields = checked(NewKeyFields, await read_object(exchange.request, limits.KEY_BODY_BYTES_MOST))
     if Scope.OPERATOR in (fields.scopes or ()):
         raise forbidden(Scope.OPERATOR, _OPERATOR_DETAIL)

@@ -1,8 +1,8 @@
 """Finds the tenant whose tasks a request reads or changes.
 
-Only this module decides, from the request's API key and its `?tenant=`, on which tenant a request acts. The API's table
-of calls says for each call which tenants a request may name. A handler gets only the tenant that its request names, so
-it cannot act on another tenant by mistake. A request for a tenant that the key may not reach is refused without looking
+Only `acting` decides, from the request's API key and its `?tenant=`, on which tenant a request acts. The API's table of
+calls says for each call which tenants a request may name. A handler gets only the tenant that its request names, so it
+cannot act on another tenant by mistake. A request for a tenant that the key may not reach is refused without looking
 that tenant up, so the refusal does not tell whether the tenant exists.
 """
 
@@ -85,7 +85,7 @@ class Acting:
         return tenant
 
     def query(self, task_key: TaskKey) -> str:
-        """Return the query (`?tenant=…`) of a link to this task, empty if the task belongs to the key's own tenant."""
+        """Return the query (`?tenant=…`) of a link to a task, empty if the task belongs to the key's own tenant."""
         tenant = split_task_key(task_key)[0]
         return "" if tenant == self.by else f"?{TENANT}={tenant}"
 

@@ -12,8 +12,8 @@ from pydantic.alias_generators import to_camel
 
 from .problems import FieldError, field_refusal, named
 
-# The JSON Schema rules for text that goes to the database and to a model. `checked` refuses NUL; the JSON Schema only
-# states this rule.
+# The JSON Schema rules for text that goes to the database and to a model. `checked` refuses NUL in a text; the JSON
+# Schema only states that NUL is not allowed.
 NO_NUL = {"pattern": "^[^\\u0000]*$"}
 NO_CONTROLS = {"pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"}
 
@@ -71,8 +71,8 @@ def field_errors(error: ValidationError) -> Iterator[FieldError]:
 def text_flaws(value: object, path: str = "") -> Iterator[FieldError]:
     """Find strings anywhere in the body that UTF-8 or the database cannot store, including field names.
 
-    The recursion is bounded, because `parse_object` has refused deeply nested bodies. A flaw anywhere inside `metadata`
-    is reported as a flaw of the field `metadata`.
+    The recursion of `text_flaws` is bounded, because `parse_object` has refused deeply nested bodies. A flaw anywhere
+    inside `metadata` is reported as a flaw of the field `metadata`.
     """
     if isinstance(value, str):
         if (flaw := _flaw(value)) is not None:

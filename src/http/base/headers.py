@@ -1,7 +1,7 @@
 """The headers of every answer, and the meanings of headers that only some answers have."""
 
-# An answer of the API is data for programs: these headers forbid a browser to guess its type, and to cache, frame or
-# run it.
+# An answer of the API is data for programs: its headers forbid a browser to guess its type, and to cache, frame or run
+# it.
 ON_EVERY_ANSWER = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",

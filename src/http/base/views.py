@@ -1,7 +1,7 @@
 """The building blocks of the API's answers.
 
-The body of an answer is a typed dictionary with the API's field names. The type checker checks these dictionaries, so
-they need no validator, and the isolate's start builds none. `/openapi.json` describes them.
+The body of an answer is a typed dictionary with the API's field names. The type checker checks the dictionaries of
+answers, so they need no validators, and the isolate's start builds none. `/openapi.json` describes them.
 """
 
 from datetime import UTC, datetime, timedelta

@@ -115,7 +115,7 @@ class ModelView(TypedDict):
 async def read_service(exchange: Exchange) -> Reply:
     """Show how this deployment processes tasks, and whether D1 could take tasks a second ago. Operators see more.
 
-    Any client may send this request, however often, and D1 gets at most one check per second.
+    Any client may ask for the service's state, however often: D1 gets at most one check per second.
     """
     bound = exchange.api.bound
     name, parts = _architecture(bound)
@@ -196,7 +196,7 @@ async def _day_use(exchange: Exchange) -> DayUseView | None:
 
 
 async def read_model(exchange: Exchange) -> Reply:
-    """Show whether model calls would have worked a few seconds ago. The check makes no paid call."""
+    """Show whether model calls would have worked a few seconds ago. The check of the model makes no paid call."""
     api = exchange.api
     checked = await api.isolate.model.read(api.provider, api.now_ms)
     view = ModelView(

@@ -1,7 +1,7 @@
 """`GET /api/history`: the tasks that ended in the last hours, in steps of five minutes, and the backlog, for plots.
 
-The call reads up to four rows of D1 for each five minutes, about 1,200 for a day. `GET /api/history` first adds up the
-tasks that have ended, as a scrape of the metrics does.
+`GET /api/history` reads up to four rows of D1 for each five minutes, about 1,200 for a day. `GET /api/history` first
+adds up the tasks that have ended, as a scrape of the metrics does.
 """
 
 from ...core import limits

@@ -76,7 +76,7 @@ def status_of(code: ProblemCode, status: int) -> int:
 
 
 def headers_of(kind: ProblemKind) -> tuple[str, ...]:
-    """Return the headers that the answer to a problem of this kind may have below `/v1`."""
+    """Return the headers that an answer with a problem of the given kind may have below `/v1`."""
     status = status_of(kind.code, kind.status)
     return (
         *kind.headers,

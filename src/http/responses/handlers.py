@@ -21,7 +21,8 @@ from .fields import new_request
 from .shapes import DeletedView, InputListView, InputMessageView, InputTextView
 from .text_format import SCHEMA_FIELD
 
-# Beginnings of the native fields' names that a refusal may contain. Below `/v1` these fields are members of `onceover`.
+# Beginnings of the names of native fields that a refusal may contain. In a body of `/v1/responses` the native fields
+# are members of `onceover`.
 _ELSEWHERE = ("chunk.", "maxModelCalls")
 
 
@@ -81,7 +82,7 @@ async def erase_response(exchange: Exchange) -> Reply:
 
 
 async def read_input_items(exchange: Exchange) -> Reply:
-    """Show the input of a response as a list of one item. The list is empty once the input is no longer kept."""
+    """Show the input of a response as a list of one item, which is empty once the input is no longer kept."""
     paging.check(exchange.query)
     task = check(await exchange.api.store.task(task_key(exchange)))
     text = await exchange.api.store.input(task.task_key)

@@ -20,7 +20,7 @@ _TIMEOUTS = ("x-stainless-read-timeout", "x-stainless-timeout")
 def joining(exchange: Exchange, body_digest: str) -> Joining:
     """Return which earlier task a submission without an Idempotency-Key may join.
 
-    A submission with the retry count 0 joins no task. A later submission may join the task of that submission.
+    A submission with the retry count 0 joins no task, and a later submission may join the task that it made.
     """
     headers = exchange.request.headers
     sendings = _sendings(headers)

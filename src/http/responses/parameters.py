@@ -1,7 +1,8 @@
 """The fields of `POST /v1/responses` without an effect here. Only the defaults of OpenAI's API are allowed values.
 
-Any other value of such a field is refused, and the refusal names the field. `DEFAULTS` and `fields.NewResponseFields`
-together have each parameter of the SDK's method `responses.create`. A test compares both with the method's signature.
+If a field without an effect has any other value, the request is refused, and the refusal names the field. `DEFAULTS`
+and `fields.NewResponseFields` together have each parameter of the SDK's method `responses.create`. A test compares both
+with the method's signature.
 """
 
 import json

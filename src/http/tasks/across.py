@@ -2,7 +2,8 @@
 
 A cursor is the name of a tenant and a colon. In the cursor of a list, the cursor of a page of the tenant's tasks
 follows the colon. A request visits at most TENANTS_A_PAGE tenants, so the number of its D1 calls is bounded. A request
-that changes tasks changes the tasks of one tenant only, under the same rules as a request that names this tenant.
+with `tenant=*` that changes tasks changes the tasks of one tenant only, under the same rules as a request that names
+the tenant.
 """
 
 import re
@@ -35,15 +36,15 @@ class Visit(NamedTuple):
     behind: str | None
 
     def after(self, index: int) -> str | None:
-        """Return the tenant after the visited tenant with this index, None if there is none."""
+        """Return the tenant after the visited tenant with the given index, None if there is none."""
         return self.tenants[index + 1] if index + 1 < len(self.tenants) else self.behind
 
 
 class ActResult(NamedTuple):
     """The result of an act on one tenant's tasks, such as a bulk retry.
 
-    `ends` says that the request stops at this tenant, and its answer is about it. `again` says that more of this
-    tenant's tasks are left, so the next request begins with this tenant.
+    `ends` says that the request stops at the tenant, which its answer is about. `again` says that more of the tenant's
+    tasks are left, so the next request begins with the same tenant.
     """
 
     view: Mapping[str, object]

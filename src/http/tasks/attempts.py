@@ -18,8 +18,8 @@ from ..base.messages import Query, Reply, json_reply
 from ..base.problems import no_task
 from ..base.views import Count, Time, maybe_rfc3339, shown
 
-# A cursor is the level and the index of an output, and the number of a call for this output. A cursor without a number
-# means that the next page begins after all calls for this output.
+# The pattern of a cursor: the level and the index of an output, and the number of a call for the output. After a cursor
+# without a number, the next page begins behind all calls for the output.
 _CURSOR: Final = "([0-9]{1,2})\\.([0-9]{1,4})(?:\\.([0-9]{1,4}))?"
 
 

@@ -1,7 +1,7 @@
 """The fields of a submission that form its outputs: output schema, join rules, and what a failed chunk causes.
 
-The native API and `/v1` both have these fields. `WantedOutput` checks the rules that pydantic cannot express. The code
-that reads an output schema is imported with the first task that has one.
+The native API and `/v1` both have the fields that form outputs. `WantedOutput` checks the rules that pydantic cannot
+express. The code that reads an output schema is imported with the first task that has one.
 """
 
 from collections.abc import Iterator, Mapping

@@ -16,10 +16,10 @@ from ..base.views import Count, Time, maybe_rfc3339, rfc3339, shown
 Reason = Literal["queued", "rate_limited", "model_away", "backoff", "lease", "database", "quota"]
 
 RETRY_SECONDS_LEAST, RETRY_SECONDS_MOST = 1, 30
-# `Retry-After` is this fraction of the estimated rest of the task. A value that is too short costs one more request,
-# and a value that is too long makes the client wait.
+# `Retry-After` as a fraction of the estimated rest of the task. A `Retry-After` that is too short costs one more
+# request, and one that is too long makes the client wait.
 _FRACTION_OF_ESTIMATE = 0.5
-# If a task has not changed for this many times a call's duration, its pace is no longer trusted.
+# For how many times a call's duration a task may go without a change before its pace is no longer trusted.
 _CALLS_OF_SILENCE = 2
 
 
@@ -99,9 +99,10 @@ def estimated_finish(task: Task, wait: Wait | None) -> str | None:
 def retry_after_seconds(task: Task, wait: Wait | None, concurrency: int) -> int:
     """Return the value of `Retry-After` for an unfinished task, from 1 to 30 s.
 
-    The value follows from the remaining calls and the task's pace. If the pace is unknown, or while the task waits, the
-    value is the time since the task last changed. If calls take far longer than before, the value is at least the time
-    since the task last changed. The value is never shorter than a wait with a known end, up to 30 s.
+    The value of `Retry-After` follows from the remaining calls and the task's pace. If the task's pace is unknown, or
+    while the task waits, `Retry-After` is the time since the task last changed. If calls take far longer than before,
+    `Retry-After` is at least the time since the task last changed. `Retry-After` is never shorter than a wait with a
+    known end, up to 30 s.
     """
     silence = max(0, task.read_at - task.news_at) / 1000
     hint = silence

@@ -1,6 +1,6 @@
 """The entries of the API's table for the calls about webhook endpoints.
 
-An isolate imports this module with its first request about webhook endpoints.
+An isolate imports `webhook_calls` with its first request about webhook endpoints.
 """
 
 from ...core import limits

@@ -52,7 +52,7 @@ class CallGroups:
         return max(0, self._caller.groups_most - self.groups_out) * self._caller.group_size
 
     def start(self, keys: Sequence[CallKey], starts_by: float) -> int:
-        """Send calls in groups. The caller does not start a call after `starts_by`.
+        """Send calls in groups. No call of a group starts after `starts_by`.
 
         Returns the number of groups. Each group is one subrequest.
         """

@@ -51,7 +51,7 @@ class CallInputs:
         self._sizes: dict[CallKey, int] = {}
 
     def keep(self, key: CallKey, output: str) -> None:
-        """Keep an output of this run, if a merge will need it and the memory limit allows it.
+        """Keep an output of the run, if a merge will need it and the memory limit allows it.
 
         The outputs that the call `key` has merged are dropped, because no other call needs them.
         """

@@ -23,8 +23,8 @@ class CallPlan:
         self._unsaved: list[MergeLevel] = []
         self._inherited = () if claim.inherited is None else claim.inherited.merges
         self._copied = 0 if claim.inherited is None else claim.inherited.outputs
-        # How many calls of levels below the top merge only gaps. All calls of these levels have ended, so a call
-        # without an output is such a call.
+        # How many calls of levels below the top merge only gaps. All calls of the levels below the top have ended, so a
+        # call without an output merges only gaps.
         self._left_out = sum(
             calls - sum(key.level == level for key in claim.outputs)
             for level, calls in enumerate(self._calls[:-1], start=1)
@@ -43,7 +43,7 @@ class CallPlan:
 
     @property
     def minimum_calls(self) -> int:
-        """The calls that the task needs without failures, at least. The number is exact once the plan is complete.
+        """The calls that the task needs without failures, at least. `minimum_calls` is exact once the plan is complete.
 
         The calls of chunks that are gaps count. Outputs that are copied from another task, and merges whose members are
         all gaps, do not count.
@@ -63,7 +63,7 @@ class CallPlan:
         return self.top < len(self._inherited)
 
     def add_level(self, sizes: Sequence[int] = ()) -> None:
-        """Plan a level that merges the outputs of the present top level, which have these sizes in code points."""
+        """Plan a level that merges the present top level's outputs, whose sizes in code points are `sizes`."""
         assert not self.complete
         self._top = self._inherited[self.top] if self.inherits else merge_ends(sizes, self._most_chars)
         self._calls.append(len(self._top))

@@ -73,7 +73,7 @@ class HeldFailures:
         return list(taken.values())
 
     def unasked(self, keys: Collection[CallKey]) -> bool:
-        """Whether the run has not yet read other isolates' calls for a held failure of one of these calls."""
+        """Whether the run has not yet read other isolates' calls for a held failure of one of the given calls."""
         return any(not held.asked for key, held in self._held.items() if key in keys)
 
     def asked(self) -> None:
@@ -103,7 +103,7 @@ class CallRetries:
         return self._tried.get(key, CallTries())
 
     def was_tried(self, key: CallKey) -> bool:
-        """Whether a call for this output has failed, or is in doubt, under this claim or an earlier one."""
+        """Whether a call for an output has failed, or is in doubt, under this claim or an earlier one."""
         return key in self._tried
 
     def succeeded(self, key: CallKey, now: float) -> None:

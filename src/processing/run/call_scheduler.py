@@ -1,6 +1,6 @@
 """Chooses the calls of a run that may start now.
 
-The invocation's allowance, the task's terms, the caller and the state of the model limit the number of these calls.
+The invocation's allowance, the task's terms, the caller and the state of the model limit how many calls may start.
 """
 
 import math

@@ -71,9 +71,9 @@ class ClaimChecks:
         return due_at
 
     async def check(self, wrote_at: float, groups_out: int) -> None:
-        """Check the claim if a check is due or a hint has come. Raises ClaimLost if the claim is over.
+        """Check the run's claim if a check is due or a hint has come. Raises ClaimLost if the claim is over.
 
-        A hint that the task has ended under this claim needs no read of the row: with six calls in flight, no
+        After a hint that the task has ended under the run's claim, the row is not read: with six calls in flight, no
         connection is free for a read. After a check without an answer in time the run continues, because its calls in
         flight are paid for.
         """

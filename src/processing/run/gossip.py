@@ -1,4 +1,4 @@
-"""Exchanges the outcomes of a tenant's latest calls to one model between isolates, while some of these calls fail.
+"""Exchanges the outcomes of a tenant's latest calls to one model between isolates, while some of the calls fail.
 
 A run sends its isolate's latest outcomes with a write that it makes anyway. A run receives the outcomes of other
 isolates with its claim and with each write. A run makes a separate read only if its own isolate's calls do not decide

@@ -158,7 +158,7 @@ class Ledger:
         return StartBlocks(opens_at, pauses.provider_until, pauses.database_until, backoff)
 
     def all_done(self, keys: Iterable[CallKey]) -> bool:
-        """Whether each of these calls has an output, or is left out because it gives none."""
+        """Whether each of the given calls has an output, or is left out because it gives none."""
         return all(key in self._done or key in self.left_out for key in keys)
 
     def leave_out(self, keys: Iterable[CallKey]) -> None:
@@ -166,7 +166,7 @@ class Ledger:
         self.left_out.update(keys)
 
     def lacks(self, key: CallKey) -> bool:
-        """Whether this call has no output."""
+        """Whether a call has no output."""
         return key not in self._done
 
     @property
@@ -296,7 +296,8 @@ class Ledger:
         """Take back a call that was announced and not made: it is ready again, and it costs no attempt.
 
         If no announced call was made, the database was too slow, and all starts pause: longer with each such
-        announcement in a row. If another announced call was made, only this call was late, and starts do not pause.
+        announcement in a row. If another announced call was made, only the call `key` was late, and starts do not
+        pause.
         """
         del self._in_flight[key]
         self._ready.appendleft(key)
@@ -379,7 +380,7 @@ class Ledger:
         return self.rungs.counts(self.gaps.coverage)
 
     def given_up(self) -> None:
-        """Note that a failed write, which may still land, is not sent again. The next write gets another number."""
+        """Note that a failed write, which may still land, is not sent again. Give the next write another number."""
         self._unsaved.given_up()
 
     def saved(self) -> None:

@@ -61,7 +61,7 @@ class EarlyErasure:
         return await self._store.erase_early(found, keep_input=keep_input)
 
     def cost(self) -> StepCost:
-        """Return what early erasure still needs of the sweep's allowance, so that earlier duties leave this much."""
+        """Return what early erasure still needs of the sweep's allowance, so that earlier duties leave this share."""
         return _PAGE if not self._is_done and self._is_wanted() else StepCost()
 
     def _is_wanted(self) -> bool:

@@ -16,10 +16,11 @@ from ..dispatch import Dispatcher, Sender
 from ..worker import Host, Worker
 from .sweep_allowance import SweepAllowance
 
-# The D1 calls for a part of a page, besides the sends: to fail stalled tasks, to take the others on, and to make unsent
-# tasks due.
+# The D1 calls for a part of a page of due tasks, besides the sends: to fail stalled tasks, to take the other tasks on,
+# and to make unsent tasks due.
 _PART_SUBREQUESTS = 3
-# The D1 calls for a page: those for a part, the read of the page, and the write that fails tasks past their deadline.
+# The D1 calls for a page of due tasks: the calls for a part of it, the read of the page, and the write that fails tasks
+# past their deadline.
 _PAGE_SUBREQUESTS = 5
 _PAGE_STATEMENTS = 8
 # The most subrequests, besides the send, and statements of a dispatch that asks for a place on an object. If the place
@@ -38,9 +39,9 @@ class Resent(NamedTuple):
 class Resending:
     """Dispatches due tasks. `senders` are all routes of the deployment except the direct one.
 
-    The first task is dispatched alone. If one of `senders` accepts the first task, the other tasks follow in larger
-    parts. If only the direct route accepts the first task, this invocation runs it, and then the next task, never two
-    at the same time.
+    The first task of a sweep is dispatched alone. If one of `senders` accepts the first task, the other tasks follow in
+    larger parts. If only the direct route accepts the first task, this invocation runs it, and then the next task,
+    never two at the same time.
     """
 
     def __init__(

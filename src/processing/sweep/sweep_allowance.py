@@ -17,7 +17,7 @@ class StepCost(NamedTuple):
     """The most subrequests and statements that a step of the sweep takes."""
 
     subrequests: int = 0
-    statements: int = 0  # the D1 statements in all of these subrequests together
+    statements: int = 0  # the D1 statements in all subrequests of the step together
 
 
 class SweepAllowance:
@@ -53,7 +53,7 @@ class SweepAllowance:
         self._kept_back = cost
 
     def affords(self, cost: StepCost) -> bool:
-        """Whether the allowance suffices for a step of this cost."""
+        """Whether the sweep's allowance suffices for a step of the given cost."""
         return self.subrequests_left() >= cost.subrequests and self.statements_left() >= cost.statements
 
     def subrequests_left(self) -> int:
