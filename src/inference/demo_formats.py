@@ -10,7 +10,7 @@ _LABEL_CHARS_MOST = 63
 
 
 def formatted(name: str, text: str, least: int, most: float) -> str | None:
-    """Return a text of a format with `least` to `most` characters, None if this module makes no such text."""
+    """Return a text of a format with `least` to `most` characters, None if there is none, or only a rare one."""
     digest = hashlib.sha256(text.encode("utf-8", "replace")).digest()
     return next((one for one in _texts(name, digest, least) if least <= len(one) <= most), None)
 

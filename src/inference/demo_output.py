@@ -20,16 +20,16 @@ from .demo_bounds import Impossible, Node, Nodes, candidates, is_within, kind_of
 from .demo_formats import formatted
 from .demo_report import QUOTE_CHARS, Report, clipped
 
-_DEPTHS = (12, 60)  # the most levels of nesting, tried in this order
+_DEPTHS = (12, 60)  # the most levels of nesting in a value: the second limit is tried if the first is too low
 _STEPS_MOST = 10_000
-_GENEROUS_STEPS = 1_000  # after so many steps, only required parts are made
+_GENEROUS_STEPS = 1_000  # the steps after which only the required parts of a value are made
 _GENEROUS_DEPTH = 5
-_ITEMS = 3  # how many items a list gets, within its bounds
+_ITEMS = 3  # how many items a list in the output gets, within the schema's bounds
 _FIGURES = re.compile(r"\b[0-9]{1,9}\b")
 
 
 class _TooMuch(Exception):
-    """The value would be too large, or finding it takes too many steps."""
+    """The value for a schema would be too large, or finding it takes too many steps."""
 
 
 def plain(text: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-# With quotes and a headline of these lengths, and eight terms, the report on a text of up to 1 MB has fewer than 1,000
+# The lengths of quotes and of the headline keep the report on a text of up to 1 MB, with eight terms, below 1,000
 # characters.
 QUOTE_CHARS: Final = 130
 HEADLINE_CHARS: Final = 60

@@ -37,8 +37,8 @@ PROBE_TIMEOUT_SECONDS = 5.0
 PROBE_BYTES_MOST = 4 * limits.REPLY_BYTES_MOST  # gateways of many providers list hundreds of models
 
 _TRANSIENT_4XX = frozenset({408, 409, 425})
-_AT_FAULT = frozenset({400, 413, 422})  # statuses that blame the request, and not the key, the model or the address
-# OpenAI answers 429 with one of these codes if the account's quota is used up. Other servers answer 402.
+_AT_FAULT = frozenset({400, 413, 422})  # statuses that blame the request, and not the key, the model or the address.
+# Codes with which OpenAI answers 429 if the account's quota is used up. Other servers answer 402.
 _QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 # OpenAI's current models refuse the field `max_tokens`, also behind a gateway, and take `max_completion_tokens`. Other
 # servers take `max_tokens`, and some of them ignore `max_completion_tokens`

@@ -23,7 +23,7 @@ def health_of(reply: HttpReply, model: str, *, has_key: bool) -> Health:
 
 
 def _lacks(body: bytes, model: str) -> bool:
-    """Whether the reply lists models, and lacks this model under every spelling that servers accept for its name.
+    """Whether the reply lists models, and lacks `model` under every spelling that servers accept for its name.
 
     Ollama adds `:latest` to a name without a tag. Gemini puts `models/` before each name. llama.cpp and
     llama-cpp-python list their one model and serve it under any name.

@@ -91,7 +91,7 @@ class Provider(Protocol):
     async def infer(self, call: ModelCall) -> ModelReply:
         """Send the call once, without retries. Failures are raised as subclasses of `ModelError`.
 
-        The code that awaits this method limits its time by cancelling it: see `processing.caller.call_model`.
+        The code that awaits `infer` limits its time by cancelling it: see `processing.caller.call_model`.
         """
         ...
 

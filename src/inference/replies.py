@@ -85,8 +85,9 @@ def text_reply(content: object, usage: object, finish_reason: object = None, *, 
     Raises ModelReplyMalformed if there is no text or too much. NUL and halves of surrogate pairs, which D1 cannot
     store, become U+FFFD. Impossible token counts become 0.
 
-    `formed` says that the call asked for JSON. In such a reply an object counts as the text of its JSON, and an answer
-    that was cut off before its first word is an empty output, which is judged like any other cut output.
+    `formed` says that the call asked for JSON. In the reply to a call that asked for JSON, an object counts as the text
+    of its JSON, and an answer that was cut off before its first word is an empty output, which is judged like any other
+    cut output.
     """
     if formed and isinstance(content, Mapping):
         content = _as_json(content)

@@ -108,8 +108,8 @@ def _text_reply(result: Mapping[str, object], tokens_most: object, *, formed: bo
 def _without_thoughts(reply: ModelReply, *, formed: bool) -> ModelReply:
     """Remove the reasoning before a model's answer. Raises ModelReplyMalformed if no answer is left.
 
-    `formed` says that the call asked for JSON. In such a reply, reasoning without an answer stays as the output, which
-    does not fit the schema.
+    `formed` says that the call asked for JSON. If a call asked for JSON, reasoning without an answer stays as the
+    output, which does not fit the schema.
     """
     thoughts = _THOUGHTS.match(reply.output)
     if thoughts is None:

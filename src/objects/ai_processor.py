@@ -43,7 +43,7 @@ class TaskStorage(ObjectStorage, Protocol):
 class Processor:
     """The Durable Object of one task. Each slice makes its own worker, because the settings may fail to load.
 
-    `audience` are the calls of requests that wait at this object for the task.
+    `audience` are the calls of requests that wait at the object for its task.
     """
 
     def __init__(
@@ -76,22 +76,22 @@ class Processor:
         await armed
 
     async def ended(self, fence: int) -> None:
-        """Note that the task has ended for all claims up to `fence`. A later claim, after a retry, is not affected.
+        """Note that the task has ended for all claims up to `fence`. A claim after a retry is not affected.
 
-        The notice may arrive late or twice. A slice that works under such a claim stops. If no slice works, the notice
-        only wakes the waiting calls.
+        The notice may arrive late or twice. A slice that works under a claim up to `fence` stops. If no slice works,
+        the notice only wakes the waiting calls.
         """
         self._hint.give(fence)
         self.audience.tell(Mark(fence, LAST_STEP), ended=True)
 
     async def alarm(self) -> None:
-        """Work on the task for one slice. The alarm is set again before the work, in case the slice dies.
+        """Work on the task for one slice. The object's alarm is set again before the work.
 
-        The alarm that is set before the work replaces the platform's own repetition of a failed alarm. The alarm is set
-        for only a few seconds later, because a new instance of the object may take over the claim of the former
-        instance before the lease ends. The platform delays the alarm while the slice works.
+        If the slice dies, the alarm that was set before the work replaces the platform's own repetition of a failed
+        alarm. It is set for only a few seconds later, because a new instance of the object may take over the claim of
+        the former instance before the lease ends. The platform delays the alarm while the slice works.
         """
-        if self._running:  # the alarm fired again while its slice works in this instance
+        if self._running:  # the alarm fired again while a slice works in this instance of the object
             await self._arm(limits.OBJECT_RETURN_SECONDS)
             return
         self._running = True
@@ -132,7 +132,8 @@ class Processor:
             return
         delay = _delay_seconds(outcome)
         if delay is None and not self._asked:
-            await self._lanes.close(task_key, worker.meter)  # a start may arrive during this await
+            # a start of the task may arrive during the await of `close`
+            await self._lanes.close(task_key, worker.meter)
             if not self._asked:
                 await self._forget()
                 return
@@ -158,8 +159,8 @@ class Processor:
     async def _forget(self) -> None:
         """Delete the object's storage: the task, the failures and the alarm.
 
-        Between the check that `_asked` is False and this call there must be no await. A start that comes in between
-        would write to the same storage, because the platform delays other events only during a storage call.
+        Between the check that `_asked` is False and a call of `_forget` there must be no await. A start that comes in
+        between would write to the same storage, because the platform delays other events only during a storage call.
         """
         await self._storage.deleteAll()
 

@@ -66,7 +66,7 @@ class Worker:
     log: Log
     latency: Latency = field(default_factory=Latency)  # The isolate's estimate of the database's latency.
     storage: StorageUse = field(default_factory=StorageUse)  # The isolate's memory of the database's size.
-    # The triggers that the isolate has recorded.
+    # The triggers (queue, alarm) that the isolate has recorded in D1.
     heartbeats: TriggerHeartbeats = field(default_factory=TriggerHeartbeats)
     news: ModelNews = field(default_factory=ModelNews)  # The isolate's memory of the models' states.
     marks: Marks = field(default_factory=Marks)  # The last writes of the isolate's workers, by task.

@@ -36,7 +36,7 @@ class KeyCache:
         return key if is_fresh and (key.expires_at is None or now_ms < key.expires_at) else None
 
     def has_had(self, fingerprint: bytes) -> bool:
-        """Whether D1 has confirmed the key with this fingerprint, and the key is still kept, expired or not."""
+        """Whether a key with the given fingerprint, which D1 has confirmed, is still kept, expired or not."""
         return fingerprint in self._entries
 
     def remember(self, fingerprint: bytes, key: Key, *, asked_at: float, revision: int) -> None:

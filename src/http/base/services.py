@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class BoundRoutes(NamedTuple):
-    """Which bindings the deployment has: a queue, a dead-letter queue, Durable Objects."""
+    """Which bindings the deployment has: the queue, the dead-letter queue, the Durable Objects."""
 
     queue: bool
     dead_letter_queue: bool

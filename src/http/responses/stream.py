@@ -193,7 +193,7 @@ def _refused(field: str, message: str) -> Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """Writes the events of one response. `task` is as last read; `large` is set if its text is read in parts."""
+    """Writes the events of one response. `task` is as last read. `large` is set if the text is read in parts."""
 
     api: Api
     task: Task

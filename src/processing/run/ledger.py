@@ -261,7 +261,7 @@ class Ledger:
             self._place(self.retries.failed(key, error, failure, started_at, now, chance, made))
 
     def settle(self, now: float) -> None:
-        """Count held failures that turned out to be their chunks' own. Record all calls that ended together before."""
+        """Count held failures that turned out to be their chunks' own, after all calls that ended were recorded."""
         for late in self.retries.settle(now, self._in_flight):
             key = late.failed.key
             self._ready = deque(other for other in self._ready if other != key)
