@@ -86,7 +86,7 @@ def carry_out(api: ApiClient, bulk: ChangeKind, filters: Json) -> tuple[Json, Co
 def _rounds(api: ApiClient, bulk: ChangeKind, filters: Json, most: int) -> tuple[Json, CommandError | None]:
     """Change all matching tasks of one tenant. Return the counts and the error that stopped the change, if any.
 
-    Raises what the first request raises.
+    Raises the error of the first request if that request fails.
 
     A retried task that fails again at once would be retried by the next request. The loop stops after `most` tasks, so
     that it does not run, and cost model calls, as long as tasks fail.

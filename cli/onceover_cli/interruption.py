@@ -23,7 +23,7 @@ class Interrupts:
 
     @contextmanager
     def held(self, first: str) -> Iterator[None]:
-        """Delay the first interrupt until the block is done, and print `first`. A second interrupt ends the block."""
+        """Delay the first Ctrl-C until the block is done, and print `first`. A second Ctrl-C ends the block at once."""
 
         def handle(_number: int, _frame: FrameType | None) -> None:
             if self.is_interrupted:

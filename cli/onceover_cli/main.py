@@ -62,7 +62,7 @@ def options(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Take the options of the program itself. Commands read them from the context: `flags.connect`."""
+    """Take the options of the program itself, which commands read from the context with `flags.connect`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

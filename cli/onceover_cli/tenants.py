@@ -63,7 +63,7 @@ class Tenant:
 
 @dataclass(slots=True)
 class Exported:
-    """The progress of an export: its counts, and where it continues. `newest` is the newest task at its beginning."""
+    """An export's counts, and where it continues. `newest` is the tenant's newest task when the export began."""
 
     newest: str | None = None
     cursor: str | None = None

@@ -30,7 +30,7 @@ class OutputClosed(Exception):
 
 
 class OutputFailed(Exception):
-    """Raised if standard output cannot be written. The message says why."""
+    """Raised if standard output cannot be written. The exception's message says why."""
 
 
 def prepare() -> None:

@@ -125,7 +125,7 @@ class HttpReplyTooLarge(HttpError):
 
 
 class HttpClient(Protocol):
-    """Sends HTTP requests for providers. The platform implements it over `fetch`."""
+    """Sends HTTP requests for providers. The platform implements this protocol over `fetch`."""
 
     async def request(
         self,

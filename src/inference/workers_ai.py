@@ -1,7 +1,7 @@
 """Calls Cloudflare Workers AI through its binding, which raises errors with a code in their text.
 
-Codes: https://developers.cloudflare.com/workers-ai/platform/errors/. Cloudflare's page lists only some of the codes in
-use.
+Cloudflare lists error codes at https://developers.cloudflare.com/workers-ai/platform/errors/. Cloudflare's list of
+error codes has only some of the codes in use.
 """
 
 import asyncio

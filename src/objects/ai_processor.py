@@ -66,7 +66,7 @@ class Processor:
         self.audience = Audience(self._is_at_work)
 
     async def start(self, task_key: TaskKey, delay_seconds: float) -> None:
-        """Store the task, and set the alarm to work on it after the delay. A repeated call does no harm."""
+        """Store the task, and set the alarm to work on it after the delay. A repeated `start` does no harm."""
         self._asked, self._asked_at = True, asyncio.get_running_loop().time()
         self._hint.give()  # A slice may still work under a claim from before the task was retried.
         # The alarm is set before the task is stored. If only the alarm was set when the object died, the alarm finds no
@@ -78,8 +78,8 @@ class Processor:
     async def ended(self, fence: int) -> None:
         """Note that the task has ended for all claims up to `fence`. A claim after a retry is not affected.
 
-        The notice may arrive late or twice. A slice that works under a claim up to `fence` stops. If no slice works,
-        the notice only wakes the waiting calls.
+        The notice that a task has ended may arrive late or twice. A slice that works under a claim up to `fence` stops.
+        If no slice works, the notice only wakes the waiting calls.
         """
         self._hint.give(fence)
         self.audience.tell(Mark(fence, LAST_STEP), ended=True)
@@ -172,5 +172,6 @@ def _delay_seconds(outcome: RunOutcome) -> float | None:
             return delay_seconds
         case Unclaimed(ClaimRefusal.EARLY, left_ms):
             return left_ms / 1000
-        case _:  # the task ended, was lost, or is another route's, whose worker's death the sweep notices
+        # the task has ended, is lost, or belongs to another route, and the sweep notices if that route's worker dies
+        case _:
             return None

@@ -131,11 +131,11 @@ class Coordinator:
             await self._forget()
 
     async def _arm(self) -> None:
-        """Keep the alarm at least half of COORDINATOR_IDLE_SECONDS ahead. Setting the alarm writes a row."""
+        """Keep the alarm at least half of COORDINATOR_IDLE_SECONDS ahead. Each setting of the alarm writes one row."""
         now, idle_ms = self._now_ms(), round(limits.COORDINATOR_IDLE_SECONDS * 1000)
         if self._armed_ms is not None and 0 <= now - self._armed_ms <= idle_ms // 2:
             return
-        # set before the await, because the other groups of a wave arrive during it and must see this time
+        # set before the await, because other groups of calls arrive during the await and must see the new time
         self._armed_ms = now
         try:
             await self._storage.setAlarm(now + idle_ms)

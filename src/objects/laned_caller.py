@@ -80,7 +80,7 @@ class LanedCaller:
                 return [CallNotStarted("no lane can be reached")] * len(calls)
             return [await self._make(calls[0], seconds, starts_by)]
         seconds += min(max(limits.START_SECONDS, starts_by - began), limits.START_SECONDS_MOST) - limits.START_SECONDS
-        seconds -= clock.now() - began  # the call of `reach` took a part of the time
+        seconds -= clock.now() - began  # reaching the lane took a part of the group's time
         asked = asyncio.create_task(self._ask(calls, seconds))
         self._asked.add(asked)  # the event loop itself keeps only a weak reference to the task
         asked.add_done_callback(self._asked.discard)

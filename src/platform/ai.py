@@ -14,8 +14,8 @@ _ABORT_SECONDS = 1.0
 class BoundAi:
     """The binding with an abort signal for each call: `env.AI.run(model, inputs, {signal})` (workerd 6379, March 2026).
 
-    An older runtime ignores the signal. Each call has its own AbortController, so no JavaScript object outlives the
-    call (decision 0013).
+    A runtime older than workerd 6379 ignores the abort signal. Each call has its own AbortController, so no JavaScript
+    object outlives the call (decision 0013).
     """
 
     def __init__(self, binding: "Ai") -> None:

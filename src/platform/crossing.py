@@ -55,7 +55,7 @@ class Crossing:
         return self._parse(json.dumps(value, ensure_ascii=False))
 
     def from_javascript(self, value: "JsProxy") -> Any:
-        """Convert a JavaScript value that JSON can express into Python. A field that is `undefined` is left out."""
+        """Convert a JavaScript value that JSON can express into Python. Drops fields that are `undefined`."""
         return json.loads(self._stringify(value))
 
     def entries(self, headers: "js.Headers") -> dict[str, str]:

@@ -21,7 +21,7 @@ def storage_of(context: Any) -> Any:
 
 
 def answered[T](env: Any, value: T) -> T:
-    """Convert the answer to an RPC in one step. The SDK would convert each value in the list or dictionary.
+    """Convert the answer to an RPC in one step, instead of the SDK's conversion of each value in a list or dictionary.
 
     In the simulation, whose `env` is not the SDK's, the answer is returned unchanged.
     """

@@ -28,7 +28,7 @@ class BulkResult(NamedTuple):
     """The result of one bulk request."""
 
     tasks: int  # How many tasks the request changed.
-    more: bool  # True if there are further tasks to change.
+    more: bool  # True if further tasks match the request and were not changed.
     starting_ms: int = 0  # For how many ms announced calls of the cancelled tasks may still start.
     # The fences of the cancelled tasks that run on objects: see `store.bulk.Cancelled`.
     objects: Mapping[TaskKey, int] = _NONE

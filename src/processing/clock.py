@@ -7,7 +7,7 @@ from ..core import limits
 
 
 def now() -> float:
-    """Return the event loop's steady clock, in seconds. On Workers it stands still between awaits."""
+    """Return the event loop's steady time in seconds. On Workers, time stands still between awaits."""
     return asyncio.get_running_loop().time()
 
 

@@ -38,7 +38,7 @@ class Courier(Protocol):
     ) -> tuple[int, Mapping[str, str]]:
         """Send a message once, and return the answer's status and headers. No redirect is followed.
 
-        The answer's body is not read. Raises HttpTimeout or HttpConnectionLost.
+        The body of the endpoint's answer is not read. Raises HttpTimeout or HttpConnectionLost.
         """
         ...
 

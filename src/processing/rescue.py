@@ -65,7 +65,7 @@ class Rescue:
         ends_at, waits = clock.now() + wait_seconds, wait_seconds > 0
         dispatcher = self.routes if waits else self.all_routes
         if dispatcher is None and not waits:
-            return  # taking the task on would only hide it from the sweep
+            return  # a poll that takes the task on without a route would only hide the task from the sweep
         if waits and task.unanswered:
             if not await self.worker.may_stand_in(task.task_key):
                 return

@@ -96,7 +96,7 @@ def export(
 def _to_file(tenant: Tenant, name: str, target: Path, *, is_quiet: bool) -> Exported:
     file, so_far = tenants.resume(target, name)
     try:
-        with file:  # inside the `try`, because closing the file on a full disk fails again
+        with file:  # within the `try`, because closing a file fails too on a full disk
             if so_far.is_whole:
                 terminal.say(f"{target} is already a complete export.")
                 return so_far
@@ -172,7 +172,7 @@ def _one(name: str) -> str:
 
 
 def _ask(api: ApiClient, name: str, going_on: int) -> None:
-    """Ask whether to erase all tasks of a tenant. Raises `CommandError` if not, or if there is no terminal."""
+    """Ask whether to erase all tasks of a tenant. Raises `CommandError` if the user declines or has no terminal."""
     if not sys.stdin.isatty():
         raise CommandError(f"this erases all tasks of {name} at {api.where.url}: confirm with --yes")
     also = f", including {many(going_on, 'unfinished task')}" if going_on else ""

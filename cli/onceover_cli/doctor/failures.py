@@ -65,11 +65,11 @@ def failures(api: ApiClient, now: datetime, clock: Callable[[], float] = time.mo
 
 
 def _may_read_all(api: ApiClient) -> bool:
-    """Whether the key may read the tasks of all tenants. Raises every other error of the request."""
+    """Whether the key may read all tenants' tasks. Raises the errors of a request that does not answer this."""
     try:
         api.get("/api/tasks", {"tenant": "*", "limit": "1"})
     except ServerRefused as error:
-        if error.status in {403, 422}:  # 422: an older server, without the scope `operator`
+        if error.status in {403, 422}:  # 422 comes from an older server, without the scope `operator`
             return False
         raise
     return True
@@ -80,8 +80,8 @@ def _failed(
 ) -> Iterator[Json]:
     """Yield the tasks that failed within the last day. Raises `_Cut`, `_Passed`, and the errors of the first page.
 
-    `only` has further filters of the list. A page may be empty although further pages are not, because the server walks
-    over a limited number of tasks for each page.
+    `only` has further filters for the list of tasks. A page may be empty although further pages are not, because the
+    server walks over a limited number of tasks for each page.
     """
     end, before = clock() + _SECONDS_MOST, ""
     query = {"status": "failed", "limit": _PAGE, **only}

@@ -61,7 +61,7 @@ def _clock(served: datetime, now: datetime) -> list[Check]:
 
 
 def model_fix(said: str, *, is_local: bool) -> str:
-    """Return the variable that causes a model's error, and where it is set. Empty if the cause is unknown.
+    """Return the variable that causes a model's error, and where it is set; '' if the cause is unknown.
 
     `said` is the message of a model's error in a task, or the `detail` of `/api/ai-status`.
     """

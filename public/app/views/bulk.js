@@ -32,7 +32,7 @@ export function Bulk({ kind, after, before, onChange, onClose }) {
     const begun = whose(); // the dialog may be left meanwhile, and another tenant or key be chosen: its tasks are not meant
     setState({ busy: true, error: null, done });
     try {
-      // One request acts on at most 100 tasks. The loop of a bulk retry stops after as many tasks as were counted,
+      // One bulk request changes at most 100 tasks. The loop of a bulk retry stops after as many tasks as were counted,
       // because a retried task that fails again would be found again.
       for (let more = true; more && done < plan.tasks && whose() === begun; ) {
         const { data } = await call("POST", `/api/tasks/${kind}`, { body });

@@ -35,7 +35,7 @@ class Caller(NamedTuple):
 
 
 class Reach(Enum):
-    """Which tenants a call may name: its own, one, or each. The value is the pattern of the call's `tenant`."""
+    """Which tenants a call may name: its own, one, or each. A value is the pattern of the parameter `tenant`."""
 
     OWN = None
     ONE = f"^{TENANT_PATTERN}$"

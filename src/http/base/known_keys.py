@@ -78,7 +78,7 @@ class RefusedTexts:
 
 
 class Lookups:
-    """How many unknown keys may be looked up: LOOKUPS_AT_ONCE, and LOOKUPS_A_SECOND more each second."""
+    """Limits the look-ups of unknown keys to LOOKUPS_AT_ONCE, and LOOKUPS_A_SECOND more each second."""
 
     def __init__(self) -> None:
         self._left = float(limits.LOOKUPS_AT_ONCE)

@@ -40,7 +40,7 @@ async def current(api: Api, key: TaskKey, seconds: float = 0.0, *, reads_after: 
     if task is not None and (task.late or task.unanswered):
         try:
             await api.rescue.help(task, seconds - (loop.time() - began))
-        except StoreError as error:  # the task has been read, so the client sees the task even without help
+        except StoreError as error:  # the task has been read, so the client sees the task even if helping it failed
             api.log("help_failed", task=key, code=error.code)
         else:
             task = await _up_to_date(api, key)
@@ -85,7 +85,7 @@ async def _up_to_date(api: Api, key: TaskKey) -> Task | None:
 
 
 async def expired(api: Api, overdue: Sequence[TaskKey]) -> bool:
-    """Fail tasks whose deadline has passed. Returns whether the database took the write.
+    """Fail tasks whose deadline has passed. Returns False if the database could not take the write.
 
     If the database takes no write, the overdue tasks are shown unchanged, and the sweep fails them later.
     """

@@ -169,8 +169,8 @@ async def _is_operator(exchange: Exchange) -> bool:
 async def _day_use(exchange: Exchange) -> DayUseView | None:
     """Return how much of the free plan's daily allowances was used today, None on a deployed Worker.
 
-    Only the local runtime counts the use. Cloudflare shows an account's use to the account's owner, in the dashboard
-    and its analytics, and not to a Worker.
+    Only the local runtime counts how much of the daily allowances is used. Cloudflare shows an account's use to the
+    account's owner, in the dashboard and its analytics, and not to a Worker.
     """
     meter = exchange.api.day_use
     if meter is None:

@@ -1,4 +1,4 @@
-"""The calls that show operators figures over time: metrics and history. `metrics` and `history` make the answers."""
+"""The calls that show operators figures over time. The modules `metrics` and `history` make the calls' answers."""
 
 from typing import Final
 

@@ -96,7 +96,7 @@ async def read_input_items(exchange: Exchange) -> Reply:
 
 
 async def found(exchange: Exchange) -> Task:
-    """Read the task of the response that the path names. Raises Refusal (404) if there is none."""
+    """Read the task of the response that the path names. Raises Refusal (404) if the task does not exist."""
     return check(await wait.current(exchange.api, task_key(exchange)))
 
 

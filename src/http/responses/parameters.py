@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 
 from ..base.problems import FieldError, named
 
-# The values that a field may have besides null. For a field that is an object, the allowed values of each of its
-# fields.
+# The values that a field of a request may have besides null. A field that is an object has the allowed values of each
+# of its own fields.
 Passing = tuple[object, ...] | Mapping[str, tuple[object, ...]]
 
 DEFAULTS: Mapping[str, Passing] = {

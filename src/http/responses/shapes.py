@@ -1,4 +1,4 @@
-"""The models of the answers of `/v1/responses` and `/v1/models`: OpenAI's whole Response object, and lists."""
+"""The models of the answers of `/v1/responses` and `/v1/models`, such as OpenAI's whole Response object."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal, NotRequired, TypedDict

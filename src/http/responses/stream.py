@@ -46,7 +46,7 @@ _ENDS = {"completed": "response.completed", "incomplete": "response.incomplete"}
 
 
 def is_wanted(query: Query) -> bool:
-    """Read the parameter `stream`. Raises Refusal (400) for a bad value."""
+    """Read the parameter `stream`. Raises Refusal (400) if `stream` is neither true nor false."""
     text = query.get("stream", "false")
     if text not in {"true", "false"}:
         raise _refused("stream", "must be true or false")
@@ -77,7 +77,7 @@ async def stream_reply(exchange: Exchange, task: Task, first: int = 0) -> Reply:
     if opening is None:
         raise no_task()
     look, following = opening.look, min(asked, opening.ready)
-    if following < asked:  # the event comes after all deltas, and the outputs that were read follow a missing output
+    if following < asked:  # the end comes after all deltas, and the outputs that were read follow a missing output
         look = replace(look, outputs=(), all_read=True)
     if first > _standing(replace(look, all_read=True), opening.ready, at_end=at_end).length:
         raise _refused("starting_after", "is not the sequence_number of an event of this response")
@@ -131,7 +131,7 @@ async def _parts(exchange: Exchange, task: Task, follower: Follower, first: int)
         exchange.api.log.failure("stream_broken", error, task=task.task_key)
     else:
         return
-    if not between:  # the database failed within an event: end it, so that the error is an event of its own
+    if not between:  # an event was cut off: end it, so that the error is an event of its own
         yield sse.CLOSED
     detail = {"message": _INTERRUPTED, "type": "server_error", "param": None, "code": "stream_interrupted"}
     yield sse.event("error", {"type": "error", "error": detail})

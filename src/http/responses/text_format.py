@@ -69,7 +69,7 @@ def as_sent(flaw: FieldError) -> FieldError:
 
 
 def reduced(wanted: WantedOutput, *, is_open: bool) -> WantedOutput:
-    """Check the schema. If `is_open`, `concat` is chosen for a schema that needs no join rules."""
+    """Check the schema. If the request leaves `reduce` open (`is_open`), a schema that needs no rules gets `concat`."""
     if wanted.schema is not None and is_open:
         joined = wanted._replace(reduce=Reduce.CONCAT)
         try:

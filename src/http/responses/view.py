@@ -109,7 +109,7 @@ def output_view(task: core.Task) -> list[OutputMessageView]:
     """Show the output: one message with one text if the task has completed, else nothing."""
     if task.status is not Status.COMPLETED:
         return []
-    assert not isinstance(task.result, tuple)  # `reduce: none` is not accepted here
+    assert not isinstance(task.result, tuple)  # `/v1/responses` accepts no `reduce: none`
     text = OutputTextView(type="output_text", text=task.result or "", annotations=[], logprobs=[])
     status: Literal["completed", "incomplete"] = "incomplete" if _is_incomplete(task) else "completed"
     message = OutputMessageView(id=message_id(task.id), type="message", status=status, role="assistant", content=[text])

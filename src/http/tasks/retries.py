@@ -71,7 +71,7 @@ def not_retryable(task: Task, max_calls: int | None, api: Api) -> Refusal:
 async def retry_task(exchange: Exchange) -> Reply:
     """Retry a failed or cancelled task, perhaps with a new budget. The task keeps its finished chunks.
 
-    A completed task is not changed. If a completed task has gaps, a new task processes the chunks of the gaps.
+    A retry does not change a completed task. If a completed task has gaps, a new task processes the chunks of the gaps.
     """
     body = await read_object(exchange.request, limits.SMALL_BODY_BYTES_MOST, optional=True)
     max_calls = checked(RetryFields, body).max_model_calls

@@ -35,7 +35,7 @@ from .unsaved import UnsavedProgress
 from .waits import StartBlocks, StartPauses, WaitReport
 
 if TYPE_CHECKING:
-    from ...core.structured.judging import Judgement  # imported with the first structured task
+    from ...core.structured.judging import Judgement  # imported with the first task that has a schema
 
 MESSAGE_CHARS_MOST = 500
 
@@ -347,7 +347,7 @@ class Ledger:
 
         `told` are the latest outcomes for other isolates.
         """
-        if starting:  # during this write, no other task of the isolate may probe the model
+        if starting:  # while the calls are announced, no other task of the isolate may probe the model
             self.patience.started(now)
         away_since, blocks = self.patience.away_since, self.blocks(now)
         return Progress(
@@ -380,7 +380,7 @@ class Ledger:
         return self.rungs.counts(self.gaps.coverage)
 
     def given_up(self) -> None:
-        """Note that a failed write, which may still land, is not sent again. Give the next write another number."""
+        """Note that a failed write, which may still land, is not sent again. The next write gets another number."""
         self._unsaved.given_up()
 
     def saved(self) -> None:

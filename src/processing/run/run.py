@@ -290,7 +290,7 @@ class Run:
     def _start(self, keys: list[CallKey]) -> None:
         self._ledger.start(keys, clock.now())
         starts_by = self._terms.starts_by(self._pacer.announced_at, self._pacer.start_seconds)
-        if not self._caller.slack_seconds:  # without lanes a call must start within the run's own seconds
+        if not self._caller.slack_seconds:  # a call without lanes must start within the run's own seconds
             starts_by = min(starts_by, self._allowance.latest_start)
         self._allowance.spend(self._calls.start(keys, starts_by))
 

@@ -15,7 +15,7 @@ from ...store.records.claims import CallKey, Claim
 from ...store.records.ladder import LadderCounts
 
 if TYPE_CHECKING:
-    from ...core.structured.judging import Judgement  # imported with the first structured task
+    from ...core.structured.judging import Judgement  # imported with the first task that has a schema
 
 CODES = frozenset({TaskCode.INVALID_OUTPUT, TaskCode.OUTPUT_TRUNCATED})
 _WORDS = {

@@ -36,7 +36,7 @@ class UnsavedProgress:
         }
 
     def given_up(self) -> None:
-        """Note that a failed write is not sent again."""
+        """Note that a failed write will not be sent again."""
         self._step += 1
 
     def saved(self) -> None:

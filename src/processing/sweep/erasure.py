@@ -18,8 +18,8 @@ class Erasure:
     async def run(self, found: Due | None) -> int:
         """Erase the tasks in `found`, then those that further reads find, and return how many were erased.
 
-        `found` is None if no page has been read yet. A failure of D1 is only logged, because unfinished tasks are more
-        urgent, and the next sweep erases the rest.
+        `found` is None if the sweep has read no page of due tasks yet. A failure of D1 is only logged, because
+        unfinished tasks are more urgent, and the next sweep erases the rest.
         """
         erased, pages = 0, 0 if self._is_done else limits.ERASE_PAGES_MOST[self._plan]
         self._is_done = True

@@ -19,7 +19,7 @@ class Folding:
     async def run(self) -> bool:
         """Add tasks that have ended since the last run to the sums, in one transaction. Return whether more are left.
 
-        A failure of D1 is logged, and the next run continues.
+        A failure of D1 is logged, and the next call of `run` continues.
         """
         try:
             return await self._page()

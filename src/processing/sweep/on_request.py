@@ -61,7 +61,7 @@ class SweepOnRequest:
             self.wait_until(self._sweep_if_missed(self.after_answer))
 
     async def _sweep_if_missed(self, make_sweep: Callable[[], Sweep]) -> None:
-        """Run a sweep if this isolate gets the turn: every isolate notices a missed sweep, and one gets the turn."""
+        """Run a sweep if this isolate gets the turn. Of all isolates that notice a missed sweep, one gets the turn."""
         try:
             sweep = make_sweep()
             if not sweep.can_afford_run() or await self.store.take_turn(Seen.SWEEP, limits.SWEEP_MISSED_SECONDS):

@@ -75,7 +75,7 @@ class Sweep:
         try:
             await self._look_at_pages(await self._resending.fill_places())
             await self._stand_in()
-        except StoreFull as error:  # the tasks that are left are still due; the duties that free space go on
+        except StoreFull as error:  # the unhandled tasks of the page stay due; the duties that free space go on
             self._worker.log.failure("sweep_found_no_room", error)
             await self._erase(None)
         await self._erase_early()
@@ -107,7 +107,7 @@ class Sweep:
             if not await self._do_duties(part):
                 return
             while self._resending.runs:
-                await self._erase_early()  # a run uses the rest of the allowance
+                await self._erase_early()  # a run may use up the rest of the allowance
                 await self._resending.runs.pop()()
 
     async def _page(self, erase_most: int) -> Due:
@@ -148,7 +148,7 @@ class Sweep:
     async def _stand_in(self) -> None:
         """Work on tasks whose dispatches no host has answered."""
         while self._resending.unanswered and self._allowance.in_time() and self.can_afford_run():
-            await self._erase_early()  # a run uses the rest of the allowance
+            await self._erase_early()  # a run may use up the rest of the allowance
             self._counts.worked += await self._resending.stand_in()
 
     async def _erase(self, found: Due | None) -> int:

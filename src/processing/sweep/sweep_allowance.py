@@ -49,7 +49,7 @@ class SweepAllowance:
         self._sends_until = clock.now() + self._send_seconds
 
     def keep_back(self, cost: Callable[[], StepCost]) -> None:
-        """Reserve what a later step needs: `cost` returns the amount whenever the allowance is checked."""
+        """Reserve the amount that a later step needs, which `cost` returns whenever the allowance is checked."""
         self._kept_back = cost
 
     def affords(self, cost: StepCost) -> bool:
