@@ -1,4 +1,4 @@
-"""Exports or erases all tasks of one tenant, in requests of limited size. Both can be continued."""
+"""Exports or erases all tasks of one tenant, in requests of limited size. Repeating a command continues its work."""
 
 import json
 from collections.abc import Callable, Iterator

@@ -178,7 +178,7 @@ def at(path: Sequence[str]) -> tuple[Sequence[Endpoint], Parts]:
 
 
 def _parts(wanted: Sequence[str], path: Sequence[str]) -> Parts | None:
-    """Return the values of a path's variable segments, None if the path does not match. Both have the same length."""
+    """Return the values of a path's variable segments, None if the path does not match the equally long `wanted`."""
     parts = {}
     for expected, actual in zip(wanted, path, strict=True):
         if expected.startswith("{") and actual:

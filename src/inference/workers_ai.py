@@ -106,7 +106,7 @@ def _text_reply(result: Mapping[str, object], tokens_most: object, *, formed: bo
 
 
 def _without_thoughts(reply: ModelReply, *, formed: bool) -> ModelReply:
-    """Remove the reasoning before a model's answer. Raises ModelReplyMalformed if no answer is left.
+    """Remove the reasoning before a model's answer. Raises ModelReplyMalformed if the reply has no answer.
 
     `formed` says that the call asked for JSON. If a call asked for JSON, reasoning without an answer stays as the
     output, which does not fit the schema.

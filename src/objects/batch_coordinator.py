@@ -36,7 +36,7 @@ class Cursor(Protocol):
 
 
 class ObjectSql(Protocol):
-    """The SQLite of a Durable Object. Its statements run synchronously."""
+    """The SQLite of a Durable Object. SQL statements run synchronously."""
 
     def exec(self, query: str, *values: int) -> Cursor:
         """Run a statement."""

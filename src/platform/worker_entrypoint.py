@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Default(WorkerEntrypoint):
-    """The Worker: the HTTP API, the consumer of both queues, and the sweep. Each invocation makes one `Default`."""
+    """The Worker: the HTTP API, the consumer of both queues, and the sweep. Each invocation makes its own `Default`."""
 
     async def fetch(self, request: "Request") -> "Response":
         """Answer one HTTP request."""

@@ -60,7 +60,7 @@ class Deliverer:
     meter: Meter  # Counts what the invocation has spent of its allowance.
     fresh: Fresh  # The deliveries that this invocation has written itself, and claimed.
     chance: Callable[[], float]  # Returns random numbers from 0 to 1.
-    wait_until: WaitUntil  # Keeps the invocation alive while it sends.
+    wait_until: WaitUntil  # Keeps the invocation alive until the messages are sent.
     log: Log
 
     def begin(self, due: Sequence[DueDelivery] = ()) -> None:

@@ -65,7 +65,7 @@ def failures(api: ApiClient, now: datetime, clock: Callable[[], float] = time.mo
 
 
 def _may_read_all(api: ApiClient) -> bool:
-    """Whether the key may read all tenants' tasks. Raises the errors of a request that does not answer this."""
+    """Whether the key may read all tenants' tasks. Errors other than a refusal (403, 422) are raised."""
     try:
         api.get("/api/tasks", {"tenant": "*", "limit": "1"})
     except ServerRefused as error:

@@ -9,7 +9,8 @@ from ..connection import ApiClient
 from ..errors import ServerRefused, Unreachable
 from .findings import Check, fault, ok, warning
 
-# The largest harmless difference between the two clocks. Deadlines, retention and the life of keys are usually longer.
+# The largest harmless difference between the server's clock and this machine's. Deadlines, retention and the life of
+# keys are usually longer.
 _APART_MOST: Final = timedelta(minutes=5)
 
 

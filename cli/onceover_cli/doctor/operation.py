@@ -54,7 +54,7 @@ def _sweep(outlook: Json, now: datetime, *, is_local: bool) -> Check:
 
 
 def _carrier(check_id: str, name: str, last: str | None, waits: int, now: datetime) -> Check:
-    """Judge when the queue or an object's alarm last ran. It is a fault only if a task has waited for long."""
+    """Judge when the queue or an object's alarm last ran. A late run is a fault only if a task has waited long."""
     if waits > _PENDING_LONG_SECONDS and (last is None or now - _time(last) > timedelta(seconds=_PENDING_LONG_SECONDS)):
         seen = "has never run" if last is None else f"last ran at {last}"
         fix = "npx wrangler queues list (is there a consumer?), npx wrangler tail, then make deploy"

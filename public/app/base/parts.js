@@ -224,7 +224,7 @@ export function Announcer() {
   return html`<p class="sr" role="status" aria-live="polite">${text}</p>`;
 }
 
-/** The name of a task: that of its metadata, else the first line of its text. Empty if it has none. */
+/** The name of a task: from its metadata, else the first line of its text, '' without either. */
 export function nameOf({ name, metadata }) {
   const own = name ?? metadata.name ?? metadata.title ?? metadata.label;
   return typeof own === "string" ? shorten(own, 80) : "";

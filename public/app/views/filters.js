@@ -47,7 +47,7 @@ const Choice = ({ id, label, value, options, said = String, onChange }) => html`
   </select>
 </div>`;
 
-/** A field of free text. Its search begins when the typing pauses, and each does not become a step of the history. */
+/** A field of free text. A search begins when the typing pauses, and adds no step to the browser's history. */
 function Typed({ name, query, wide = false, placeholder }) {
   const given = query[name] ?? "";
   const [text, setText] = useState(given);

@@ -34,7 +34,7 @@ export function Health({ query }) {
   `;
 }
 
-/** The service, with what operators see if the key is theirs, and without it if not. */
+/** The service; with an operator's key also the parts that only operators see. */
 async function readService() {
   const verbose = await callAnyway("/api/async-status?verbose=1");
   if (verbose.status === 401 || verbose.status === 403) return (await callAnyway("/api/async-status")).data;

@@ -130,8 +130,8 @@ async def _write(keys: KeyStore, new: NewKey) -> Key | None:
         return await keys.insert(new)
     except StoreUnavailable:
         # The insert of a key may have landed although D1's answer was lost. The client never gets the secret of a key
-        # whose insert was not confirmed. Its useless row is deleted, because it would count against the tenant's limit
-        # of keys.
+        # whose insert was not confirmed. The useless row of an unconfirmed insert is deleted, because it would count
+        # against the tenant's limit of keys.
         with suppress(StoreError):
             await keys.delete(new.tenant, new.id)
         raise

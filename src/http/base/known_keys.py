@@ -53,7 +53,7 @@ class KeyCache:
         self._entries.pop(fingerprint, None)
 
     def forget(self, key_id: str) -> None:
-        """Drop a key. Keys that are being read from D1 now are not remembered either."""
+        """Drop a key. Keys that are being read from D1 during the call are not remembered."""
         self.revision += 1
         self._entries = {mark: entry for mark, entry in self._entries.items() if entry.key.id != key_id}
 
@@ -65,7 +65,7 @@ class RefusedTexts:
         self._entries: dict[bytes, tuple[bool, float]] = {}
 
     def find(self, fingerprint: bytes, seconds: float) -> bool | None:
-        """Return None if D1 did not refuse the text within REFUSED_CACHE_SECONDS, else whether D1 had any key then."""
+        """Return None if D1 did not refuse the text lately, else whether D1 had any key when it refused the text."""
         any_key, asked_at = self._entries.get(fingerprint, (False, -math.inf))
         return any_key if 0 <= seconds - asked_at < limits.REFUSED_CACHE_SECONDS else None
 

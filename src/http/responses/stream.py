@@ -86,7 +86,7 @@ async def stream_reply(exchange: Exchange, task: Task, first: int = 0) -> Reply:
 
 
 async def new_stream(exchange: Exchange, task: Task) -> Reply:
-    """Open the stream of a response that was just accepted. This needs no D1 call."""
+    """Open the stream of a response that was just accepted, which needs no D1 call."""
     look = Look(
         state=State(0, task.status, started=False),
         pulse=Pulse(task.mark, task.status, task.route),

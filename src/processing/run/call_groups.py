@@ -1,4 +1,4 @@
-"""Starts, awaits and cancels the groups of a run's model calls. Only this module does so."""
+"""Starts, awaits and cancels the groups of a run's model calls, which no other module does."""
 
 import asyncio
 import math

@@ -36,7 +36,7 @@ class HeldFailure(NamedTuple):
     started_at: float
     failed_at: float
     chance: float  # The random number for the pause's jitter, in case the failure counts.
-    asked: bool = False  # True if the run has read other isolates' calls since.
+    asked: bool = False  # True if the run has read other isolates' calls after the failure.
 
 
 class HeldFailures:

@@ -13,7 +13,7 @@ CODES = frozenset({TaskCode.TOO_MANY_GAPS})
 
 
 class Gaps:
-    """The gaps of a task, under this claim and earlier ones. A task without `onChunkFailure: gap` has none."""
+    """The gaps of a task, under this claim and earlier ones. A task without `onChunkFailure: gap` has no gaps."""
 
     def __init__(self, claim: Claim) -> None:
         structure = claim.options.structure

@@ -33,7 +33,7 @@ from .write_pacer import WritePacer
 
 
 class Run:
-    """The work under one claim. The worker calls `work` once, and nothing else."""
+    """The work under one claim. The worker calls only the method `work`, once."""
 
     def __init__(self, context: RunContext) -> None:
         self._context = context

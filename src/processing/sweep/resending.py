@@ -139,7 +139,7 @@ class Resending:
         return worked
 
     def _dispatcher(self) -> Dispatcher:
-        """Return a part's dispatcher. It has the direct route only while no other route has accepted a task."""
+        """Return a dispatcher, with the direct route only while no other route has accepted a task."""
         senders = list(self._senders)
         if not self._sends_a_task and self._allowance.seconds > 0:
             senders.append(DirectSender(self._worker, self._allowance.seconds_left, self.runs.append))
