@@ -108,7 +108,7 @@ def run() -> None:
     """Run the program, and exit with its exit status."""
     status = main()
     terminal.close()
-    # Python removes its signal handlers while it exits. An interrupt at that time would kill the process, and its exit
-    # status would be lost.
+    # Python removes its signal handlers while it exits. An interrupt during Python's exit would kill the process, and
+    # its exit status would be lost.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.exit(status)

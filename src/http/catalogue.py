@@ -196,7 +196,7 @@ def endpoints() -> Sequence[Endpoint]:
 
 @cache
 def document() -> dict[str, object]:
-    """Build the API's OpenAPI description. An isolate builds it once, when `/openapi.json` is first requested."""
+    """Build the API's OpenAPI description, once in an isolate, when `/openapi.json` is first requested."""
     from . import openapi  # noqa: PLC0415
 
     return openapi.document(endpoints())

@@ -92,8 +92,8 @@ def fields(call: ModelCall, tokens_name: str, tokens: int | None = None) -> dict
 def response_format(form: OutputForm | None, *, bare: bool = False) -> dict[str, object]:
     """Write the field `response_format` with the schema, if the call has a form that is sent as a field.
 
-    The field replaces a `response_format` of the client's own. `bare` writes the schema itself, as Workers AI wants it,
-    without OpenAI's name and strictness around it.
+    A call's form replaces a `response_format` of the client's own. `bare` writes the schema itself, as Workers AI wants
+    it, without OpenAI's name and strictness around it.
     """
     if form is None or not form.in_field:
         return {}

@@ -1,6 +1,6 @@
 """Finds what several JSON Schemas allow together, for the demo provider: types, listed values, sizes and numbers.
 
-The references and the alternatives (`anyOf`) of the schemas have been followed before.
+The functions get schemas whose references and alternatives (`anyOf`) have been followed already.
 """
 
 import math

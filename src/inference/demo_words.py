@@ -103,7 +103,7 @@ def _is_han(term: str) -> bool:
 
 
 def _pieces(ranked: list[tuple[str, int]], counts: Counter[str]) -> set[str]:
-    """Return the terms to drop: Chinese triples whose pairs met by chance, and pairs that are pieces of triples."""
+    """Return the terms to drop, namely Chinese triples whose pairs met by chance, and pairs within other triples."""
     pieces = set()
     for triple, count in ranked:
         if len(triple) != 3 or not _is_han(triple):

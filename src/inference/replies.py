@@ -19,7 +19,7 @@ CAUSE_CHARS_MOST = 200
 _CAUSE_CHARS_READ = 400  # the most characters of a message that are searched for repeated client text
 _REPEATED_CHARS_LEAST = 12
 _REPEATED_KEY_CHARS_LEAST = 6
-_HIDDEN_CHARS_LEAST = 4  # a shorter secret is not searched for, because matches would be chance
+_HIDDEN_CHARS_LEAST = 4  # a secret of fewer characters is not searched for, because a match would be chance
 _ELLIPSIS = "…"
 
 _TOO_LONG = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"})
@@ -82,8 +82,8 @@ def text_reply(content: object, usage: object, finish_reason: object = None, *, 
     """Make a reply from a text (a string or a list of text parts), a usage object and a finish reason of any shape.
 
     If a content filter withheld the whole text, the output is empty, because a repeated call would be withheld too.
-    Raises ModelReplyMalformed if there is no text or too much. NUL and halves of surrogate pairs, which D1 cannot
-    store, become U+FFFD. Impossible token counts become 0.
+    Raises ModelReplyMalformed if the reply has no text, or too much text. NUL and halves of surrogate pairs, which D1
+    cannot store, become U+FFFD. Impossible token counts become 0.
 
     `formed` says that the call asked for JSON. In the reply to a call that asked for JSON, an object counts as the text
     of its JSON, and an answer that was cut off before its first word is an empty output, which is judged like any other
@@ -112,7 +112,7 @@ def text_reply(content: object, usage: object, finish_reason: object = None, *, 
 
 
 def _as_json(value: object) -> str:
-    """Write a value as compact JSON. Raises ModelReplyMalformed if it is nested too deep, or is not JSON."""
+    """Write a value as compact JSON. Raises ModelReplyMalformed if the value is nested too deep, or is not JSON."""
     try:
         return to_json(value, inf_nan_mode="constants").decode()
     except ValueError:

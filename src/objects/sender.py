@@ -61,7 +61,7 @@ class ObjectSender:
 
 
 class ObjectTeller:
-    """Exchanges notices with tasks' objects. A notice may be lost: both sides also check the task by themselves."""
+    """Exchanges notices with tasks' objects. A notice may be lost, because objects and requests also read the task."""
 
     def __init__(self, processors: Processors | None, meter: Meter, log: Log) -> None:
         self._processors = processors

@@ -16,7 +16,7 @@ from . import clock
 from .submission import Submission
 
 # The most subrequests for dispatching one task: to the queue, for a place on an object, and to the object.
-# `_SEND_STATEMENTS` is the number of statements that ask for the place.
+# `_SEND_STATEMENTS` is the number of statements that ask for a place on an object.
 _SEND_CALLS: Final = 3
 _SEND_STATEMENTS: Final = 2
 # Subrequests, and statements, kept back for the write that makes the undispatched tasks due, with its repetitions.

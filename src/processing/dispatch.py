@@ -61,7 +61,7 @@ class Dispatcher:
         return sorted(self._senders, key=lambda sender: crowded and sender.route is not Route.DURABLE_OBJECT)
 
     async def dispatch(self, task_key: TaskKey, delay_seconds: float = 0, *, crowded: bool = False) -> Route | None:
-        """Send a task to a host. Return the route that accepted it, None if no route did.
+        """Send a task to a host. Return the route that accepted the task, None if no route did.
 
         A route may have accepted a task although its send failed, so two hosts may get a message. The claim lets only
         one of two hosts work on a task. A task whose tenant has many tasks in the queue (`crowded`) goes to an object

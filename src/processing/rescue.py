@@ -47,7 +47,7 @@ class Rescue:
     """Helps a task that is late or that no host answers for, during a request that reads the task."""
 
     worker: Worker
-    routes: Dispatcher | None  # Dispatches by all routes except the direct one; None if the deployment has no other.
+    routes: Dispatcher | None  # Dispatches by all routes but the direct one; None if there is only the direct one.
     # Dispatches by `routes` and by the direct route. `all_routes` is None if no call may start after an answer, so that
     # only the sweep runs tasks.
     all_routes: Dispatcher | None

@@ -157,7 +157,7 @@ def _submit(api: ApiClient, body: Json, key: str | None, *, is_quiet: bool) -> J
 def _follow(api: ApiClient, task: Json, output: Form, *, is_quiet: bool, patience_seconds: float) -> Exit:
     """Follow a task to its end, and show it. Returns the exit status."""
     # Chunks' outputs are printed as they come only if the result consists of these outputs. A merged result, or a value
-    # joined by a schema, is another text.
+    # joined by a schema, does not consist of the chunks' outputs.
     request = task.get("request") or {}
     streams = output is Form.TEXT and request.get("reduce") != "merge" and request.get("outputSchema") is None
     task_id = str(task["id"])

@@ -69,7 +69,7 @@ def examine(api: ApiClient, env: str | None, now: datetime) -> Iterator[Check]:
 
 
 def _service(api: ApiClient) -> tuple[Json | None, list[Check]]:
-    """Read the deployment's status. If the status cannot be read, the checks say why, and no others are made."""
+    """Read the deployment's status. If the status cannot be read, the checks only say why."""
     where = api.where.url
     try:
         status = api.get("/api/async-status")

@@ -37,7 +37,7 @@ export const replace = (...where) => {
   window.dispatchEvent(new HashChangeEvent("hashchange"));
 };
 
-/** A moment as a field of a form has it, as the API takes it; empty if it is none. */
+/** Turns the time in a form's field into a time for the API, '' if the field has no time. */
 export const moment = (text) => {
   const time = Date.parse(text);
   return Number.isNaN(time) ? "" : new Date(time).toISOString();

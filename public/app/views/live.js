@@ -5,7 +5,7 @@ import { openStream } from "../base/api.js";
 
 const QUIET_MS = 15_000; // without an event for so long the stream is closed, and the page polls: an open one costs reads
 const DEAD_MS = 20_000; // the server sends a comment every five seconds
-const RETRY_MS = 500; // before a stream that ended early is opened again, if it does not say
+const RETRY_MS = 500; // before a stream that ended early is opened again, unless the stream names a pause
 // A stream that is opened without `Last-Event-ID` begins with the outputs of all finished chunks, which the page has
 // already read. For a task with more than REPLAY_MOST finished chunks the page opens no stream without `Last-Event-ID`.
 const REPLAY_MOST = 200;

@@ -103,7 +103,7 @@ function Row({ index, state, chunk, together, out, task, scale, selected, onSele
   const said = [t("chunkName", { n: index + 1 }), t(`chunk.${state}`), lasted];
   if (chunk?.attempts > 1) said.push(count("callsMade", chunk.attempts));
   if (chunk?.lane) said.push(t("waterfall.lane", { n: chunk.lane }));
-  const tried = chunk?.first ?? begun ?? to; // before that it waited for its first call
+  const tried = chunk?.first ?? begun ?? to; // before `tried` the chunk waited for its first call
   return html`<div
     id=${`chunk-${index}`}
     class=${`fall-row ${selected ? "selected" : ""}`}

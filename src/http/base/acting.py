@@ -57,7 +57,7 @@ def _unheard(_tenant: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Acting:
-    """The tenants of a request. `by` is its key's tenant, and `whose` the tenant that it acts on, or EVERYONE.
+    """The tenants of a request. `by` is the tenant of the request's key, and `whose` the tenant acted on, or EVERYONE.
 
     `note` is called with each tenant that the request acts on and that is not the key's own.
     """
@@ -68,7 +68,7 @@ class Acting:
 
     @property
     def tenant(self) -> str:
-        """The one tenant that the request acts on. A handler for `tenant=*` calls `enter` for each tenant instead."""
+        """The one tenant that the request acts on. A request with `tenant=*` has no such tenant."""
         assert self.whose is not EVERYONE
         return self.whose
 

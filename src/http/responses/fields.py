@@ -33,7 +33,7 @@ TopP = Annotated[float, Field(ge=0, le=1)]
 
 
 class Sent(BaseModel):
-    """The base of the models of this API: names as at OpenAI."""
+    """The base of the models of `/v1`, whose fields have OpenAI's names."""
 
     # `defer_build`: pydantic builds the validators with the first request, not when the isolate starts.
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True, defer_build=True)

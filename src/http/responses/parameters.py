@@ -1,4 +1,4 @@
-"""The fields of `POST /v1/responses` without an effect here. Only the defaults of OpenAI's API are allowed values.
+"""The fields of `POST /v1/responses` without an effect in Onceover, which may only have OpenAI's default values.
 
 If a field without an effect has any other value, the request is refused, and the refusal names the field. `DEFAULTS`
 and `fields.NewResponseFields` together have each parameter of the SDK's method `responses.create`. A test compares both
@@ -29,8 +29,8 @@ DEFAULTS: Mapping[str, Passing] = {
     "prompt_cache_options": {"mode": ("implicit",), "comparison_response_id": (), "prewarm": (False,)},
     "prompt_cache_retention": (),
     "safety_identifier": (),
-    # `flex` allows a slow answer, and every response here may be slow. The response shows the tier `default`, as
-    # OpenAI's does if a request was served so.
+    # `flex` allows a slow answer, and every response here may be slow. A response always shows the tier `default`, as
+    # OpenAI does if it served a request under this tier.
     "service_tier": ("auto", "default", "flex"),
     "stream_options": {"include_obfuscation": (False,)},
     # With `tool_choice` `auto` and with `none` no tool is called, because a request may give no tools.

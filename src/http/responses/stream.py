@@ -70,7 +70,7 @@ def first_number(query: Query) -> int:
 
 
 async def stream_reply(exchange: Exchange, task: Task, first: int = 0) -> Reply:
-    """Open the stream of a response from event `first` on. Raises Refusal: 404 without a task, 400 without an event."""
+    """Open a response's stream from event `first` on. Raises Refusal: 404 for no task, 400 for an unknown event."""
     at_end = _is_text_at_end(task)
     asked = 0 if at_end else max(0, first - FIRST_DELTA)
     opening = await exchange.api.store.opening(task.task_key, asked)

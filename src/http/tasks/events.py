@@ -54,7 +54,7 @@ async def follow_task(exchange: Exchange) -> Reply:
 
 
 async def _stream(exchange: Exchange, opening: Opening, place: EventPlace | None) -> AsyncGenerator[str]:
-    """Write the events after `place`, until the task's end. A stream that ends earlier asks the client to come back."""
+    """Write the events after `place`, until the task's end. A stream that ends early asks the client to come back."""
     from ..follow.following import Follower  # noqa: PLC0415 - an isolate's start does not import streams
 
     follower = Follower(exchange, exchange.task_key, 0 if place is None else place.chunks, opening.look)

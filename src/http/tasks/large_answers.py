@@ -141,7 +141,7 @@ async def joined_outputs(store: TaskStore, task: Task, index: ChunkIndex) -> Asy
     """Write a task's `output` as JSON: a list of outputs, the joined text, or the text of the joined value.
 
     The text of the joined value is for a task with a schema. The one output of a merge is never large, so it is not
-    written here. A gap is null in a list, and adds nothing to a text.
+    sent in parts. A gap is null in a list, and adds nothing to a text.
     """
     assert task.options.reduce is not Reduce.MERGE
     as_list = task.options.reduce is Reduce.NONE

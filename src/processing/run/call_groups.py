@@ -43,7 +43,7 @@ class CallGroups:
 
     @property
     def groups_out(self) -> int:
-        """Return how many groups are in flight. A group without an answer counts as well, until the run ends."""
+        """Return how many groups are in flight. A group that did not answer in time counts until the run ends."""
         return len(self._out) + self._silent
 
     @property

@@ -155,8 +155,8 @@ class CallRetries:
             self._held.drop(key)
         if final or own or not of_service or not patience.lasts:
             return NextTry(failed, now + verdict.wait, rests=True, ends_task=ends_task)
-        # The failure may be the model's, which would fail for all calls. If another call succeeds later, the failure
-        # was the chunk's own.
+        # A failure may be the fault of the model, with which all calls would fail. If another call succeeds after a
+        # failure, the failure was the fault of the chunk.
         if patience.there_at > started_at:
             return NextTry(failed, now + verdict.wait)
         self._held.hold(failed._replace(made=None), started_at, now, chance)

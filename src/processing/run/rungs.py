@@ -44,7 +44,7 @@ class Rungs:
         return self._rungs.get(key)
 
     def made(self, key: CallKey) -> None:
-        """Note that a call has ended. If an earlier answer to the call was rejected, it counts as a reask."""
+        """Note that a call has ended. A call counts as a reask if its earlier answer was rejected."""
         self._reasks += key in self._rungs
 
     def accepted(self, key: CallKey, *, repaired: bool) -> None:

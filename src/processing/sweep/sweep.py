@@ -35,10 +35,10 @@ class Sweep:
     """One sweep: it finds due tasks, runs its duties on them, and divides the allowance among the duties.
 
     `senders` are all routes of the deployment except the direct one. The sweep may start model calls for `seconds`, and
-    none if that is 0; the default is as long as a cron trigger may start calls. With `stands_in` the sweep itself works
-    on tasks whose earlier dispatches no host answered, after it has dispatched the other tasks. `folds` is False if a
-    task may run in the same invocation, because the checks of the task's claim need the allowance that adding up ended
-    tasks would take.
+    no calls if `seconds` is 0; the default is as long as a cron trigger may start calls. With `stands_in` the sweep
+    itself works on tasks whose earlier dispatches no host answered, after it has dispatched the other tasks. `folds` is
+    False if a task may run in the same invocation, because the checks of the task's claim need the allowance that
+    adding up ended tasks would take.
 
     If the database is full and refuses a write, the sweep still erases tasks, because an erasure frees space.
     """
@@ -70,7 +70,7 @@ class Sweep:
         self._allowance.keep_back(self._early_erasure.cost)
 
     async def run(self) -> SweepCounts:
-        """Run the sweep. Due tasks that the sweep has no time for stay due for the next one. Raises StoreError."""
+        """Run the sweep. Due tasks that the sweep has no time for stay due for the next sweep. Raises StoreError."""
         self._allowance.begin()
         try:
             await self._look_at_pages(await self._resending.fill_places())
