@@ -107,8 +107,8 @@ class Coordinator:
     async def close(self, fence: int) -> None:
         """Delete the coordinator's storage, because the task has ended or the claim's worker is done with it.
 
-        If a later claim has sent calls here, after a retry or on another route, its lanes are kept and nothing is
-        deleted.
+        If a later claim has sent calls to this coordinator, after a retry or on another route, its lanes are kept and
+        nothing is deleted.
         """
         if fence >= self._fence:
             await self._forget()

@@ -19,8 +19,8 @@ class Crossing:
 
     Each JavaScript function is looked up once, because a look-up is a crossing itself.
 
-    The object lives no longer than its invocation, because JavaScript objects that an interpreter keeps are a suspected
-    cause of the crashes in decision 0013.
+    A `Crossing` lives no longer than its invocation, because JavaScript objects that an interpreter keeps are a
+    suspected cause of the crashes in decision 0013.
     """
 
     def __init__(self) -> None:

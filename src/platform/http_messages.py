@@ -90,8 +90,8 @@ async def _send(parts: AsyncGenerator[str], writer: "js.WritableStreamDefaultWri
                 except JsException:
                     return
         except CutOff:
-            # Aborting a stream drops data that the reader has taken and not sent yet. The line feed is taken only after
-            # the last part was sent, so the abort can lose only the line feed.
+            # Aborting a stream drops data that the reader has taken and not sent yet. The reader takes the line feed
+            # only after it has sent the last part, so the abort can lose only the line feed.
             with suppress(JsException):
                 await writer.write(to_js(b"\n"))
             await writer.abort("the answer is incomplete")

@@ -20,9 +20,9 @@ class Terms:
     """The terms of a task under one claim. Times are seconds of the worker's steady clock.
 
     The database's clock decides whether the deadline has passed. The claim's answer says how much time was left when
-    the database wrote the claim. The write happened between the claim's request and its answer, so the worker knows an
-    earliest and a latest moment of the deadline. The worker starts no call from the earliest moment of the deadline on,
-    and ends the task at the latest moment.
+    the database wrote the claim. The database wrote the claim between the request for the claim and the answer, so the
+    worker knows an earliest and a latest moment of the deadline. The worker starts no call from the earliest moment of
+    the deadline on, and ends the task at the latest moment.
     """
 
     def __init__(self, claim: Claim, asked_at: float, granted_at: float) -> None:
@@ -43,7 +43,7 @@ class Terms:
     def rest_ms(self, now: float) -> int:
         """Return for how many ms the task rests after an unexpected error: as long as after a worker's death.
 
-        EARLY_SECONDS_ALLOWED is added, because the message that continues the task may come a little early.
+        The rest is EARLY_SECONDS_ALLOWED longer, because the message that continues the task may come a little early.
         """
         left = self._rests_until - now
         return round(1000 * (left + limits.EARLY_SECONDS_ALLOWED)) if left > 0 else 0

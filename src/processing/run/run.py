@@ -185,8 +185,8 @@ class Run:
 
     def _back(self, seconds: float) -> Release:
         delay_ms = round(seconds * 1000)
-        # After the second time the sweep may dispatch the task: on the direct route after the delay, because no host
-        # continues the task there. On other routes the host has one more lease to continue the task.
+        # When the sweep may dispatch the task: on the direct route after the delay, because no host continues the task.
+        # On other routes the host has one more lease to continue the task.
         return Release(delay_ms, delay_ms + (0 if self._context.route is Route.DIRECT else self._settings.lease_ms))
 
     async def _end(self, ending: Ending) -> RunOutcome:

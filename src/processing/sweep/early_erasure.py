@@ -5,7 +5,7 @@ from ...core.errors import StoreError
 from ..worker import Worker
 from .sweep_allowance import StepCost, SweepAllowance
 
-# The most that one page takes: it looks for tasks, counts the storage, looks again, and erases.
+# The most that erasing one page of tasks takes: to look for tasks, count the storage, look again, and erase.
 _PAGE = StepCost(4, 15)
 
 
