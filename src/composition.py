@@ -1,4 +1,4 @@
-"""Puts the parts together for one invocation. Both the Worker and the simulation start in this module."""
+"""Makes the parts of the application for one invocation. The Worker and the simulation both use `composition`."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ WaitUntil = Callable[[Awaitable[None]], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bindings:
-    """The deployment's bindings, None for each missing one."""
+    """The deployment's bindings. A binding that the deployment lacks is None."""
 
     database: D1
     queue: Queue | None = None
@@ -58,13 +58,13 @@ class Bindings:
 
 
 class Runtime(Protocol):
-    """Clock, randomness, terminal and network of the isolate, as providers and webhooks see them."""
+    """The isolate's clock, randomness, log output and network, which the platform or the simulation provides."""
 
     courier: Courier
 
     @property
     def http(self) -> HttpClient:
-        """The network for one invocation's providers."""
+        """The HTTP client for the providers of one invocation."""
         ...
 
     def now_ms(self) -> int:
@@ -72,7 +72,7 @@ class Runtime(Protocol):
         ...
 
     def entropy(self, size: int) -> bytes:
-        """Return random bytes of a cryptographic source, fit for ids and keys."""
+        """Return random bytes of a cryptographic source, which are good enough for ids and secrets."""
         ...
 
     def chance(self) -> float:
@@ -85,7 +85,7 @@ class Runtime(Protocol):
 
 
 class App:
-    """One invocation's parts. `isolate` outlives it."""
+    """The application's parts in one invocation. `isolate` is the memory that outlives the invocation."""
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class App:
         self.provider = provider or _provider(self.settings, bindings, runtime)
 
     def worker(self) -> Worker:
-        """Make the task actor's behaviour."""
+        """Make the task actor's worker."""
         return Worker(
             store=self.store,
             provider=self.provider,
@@ -139,7 +139,7 @@ class App:
         )
 
     def dispatcher(self) -> Dispatcher:
-        """Make the dispatcher over the routes that are bound, in the order of preference."""
+        """Make the dispatcher over the deployment's routes, in their order: queue, object, direct."""
         return self._dispatcher(self._seconds_after_answer())
 
     def _seconds_after_answer(self) -> float:
@@ -211,7 +211,7 @@ class App:
         )
 
     def _sweeps(self) -> SweepOnRequest:
-        """Make the sweeps that requests begin. A sweep after an answer may have no work that it could do."""
+        """Make the sweeps that requests begin. No sweep runs after an answer if it could neither dispatch nor work."""
         after_seconds = max(0.0, self._seconds_after_answer())
         senders = self._senders()
         return SweepOnRequest(
@@ -228,7 +228,7 @@ class App:
         )
 
     async def queue(self, batch: Batch) -> None:
-        """Handle a batch of either queue."""
+        """Handle a batch of messages of the task queue or of the dead-letter queue."""
         if batch.queue == DEAD_LETTERS:
             await bury(batch, self.store, self.settings, self.log)
             self._deliverer().begin()
@@ -236,11 +236,12 @@ class App:
         bindings, worker = self._bindings, self.worker()
         lanes = Lanes(None if bindings.processors is None else bindings.coordinators, self.log)
         host = lanes.host(worker, Route.QUEUE, limits.QUEUE_SLICE_SECONDS, limits.QUEUE_WALL_SECONDS)
-        # A continuation that no route takes does not run here, because this invocation's allowance is spent.
+        # If no other route accepts the message that continues a task, the task does not run in this invocation, whose
+        # allowance is spent.
         await consume(batch, worker, self._dispatcher(0.0), host, partial(lanes.close, meter=self.meter), self.log)
 
     async def scheduled(self) -> None:
-        """Handle a cron trigger: sweep."""
+        """Handle a cron trigger by running a sweep."""
         await Sweep(self.worker(), self._senders()).run()
 
 
@@ -251,7 +252,7 @@ def _webhooks(database: Database) -> "WebhookStore":
 
 
 def bound(bindings: Bindings) -> BoundRoutes:
-    """Say which bindings exist."""
+    """Return which bindings the deployment has."""
     return BoundRoutes(
         queue=bindings.queue is not None,
         dead_letter_queue=bindings.dead_letters is not None,
@@ -262,8 +263,8 @@ def bound(bindings: Bindings) -> BoundRoutes:
 def _provider(settings: Settings, bindings: Bindings, runtime: Runtime) -> Provider:
     match settings.provider:
         case "demo":
-            # The demo provider is a twentieth of the whole import and serves trials only. The other modules serve every
-            # request: see 0033.
+            # The demo provider takes a twentieth of the whole import's time, and only trials use it. The modules that
+            # an isolate imports at its start serve every request: see docs/decisions/0033.
             from .inference.demo import DemoProvider  # noqa: PLC0415
 
             return DemoProvider()

@@ -1,14 +1,15 @@
-"""The runtime loads this module, and finds the Worker and its Durable Objects here by the names of their classes.
+"""The Worker's main module: the runtime finds the Worker's and the Durable Objects' classes in it by their names.
 
-At run time this module is named `entry`, and its directory comes after the standard library on the path, so that
-`import queue` or `import http` would never find our packages. So the rest of the project is the package `src`, which
-this module registers before it imports from it.
+At run time the module's name is `entry`, and its directory comes after the standard library on the import path, so
+`import queue` or `import http` would find modules of the standard library. `entry` registers its directory as the
+package `src`, and imports the project's modules from the package `src`.
 
-This module changes one thing about the interpreter: the timers of Pyodide's event loop (`platform/event_loop.py`).
+`entry` changes one thing about the interpreter: the timers of Pyodide's event loop (`platform/event_loop.py`).
 
-Imported objects stay. So the garbage collector is off during the import and never scans them later: a scan takes as
-long as the free plan lets a request take (docs/decisions/0033-what-is-imported-when.md). Later it runs a tenth as often
-as usual, because reference counts free nearly everything (docs/decisions/0038-few-crossings.md).
+Imported objects are never freed. The garbage collector is off during the import, and never scans imported objects
+later: one scan takes as long as the free plan lets a request take (docs/decisions/0033-what-is-imported-when.md). After
+the import the garbage collector runs a tenth as often as usual, because reference counts free nearly all objects
+(docs/decisions/0038-few-crossings.md).
 """
 
 import gc

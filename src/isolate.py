@@ -1,4 +1,4 @@
-"""The state that an isolate keeps between invocations, whichever trigger begins them."""
+"""The memory that an isolate keeps between invocations."""
 
 from .core.calls.news import ModelNews
 from .core.calls.pace import Latency
@@ -10,10 +10,10 @@ from .processing.heartbeats import TriggerHeartbeats
 
 
 class Memory:
-    """What one isolate keeps in memory. Losing it costs calls, never correctness."""
+    """An isolate's memory between invocations. Losing this memory costs further calls, and never a correct result."""
 
     def __init__(self) -> None:
-        self.settings: Settings | None = None  # the settings; None until the first invocation has read them
+        self.settings: Settings | None = None  # None until the isolate's first invocation has read the settings
         self.load = DatabaseLoad()
         self.latency = Latency()
         self.heartbeats = TriggerHeartbeats()

@@ -1,4 +1,4 @@
-"""`python -m onceover_cli` is `onceover`."""
+"""Runs the program `onceover` for `python -m onceover_cli`."""
 
 from .main import run
 

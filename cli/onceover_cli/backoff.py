@@ -1,4 +1,4 @@
-"""How long to wait for a server that does not answer. Each pause doubles, and half of each pause is random."""
+"""Pauses between attempts to reach a server that does not answer. The pauses double, and half of each is random."""
 
 import random
 import time
@@ -12,7 +12,7 @@ MOST_SECONDS: Final = 15.0
 
 
 class Backoff:
-    """Pauses between attempts. `patience_seconds` counts from the first failure since the last success."""
+    """Decides the pauses between attempts. `patience_seconds` counts from the first failure since the last success."""
 
     def __init__(
         self,
@@ -33,16 +33,17 @@ class Backoff:
         return self._failures > 0
 
     def succeed(self) -> None:
-        """Record an answer: the next failure begins anew."""
+        """Note that an attempt was answered. The pauses after the next failure begin with the shortest."""
         self._failed_at, self._failures = None, 0
 
     def pause(self, error: Unreachable | ServerRefused) -> float:
-        """Return the seconds to wait before the next attempt. Raises `error` once the patience is used up."""
+        """Return the seconds to wait before the next attempt. Raises `error` if the wait would exceed the patience."""
         now = self._clock()
         if self._failed_at is None:
             self._failed_at = now
         asked = error.retry_seconds if isinstance(error, ServerRefused) else None
-        # The random half spreads out clients that lost the same server at one moment. It is not for cryptography.
+        # The random half keeps clients that lost the server at the same moment from returning together. It is not for
+        # cryptography.
         own: float = min(MOST_SECONDS, FIRST_SECONDS * 2**self._failures) * (0.5 + random.random() / 2)  # noqa: S311
         seconds = max(own, asked or 0.0)
         if now + seconds - self._failed_at > self._patience:

@@ -1,4 +1,4 @@
-"""Changes of many tasks, a hundred a request, for one tenant or for all tenants in turn."""
+"""Retries or cancels many tasks, a hundred in one request, for one tenant or for all tenants in turn."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _SUMS: Final = ("tasks", "minimumCalls", "maximumCalls")
 
 @dataclass(frozen=True, slots=True)
 class ChangeKind:
-    """One kind of change of many tasks: its path, the field that counts the changed tasks, and its wording."""
+    """A kind of bulk change: its path, the answer's field that counts the changed tasks, and the words for people."""
 
     path: str
     counts: str
@@ -34,7 +34,7 @@ CANCEL: Final = ChangeKind(
 
 
 def plan(api: ApiClient, bulk: ChangeKind, filters: Json) -> Json:
-    """Ask what a change would do, without doing it. For all tenants the answer has sums and a plan for each tenant."""
+    """Ask what a bulk change would do. For all tenants, the answer has sums and the plan for each tenant."""
     if api.tenant != ALL_TENANTS:
         return api.ask("POST", bulk.path, body={**filters, "dryRun": True})
     found = list(_plans(api, bulk, filters))
@@ -43,7 +43,7 @@ def plan(api: ApiClient, bulk: ChangeKind, filters: Json) -> Json:
 
 
 def _plans(api: ApiClient, bulk: ChangeKind, filters: Json) -> Iterator[Json]:
-    """Yield the plan of each tenant that the change would touch."""
+    """Yield the plan for each tenant with tasks that the bulk change would change."""
     cursor: str | None = ""
     while cursor is not None:
         page = api.ask("POST", bulk.path, params={"cursor": cursor}, body={**filters, "dryRun": True})
@@ -53,7 +53,7 @@ def _plans(api: ApiClient, bulk: ChangeKind, filters: Json) -> Iterator[Json]:
 
 
 def described(found: Json) -> str:
-    """Describe a plan in words."""
+    """Describe the plan of a bulk change in words."""
     tasks = many(found["tasks"], "task") + (" or more" if found["more"] else "")
     if "maximumCalls" not in found:
         return f"{tasks}\n"
@@ -61,7 +61,7 @@ def described(found: Json) -> str:
 
 
 def carry_out(api: ApiClient, bulk: ChangeKind, filters: Json) -> tuple[Json, CommandError | None]:
-    """Change all tasks that match. Return the error that stopped it, if any. Raises what the first request raises."""
+    """Change all matching tasks. Return the counts and the error that stopped the change, if any."""
     if api.tenant != ALL_TENANTS:
         found = plan(api, bulk, filters)
         return _rounds(api, bulk, filters, found["tasks"])
@@ -74,7 +74,7 @@ def carry_out(api: ApiClient, bulk: ChangeKind, filters: Json) -> tuple[Json, Co
             except (ServerRefused, Unreachable) as error:
                 changed, stopped = {bulk.counts: 0, "more": True}, error
         done.append({"tenant": one["tenant"], **changed})
-        # A tenant that has reached a limit of its own must not stop the change for the other tenants.
+        # If a tenant has reached a limit of its own (429), the change continues with the next tenant.
         if isinstance(stopped, ServerRefused) and stopped.status == 429:
             continue
         if stopped is not None:
@@ -84,12 +84,12 @@ def carry_out(api: ApiClient, bulk: ChangeKind, filters: Json) -> tuple[Json, Co
 
 
 def _rounds(api: ApiClient, bulk: ChangeKind, filters: Json, most: int) -> tuple[Json, CommandError | None]:
-    """Change all matching tasks of a tenant, and return the error that stopped the change.
+    """Change all matching tasks of one tenant. Return the counts and the error that stopped the change, if any.
 
-    Raises what the first request raises.
+    Raises the error of the first request if that request fails.
 
-    A task that fails again at once matches the next request again. Without `most` this loop, and its cost, would last
-    as long as tasks fail.
+    A retried task that fails again at once would be retried by the next request. The loop stops after `most` tasks, so
+    that it does not run, and cost model calls, as long as tasks fail.
     """
     count, more, is_first = 0, False, True
     while count < most and (is_first or more):

@@ -1,4 +1,4 @@
-"""One deployment: its address, its key, and requests that return JSON or an error that says what to do."""
+"""Sends requests to one deployment. A request returns JSON, or raises an error that says what to do."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -17,33 +17,33 @@ from .shapes import Json
 
 DEFAULT_URL = "http://127.0.0.1:8787"
 CONNECT_SECONDS = 10.0
-# The server holds a poll for up to 25 s. A cancellation may take up to 25 s, too.
+# How many seconds to wait for an answer: longer than a poll with `wait` or a cancellation, which may take up to 25 s.
 READ_SECONDS = 40.0
-EVENT_BYTES_MOST = 64_000_000  # The last event carries the whole result.
-# The server sends at least a comment every 15 s.
+EVENT_BYTES_MOST = 64_000_000  # the last event of a stream has the task's whole result
+# How many seconds a stream may be silent: the server sends at least a comment every 15 s.
 EVENT_SILENCE_SECONDS = 45.0
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A deployment's URL without a final slash, and the key to send there."""
+    """A deployment's URL without a final slash, and an API key for the deployment."""
 
     url: str
     key: str | None = field(default=None, repr=False)
 
     @property
     def is_local(self) -> bool:
-        """Whether the URL leads to this machine, as under `make dev`."""
+        """Whether the URL is of this machine, as under `make dev`."""
         return urlsplit(self.url).hostname in {"127.0.0.1", "localhost", "::1"}
 
     @property
     def is_open(self) -> bool:
-        """Whether others on the network could read a key that is sent there."""
+        """Whether a key that is sent to the URL could be read by others on the network."""
         return not self.is_local and urlsplit(self.url).scheme != "https"
 
 
 def place(url: str | None, key: str | None) -> Address:
-    """Check the address of the deployment and the API key. Raises `CommandError`."""
+    """Check a deployment's URL and an API key, and return them. Raises `CommandError`."""
     text = (url or DEFAULT_URL).strip().rstrip("/")
     try:
         parts = urlsplit(text)
@@ -62,9 +62,9 @@ def place(url: str | None, key: str | None) -> Address:
 
 
 class ApiClient:
-    """A client of one deployment. The client is used as a context manager. `transport` is for tests.
+    """Sends requests to one deployment, as a context manager. `transport` is for tests.
 
-    `tenant` names the tenant whose tasks are meant, if this is not the key's own. Every request sends it.
+    `tenant` names the tenant to act on, if it is not the key's own. Every request then names it.
     """
 
     def __init__(
@@ -76,8 +76,8 @@ class ApiClient:
         if where.key is not None:
             headers["Authorization"] = f"Bearer {where.key}"
         timeout = httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
-        # Redirects are not followed, because they would carry the key elsewhere. A proxy is not used for this machine,
-        # which it cannot reach. The proxy is used for every other address.
+        # Redirects are not followed, because they would carry the key to another host. The environment's proxy is used
+        # for every address except this machine, which a proxy cannot reach.
         try:
             self._http = httpx2.Client(
                 base_url=where.url,
@@ -100,7 +100,7 @@ class ApiClient:
 
     @contextmanager
     def acting_for(self, tenant: str) -> Iterator[Self]:
-        """Act for another tenant within the block."""
+        """Name another tenant in the requests that are sent within the block."""
         before, self.tenant = self.tenant, tenant
         try:
             yield self
@@ -108,7 +108,7 @@ class ApiClient:
             self.tenant = before
 
     def get(self, path: str, params: Mapping[str, str] | None = None) -> Json:
-        """Send a GET request and return its JSON."""
+        """Send a GET request, and return its answer's JSON."""
         return self.ask("GET", path, params=params)
 
     def ask(
@@ -120,16 +120,17 @@ class ApiClient:
         body: Json | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Json:
-        """Send a request and return its JSON, empty for 204. Raises `Unreachable` and `ServerRefused`."""
+        """Send a request, and return its answer's JSON, empty for 204. Raises `Unreachable` and `ServerRefused`."""
         with self._errors():
             response = self._http.request(method, path, params=self._named(params), json=body, headers=headers)
         return _read(response)
 
     @contextmanager
     def events(self, path: str, last_id: str | None) -> Iterator[httpx2.EventSource]:
-        """Open a stream of events after `last_id`.
+        """Open a stream of events, after the event with the id `last_id`.
 
-        Raises as `ask` does, also during reading; SSEError if it is no stream.
+        Opening and reading the stream raise the errors of `ApiClient.ask`, and SSEError if the answer is not an event
+        stream.
         """
         headers = {} if last_id is None else {"Last-Event-ID": last_id}
         timeout = httpx2.Timeout(EVENT_SILENCE_SECONDS, connect=CONNECT_SECONDS)
@@ -153,7 +154,7 @@ class ApiClient:
         try:
             yield
         except httpx2.SSEError:
-            raise  # the answer is no stream of events, and the network is not at fault
+            raise  # the answer is not an event stream, which is not the network's fault
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             hint = ": is `make dev` running there?" if self.where.is_local else f" ({error}){_through(self.where)}"
             raise Unreachable(f"nothing answers at {self.where.url}{hint}", is_lost=False) from None
@@ -166,9 +167,9 @@ class ApiClient:
 
 
 def proxy_variable(where: Address) -> str | None:
-    """Return the variable that names the proxy, or None without a proxy.
+    """Return the name of the environment variable with the proxy's address, None if no proxy is used.
 
-    The value of this variable may contain a password.
+    The variable's value may contain a password, so only its name is shown.
     """
     parts = urlsplit(where.url)
     if where.is_local or proxy_bypass(parts.hostname or ""):
@@ -183,7 +184,7 @@ def _through(where: Address) -> str:
 
 
 def _read(response: httpx2.Response) -> Json:
-    """Return the JSON of a good answer. Raises `ServerRefused` for any other."""
+    """Return the JSON of a successful answer. Raises `ServerRefused` for any other answer."""
     content: object = {}
     if response.content:
         try:
@@ -196,7 +197,7 @@ def _read(response: httpx2.Response) -> Json:
 
 
 def _problem(content: object) -> Json:
-    """Find the problem in an answer: RFC 9457, or OpenAI's shape under /v1. Empty if it has neither."""
+    """Return the problem in an answer, of RFC 9457 or of OpenAI's shape under /v1. Empty if there is none."""
     if not isinstance(content, dict):
         return {}
     error = content.get("error")

@@ -1,4 +1,4 @@
-"""The errors that stop a command. The messages of these errors are for the user at the terminal."""
+"""The errors that stop a command. An error's message is for the user at the terminal."""
 
 import re
 
@@ -6,11 +6,11 @@ from .shapes import Json
 
 
 class CommandError(Exception):
-    """The command could not run. The message says why and what to do."""
+    """A command could not run. The error's message says why, and what the user can do."""
 
 
 class Unreachable(CommandError):
-    """No answer came. `is_lost` says that the request was sent, so the server may have acted on it."""
+    """A request got no answer. `is_lost` says that the request was sent, so the server may have acted on it."""
 
     def __init__(self, message: str, *, is_lost: bool) -> None:
         super().__init__(message)
@@ -18,10 +18,10 @@ class Unreachable(CommandError):
 
 
 class ServerRefused(CommandError):
-    """The server refused.
+    """The server refused a request.
 
-    `code` is the problem's code, or empty if the answer is not onceover's. `retry_seconds` is the number in the header
-    `Retry-After`.
+    `code` is the problem's code, or empty if the answer is not onceover's. `retry_seconds` is the value of the header
+    `Retry-After`, None without it.
     """
 
     def __init__(self, status: int, problem: Json, retry_seconds: float | None = None) -> None:
@@ -33,32 +33,33 @@ class ServerRefused(CommandError):
 
     @property
     def may_pass(self) -> bool:
-        """Whether the same request may succeed later without any repair."""
-        # A status of 520 or above says that Cloudflare could not reach the Worker.
+        """Whether the same request may succeed later without a repair."""
+        # Statuses from 520 on come from Cloudflare, when it got no good answer from the Worker.
         return self.code not in _LASTING and (self.status in {429, 500, 502, 503, 504} or self.status >= 520)
 
 
-# Errors with these codes last until an operator sets a variable, makes a key or applies the migrations.
+# The codes of refusals that last until an operator sets a variable, makes a key or applies migrations.
 _LASTING = frozenset({"bad_configuration", "not_configured", "schema_missing", "no_webhook_key"})
 
 
 def _message(status: int, problem: Json) -> str:
     if not problem:
         return f"the server answered {status}, but not as onceover does: is the URL right?"
-    # The detail of a field problem only repeats the fields, so it is left out.
+    # The detail of a problem with wrong fields only repeats the fields, so it is left out.
     fields = [f"{flag_of(str(error['field']))}: {error['message']}" for error in problem.get("errors", ())]
     detail = str(problem.get("detail") or problem.get("title") or f"the server answered {status}")
     if problem.get("code") == "invalid_fields" and not fields:
-        fields = [_renamed(part) for part in detail.split("; ")]  # in OpenAI's shape only the detail names the fields
+        # an error of OpenAI's shape names the wrong fields only in its detail
+        fields = [_renamed(part) for part in detail.split("; ")]
     said = [re.sub(r"\bInput should\b", "must", one) for one in fields] or [_in_flags(detail)]
     hint = _HINTS.get(str(problem.get("code", "")))
     return "\n".join([*said, *([hint] if hint else ())])
 
 
 def flag_of(field: str) -> str:
-    """Return the flag for a field of the API, or the field itself if it has none.
+    """Return the command-line flag for a field of the API, or the field's name if it has no flag.
 
-    Numbers in a field's name are places in lists.
+    Numbers in a field's name are places in a list, and are left out.
     """
     path = [part for part in field.split(".") if not part.isdigit()]
     for length in range(len(path), 0, -1):
@@ -74,7 +75,7 @@ def _renamed(part: str) -> str:
 
 
 def _in_flags(text: str) -> str:
-    """Replace the API's names for flags in a sentence."""
+    """Replace the names of the API's fields in a sentence by command-line flags."""
     return re.sub(r"\b[a-z]+(?:[A-Z][a-z]+)+\b", lambda match: _FLAGS.get(match[0], match[0]), text)
 
 

@@ -1,4 +1,4 @@
-"""The exit statuses, on which scripts rely, and which one belongs to each end of a task."""
+"""The exit statuses of the command line, on which scripts rely, and the status for each end of a task."""
 
 from enum import IntEnum
 from typing import Final
@@ -21,7 +21,7 @@ class Exit(IntEnum):
 
 
 def exit_of(task: Json) -> Exit:
-    """Return the exit status for a task's end: failed, cut short by its deadline or budget, cancelled, incomplete."""
+    """Return the exit status for the end of a task: completed, failed, over its terms, cancelled, or incomplete."""
     if task["status"] == "cancelled":
         return Exit.CANCELLED
     if task["status"] == "failed":

@@ -1,4 +1,4 @@
-"""Follows a task to its end, by events or, without events, by polls. The server may go away and come back."""
+"""Follows a task to its end, by its event stream or else by polls, even if the server is away for some time."""
 
 import json
 from collections.abc import Callable
@@ -17,24 +17,24 @@ _WAIT_SECONDS_LEAST, _WAIT_SECONDS_MOST = 1, 5
 
 
 class Viewer(Protocol):
-    """The display that gets each change of a task."""
+    """The display to which each change of a task is passed."""
 
     def progress(self, news: Json) -> None:
-        """Take the task's state: a whole task, or the part of one that an event has."""
+        """Show the task's state. `news` is a whole task, or the fields of a task that an event has."""
 
     def chunk(self, chunk: Json) -> None:
-        """Take a finished chunk. Each chunk comes once, in the order of the text."""
+        """Show a finished chunk. Each chunk is passed once, in the order of the text."""
 
     def note(self, text: str) -> None:
-        """Take a note that is not about the task: the server is away or is back."""
+        """Show a note that is not about the task, such as that the server is away or back."""
 
 
 class _NoEvents(Exception):
-    """The server has no events, or a proxy on the way blocks them."""
+    """Raised if the server has no event streams, or if a proxy blocks them."""
 
 
 class _Closed(Exception):
-    """The stream closed before the task's end. `retry_seconds` is the pause that the server asks for, if any."""
+    """Raised if the stream closed before the task's end. `retry_seconds` is the pause before reopening the stream."""
 
     def __init__(self, retry_seconds: float) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class _Closed(Exception):
 
 
 class Following:
-    """One followed task. `wants_chunks` says that the display shows outputs before the end."""
+    """Follows one task. `wants_chunks` says that the display shows chunks' outputs before the task's end."""
 
     def __init__(
         self,
@@ -62,12 +62,12 @@ class Following:
         self._last_id: str | None = None
         self._next_chunk = 0
         self._cursor: str | None = None
-        self._barren = 0  # the number of streams in a row that closed without an event
+        self._barren = 0  # how many streams in a row closed without an event
 
     def to_the_end(self) -> Json:
-        """Return the task once it has ended.
+        """Follow the task until it has ended, and return it.
 
-        Raises `CommandError` if it stays unreadable for longer than the patience.
+        Raises `CommandError` if the task cannot be read for longer than the patience.
         """
         try:
             return self._again_and_again(self._stream)
@@ -88,7 +88,7 @@ class Following:
                 self._stay(error)
 
     def _stay(self, error: Unreachable | ServerRefused) -> None:
-        """Wait for a server that is away. Say so once."""
+        """Wait for a server that is away. Before the first wait of an outage, say that the server is away."""
         if not self._backoff.is_away:
             self._viewer.note(f"{error}; the task is safe on the server, trying again …")
         self._backoff.wait(self._backoff.pause(error))
@@ -101,7 +101,7 @@ class Following:
     # --- events -------------------------------------------------------------------------------------------
 
     def _stream(self) -> Json:
-        """Read one stream. Returns the task with its `end`; raises `_Closed` if it closes before."""
+        """Read one event stream. Returns the ended task. Raises `_Closed` if the stream closes before the end."""
         retry, seen = 0.5, 0
         try:
             with self._api.events(f"{self._path}/events", self._last_id) as source:
@@ -113,11 +113,13 @@ class Following:
                     if event.data and (task := self._take(event)) is not None:
                         return task
         except ServerRefused as error:
-            # The path answers 404 for a missing task too. The poll then reports that in the API's words.
+            # 404 may mean that there is no task, or an older server without events. After a 404 the task is polled, and
+            # a poll reports a missing task.
             if error.status in {404, 405, 406, 501}:
                 raise _NoEvents from None
             if error.status == 422 and self._last_id is not None:
-                # A retry of the task numbers its events anew. Chunks that were shown are not shown again.
+                # After a retry the task's events have new ids: open the stream from its beginning. Chunks that were
+                # shown are not shown again.
                 self._last_id = None
                 raise _Closed(0.0) from None
             raise
@@ -129,7 +131,7 @@ class Following:
         raise _Closed(retry)
 
     def _take(self, event: httpx2.ServerSentEvent) -> Json | None:
-        """Take one event; return the task if it is the last one."""
+        """Show one event. Returns the task if the event is the last one."""
         try:
             data = json.loads(event.data)
         except ValueError:
@@ -149,13 +151,13 @@ class Following:
     # --- polling ------------------------------------------------------------------------------------------
 
     def _poll(self) -> Json:
-        """Poll until the task has ended. The server holds each poll for a while."""
+        """Poll until the task has ended. With `wait`, the server delays its answer for some seconds."""
         wait = 0
         while True:
             task = self._api.get(self._path, {"wait": str(wait)} if wait else None)
             self._answered()
             self._viewer.progress(task)
-            # A completed task has all outputs in its result.
+            # The result of a completed task has all outputs, so its chunks are not read.
             is_wanted = self._wants_chunks and task["status"] != "completed"
             if is_wanted and task["progress"]["completed"] > self._next_chunk:
                 self._read_chunks()
@@ -164,7 +166,7 @@ class Following:
             wait = min(_WAIT_SECONDS_MOST, max(_WAIT_SECONDS_LEAST, wait * 2))
 
     def _read_chunks(self) -> None:
-        """Read further chunks, page by page. A page with a gap is read again later, because the gap will be filled."""
+        """Read and show further chunks, page by page. A page with a missing chunk is read again by the next poll."""
         while True:
             query = {"limit": str(_PAGE), **({} if self._cursor is None else {"cursor": self._cursor})}
             page = self._api.get(f"{self._path}/chunks", query)

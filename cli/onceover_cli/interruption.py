@@ -1,6 +1,7 @@
-"""Ctrl-C.
+"""Handles Ctrl-C.
 
-The first one leaves the task running and says how to watch it. The message also says what a second interrupt does.
+The first Ctrl-C ends the command, leaves the task running, and says how to watch the task. A second Ctrl-C ends the
+process at once.
 """
 
 import os
@@ -15,14 +16,14 @@ from .exits import Exit
 
 
 class Interrupts:
-    """Notes an interrupt during work that must not be cut off, such as a submission: its answer has the task's id."""
+    """Delays an interrupt during work that must not be cut off: a submission, whose answer has the task's id."""
 
     def __init__(self) -> None:
         self.is_interrupted = False
 
     @contextmanager
     def held(self, first: str) -> Iterator[None]:
-        """Delay the first interrupt until the block is done, and say `first`. A second interrupt ends the block."""
+        """Delay the first Ctrl-C until the block is done, and print `first`. A second Ctrl-C ends the block at once."""
 
         def handle(_number: int, _frame: FrameType | None) -> None:
             if self.is_interrupted:
@@ -31,7 +32,7 @@ class Interrupts:
             terminal.say(f"\nonceover: {first}")
 
         if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-            yield  # a parent process such as nohup ignores interrupts, so interrupts must not end this program
+            yield  # interrupts are ignored, as under nohup, so they must not end this program
             return
         before = signal.signal(signal.SIGINT, handle)
         try:
@@ -42,9 +43,9 @@ class Interrupts:
 
 @contextmanager
 def explained(second: str) -> Iterator[None]:
-    """Let the first interrupt raise KeyboardInterrupt. The next one says `second` and ends the process at once.
+    """Let the first interrupt raise KeyboardInterrupt. A second interrupt prints `second` and ends the process.
 
-    After a first interrupt the process is ending, so a later interrupt is explained after the block too.
+    After a first interrupt the process is ending, so a second interrupt ends it at once even after the block.
     """
 
     def leave(_number: int, _frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""The program: its commands, and how each of them handles errors, closed pipes and Ctrl-C."""
+"""The program `onceover`: its commands, and what errors, closed pipes and Ctrl-C do to a command."""
 
 import signal
 import sys
@@ -62,11 +62,11 @@ def options(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Take the options of the program itself. Commands read them from the context: `flags.connect`."""
+    """Take the options of the program itself, which commands read from the context with `flags.connect`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Returns the exit status and explains errors on standard error."""
+    """Run one command, print an error on standard error, and return the exit status."""
     terminal.prepare()
     given = list(sys.argv[1:] if arguments is None else arguments)
     command = typer.main.get_command(app)
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except terminal.OutputClosed:
         return Exit.COMPLETED
     except SystemExit as end:
-        # Either a completion script was shown, or the help was written to a closed pipe.
+        # Shell completion raises SystemExit, and so does help that is written to a closed pipe.
         is_pipe = isinstance(end.__context__, BrokenPipeError)
         return end.code if isinstance(end.code, int) and not is_pipe else Exit.COMPLETED
     except (KeyboardInterrupt, typer.Abort):
@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (CommandError, terminal.OutputFailed) as error:
         said = str(error)
     except OSError as error:
-        # rich writes the help itself, and the disk may be full.
+        # The library rich writes the help, which fails on a full disk.
         said = error.strerror or str(error)
     except UnicodeEncodeError:
         said = "an argument is not UTF-8"
@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _misused(error: typer.TyperException) -> str:
-    """Say what is wrong with a command line. Say nothing if the help was shown instead."""
+    """Return what is wrong with a command line, empty if the help was shown instead."""
     context = getattr(error, "ctx", None)
     said = error.format_message()
     path = "onceover" if context is None else context.command_path
@@ -105,9 +105,10 @@ def _misused(error: typer.TyperException) -> str:
 
 
 def run() -> None:
-    """Run the program and exit with its status."""
+    """Run the program, and exit with its exit status."""
     status = main()
     terminal.close()
-    # Python drops its own handlers while it exits. An interrupt would then replace this status by death from a signal.
+    # Python removes its signal handlers while it exits. An interrupt during Python's exit would kill the process, and
+    # its exit status would be lost.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.exit(status)

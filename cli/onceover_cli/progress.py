@@ -1,4 +1,4 @@
-"""The display of a running task: a progress bar, the outputs as they come, and a last line."""
+"""Displays a running task: a progress bar, the outputs as they come, and a last line."""
 
 import sys
 import time
@@ -24,10 +24,10 @@ _WAITS = {
 
 
 class _Pace(ProgressColumn):
-    """Chunks a second and the time left, once there is enough to calculate with."""
+    """The column with the chunks a second and the time left, as soon as both can be estimated."""
 
     def render(self, task: Task) -> Text:
-        """Draw the column."""
+        """Draw the column for a task."""
         speed = task.finished_speed or task.speed
         if not speed:
             return Text(f"{_clock(task.elapsed or 0)}")
@@ -37,10 +37,10 @@ class _Pace(ProgressColumn):
 
 
 class TaskDisplay:
-    """Shows one task. The display is used as a context manager.
+    """The display of one task, and a context manager that shows and removes the progress bar.
 
-    `streams` says that outputs go to standard output as they come. Streaming fits a result that concatenates the
-    outputs.
+    `streams` says that the outputs of chunks are printed as they come, which is right only for a result that
+    concatenates the outputs.
     """
 
     def __init__(self, *, streams: bool, is_quiet: bool = False) -> None:
@@ -78,7 +78,7 @@ class TaskDisplay:
             self._bar.stop()
 
     def progress(self, news: Json) -> None:
-        """Show how far the task is."""
+        """Show the task's status and its number of completed chunks in the bar."""
         if self._bar is None:
             return
         counts = news.get("progress", news)
@@ -92,18 +92,18 @@ class TaskDisplay:
         self._bar.update(self._row, description=label, completed=done, total=total)
 
     def chunk(self, chunk: Json) -> None:
-        """Write a chunk's output, if it goes to standard output before the end."""
+        """Print a chunk's output if the display streams."""
         output = chunk.get("output")
         if self.streams and output is not None:
             self._write(output)
 
     def note(self, text: str) -> None:
-        """Print a note that is not about the task."""
+        """Print a note on standard error, above the bar."""
         with _Aside(self._bar):
             terminal.say(f"onceover: {text}")
 
     def finish(self, task: Json) -> None:
-        """Write the rest of the result."""
+        """Print the part of the result that was not printed yet."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
@@ -123,14 +123,14 @@ class TaskDisplay:
         self._write(text)
 
     def _write(self, output: str) -> None:
-        """Write one output, with a blank line between two."""
+        """Print one output, after a blank line if it is not the first one."""
         with _Aside(self._bar):
             terminal.write(("\n" if self._written else "") + output + "\n")
         self._written.append(output)
 
 
 class _Aside:
-    """Hides the bar while other text is written to the same terminal."""
+    """Hides the progress bar while other text is written to the same terminal."""
 
     def __init__(self, bar: Progress | None) -> None:
         self._bar = bar
@@ -147,7 +147,7 @@ class _Aside:
 
 
 def last_line(task: Json) -> str:
-    """Say in one line how a task ended and what it cost."""
+    """Return one line that says how a task ended and what it cost."""
     progress, usage = task["progress"], task["usage"]
     parts = [
         f"{progress['completed']} of {progress['total']} chunks",

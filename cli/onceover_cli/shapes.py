@@ -1,6 +1,6 @@
-"""The JSON objects of the API.
+"""Reads the JSON objects of the API.
 
-The command line passes these objects on unchanged, so a newer server's fields reach `-o json`.
+With `-o json` the command line prints the API's objects unchanged, including fields that only a newer server has.
 """
 
 import json
@@ -15,14 +15,15 @@ def is_terminal(task: Json) -> bool:
 
 
 def many(count: int, noun: str) -> str:
-    """Write a number and the noun it counts: "1 fault", "2 faults"."""
+    """Write a number with its noun, such as "1 fault" or "2 faults"."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def output_text(task: Json) -> str | None:
-    """Return a task's result as one text. None without a result.
+    """Return a task's result as one text, None if it has no result.
 
-    The parts of a list are joined with a blank line, without its gaps. A list of values is written as JSON.
+    The outputs of `reduce: none` are joined with blank lines, without gaps. If the outputs have values, the list of
+    values is written as JSON instead.
     """
     result = task.get("result")
     if result is None:
@@ -36,6 +37,6 @@ def output_text(task: Json) -> str | None:
 
 
 def gaps_text(task: Json) -> str:
-    """Say how many gaps a task has, and how much of the text is covered. Empty without gaps."""
+    """Say how many gaps a task has, and which share of the text is not in gaps. Empty without gaps."""
     gaps = task["progress"].get("failed", 0) if "coverage" in task else 0
     return f"{many(gaps, 'gap')} ({task['coverage']:.1%} of the text covered)" if gaps else ""

@@ -1,4 +1,4 @@
-"""A new task's text, from a file or standard input, and its options in the API's form."""
+"""Submits a new task: reads its text from a file or standard input, and writes its options as the API wants them."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from .errors import CommandError, ServerRefused, Unreachable
 from .shapes import Json
 
 STDIN: Final = "-"
-# How long a submission is repeated after its answer was lost. The server keeps the key for 24 hours.
+# How long a submission is repeated after its answer was lost. The server keeps an idempotency key for 24 hours.
 LOST_ANSWER_SECONDS: Final = 30.0
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)?")
 _SECONDS = {None: 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
@@ -23,7 +23,7 @@ _SECONDS = {None: 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """The options of a submission from the command line. With None the deployment's default counts."""
+    """The options of a submission from the command line. None means the deployment's default."""
 
     instructions: str | None = None
     reduce: str | None = None
@@ -44,7 +44,7 @@ class Wanted:
 
 
 def read_text(source: str, say: Callable[[str], None]) -> str:
-    """Read the text to analyse; `-` is standard input. Raises `CommandError`."""
+    """Read a text from a file, or from standard input if `source` is `-`. Raises `CommandError`."""
     try:
         if source == STDIN:
             if sys.stdin.isatty():
@@ -72,7 +72,7 @@ def _decoded(content: bytes, name: str) -> str:
 
 
 def body_of(text: str, wanted: Wanted) -> Json:
-    """Write the body of `POST /api/tasks` from the options that are given. Raises `CommandError`."""
+    """Make the body of `POST /api/tasks` from the text and the options. Raises `CommandError`."""
     chunk = {"maxChars": wanted.chunk_chars, "overlapChars": wanted.chunk_overlap}
     fields: Json = {
         "instructions": wanted.instructions,
@@ -95,7 +95,7 @@ def body_of(text: str, wanted: Wanted) -> Json:
 
 
 def read_schema(source: str, say: Callable[[str], None]) -> Json:
-    """Read the schema of the outputs. Raises `CommandError`."""
+    """Read the output schema from a file or standard input. Raises `CommandError`."""
     try:
         schema = json.loads(read_text(source, say), parse_constant=_no_number)
     except ValueError as error:
@@ -106,7 +106,7 @@ def read_schema(source: str, say: Callable[[str], None]) -> Json:
 
 
 def _rules(given: Sequence[str]) -> Json:
-    """Read `POINTER=RULE` pairs."""
+    """Read the `POINTER=RULE` pairs of `--join`."""
     found: Json = {}
     for one in given:
         pointer, separator, rule = one.rpartition("=")
@@ -121,7 +121,7 @@ def _present(fields: Json) -> Json:
 
 
 def seconds(flag: str, text: str) -> float:
-    """Read a time: seconds, or a number with s, m, h or d. Raises `CommandError`."""
+    """Read a duration: seconds, or a number with s, m, h or d. Raises `CommandError`."""
     match = _SPAN.fullmatch(text.strip())
     if match is None:
         raise CommandError(f"{flag} {text}: must be seconds, or like 90s, 10m, 2h, 1d")
@@ -129,7 +129,7 @@ def seconds(flag: str, text: str) -> float:
 
 
 def _pairs(flag: str, given: Sequence[str]) -> Json:
-    """Read `NAME=VALUE` pairs, and JSON objects. A value is JSON if it can be read as JSON, else text."""
+    """Read `NAME=VALUE` pairs and JSON objects. A value that is valid JSON is read as JSON, any other as text."""
     found: Json = {}
     for one in given:
         if one.lstrip().startswith("{"):
@@ -149,12 +149,12 @@ def _pairs(flag: str, given: Sequence[str]) -> Json:
 
 
 def _no_number(name: str) -> None:
-    """Refuse NaN and Infinity as numbers, because JSON has none. The caller then keeps such a value as text."""
+    """Refuse NaN and Infinity as numbers, because JSON does not have them."""
     raise ValueError(name)
 
 
 def fresh_key() -> str:
-    """Make an idempotency key for one submission. A repeat after a lost answer then yields the same task."""
+    """Make a new idempotency key, with which a repeated submission gives the same task."""
     return f"onceover-cli-{uuid.uuid4().hex}"
 
 
@@ -181,5 +181,5 @@ def submit(api: ApiClient, body: Json, key: str, say: Callable[[str], None], bac
 
 
 def plan(api: ApiClient, body: Json) -> Json:
-    """Ask what a submission would do. Nothing is stored."""
+    """Ask for the plan of a submission. The server stores nothing."""
     return api.ask("POST", "/api/tasks", params={"dryRun": "true"}, body=body)

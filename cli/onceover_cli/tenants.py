@@ -1,4 +1,4 @@
-"""Exports or erases everything of one tenant, in requests of limited size. An export can be continued."""
+"""Exports or erases all tasks of one tenant, in requests of limited size. Repeating a command continues its work."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -19,16 +19,17 @@ _TASKS: Final = "/api/tasks"
 
 @dataclass(slots=True)
 class Tenant:
-    """Sends requests for one tenant. A request is repeated while the server is away or limits the client."""
+    """Sends requests for one tenant. A request is repeated while the server is away or limits the requests."""
 
     api: ApiClient
     say: Callable[[str], None]
     backoff: Backoff = field(default_factory=lambda: Backoff(PATIENCE_SECONDS))
 
     def ask(self, method: str, path: str, params: Json | None = None, body: Json | None = None) -> Json | None:
-        """Send a request until it is answered. None for 404. Raises `CommandError`.
+        """Send a request until it is answered. Returns None for an answer 404. Raises `CommandError`.
 
-        After a lost answer or a 5xx, an erasure that answers 404 counts as done: the first try had erased the task.
+        If the answer to an erasure was lost or was 5xx, and the repeated request gets 404, the erasure counts as done,
+        because the first request has probably erased the task.
         """
         may_be_done = False
         while True:
@@ -48,12 +49,12 @@ class Tenant:
                 return answer
 
     def page(self, **query: str | None) -> Json:
-        """Read a page of the tenant's tasks, the newest first."""
+        """Read a page of the tenant's tasks, newest first."""
         given = {name: value for name, value in query.items() if value is not None}
         return self.ask("GET", _TASKS, {"limit": str(PAGE), **given}) or {"tasks": [], "nextCursor": None}
 
     def newer_than(self, task_id: str | None) -> int:
-        """Count the tasks after a given one, or all tasks with None. Counts one page at most."""
+        """Count the tasks that are newer than one task, or all tasks with None, but at most one page of them."""
         return sum(task_id is None or one["id"] > task_id for one in self.page()["tasks"])
 
 
@@ -62,7 +63,7 @@ class Tenant:
 
 @dataclass(slots=True)
 class Exported:
-    """The progress of an export: its counts and where it continues. `newest` is the newest task at its beginning."""
+    """An export's counts, and where it continues. `newest` is the tenant's newest task when the export began."""
 
     newest: str | None = None
     cursor: str | None = None
@@ -73,7 +74,7 @@ class Exported:
     is_whole: bool = False
 
     def count(self, line: Json) -> None:
-        """Count a line that has been written."""
+        """Count a line of the export that was written."""
         match line["kind"]:
             case "begin":
                 self.is_begun, self.newest = True, line["newest"]
@@ -89,11 +90,11 @@ class Exported:
 
 
 def export(tenant: Tenant, name: str, so_far: Exported) -> Iterator[Json]:
-    """Yield the lines of an export, from where it stopped: each task with its texts, result, calls and deliveries.
+    """Yield the lines of an export, from where `so_far` ends: each task with its texts, result, calls and deliveries.
 
-    A `page` line says where a repeated run continues. The last line, `end`, says what changed during the export: tasks
-    that were erased before they were read, tasks that had not ended, and how many new ones came (counted up to a
-    hundred).
+    A line `page` says where a repeated run continues. The last line, `end`, has the counts of tasks that were erased
+    before they were read, of tasks that had not ended, and of tasks that were submitted during the export (at most a
+    hundred are counted).
     """
     page = tenant.page(cursor=so_far.cursor)
     if not so_far.is_begun:
@@ -120,7 +121,7 @@ def export(tenant: Tenant, name: str, so_far: Exported) -> Iterator[Json]:
 
 def _counted(so_far: Exported, line: Json) -> Iterator[Json]:
     yield line
-    so_far.count(line)  # only after it is written
+    so_far.count(line)  # counted only after the line was written
 
 
 def _whole(tenant: Tenant, task_id: str) -> Json:
@@ -134,7 +135,7 @@ def _whole(tenant: Tenant, task_id: str) -> Json:
 
 
 def _attempts(tenant: Tenant, path: str) -> list[Json]:
-    """Read the log of a task's calls. It is empty if the task is gone, or the server too old to have one."""
+    """Read the log of a task's calls. Returns an empty list if the task is gone, or if an older server has no log."""
     found: list[Json] = []
     query = {"limit": "100"}
     while (page := tenant.ask("GET", f"{path}/attempts", query)) is not None:
@@ -146,7 +147,7 @@ def _attempts(tenant: Tenant, path: str) -> list[Json]:
 
 
 def resume(path: Path, name: str) -> tuple[BinaryIO, Exported]:
-    """Open the file of an export, cut it after its last whole page, and return its progress. Raises `CommandError`."""
+    """Open an export's file, cut it after its last whole page, and return its progress. Raises `CommandError`."""
     try:
         with path.open("a+b") as file:
             file.seek(0)
@@ -158,7 +159,7 @@ def resume(path: Path, name: str) -> tuple[BinaryIO, Exported]:
 
 
 def _read(file: BinaryIO, path: Path, name: str) -> tuple[Exported, int]:
-    """Read the file up to the last line from which an export can continue. Also return where that line ends."""
+    """Read an export's file up to the last line from which the export can continue. Also return this line's end."""
     kept, end = Exported(), 0
     so_far, place = Exported(), 0
     for raw in file:
@@ -177,7 +178,7 @@ def _read(file: BinaryIO, path: Path, name: str) -> tuple[Exported, int]:
 
 
 def _line(raw: bytes) -> Json | None:
-    """Read a line. Return the progress in a line; None if it was cut off or does not belong to an export."""
+    """Read a line of an export's file, or return None if it was cut off or is not a line of an export."""
     if not raw.endswith(b"\n"):
         return None
     try:
@@ -192,10 +193,10 @@ def _line(raw: bytes) -> Json | None:
 
 @dataclass(slots=True)
 class Erased:
-    """The counts of an erasure.
+    """The counts of an erasure of all tasks.
 
-    `gone` counts the tasks that others had erased before. `newer` counts the tasks that came during the erasure and
-    still exist at its end, up to one page.
+    `gone` counts tasks that another client had erased before. `newer` counts tasks that were submitted during the
+    erasure and exist at its end, up to one page.
     """
 
     cancelled: int = 0
@@ -205,18 +206,18 @@ class Erased:
 
 
 def going_on(tenant: Tenant) -> int:
-    """Count the tasks that had not ended, up to the number that a dry run counts."""
+    """Count the tenant's unfinished tasks, up to the number that a dry run counts."""
     found = tenant.ask("POST", f"{_TASKS}/cancel", body={"dryRun": True})
     return 0 if found is None else int(found["tasks"])
 
 
 def erase(tenant: Tenant, told: Callable[[Erased], None]) -> Erased:
-    """Cancel and erase all tasks that exist now, a hundred at a time. A repeated run continues where it stopped."""
+    """Cancel and erase a tenant's present tasks, a hundred at a time. A repeated run erases tasks that are left."""
     done = Erased()
     first = tenant.page()["tasks"]
     if not first:
         return done
-    # By the server's clock. Tasks that come later are counted but kept.
+    # `before` is a time by the server's clock. Tasks that are submitted later are counted and not erased.
     latest = datetime.fromisoformat(first[0]["createdAt"]) + timedelta(milliseconds=1)
     before = latest.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     while True:
@@ -234,6 +235,7 @@ def erase(tenant: Tenant, told: Callable[[Erased], None]) -> Erased:
         cursor = page["nextCursor"]
         if cursor is None:
             break
-    # Newer ids alone would not do: an id is made before its task is stored, so it may appear behind the pages.
+    # Comparing ids would not find all new tasks: an id is made before its task is stored, so a new task may have an
+    # older id.
     done.newer = tenant.newer_than(None)
     return done

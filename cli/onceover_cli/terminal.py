@@ -1,4 +1,4 @@
-"""The two streams: data on standard output, everything else on standard error."""
+"""Writes to the terminal: data to standard output, everything else to standard error."""
 
 import json
 import os
@@ -15,26 +15,28 @@ from .shapes import Json
 
 _NARROWEST = 20
 _WIDEST = 1_000
-# Characters that a terminal obeys. A model's output must not move the cursor or rename the window.
+# Control characters, and the visible characters that replace them: a model's output must not move the cursor or rename
+# the terminal's window.
 _CONTROLS = {code: 0x2400 + code if code < 0x20 else 0xFFFD for code in (*range(0x20), *range(0x7F, 0xA0))}
 for _kept in (0x09, 0x0A):
     del _CONTROLS[_kept]
-# These change the order of the following text on screen, which could disguise a command as another.
+# Characters that reverse the order of the text after them on the screen, and so could make a command look like another
+# one.
 _CONTROLS |= dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)), 0xFFFD)
 
 
 class OutputClosed(Exception):
-    """The reader of standard output has closed it. This is no error."""
+    """Raised if the reader of standard output has closed it, which is no error."""
 
 
 class OutputFailed(Exception):
-    """Standard output refuses what is written. The message says why."""
+    """Raised if standard output cannot be written. The exception's message says why."""
 
 
 def prepare() -> None:
-    """Make both streams write UTF-8 in any locale, and replace characters that cannot be encoded.
+    """Let both streams write UTF-8 in any locale, and replace characters that cannot be encoded.
 
-    A stream that the parent process closed is None. Its text is dropped.
+    The text for a stream that the parent process has closed is dropped.
     """
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
@@ -51,7 +53,7 @@ def write(text: str) -> None:
 
 
 def write_plain(text: str) -> None:
-    """Write text that may contain our own colours. Raises `OutputClosed` and `OutputFailed`."""
+    """Write text unchanged, such as text with colours. Raises `OutputClosed` and `OutputFailed`."""
     with _writing():
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -80,11 +82,11 @@ def say(text: str) -> None:
         sys.stderr.write(harmless(text) + "\n")
         sys.stderr.flush()
     except OSError:
-        return  # standard error is closed, and the work continues
+        return  # standard error is closed, which must not stop the work
 
 
 def harmless(text: str) -> str:
-    """Replace control characters by visible symbols."""
+    """Replace control characters in a text by visible characters."""
     return text.translate(_CONTROLS)
 
 
@@ -94,14 +96,14 @@ def is_terminal(stream: TextIO) -> bool:
 
 
 def console(stream: TextIO) -> Console:
-    """Return what draws on a stream: as wide as the terminal, without colours if NO_COLOR is set."""
+    """Return the console of the library rich for a stream, as wide as the terminal."""
     made = Console(file=stream, highlight=False, emoji=False, markup=False, soft_wrap=False)
     made.width = max(made.width, _NARROWEST)
     return made
 
 
 def write_table(headings: list[str], rows: list[list[str]]) -> None:
-    """Write rows: as a table as wide as the terminal, or as lines with tabs in a pipe."""
+    """Write rows to standard output: a table on a terminal, lines with tabs in a pipe."""
     if not is_terminal(sys.stdout):
         write("".join("\t".join(cell.replace("\t", " ") for cell in row) + "\n" for row in [headings, *rows]))
         return
@@ -114,26 +116,27 @@ def write_table(headings: list[str], rows: list[list[str]]) -> None:
     if own.measure(table, options=own.options.update(max_width=_WIDEST)).maximum <= own.width:
         draw(table)
         return
-    # An id cut in two cannot be copied, so it gets a line of its own with the rest below.
+    # If the table is wider than the terminal, each row's id gets its own line, and the other cells follow below it,
+    # because an id that is cut into two lines cannot be copied.
     for first, *others in rows:
         facts = (f"{heading.lower()} {cell}" for heading, cell in zip(headings[1:], others, strict=True) if cell)
         write(f"{first}\n" + "".join(f"  {fact}\n" for fact in facts))
 
 
 def draw(what: Any) -> None:
-    """Draw an object of rich on standard output. Raises `OutputClosed` and `OutputFailed`."""
+    """Draw an object of the library rich on standard output. Raises `OutputClosed` and `OutputFailed`."""
     with _writing():
         console(sys.stdout).print(what)
         sys.stdout.flush()
 
 
 def close() -> None:
-    """Write the buffered text, if some program still reads it."""
+    """Write the buffered text to standard output, if it still has a reader."""
     try:
         sys.stdout.flush()
     except OSError:
-        # The interpreter's own last flush must go nowhere. Otherwise the flush would complain about the same pipe or
-        # disk again.
+        # The interpreter flushes standard output again when it exits. If standard output is redirected to the null
+        # device, there is no second error about the same pipe or disk.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)

@@ -1,5 +1,5 @@
-// Runs before the page, as soon as its few imports are there: asks for the first view, its words and its first data, so
-// that none of them waits for another.
+// The script `early.js` runs before `main.js`. `early.js` requests the first view, the view's texts and the view's
+// first data at the same time.
 import { askAhead } from "./base/api.js";
 import { learn } from "./base/i18n.js";
 import { apply } from "./base/prefs.js";
@@ -9,7 +9,7 @@ import { isView, read } from "./base/views.js";
 apply();
 const { view, id, query } = parse(window.location.hash);
 const name = isView(view) ? view : "tasks";
-const failed = () => {}; // whoever needs it asks again, and says what went wrong
+const failed = () => {}; // the code that needs the file or the answer asks again, and shows the error
 learn("list").catch(failed);
 read(name).catch(failed);
 if (!document.hidden && name === "tasks") askAhead(listPath(query));

@@ -1,4 +1,4 @@
-// The page: its frame, and which view is in it.
+// The frame of the page, and the choice of the view that is shown in the frame.
 import "./early.js";
 import { html, render, useEffect, useState } from "./base/dom.js";
 import { learnRights, onRefusal } from "./base/api.js";
@@ -72,7 +72,8 @@ function Frame() {
   `;
 }
 
-// The address is taken for views, so the link that skips to the content moves the focus itself.
+// The link "skip to content" sets the focus by script, because the fragment of the page's address names the view and
+// cannot name an element.
 function skip(event) {
   event.preventDefault();
   document.getElementById("main").focus();

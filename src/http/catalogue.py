@@ -1,8 +1,8 @@
 """The API as a table: each call with its handler and every answer that it can give.
 
-The router takes paths and handlers from the catalogue, and `openapi` takes everything. Tests compare the handlers with
-the table. Calls that every isolate gets are imported at its start. The other calls are imported by groups, with the
-first request for one of the group's paths (docs/decisions/0033-what-is-imported-when.md).
+The router reads the paths and the handlers, and `openapi` reads the whole table. Tests compare each handler's answers
+with the table. The calls that nearly every isolate receives are imported when the isolate starts. The other calls are
+imported in groups, with the first request for one of a group's paths (docs/decisions/0033-what-is-imported-when.md).
 """
 
 import json
@@ -19,14 +19,14 @@ Parts = Mapping[str, str]
 
 
 class PathGroup(NamedTuple):
-    """All calls of these paths, which come from one module. A segment in braces is variable."""
+    """Paths whose calls come from one module, and a function that imports them. A segment in braces is variable."""
 
     paths: tuple[str, ...]
     load: Callable[[], Sequence[Endpoint]]
 
 
 async def read_openapi(exchange: Exchange) -> Reply:
-    """Show the API's description."""
+    """Show the API's OpenAPI description."""
     return Reply(200, document_text(), {"Content-Type": "application/json"})
 
 
@@ -160,9 +160,9 @@ _BY_LENGTH: Final = {
 
 
 def at(path: Sequence[str]) -> tuple[Sequence[Endpoint], Parts]:
-    """Return the calls of a path, given as its segments, and the values of its variable segments.
+    """Return the calls of a path that is given as its segments, and the values of the path's variable segments.
 
-    If no calls are known for a path, the path does not exist.
+    A path that does not exist has no calls.
     """
     found = [
         (pattern, group, parts)
@@ -171,13 +171,14 @@ def at(path: Sequence[str]) -> tuple[Sequence[Endpoint], Parts]:
     ]
     if not found:
         return (), {}
-    # `/api/tasks/retry` is not the path of a task.
+    # Of several matching paths, the one with the fewest variable segments counts, so `/api/tasks/retry` is not a task's
+    # path.
     pattern, group, parts = min(found, key=lambda one: len(one[2]))
     return tuple(endpoint for endpoint in group.load() if endpoint.path == pattern), parts
 
 
 def _parts(wanted: Sequence[str], path: Sequence[str]) -> Parts | None:
-    """Return the values of the variable segments, None if the path does not match. The lengths are equal."""
+    """Return the values of a path's variable segments, None if the path does not match the equally long `wanted`."""
     parts = {}
     for expected, actual in zip(wanted, path, strict=True):
         if expected.startswith("{") and actual:
@@ -189,13 +190,13 @@ def _parts(wanted: Sequence[str], path: Sequence[str]) -> Parts | None:
 
 @cache
 def endpoints() -> Sequence[Endpoint]:
-    """Return all calls. All their modules are imported."""
+    """Return all calls of the API, for which the modules of all calls are imported."""
     return tuple(endpoint for group in GROUPS for endpoint in group.load())
 
 
 @cache
 def document() -> dict[str, object]:
-    """Build the API's description, once per isolate, with the first request for it."""
+    """Build the API's OpenAPI description, once in an isolate, when `/openapi.json` is first requested."""
     from . import openapi  # noqa: PLC0415
 
     return openapi.document(endpoints())
@@ -203,5 +204,5 @@ def document() -> dict[str, object]:
 
 @cache
 def document_text() -> str:
-    """Write the API's description as JSON, also once per isolate."""
+    """Write the API's OpenAPI description as JSON. An isolate does it once."""
     return json.dumps(document(), ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""The API's description, OpenAPI 3.1, made from its table and its models."""
+"""Makes the API's description, OpenAPI 3.1, from the table of calls and the models of their bodies."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -101,7 +101,7 @@ def _path(endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> Json:
     if not names:
         return {"options": options}
     segments = [_segment(name, dict(endpoint.id_schema)) for name in names]
-    # The methods belong to the path, whatever its variable segments contain.
+    # OPTIONS answers for any value of a variable segment, because a path takes the same methods for all values.
     anything = [_segment(name, {"type": "string"}) for name in names]
     return {"parameters": segments, "options": options | {"parameters": anything}}
 
@@ -131,7 +131,7 @@ def _operation(endpoint: Endpoint) -> Json:
 
 
 def _security(access: Scope | Access) -> list[Json]:
-    """Return the schemes that admit a caller. Without OAuth each one's list names roles (OpenAPI 3.1.0, 4.8.30)."""
+    """Return the `security` of a call. Without OAuth the list of a scheme names roles (OpenAPI 3.1.0, 4.8.30)."""
     if access is Access.PUBLIC:
         return []
     scope = Scope.ADMIN if access is Access.OPERATOR else access
@@ -139,7 +139,7 @@ def _security(access: Scope | Access) -> list[Json]:
 
 
 def _kinds(endpoint: Endpoint) -> Iterator[ProblemKind]:
-    """Derive the problems of a call. Each feature of its entry adds those that it may cause."""
+    """Derive the kinds of problems that a call may answer, from its path, access, parameters and body."""
     is_compatible = errors.is_compatible(endpoint.path)
     if endpoint.body is not None:
         yield from problems.BODY_KINDS
@@ -156,13 +156,13 @@ def _kinds(endpoint: Endpoint) -> Iterator[ProblemKind]:
         yield from (*problems.DATABASE_KINDS, *problems.KEY_KINDS)
     if endpoint.access not in {Access.PUBLIC, Access.ANY_KEY}:
         yield problems.FORBIDDEN
-    # Unknown query parameters, and failures of the service itself.
+    # Every call refuses unknown query parameters, and every call may fail by a fault of the service itself.
     yield problems.UNSUPPORTED_PARAMETER if is_compatible else problems.INVALID_FIELDS
     yield from _OWN_FAULTS
 
 
 def _head(get: Json) -> Json:
-    """Describe HEAD: what GET answers, without the content."""
+    """Describe the method HEAD of a path: the answers of GET without their content."""
     responses = {
         status: {name: value for name, value in response.items() if name not in {"content", "links"}}
         for status, response in get["responses"].items()
@@ -178,12 +178,12 @@ def _parameter(parameter: Parameter) -> Json:
         "description": parameter.description,
         "schema": dict(parameter.schema),
     }
-    # In a query an empty value counts as absent, but an empty tenant is refused.
+    # A query parameter with an empty value counts as absent, except `tenant`, which is refused.
     is_absent = parameter.place == "query" and parameter.name != acting.TENANT
     return described | ({"allowEmptyValue": True} if is_absent else {})
 
 
-# The fields of an event in a stream. Before OpenAPI 3.2 the schema of such an answer describes each event.
+# The fields of a server-sent event. Before OpenAPI 3.2 the schema of an event stream describes one event of it.
 _EVENT: Json = {
     "type": "object",
     "description": "One event of the stream. Its `data` is JSON.",
@@ -209,7 +209,7 @@ def _answer(answer: Answer) -> Json:
 
 
 def _refusals(endpoint: Endpoint, kinds: Iterable[ProblemKind]) -> Json:
-    """Describe problems by status. Below `/v1` they have the shape, statuses and headers of OpenAI's errors."""
+    """Describe the problems of a call by status: below `/v1` in the shape, statuses and headers of OpenAI's errors."""
     is_compatible = errors.is_compatible(endpoint.path)
     media_type = "application/json" if is_compatible else PROBLEM_TYPE
     by_status: dict[int, list[ProblemKind]] = {}
@@ -260,9 +260,9 @@ def _shared_headers() -> Json:
 
 
 def _schemas(endpoints: Sequence[Endpoint]) -> Json:
-    """Describe every body.
+    """Describe every body of a request and of an answer.
 
-    The validators of pydantic for this description are built here, not when the isolate starts.
+    The validators of pydantic that the schemas are read from are built here, not when the isolate starts.
     """
     wanted: dict[str, tuple[type[object], JsonSchemaMode]] = {
         view.__name__: (view, "serialization") for view in (ProblemView, errors.ErrorView)

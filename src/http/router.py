@@ -1,4 +1,4 @@
-"""From a request to an answer: paths are matched by whole segments, and every error becomes an answer."""
+"""Answers a request: finds its call by the path's segments, runs the handler, and turns every error into an answer."""
 
 import asyncio
 from collections.abc import Mapping
@@ -34,9 +34,9 @@ from .responses import errors
 
 
 async def handle(request: Request, api: Api) -> Reply:
-    """Answer one request. Each failure that a client, the database or our own error causes becomes a problem.
+    """Answer one request. A refusal, a failure of the database and an error of our own become problems.
 
-    Cancellation, and every other error that is no Exception, passes through.
+    Cancellation passes through, and so does every other error whose class is not a subclass of Exception.
     """
     name = request_id(request.headers)
     api.log.note(request=name)
@@ -49,7 +49,7 @@ async def handle(request: Request, api: Api) -> Reply:
     except Exception as error:  # noqa: BLE001 - the client gets a problem, the terminal the traceback
         api.log.failure("unexpected", error)
         reply = internal_refusal().reply()
-    api.deliverer.begin()  # send the deliveries of tasks that the request has ended
+    api.deliverer.begin()  # send the webhook deliveries of tasks that the request has ended
     reply = _in_shape(reply, request.url)
     return _finished(named(cors.shared(reply, request, api.settings.cors_origins), name), request.method)
 
@@ -59,7 +59,7 @@ def _in_shape(reply: Reply, url: str) -> Reply:
 
 
 def _database_problem(error: StoreError, api: Api) -> Reply:
-    """Make a problem of a database error. The log gets a traceback if the code does not explain the error."""
+    """Make the problem for a failure of the database. The log gets a traceback if the problem's code is general."""
     refusal = store_refusal(error, api.now_ms())
     if refusal.kind is DATABASE_ERROR:
         api.log.failure("database_error", error)
@@ -71,7 +71,7 @@ def _database_problem(error: StoreError, api: Api) -> Reply:
 def configuration_problem(
     error: ConfigurationError, method: str = "GET", headers: Mapping[str, str] | None = None, url: str = ""
 ) -> Reply:
-    """Answer any request to a deployment with a bad variable, for which no Api can be made."""
+    """Answer any request to a deployment with a bad variable, with which no Api can be made."""
     reply = _in_shape(configuration_refusal(error).reply(), url)
     return _finished(named(reply, request_id(headers or {})), method)
 
@@ -89,7 +89,8 @@ async def _answer(request: Request, api: Api) -> Reply:
     if endpoint is None:
         raise Refusal(METHOD_NOT_ALLOWED, f"This path takes {allow['Allow']}.", headers=allow)
     if endpoint.makes_tasks and api.isolate.load.refuses(asyncio.get_running_loop().time()):
-        raise overload_refusal()  # the refusal comes before the key's look-up, which might add to the load
+        # the refusal comes before the look-up of the key, which would add to the database's load
+        raise overload_refusal()
     try:
         async with asyncio.timeout(endpoint.seconds_most) as time_limit:
             caller = await caller_of(request, api, endpoint.access)
@@ -126,7 +127,7 @@ def _exchange(
 
 
 def _split(url: str) -> tuple[list[str], str]:
-    """Return the query and the path's segments, each percent-decoded (RFC 3986: an encoded slash separates nothing).
+    """Return the path's segments, percent-decoded, and the query. An encoded slash separates no segments (RFC 3986).
 
     Bytes that are not UTF-8 become U+FFFD, which none of our paths contains.
     """

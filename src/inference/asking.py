@@ -1,7 +1,8 @@
-"""What a call says to a model: its messages and fields, with the form that its output must have.
+"""Writes what a call sends to a model: its messages and fields, and the form that the output must have.
 
-A call without a form has the instructions and the verbatim text, and nothing else. With a form, the model may be asked
-again: its answer follows as its own message, and the faults of it as the user's.
+A call without a form sends only the instructions and the verbatim text. A call with a form may ask the model again
+after a rejected answer: it repeats the rejected answer as a message of the model, and lists the faults in a message of
+the user.
 """
 
 import json
@@ -13,15 +14,17 @@ from ..core.errors import ModelError, ModelReplyMalformed, StructuredOutputUnsup
 from . import replies
 from .protocol import ModelCall, OutputForm, RejectedAnswer
 
-FORM_STATUSES: Final = frozenset({400, 422, 500, 501})  # of answers that may be about the form of the output
+# statuses of answers with which a server may refuse the form of the output
+FORM_STATUSES: Final = frozenset({400, 422, 500, 501})
 
 _ONLY_JSON = (
     "Your answer must be one JSON object that the JSON Schema below allows. Write only the object: no explanation, no "
     "Markdown.\n\nJSON Schema:\n"
 )
-_NO_ANSWER = "(empty)"  # several servers refuse an empty message, or two messages of one role in a row
-# Words of a server that does not take the field, or this schema: "Invalid parameter: 'response_format' of type
-# 'json_schema' is not supported with this model" (OpenAI), "does not support parameters: ['response_format']"
+# replaces an empty answer: several servers refuse an empty message, or two messages of one role in a row
+_NO_ANSWER = "(empty)"
+# Words by which a server refuses the field for a schema, or the schema in it: "Invalid parameter: 'response_format' of
+# type 'json_schema' is not supported with this model" (OpenAI), "does not support parameters: ['response_format']"
 # (LiteLLM), "The provided JSON schema contains features not supported by xgrammar" (vLLM), "JSON schema error at
 # #/properties/a" (llama.cpp), "invalid JSON schema in format" (Ollama), "This model doesn't support JSON Schema"
 # (Workers AI).
@@ -30,19 +33,19 @@ _OF_THE_FORM = re.compile(
     r"|grammar",
     re.IGNORECASE,
 )
-# Words of a server that took the schema and could not write what it allows: "JSON Mode couldn't be met" (Workers AI),
-# "does not match the expected peg-native format" (llama.cpp), `json_validate_failed` (Groq).
+# Words by which a server that took the schema says that its output does not fit the schema: "JSON Mode couldn't be met"
+# (Workers AI), "does not match the expected peg-native format" (llama.cpp), `json_validate_failed` (Groq).
 _UNFIT = re.compile(
     r"couldn.?t be met|output that does not match the expected|json_validate_failed|failed to generate json",
     re.IGNORECASE,
 )
 _SAID_CHARS_READ = 4_000
-# Words of JSON Schema that are long enough to be struck out of an error as a client's text.
+# Keywords of JSON Schema that are so long that they would be struck out of an error message as a client's text.
 _KEYWORDS = re.compile("additionalProperties|exclusiveM(?:in|ax)imum")
 
 
 def messages(call: ModelCall) -> list[dict[str, str]]:
-    """Write a call as a chat: the instructions, if any, and the verbatim text. A second try adds two messages."""
+    """Write a call as chat messages: the instructions, the verbatim text, and when asking again two more messages."""
     form = call.form
     system = call.system
     if form is not None and form.in_prompt:
@@ -57,12 +60,12 @@ def messages(call: ModelCall) -> list[dict[str, str]]:
 
 
 def shown(output: str) -> str:
-    """Return the beginning of a rejected answer as the model sees it again."""
+    """Return the part of a rejected answer that the model is shown again: its beginning."""
     return output[: limits.REJECTED_CHARS_MOST] if output.strip() else _NO_ANSWER
 
 
 def _again(rejected: RejectedAnswer) -> str:
-    """Ask for a better answer. Pointers come from the answer, so each is one line of limited length."""
+    """Write the message that lists a rejected answer's faults. Each fault becomes a line of limited length."""
     lines = ["Your answer does not fit the JSON Schema:"]
     for pointer, expected in rejected.faults[: limits.FAULTS_MOST]:
         lines.append(f"- at {_line(pointer) or 'the root'}: expected {_line(expected)}")
@@ -77,9 +80,9 @@ def _line(text: str) -> str:
 
 
 def fields(call: ModelCall, tokens_name: str, tokens: int | None = None) -> dict[str, object]:
-    """Write the other fields of a call. `tokens_name` is the server's name for the limit of the output.
+    """Write the fields of a call besides its messages. `tokens_name` is the server's name for the limit of tokens.
 
-    `tokens` is the limit if the call sets none. Fields without a value are left out.
+    `tokens` is the limit of a call that sets none. Fields without a value are left out of a call.
     """
     tokens = tokens if call.max_output_tokens is None else call.max_output_tokens
     given = {tokens_name: tokens, "temperature": call.temperature}
@@ -87,9 +90,10 @@ def fields(call: ModelCall, tokens_name: str, tokens: int | None = None) -> dict
 
 
 def response_format(form: OutputForm | None, *, bare: bool = False) -> dict[str, object]:
-    """Write the field that holds a server to the schema, if the call wants it. It replaces a client's own.
+    """Write the field `response_format` with the schema, if the call has a form that is sent as a field.
 
-    `bare`: the field has the schema itself, as Workers AI wants it, and not OpenAI's name and strictness around it.
+    A call's form replaces a `response_format` of the client's own. `bare` writes the schema itself, as Workers AI wants
+    it, without OpenAI's name and strictness around it.
     """
     if form is None or not form.in_field:
         return {}
@@ -98,7 +102,7 @@ def response_format(form: OutputForm | None, *, bare: bool = False) -> dict[str,
 
 
 def client_texts(call: ModelCall) -> list[str]:
-    """Give the client's texts in a call, and the model's answer, which a provider may repeat."""
+    """Return the client's texts in a call, and a repeated answer, which a provider's error message may quote."""
     texts = [call.user, call.system, *(json.dumps(value, ensure_ascii=False) for value in call.options.values())]
     if call.form is not None:
         texts.append(_KEYWORDS.sub("", json.dumps(call.form.schema, ensure_ascii=False)))
@@ -108,10 +112,10 @@ def client_texts(call: ModelCall) -> list[str]:
 
 
 def form_failure(call: ModelCall, said: str, message: str) -> ModelError | None:
-    """Make an error of a provider's words, if they are about the form of the output. `message` may be shown.
+    """Return the error for a provider's words about the output's form, None for other words.
 
-    An output that the provider itself found unfit may succeed at the next try. A field or a schema that it does not
-    take is refused for good.
+    `message` is safe to show. If the provider says that its output does not fit, the next try may succeed. If the
+    provider refuses the field or the schema, every try fails.
     """
     if call.form is None:
         return None

@@ -1,7 +1,7 @@
-"""The demo provider: a deterministic analysis of the call's text, without a model or a network.
+"""The demo provider: it analyses a call's text deterministically, without a model or a network.
 
-The provider quotes and counts, and states only what is in the text. A `merge` call makes one report of the same form
-from the earlier reports in its text, so merges can go on in levels.
+The provider quotes sentences and counts words of the text, and states nothing else. For the call of a merge the
+provider makes one report of the same form from the reports in the call's text, so merges can go on in levels.
 """
 
 import re
@@ -21,7 +21,7 @@ _MOST_TERMS = 8
 _BYTES_PER_TOKEN = 4
 _UNIT = 1024  # the weight of a term that occurs once
 
-# A line narrower than this (a wide character counts double) was not wrapped: it is a paragraph of its own.
+# A line of fewer columns was not wrapped, so it ends a paragraph. A wide character has two columns.
 _WRAPPED_COLUMNS = 40
 _FIRST_WIDE = "\u2e80"
 _HEADING_MARKS = re.compile(r"#{1,6}\s+")
@@ -33,15 +33,15 @@ _LONGEST_ABBREVIATION_CHARS = 5
 class DemoProvider:
     """A `Provider` that analyses the text itself. The demo provider needs no configuration and never fails.
 
-    The provider obeys `max_output_tokens` and the form of the output, however the form is sent. It ignores `system`, a
-    temperature and other options.
+    The demo provider obeys `max_output_tokens` and the form of the output. The demo provider ignores `system`, the
+    temperature and other options of a call.
     """
 
     name = "demo"
     default_model = "demo-1"
 
     async def infer(self, call: ModelCall) -> ModelReply:
-        """Return headline, key sentences, key terms and counts of `call.user`, as Markdown, or as JSON of its form."""
+        """Return headline, key sentences, key terms and counts of `call.user`, as Markdown or JSON of its form."""
         whole = analysis(call.user) if call.form is None else formed(call.form.schema, call.user)
         output = cut(whole, call.max_output_tokens)
         reason = "stop" if output == whole else "length"
@@ -49,14 +49,14 @@ class DemoProvider:
         return ModelReply(output, estimated_tokens(sent), estimated_tokens(output), reason)
 
     async def probe(self) -> Health:
-        """Return healthy, always: no part of this provider can be down."""
+        """Return healthy: no part of the demo provider can fail."""
         return Health("healthy", "built-in deterministic analysis without a model")
 
 
 def estimated_tokens(text: str) -> int:
     """Estimate tokens as UTF-8 bytes / 4, rounded up: one token is 4 English letters or 1⅓ Chinese characters.
 
-    The estimate is close to common tokenizers, and the same on every machine.
+    The estimate is close to the counts of common tokenizers, and it is the same on every machine.
     """
     return -(-len(text.encode("utf-8", "surrogatepass")) // _BYTES_PER_TOKEN)
 
@@ -69,19 +69,19 @@ def cut(text: str, tokens: int | None) -> str:
 
 
 def analysis(text: str) -> str:
-    """Return the analysis of a text, or the merged analysis of earlier ones. It stays below 1,000 characters."""
+    """Return the analysis of a text, or of the reports in a text, in fewer than 1,000 characters."""
     earlier = reports(text)
     return written(_merged(earlier) if earlier else _read(text))
 
 
 def formed(schema: Mapping[str, object], text: str) -> str:
-    """Return a JSON object of a text's sentences and terms, which the schema allows."""
+    """Return a JSON object that the schema allows, made of the text's sentences and terms."""
     words = plain(text)
     return fitted(schema, _read(words), words)
 
 
 def _read(text: str) -> Report:
-    """Report on a text of any kind."""
+    """Make the report on a text that contains no reports."""
     language = CHINESE if is_chinese(text) else ENGLISH
     headings, sentences = _headings_and_sentences(text)
     counts = Counter(term for sentence in sentences for term in terms(sentence))
@@ -100,7 +100,7 @@ def _read(text: str) -> Report:
 
 
 def _merged(earlier: Sequence[Report]) -> Report:
-    """Report on earlier reports: the headline of the first, the best quotes of all, and sums."""
+    """Merge reports: the headline of the first one, the best quotes of all, and sums of their counts."""
     counts: Counter[str] = Counter()
     for report in earlier:
         counts.update(dict(report.terms))
@@ -121,11 +121,12 @@ def _merged(earlier: Sequence[Report]) -> Report:
 
 
 def _chosen(holding: Sequence[set[str]], counts: dict[str, int], fitness: Sequence[float], most: int) -> list[int]:
-    """Return the indices of up to `most` sentences, best first, given the terms in each.
+    """Return the indices of up to `most` sentences, best first. `holding` has the terms in each sentence.
 
-    A sentence is worth the mean weight of its terms, so long ones have no advantage. A term's weight, the root of its
-    count, halves with each use, so the sentences differ. Weights are whole numbers: a sum of floats would depend on the
-    order of a set, and so on the interpreter's hashes.
+    The worth of a sentence is the mean weight of its terms, so long sentences have no advantage. The weight of a term
+    is the square root of its count. When a sentence is chosen, the weights of its terms are halved, so that the chosen
+    sentences differ. Weights are whole numbers, because a sum of floats would depend on the order of a set, and so on
+    the interpreter's hashes.
     """
     weights = {term: isqrt(count * _UNIT * _UNIT) for term, count in counts.items()}
 
@@ -145,13 +146,13 @@ def _chosen(holding: Sequence[set[str]], counts: dict[str, int], fitness: Sequen
 
 
 def _fitness(sentence: str, at: int, language: Language) -> float:
-    """Return how well a sentence quotes, by its length and its place. The first ones are best."""
+    """Return how well a sentence can be quoted, by its length and place. The text's first sentences are best."""
     low, high = language.good_sentence_chars
     return min(1, len(sentence) / low, high / len(sentence)) * (1 + 0.3 / (1 + at))
 
 
 def _headline(headings: Sequence[str], telling: str, language: Language) -> str:
-    """Return the first heading that names something. The most telling sentence follows a heading like "Chapter 2"."""
+    """Return the first heading with a term in it, else the best sentence, after a heading like "Chapter 2"."""
     named = next((heading for heading in headings if terms(heading)), None)
     if named is not None:
         return named
@@ -165,7 +166,7 @@ def _headline(headings: Sequence[str], telling: str, language: Language) -> str:
 def _headings_and_sentences(text: str) -> tuple[list[str], list[str]]:
     """Return the headings that open the text, and its sentences, with white space reduced to single spaces.
 
-    If all lines look like headings, these lines are the sentences.
+    If every line looks like a heading, the lines count as sentences.
     """
     headings: list[str] = []
     sentences: list[str] = []
@@ -183,14 +184,14 @@ def _is_title(paragraph: str) -> bool:
 
 
 def _is_narrow(line: str) -> bool:
-    """Whether a line is too narrow to have been wrapped at its end."""
+    """Whether a line is so narrow that it was not wrapped."""
     return len(line) < _WRAPPED_COLUMNS and len(line) + sum(c >= _FIRST_WIDE for c in line) < _WRAPPED_COLUMNS
 
 
 def _paragraphs(text: str) -> Iterator[str]:
-    """Yield the paragraphs with their wrapped lines joined.
+    """Yield the paragraphs of a text, each as one line.
 
-    No paragraph is empty, and spaces are the only white space.
+    No paragraph is empty, and each run of white space in it is one space.
     """
     wrapped: list[str] = []
     for raw in [*text.splitlines(), ""]:

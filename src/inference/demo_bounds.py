@@ -1,6 +1,6 @@
-"""What a set of JSON Schemas allows together, for the demo provider: types, listed values, bounds of sizes and numbers.
+"""Finds what several JSON Schemas allow together, for the demo provider: types, listed values, sizes and numbers.
 
-None of the schemas has references or alternatives that are not followed yet.
+The functions get schemas whose references and alternatives (`anyOf`) have been followed already.
 """
 
 import math
@@ -12,7 +12,7 @@ Node = Mapping[str, Any]
 Nodes = tuple[Node, ...]
 
 _SCALARS = ("string", "integer", "number", "boolean", "null")
-# What a schema without `type` is probably about.
+# The keywords by which the type of a schema without `type` is guessed.
 _HINTS: Final = (
     ("object", ("properties", "required", "additionalProperties")),
     ("array", ("items", "minItems", "maxItems")),
@@ -22,7 +22,7 @@ _HINTS: Final = (
 
 
 class Impossible(Exception):
-    """No value fits here, or only a deeper one."""
+    """No value fits a schema, or only a value that is nested too deep."""
 
 
 def listed(node: Node) -> Sequence[object]:
@@ -33,7 +33,7 @@ def listed(node: Node) -> Sequence[object]:
 
 
 def kinds(flat: Nodes) -> list[str]:
-    """Return the types that all schemas allow, the most telling first."""
+    """Return the types that all schemas allow, the most likely type first."""
     stated = [
         ["integer", *given] if "number" in given else given
         for node in flat
@@ -47,7 +47,7 @@ def kinds(flat: Nodes) -> list[str]:
 
 
 def kind_of(value: object) -> set[str]:
-    """Return the types that a JSON value has: a whole number is both an integer and a number."""
+    """Return the JSON Schema types of a value: a whole number is both an integer and a number."""
     if isinstance(value, bool):
         return {"boolean"}
     if isinstance(value, int | float):
@@ -57,7 +57,7 @@ def kind_of(value: object) -> set[str]:
 
 
 def same(one: object, two: object) -> bool:
-    """Whether two JSON values are equal: 1 is 1.0, and true is not 1."""
+    """Whether two JSON values are equal: 1 equals 1.0, and true does not equal 1."""
     if isinstance(one, list) and isinstance(two, list):
         return len(one) == len(two) and all(map(same, one, two))
     if isinstance(one, dict) and isinstance(two, dict):
@@ -66,7 +66,7 @@ def same(one: object, two: object) -> bool:
 
 
 def span(flat: Nodes, low: str, high: str) -> tuple[int, float]:
-    """Return the least and the greatest size. Raises Impossible if there is none between them."""
+    """Return the least and the greatest size that all schemas allow. Raises Impossible if they allow no size."""
     least = max((node.get(low, 0) for node in flat), default=0)
     most = min((node.get(high, math.inf) for node in flat), default=math.inf)
     if least > most:
@@ -75,7 +75,7 @@ def span(flat: Nodes, low: str, high: str) -> tuple[int, float]:
 
 
 def is_within(value: object, flat: Nodes) -> bool:
-    """Whether a value keeps the bounds of numbers and lengths that the schemas set."""
+    """Whether a value is within the bounds of all schemas: of a number, or of the length of a text or a list."""
     if isinstance(value, str):
         return all(node.get("minLength", 0) <= len(value) <= node.get("maxLength", math.inf) for node in flat)
     if isinstance(value, list):
@@ -92,12 +92,12 @@ def is_within(value: object, flat: Nodes) -> bool:
 
 
 def _exact(value: int | float) -> Fraction:
-    """Return a number as it is written: 0.1 is a tenth."""
+    """Return a number as the exact fraction that its digits say: 0.1 is one tenth."""
     return Fraction(str(value))
 
 
 def candidates(flat: Nodes, figure: int, *, whole: bool) -> Iterator[int | float]:
-    """Yield numbers that may fit: the figure, and those nearest to the bounds."""
+    """Yield numbers that may fit the schemas: the figure, and the numbers nearest to the bounds."""
     steps = [_exact(node["multipleOf"]) for node in flat if "multipleOf" in node] + ([Fraction(1)] if whole else [])
     lows = [node[name] for node in flat for name in ("minimum", "exclusiveMinimum") if name in node]
     highs = [node[name] for node in flat for name in ("maximum", "exclusiveMaximum") if name in node]

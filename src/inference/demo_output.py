@@ -1,7 +1,8 @@
-"""The demo provider's structured output: a value that a JSON Schema allows, made of the text's sentences and terms.
+"""Makes the demo provider's structured output: a value that a JSON Schema allows, of the text's sentences and terms.
 
-The same schema and text always give the same value. Optional parts are filled while the value is small, so recursive
-schemas end. Work and size are bounded: a schema that allows only larger values, or none, gets an empty object.
+The same schema and text always give the same value. Optional parts are filled only while the value is small, so a
+recursive schema ends. Work and size are bounded: for a schema that allows no value, or only larger ones, the output is
+an empty object.
 """
 
 import json
@@ -19,20 +20,20 @@ from .demo_bounds import Impossible, Node, Nodes, candidates, is_within, kind_of
 from .demo_formats import formatted
 from .demo_report import QUOTE_CHARS, Report, clipped
 
-_DEPTHS = (12, 60)  # of nesting; the second is for schemas that demand so much
+_DEPTHS = (12, 60)  # the most levels of nesting in a value: the second limit is tried if the first is too low
 _STEPS_MOST = 10_000
-_GENEROUS_STEPS = 1_000  # after these, only what the schema demands is made
+_GENEROUS_STEPS = 1_000  # the steps after which only the required parts of a value are made
 _GENEROUS_DEPTH = 5
-_ITEMS = 3  # of a list, unless its bounds say otherwise
+_ITEMS = 3  # how many items a list in the output gets, within the schema's bounds
 _FIGURES = re.compile(r"\b[0-9]{1,9}\b")
 
 
 class _TooMuch(Exception):
-    """The value would be too large, or takes too long to find."""
+    """The value for a schema would be too large, or finding it takes too many steps."""
 
 
 def plain(text: str) -> str:
-    """Return a text, or the words of the earlier outputs if it consists of them, as that of a merge does."""
+    """Return a text, or the texts in its JSON objects if it consists of JSON objects, as the text of a merge does."""
     words: list[str] = []
     for part in text.split("\n\n"):
         if not part.startswith("{"):
@@ -45,7 +46,7 @@ def plain(text: str) -> str:
 
 
 def _leaves(value: object) -> Iterator[str]:
-    """Yield the texts in a value, in order."""
+    """Yield the strings in a JSON value, in their order."""
     left = [value]
     while left:
         one = left.pop()
@@ -58,7 +59,7 @@ def _leaves(value: object) -> Iterator[str]:
 
 
 def fitted(schema: Node, report: Report, text: str) -> str:
-    """Return an object that the schema allows, as compact JSON. `report` is the analysis of the text."""
+    """Return an object that the schema allows, as compact JSON. `report` is the report on the text."""
     for depth in _DEPTHS:
         try:
             return json.dumps(_Maker(schema, report, text, depth).made(), ensure_ascii=False, separators=(",", ":"))
@@ -70,7 +71,7 @@ def fitted(schema: Node, report: Report, text: str) -> str:
 
 
 class _Maker:
-    """Makes one value. `flat` is a set of schemas without references and alternatives: a value must fit them all."""
+    """Makes one value. A value must fit all schemas of `flat`, whose references and alternatives have been followed."""
 
     def __init__(self, root: Node, report: Report, text: str, depth: int) -> None:
         self._root = root
@@ -88,7 +89,7 @@ class _Maker:
         return self._value((self._root,), self._depth)
 
     def _value(self, nodes: Nodes, left: int) -> object:
-        """Make a value that all schemas allow, of at most `left` more levels."""
+        """Make a value that all schemas allow, with at most `left` more levels of nesting."""
         key = (tuple(map(id, nodes)), left)
         if left < 0 or key in self._failed:
             raise Impossible
@@ -109,7 +110,7 @@ class _Maker:
         return self._steps < _GENEROUS_STEPS and self._depth - left < _GENEROUS_DEPTH
 
     def _alternatives(self, nodes: Nodes, settled: frozenset[int], left: int) -> Iterator[Nodes]:
-        """Yield the schemas with their references followed, once for each choice among their `anyOf`."""
+        """Yield the schemas with their references followed, once for each combination of branches of their `anyOf`."""
         self._step()
         flat = self._followed(nodes)
         undecided = next((node for node in flat if "anyOf" in node and id(node) not in settled), None)
@@ -207,7 +208,7 @@ class _Maker:
         return made
 
     def _string(self, flat: Nodes, left: int) -> str:
-        """Make a string: a sentence near the root, a term further in."""
+        """Make a string: a sentence directly below the root, a term at deeper levels."""
         least, most = span(flat, "minLength", "maxLength")
         if least > limits.OUTPUT_CHARS_MOST:
             raise _TooMuch
@@ -232,7 +233,7 @@ class _Maker:
         figure = next(self._figures)
         try:
             found = next((one for one in candidates(flat, figure, whole=whole) if is_within(one, flat)), None)
-        except OverflowError:  # a bound beyond the largest float
+        except OverflowError:  # a bound of the schema is beyond the largest float
             found = None
         if found is None:
             raise Impossible

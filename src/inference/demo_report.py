@@ -1,11 +1,12 @@
-"""The form of the demo provider's output: written as Markdown, and read again when outputs are merged."""
+"""Writes the demo provider's reports as Markdown, and reads them again when outputs are merged."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-# With these and eight terms, a report of a text of up to 1 MB stays below 1,000 characters.
+# The lengths of quotes and of the headline keep the report on a text of up to 1 MB, with eight terms, below 1,000
+# characters.
 QUOTE_CHARS: Final = 130
 HEADLINE_CHARS: Final = 60
 
@@ -48,7 +49,7 @@ CHINESE: Final = Language(
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What one output says about one text, or about `parts` texts when it is merged."""
+    """The content of one output: about one text, or after a merge about `parts` texts."""
 
     language: Language
     headline: str
@@ -75,7 +76,7 @@ def written(report: Report) -> str:
 
 
 def clipped(text: str, most_chars: int) -> str:
-    """Return the text, or its beginning and an ellipsis, cut between words if one ends near."""
+    """Return the text, or its beginning with an ellipsis, cut between two words if possible."""
     if len(text) <= most_chars:
         return text
     kept = text[: most_chars - 1]
@@ -87,7 +88,7 @@ _FIGURE = "([0-9]{1,3}(?:,[0-9]{3}){0,5})"
 
 
 def _pattern(language: Language) -> re.Pattern[str]:
-    """Match one written report. The pattern reads each line once and cannot backtrack over a line."""
+    """Return the pattern of a written report, which reads each line once and cannot backtrack over a line."""
     characters, sentences, parts = language.counts
     return re.compile(
         r"^##\ ([^\n]++)\n\n((?:>\ [^\n]++\n\n)*+)"
@@ -102,7 +103,7 @@ _TERMS = re.compile(r"([^\s,、()（）]++) ?[(（]([0-9]{1,9})[)）]")
 
 
 def reports(text: str) -> list[Report]:
-    """Return the reports in a text, in order. Returns None if the reports are less than half of the text."""
+    """Return the reports in a text, in order. Returns an empty list if reports are less than half of the text."""
     found = [
         (match.span(), _parsed(language, match)) for language, pattern in _PATTERNS for match in pattern.finditer(text)
     ]

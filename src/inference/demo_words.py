@@ -1,7 +1,8 @@
-"""The words of the demo provider: the script of a text, and the terms that its words make.
+"""Finds the script and the terms of a text for the demo provider.
 
-English terms are lower-case words without the stopwords. Chinese has no spaces, so its terms are the pairs and triples
-of characters between function characters. `key_terms` drops those that are only pieces of others.
+The terms of an English text are its words in lower case, without stopwords. Chinese is written without spaces, so the
+terms of a Chinese text are the pairs and triples of characters between function characters. `key_terms` drops pairs and
+triples that are only pieces of other terms.
 """
 
 import re
@@ -12,7 +13,7 @@ _HAN = "\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f
 _HAN_RUNS = re.compile(f"[{_HAN}]++")
 _WORDS = re.compile(rf"[^\W\d_{_HAN}]++(?:['’][^\W\d_{_HAN}]++)*+")
 _LONGEST_WORD_CHARS = 24
-_LATIN_LETTERS_PER_HAN = 4  # a text is Chinese with at least one Han character for four other letters
+_LATIN_LETTERS_PER_HAN = 4  # a text is Chinese if it has at least one Han character for every four other letters
 
 STOPWORDS: Final = frozenset(
     """
@@ -36,7 +37,7 @@ STOPWORDS: Final = frozenset(
     she's there's
     """.split()  # noqa: SIM905 - 260 literals would be no better to read
 )
-# Characters that join the parts of a sentence, and are seldom inside a term.
+# Chinese function characters: they join the parts of a sentence, and are seldom a part of a term.
 _FUNCTION_CHARS = re.compile(
     "[的了是在我你您他她它们這这那哪之乎者也矣焉哉就不都而著着过過得地和与與及或但却卻又很再才还還没沒"
     "有无無被把给給让讓从從向对對于於以为為因所其此些个個们們吗嗎呢吧啊呀么麼甚什怎谁誰几幾一二两兩"
@@ -44,7 +45,7 @@ _FUNCTION_CHARS = re.compile(
     "已自己曰若則则乃故然亦皆吾汝爾尔何]++"
 )
 
-# Frequent pairs without function characters that name nothing.
+# Frequent pairs of Chinese characters that name nothing, although they have no function character.
 _EMPTY_PAIRS = frozenset("大家 大约 大約 似乎 仿佛 彷彿 忽然 直到 现在 現在 今天 明天 许多 許多 非常 必须 必須".split())  # noqa: SIM905
 
 
@@ -59,7 +60,7 @@ def is_chinese(text: str) -> bool:
 
 
 def terms(text: str) -> list[str]:
-    """Return the terms of a text in order, each as often as it occurs."""
+    """Return the terms of a text, each as often as it occurs: words in their order, then Chinese pairs and triples."""
     found = []
     for word in _WORDS.findall(text):
         term = word.lower().removesuffix("'s").removesuffix("’s")
@@ -76,9 +77,9 @@ def terms(text: str) -> list[str]:
 def key_terms(counts: Counter[str], most: int) -> list[tuple[str, int]]:
     """Return up to `most` terms with their counts, most frequent first.
 
-    If two terms have equal counts, the earlier one is first. A term that occurs once counts only if no term occurs
-    twice. A Chinese triple stays if its pairs seldom occur without it, and then the pairs are dropped. Otherwise the
-    pairs stay.
+    Of two terms with equal counts, the earlier one is first. A term that occurs once counts only if no term occurs
+    twice. If the pairs in a Chinese triple seldom occur without the triple, the triple stays and the pairs are dropped.
+    Otherwise the triple is dropped.
     """
     ranked = counts.most_common()
     repeated = [(term, count) for term, count in ranked if count > 1] or ranked
@@ -102,7 +103,7 @@ def _is_han(term: str) -> bool:
 
 
 def _pieces(ranked: list[tuple[str, int]], counts: Counter[str]) -> set[str]:
-    """Return the Chinese triples whose pairs met by chance, and the pairs of all other triples."""
+    """Return the terms to drop, namely Chinese triples whose pairs met by chance, and pairs within other triples."""
     pieces = set()
     for triple, count in ranked:
         if len(triple) != 3 or not _is_han(triple):

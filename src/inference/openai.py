@@ -1,6 +1,6 @@
-"""Any OpenAI-compatible server: `POST {base_url}/chat/completions`, one request for each call, without retries.
+"""Calls an OpenAI-compatible server with one request for each call, `POST {base_url}/chat/completions`.
 
-Statuses and error bodies follow OpenAI's API reference (error codes) and RFC 9110 (`Retry-After`).
+Statuses and error bodies are read as OpenAI's API reference (error codes) and RFC 9110 (`Retry-After`) define them.
 """
 
 import json
@@ -34,14 +34,15 @@ from .protocol import (
 
 DEFAULT_MODEL = "gpt-5.4-mini"
 PROBE_TIMEOUT_SECONDS = 5.0
-PROBE_BYTES_MOST = 4 * limits.REPLY_BYTES_MOST  # aggregators list hundreds of models
+PROBE_BYTES_MOST = 4 * limits.REPLY_BYTES_MOST  # gateways of many providers list hundreds of models
 
 _TRANSIENT_4XX = frozenset({408, 409, 425})
-_AT_FAULT = frozenset({400, 413, 422})  # the request is at fault, and not the key, the model or the address
-# For a used-up allowance OpenAI answers 429, with one of these codes. Others answer 402.
+_AT_FAULT = frozenset({400, 413, 422})  # statuses that blame the request, and not the key, the model or the address.
+# Codes with which OpenAI answers 429 if the account's quota is used up. Other servers answer 402.
 _QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
-# OpenAI's current models refuse `max_tokens`, also behind a gateway. Other servers take `max_tokens`, and some of them
-# silently ignore `max_completion_tokens` (docs/decisions/0023-one-spelling-a-server.md).
+# OpenAI's current models refuse the field `max_tokens`, also behind a gateway, and take `max_completion_tokens`. Other
+# servers take `max_tokens`, and some of them ignore `max_completion_tokens`
+# (docs/decisions/0023-one-spelling-a-server.md).
 _OPENAI_MODEL = re.compile(r"(?:openai/)?(?:gpt-(?:[5-9]|[1-9][0-9])|o[1-9])(?:\Z|[-.])", re.IGNORECASE)
 
 
@@ -65,7 +66,7 @@ class OpenAIProvider:
         self._api_key = api_key
 
     async def infer(self, call: ModelCall) -> ModelReply:
-        """Send the call once. Raises a `ModelError` that names the cause, without text or key."""
+        """Send the call once. Raises a `ModelError` that names the cause, without client text or API key."""
         try:
             reply = await self._http.request(
                 "POST",
@@ -92,7 +93,7 @@ class OpenAIProvider:
         return {"model": call.model, "messages": asking.messages(call), **fields}
 
     async def probe(self) -> Health:
-        """Ask for the list of models, which is free."""
+        """Check the server by a request for its list of models, which costs nothing."""
         try:
             reply = await self._http.request(
                 "GET",
@@ -146,7 +147,7 @@ class OpenAIProvider:
         if status in _TRANSIENT_4XX or status >= 500:
             return ModelUnavailable(message, retry_after_seconds(reply.headers))
         if 300 <= status < 400:
-            # A followed redirect would carry the key to a host that is not configured.
+            # Redirects are not followed, because they would carry the API key to a host that is not configured.
             return ModelRefused(f"the provider answered {status}, a redirect: AI_BASE_URL must be the final address")
         if 400 <= status < 500:
             return ModelRefused(message, of_call=status in _AT_FAULT)
@@ -154,9 +155,9 @@ class OpenAIProvider:
 
 
 def _error_body(body: bytes) -> tuple[str, frozenset[str]]:
-    """Read the message and the codes of an error body.
+    """Read the message and the codes of an error's body.
 
-    A body that is not JSON, such as a proxy's page, has neither code nor message.
+    A body that is not JSON, such as a proxy's page, gives an empty message and no codes.
     """
     try:
         document = replies.parse(body)

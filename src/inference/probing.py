@@ -1,4 +1,4 @@
-"""Judges a server by its answer to a request for the list of models. Imported with the first request that asks."""
+"""Judges the health of a model's server by its answer to `GET {AI_BASE_URL}/models`."""
 
 from ..core.errors import ModelReplyMalformed
 from . import replies
@@ -6,7 +6,7 @@ from .protocol import Health, HttpReply
 
 
 def health_of(reply: HttpReply, model: str, *, has_key: bool) -> Health:
-    """Read the answer to `GET {AI_BASE_URL}/models`. `detail` names the variable to check, if there is one."""
+    """Judge the answer to `GET {AI_BASE_URL}/models`. The `detail` names the variable to check, if any."""
     status = reply.status
     if 200 <= status < 300:
         if _lacks(reply.body, model):
@@ -23,7 +23,7 @@ def health_of(reply: HttpReply, model: str, *, has_key: bool) -> Health:
 
 
 def _lacks(body: bytes, model: str) -> bool:
-    """Whether the reply is a list of models without this model, under any spelling that servers accept for it.
+    """Whether the reply lists models, and lacks `model` under every spelling that servers accept for its name.
 
     Ollama adds `:latest` to a name without a tag. Gemini puts `models/` before each name. llama.cpp and
     llama-cpp-python list their one model and serve it under any name.

@@ -1,4 +1,4 @@
-"""The interface that the project needs of a model provider, and the one that a provider needs of the network."""
+"""The interfaces that the project needs of a provider of models, and that a provider needs of the network."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,9 +8,10 @@ from ..core.model_servers import Sending
 
 
 class RejectedAnswer(NamedTuple):
-    """An answer that its schema refused, and the faults that were found: a JSON pointer and what was expected there.
+    """An answer that did not fit the schema, and its faults: each a JSON pointer, and what was expected there.
 
-    A call shows the model at most REJECTED_CHARS_MOST of the answer, and at most FAULTS_MOST faults.
+    A call that asks again shows the model at most REJECTED_CHARS_MOST characters of the answer, and at most FAULTS_MOST
+    faults.
     """
 
     output: str
@@ -20,8 +21,9 @@ class RejectedAnswer(NamedTuple):
 class OutputForm(NamedTuple):
     """The form that a call's output must have: a JSON object that `schema` allows.
 
-    `schema` is the client's own document, `name` and `strict` are what OpenAI's API wants with it. `sending` says how
-    the server learns of the schema. `rejected` is the answer before, if the model is asked again.
+    `schema` is the client's own document. OpenAI's API wants `name` and `strict` with a schema. `sending` says whether
+    the schema is sent as a field, in the system message, or both. `rejected` is set if the model is asked again: the
+    answer that did not fit.
     """
 
     schema: Mapping[str, object]
@@ -32,18 +34,18 @@ class OutputForm(NamedTuple):
 
     @property
     def in_field(self) -> bool:
-        """Whether the schema goes into the request as a field of its own, which a server may refuse."""
+        """Whether the schema is sent as a field of the request, which a server may refuse."""
         return self.sending != "prompt"
 
     @property
     def in_prompt(self) -> bool:
-        """Whether the schema goes into the system message."""
+        """Whether the schema is sent in the system message."""
         return self.sending != "native"
 
 
 @dataclass(frozen=True, slots=True)
 class ModelCall:
-    """One call. `user` is only the text to work on, `system` is what to do with it.
+    """One model call. `user` is the text to work on, and `system` says what to do with it.
 
     If `max_output_tokens` or `temperature` is None, the provider's own value applies. `options` are further fields of
     the request. If `form` is None, the output is any text.
@@ -59,10 +61,11 @@ class ModelCall:
 
 
 class ModelReply(NamedTuple):
-    """A usable output. Token counts are the provider's own, 0 if it gives none.
+    """A model's usable output. The token counts are the provider's own, and 0 if it gives none.
 
-    `finish_reason` is `stop`, `length`, `content_filter`, the provider's own word, or None without one. `lane` is the
-    number of the lane that made the call; None means that the task's own worker made it, or that it is unknown.
+    `finish_reason` is `stop`, `length`, `content_filter`, another word of the provider, or None if the provider gives
+    none. `lane` is the number of the lane that made the call, None if the task's own worker made the call, or if the
+    lane is unknown.
     """
 
     output: str
@@ -86,14 +89,14 @@ class Provider(Protocol):
     default_model: str
 
     async def infer(self, call: ModelCall) -> ModelReply:
-        """Send the call once, without retries. The method raises only `ModelError` subclasses of its own.
+        """Send the call once, without retries. Failures are raised as subclasses of `ModelError`.
 
-        The caller limits the time of the call and cancels it then: see `processing.caller.call_model`.
+        The code that awaits `infer` limits its time by cancelling it: see `processing.caller.call_model`.
         """
         ...
 
     async def probe(self) -> Health:
-        """Say whether calls would work, without making a paid one. Never raises a `ModelError`."""
+        """Check whether model calls would work, without making a paid one. Never raises a `ModelError`."""
         ...
 
 
@@ -106,23 +109,23 @@ class HttpReply(NamedTuple):
 
 
 class HttpError(Exception):
-    """No whole HTTP reply came."""
+    """A request that got no whole HTTP reply."""
 
 
 class HttpTimeout(HttpError):
-    """The time ran out before the whole reply arrived."""
+    """The time limit of a request passed before the whole reply arrived."""
 
 
 class HttpConnectionLost(HttpError):
-    """Refused, reset or unresolvable. The server may have got the request or not."""
+    """The connection was refused or reset, or the name has no address. The server may have received the request."""
 
 
 class HttpReplyTooLarge(HttpError):
-    """The reply passed the size that the caller allowed. Reading stopped there."""
+    """The reply is larger than `max_reply_bytes`. Reading stopped there."""
 
 
 class HttpClient(Protocol):
-    """The network, as providers see it. The platform implements it over `fetch`."""
+    """Sends HTTP requests for providers. The platform implements this protocol over `fetch`."""
 
     async def request(
         self,

@@ -1,7 +1,6 @@
-"""The code that all providers share to read: usable output, plausible counts, and causes that may be shown.
+"""Reads replies for all providers: usable outputs, plausible token counts, and error causes that are safe to show.
 
-A model's reply is hostile input, and so is an error message: both may have any shape and size, and may repeat what was
-sent.
+A model's reply and an error message are hostile input: both may have any shape and size, and may repeat what was sent.
 """
 
 import re
@@ -14,12 +13,13 @@ from ..core.errors import ModelReplyMalformed, ModelTimeout
 from ..core.task import CONTENT_FILTER
 from .protocol import ModelReply
 
-TOKENS_MOST = 1_000_000_000  # the tokens of one call; no model comes near, and a task's sum stays exact in JavaScript
+# the most tokens of one call that are believed: far above any model, and a task's sum stays exact in JavaScript
+TOKENS_MOST = 1_000_000_000
 CAUSE_CHARS_MOST = 200
-_CAUSE_CHARS_READ = 400  # the search for repeated text costs one look-up per character
+_CAUSE_CHARS_READ = 400  # the most characters of a message that are searched for repeated client text
 _REPEATED_CHARS_LEAST = 12
 _REPEATED_KEY_CHARS_LEAST = 6
-_HIDDEN_CHARS_LEAST = 4  # a shorter "repetition" is chance
+_HIDDEN_CHARS_LEAST = 4  # a secret of fewer characters is not searched for, because a match would be chance
 _ELLIPSIS = "…"
 
 _TOO_LONG = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"})
@@ -33,20 +33,20 @@ _ESCAPE = re.compile(
 
 
 def too_late(seconds: float) -> ModelTimeout:
-    """Say that no reply came within AI_TIMEOUT_SECONDS."""
+    """Return the error of a call without a reply within AI_TIMEOUT_SECONDS."""
     return ModelTimeout(f"no reply within {seconds:g} s")
 
 
 def member(document: object, name: str) -> object:
-    """Return a member of a JSON object. Returns None if the value is no object or has no such member."""
+    """Return a member of a JSON object, None if the value is not an object or has no such member."""
     return document.get(name) if isinstance(document, Mapping) else None
 
 
 def parse(body: bytes) -> object:
-    """Parse JSON, or raise ModelReplyMalformed. Lone surrogate escapes, which no text contains, become U+FFFD.
+    """Parse JSON, or raise ModelReplyMalformed. An escape of half a surrogate pair becomes U+FFFD.
 
-    `json.loads` is not safe here: on deep nesting it overflows the WebAssembly stack and kills the interpreter.
-    pydantic's parser stops at 200 levels.
+    `json.loads` is not safe for a reply: deep nesting overflows the WebAssembly stack and kills the interpreter. The
+    parser of pydantic refuses JSON that is nested more than 200 levels deep.
     """
     try:
         return from_json(body)
@@ -61,10 +61,10 @@ def parse(body: bytes) -> object:
 
 
 def chat_reply(document: object, *, formed: bool = False) -> ModelReply:
-    """Take the first choice of an OpenAI-shaped completion, or raise ModelReplyMalformed.
+    """Read the first choice of a completion in OpenAI's shape, or raise ModelReplyMalformed.
 
-    `formed`: see `text_reply`. If the model refuses to fill the form, the output is its refusal, and the reason is
-    that of a filter: no such output is repaired, and the schema does not allow it.
+    `formed`: see `text_reply`. If a model refuses to fill the form, the output is the text of its refusal, with the
+    finish reason `content_filter`: such an output is never repaired, and it does not fit the schema.
     """
     choices = member(document, "choices")
     first = choices[0] if isinstance(choices, list) and choices else None
@@ -79,14 +79,15 @@ def chat_reply(document: object, *, formed: bool = False) -> ModelReply:
 
 
 def text_reply(content: object, usage: object, finish_reason: object = None, *, formed: bool = False) -> ModelReply:
-    """Make a reply from text (a string or a list of text parts), a usage object and a reason, each of any shape.
+    """Make a reply from a text (a string or a list of text parts), a usage object and a finish reason of any shape.
 
-    If a filter withheld everything, the output is empty, because it would withhold the same call again. Raises
-    ModelReplyMalformed for no text or too much. NUL and lone surrogates, which D1 cannot take, become U+FFFD.
-    Impossible counts become 0.
+    If a content filter withheld the whole text, the output is empty, because a repeated call would be withheld too.
+    Raises ModelReplyMalformed if the reply has no text, or too much text. NUL and halves of surrogate pairs, which D1
+    cannot store, become U+FFFD. Impossible token counts become 0.
 
-    `formed`: the call asked for JSON. Then an object counts as its text, and an output that was cut off before its
-    first word is empty: it is judged like any other that was cut off.
+    `formed` says that the call asked for JSON. In the reply to a call that asked for JSON, an object counts as the text
+    of its JSON, and an answer that was cut off before its first word is an empty output, which is judged like any other
+    cut output.
     """
     if formed and isinstance(content, Mapping):
         content = _as_json(content)
@@ -111,7 +112,7 @@ def text_reply(content: object, usage: object, finish_reason: object = None, *, 
 
 
 def _as_json(value: object) -> str:
-    """Write a value as compact JSON. Raises ModelReplyMalformed if it is too deep or no JSON."""
+    """Write a value as compact JSON. Raises ModelReplyMalformed if the value is nested too deep, or is not JSON."""
     try:
         return to_json(value, inf_nan_mode="constants").decode()
     except ValueError:
@@ -119,17 +120,17 @@ def _as_json(value: object) -> str:
 
 
 def _finish_reason(value: object) -> str | None:
-    """Read the finish reason, or None if it is no word. Servers have several words for an output that is too long."""
+    """Read a finish reason, None if it is not a text. Several servers' words for a cut output become `length`."""
     if not isinstance(value, str) or not (word := one_line(value[: limits.FINISH_REASON_CHARS_MOST])):
         return None
     return "length" if word.lower() in _TOO_LONG else word
 
 
 def cause(text: str, *, key: str | None = None, client_texts: Iterable[str] = ()) -> str:
-    """Make a provider's error message safe for logs and clients: one short line without key or client text.
+    """Make a provider's error message safe for logs and clients: one short line without API key or client text.
 
-    Providers often quote the text that they refuse. So an ellipsis replaces each stretch of at least 12 characters that
-    is also in a client's text, and each of at least 6 that is in the key.
+    Providers often quote the text that they refuse. In the message an ellipsis replaces each stretch of at least 12
+    characters that is also in a client's text, and each stretch of at least 6 characters that is also in the API key.
     """
     line = one_line(text[: 4 * _CAUSE_CHARS_READ])[:_CAUSE_CHARS_READ]
     if key:
@@ -140,7 +141,7 @@ def cause(text: str, *, key: str | None = None, client_texts: Iterable[str] = ()
 
 
 def one_line(text: str) -> str:
-    """Replace control characters, and each run of white space, by one space."""
+    """Replace each run of control characters and white space by one space."""
     return _CONTROL.sub(" ", text).strip()
 
 
@@ -164,5 +165,5 @@ def _without(line: str, hidden: str, least: int) -> str:
 
 
 def _token_count(value: object) -> int:
-    # `isinstance` would accept `True` as an int.
+    # `type(…) is int`, because `isinstance` would accept `True` as an int.
     return value if type(value) is int and 0 <= value <= TOKENS_MOST else 0

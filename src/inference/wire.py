@@ -1,4 +1,4 @@
-"""Model calls and their outcomes as plain values, for RPC between Durable Objects."""
+"""Writes model calls and their outcomes as plain values, for RPC between Durable Objects, and reads them."""
 
 import json
 from typing import Any
@@ -9,7 +9,8 @@ from .protocol import ModelCall, ModelReply, OutputForm, RejectedAnswer
 
 Wire = dict[str, str | int | float | None]
 
-_ABORTED = "aborted"  # a client sees a lost connection here, but the run distinguishes the two
+# written for an aborted call: its error code is that of a lost connection, and the run has to tell the two apart
+_ABORTED = "aborted"
 
 _ERRORS: dict[str, type[ModelError]] = {
     kind.code: kind
@@ -29,7 +30,7 @@ _ERRORS[_ABORTED] = errors.CallAborted
 
 
 def write_call(call: ModelCall) -> Wire:
-    """Write a call. One without a form has no field for it."""
+    """Write a model call. A call without a form has no field `form`."""
     written: Wire = {
         "system": call.system,
         "user": call.user,
@@ -42,7 +43,7 @@ def write_call(call: ModelCall) -> Wire:
 
 
 def read_call(wire: Wire) -> ModelCall:
-    """Read a call."""
+    """Read a model call."""
     tokens, temperature = wire["maxOutputTokens"], wire["temperature"]
     return ModelCall(
         system=str(wire["system"]),
@@ -56,7 +57,7 @@ def read_call(wire: Wire) -> ModelCall:
 
 
 def _form(schema: Any, name: Any, strict: Any, sending: Any, rejected: Any) -> OutputForm:
-    """Read a form, which was written as a list."""
+    """Read the form of a call's output, which was written as a list."""
     if rejected is not None:
         output, faults = rejected
         rejected = RejectedAnswer(output, tuple((pointer, expected) for pointer, expected in faults))
@@ -64,7 +65,7 @@ def _form(schema: Any, name: Any, strict: Any, sending: Any, rejected: Any) -> O
 
 
 def write_outcome(outcome: ModelReply | ModelError) -> Wire:
-    """Write the outcome of a call."""
+    """Write the outcome of a model call."""
     if isinstance(outcome, ModelReply):
         return {
             "output": outcome.output,
@@ -72,19 +73,19 @@ def write_outcome(outcome: ModelReply | ModelError) -> Wire:
             "outputTokens": outcome.output_tokens,
             "finishReason": outcome.finish_reason,
         }
-    # RPC clones values, and the member of an enumeration is no plain text.
+    # `str`, because RPC clones plain values only, and a member of an enumeration is not a plain text.
     code = _ABORTED if isinstance(outcome, errors.CallAborted) else str(outcome.code)
     written: Wire = {"error": code, "message": str(outcome), "delaySeconds": outcome.delay_seconds}
     return {**written, "ofCall": 1} if isinstance(outcome, errors.ModelRefused) and outcome.of_call else written
 
 
 def from_lane(outcome: Wire, lane: int) -> Wire:
-    """Add the lane to a written outcome."""
+    """Add the number of the lane to a written outcome."""
     return {**outcome, "lane": lane}
 
 
 def read_outcome(wire: Wire) -> ModelReply | ModelError:
-    """Read the outcome of a call. An error that only newer code knows counts as a lost connection."""
+    """Read the outcome of a model call. An error of an unknown code, from newer code, counts as a lost connection."""
     code = wire.get("error")
     if code is None:
         reason, lane = wire["finishReason"], wire.get("lane")

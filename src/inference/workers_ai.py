@@ -1,6 +1,7 @@
-"""Cloudflare Workers AI through its binding, which reports errors as exceptions with a code in the text.
+"""Calls Cloudflare Workers AI through its binding, which raises errors with a code in their text.
 
-Codes: https://developers.cloudflare.com/workers-ai/platform/errors/. That page lists only some of the codes in use.
+Cloudflare lists error codes at https://developers.cloudflare.com/workers-ai/platform/errors/. Cloudflare's list of
+error codes has only some of the codes in use.
 """
 
 import asyncio
@@ -20,43 +21,46 @@ from ..core.errors import (
 from . import asking, replies
 from .protocol import Health, ModelCall, ModelReply
 
-# This model costs a sixth of a dense model with 70 billion parameters: docs/configuration.md has the figures.
+# The default model costs a sixth of a dense model with 70 billion parameters: docs/configuration.md has the figures.
 DEFAULT_MODEL = "@cf/qwen/qwen3-30b-a3b-fp8"
-# The limit of a call that sets none. The platform's default, 256 or 2,000, would cut off many answers in mid-sentence.
+# The limit of output tokens for a call that sets none. The platform's default, 256 or 2,000, would cut off many answers
+# in mid-sentence.
 OUTPUT_TOKENS = 4_096
 
 _NO_BINDING = 'the Workers AI binding is missing: put [ai] with binding = "AI" into wrangler.toml, or set AI_PROVIDER'
-# "3040: Capacity …", "InferenceUpstreamError: 3040: Capacity …"
+# Matches the code at the beginning of an error's text: "3040: Capacity …", "InferenceUpstreamError: 3040: Capacity …".
 _CODE = re.compile(r"\s*(?:[A-Za-z]+:\s*){0,4}(\d{4})\b")
 # 4006 means the same as the documented 3036: the day's free allocation is used up.
 _QUOTA_CODES = frozenset({3036, 4006})
 _TRANSIENT_CODES = frozenset({3007, 3008, 3040, 3043, 3046})
 _REFUSAL_CODES = frozenset({3003, 3006, 3010, 3023, 3039, 3041, 3042})
-# The listed 5xxx codes are 400, 403 or 405, and so are 7xxx and 8xxx of Cloudflare's API: the request is at fault.
+# The listed codes 5xxx stand for the statuses 400, 403 or 405, and so do the codes 7xxx and 8xxx of Cloudflare's API:
+# the request is at fault.
 _REFUSAL_THOUSANDS = frozenset({5, 7, 8})
-# The output does not have the requested form. Another output may.
+# Codes of an output without the requested form. A repeated call may give an output with the requested form.
 _MALFORMED_CODES = frozenset({5024})
-# A request that does not fit the model gives 5021, 3010, or no code at all.
+# Words of the error for a request that is too long for the model. The error's code is 5021 or 3010, or there is no
+# code.
 _TOO_LONG = re.compile(r"context (?:window|length)|maximum context", re.IGNORECASE)
 _AT_FAULT = re.compile(
     r"\b(?:invalid|unsupported|unauthori[sz]ed|forbidden|not (?:supported|allowed|authori[sz]ed)|bad (?:request|input)"
     r"|too large|required propert)",
     re.IGNORECASE,
 )
-# A model's output may contain its reasoning, if the platform does not remove it.
+# The reasoning that a model may write before its answer, and that the platform does not always remove.
 _THOUGHTS = re.compile(r"\s*<think>.*?</think>\s*", re.DOTALL)
 
 
 class AiBinding(Protocol):
-    """The binding `AI`. The binding returns results as Python dicts and lists."""
+    """The binding `AI`, which returns results as Python dicts and lists."""
 
     async def run(self, model: str, inputs: dict[str, object]) -> object:
-        """Run a model once. A cancellation aborts it. Raises the platform's error, with a code in its text."""
+        """Run a model once. Cancelling this aborts the run. Raises the platform's error, with a code in its text."""
         ...
 
 
 class WorkersAIProvider:
-    """Model calls over the binding. Without the binding, each call is refused with a text that says what to set."""
+    """Makes model calls over the binding. Without the binding the provider refuses each call, and says what to set."""
 
     name = "workers-ai"
 
@@ -66,7 +70,7 @@ class WorkersAIProvider:
         self._timeout_seconds = timeout_seconds
 
     async def infer(self, call: ModelCall) -> ModelReply:
-        """Send the call once. Raises a `ModelError` that names the cause, without the text."""
+        """Send the call once. Raises a `ModelError` that names the cause, without client text."""
         if self._ai is None:
             raise ModelRefused(_NO_BINDING)
         fields = {
@@ -87,14 +91,14 @@ class WorkersAIProvider:
         return _without_thoughts(replies.chat_reply(result, formed=formed), formed=formed)
 
     async def probe(self) -> Health:
-        """Say whether the binding exists. It has no free call."""
+        """Check only whether the binding exists, because every call over it is paid."""
         if self._ai is None:
             return Health("unavailable", _NO_BINDING)
         return Health("healthy", "the Workers AI binding exists; it was not called, because calls are billed")
 
 
 def _text_reply(result: Mapping[str, object], tokens_most: object, *, formed: bool) -> ModelReply:
-    """Read the older shape of a reply. Without a finish reason, an output of the greatest length was cut off."""
+    """Read a reply of the older shape. Without a finish reason, an output of `tokens_most` tokens counts as cut off."""
     usage, reason = result.get("usage"), result.get("finish_reason")
     if reason is None and replies.member(usage, "completion_tokens") == tokens_most:
         reason = "length"
@@ -102,9 +106,10 @@ def _text_reply(result: Mapping[str, object], tokens_most: object, *, formed: bo
 
 
 def _without_thoughts(reply: ModelReply, *, formed: bool) -> ModelReply:
-    """Remove a model's reasoning before its answer. Raises ModelReplyMalformed if nothing is left.
+    """Remove the reasoning before a model's answer. Raises ModelReplyMalformed if the reply has no answer.
 
-    `formed`: the call asked for JSON. Then thoughts alone are an output, which its schema refuses.
+    `formed` says that the call asked for JSON. If a call asked for JSON, reasoning without an answer stays as the
+    output, which does not fit the schema.
     """
     thoughts = _THOUGHTS.match(reply.output)
     if thoughts is None:
@@ -136,9 +141,9 @@ def _failure(said: str, call: ModelCall) -> ModelError:
 
 
 def _is_refusal(code: int | None, said: str) -> bool:
-    """Whether the same call would be refused again. An unlisted code is judged by its thousands and its text.
+    """Whether a repeated call would be refused too. An unlisted code is judged by its thousands and the text.
 
-    Other errors count as temporary: such a call is repeated, at most MAX_ATTEMPTS times.
+    Any other error counts as temporary: the call is repeated, at most MAX_ATTEMPTS times.
     """
     if code in _TRANSIENT_CODES:
         return False

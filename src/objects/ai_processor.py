@@ -1,7 +1,7 @@
-"""The task actor's Durable Object. It has one task, and works from its alarm in slices of bounded length.
+"""The Durable Object of the task actor, one for each task. A task's object works when its alarm fires, in slices.
 
-The object is alone under its name, so it excludes other workers within the Durable Object route. Against other routes,
-and against a predecessor that is still finishing, D1's fence decides.
+A task has only one object, so no two workers of the Durable Object route work on one task at a time. The fence in D1
+decides against workers of other routes, and against an earlier instance of the object that is still finishing.
 """
 
 import asyncio
@@ -29,21 +29,21 @@ FAILURES = "failures"
 
 
 class TaskStorage(ObjectStorage, Protocol):
-    """The storage of a task's object: the task's key, and how often it failed."""
+    """The storage of a task's object: the task's key, and the number of failed slices."""
 
     async def get(self, key: str) -> object:
-        """Return the value, None if there is none."""
+        """Return the stored value of a key, None if there is none."""
         ...
 
     async def put(self, key: str, value: object) -> None:
-        """Set a value."""
+        """Store a value under a key."""
         ...
 
 
 class Processor:
-    """One task's object. Each slice makes a worker with its own meter, because the settings may fail to load.
+    """The Durable Object of one task. Each slice makes its own worker, because the settings may fail to load.
 
-    `audience` are the callers that wait here for the task.
+    `audience` are the calls of requests that wait at the object for its task.
     """
 
     def __init__(
@@ -66,29 +66,32 @@ class Processor:
         self.audience = Audience(self._is_at_work)
 
     async def start(self, task_key: TaskKey, delay_seconds: float) -> None:
-        """Accept the task and come back for it after the delay. Repeating it does no harm."""
+        """Store the task, and set the alarm to work on it after the delay. A repeated `start` does no harm."""
         self._asked, self._asked_at = True, asyncio.get_running_loop().time()
-        self._hint.give()  # A slice may still work under a claim from before a retry.
-        # The alarm goes first. If only one of the two lasts, an alarm without a task cleans up after itself.
+        self._hint.give()  # A slice may still work under a claim from before the task was retried.
+        # The alarm is set before the task is stored. If only the alarm was set when the object died, the alarm finds no
+        # task and cleans up.
         armed = self._storage.setAlarm(self._at_ms(delay_seconds))
         await self._storage.put(TASK, task_key)
         await armed
 
     async def ended(self, fence: int) -> None:
-        """Abandon the task, whose claims up to this fence are over. A later claim, after a retry, continues.
+        """Note that the task has ended for all claims up to `fence`. A claim after a retry is not affected.
 
-        The notice may arrive late or twice. If no slice is at work, the notice has no effect.
+        The notice that a task has ended may arrive late or twice. A slice that works under a claim up to `fence` stops.
+        If no slice works, the notice only wakes the waiting calls.
         """
         self._hint.give(fence)
         self.audience.tell(Mark(fence, LAST_STEP), ended=True)
 
     async def alarm(self) -> None:
-        """Work one slice. Before the work the alarm is set again, in case the slice dies.
+        """Work on the task for one slice. The object's alarm is set again before the work.
 
-        This alarm replaces the platform's own repetition. The alarm is set for a few seconds later, because the object
-        need not wait for the lease of its predecessor. The platform delays the alarm while the slice works.
+        If the slice dies, the alarm that was set before the work replaces the platform's own repetition of a failed
+        alarm. The alarm comes after only a few seconds, because a new instance of the object may take over the claim of
+        the former instance before the lease ends. The platform delays the alarm while the slice works.
         """
-        if self._running:  # the alarm was repeated while its slice works in this instance
+        if self._running:  # the alarm fired again while a slice works in this instance of the object
             await self._arm(limits.OBJECT_RETURN_SECONDS)
             return
         self._running = True
@@ -106,7 +109,7 @@ class Processor:
             self.audience.look_up()
 
     def _is_at_work(self) -> bool:
-        """Whether a slice works, or was requested a moment ago and is about to."""
+        """Whether a slice works, or was requested a moment ago and starts soon."""
         waited = asyncio.get_running_loop().time() - self._asked_at
         return self._running or (self._asked and waited < limits.OBJECT_START_SECONDS)
 
@@ -129,7 +132,8 @@ class Processor:
             return
         delay = _delay_seconds(outcome)
         if delay is None and not self._asked:
-            await self._lanes.close(task_key, worker.meter)  # other requests may arrive during this await, too
+            # a start of the task may arrive during the await of `close`
+            await self._lanes.close(task_key, worker.meter)
             if not self._asked:
                 await self._forget()
                 return
@@ -137,7 +141,7 @@ class Processor:
         await self._arm(0 if self._asked or delay is None else delay)
 
     async def _back_off(self) -> None:
-        """Come back later. After some failures in its life, the object leaves the task to the sweep and its spacing."""
+        """Set the alarm for later. After OBJECT_FAILURES_MOST failures the object leaves the task to the sweep."""
         failures = await self._storage.get(FAILURES)
         count = (failures if isinstance(failures, int) else 0) + 1
         if count > limits.OBJECT_FAILURES_MOST and not self._asked:
@@ -153,20 +157,21 @@ class Processor:
         return self._now_ms() + round(delay_seconds * 1000)
 
     async def _forget(self) -> None:
-        """Delete the task and its alarm at once.
+        """Delete the object's storage: the task, the failures and the alarm.
 
-        Call the method only without an await since `_asked` was False. A start writes to the same storage, and the
-        platform delays other events only while a storage call is under way.
+        Between the check that `_asked` is False and a call of `_forget` there must be no await. A start that comes in
+        between would write to the same storage, because the platform delays other events only during a storage call.
         """
         await self._storage.deleteAll()
 
 
 def _delay_seconds(outcome: RunOutcome) -> float | None:
-    """Say when the object must come back, or None if it is done with the task."""
+    """Return after how many seconds the object works again, None if it is done with the task."""
     match outcome:
         case Released(delay_seconds):
             return delay_seconds
         case Unclaimed(ClaimRefusal.EARLY, left_ms):
             return left_ms / 1000
-        case _:  # the task ended, was lost, or belongs to another route's worker: the sweep notices if that worker dies
+        # the task has ended, is lost, or belongs to another route, and the sweep notices if that route's worker dies
+        case _:
             return None

@@ -1,7 +1,8 @@
-"""The requests that wait at a task's object, because their clients wait for the task or follow it.
+"""Holds calls of requests that wait at a task's object, because their clients wait for the task or follow it.
 
-The object's own slice notifies them, without a subrequest or a read of the database. A notice is a hint: its receiver
-then reads the task. If the instance is lost, the waiting calls fail, and their callers read the task themselves.
+The object's slice wakes the waiting calls after each write, without a subrequest or a read of D1. The answer to a
+waiting call is a hint, after which the request reads the task. If the object's instance is lost, the waiting calls
+fail, and the requests read the task.
 """
 
 import asyncio
@@ -13,39 +14,39 @@ from ..processing.clock import seconds_until
 
 
 class Audience:
-    """The calls that wait at one object. Events of an object may share futures, but two requests may not.
+    """The calls that wait at one object. Calls to one object may share futures; two requests may not.
 
-    `at_work` says whether a slice of the object works or is about to. Without a slice the object holds no caller, so
-    callers do not keep the object awake longer.
+    `at_work` says whether a slice of the object works or starts soon. Without a slice no call waits, so waiting calls
+    do not keep the object awake longer.
     """
 
     def __init__(self, at_work: Callable[[], bool]) -> None:
         self._at_work = at_work
         self._mark = Mark(-1, -1)
         self._ended = False
-        # A dict keeps the order in which the callers came. A set's order differs from run to run.
+        # The keys of a dict keep the order in which the calls came, whereas the order of a set differs from run to run.
         self._waiting: dict[asyncio.Future[None], None] = {}
 
     def tell(self, mark: Mark, ended: bool) -> None:
-        """Record that this write has landed.
+        """Note that the slice's write `mark` has landed, and wake the waiting calls.
 
-        `ended` says that the task ended with this write. An older write is ignored.
+        `ended` says that the write ended the task. A write that is older than the last noted write is ignored.
         """
         if mark >= self._mark:
             self._mark, self._ended = mark, ended
             self.look_up()
 
     def look_up(self) -> None:
-        """Wake each caller, which checks whether a write is new to it and whether the object still works."""
+        """Wake each waiting call, so that it checks for a new write, and whether the object still works."""
         for waiting in self._waiting:
             if not waiting.done():
                 waiting.set_result(None)
 
     async def hear(self, since: Mark, quiet: float, seconds: float) -> bool | None:
-        """Return True after a write later than `since`: at once for an end, otherwise after `quiet` seconds.
+        """Return True after a write later than `since`, at once if it ended the task, else after `quiet` seconds.
 
-        Returns False if there was none within `seconds`. Returns None if no slice works here, or if AUDIENCE_MOST
-        callers wait already.
+        Returns False if no later write came within `seconds`. Returns None if no slice works on the task here, or if
+        AUDIENCE_MOST calls wait already.
         """
         now = asyncio.get_running_loop().time
         quiet_until, until = now() + quiet, now() + min(seconds, limits.WAIT_SECONDS_MOST)

@@ -1,8 +1,9 @@
-"""The chunk coordinator of a long task: which lane has which group of calls, since when and until when.
+"""The coordinator of a long task's lanes: it gives each group of calls to a free lane, and knows the busy lanes.
 
-The coordinator keeps its state in its own SQLite, so an evicted coordinator still knows which lanes are busy. A lane is
-a further `AIProcessor`, named after the task, without storage of its own. A lane that vanishes is replaced under
-another name. Outputs go back to the task's object, which alone writes to D1.
+The coordinator is a Durable Object. The coordinator keeps its state in the object's own SQLite, so after an eviction it
+still knows which lanes are busy. A lane is another object of the class `AIProcessor`, named after the task, and stores
+nothing. A lane that is lost is replaced by a lane of another name. The outcomes of calls go back to the worker that has
+the claim, which alone writes to D1.
 """
 
 import asyncio
@@ -35,7 +36,7 @@ class Cursor(Protocol):
 
 
 class ObjectSql(Protocol):
-    """An object's own SQLite. It is synchronous."""
+    """The SQLite of a Durable Object. SQL statements run synchronously."""
 
     def exec(self, query: str, *values: int) -> Cursor:
         """Run a statement."""
@@ -43,13 +44,13 @@ class ObjectSql(Protocol):
 
 
 class LaneBook(ObjectStorage, Protocol):
-    """The storage of a coordinator: its lanes, in SQLite."""
+    """The storage of a coordinator: the alarm, and the lanes in SQLite."""
 
     sql: ObjectSql
 
 
 class Coordinator:
-    """One long task's lanes."""
+    """The coordinator of one long task's lanes."""
 
     def __init__(self, storage: LaneBook, lanes: Processors, now_ms: Callable[[], int], log: Log) -> None:
         self._storage = storage
@@ -57,24 +58,24 @@ class Coordinator:
         self._now_ms = now_ms
         self._log = log
         self._opened = False
-        self._fence = -1  # The highest fence that has asked for anything in this life of the object.
-        # The time for which this life of the object last set the alarm, if the alarm is still to come.
+        self._fence = -1  # The highest fence of a claim that has sent calls to this instance of the object.
+        # When this instance of the object last set the alarm, if the alarm has not fired since.
         self._armed_ms: int | None = None
 
     async def reach(self) -> None:
-        """Give a sign of life."""
+        """Do nothing. A call that returns shows that the coordinator can be reached."""
 
     async def infer(self, task_key: TaskKey, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
-        """Let a free lane make the calls of a claim, each within `seconds`, and return their outcomes in order.
+        """Let a free lane make a group of calls, each within `seconds`, and return their outcomes in order.
 
-        Each outcome names the lane. Raises what RPC raises, or TimeoutError, when the lane was lost: it is then unknown
-        whether the calls were made.
+        Each outcome names the lane. If the lane is lost, `infer` raises what RPC raises, or TimeoutError, and it is
+        unknown whether the calls were made.
         """
         patience = seconds + limits.LANE_SLACK_SECONDS
         self._fence = max(self._fence, fence)
         self._open()
         lane = self._take(lanes, len(calls), patience)
-        # If the task forgets its coordinator, the alarm cleans up.
+        # If no worker of the task closes this coordinator, the alarm cleans up.
         await self._arm()
         try:
             async with asyncio.timeout(patience):
@@ -87,12 +88,12 @@ class Coordinator:
         return [from_lane(outcome, lane) for outcome in outcomes]
 
     async def abort(self, task_key: TaskKey, fence: int) -> None:
-        """Make the busy lanes end the calls of claims up to this one.
+        """Ask the busy lanes to end the calls of claims up to `fence`.
 
-        A lane that does not get this notice continues.
+        A lane that cannot be reached finishes its calls.
         """
         self._open()
-        await self._arm()  # the write may come after `close`, and then the rows must be cleaned up again
+        await self._arm()  # `_open` may write rows after `close`: the alarm has to delete them
         rows = self._storage.sql.exec("SELECT lane FROM out").toArray()
         await asyncio.gather(*(self._abort(task_key, fence, int(str(row["lane"]))) for row in rows))
 
@@ -104,10 +105,10 @@ class Coordinator:
             self._log("abort_failed", task=task_key, lane=lane, error=type(error).__name__)
 
     async def close(self, fence: int) -> None:
-        """Forget everything: the task has ended, or this claim's worker is done with it.
+        """Delete the coordinator's storage, because the task has ended or the claim's worker is done with it.
 
-        A later claim may already be at work, after a retry or on another route. If a later claim is at work, its lanes
-        are kept.
+        If a later claim has sent calls to this coordinator, after a retry or on another route, its lanes are kept and
+        nothing is deleted.
         """
         if fence >= self._fence:
             await self._forget()
@@ -118,30 +119,31 @@ class Coordinator:
         await self._storage.deleteAll()
 
     async def alarm(self) -> None:
-        """Clean up after a task that never closed this object. Stay while calls are out."""
+        """Delete the storage if no worker has closed this coordinator. Wait longer while calls are in flight."""
         self._armed_ms = None
         self._open()
         latest = self._one("SELECT coalesce(max(deadline), 0) AS value FROM out")
         if latest > self._now_ms():
-            # The alarm is not set for that very moment: for an isolate whose clock is behind, it would stay in the
-            # future again and again.
+            # The alarm is not set for the moment of the latest deadline, because an isolate whose clock is behind would
+            # find the deadline in the future again and again.
             await self._arm()
         else:
             await self._forget()
 
     async def _arm(self) -> None:
-        """Keep the alarm at least half of COORDINATOR_IDLE_SECONDS ahead. Each setting of the alarm writes a row."""
+        """Keep the alarm at least half of COORDINATOR_IDLE_SECONDS ahead. Each setting of the alarm writes one row."""
         now, idle_ms = self._now_ms(), round(limits.COORDINATOR_IDLE_SECONDS * 1000)
         if self._armed_ms is not None and 0 <= now - self._armed_ms <= idle_ms // 2:
             return
-        self._armed_ms = now  # the other groups of a wave arrive during the await, and must see this time
+        # set before the await, because other groups of calls arrive during the await and must see the new time
+        self._armed_ms = now
         try:
             await self._storage.setAlarm(now + idle_ms)
         except BaseException:
             self._armed_ms = None
             raise
 
-    # Each of the following methods runs without an await, so its writes commit together.
+    # Each of the following methods runs without an await, so the writes of one method commit together.
 
     def _open(self) -> None:
         if self._opened:
@@ -155,7 +157,7 @@ class Coordinator:
         self._opened = True
 
     def _take(self, lanes: int, calls: int, patience: float) -> int:
-        """Choose the lowest lane that is neither out nor lost. A lane past its deadline counts as free."""
+        """Choose the lowest number of a lane that is neither busy nor lost. A lane past its deadline is free."""
         now = self._now_ms()
         self._storage.sql.exec("DELETE FROM out WHERE deadline <= ?", now)
         rows = self._storage.sql.exec("SELECT lane FROM out UNION SELECT lane FROM lost").toArray()
@@ -166,7 +168,7 @@ class Coordinator:
         return lane
 
     def _give_back(self, lane: int, *, lost: bool) -> None:
-        if not self._opened:  # `close` came while the lane was out: rows written now would never be cleaned up
+        if not self._opened:  # `close` came while the lane was busy: rows written now would never be deleted
             return
         self._storage.sql.exec("DELETE FROM out WHERE lane = ?", lane)
         if lost:

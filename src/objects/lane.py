@@ -1,4 +1,4 @@
-"""A lane makes groups of calls and reports their outcomes. The lane remembers only the calls that are out."""
+"""A lane: a Durable Object that makes groups of model calls for a long task, and remembers only calls in flight."""
 
 import asyncio
 
@@ -15,20 +15,20 @@ from ..processing.worker import Worker
 
 
 class Lane:
-    """One lane of a task, in one life of its object."""
+    """One lane of a task, in one instance of its object."""
 
     def __init__(self) -> None:
-        self._aborted = -1  # The highest fence whose calls must end, along with those of lower fences.
+        self._aborted = -1  # The highest fence of the claims whose calls were aborted.
         self._out: dict[asyncio.Task[ModelReply | ModelError], int] = {}  # The calls in flight, and their fences.
 
     async def infer(self, worker: Worker, task_key: TaskKey, fence: int, calls: list[Wire]) -> list[Wire]:
-        """Make each call and return the outcomes in the calls' order.
+        """Make a group of calls, and return their outcomes in the calls' order.
 
-        The way to a lane takes an unknown time, and the task may have been cancelled by then. So the lane asks the
-        database whether the claim is still good, and how long its calls may start from then.
+        The group may take long to reach the lane, and the task may have been cancelled meanwhile. The lane first asks
+        the database whether the claim is still valid, and for how long the claim's calls may still start.
 
-        At most the lane's own `AI_CONCURRENCY` calls are in flight: the sender may have another value around a
-        deployment. A call without a turn in time is not started, and is sent again.
+        The lane makes at most its own `AI_CONCURRENCY` calls at a time. The sender's `AI_CONCURRENCY` may differ from
+        the lane's during a deployment. A call that gets no turn in time is not started, and the sender sends it again.
         """
         asked_at = clock.now()
         try:
@@ -50,7 +50,7 @@ class Lane:
         self._out |= dict.fromkeys(out, fence)
         try:
             await asyncio.wait(out)
-        except asyncio.CancelledError:  # the lane itself is ending: it waits until its calls are closed
+        except asyncio.CancelledError:  # the lane itself is ending: wait until its calls' connections are closed
             for made in out:
                 made.cancel()
             await asyncio.wait(out, timeout=limits.DROP_SECONDS_MOST)
@@ -61,10 +61,10 @@ class Lane:
         return [wire.write_outcome(_outcome(made, begun=place in begun)) for place, made in enumerate(out)]
 
     def abort(self, fence: int) -> None:
-        """End the calls of claims up to this one, because their task has ended. Finished calls keep their results.
+        """Cancel the calls of claims up to `fence`, because the task has ended. Finished calls keep their outcomes.
 
-        The request may arrive late, or before the calls that it means. A later claim has a higher fence, and its calls
-        go on.
+        The request to abort may arrive late, or before the calls that it is about: such calls do not start. The calls
+        of a later claim have a higher fence, and continue.
         """
         self._aborted = max(self._aborted, fence)
         for made, of in self._out.items():
@@ -81,9 +81,9 @@ def _outcome(made: asyncio.Task[ModelReply | ModelError], *, begun: bool) -> Cal
 
 
 def infer_none(error: ConfigurationError, task_key: TaskKey, calls: list[Wire], log: Log) -> list[Wire]:
-    """Answer for a lane with a bad variable: no call was started, which costs no attempt.
+    """Answer for a lane whose deployment has a bad variable: no call was started, which costs no attempt.
 
-    The task's own object may belong to an earlier deployment with good variables.
+    The sender may run in an earlier deployment, with good variables.
     """
     log.misconfigured(error, task=task_key)
     return [wire.write_outcome(CallNotStarted("the lane has a bad variable")) for _ in calls]

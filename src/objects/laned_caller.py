@@ -1,4 +1,4 @@
-"""Lets lanes make the calls of a long task, so that more than six calls are out at a time.
+"""Lets lanes make the calls of a long task, so that more than six calls are in flight at a time.
 
 Each group of calls is one RPC to the task's `BatchCoordinator`, which gives it to a lane (`objects.lane`).
 """
@@ -20,11 +20,12 @@ from .stubs import Coordinators, CoordinatorStub
 
 
 class LanedCaller:
-    """Implements `ModelCaller` over up to `lanes` lanes, each with up to `group_size` calls at a time.
+    """Implements `ModelCaller` over at most `lanes` lanes, each of which makes at most `group_size` calls at a time.
 
-    If no object can be reached, the worker makes the calls itself for the rest of its run, up to `group_size` at a
-    time. So the caller asks the coordinator for a sign of life before the first group, and after each lost group. A
-    group that is sent in vain would cost each of its calls an attempt, and a place on the bill.
+    The caller calls the coordinator's `reach` before the first group, and after each lost group. If `reach` fails, the
+    worker makes the calls itself for the rest of its run, at most `group_size` at a time. `reach` saves attempts: a
+    group that is sent to a lost coordinator costs each of its calls an attempt, and each counts as in doubt on the
+    bill.
     """
 
     def __init__(
@@ -49,12 +50,13 @@ class LanedCaller:
         self._alone = False
         self._reached: asyncio.Task[bool] | None = None
         self._asked: set[asyncio.Task[Sequence[CallOutcome]]] = set()
-        # A dict keeps the order in which the calls were made. A set's order differs from run to run.
+        # The keys of a dict keep the order in which the calls were made, whereas the order of a set differs from run to
+        # run.
         self._own: dict[asyncio.Task[ModelReply | ModelError], None] = {}
 
     @property
     def groups_most(self) -> int:
-        """See `ModelCaller.groups_most`: one for each lane, or one for each call that the worker makes itself."""
+        """See `ModelCaller.groups_most`: the number of lanes, or of calls that the worker itself makes at a time."""
         return self._lane_calls if self._alone else self._lanes
 
     @property
@@ -63,31 +65,32 @@ class LanedCaller:
         return 1 if self._alone else self._lane_calls
 
     async def call(self, calls: Sequence[ModelCall], seconds: float, starts_by: float) -> Sequence[CallOutcome]:
-        """See `ModelCaller.call`. The lane itself asks the database by when the calls may start.
+        """See `ModelCaller.call`. A lane itself asks the database until when its calls may start.
 
-        An RPC cannot be taken back. An RPC whose time is up is left to end, and `abort` ends the calls that are no
-        longer wanted. On a slow database the start window is longer than usual, and the difference extends the calls'
-        time.
+        An RPC cannot be cancelled. An RPC without an answer in time is left alone, and `abort` ends calls that are no
+        longer wanted. On a slow database calls may start later than usual, and the time for the group's answer is
+        extended as much.
         """
         began = clock.now()
         if not self._alone and not await self._reaches():
             self._alone = True
         if self._alone:
-            if len(calls) > 1:  # a group of several calls was made for a lane
+            # a group of several calls was made for a lane, and the worker itself makes groups of one call only
+            if len(calls) > 1:
                 return [CallNotStarted("no lane can be reached")] * len(calls)
             return [await self._make(calls[0], seconds, starts_by)]
         seconds += min(max(limits.START_SECONDS, starts_by - began), limits.START_SECONDS_MOST) - limits.START_SECONDS
-        seconds -= clock.now() - began  # the sign of life took a part of the time
+        seconds -= clock.now() - began  # reaching the lane took a part of the group's time
         asked = asyncio.create_task(self._ask(calls, seconds))
         self._asked.add(asked)  # the event loop itself keeps only a weak reference to the task
         asked.add_done_callback(self._asked.discard)
         answered, _ = await asyncio.wait([asked], timeout=seconds + self.slack_seconds)
-        if not answered:  # the lane reports its calls' timeouts itself, so its silence does not mean a timeout
+        if not answered:  # the lane reports timeouts of its calls itself, so its silence is not a timeout of a call
             return [Silence("the lane gave no answer")] * len(calls)
         return asked.result()
 
     async def abort(self) -> None:
-        """See `ModelCaller.abort`: the coordinator notifies the lanes."""
+        """See `ModelCaller.abort`. The coordinator asks the busy lanes to end their calls."""
         claim = self._claim
         for made in self._own:
             made.cancel()
@@ -100,7 +103,7 @@ class LanedCaller:
             self._log("abort_failed", task=claim.task_key, error=type(error).__name__)
 
     async def _reaches(self) -> bool:
-        """Whether the coordinator gave a sign of life since the last lost group. Groups ask together."""
+        """Whether the coordinator was reached since the last lost group. Several groups share one call of `reach`."""
         if self._reached is None:
             self._reached = asyncio.create_task(self._reach())
         return await asyncio.shield(self._reached)
@@ -128,9 +131,9 @@ class LanedCaller:
         return outcomes
 
     async def _make(self, call: ModelCall, seconds: float, starts_by: float) -> CallOutcome:
-        """Make a call as the worker itself does.
+        """Make a call in the worker itself, without a lane.
 
-        Cancelling this coroutine cancels the call, and `abort` ends the call, too.
+        Cancelling this coroutine cancels the call, and so does `abort`.
         """
         made = asyncio.create_task(call_model(self._provider, call, seconds, starts_by))
         self._own[made] = None
@@ -148,15 +151,15 @@ class LanedCaller:
 
 
 def lanes_for(chunks: int) -> int:
-    """Return how many lanes a task of this many chunks gets. With 1, the task's own worker makes the calls."""
+    """Return how many lanes a task with `chunks` chunks gets: with 1 lane its worker makes the calls itself."""
     return max(1, min(limits.LANES_MOST, chunks // limits.LANE_CHUNKS))
 
 
 def laned_caller(worker: Worker, coordinators: Coordinators, claim: Claim) -> LanedCaller | None:
-    """Give a long task its lanes. Returns None if the task needs no lanes, or if its last worker has just died.
+    """Make the caller of a task's lanes, or None if it needs no lanes or its last worker has just died.
 
-    Each lane is an invocation with up to `AI_CONCURRENCY` calls. A value of 1 means one call at a time for a long task
-    too, so its own worker makes the calls.
+    Each lane is an invocation that makes at most `AI_CONCURRENCY` calls at a time. If `AI_CONCURRENCY` is 1, a long
+    task makes only one call at a time too, so the task's worker makes the calls itself.
     """
     lanes = lanes_for(claim.total)
     group_size = min(limits.LANE_CALLS, worker.settings.concurrency)

@@ -1,4 +1,4 @@
-"""The lanes of the tasks that one host works on: the host that has them, and how their coordinators are closed."""
+"""Makes hosts whose tasks may have lanes, and closes the tasks' coordinators."""
 
 import asyncio
 from functools import partial
@@ -17,22 +17,22 @@ from .stubs import Coordinators
 
 
 class Lanes:
-    """The lanes of a host's tasks. `coordinators` is None where no objects are bound.
+    """The lanes of one host's tasks. `coordinators` is None in a deployment without objects.
 
-    Without objects no task has lanes.
+    In a deployment without objects no task has lanes.
     """
 
     def __init__(self, coordinators: Coordinators | None, log: Log) -> None:
         self._coordinators = coordinators
         self._log = log
-        self._fences: dict[TaskKey, int] = {}  # for each task with lanes: the fence of its last claim with lanes
+        self._fences: dict[TaskKey, int] = {}  # by task with lanes: the fence of its last claim
 
     def host(self, worker: Worker, route: Route, seconds: float, wall_seconds: float) -> Host:
         """Make a host that starts calls for at most `seconds`, and that the platform ends after `wall_seconds`."""
         slack = late = 0.0
         if self._coordinators is not None:
             slack = limits.LANE_SLACK_SECONDS
-            # Lanes start calls within the window that they read, even after the end of the slice.
+            # A lane may start calls for as long as the database says, even after the end of the host's slice.
             late = slack + limits.START_SECONDS_MOST - limits.START_SECONDS
         return Host(
             route,
@@ -48,9 +48,9 @@ class Lanes:
         return caller
 
     async def close(self, task_key: TaskKey, meter: Meter) -> None:
-        """Tell the task's coordinator that this host is done with the task, if it had lanes.
+        """If the task had lanes here, tell its coordinator that this host is done with the task.
 
-        If the call fails, the coordinator cleans up later.
+        If the coordinator cannot be told, its alarm cleans up later.
         """
         fence = self._fences.pop(task_key, None)
         if fence is None or self._coordinators is None:

@@ -1,16 +1,16 @@
-"""Names of objects, and their names as hosts of a claim.
+"""Names Durable Objects, and names a task's object as the host of a claim.
 
-A task's own object and its coordinator have the task's key.
+The name of a task's object and of its coordinator is the task's key.
 """
 
 from ..core.ids import TaskKey
 
 
 def task_name(task_key: TaskKey) -> str:
-    """Name the task's own object as a host. The name outlives each instance of the object."""
+    """Return the name of a task's object as the host of a claim. Each instance of the object has the same name."""
     return f"object/{task_key}"
 
 
 def lane_name(task_key: TaskKey, number: int) -> str:
-    """Name the object that is a lane of a task."""
+    """Return the name of the object that is a task's lane with the given number."""
     return f"{task_key}/lane-{number}"

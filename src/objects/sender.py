@@ -1,4 +1,4 @@
-"""Starts the Durable Objects of tasks, tells them that their tasks have ended, and waits at them for later writes."""
+"""Calls tasks' Durable Objects: to start them, to tell them that a task has ended, and to wait there for writes."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -16,7 +16,7 @@ from .stubs import Processors
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The slots of MAX_OBJECTS_AT_WORK. A sender takes one slot for its task."""
+    """The places of MAX_OBJECTS_AT_WORK: a task takes one before its object is started."""
 
     store: TaskStore
     most: int
@@ -24,21 +24,21 @@ class Places:
     log: Log
 
     async def take(self, task_key: TaskKey, start: Callable[[TaskKey], Awaitable[None]]) -> bool:
-        """Take a slot. False if the task must wait; the free slots then went to the tasks whose turn it is."""
+        """Take a place for a task, or return False if it must wait: tasks that waited longer got the free places."""
         taken, waiting = await self.store.take_place(task_key, self.most)
         for other in await self.store.give_places(waiting, self.most) if waiting else []:
             self.meter.spend()
             try:
                 await start(other)
-            except Exception as error:  # noqa: BLE001 - RPC raises any type, and the sweep finds the task due
+            except Exception as error:  # noqa: BLE001 - RPC raises any type; the sweep finds the task, which is due
                 self.log("not_started", task=other, error=type(error).__name__)
         return taken
 
 
 class ObjectSender:
-    """The Durable Object route: the object's alarm asks for the run.
+    """The Durable Object route: it starts the task's object, whose alarm runs the task.
 
-    With `places`, a task needs a slot before its object is started.
+    With `places`, a task needs a place before its object is started.
     """
 
     route = Route.DURABLE_OBJECT
@@ -48,9 +48,9 @@ class ObjectSender:
         self._places = places
 
     async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
-        """Start the task's object. When this returns, the object has stored the task and set its alarm.
+        """Start the task's object. When `send` returns, the object has stored the task and set its alarm.
 
-        Raises NoPlace if all slots are taken.
+        Raises NoPlace if all places are taken.
         """
         if self._places is not None and not await self._places.take(task_key, self._start):
             raise NoPlace
@@ -61,7 +61,7 @@ class ObjectSender:
 
 
 class ObjectTeller:
-    """Tells a task's object that the task has ended. The message may fail, because the object also checks by itself."""
+    """Exchanges notices with tasks' objects. A notice may be lost, because objects and requests also read the task."""
 
     def __init__(self, processors: Processors | None, meter: Meter, log: Log) -> None:
         self._processors = processors
@@ -69,20 +69,20 @@ class ObjectTeller:
         self._log = log
 
     async def tell(self, task_key: TaskKey, fence: int) -> None:
-        """Notify the object that claims up to `fence` are over, within TELL_SECONDS."""
+        """Tell a task's object, within TELL_SECONDS, that the task has ended for claims up to `fence`."""
         if self._processors is None:
             return
         self._meter.spend()
         try:
             async with asyncio.timeout(limits.TELL_SECONDS):
                 await self._processors.getByName(task_key).ended(fence)
-        except Exception as error:  # noqa: BLE001 - RPC raises any type, and the task has ended anyway
+        except Exception as error:  # noqa: BLE001 - RPC raises any type; the object sees the end of the task later
             self._log("not_told", task=task_key, error=type(error).__name__)
 
     async def hear(self, task_key: TaskKey, since: Mark, quiet: float, seconds: float) -> bool | None:
-        """Wait at the object for a write of the task, see `Audience.hear`.
+        """Wait at a task's object for a write of the task, see `Audience.hear`.
 
-        The result is also None if the object cannot be reached.
+        Returns None if the object cannot be reached, and in the cases in which `Audience.hear` returns None.
         """
         if self._processors is None:
             return None
@@ -90,7 +90,7 @@ class ObjectTeller:
         try:
             async with asyncio.timeout(seconds + limits.TELL_SECONDS):
                 heard = await self._processors.getByName(task_key).hear(*since, quiet, seconds)
-        except Exception as error:  # noqa: BLE001 - RPC raises any type, and reads find out the same
+        except Exception as error:  # noqa: BLE001 - RPC raises any type; the request reads the task instead
             self._log("not_heard", task=task_key, error=type(error).__name__)
             return None
         return heard if isinstance(heard, bool) else None

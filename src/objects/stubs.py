@@ -1,6 +1,6 @@
-"""Protocols of Durable Objects: the namespaces, the RPC methods, and an object's storage.
+"""The protocols of Durable Objects: namespaces, RPC methods, and an object's storage.
 
-The classes themselves are in `entry`. A protocol declares only the parts that the project uses.
+The objects' classes are in `platform.durable_objects`. A protocol declares only the parts that the project uses.
 """
 
 from typing import Protocol
@@ -10,15 +10,15 @@ from ..inference.wire import Wire
 
 
 class Namespace[Stub](Protocol):
-    """All objects of one class."""
+    """All Durable Objects of one class."""
 
     def getByName(self, name: str) -> Stub:  # noqa: N802 - the platform's name
-        """Return the stub of the one object of that name."""
+        """Return the stub of the object with the given name."""
         ...
 
 
 class ProcessorStub(Protocol):
-    """An `AIProcessor` at the other end of RPC: a task's own object, or a lane."""
+    """A stub for calls to an `AIProcessor`, which is a task's object or a lane."""
 
     async def start(self, task_key: TaskKey, delay_seconds: float) -> object:
         """See `Processor.start`."""
@@ -42,7 +42,7 @@ class ProcessorStub(Protocol):
 
 
 class CoordinatorStub(Protocol):
-    """A `BatchCoordinator` at the other end of RPC."""
+    """A stub for calls to a `BatchCoordinator`."""
 
     async def reach(self) -> object:
         """See `Coordinator.reach`."""
@@ -66,15 +66,15 @@ type Coordinators = Namespace[CoordinatorStub]
 
 
 class ObjectStorage(Protocol):
-    """The part of an object's storage that each class uses. Alarms are milliseconds since the epoch."""
+    """The part of an object's storage that both classes use. An alarm's time is in milliseconds since the epoch."""
 
     async def setAlarm(self, at_ms: int) -> None:  # noqa: N802 - the platform's name
         """Set the object's one alarm."""
         ...
 
     async def deleteAll(self) -> None:  # noqa: N802 - the platform's name
-        """Clear everything, including the alarm (from compatibility date 2026-02-24 on).
+        """Delete the whole storage and the alarm (since the compatibility date 2026-02-24).
 
-        Do not clear the alarm as well: that would write a row, which stays.
+        Do not delete the alarm separately too: that would write a row, which stays in the storage.
         """
         ...

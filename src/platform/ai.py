@@ -1,4 +1,4 @@
-"""Workers AI's binding as the provider sees it (`inference.workers_ai.AiBinding`), with an abort for each call."""
+"""Implements the binding of Workers AI (`inference.workers_ai.AiBinding`) so that each call can be aborted."""
 
 import asyncio
 from typing import TYPE_CHECKING
@@ -6,22 +6,23 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from js import Ai
 
-# An aborted call fails at once. The limit of the wait is for a runtime in which an aborted call goes on.
+# How many seconds to wait for the end of an aborted call. An aborted call normally fails at once; in some runtimes it
+# may go on.
 _ABORT_SECONDS = 1.0
 
 
 class BoundAi:
-    """The binding, with a signal for each call: `env.AI.run(model, inputs, {signal})` (workerd 6379, March 2026).
+    """The binding with an abort signal for each call: `env.AI.run(model, inputs, {signal})` (workerd 6379, March 2026).
 
-    An older runtime ignores the signal. Each call has its own controller, so no JavaScript object outlives it (decision
-    0013).
+    A runtime older than workerd 6379 ignores the abort signal. Each call has its own AbortController, so no JavaScript
+    object outlives the call (decision 0013).
     """
 
     def __init__(self, binding: "Ai") -> None:
         self._binding = binding
 
     async def run(self, model: str, inputs: dict[str, object]) -> object:
-        """Run a model once. A cancellation aborts the call, and waits at most a second for its end."""
+        """Run a model once. Cancelling `run` aborts the call, and waits at most a second for its end."""
         from js import AbortController
 
         controller = AbortController.new()
@@ -32,5 +33,5 @@ class BoundAi:
             controller.abort()
             await asyncio.wait({call}, timeout=_ABORT_SECONDS)
             if not call.cancel() and not call.cancelled():
-                call.exception()  # retrieve the abort error, because nothing else does
+                call.exception()  # read the abort's error, so that asyncio does not report it as never retrieved
             raise

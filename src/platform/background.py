@@ -1,4 +1,4 @@
-"""Work after an answer, or after an object's event. `ctx.waitUntil` keeps the invocation alive for this work."""
+"""Runs work after an answer, or after an object's event. `ctx.waitUntil` keeps the invocation alive for the work."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 class Background:
     """Implements `composition.WaitUntil` over a Worker's context or an object's.
 
-    A Worker's context is patched to take coroutines. An object's context is JavaScript's own and never runs a
-    coroutine. Both kinds of context take a JavaScript promise, which Python resolves at the end of the work. So
-    JavaScript holds no Python object, and there is no proxy to destroy.
+    The SDK patches a Worker's context so that it accepts a coroutine. An object's context is not patched, and never
+    runs a coroutine. The contexts of Workers and of objects both accept a JavaScript promise, which Python resolves at
+    the end of the work. With a promise, JavaScript holds no Python object, and there is no proxy to destroy.
     """
 
     def __init__(self, context: "ExecutionContext", log: Log) -> None:
@@ -24,7 +24,7 @@ class Background:
         self._log = log
 
     def __call__(self, work: Awaitable[None]) -> None:
-        """Begin work, and return at once. An error in the work is logged, because no code awaits the work."""
+        """Start the work, and return at once. An error in the work is logged, because no code awaits the work."""
         import js
 
         promised = js.Promise.withResolvers()

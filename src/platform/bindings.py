@@ -1,4 +1,4 @@
-"""Reads a deployment's bindings and variables from `env`. A binding that is not configured is absent there."""
+"""Reads a deployment's bindings and variables from `env`, which lacks those that are not configured."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def bindings(env: "Env") -> Bindings:
-    """Collect the bindings, None for those that the environment lacks.
+    """Collect the deployment's bindings. A binding that `env` lacks is None.
 
-    The SDK's wrapper of `env` asks JavaScript a dozen questions about each binding. So the bindings that every
-    invocation uses are taken from the wrapped `env`.
+    The bindings that every invocation uses are read from the `env` behind the SDK's wrapper, because the wrapper makes
+    a dozen calls into JavaScript for each binding that is read.
     """
     return Bindings(
         database=_bound(env, "DB", BoundD1, needed=True),
@@ -35,7 +35,7 @@ def bindings(env: "Env") -> Bindings:
 
 
 def _bound(env: "Env", name: str, kind: Callable[[Any], Any], *, needed: bool = False) -> Any:
-    """Return a binding. An environment without the SDK's wrapper, as in the simulation, has what the Worker uses.
+    """Return a binding as `kind`, or unchanged from an `env` without the SDK's wrapper, as in the simulation.
 
     Raises AttributeError if a needed binding is missing.
     """
@@ -53,7 +53,7 @@ class LocalDayUse:
         self._binding = binding
 
     async def read(self) -> Mapping[str, object]:
-        """Read the day's use."""
+        """Read the use of the day's allowances."""
         response = await self._binding.fetch("http://usage.local/")
         found: Mapping[str, object] = await response.json()
         return found
@@ -66,7 +66,7 @@ class BoundRateLimiter:
         self._binding = binding
 
     async def allows(self, key: str) -> bool:
-        """Count a request."""
+        """Count a request under a key, and return whether it is within the limit."""
         outcome = await self._binding.limit({"key": key})
         return bool(outcome["success"])
 

@@ -1,7 +1,7 @@
-"""Moves whole values between Python and JavaScript, each in one crossing, as JSON.
+"""Passes values between Python and JavaScript, each whole value as one JSON text.
 
-Passing one value costs some microseconds. The SDK's conversion, which asks each value for its type, costs some tens of
-microseconds. A row of D1 has forty values.
+Passing one text between the two languages ("a crossing") costs some microseconds. The SDK's conversion asks JavaScript
+for the type of each single value, which costs some tens of microseconds a value, and a row of D1 has forty values.
 """
 
 import json
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 class Crossing:
-    """The crossings of one invocation.
+    """Converts values for one invocation.
 
-    Each JavaScript function is looked up once, because each look-up is a crossing itself.
+    Each JavaScript function is looked up once, because a look-up is a crossing itself.
 
-    The object lives no longer than its invocation, because JavaScript objects that an interpreter keeps are among the
-    suspects of decision 0013.
+    A `Crossing` lives no longer than its invocation, because JavaScript objects that an interpreter keeps are a
+    suspected cause of the crashes in decision 0013.
     """
 
     def __init__(self) -> None:
@@ -51,37 +51,37 @@ class Crossing:
         return self._js.Object.fromEntries
 
     def into_javascript(self, value: object) -> "JsProxy":
-        """Make the JavaScript form of a JSON value. None becomes `null`."""
+        """Convert a JSON value into a JavaScript value. None becomes `null`."""
         return self._parse(json.dumps(value, ensure_ascii=False))
 
     def from_javascript(self, value: "JsProxy") -> Any:
-        """Read a JSON value. `null` becomes None, and `undefined` in an object is left out."""
+        """Convert a JavaScript value that JSON can express into Python. Drops fields that are `undefined`."""
         return json.loads(self._stringify(value))
 
     def entries(self, headers: "js.Headers") -> dict[str, str]:
-        """Read headers. JavaScript gives each name once and in lower case."""
+        """Convert HTTP headers into a dictionary. JavaScript gives each name once, in lower case."""
         found: dict[str, str] = self.from_javascript(self._from_entries(headers))
         return found
 
 
 def into_javascript(value: object) -> "JsProxy":
-    """Make the JavaScript form of a single value."""
+    """Convert a single JSON value into a JavaScript value."""
     return Crossing().into_javascript(value)
 
 
 def from_javascript(value: "JsProxy") -> Any:
-    """Read a single value."""
+    """Convert a single JavaScript value into Python."""
     return Crossing().from_javascript(value)
 
 
 def says_at_most(headers: Mapping[str, str], most: int) -> bool:
-    """Whether a message's headers give the length of its body, and that is at most `most` bytes."""
+    """Whether a message's headers say that its body has at most `most` bytes."""
     length = headers.get("content-length", "")
     return length.isascii() and length.isdigit() and int(length) <= most
 
 
 def behind(env: object) -> Any:
-    """Return the JavaScript environment in the SDK's wrapper.
+    """Return the JavaScript `env` behind the SDK's wrapper.
 
     Return None for an `env` without a wrapper, as in the simulation.
     """
@@ -89,9 +89,9 @@ def behind(env: object) -> Any:
 
 
 def unwrapped(binding: object) -> Any:
-    """Return the JavaScript binding in the SDK's wrapper, or an unwrapped one as it is.
+    """Return the JavaScript binding behind the SDK's wrapper. A binding without a wrapper is returned unchanged.
 
-    The wrapper converts each argument and each result. The `fetch` of the wrapper hides the promise (see
-    `http_client`).
+    The SDK's wrapper of a binding would convert each argument and each result. The wrapper's `fetch` hides the promise,
+    which `http_client` needs.
     """
     return getattr(binding, "_binding", binding)

@@ -1,4 +1,4 @@
-"""D1's binding as the store uses it (`store.d1.database.D1`), with few crossings: the answer crosses as one text."""
+"""Implements D1's binding for the store (`store.d1.database.D1`). D1's answer comes from JavaScript as one text."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ type Value = str | int | float | None
 
 
 class BoundD1:
-    """JavaScript's own binding `DB`."""
+    """The binding `DB`, used without the SDK's wrapper."""
 
     def __init__(self, binding: "js.D1Database") -> None:
         self._binding = binding
@@ -23,7 +23,7 @@ class BoundD1:
         return BindingStatement(sql)
 
     async def batch(self, statements: "list[BindingStatement]") -> list[Mapping[str, object]]:
-        """Run the statements as one transaction. Raises D1's errors as JsException."""
+        """Run statements as one transaction. Errors of D1 are raised as JsException."""
         from pyodide.ffi import to_js
 
         prepare = self._binding.prepare
@@ -33,7 +33,7 @@ class BoundD1:
 
 
 class BindingStatement:
-    """A statement and its parameters. The text and the values cross to JavaScript when the statement is sent."""
+    """A statement and its parameters, which are passed to JavaScript when the statement is sent."""
 
     __slots__ = ("_sql", "_values")
 
@@ -42,11 +42,11 @@ class BindingStatement:
         self._values = values
 
     def bind(self, *values: Value) -> "BindingStatement":
-        """Return the statement with its parameters set. None is NULL."""
+        """Return the statement with its parameters set. None stands for NULL."""
         return BindingStatement(self._sql, values)
 
     def made(self, prepare: "Callable[[str], js.D1PreparedStatement]") -> "js.D1PreparedStatement":
-        """Make JavaScript's statement."""
+        """Make the prepared statement in JavaScript."""
         from pyodide.ffi import jsnull
 
         prepared = prepare(self._sql)

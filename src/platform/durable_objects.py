@@ -1,4 +1,4 @@
-"""The shells of the Durable Objects: they give `objects` its storage, its clock and its worker."""
+"""The classes of the Durable Objects: they pass events to the package `objects`, with storage, clock and worker."""
 
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class AIProcessor(DurableObject):
-    """One task's object, see `objects.ai_processor`, or a lane of a long task, see `objects.lane`."""
+    """A task's object (see `objects.ai_processor`), or a lane of a long task (see `objects.lane`)."""
 
     def __init__(self, ctx: "DurableObjectState", env: "Env") -> None:
         super().__init__(ctx, env)
@@ -34,7 +34,7 @@ class AIProcessor(DurableObject):
         self._lane = Lane()
 
     async def start(self, task_key: TaskKey, delay_seconds: float) -> None:
-        """Accept a task. Called over RPC."""
+        """Accept a task to work on. Called over RPC."""
         await self._processor.start(task_key, delay_seconds)
 
     async def infer(self, task_key: TaskKey, fence: int, calls: list[Wire]) -> list[Wire]:
@@ -48,7 +48,7 @@ class AIProcessor(DurableObject):
         return answered(self.env, outcomes)
 
     async def ended(self, fence: int) -> None:
-        """Abandon a task whose claims up to this fence are over. Called over RPC."""
+        """Note that the task has ended for claims up to `fence`. Called over RPC."""
         await self._processor.ended(fence)
 
     async def hear(self, fence: int, step: int, quiet: float, seconds: float) -> bool | None:
@@ -56,11 +56,11 @@ class AIProcessor(DurableObject):
         return await self._processor.audience.hear(Mark(fence, step), quiet, seconds)
 
     async def abort(self, fence: int) -> None:
-        """End the calls that are out, as a lane. Called over RPC."""
+        """Cancel the lane's calls of claims up to `fence`. Called over RPC."""
         self._lane.abort(fence)
 
     async def alarm(self, info: object = None) -> None:
-        """Work one slice."""
+        """Work on the task for one slice. Called when the object's alarm fires."""
         await self._processor.alarm()
 
     def _worker(self) -> Worker:
@@ -68,7 +68,7 @@ class AIProcessor(DurableObject):
 
 
 class BatchCoordinator(DurableObject):
-    """The chunk coordination of one long task, see `objects.batch_coordinator`."""
+    """The coordinator of a long task's lanes, see `objects.batch_coordinator`."""
 
     def __init__(self, ctx: "DurableObjectState", env: "Env") -> None:
         super().__init__(ctx, env)
@@ -78,7 +78,7 @@ class BatchCoordinator(DurableObject):
         self._coordinator = Coordinator(storage_of(self.ctx), lanes, runtime.now_ms, Log(runtime.write))
 
     async def reach(self) -> None:
-        """Give a sign of life. Called over RPC."""
+        """Return, which shows that the coordinator can be reached. Called over RPC."""
         await self._coordinator.reach()
 
     async def infer(self, task_key: TaskKey, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
@@ -86,11 +86,11 @@ class BatchCoordinator(DurableObject):
         return answered(self.env, await self._coordinator.infer(task_key, fence, lanes, calls, seconds))
 
     async def abort(self, task_key: TaskKey, fence: int) -> None:
-        """Make lanes end the calls of claims up to this one. Called over RPC."""
+        """Ask the busy lanes to end the calls of claims up to `fence`. Called over RPC."""
         await self._coordinator.abort(task_key, fence)
 
     async def close(self, fence: int) -> None:
-        """Forget everything. Called over RPC."""
+        """Delete the coordinator's storage. Called over RPC."""
         await self._coordinator.close(fence)
 
     async def alarm(self, info: object = None) -> None:

@@ -1,4 +1,4 @@
-"""Changes the timers of Pyodide's event loop: they move Cloudflare's clock, and end when they are cancelled."""
+"""Changes the timers of Pyodide's event loop, so that they move Cloudflare's clock and end when cancelled."""
 
 import contextvars
 import sys
@@ -18,10 +18,10 @@ CallLater = Callable[..., "asyncio.Handle"]
 
 
 class Adaptation:
-    """The change that was made to the event loop of this interpreter.
+    """The change of this interpreter's event loop: replacing `call_later`.
 
-    `replaced` is the original method, None if the loop is unchanged. `lacks` names what the loop needs for the change
-    and does not have.
+    `replaced` is the loop's original method, None if the loop is unchanged. `lacks` lists the attributes of Pyodide
+    that the change needs and that are missing.
     """
 
     def __init__(self) -> None:
@@ -29,12 +29,13 @@ class Adaptation:
         self.lacks: list[str] = []
 
     def adapt(self) -> None:
-        """Change Pyodide's loop, unless it lacks what that needs. Loops of other interpreters stay as they are.
+        """Change Pyodide's event loop, unless an attribute is missing. Loops of other interpreters are not changed.
 
-        Pyodide still runs the callbacks that are ready. On Cloudflare the callbacks run as microtasks, in order, within
-        the invocation that made them ready. See docs/decisions/0040-what-the-hosted-runtime-asks.md.
+        Pyodide's own code still runs the callbacks that are ready. On Cloudflare callbacks that are ready run as
+        microtasks, in their order, within the invocation that made them ready. See
+        docs/decisions/0040-what-the-hosted-runtime-asks.md.
         """
-        if "pyodide.webloop" not in sys.modules:  # Pyodide loads this module before it runs any code
+        if "pyodide.webloop" not in sys.modules:  # Pyodide loads `pyodide.webloop` before it runs any code
             return
         import pyodide.ffi
         from pyodide.webloop import WebLoop
@@ -59,7 +60,7 @@ class Adaptation:
         WebLoop.call_later = call_later  # type: ignore[method-assign]
 
     def settle(self, wanted: str, log: Log) -> None:
-        """Undo the change if EVENT_LOOP asks for it. If Pyodide's loop stays unchanged, the function logs one line."""
+        """Undo the change if the variable EVENT_LOOP asks for it. The log gets a line if the loop is unchanged."""
         if self.lacks:
             log("event_loop_kept", lacks=", ".join(self.lacks))
         elif self.replaced is not None and wanted == EVENT_LOOPS[1]:
@@ -69,5 +70,6 @@ class Adaptation:
             log("event_loop_kept", wanted=wanted)
 
 
-# An interpreter has one loop. Only Python functions are kept here.
+# The adaptation of this interpreter's only event loop. The object keeps Python functions only, and no JavaScript
+# object.
 EVENT_LOOP = Adaptation()

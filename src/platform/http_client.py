@@ -1,7 +1,7 @@
-"""The network as providers see it (`inference.protocol.HttpClient`), over the runtime's `fetch`.
+"""Implements `inference.protocol.HttpClient`, the network of the providers, over the runtime's `fetch`.
 
-It uses JavaScript's own `fetch`. The SDK's `fetch` hides the promise, and a caller that gives a request up must wait
-for that promise.
+The client uses JavaScript's own `fetch`, because the SDK's `fetch` hides the promise. A caller that gives a request up
+must wait for the end of the request's promise.
 """
 
 import asyncio
@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     import js
     from pyodide.ffi import JsBuffer
 
-# An aborted promise fails at once. The limit of the wait is for a runtime in which an aborted promise stays open.
+# How many seconds to wait for the end of an aborted promise. An aborted promise normally fails at once; in some
+# runtimes it may stay open.
 _ABORT_SECONDS = 1.0
 
 
 class FetchClient:
-    """Sends each request once. Redirects are returned and not followed, so that no key goes to another host."""
+    """Sends each request once. A redirect is returned and not followed, so that no API key goes to another host."""
 
     def __init__(self) -> None:
         self._crossing = Crossing()
@@ -36,10 +37,10 @@ class FetchClient:
         timeout_seconds: float | None,
         max_reply_bytes: int,
     ) -> HttpReply:
-        """Send and read the whole reply, including its body, within `timeout_seconds`. Raises an `HttpError`.
+        """Send a request, and read the whole reply within `timeout_seconds`. Raises a subclass of `HttpError`.
 
-        Without `timeout_seconds`, the caller cancels the request when its time is up. A timer costs as much as reading
-        the headers of a reply.
+        If `timeout_seconds` is None, the caller cancels the request when its time is up, which saves a second timer. A
+        timer costs as much as reading a reply's headers.
         """
         from pyodide.ffi import JsException
 
@@ -56,7 +57,7 @@ class FetchClient:
 
 
 class HttpExchange:
-    """A request and its reply, with the controller that aborts both, and the promise that is awaited."""
+    """One request and its reply, with the AbortController that ends both, and the promise that is awaited now."""
 
     def __init__(self, crossing: Crossing, network: "js.Network | None" = None) -> None:
         self._crossing = crossing
@@ -65,7 +66,7 @@ class HttpExchange:
         self._promise: Awaitable[Any] | None = None
 
     async def run(self, url: str, options: Mapping[str, object], max_reply_bytes: int) -> HttpReply:
-        """Send the request and read the reply. If it ends early, no connection and no promise stay behind."""
+        """Send the request, and read the reply. An error or a cancellation leaves no open connection and no promise."""
         try:
             response = await self._sent(url, options)
             headers = self._crossing.entries(response.headers)
@@ -79,7 +80,7 @@ class HttpExchange:
         return HttpReply(status=int(response.status), headers=headers, body=received)
 
     async def status_of(self, url: str, options: Mapping[str, object]) -> tuple[int, dict[str, str]]:
-        """Send, and read only the reply's status and headers. Its body is dropped."""
+        """Send the request, and read only the reply's status and headers. The reply's body is dropped."""
         try:
             response = await self._sent(url, options)
             found = int(response.status), self._crossing.entries(response.headers)
@@ -115,10 +116,10 @@ class HttpExchange:
         return bytes(received)
 
     async def _abandon(self) -> None:
-        """Free the connection, because only six may wait at once, and wait until JavaScript is done with it.
+        """Abort the request, which frees its connection, and wait until its promise has ended.
 
-        An abandoned promise would call back into an interpreter that has gone on, or into an ended invocation (decision
-        0013).
+        Only six connections of an invocation may wait at once. An abandoned promise would later call back into Python,
+        perhaps after the end of the invocation (decision 0013).
         """
         from pyodide.ffi import JsException
 
@@ -130,10 +131,10 @@ class HttpExchange:
 
 
 def _whole_within(headers: Mapping[str, str], most: int) -> bool:
-    """Whether the reply's headers exclude more than `most` bytes.
+    """Whether the reply's headers show that its body has at most `most` bytes.
 
-    A compressed reply states the length of its compressed form, and a chunked reply may state any length (RFC 9112,
-    6.3).
+    The headers do not show the size of a compressed reply, whose Content-Length is that of the compressed form, or of a
+    chunked reply, whose Content-Length does not count (RFC 9112, 6.3).
     """
     if "content-encoding" in headers or "transfer-encoding" in headers:
         return False

@@ -1,4 +1,4 @@
-"""HTTP requests and answers, between the SDK's types and the HTTP layer's."""
+"""Converts HTTP requests and answers between the SDK's types and the types of the package `http`."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class IncomingRequest:
     """Implements `http.base.messages.Request` over the SDK's request.
 
-    Headers cross from JavaScript together, as JSON. A body with a known length crosses at once, any other body in the
-    pieces in which it arrives.
+    All headers are read from JavaScript as one JSON text. A body with a known length is read at once, and any other
+    body in the pieces in which it arrives.
     """
 
     def __init__(self, request: "workers.Request") -> None:
@@ -26,7 +26,7 @@ class IncomingRequest:
         self.headers: Mapping[str, str] = Crossing().entries(self._request.headers)
 
     async def read(self, most: int) -> bytes:
-        """Read the body. Raises BodyTooLarge above `most` bytes, and BodyBroken."""
+        """Read the request's body. Raises BodyTooLarge above `most` bytes, and BodyBroken if reading fails."""
         from pyodide.ffi import JsException
 
         if not says_at_most(self.headers, most):
@@ -63,7 +63,7 @@ class IncomingRequest:
 def outgoing(reply: Reply, wait_until: Callable[[Awaitable[None]], None]) -> "js.Response":
     """Make JavaScript's response. `wait_until` keeps the invocation alive while an answer in parts is sent.
 
-    With the SDK's response, JavaScript would read each header from Python.
+    The SDK's response is not used, because JavaScript would read each of its headers from Python.
     """
     import js
 
@@ -76,9 +76,9 @@ def outgoing(reply: Reply, wait_until: Callable[[Awaitable[None]], None]) -> "js
 
 
 async def _send(parts: AsyncGenerator[str], writer: "js.WritableStreamDefaultWriter") -> None:
-    """Send an answer's parts, each one after the reader has taken the one before.
+    """Send an answer's parts, each part after the reader has taken the part before it.
 
-    The stream stops when a part cannot be sent, because the client has left.
+    When a part cannot be sent, the client has left, and the sending stops.
     """
     from pyodide.ffi import JsException, to_js
 
@@ -90,8 +90,8 @@ async def _send(parts: AsyncGenerator[str], writer: "js.WritableStreamDefaultWri
                 except JsException:
                     return
         except CutOff:
-            # An abort drops what the reader has taken and not sent yet. The reader takes this line feed after it has
-            # sent the last part, so the abort can lose only the line feed.
+            # Aborting a stream drops data that the reader has taken and not sent yet. The reader takes the line feed
+            # only after it has sent the last part, so the abort can lose only the line feed.
             with suppress(JsException):
                 await writer.write(to_js(b"\n"))
             await writer.abort("the answer is incomplete")

@@ -1,6 +1,7 @@
-"""Durable Objects' bindings as `objects` sees them: namespaces and stubs, and an object's storage.
+"""Implements the bindings of Durable Objects for the package `objects`: namespaces, stubs, and an object's storage.
 
-Numbers and texts cross as they are, lists and dictionaries as JSON. Calls between objects pass no other types.
+Numbers and texts are passed to JavaScript unchanged, lists and dictionaries as JSON. Calls between objects have no
+arguments of other types.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -13,19 +14,19 @@ if TYPE_CHECKING:
 
 
 def storage_of(context: Any) -> Any:
-    """Return an object's storage. In the simulation there is no SDK wrapper, and the storage is returned as it is."""
+    """Return an object's storage without the SDK's wrapper. The simulation's storage is returned unchanged."""
     storage = context.storage
     raw = unwrapped(storage)
     return storage if raw is storage else BoundStorage(raw)
 
 
 def answered[T](env: Any, value: T) -> T:
-    """Make the answer to an RPC from a list or a dictionary. The SDK would ask each value in it for its type.
+    """Convert the answer to an RPC in one step, instead of the SDK's conversion of each value in a list or dictionary.
 
-    Where `env` is not the SDK's, as in the simulation, the value stays as it is.
+    In the simulation, whose `env` is not the SDK's, the answer is returned unchanged.
     """
     made: Any = value if behind(env) is None else into_javascript(value)
-    crossing: T = made  # a value on its way out of Python
+    crossing: T = made  # the JavaScript value has the Python value's type for the type checker
     return crossing
 
 
@@ -41,7 +42,7 @@ class BoundNamespace:
 
 
 class Stub:
-    """An object at the other end of RPC. The object itself accepts or refuses each method."""
+    """A stub for calls to a Durable Object. The object itself accepts or refuses each method."""
 
     def __init__(self, stub: "js.DurableObjectStub") -> None:
         self._stub = stub
@@ -58,7 +59,8 @@ class Stub:
 class BoundStorage:
     """Implements `objects.stubs.Storage` and what each class adds to it.
 
-    A write starts when its method is called, awaited or not. Writes without an await between them commit together.
+    A write starts when its method is called, even before it is awaited. Writes without an await between them commit
+    together.
     """
 
     def __init__(self, storage: "js.DurableObjectStorage") -> None:
@@ -70,11 +72,11 @@ class BoundStorage:
         return BoundSql(self._storage.sql)
 
     async def get(self, key: str) -> object:
-        """Return a value, None if there is none."""
+        """Return the stored value of a key, None if there is none."""
         return _arrived(await self._storage.get(key))
 
     def put(self, key: str, value: object) -> Awaitable[None]:
-        """Set a value."""
+        """Store a value under a key."""
         return self._storage.put(key, _sent(value))
 
     def setAlarm(self, at_ms: int) -> Awaitable[None]:  # noqa: N802 - the platform's name
@@ -82,7 +84,7 @@ class BoundStorage:
         return self._storage.setAlarm(at_ms)
 
     def deleteAll(self) -> Awaitable[None]:  # noqa: N802 - the platform's name
-        """Clear everything, including the alarm."""
+        """Delete the whole storage and the alarm."""
         return self._storage.deleteAll()
 
 
@@ -116,7 +118,7 @@ def _sent(value: object) -> object:
 
 
 def _arrived(value: Any) -> object:
-    """Read a result: a text, a number, a boolean, `null`, or a JSON value."""
+    """Convert a result from JavaScript: a text, a number, a boolean, `null`, or a JSON value."""
     if value is None or isinstance(value, str | int | float):
         return value
     return from_javascript(value)

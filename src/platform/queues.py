@@ -1,4 +1,4 @@
-"""Queues' bindings as `queue` sees them: a producer, and the deliveries of a batch."""
+"""Implements the bindings of Queues for the package `queue`: a producer, and the messages of a batch."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 def delivered(batch: Batch) -> Batch:
-    """Return the batch as `queue` reads it.
+    """Return a batch of messages in the form that the package `queue` reads.
 
-    In the simulation there is no SDK wrapper, and the batch is returned as it is.
+    A batch of the simulation has no SDK wrapper, and is returned unchanged.
     """
     raw = unwrapped(batch)
     return batch if raw is batch else IncomingBatch(raw)
@@ -26,7 +26,7 @@ class BoundQueue:
         self._binding = binding
 
     async def send(self, body: dict[str, str], options: dict[str, int]) -> None:
-        """Accept one message durably, or raise JsException."""
+        """Send one message, which the queue has stored when `send` returns. Raises JsException."""
         await self._binding.send(into_javascript(body), into_javascript(options))
 
 
@@ -55,10 +55,10 @@ class IncomingMessage:
         self._message.ack()
 
     def retry(self, options: dict[str, int]) -> None:
-        """Ask for another delivery."""
+        """Ask the queue for another delivery of the message."""
         self._message.retry(into_javascript(options))
 
 
 def _body(message: "js.Message") -> dict[str, object]:
-    """Read only what our own messages say. A foreign body may have any type, depth and size."""
+    """Read only the field `taskId` of a message. A foreign message's body may have any type, depth and size."""
     return {"taskId": getattr(message.body, "taskId", None)}

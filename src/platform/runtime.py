@@ -1,4 +1,4 @@
-"""The clock, randomness, terminal and network of the Workers runtime."""
+"""The clock, the randomness, the log output and the network of the Workers runtime."""
 
 import os
 import random
@@ -20,11 +20,11 @@ class WorkersRuntime:
 
     @property
     def http(self) -> HttpClient:
-        """A client for one invocation."""
+        """Make an HTTP client for one invocation."""
         return FetchClient()
 
     def now_ms(self) -> int:
-        """Return the isolate's time. On Workers the clock stands still between awaits."""
+        """Return the isolate's time in ms since the epoch. On Workers, time stands still between awaits."""
         return time.time_ns() // 1_000_000
 
     def entropy(self, size: int) -> bytes:
@@ -36,7 +36,7 @@ class WorkersRuntime:
         return random.random()  # noqa: S311 - jitter needs no secrecy
 
     def write(self, line: str) -> None:
-        """Write one line of log. Python's own `print` goes there as well, but byte by byte."""
+        """Write one line of log. Python's `print` would pass the line to JavaScript byte by byte."""
         import js
 
         js.console.log(line)

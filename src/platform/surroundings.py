@@ -1,4 +1,4 @@
-"""The services that an isolate provides for its invocations."""
+"""What an isolate provides for its invocations: a runtime, and a memory."""
 
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """An isolate's runtime, and the memory that its requests share.
+    """An isolate's runtime, and the memory that its invocations share.
 
     `provider`, if set, replaces the provider that the variables name.
     """
@@ -30,11 +30,11 @@ class Surroundings:
     provider: Provider | None = None
 
     def app(self, env: "Env", context: "ExecutionContext") -> App:
-        """Put one invocation's parts together. Raises ConfigurationError for a bad variable.
+        """Make the application for one invocation. Raises ConfigurationError for a bad variable.
 
-        `context` belongs to the invocation or to its object. The variables are read once per isolate: another value
-        needs another version of the Worker, which has isolates of its own. Reading thirty variables took a tenth of an
-        invocation's time.
+        `context` belongs to the invocation or to its object. The variables are read once for each isolate, because
+        reading thirty variables took a tenth of an invocation's time. A changed variable makes a new version of the
+        Worker, which has isolates of its own.
         """
         if self.memory.settings is None:
             self.memory.settings = load(lambda name: variable(env, name))
@@ -44,13 +44,13 @@ class Surroundings:
         )
 
     def background(self, context: "ExecutionContext") -> Background:
-        """Return the object that takes over work after an answer."""
+        """Return the object that runs work after an answer."""
         return Background(context, Log(self.runtime.write))
 
 
 _OF_THE_INTERPRETER = Surroundings(runtime=WorkersRuntime(), memory=RequestMemory())
 
-# On Workers each isolate has its own interpreter, and this variable is never set: the Worker and its objects share one
-# memory when they share an isolate. The simulation has many isolates in one interpreter. The simulation sets each
-# isolate's own where the Worker's code begins to run.
+# On Workers each isolate has its own interpreter, and SURROUNDINGS keeps its default, so the Worker and the objects in
+# one isolate share one memory. The simulation has many isolates in one interpreter, and sets SURROUNDINGS for each
+# isolate before it runs the Worker's code.
 SURROUNDINGS: ContextVar[Surroundings] = ContextVar("surroundings", default=_OF_THE_INTERPRETER)

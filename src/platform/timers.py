@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from pyodide.webloop import WebLoop
 
-# The most that JavaScript's setTimeout can count: milliseconds in 31 bits.
+# The longest time of JavaScript's setTimeout, which counts milliseconds in 31 bits.
 LONGEST_SECONDS: Final = (2**31 - 1) / 1000
 
 
 class Timer(asyncio.Handle):
-    """The result of `call_later`: a handle that clears its JavaScript timer when it is cancelled.
+    """The handle that `call_later` returns. Cancelling the handle clears its JavaScript timer.
 
     The timer lasts whole milliseconds, rounded up, and at least one. On Cloudflare the clock stands still while code
-    runs, and moves in timers. A `setTimeout` of 0 is no timer, nor is a handle of Pyodide's own loop up to 2 ms: both
-    are microtasks.
+    runs, and only a timer moves it. A `setTimeout` of 0 is a microtask and not a timer, and so is a delay of up to 2 ms
+    in Pyodide's own event loop.
 
-    Pyodide's own loop only marks a cancelled handle and lets its timer run on: after `asyncio.timeout(120)` around a
-    call of 200 ms, for 120 s. For this time JavaScript keeps the timer's Python function. A Durable Object stays
-    active, and is paid for, until its last timer has ended. Elsewhere the function is never called and never freed. See
-    decision 0013.
+    Pyodide's own event loop only marks a cancelled handle, and its JavaScript timer goes on: after
+    `asyncio.timeout(120)` around a call of 200 ms, for 120 s. Until a timer ends, JavaScript keeps the timer's Python
+    function. A Durable Object stays active, and is paid for, until its last timer has ended. In a Worker the function
+    of a timer that outlives its invocation is never called and never freed. See decision 0013.
     """
 
     def __init__(
@@ -38,7 +38,8 @@ class Timer(asyncio.Handle):
         from pyodide.ffi import create_once_callable
 
         super().__init__(callback, args, loop, context)
-        # A bare timer's callback runs outside the loop's setup for handles, so it only creates a handle.
+        # The timer's callback runs outside the event loop's handling of callbacks, so it only schedules the real
+        # callback.
         self._hand_over: Callable[[], asyncio.Handle] = lambda: loop.call_soon(callback, *args, context=context)
         self._handed_over: asyncio.Handle | None = None
         self._function = create_once_callable(self._fire)
@@ -48,7 +49,7 @@ class Timer(asyncio.Handle):
         self._handed_over = self._hand_over()
 
     def cancel(self) -> None:
-        """Clear the timer, or cancel the handle that it has made."""
+        """Clear the JavaScript timer. If the timer has fired, cancel the callback that it has scheduled."""
         import js
 
         if self.cancelled():

@@ -1,4 +1,4 @@
-"""The network as webhooks see it (`processing.deliveries.Courier`), over `fetch`.
+"""Implements `processing.deliveries.Courier`, which sends webhook messages, over `fetch`.
 
 The courier reads only an answer's status and headers, because a receiver may send any body.
 """
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class FetchCourier:
-    """Sends each message once. `network` is a binding of the local runtime that reaches no private address."""
+    """Sends each webhook message once. `network` is a local runtime's binding that reaches no private address."""
 
     def __init__(self, network: "Network | None" = None) -> None:
         self._network = network
@@ -24,7 +24,7 @@ class FetchCourier:
     async def post(
         self, url: str, *, headers: Mapping[str, str], body: str, timeout_seconds: float
     ) -> tuple[int, Mapping[str, str]]:
-        """Send, and read status and headers. Raises HttpTimeout or HttpConnectionLost."""
+        """Send a message, and read the answer's status and headers. Raises HttpTimeout or HttpConnectionLost."""
         from pyodide.ffi import JsException
 
         options: dict[str, object] = {"method": "POST", "headers": dict(headers), "redirect": "manual", "body": body}

@@ -1,4 +1,4 @@
-"""The Worker's shell: it takes events from the SDK and gives them to the composed parts."""
+"""The Worker's class: it receives the platform's events, and passes each to the parts of the application."""
 
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Default(WorkerEntrypoint):
-    """The Worker: the HTTP API, the consumer of both queues, and the sweep. The platform makes one per invocation."""
+    """The Worker: the HTTP API, the consumer of both queues, and the sweep. Each invocation makes its own `Default`."""
 
     async def fetch(self, request: "Request") -> "Response":
         """Answer one HTTP request."""
@@ -38,15 +38,15 @@ class Default(WorkerEntrypoint):
         batch = delivered(batch)
         try:
             app = self._app()
-        except ConfigurationError as error:  # a raised error would send the messages to the dead letters
+        except ConfigurationError as error:  # a raised error would finally send the messages to the dead-letter queue
             put_off(batch, error, _log())
             return
         await app.queue(batch)
 
     async def scheduled(self, controller: object, env: object = None, ctx: object = None) -> None:
-        """Run the sweep. Due tasks stay due if it cannot run.
+        """Run the sweep when cron fires. If the sweep cannot run, due tasks stay due.
 
-        A bad variable makes the trigger fail, so that the dashboard shows it.
+        With a bad variable the cron event fails, so that Cloudflare's dashboard shows the failure.
         """
         try:
             app = self._app()

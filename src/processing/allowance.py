@@ -1,22 +1,23 @@
-"""What one invocation may still spend: time, subrequests (model calls, D1 calls, sends alike), and D1 statements."""
+"""Limits what one invocation spends: time, subrequests (model calls, D1 calls and sends), and D1 statements."""
 
 from ..core import limits
 from ..core.meter import Meter
 from ..core.settings import Settings
 
-# A claim's last write, sent again once, and the continuation.
+# Subrequests kept back for the end of a run: its last write, one repetition of the last write, and the message that
+# lets another run continue the task.
 _RESERVE = 3
-# The statements of a claim's last write, over all its sends.
+# Statements kept back for a run's last write, with its repetition.
 _RESERVE_STATEMENTS = 9
-# A write that records calls takes this: one statement for the totals, one for outputs, one for failures.
+# The most statements of a write that records calls: one for the totals, one for outputs, one for failures.
 _WRITE_STATEMENTS = 3
 
 
 def slice_seconds(settings: Settings, most: float, wall: float, slack: float = 0.0) -> float:
-    """Return for how long a run may start calls, `most` at most: none of them may be out when the wall comes.
+    """Return for how many seconds a run may start calls, at most `most`, so that every call ends before the wall.
 
-    The wall is the time at which the platform ends the invocation, and `slack` is what a call takes beyond its own
-    time. The result is 0 or less if a call may take longer than that.
+    `wall` is the time after which the platform ends the invocation. `slack` is the time that a call may take in
+    addition to its own. `slice_seconds` is 0 or less if a call may take longer than the invocation lasts.
     """
     return min(most, wall - settings.longest_call_seconds - slack - limits.WALL_MARGIN_SECONDS)
 
@@ -32,33 +33,33 @@ class Allowance:
 
     @property
     def latest_start(self) -> float:
-        """When the last of the calls that were announced in time must have started, however long they have to start."""
+        """The latest time at which a call of the run may start, by the loop's clock."""
         return self._ends_at + limits.START_SECONDS
 
     def spend(self, subrequests: int) -> None:
-        """Record subrequests that go out."""
+        """Count subrequests that the run sends now."""
         self._meter.spend(subrequests)
 
     def affordable_calls(self, now: float, wanted: int, groups_out: int, group_size: int) -> int:
-        """Return how many of the wanted calls may start, each of them sure to be recorded at its end.
+        """Return how many of the wanted calls may start, so that the allowance suffices to record each of them.
 
-        Calls go out in groups of up to `group_size`, and `groups_out` groups are out. Each group is one subrequest, and
-        may need a separate write.
+        Calls are sent in groups of up to `group_size`, and `groups_out` groups have been sent and have not ended. Each
+        group is one subrequest, and may need a write of its own.
         """
         if now >= self._ends_at:
             return 0
         left = self._subrequests - self._meter.subrequests_taken - _RESERVE - groups_out
-        per_write = min(_WRITE_STATEMENTS, 1 + group_size)  # a single call has either an output or a failure
+        per_write = min(_WRITE_STATEMENTS, 1 + group_size)  # a group of one call records either an output or a failure
         statements = self._statements - self._meter.statements_taken - _RESERVE_STATEMENTS - per_write * groups_out
         return max(0, min(wanted, left // 2 * group_size, statements // per_write * group_size))
 
     def allows_read(self, groups_out: int) -> bool:
-        """Whether a read may be spent in addition to what the groups that are out need for their records."""
+        """Whether the allowance suffices for one read, besides the writes that record the groups of calls in flight."""
         left = self._subrequests - self._meter.subrequests_taken - _RESERVE - groups_out
         statements = self._statements - self._meter.statements_taken - _RESERVE_STATEMENTS
         statements -= _WRITE_STATEMENTS * groups_out
         return left > 0 and statements > 0
 
     def allows_wait(self, seconds: float, now: float) -> bool:
-        """Whether the run may wait for this long within its invocation."""
+        """Whether the run may wait for so many seconds within its invocation."""
         return seconds <= limits.INLINE_WAIT_SECONDS_MOST and now + seconds < self._ends_at

@@ -1,4 +1,4 @@
-"""Many tasks of a tenant put back or cancelled at once, within what one invocation may do."""
+"""Retries or cancels many tasks of a tenant in one request, within the allowance of one invocation."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from ..store.records.pages import Span
 from . import clock
 from .submission import Submission
 
-# The most calls that sending a task off takes: the queue, a place on an object and the object; and the place's
-# statements.
+# The most subrequests for dispatching one task: to the queue, for a place on an object, and to the object.
+# `_SEND_STATEMENTS` is the number of statements that ask for a place on an object.
 _SEND_CALLS: Final = 3
 _SEND_STATEMENTS: Final = 2
-# Reserved for making due the tasks that are not sent off, as often as that write may be sent.
+# Subrequests, and statements, kept back for the write that makes the undispatched tasks due, with its repetitions.
 _RESERVE: Final = limits.STORE_SENDS
 _NONE: Final[Mapping[TaskKey, int]] = {}
 
@@ -27,27 +27,29 @@ _NONE: Final[Mapping[TaskKey, int]] = {}
 class BulkResult(NamedTuple):
     """The result of one bulk request."""
 
-    tasks: int  # The number of tasks that the request changed.
-    more: bool  # True if there are further tasks to change.
-    starting_ms: int = 0  # How long calls of cancelled tasks may still start.
-    objects: Mapping[TaskKey, int] = _NONE  # The objects of cancelled tasks: see `store.bulk.Cancelled`.
+    tasks: int  # How many tasks the request changed.
+    more: bool  # True if further tasks match the request and were not changed.
+    starting_ms: int = 0  # For how many ms announced calls of the cancelled tasks may still start.
+    # The fences of the cancelled tasks that run on objects: see `store.bulk.Cancelled`.
+    objects: Mapping[TaskKey, int] = _NONE
 
 
 @dataclass(frozen=True, slots=True)
 class BulkChange:
-    """Puts failed tasks back and cancels unfinished tasks, BULK_TASKS_MOST in one request.
+    """Retries failed tasks and cancels unfinished tasks, at most BULK_TASKS_MOST in one request.
 
-    Of the tasks that a request puts back, it sends off as many as the invocation's allowance and BULK_SEND_SECONDS
-    permit. The remaining tasks are due at once: the next sweep sends them off, or a request that reads them.
+    A request dispatches as many of the retried tasks as the invocation's allowance and BULK_SEND_SECONDS permit. The
+    request makes the remaining tasks due at once, so that the next sweep, or a request that reads such a task,
+    dispatches them.
     """
 
     submission: Submission
 
     async def retry(self, tenant: str, span: Span, code: TaskCode | None) -> BulkResult | LimitReached:
-        """Put failed tasks of the span back, oldest first, as many as the tenant's limit allows.
+        """Retry failed tasks of the span, oldest first, as many as the tenant's limit allows.
 
-        Refused: it allows none. Raises StoreError; the tasks that were put back before then stay so, and the sweep
-        finds them.
+        Returns LimitReached if the limit allows none. Raises StoreError: tasks that were retried before the failure
+        stay pending, and the sweep finds them.
         """
         store, on, most = self.submission.store, self.submission.conditions(), limits.BULK_TASKS_MOST
         found = await store.failed(tenant, span, code, most + 1, on)
@@ -57,7 +59,8 @@ class BulkChange:
         done = await store.retry_all(tenant, wanted, lease_ms, on) if wanted else []
         if found.generations and free <= 0:
             return LimitReached(Limit.TASKS_IN_FLIGHT)
-        # Other requests may have changed some tasks by now, or taken what was free.
+        # Fewer tasks are changed than were found if another request changed some, or used up the tenant's limit,
+        # meanwhile.
         more = len(found.generations) > len(done)
         self._log_each("retried", done)
         self.submission.log("retried_in_bulk", tenant=tenant, code=code, tasks=len(done), more=more)
@@ -83,7 +86,7 @@ class BulkChange:
             self.submission.log(event, task=task_key, bulk=True)
 
     async def _send(self, crowded: Mapping[TaskKey, bool]) -> None:
-        """Send tasks off, at most one of them as a direct run, and make the other tasks due."""
+        """Dispatch tasks, at most one of them as a direct run, and make the remaining tasks due."""
         ends_at, task_keys = clock.now() + limits.BULK_SEND_SECONDS, list(crowded)
         for place, task_key in enumerate(task_keys):
             taken = None
@@ -96,7 +99,7 @@ class BulkChange:
                 return
 
     def _can_send(self) -> bool:
-        """Whether the allowance has enough for one more send."""
+        """Whether the allowance suffices to dispatch one more task."""
         settings, meter = self.submission.settings, self.submission.meter
         return (
             settings.subrequests - meter.subrequests_taken >= _SEND_CALLS + _RESERVE

@@ -1,8 +1,8 @@
-"""The code that makes a run's calls: the protocol, and the worker that makes them itself.
+"""Makes a run's model calls: the protocol `ModelCaller`, and its implementation without lanes.
 
-Calls go out in groups. A group is one subrequest of the run's invocation, and one connection that waits for an answer.
-The taker of a group keeps the connection until it has all outcomes. The implementation for lanes is
-`objects.laned_caller`.
+Calls are sent in groups. A group is one subrequest of the run's invocation, and one connection that waits for an
+answer. The receiver of a group answers when all calls of the group have ended. The implementation that lets lanes make
+the calls is in `objects.laned_caller`.
 """
 
 import asyncio
@@ -17,50 +17,52 @@ CallOutcome = ModelReply | ModelError
 
 
 class Silence(CallerLost):
-    """No answer within the time: the other side may still hold the connection."""
+    """A lane gave no answer in time, and may still hold the connection."""
 
 
 class ModelCaller(Protocol):
-    """Makes the calls of a run: up to `groups_most` groups at a time, of up to `group_size` calls each.
+    """Makes the model calls of a run: at most `groups_most` groups at a time, of at most `group_size` calls each.
 
-    `slack_seconds` is the time that a group may take to reach the maker of its calls, and its answer to come back. The
-    slack is 0 for a worker that makes the calls itself, and only there: then a call that is out can be cancelled.
+    `slack_seconds` is the time that a group may take on its way to the lane that makes its calls, and its answer on the
+    way back. The slack is 0 only for a worker that makes the calls itself. A worker that makes the calls itself can
+    cancel a call in flight.
     """
 
     @property
     def group_size(self) -> int:
-        """How many calls may go out as one group."""
+        """The most calls in one group."""
         ...
 
     @property
     def groups_most(self) -> int:
-        """How many groups may be out together."""
+        """The most groups that may be in flight at the same time."""
         ...
 
     @property
     def slack_seconds(self) -> float:
-        """The seconds that a group may take in addition to its calls' own time."""
+        """The most seconds that a group may take in addition to its calls' own time."""
         ...
 
     async def call(self, calls: Sequence[ModelCall], seconds: float, starts_by: float) -> Sequence[CallOutcome]:
         """Make a group of calls, and return their outcomes in the calls' order when the last one has ended.
 
-        Each may take `seconds`. A call that cannot start before `starts_by`, on the run's clock, is CallNotStarted. A
-        group that was lost on its way is ModelConnectionLost for each call. A group that gave no answer in time is
-        Silence for each call. The model's errors are returned, not raised.
+        Each call may take `seconds`. The outcome of a call that cannot start before `starts_by`, by the run's clock, is
+        CallNotStarted. If the group's connection is lost, the outcome of each of its calls is ModelConnectionLost. If
+        the group gives no answer in time, the outcome of each of its calls is Silence. An error of the model is
+        returned as an outcome, and not raised.
         """
         ...
 
     async def abort(self) -> None:
-        """Make the calls that are out end soon, if they cannot be cancelled.
+        """Ask the lanes to end the calls in flight soon, because the run cannot cancel calls that a lane makes.
 
-        The request may fail without raising an error.
+        A request to a lane that fails raises no error.
         """
         ...
 
 
 class LocalCaller:
-    """Implements `ModelCaller` for a worker that makes its calls itself, each on its own: a group is one call."""
+    """Implements `ModelCaller` for a worker that makes its calls itself. A group is one call."""
 
     group_size = 1
     slack_seconds = 0.0
@@ -70,7 +72,7 @@ class LocalCaller:
         self._provider = provider
 
     async def call(self, calls: Sequence[ModelCall], seconds: float, starts_by: float) -> Sequence[CallOutcome]:
-        """See `ModelCaller.call`. Cancelling this cancels the call."""
+        """See `ModelCaller.call`. Cancelling this coroutine cancels the model call."""
         (call,) = calls
         return [await call_model(self._provider, call, seconds, starts_by)]
 
@@ -79,7 +81,7 @@ class LocalCaller:
 
 
 async def call_model(provider: Provider, call: ModelCall, seconds: float, starts_by: float) -> CallOutcome:
-    """Make one call within `seconds`, if it is not too late to start it. The model's errors are returned."""
+    """Make one model call within `seconds`, unless `starts_by` has passed. Errors of the model are returned."""
     if clock.now() >= starts_by:
         return CallNotStarted("too late to start the call")
     try:

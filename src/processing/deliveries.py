@@ -1,8 +1,8 @@
-"""Sends webhooks: a delivery is an actor like a task, whose message is "send" and whose behaviour is `Deliverer`.
+"""Sends webhooks. A delivery is an actor, as a task is: its message is "send", and `Deliverer` is its behaviour.
 
-A delivery is claimed under a fence and a lease, like a task, and its holder sends it once. The invocation that ends a
-task gets the task's deliveries in the same transaction, and sends them. The sweep takes the deliveries that this
-invocation does not reach, and those that fail. A delivery that is sent twice has the same id.
+A delivery is claimed under a fence and a lease, as a task is, and its holder sends it once. The transaction that ends a
+task also writes and claims the task's deliveries, and the same invocation sends them. The sweep sends the deliveries
+that the invocation has no time for, and repeats those that fail. A message that is sent twice has the same id.
 """
 
 import asyncio
@@ -24,27 +24,27 @@ from .log import Log
 
 WaitUntil = Callable[[Awaitable[None]], None]
 
-# Taking deliveries is one call, and recording one is another. For one delivery, the claim is one statement, and the
-# record has up to four.
+# One subrequest claims deliveries, and another one records their attempts. To claim deliveries takes one statement for
+# each, and to record attempts takes up to four for each.
 _CALLS = 2
 _STATEMENTS_OF_RECORD = 4
 
 
 class Courier(Protocol):
-    """The network, as webhooks see it."""
+    """Sends a webhook message over the network."""
 
     async def post(
         self, url: str, *, headers: Mapping[str, str], body: str, timeout_seconds: float
     ) -> tuple[int, Mapping[str, str]]:
-        """Send once and return status and headers; the answer's body is not read, and no redirect is followed.
+        """Send a message once, and return the answer's status and headers. No redirect is followed.
 
-        Raises HttpTimeout or HttpConnectionLost.
+        The body of the endpoint's answer is not read. Raises HttpTimeout or HttpConnectionLost.
         """
         ...
 
 
 class SendResult(NamedTuple):
-    """The result of one attempt."""
+    """The result of one attempt to send a webhook message."""
 
     answer: ReceiverAnswer
     milliseconds: int
@@ -52,21 +52,21 @@ class SendResult(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Deliverer:
-    """Sends deliveries in one invocation, within its allowance."""
+    """Sends webhook deliveries in one invocation, within the invocation's allowance."""
 
     store: TaskStore
     courier: Courier
     settings: Settings
-    meter: Meter  # The count of what the invocation has spent.
-    fresh: Fresh  # The deliveries that the invocation has written itself.
+    meter: Meter  # Counts what the invocation has spent of its allowance.
+    fresh: Fresh  # The deliveries that this invocation has written itself, and claimed.
     chance: Callable[[], float]  # Returns random numbers from 0 to 1.
-    wait_until: WaitUntil  # Keeps the invocation alive while it sends.
+    wait_until: WaitUntil  # Keeps the invocation alive until the messages are sent.
     log: Log
 
     def begin(self, due: Sequence[DueDelivery] = ()) -> None:
-        """Begin to send the fresh and the due deliveries; return at once.
+        """Begin to send the deliveries that this invocation wrote, and the due ones; return at once.
 
-        Without WEBHOOK_KEY no message can be signed.
+        Without WEBHOOK_KEY no message can be signed, so none is sent.
         """
         fresh, astray = self.fresh.pop(), any(one.astray for one in due)
         due = [one for one in due if not one.astray]
@@ -76,13 +76,13 @@ class Deliverer:
             self.wait_until(self._deliver(fresh, due, clock.now(), astray=astray))
 
     def begin_one(self, taken: Taken, asked_at: float) -> None:
-        """Begin to send one delivery, whose claim was requested at that time, on the run's clock."""
+        """Begin to send one claimed delivery. `asked_at` is when the claim was requested, by the steady clock."""
         self.wait_until(self._deliver([(taken, asked_at)], [], clock.now()))
 
     async def _deliver(
         self, held: list[tuple[Taken, float]], due: list[DueDelivery], began_at: float, *, astray: bool = False
     ) -> None:
-        """Send a few deliveries at a time. A delivery that is left over stays claimed for a minute, and is due then."""
+        """Send a few deliveries at a time. An unsent delivery stays claimed for a minute, and then it is due."""
         try:
             if astray and self._sendable(taking=False) > 0:
                 await self.store.sort()
@@ -91,19 +91,19 @@ class Deliverer:
                 if most <= 0:
                     break
                 part, due = ([], due) if held else (due[:most], due[most:])
-                # A sweep spends the same allowance at the same time. An attempt that cannot be recorded was made in
-                # vain.
+                # Reserve the statements of the record before the attempt, because a sweep spends the same allowance
+                # meanwhile, and an attempt that cannot be recorded is useless.
                 with self.meter.reserved(1, len(part or held[:most]) * _STATEMENTS_OF_RECORD):
                     if part:
                         held = await self._take(part)
                     group, held = held[:most], held[most:]
                     tried = await asyncio.gather(*(self._try(taken, held_at) for taken, held_at in group))
                 await self._record([one for one in tried if one is not None])
-        except Exception as error:  # noqa: BLE001 - nothing awaits this; what is due stays due
+        except Exception as error:  # noqa: BLE001 - nothing awaits this coroutine; the due deliveries stay due
             self.log.failure("delivery_failed", error)
 
     def _sendable(self, *, taking: bool) -> int:
-        """Return how many deliveries may be sent at once, so that each can be recorded."""
+        """Return how many deliveries may be sent at once, so that each attempt can be recorded."""
         meter, settings = self.meter, self.settings
         calls = settings.subrequests - meter.subrequests_taken - (_CALLS if taking else _CALLS - 1)
         statements = settings.statements - meter.statements_taken
@@ -121,7 +121,7 @@ class Deliverer:
             self.log("deliveries_recorded", deliveries=len(tried), **self.meter.facts())
 
     async def _try(self, taken: Taken, held_at: float) -> AttemptResult | None:
-        """Make an attempt. Return None if it is too late, because another invocation may have claimed the delivery."""
+        """Make one attempt to send a delivery. Return None, unsent, if the delivery's claim may have run out."""
         waited = clock.now() - held_at
         if waited + limits.DELIVERY_SECONDS > limits.DELIVERY_HELD_SECONDS:
             return None
@@ -142,16 +142,16 @@ class Deliverer:
         return self.secrets(endpoint_key, taken.secret_generation, old_too=taken.old_secret_signs)
 
     def secrets(self, endpoint_key: EndpointKey, generation: int, *, old_too: bool) -> tuple[str, ...]:
-        """Derive the secrets that sign an endpoint's messages, the newest first."""
+        """Derive the secrets that sign the messages to an endpoint, the newest first."""
         key = self.settings.webhook_key
         assert key is not None
         generations = (generation, generation - 1) if old_too and generation else (generation,)
         return tuple(webhooks.secret(key, endpoint_key, one) for one in generations)
 
     async def send(self, url: str, secrets: tuple[str, ...], message_id: str, timestamp: int, body: str) -> SendResult:
-        """Send a message once, in DELIVERY_SECONDS at most.
+        """Send a webhook message once, within DELIVERY_SECONDS.
 
-        If the URL is not allowed (any more), no request is made.
+        If the endpoint's URL is not allowed (any more), no request is made.
         """
         from ..core import webhook_urls  # noqa: PLC0415 - most isolates send nothing
 

@@ -1,4 +1,4 @@
-"""The direct route: the task runs in the invocation that dispatches it, after its answer."""
+"""The direct route: a task runs in the invocation that dispatches it, after the invocation's answer."""
 
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -9,12 +9,12 @@ from .worker import Host, Worker
 
 
 class DirectSender:
-    """Lets `begin` run tasks, each for as long as `seconds_left` says when its run begins.
+    """Runs tasks through `begin`. A run may start calls for as long as `seconds_left` returns when the run begins.
 
     `begin` gets a function that makes the run, so a run that never begins leaves no coroutine unawaited.
 
-    If no time is left, the task is made due at once instead. The next sweep has more time and begins this task. The
-    sweep also continues runs that the platform cuts short, and tasks that must wait.
+    If no time is left when a run would begin, the task is made due at once, and the next sweep runs it with more time.
+    The sweep also continues a task whose run the platform cut off, and a task that had to wait.
     """
 
     route = Route.DIRECT
@@ -30,7 +30,7 @@ class DirectSender:
         self._begin = begin
 
     async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
-        """Start a run at once. A delayed task is left to the sweep, which finds it when it is due."""
+        """Start a run of the task at once. A task with a delay is left to the sweep, which finds it when it is due."""
         if delay_seconds <= 0:
             self._begin(partial(self._run, task_key))
 
@@ -42,5 +42,5 @@ class DirectSender:
             else:
                 await self._worker.store.make_due([task_key])
                 self._worker.log("made_due", tasks=1, task=task_key)
-        except Exception as error:  # noqa: BLE001 - nothing awaits this; the lease and the sweep bring the task back
+        except Exception as error:  # noqa: BLE001 - nothing awaits this run; the sweep continues the task later
             self._worker.log.failure("run_failed", error, task=task_key)

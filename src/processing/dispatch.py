@@ -13,26 +13,26 @@ from .log import Log
 
 
 class Sender(Protocol):
-    """The way in which one route notifies a host of a task."""
+    """Sends a task to a host by one route."""
 
     route: Route
 
     async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
-        """Ask for a run of the task after the delay. Raises whatever its binding raises."""
+        """Ask a host to run the task after the delay. Raises whatever the route's binding raises."""
         ...
 
 
 class NoPlace(Exception):
-    """A route already has as many tasks at work as it may have.
+    """Raised by a route that already runs as many tasks as it may (MAX_OBJECTS_AT_WORK).
 
-    A task that such a route refuses waits, and the direct route does not replace the route.
+    A task that is refused with NoPlace waits for a place, and the direct route does not run it instead.
     """
 
 
 class Dispatcher:
-    """Tries the routes in their order. If all routes fail the task stays pending, and the sweep tries again.
+    """Tries the routes in their order. If all routes fail, the task stays pending, and the sweep dispatches it again.
 
-    `no_place` says that the last task waits for a place, and that the routes work.
+    `no_place` says that the last task was not accepted because it has to wait for a place on an object.
     """
 
     def __init__(self, senders: Sequence[Sender], meter: Meter, log: Log) -> None:
@@ -44,26 +44,28 @@ class Dispatcher:
 
     @property
     def first_route(self) -> Route:
-        """The route that a task takes if nothing fails."""
+        """The route that the deployment tries first for a task."""
         return self._senders[0].route
 
     def has(self, route: Route) -> bool:
-        """Whether the deployment has this route."""
+        """Whether the deployment has the given route."""
         return any(sender.route is route for sender in self._senders)
 
     def first_choice(self, *, crowded: bool) -> Route:
-        """The route that is tried first for a task."""
+        """The route that is tried first for a task, depending on whether its tenant is `crowded` in the queue."""
         return self._in_order(crowded)[0].route
 
     def _in_order(self, crowded: bool) -> list[Sender]:
-        # The sort is stable, and False goes before True.
+        # If `crowded`, the object route comes first, because False sorts before True. The sort keeps the order of the
+        # other routes.
         return sorted(self._senders, key=lambda sender: crowded and sender.route is not Route.DURABLE_OBJECT)
 
     async def dispatch(self, task_key: TaskKey, delay_seconds: float = 0, *, crowded: bool = False) -> Route | None:
-        """Send the task on its way and return the route that accepted it, None if no route did.
+        """Send a task to a host. Return the route that accepted the task, None if no route did.
 
-        A route may have accepted a task although its send failed. The host's claim makes a second message harmless. A
-        task whose tenant is `crowded` in the queue goes to an object first, if there are objects.
+        A route may have accepted a task although its send failed, so two hosts may get a message. The claim lets only
+        one of two hosts work on a task. A task whose tenant has many tasks in the queue (`crowded`) goes to an object
+        first, if there are objects.
         """
         self.no_place = False
         for sender in self._in_order(crowded):
@@ -76,7 +78,7 @@ class Dispatcher:
             except NoPlace:
                 self.no_place = True
                 continue
-            except Exception as error:  # noqa: BLE001 - bindings raise what they like, and the next route is the answer
+            except Exception as error:  # noqa: BLE001 - a binding may raise anything; the next route is tried
                 text = f"{type(error).__name__}: {error}"
                 reason = "quota" if is_used_up(text) else "outage"
                 self._log("send_failed", task=task_key, route=sender.route, reason=reason, error=text)

@@ -1,4 +1,4 @@
-"""Structured logs: one JSON line an event. No event contains a text, an output, a key or metadata."""
+"""Writes structured logs: one line of JSON for each event. No event contains a text, an output, a key or metadata."""
 
 import json
 import logging
@@ -12,22 +12,22 @@ _ENCODE = json.JSONEncoder(separators=(",", ":"), default=str).encode
 
 
 class Log:
-    """Writes events through `write`, each with the facts that are bound to the log."""
+    """Writes each event with `write`, together with the facts that are bound to the log."""
 
     def __init__(self, write: Callable[[str], None], facts: Mapping[str, object] | None = None) -> None:
         self._write = write
         self._facts = dict(facts or {})
 
     def bind(self, **facts: object) -> "Log":
-        """Return a log whose events contain these facts too."""
+        """Return a log whose events contain the given facts in addition to this log's facts."""
         return Log(self._write, self._facts | facts)
 
     def note(self, **facts: object) -> None:
-        """Let all later events contain these facts too, also those of logs that are bound from now on."""
+        """Add the given facts to all later events of this log, and of logs that are bound to it later."""
         self._facts |= facts
 
     def __call__(self, event: str, **facts: object) -> None:
-        """Write one event. Facts that are None are left out, strings are bounded, a task's key is shown in parts."""
+        """Write one event without facts that are None, with strings cut, and with a task's key as tenant and id."""
         line = {"event": event} | self._facts | facts
         if isinstance(key := line.get("task"), str):
             tenant, line["task"] = split_task_key(TaskKey(key))
@@ -36,11 +36,11 @@ class Log:
         self._write(_ENCODE(kept))
 
     def misconfigured(self, error: ConfigurationError, **facts: object) -> None:
-        """Write the event of a variable that has a bad value, by the variable's name."""
+        """Write the event `bad_configuration`, with the name of the variable that has a bad value."""
         self("bad_configuration", variable=error.variable, error=str(error), **facts)
 
     def failure(self, event: str, error: BaseException, **facts: object) -> None:
-        """Write an event for an error, and its traceback for the terminal; the event names its type only."""
+        """Write an event with the type of an error, and write the error's traceback to the terminal."""
         self(event, error=type(error).__name__, **facts)
         logging.getLogger("onceover").error(event, exc_info=error)
 

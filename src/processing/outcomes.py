@@ -1,4 +1,4 @@
-"""The ways in which a run of the task actor ends, as its host sees them."""
+"""The outcomes of a run of the task actor, which `Worker.run` returns to its host."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -10,29 +10,29 @@ from ..store.records.claims import Unclaimed
 
 
 class Ended(NamedTuple):
-    """The task has reached this terminal status."""
+    """The outcome of a run whose task has ended, with the task's terminal status."""
 
     status: Status
 
 
 class Released(NamedTuple):
-    """The task is pending again. Its host arranges another run after this delay."""
+    """The outcome of a run whose task is pending again. The host arranges another run of the task after the delay."""
 
     delay_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Another claim, a cancellation or an erasure ended the run's claim; no work is left."""
+    """The outcome of a run whose claim another claim, a cancellation or an erasure has ended."""
 
 
 RunOutcome = Ended | Released | Lost | Unclaimed
 
 
 class ClaimLost(Exception):
-    """A write under the claim changed nothing: the fence has risen, or the task has ended."""
+    """Raised when a write under a claim changed nothing, because the task's fence has risen or the task has ended."""
 
 
 def crashed(stalls: int) -> Failure:
-    """Say why a task failed whose workers kept dying."""
+    """Return the failure of a task whose workers died `stalls` times in a row."""
     return Failure(TaskCode.WORKER_CRASHED, f"the worker ended {stalls} times in a row without finishing a chunk", True)

@@ -1,7 +1,7 @@
-"""Helps a task without a host during a poll: sends the task off again, or works on it before the poll is answered.
+"""Lets a poll help a task that no host works on: the poll dispatches the task again, or works on it itself.
 
-Queue, cron, alarms and RPC may fail before any code of ours runs, for hours, while HTTP works. While no trigger comes,
-a poll moves its task (decision 0017).
+On the platform, queue, cron, alarms and RPC may all fail for hours before any code of ours runs, while HTTP requests
+arrive. Without any trigger, a poll still advances its own task (decision 0017).
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from .worker import Host, Worker
 
 
 class BriefCaller(LocalCaller):
-    """Makes calls that are cut off at a given time of the run's clock, since the invocation ends soon after that.
+    """Makes model calls that are cut off at `cut_at` of the run's clock, because the invocation ends soon after it.
 
     A call that was cut off is in doubt: the provider may have done the work.
     """
@@ -44,26 +44,28 @@ class BriefCaller(LocalCaller):
 
 @dataclass(frozen=True, slots=True)
 class Rescue:
-    """Helps a task that is late."""
+    """Helps a task that is late or that no host answers for, during a request that reads the task."""
 
     worker: Worker
-    routes: Dispatcher | None  # The deployment's routes but the direct one; None if there are none.
-    # `routes` and the direct route, if calls may start after an answer; None: only the sweep runs tasks.
+    routes: Dispatcher | None  # Dispatches by all routes but the direct one; None if there is only the direct one.
+    # Dispatches by `routes` and by the direct route. `all_routes` is None if no call may start after an answer, so that
+    # only the sweep runs tasks.
     all_routes: Dispatcher | None
-    wait_until: WaitUntil  # keeps work going after the answer is sent, or after its client has left
+    wait_until: WaitUntil  # keeps work running after the answer is sent, or after the client has left
 
     async def help(self, task: Task, wait_seconds: float) -> None:
-        """Do what the task's state requires; return as soon as the answer need not be delayed any more.
+        """Help the task as its state requires. Returns as soon as the answer need not wait any more.
 
-        The first sends go to an object, if objects are bound: the submission already tried the queue. If these sends
-        had no effect, or no route takes the task, a poll that waits works on the task. A poll that does not wait
-        continues to send the task, once a minute, and leaves a task that no route takes to the sweep. A task that waits
-        for its place (MAX_OBJECTS_AT_WORK) continues to wait. Raises StoreError, with nothing sent.
+        A late task is dispatched again, first to an object if objects are bound, because the submission already tried
+        the queue. If earlier dispatches had no effect, or if no route takes the task, a poll with `wait` works on the
+        task itself. A poll without `wait` dispatches the task again, once a minute, and leaves a task that no route
+        takes to the sweep. A task that waits for a place on an object (MAX_OBJECTS_AT_WORK) is left waiting. After a
+        StoreError nothing was dispatched.
         """
         ends_at, waits = clock.now() + wait_seconds, wait_seconds > 0
         dispatcher = self.routes if waits else self.all_routes
         if dispatcher is None and not waits:
-            return  # claiming the task would hide it from the sweep without any use
+            return  # a poll that takes the task on without a route would only hide the task from the sweep
         if waits and task.unanswered:
             if not await self.worker.may_stand_in(task.task_key):
                 return
@@ -76,11 +78,11 @@ class Rescue:
                 return
             if not waits:
                 await self.worker.store.unsent(task.task_key)
-        if (left := ends_at - clock.now()) > 0:  # a route that refuses may have taken its time
+        if (left := ends_at - clock.now()) > 0:  # a route that refused the task may have used up the time
             await hold(self._work(task.task_key, left), left, self.wait_until)
 
     async def _work(self, task_key: TaskKey, seconds: float) -> None:
-        """Work on the task: calls start while the answer is delayed, and are cut off some time after it."""
+        """Work on the task. Calls start only while the answer waits, and are cut off STAND_IN_SECONDS later."""
         worker, cut_at = self.worker, clock.now() + seconds + limits.STAND_IN_SECONDS
         host = Host(
             Route.DIRECT,
@@ -90,14 +92,14 @@ class Rescue:
         )
         try:
             await worker.run(task_key, host)
-        except Exception as error:  # noqa: BLE001 - the poll answers all the same, and the next one sees what there is
+        except Exception as error:  # noqa: BLE001 - the poll answers in spite of the error
             worker.log.failure("run_failed", error, task=task_key)
 
 
 async def hold(work: Coroutine[None, None, None], seconds: float | None, wait_until: WaitUntil) -> None:
-    """Wait for a coroutine, for `seconds` at most.
+    """Start a coroutine, and wait for its end for at most `seconds`.
 
-    The coroutine continues in `wait_until`, whether or not this invocation still answers.
+    The coroutine is handed to `wait_until`, so it continues when the wait is over or the answer is sent.
     """
     done = asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""Accepts a task: first the task is durable in D1, then it is sent to a host."""
+"""Accepts a task: writes the task to D1 first, so that it is durable, and then sends it to a host."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -28,25 +28,26 @@ _REPLAYS_MOST = 3
 
 
 class Submitted(NamedTuple):
-    """The task of a request."""
+    """The task of an accepted submission."""
 
     task: Task
-    replayed: bool = False  # true if an earlier request under the same idempotency key made the task
+    # true if an earlier request with the same idempotency key, or an earlier send of an SDK, made the task
+    replayed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """Turns requests into tasks."""
+    """Makes tasks of checked requests, and puts retried tasks back."""
 
     store: TaskStore
     dispatcher: Dispatcher
     settings: Settings
-    now_ms: Callable[[], int]  # Returns the isolate's time in ms.
-    entropy: Callable[[int], bytes]  # Returns so many random bytes.
-    meter: Meter  # The count of what the invocation has spent.
-    storage: StorageUse  # The size of the database, as the isolate knows it.
+    now_ms: Callable[[], int]  # Returns the isolate's time in ms since the epoch.
+    entropy: Callable[[int], bytes]  # Returns the given number of random bytes.
+    meter: Meter  # Counts what the invocation has spent of its allowance.
+    storage: StorageUse  # The isolate's memory of the database's size.
     log: Log
-    after_answer: Callable[[Awaitable[None]], None]  # does work that the answer does not need
+    after_answer: Callable[[Awaitable[None]], None]  # runs work after the answer is sent
 
     async def submit(
         self,
@@ -56,11 +57,12 @@ class Submission:
         digest: str = "",
         joining: "Joining | None" = None,
     ) -> Submitted | Mismatched | LimitReached:
-        """Write the task, or return why not. Raises StoreError if nothing was accepted, or the errors of `cut`.
+        """Write a new task, or return why it was not written. Raises StoreError if nothing was accepted.
 
-        A task that is written counts as accepted. The task is dispatched after the answer. If the dispatch fails, the
-        sweep finds the task. The answer names the route that is tried first. `digest` identifies the request, so that a
-        used idempotency key is compared with it. Without a key, `joining` detects repetitions.
+        `submit` also raises the errors of `TaskRequest.cut`. A written task counts as accepted, and it is dispatched
+        after the answer. If the dispatch fails, the sweep finds the task. The answer names the route that is tried
+        first. `digest` is the digest of the request's body: if the idempotency key was used before, the digests are
+        compared. Without an idempotency key, `joining` identifies a request that an SDK repeats.
         """
         for _ in range(_REPLAYS_MOST):
             conditions = self.conditions(idempotency_key, digest, joining)
@@ -74,24 +76,24 @@ class Submission:
             if (task := await self.store.task(outcome.task_key)) is not None:
                 self.log("replayed", task=task.task_key)
                 return Submitted(task, replayed=True)
-            # The task was erased between the two reads, and its key with it.
+            # The task of the idempotency key was erased just now, and the key with it: submit the request again.
         raise StoreUnavailable("the task of the idempotency key is erased again and again")
 
     async def _send(self, new: NewTask, *, crowded: bool) -> None:
-        """Send a new task on its way."""
+        """Dispatch a new task, and log that it was accepted."""
         route = await self.dispatcher.dispatch(new.task_key, crowded=crowded)
         facts = {"route": route, "chunks": len(new.cuts), "crowded": crowded or None}
         self.log("accepted", task=new.task_key, **facts, **self.meter.facts())
 
     async def retry(self, task_key: TaskKey, max_calls: int | None = None) -> Accepted | None:
-        """Put a failed or cancelled task back, to be dispatched. None: see `AdmissionStore.retry`."""
+        """Make a failed or cancelled task pending again, without dispatching it (see `AdmissionStore.retry`)."""
         return await self.store.retry(task_key, self.settings.lease_ms, self.conditions(), max_calls)
 
     async def retry_gaps(self, old_key: TaskKey, max_calls: int | None = None) -> Submitted | LimitReached | None:
-        """Make the gaps of a completed task as a new task. A repeated request gets the same one, for a day.
+        """Submit a new task for the gaps of a completed one. For a day, a repeated request gets the same new task.
 
-        None: the task has not completed with gaps, or was erased. Raises BudgetTooSmall, and StoreError: then the task
-        may have been written, and a repeated request finds it.
+        Returns None if the old task has not completed with gaps, or was erased. Raises BudgetTooSmall, and StoreError.
+        After a StoreError the new task may have been written, and a repeated request finds a written one.
         """
         retry = await self.store.plan_gap_retry(old_key)
         if retry is None:
@@ -99,7 +101,8 @@ class Submission:
         if max_calls is not None and max_calls < retry.minimum_calls:
             raise BudgetTooSmall(retry.minimum_calls)
         tenant, old_id = split_task_key(old_key)
-        # No client's key begins with a space. The day's characters were counted with the old task.
+        # The idempotency key for a retry of gaps begins with a space, so it cannot be a client's key. The gaps'
+        # characters were counted against the day's limit with the old task.
         conditions = self.conditions(f" gaps of {old_id}", old_id)._replace(characters_a_day_most=None)
         for _ in range(_REPLAYS_MOST):
             task_key = self._task_key(tenant)
@@ -112,14 +115,15 @@ class Submission:
                 on=conditions,
                 max_calls=max_calls,
             )
-            if isinstance(outcome, LimitReached):  # or the old task was erased in between
+            # the limit may only seem reached because the old task was erased just now
+            if isinstance(outcome, LimitReached):
                 return None if await self.store.plan_gap_retry(old_key) is None else outcome
             task = await self.store.task(outcome.task_key if isinstance(outcome, Replayed) else task_key)
             if isinstance(outcome, Accepted):
                 self.after_answer(self._send_retry(task_key, crowded=outcome.crowded))
             if task is not None:
                 return Submitted(task, replayed=not isinstance(outcome, Accepted))
-            # The task of the key was erased in between, and its key with it.
+            # The new task was erased just now, and its idempotency key with it: write another task.
         raise StoreUnavailable("the retry of the gaps is erased again and again")
 
     async def _send_retry(self, task_key: TaskKey, *, crowded: bool) -> None:
@@ -129,7 +133,7 @@ class Submission:
     def conditions(
         self, idempotency_key: str | None = None, digest: str = "", joining: "Joining | None" = None
     ) -> Conditions:
-        """Return the conditions on which the deployment accepts a task."""
+        """Return the conditions of a submission: the deployment's limits, and the request's idempotency key."""
         shared = self.dispatcher.has(Route.QUEUE) and self.dispatcher.has(Route.DURABLE_OBJECT)
         return Conditions(
             idempotency_key=idempotency_key,
@@ -141,13 +145,12 @@ class Submission:
         )
 
     async def _refused_by_storage(self, task_key: TaskKey, on: Conditions) -> Replayed | Mismatched | None:
-        """Raise StoreFull for a new task if the database has STORAGE_MB_MOST or more.
+        """Raise StoreFull if the database has reached STORAGE_MB_MOST, unless an earlier request made the task.
 
-        Returns None if the task may be accepted.
+        Returns None if the task may be written, and the outcome for a used idempotency key otherwise.
 
-        A task that was accepted before, under the same idempotency key, is still found. While an isolate refuses tasks,
-        the isolate checks the size again with the first request after STORAGE_MEASURE_SECONDS, and with each request
-        that has a key.
+        While an isolate refuses tasks for lack of space, it measures the database's size again with the first request
+        after STORAGE_MEASURE_SECONDS, and with each request that has an idempotency key.
         """
         most = self.settings.storage_bytes_most
         if not self.storage.is_over(most):
@@ -161,15 +164,16 @@ class Submission:
         raise StoreFull("the database has reached STORAGE_MB_MOST")
 
     async def _write(self, new: NewTask, on: Conditions) -> Outcome:
-        """Write the task.
+        """Write the task, and return the outcome.
 
-        If the write may have landed without an answer, look for the task. If the task does not exist, prevent the
-        write from landing later.
+        If D1's answer was lost, `_landed` looks for the task. A task that is not there is withdrawn, so that the write
+        cannot land later.
         """
         try:
             outcome = await self.store.insert(new, self.settings.lease_ms, on)
         except StoreUnavailable as error:
-            # A write that found no space has not landed, but an earlier send of it may have.
+            # A write that found the database full has not landed, but an earlier send of the same write may have
+            # landed.
             may_have_landed = error.sends > 1 if isinstance(error, StoreFull) else error.passing
             if not (may_have_landed or error.withdrawing):
                 raise
@@ -181,11 +185,12 @@ class Submission:
         return outcome
 
     async def _landed(self, new: NewTask, on: Conditions, *, withdrawing: bool) -> bool:
-        """Say whether the task was stored.
+        """Return whether the task was stored by a write whose answer was lost.
 
-        If the task was not accepted, or if that is unknown, withdraw the task, so that it cannot land later.
-        The client then gets the answer that nothing was accepted. Once a withdrawal has been sent, no client may get
-        another answer, whatever the database contains: the withdrawal may land after the answer.
+        If the task is not there, or if that is unknown, the task is withdrawn, so that the write cannot land later.
+        After a withdrawal the client gets the answer that nothing was accepted. After a withdrawal was sent
+        (`withdrawing`), the answer is that nothing was accepted even if the database contains the task, because the
+        withdrawal may land later.
         """
         if not withdrawing:
             with suppress(StoreError):
@@ -218,7 +223,7 @@ class Submission:
 
 
 def _fresh(new: NewTask, request: TaskRequest, route: Route) -> Task:
-    """Show a task as the submission just wrote it, without reading it back."""
+    """Return a task as the submission has just written it, without a read of D1."""
     deadline_ms = new.options.deadline_ms
     return Task(
         task_key=new.task_key,
@@ -235,7 +240,8 @@ def _fresh(new: NewTask, request: TaskRequest, route: Route) -> Task:
         started_at=None,
         finished_at=None,
         expires_at=None,
-        # By the isolate's clock, until the task is read: the database's decides.
+        # The first answer shows the deadline by the isolate's clock. Later answers show the deadline by the database's
+        # clock, which decides.
         deadline_at=None if deadline_ms is None else new.created_at + deadline_ms,
         waiting_for=Wait("queued", None),
         source=request.source(),

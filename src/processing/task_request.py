@@ -1,4 +1,4 @@
-"""A checked request for a task: what the task works on, where its text is cut, and the requests that are too large."""
+"""A checked request for a task: its text and options, where the text is cut, and errors for too large requests."""
 
 import json
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ DEFAULT_INSTRUCTIONS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskRequest:
-    """A checked request. `output_schema` is JSON. `join_rules` go with it, and `options.structure` has the rest."""
+    """A checked request. `output_schema` is JSON text, and `join_rules` say how outputs of the schema are joined."""
 
     text: str
     options: TaskOptions
@@ -30,20 +30,20 @@ class TaskRequest:
     join_rules: Mapping[str, str] = field(default_factory=dict)
 
     def system(self) -> str:
-        """The instructions that go with each chunk."""
+        """The instructions that are sent to the model with each chunk."""
         return self.instructions if self.instructions is not None else DEFAULT_INSTRUCTIONS
 
     def source(self) -> Source:
-        """Describe the input as a task shows it."""
+        """Return the part of the request that the API shows with a task."""
         schema = None if self.output_schema is None else json.loads(self.output_schema)
         return Source(self.system(), self.overlap_chars, len(self.text), schema, self.join_rules or None)
 
     def max_chars(self, settings: Settings) -> int:
-        """The most code points that a chunk contains, from the request or from the deployment."""
+        """The most code points of a chunk: the request's limit, or the deployment's if the request has none."""
         return self.options.chunk_chars if self.options.chunk_chars is not None else settings.chunk_chars
 
     def cut(self, settings: Settings) -> tuple[int, ...]:
-        """Return where the text is cut. Raises TooManyChunks, or TooMuchRepeated."""
+        """Return where the text is cut into chunks. Raises TooManyChunks, or TooMuchRepeated."""
         ends = cuts(self.text, self.max_chars(settings), self.overlap_chars, most=limits.CHUNKS_MOST)
         repeated: dict[Repeated, int] = {"overlaps": (len(ends) - 1) * self.overlap_chars}
         repeated["instructions"] = len(ends) * len(self.system())
@@ -54,7 +54,7 @@ class TaskRequest:
 
 
 class TooMuchRepeated(ValueError):
-    """The calls for the chunks would send more than SENT_CHARS_MOST; `mostly` says of what."""
+    """All chunks' calls would send more than SENT_CHARS_MOST characters; `mostly` names what they repeat most."""
 
     def __init__(self, mostly: Repeated) -> None:
         super().__init__(f"the chunks repeat too much: {mostly}")
@@ -62,7 +62,7 @@ class TooMuchRepeated(ValueError):
 
 
 class BudgetTooSmall(ValueError):
-    """The task needs `minimum` calls even without failures."""
+    """A task's budget of calls is too small: the task needs `minimum` calls even without failures."""
 
     def __init__(self, minimum: int) -> None:
         super().__init__(f"fewer calls than the {minimum} that are needed")
@@ -70,6 +70,6 @@ class BudgetTooSmall(ValueError):
 
 
 def check_budget(options: TaskOptions, minimum: int) -> None:
-    """Raise BudgetTooSmall for a task that could never complete."""
+    """Raise BudgetTooSmall if the task's budget is less than its calls without failures."""
     if options.max_calls is not None and options.max_calls < minimum:
         raise BudgetTooSmall(minimum)

@@ -12,16 +12,17 @@ OVERDUE = Failure(
 
 
 def exhausted(calls: int) -> Failure:
-    """Say why a task failed that needs more calls than its client allows."""
+    """Return the failure of a task that needs more model calls than its budget allows."""
     return Failure(BUDGET_EXHAUSTED, f"the task needs more than the {calls} model calls of its maxModelCalls", False)
 
 
 class Terms:
-    """The terms under which one claim works. Times are seconds of the worker's steady clock.
+    """The terms of a task under one claim. Times are seconds of the worker's steady clock.
 
-    The database's clock decides whether the deadline has passed. The worker knows how much time was left when the claim
-    was written, which was between the request for the claim and its answer. So the worker knows the deadline's earliest
-    and latest moment: from the earliest on it starts no call, and at the latest it gives up.
+    The database's clock decides whether the deadline has passed. The claim's answer says how much time was left when
+    the database wrote the claim. The database wrote the claim between the request for the claim and the answer, so the
+    worker knows an earliest and a latest moment of the deadline. The worker starts no call from the earliest moment of
+    the deadline on, and ends the task at the latest moment.
     """
 
     def __init__(self, claim: Claim, asked_at: float, granted_at: float) -> None:
@@ -32,21 +33,21 @@ class Terms:
         self.deadline_latest = granted_at + left
 
     def calls_left(self, sent: int) -> float:
-        """Return how many more calls may be made."""
+        """Return how many more model calls the budget allows after `sent` calls."""
         return math.inf if self._max_calls is None else max(0, self._max_calls - sent)
 
     def starts_by(self, announcing_at: float, seconds: float) -> float:
-        """Return until when calls may start that were announced at a time and have this start window."""
+        """Return until when calls may start that are announced at `announcing_at` and must start within `seconds`."""
         return min(announcing_at + seconds, self._deadline_earliest)
 
     def rest_ms(self, now: float) -> int:
-        """Return how long the task rests after an unexpected error: as long as after a worker's death.
+        """Return for how many ms the task rests after an unexpected error: as long as after a worker's death.
 
-        A continuation may come a little early.
+        The rest is EARLY_SECONDS_ALLOWED longer, because the message that continues the task may come a little early.
         """
         left = self._rests_until - now
         return round(1000 * (left + limits.EARLY_SECONDS_ALLOWED)) if left > 0 else 0
 
     def forbids_start(self, now: float) -> bool:
-        """Whether the deadline may have passed."""
+        """Whether the deadline may have passed, so that no call may start."""
         return now >= self._deadline_earliest

@@ -1,6 +1,6 @@
-"""The task actor's worker, as its hosts see it: it claims a task and works on it for one run (`run`).
+"""The task actor's worker: `Worker.run` claims a task and works on it for one run.
 
-The behaviour is the same for every route. A host calls `Worker.run` with a task's key, and does what the outcome says.
+The worker behaves in the same way on every route. A host calls `Worker.run` with a task's key, and acts on the outcome.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,49 +37,53 @@ from .terms import OVERDUE, Terms
 
 
 class Host(NamedTuple):
-    """The place where a worker runs, and how long it may run."""
+    """The host of a worker: its route, how long a run may last, and how it exchanges notices with the run."""
 
     route: Route
-    seconds: float  # How long the invocation starts calls.
-    name: str = ""  # The name of a host that replaces itself: the host's own next claim takes its last one over.
-    # Gives the caller that makes a task's calls; None: the worker makes them itself.
+    seconds: float  # For how many seconds the run may start calls.
+    # The name of a host whose own next claim may take over its last claim before the lease ends; empty for other hosts.
+    name: str = ""
+    # Returns the caller that makes a task's model calls, None if the worker makes the calls itself.
     caller_for: Callable[[Claim], ModelCaller | None] = lambda claim: None
-    slack_seconds: float = 0.0  # The most seconds that the way to such a caller may take, there and back.
-    stands_in: bool = False  # True if the worker works in place of a host that did not come.
-    hint: Hint | None = None  # The hint is given when the task may have ended; None: this host hears of nothing.
-    # Hears of each write that has landed, and of the end of the work. True: the task has ended.
+    slack_seconds: float = 0.0  # The most seconds that calls may travel to the caller's lanes and back.
+    stands_in: bool = False  # True if the run replaces a host that has not answered the task's dispatches.
+    # The hint that the host gives when the task may have ended. None if the host gives no hints.
+    hint: Hint | None = None
+    # Called with the mark of each write that has landed, and at the end of the run, with whether the task has ended.
     wrote: Callable[[Mark, bool], None] = lambda mark, ended: None
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """Runs tasks with one store and one provider."""
+    """Runs tasks with one store and one provider of models."""
 
     store: TaskStore
     provider: Provider
     settings: Settings
-    meter: Meter  # The count of what the invocation has spent.
-    chance: Callable[[], float]  # Returns random numbers from 0 to 1.
-    nonce: Callable[[], str]  # Returns fresh names, one a claim.
+    meter: Meter  # Counts what the invocation has spent of its allowance.
+    chance: Callable[[], float]  # Returns a random number from 0 to 1.
+    nonce: Callable[[], str]  # Returns a new name for the holder of each claim.
     log: Log
-    latency: Latency = field(default_factory=Latency)  # The database's latency, as the isolate knows it.
-    storage: StorageUse = field(default_factory=StorageUse)  # The size of the database, as the isolate knows it.
-    heartbeats: TriggerHeartbeats = field(default_factory=TriggerHeartbeats)  # Triggers that the isolate has recorded.
-    news: ModelNews = field(default_factory=ModelNews)  # The state of models, as the isolate knows it.
-    marks: Marks = field(default_factory=Marks)  # The last write of each of the isolate's workers.
-    deliverer: Deliverer | None = None  # The deliverer sends webhooks; None: this deployment sends none.
+    latency: Latency = field(default_factory=Latency)  # The isolate's estimate of the database's latency.
+    storage: StorageUse = field(default_factory=StorageUse)  # The isolate's memory of the database's size.
+    # The triggers (queue, alarm) that the isolate has recorded in D1.
+    heartbeats: TriggerHeartbeats = field(default_factory=TriggerHeartbeats)
+    news: ModelNews = field(default_factory=ModelNews)  # The isolate's memory of the models' states.
+    marks: Marks = field(default_factory=Marks)  # The last writes of the isolate's workers, by task.
+    deliverer: Deliverer | None = None  # Sends webhooks, None in a deployment without webhooks.
 
     async def run(self, task_key: TaskKey, host: Host) -> RunOutcome:
-        """Work on the task until it ends or the host's allowance does.
+        """Claim the task, and work on it until the task ends or the host's allowance is used up.
 
-        Raises StoreError, and every unexpected error.
+        Raises StoreError, and passes on every unexpected error.
         """
         asked_at = clock.now()
         may_start = start_seconds(self.latency.seconds(asked_at))
         allowance = Allowance(host.seconds, self.settings.subrequests, self.settings.statements, self.meter, asked_at)
         affordable = allowance.affordable_calls(asked_at, limits.CHUNKS_MOST, 0, 1)
         concurrency = self.settings.concurrency
-        # Calls that are recorded together cost less than the allowance assumes, so more may start.
+        # The claim reads the text of more chunks than the affordable calls need, because calls that are recorded
+        # together cost less than the allowance assumes.
         chunks = max(affordable + concurrency, limits.WINDOW_CHUNKS_LEAST)
         announce = min(affordable, self._width(task_key, asked_at))
         claim = await self._claim(task_key, host, may_start, announce, chunks)
@@ -110,18 +114,18 @@ class Worker:
         return outcome
 
     def _tell(self, claim: Claim, host: Host, step: int) -> None:
-        """Notify the clients that wait for the task in this isolate, or at this host, of a write that has landed."""
+        """Notify clients that wait for the task, in this isolate or at this host, that a write has landed."""
         mark = Mark(claim.fence, step)
         self.marks.wrote(claim.task_key, mark, clock.now() + self.settings.lease_seconds)
         host.wrote(mark, False)
 
     def begin_deliveries(self, due: Sequence[DueDelivery] = ()) -> None:
-        """Begin to send what this invocation has written into the outbox, and what a sweep found, if there is any."""
+        """Begin to send the webhook deliveries that this invocation wrote, and the `due` ones that a sweep found."""
         if self.deliverer is not None:
             self.deliverer.begin(due)
 
     async def may_stand_in(self, task_key: TaskKey) -> bool:
-        """Whether the worker may work on the task in place of a host: not if the task waits for a place.
+        """Whether the worker may replace the task's host: not while the task waits for a place on an object.
 
         Raises StoreError.
         """
@@ -130,7 +134,7 @@ class Worker:
 
     @property
     def can_afford_run(self) -> bool:
-        """Whether the rest of the invocation's allowance suffices for a run: its claim, a call, and its last write."""
+        """Whether the rest of the invocation's allowance suffices for a run: a claim, a call, and a last write."""
         settings, meter = self.settings, self.meter
         left = min(settings.subrequests - meter.subrequests_taken, settings.statements - meter.statements_taken)
         return left >= limits.RUN_LEAST
@@ -140,10 +144,11 @@ class Worker:
         return self.settings.model or self.provider.default_model
 
     def _width(self, task_key: TaskKey, now: float) -> int:
-        """Return how many calls a new task announces with its claim.
+        """Return how many calls a task may announce with its claim.
 
-        A full database has no space for their outputs. If the model is away, one call probes it, which is not announced
-        with a claim.
+        A claim announces no calls if the database is nearly full, because there may be no space for the outputs. A
+        claim also announces no calls if the model is away, because the one call that probes the model is announced
+        later.
         """
         settings = self.settings
         if self.storage.is_tight(settings.storage_bytes_most):
@@ -156,7 +161,7 @@ class Worker:
     async def _claim(
         self, task_key: TaskKey, host: Host, may_start: float, announce: int, chunks: int
     ) -> Claim | Unclaimed:
-        """Claim the task. The calls that the claim announces may take `may_start` seconds to start."""
+        """Claim the task. The calls that the claim announces must start within `may_start` seconds."""
         asked_at = clock.now()
         seen = self.heartbeats.due(host.route, asked_at)
         try:
@@ -185,7 +190,7 @@ class Worker:
     def _context(
         self, claim: Claim, host: Host, allowance: Allowance, *, asked_at: float, may_start: float, log: Log
     ) -> RunContext:
-        """Gather what a run of this claim works with."""
+        """Make the context of a run under this claim."""
         caller = host.caller_for(claim) or LocalCaller(self.provider, self.settings.concurrency)
         assert caller.slack_seconds <= host.slack_seconds
         granted_at, model = clock.now(), claim.options.model or self._model

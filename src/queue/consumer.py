@@ -1,8 +1,8 @@
-"""Runs the tasks that messages name.
+"""Handles messages of the task queue: runs the task that each message names.
 
-A message is acknowledged as soon as D1 will certainly bring the task back: the task has ended, another worker's lease
-is live, or a continuation or the sweep is due. Only failures that may be the task's own fault go to the queue's
-retries, and after them to the dead letters.
+A message is acknowledged when its task needs it no longer: the task has ended, another worker has a live lease, another
+message continues the task, or the sweep will find the task in D1. Only after a failure that may be the task's own fault
+the queue delivers the message again, and finally sends it to the dead-letter queue.
 """
 
 from collections.abc import Awaitable, Callable
@@ -21,9 +21,9 @@ type LeaveTask = Callable[[TaskKey], Awaitable[None]]
 
 
 async def consume(batch: Batch, worker: Worker, dispatcher: Dispatcher, host: Host, leave: LeaveTask, log: Log) -> None:
-    """Handle the messages of the batch one by one.
+    """Handle the messages of a batch one after the other.
 
-    `leave` is called for each task that this host has finished with.
+    `leave` is called for each task that this host is done with.
     """
     for message in batch.messages:
         bound = log.bind(message=message.id, delivery=message.attempts)
@@ -38,7 +38,8 @@ async def _consume(
         log("unreadable_message")
         message.ack()
         return
-    if not worker.can_afford_run:  # earlier messages of the batch used the allowance up; a new message gets a new one
+    # the batch's earlier messages used up the allowance; a new message runs in a new invocation
+    if not worker.can_afford_run:
         log("no_room", task=task_key)
         await dispatcher.dispatch(task_key)
         message.ack()
@@ -46,9 +47,10 @@ async def _consume(
     try:
         outcome = await worker.run(task_key, host)
     except (StoreUnavailable, SchemaMissing) as error:
-        # An outage, or a deployment ahead of its migrations, is not the task's fault, so the task must not reach the
-        # dead letters. The last delivery is left to the sweep. The first delivery is also left to the sweep if only the
-        # next day or more space in a full database helps, because deliveries also cost a daily allowance.
+        # An outage of D1, or missing migrations, are not the task's fault, so the message must not reach the
+        # dead-letter queue. After the message's last delivery the task is left to the sweep. If the day's quota is used
+        # up or the database is full, the task is left to the sweep at once, because further deliveries would also use
+        # up a daily allowance.
         log("store_unavailable", task=task_key, error=error.code)
         if isinstance(error, StoreQuotaExhausted | StoreFull):
             message.ack()
@@ -68,9 +70,10 @@ async def _consume(
 
 
 def put_off(batch: Batch, error: ConfigurationError, log: Log) -> None:
-    """Put off the messages of either queue: a variable is bad, so no task can run, and no task is at fault.
+    """Ask for a batch's messages again later, because a variable of the deployment is bad and no task can run.
 
-    A dead letter that is given up leaves its task as it is. The sweep dispatches the task again once it can run.
+    The batch to put off may be of the task queue or of the dead-letter queue. A dead letter that is given up does not
+    change its task, which the sweep dispatches again when tasks can run.
     """
     for message in batch.messages:
         log.bind(message=message.id, delivery=message.attempts).misconfigured(error)
@@ -78,7 +81,7 @@ def put_off(batch: Batch, error: ConfigurationError, log: Log) -> None:
 
 
 def _put_off(message: QueueMessage) -> None:
-    """Ask for the message again later. The last delivery is left to the sweep instead of the dead letters."""
+    """Ask for a message again later. At the last delivery, acknowledge the message and leave its task to the sweep."""
     if message.attempts >= limits.QUEUE_DELIVERIES:
         message.ack()
     else:

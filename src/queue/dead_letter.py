@@ -1,4 +1,4 @@
-"""Ends the tasks whose messages used up their deliveries."""
+"""Handles the dead-letter queue: fails the tasks whose messages used up their deliveries."""
 
 from ..core import limits
 from ..core.codes import TaskCode
@@ -18,7 +18,7 @@ FAILURE = Failure(
 
 
 async def bury(batch: Batch, store: TaskStore, settings: Settings, log: Log) -> None:
-    """Fail each message's task, unless a worker has it, it waits for its time, or it has ended."""
+    """Fail the task of each message, unless a worker has the task, or it waits for a time, or it has ended."""
     for message in batch.messages:
         task_key = messages.read(message.body)
         if task_key is None:

@@ -1,4 +1,4 @@
-"""The messages in the queues: one for each task, `{"taskId": …}` with its key. Hostile until read."""
+"""The messages of both queues: `{"taskId": …}` with a task's key. Other bodies are not trusted."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -10,7 +10,7 @@ DEAD_LETTERS = "ai-processing-dlq"
 
 
 class QueueMessage(Protocol):
-    """A delivery of a message. `attempts` starts at 1. Of several acks and retries only the first one counts."""
+    """One delivery of a message. `attempts` is 1 at the first delivery. Only the first `ack` or `retry` counts."""
 
     id: str
     body: object
@@ -21,12 +21,12 @@ class QueueMessage(Protocol):
         ...
 
     def retry(self, options: dict[str, int]) -> None:
-        """Ask for another delivery, `delaySeconds` from now."""
+        """Ask the queue for another delivery of the message, after `delaySeconds`."""
         ...
 
 
 class Batch(Protocol):
-    """The deliveries of one invocation."""
+    """The messages of one queue that one invocation handles."""
 
     queue: str
     messages: Sequence[QueueMessage]

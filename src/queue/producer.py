@@ -10,15 +10,15 @@ from . import messages
 
 
 class Queue(Protocol):
-    """The producer binding, as the SDK shows it."""
+    """The binding through which the Worker sends messages to a queue."""
 
     async def send(self, body: dict[str, str], options: dict[str, int]) -> object:
-        """Accept one message, durably, or raise."""
+        """Send one message, which the queue has stored when `send` returns. Raises the binding's error."""
         ...
 
 
 class QueueSender:
-    """The queue route: one message asks for one run."""
+    """The queue route: a message asks for one run of a task."""
 
     route = Route.QUEUE
 
@@ -26,6 +26,6 @@ class QueueSender:
         self._queue = queue
 
     async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
-        """Send the message, to be delivered after the delay, rounded up to whole seconds."""
+        """Send a task's message. The queue delivers the message after the delay, rounded up to whole seconds."""
         delay = min(limits.QUEUE_DELAY_SECONDS_MOST, math.ceil(delay_seconds))
         await self._queue.send(messages.write(task_key), {"delaySeconds": delay})

@@ -1,1 +1,1 @@
-"""The commands, a module for each subject. Each reads its flags, asks the API and prints the answer."""
+"""The commands, with a module for each subject. A command reads its flags, calls the API and prints the answer."""

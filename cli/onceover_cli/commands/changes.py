@@ -1,4 +1,4 @@
-"""`cancel`, `retry` and `delete`: change the fate of tasks."""
+"""The commands `cancel`, `retry` and `delete`."""
 
 from collections.abc import Callable
 from enum import StrEnum
@@ -110,7 +110,7 @@ def retry(
 
 
 def _many(api: ApiClient, bulk: ChangeKind, filters: Json, output: Form, *, is_dry: bool) -> None:
-    """Change all tasks that the filters match, or with a dry run say what would change."""
+    """Change all tasks that match the filters, or with `is_dry` show what would change."""
     if is_dry:
         found = bulk_changes.plan(api, bulk, filters)
         _tell(found, bulk_changes.described(found), output)
@@ -124,7 +124,7 @@ def _many(api: ApiClient, bulk: ChangeKind, filters: Json, output: Form, *, is_d
 
 
 def _show(done: list[Json], refused: list[Json], output: Form) -> None:
-    """Write the tasks that were changed."""
+    """Print the tasks that were changed."""
     if output is Form.JSON:
         terminal.write_json({"tasks": done, "refused": refused})
     else:
@@ -132,7 +132,7 @@ def _show(done: list[Json], refused: list[Json], output: Form) -> None:
 
 
 def _tell(found: Json, text: str, output: Form) -> None:
-    """Write what was found or done."""
+    """Print the plan or the result of a bulk change."""
     if output is Form.JSON:
         terminal.write_json(found)
     else:
@@ -163,9 +163,10 @@ def delete(
 
 
 def _each(task_ids: list[str], change: Callable[[str], Json]) -> tuple[list[Json], list[Json]]:
-    """Change each task. If one is refused, the others are still changed.
+    """Change each task, also after the server has refused to change one.
 
-    An error that would stop the others too ends the loop. What was done until then is still returned.
+    An error that would also prevent the next changes ends the loop: no connection, or a refused key. Returns the tasks
+    that were changed, and the refusals.
     """
     done: list[Json] = []
     refused: list[Json] = []
@@ -192,7 +193,7 @@ def _end(refused: list[Json], untried: int) -> None:
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands."""
+    """Add the commands of this module to the program."""
     app.command(
         epilog=examples(
             "onceover cancel $ID",

@@ -1,4 +1,4 @@
-"""`chunks`, `attempts`, `deliveries` and `history`: details of tasks and of the last hours."""
+"""The commands `chunks`, `attempts`, `deliveries` and `history`."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from .flags import Form, Key, Output, TaskId, Tenant, Url, connect, examples
 _PAGE: Final = 100
 _PREVIEW_CHARS: Final = 48
 _HOUR_CHARS: Final = len("2026-11-25T10")
-# The figures of the history that an hour adds up, each with its heading.
+# The fields of the history that the table adds up for each hour, and the heading of each.
 _ADDED: Final = {
     "completed": "COMPLETED",
     "failed": "FAILED",
@@ -28,7 +28,7 @@ _ADDED: Final = {
 
 
 def chunk_pages(api: ApiClient, task_id: str, most: int | None = None) -> Iterator[Json]:
-    """Yield the finished chunks page by page, in the order of the text."""
+    """Yield a task's finished chunks in the order of the text, reading them page by page."""
     query = {"limit": str(_PAGE if most is None else min(most, _PAGE))}
     left = most
     while True:
@@ -87,7 +87,7 @@ class OutcomeFilter(StrEnum):
 
 
 def attempt_pages(api: ApiClient, task_id: str, query: dict[str, str], most: int | None = None) -> Json:
-    """Read the log of a task's calls up to so many, page by page, with the counts of the whole task."""
+    """Read up to `most` entries of the log of a task's calls, page by page, with the whole task's counts."""
     found: list[Json] = []
     asked = dict(query)
     while True:
@@ -168,7 +168,7 @@ def deliveries(
 
 
 def _last(delivery: Json) -> str:
-    """Describe the latest attempt."""
+    """Describe a delivery's latest attempt."""
     if not delivery["attempts"]:
         return ""
     latest = max(delivery["attempts"], key=lambda attempt: str(attempt["at"]))
@@ -206,7 +206,7 @@ def _by_code(failures: Counter[str]) -> str:
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands."""
+    """Add the commands of this module to the program."""
     app.command(epilog=examples("onceover chunks $ID", "onceover chunks $ID -o json | jq -r '.chunks[].output'"))(
         chunks
     )

@@ -1,4 +1,4 @@
-"""`doctor`: check a deployment, `make dev` or a folder, and say what to do."""
+"""The command `doctor`: checks a deployment, `make dev` or a folder, and says what to repair."""
 
 import os
 import sys
@@ -63,7 +63,7 @@ def doctor(
 
 
 def report(where: str, found: Iterable[Check]) -> Json:
-    """Write the document of `--json`."""
+    """Make the JSON document that `--json` prints."""
     checks = list(found)
     return {"target": where, "ok": is_sound(checks), "checks": [check.view() for check in checks]}
 
@@ -78,7 +78,7 @@ def _checks(
     task: bool,
     ask_account: bool,
 ) -> tuple[str, Iterator[Check]]:
-    """Say what is checked, and check it."""
+    """Return the name of the checked deployment or folder, and the checks, which run when they are iterated over."""
     if target is not None and "://" not in target and (Path(target).exists() or os.sep in target):
         path = Path(target)
         return str(path), _of_folder(path, env, ask_account=ask_account)
@@ -105,7 +105,7 @@ def _of_folder(path: Path, env: str | None, *, ask_account: bool) -> Iterator[Ch
 
 
 def _show(check: Check) -> None:
-    """Print a check: one line if all is well, otherwise also what mends it."""
+    """Print a check: one line with its result, and if something needs repair a second line with the repair."""
     is_colourful = terminal.is_terminal(sys.stdout) and not os.environ.get("NO_COLOR")
     colour = {Level.FAULT: 31, Level.WARNING: 33, Level.OK: 32}.get(check.level)
     mark = f"{_MARKS[check.level]:<8}"
@@ -118,7 +118,7 @@ def _show(check: Check) -> None:
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add the command of this module to the program."""
     app.command(
         epilog=examples(
             "onceover doctor",

@@ -1,4 +1,4 @@
-"""The flags that several commands share, each written once."""
+"""The flags that several commands share."""
 
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -64,7 +64,7 @@ Since = Annotated[
 
 
 def created_after(after: str | None, since: str | None) -> str | None:
-    """Return the time that `--created-after` or `--since` names, or None without either. Raises `CommandError`."""
+    """Return the time that `--created-after` or `--since` means, None if neither is given. Raises `CommandError`."""
     if since is None:
         return after
     if after is not None:
@@ -79,7 +79,7 @@ def created_after(after: str | None, since: str | None) -> str | None:
 
 
 def _time(text: str) -> datetime:
-    """Read a day or a time. Without a time zone it is local time. Raises `CommandError`."""
+    """Read a date or a time. A time without a time zone is local time. Raises `CommandError`."""
     try:
         return datetime.fromisoformat(text)
     except ValueError:
@@ -87,7 +87,7 @@ def _time(text: str) -> datetime:
 
 
 def examples(*lines: str) -> str:
-    """Write the examples in a command's help, one a line."""
+    """Write the examples of a command's help, each on its own line."""
     return "\n\n".join(["[bold]Examples[/bold]", *(f"  {line}" for line in lines)])
 
 
@@ -99,11 +99,13 @@ def connect(
     target: str | None = None,
     tenant: str | None = None,
 ) -> ApiClient:
-    """Return a client of the deployment: `target` if the command names one, otherwise the flags' deployment.
+    """Return a client of the deployment that `target` names, or if it is None the flags. Raises `CommandError`.
 
-    A flag after the command wins over one before it, and either wins over the variable. Raises `CommandError`.
+    A flag after the command's name counts before the same flag in front of it, and both count before the environment
+    variable.
     """
-    if tenant == "":  # an empty variable of a script gives this; the server would take the key's own tenant
+    # a script's empty variable gives an empty name, and without a name the server would act on the key's own tenant
+    if tenant == "":
         raise CommandError("--tenant: name a tenant, or leave the flag out for the key's own")
     where = place(target or _nearest(context, "url", url), _nearest(context, "key", key))
     is_typed = _is_typed(context, "key") or context.find_root().params.get("key") is not None
@@ -120,6 +122,6 @@ def _nearest(context: typer.Context, name: str, own: str | None) -> str | None:
 
 
 def _is_typed(context: typer.Context, name: str) -> bool:
-    """Whether a flag stands on the command line. False if its value comes from a variable."""
+    """Whether a flag's value comes from the command line, and not from an environment variable."""
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"

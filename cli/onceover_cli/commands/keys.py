@@ -1,4 +1,4 @@
-"""`keys`: the API keys of the tenant to which the caller's admin key belongs."""
+"""The command `keys`: lists, makes and revokes a tenant's API keys, with an admin key of the same tenant."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""The flags that say what a task is to do: those of `run` and `submit`."""
+"""The flags of `run` and `submit` that describe the task."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -10,7 +10,7 @@ from ..submission import Wanted
 
 
 class ReduceChoice(StrEnum):
-    """How the outputs of the chunks become one result."""
+    """The values of `--reduce`: how the chunks' outputs become one result."""
 
     CONCAT = "concat"
     MERGE = "merge"
@@ -90,7 +90,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Show parts, calls and t
 
 
 def wanted_of(context: typer.Context) -> Wanted:
-    """Collect the options of a task."""
+    """Collect the values of the flags that describe the task."""
     given = context.params
     instructions = given["instructions"]
     if instructions is not None and instructions.startswith("@"):

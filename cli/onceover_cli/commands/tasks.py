@@ -1,4 +1,4 @@
-"""`status`, `result` and `list`: read tasks."""
+"""The commands `status`, `result` and `list`."""
 
 import sys
 from enum import StrEnum
@@ -121,7 +121,7 @@ def result(
 
 
 def _refuse(task: Json) -> None:
-    """Say why there is no result, and exit: with the task's own status if the task has ended."""
+    """Say why a task has no result, and exit. The exit status is that of the task's end if it has ended."""
     if not is_terminal(task):
         raise CommandError(
             f"the task is {task['status']}: `onceover watch {task['id']}` waits for its end, --partial shows "
@@ -160,7 +160,7 @@ def list_tasks(
     if output is Form.JSON:
         terminal.write_json(found)
         return
-    # With several tenants each row names its tenant.
+    # A list of several tenants' tasks has a column for the tenant.
     is_named = any("tenant" in task for task in found["tasks"])
     rows = [
         [
@@ -190,7 +190,7 @@ def _counted(counts: Json) -> str:
 
 
 def name_of(task: Json) -> str:
-    """Return the name of a task. Without one from the server it is the metadata's."""
+    """Return a task's name, from the server or, if an older server gives none, from the task's metadata."""
     if task.get("name") is not None:
         return str(task["name"])[:_NAME_CHARS]
     metadata = task.get("metadata") or {}
@@ -199,9 +199,9 @@ def name_of(task: Json) -> str:
 
 
 def pages(api: ApiClient, query: dict[str, str], limit: int, *, counts: bool = False) -> Json:
-    """Read as many tasks as are wanted. With a filter an empty page need not be the last one.
+    """Read up to `limit` tasks, page by page. A page of a filtered list may be empty although further pages are not.
 
-    `counts` come with the first page.
+    `counts` are read with the first page.
     """
     found: list[Json] = []
     more: dict[str, str] = {"counts": "true"} if counts else {}
@@ -218,7 +218,7 @@ def pages(api: ApiClient, query: dict[str, str], limit: int, *, counts: bool = F
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands."""
+    """Add the commands of this module to the program."""
     app.command(epilog=examples("onceover status $ID", "onceover status $ID -o json | jq .progress"))(status)
     app.command(epilog=examples("onceover result $ID > result.md", "onceover result $ID --partial"))(result)
     app.command(

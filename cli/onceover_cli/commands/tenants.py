@@ -1,4 +1,4 @@
-"""`tenant`: for operators. Lists tenants with their figures, and exports or erases everything of one tenant."""
+"""The command `tenant`, for operators: lists tenants with their figures, and exports or erases a tenant's tasks."""
 
 import json
 import sys
@@ -96,7 +96,7 @@ def export(
 def _to_file(tenant: Tenant, name: str, target: Path, *, is_quiet: bool) -> Exported:
     file, so_far = tenants.resume(target, name)
     try:
-        with file:  # on a full disk, closing the file fails a second time
+        with file:  # within the `try`, because closing a file fails too on a full disk
             if so_far.is_whole:
                 terminal.say(f"{target} is already a complete export.")
                 return so_far
@@ -165,14 +165,14 @@ def erase(
 
 
 def _one(name: str) -> str:
-    """Return the tenant's name. Raises `CommandError` if all tenants are meant: each must be named."""
+    """Return the name of one tenant. Raises `CommandError` for `*`, as `export` and `erase` take one tenant."""
     if name in {"", "*"}:
         raise CommandError("name one tenant: `onceover tenant list` shows them")
     return name
 
 
 def _ask(api: ApiClient, name: str, going_on: int) -> None:
-    """Ask whether to erase all tasks of a tenant. Raises `CommandError` without a terminal to ask on."""
+    """Ask whether to erase all tasks of a tenant. Raises `CommandError` if the user declines or has no terminal."""
     if not sys.stdin.isatty():
         raise CommandError(f"this erases all tasks of {name} at {api.where.url}: confirm with --yes")
     also = f", including {many(going_on, 'unfinished task')}" if going_on else ""

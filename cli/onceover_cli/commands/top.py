@@ -1,4 +1,4 @@
-"""`top`: backlog, throughput, latency and failures, live."""
+"""The command `top`: shows backlog, throughput, latency and failures again and again."""
 
 import sys
 import time
@@ -57,7 +57,7 @@ def top(
 
 
 def _write(found: Json, output: Form) -> None:
-    """Write one snapshot."""
+    """Print one snapshot."""
     if output is Form.JSON:
         terminal.write_json(found)
     else:
@@ -65,13 +65,13 @@ def _write(found: Json, output: Form) -> None:
 
 
 def _pass(error: Unreachable | ServerRefused) -> None:
-    """Raise an error that would occur again at every later snapshot."""
+    """Raise an error that every later snapshot would meet too. Pass over any other error."""
     if isinstance(error, ServerRefused) and not error.may_pass:
         raise error
 
 
 def _screen(api: ApiClient, span: timedelta) -> str:
-    """Return the text to show. If the server is away, the text says so, and the next snapshot tries again."""
+    """Return a snapshot as text. If the server does not answer, the text says so."""
     try:
         return _text(snapshot(api, span, datetime.now(UTC)))
     except (Unreachable, ServerRefused) as error:
@@ -80,7 +80,7 @@ def _screen(api: ApiClient, span: timedelta) -> str:
 
 
 def snapshot(api: ApiClient, span: timedelta, now: datetime) -> Json:
-    """Read the current figures. Figures of tasks cover the tenant's latest 200 tasks within the window."""
+    """Read the current figures. The figures of tasks cover the tenant's latest 200 tasks within `span`."""
     status = api.get("/api/async-status", {"verbose": "1"})
     after = (now - span).strftime("%Y-%m-%dT%H:%M:%S.000Z")
     tasks: Sequence[Json] = pages(api, {"createdAfter": after}, _TASKS_MOST)["tasks"]
@@ -108,7 +108,7 @@ def snapshot(api: ApiClient, span: timedelta, now: datetime) -> Json:
 
 
 def _seconds(task: Json) -> float:
-    """How many seconds a task took from its submission to its end."""
+    """Return how many seconds a task took from its submission to its end."""
     return (datetime.fromisoformat(task["finishedAt"]) - datetime.fromisoformat(task["createdAt"])).total_seconds()
 
 
@@ -120,7 +120,7 @@ def _latency(found: list[float]) -> Json | None:
 
 
 def _text(found: Json) -> str:
-    """Write a snapshot for a person to read."""
+    """Write a snapshot as text for people."""
     backlog, storage, latency = found["backlog"], found["storage"], found["latencySeconds"]
     counts = ", ".join(f"{count} {name}" for name, count in found["tasks"].items() if count) or "none"
     failures = ", ".join(f"{count} {code}" for code, count in found["failures"].items()) or "none"
@@ -143,7 +143,7 @@ def _text(found: Json) -> str:
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add the command of this module to the program."""
     app.command(
         epilog=examples(
             "onceover top", "onceover top --once --window 24h", "onceover top -o json --interval 60s >> load.jsonl"

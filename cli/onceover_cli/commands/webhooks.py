@@ -1,4 +1,4 @@
-"""`webhooks`: the endpoints that hear when tasks end."""
+"""The command `webhooks`: manages the endpoints that get a message when a task ends."""
 
 from typing import Annotated
 
@@ -63,7 +63,7 @@ def try_out(
     with connect(context, url, key) as api:
         answer = api.ask("POST", f"{_PATH}/{endpoint_id}/test")
     event, status = answer.get("event_type", "the message"), int(answer["status_code"])
-    # Judge by the HTTP status: older servers called every answer a success.
+    # The HTTP status decides, because older servers reported success for every answer of an endpoint.
     is_taken = 200 <= status < 300
     if output is Form.JSON:
         terminal.write_json({"id": endpoint_id, "answer": answer})
@@ -103,7 +103,7 @@ def rotate(
 
 
 def _show_secret(made: Json, output: Form) -> None:
-    """Print an endpoint's secret. The secret cannot be read again later."""
+    """Print an endpoint's new signing secret, which cannot be read again later."""
     secret = made.get("signing_secret", "")
     if output is Form.JSON:
         terminal.write_json(made)

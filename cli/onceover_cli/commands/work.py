@@ -1,4 +1,4 @@
-"""`run`, `submit` and `watch`: submit a text and follow it to its end."""
+"""The commands `run`, `submit` and `watch`: submit a text, and follow its task to the end."""
 
 import typer
 
@@ -34,7 +34,7 @@ from .task_flags import (
     wanted_of,
 )
 
-# After the reader of its output has gone, a task gets this many seconds to end, so that its end can be reported.
+# How many seconds a command whose output has no reader any more waits for its task's end, to report it.
 _LAST_LOOK_SECONDS = "2"
 
 
@@ -136,7 +136,7 @@ def watch(
 
 
 def _submit(api: ApiClient, body: Json, key: str | None, *, is_quiet: bool) -> Json:
-    """Submit. Ctrl-C waits for the answer, because only the answer has the id of the task that will cost money."""
+    """Submit a task. Ctrl-C waits for the answer, because only the answer has the id of a task that costs money."""
     own = key or submission.fresh_key()
     interrupts = Interrupts()
     first = (
@@ -155,8 +155,9 @@ def _submit(api: ApiClient, body: Json, key: str | None, *, is_quiet: bool) -> J
 
 
 def _follow(api: ApiClient, task: Json, output: Form, *, is_quiet: bool, patience_seconds: float) -> Exit:
-    """Follow a task and show it. Returns the exit status."""
-    # Only a concatenated text begins with the outputs of its chunks. A merged one, or a joined value, is another text.
+    """Follow a task to its end, and show it. Returns the exit status."""
+    # Chunks' outputs are printed as they come only if the result consists of these outputs. A merged result, or a value
+    # joined by a schema, does not consist of the chunks' outputs.
     request = task.get("request") or {}
     streams = output is Form.TEXT and request.get("reduce") != "merge" and request.get("outputSchema") is None
     task_id = str(task["id"])
@@ -177,7 +178,7 @@ def _follow(api: ApiClient, task: Json, output: Form, *, is_quiet: bool, patienc
             raise
         return _unread(api, task_id, is_quiet=is_quiet)
     except CommandError as error:
-        # A caller who may not see the task, or finds none, gets no hint about its state.
+        # After an answer 401, 403 or 404 it is unknown whether the task runs, so the hint that it runs on is left out.
         if not (isinstance(error, ServerRefused) and error.status in {401, 403, 404}):
             terminal.say(f"The task runs on without this command. Watch it: onceover watch {task_id}{_where(api)}")
         raise
@@ -189,9 +190,9 @@ def _follow(api: ApiClient, task: Json, output: Form, *, is_quiet: bool, patienc
 
 
 def _unread(api: ApiClient, task_id: str, *, is_quiet: bool) -> Exit:
-    """Leave a task after the reader of its output has gone. Report its end if it has ended or ends very soon.
+    """End the command after the reader of its output has gone. Report the task's end if it comes within 2 s.
 
-    A closed pipe is no error, but a failed task still is one.
+    A closed pipe alone is no error. If the task has ended, its end still decides the exit status.
     """
     try:
         task = api.get(f"/api/tasks/{task_id}", {"wait": _LAST_LOOK_SECONDS})
@@ -207,7 +208,7 @@ def _unread(api: ApiClient, task_id: str, *, is_quiet: bool) -> Exit:
 
 
 def _where(api: ApiClient) -> str:
-    """Return the flags that select the same deployment and tenant."""
+    """Return the flags that select the same deployment and the same tenant in another command."""
     url = "" if api.where.url == DEFAULT_URL else f" --url {api.where.url}"
     return url if api.tenant is None else f"{url} --tenant {api.tenant}"
 
@@ -230,7 +231,7 @@ def _show_plan(plan: Json, output: Form) -> None:
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands."""
+    """Add the commands of this module to the program."""
     app.command(
         epilog=examples(
             "onceover run examples/english.txt",

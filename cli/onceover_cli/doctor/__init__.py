@@ -1,1 +1,1 @@
-"""The checks of `onceover doctor`: a deployment, a folder with its configuration, an account at Cloudflare."""
+"""The checks of `onceover doctor`: of a deployment, of a folder with its configuration, of a Cloudflare account."""

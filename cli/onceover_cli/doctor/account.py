@@ -1,4 +1,4 @@
-"""The account at Cloudflare as wrangler shows it: login, queues, databases, migrations, secrets."""
+"""Checks an account at Cloudflare with wrangler: login, queues, databases, migrations, secrets."""
 
 import json
 import os
@@ -23,7 +23,7 @@ _NO_QUEUES_FIX: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """The output of wrangler on both streams, and whether wrangler succeeded."""
+    """The output of a wrangler command on both streams, and whether the command succeeded."""
 
     is_good: bool
     text: str
@@ -33,7 +33,7 @@ type Wrangler = Callable[[Sequence[str]], Said]
 
 
 def wrangler_in(folder: Path) -> Wrangler | None:
-    """Return a way to call wrangler, from the folder or from PATH. None if there is none."""
+    """Return a function that runs wrangler, the folder's own or that of PATH, or None if there is no wrangler."""
     own = folder / "node_modules" / ".bin" / "wrangler"
     program = str(own) if own.is_file() else shutil.which("wrangler")
     if program is None:
@@ -42,7 +42,7 @@ def wrangler_in(folder: Path) -> Wrangler | None:
     def ask(arguments: Sequence[str]) -> Said:
         quiet = {**os.environ, "NO_COLOR": "1", "WRANGLER_SEND_METRICS": "false", "CI": "1"}
         try:
-            done = subprocess.run(  # noqa: S603 - the program is the clone's own, and no shell is in it
+            done = subprocess.run(  # noqa: S603 - the program is the clone's own, and no shell is used
                 [program, *arguments],
                 cwd=folder,
                 env=quiet,
@@ -62,7 +62,7 @@ def wrangler_in(folder: Path) -> Wrangler | None:
 
 
 def examine(folder: Path, env: str | None, ask: Wrangler | None) -> Iterator[Check]:
-    """Check the account to which the folder would be deployed."""
+    """Check the account at Cloudflare to which the folder would be deployed."""
     if ask is None:
         yield skipped("login", "wrangler is not installed", "make install")
         return
@@ -143,7 +143,7 @@ def _secrets(listed: Said, env: str | None) -> Check:
 
 
 def _line(text: str, *words: str) -> str:
-    """Return the first line that has one of the words, or else the first line."""
+    """Return the first line of a text that has one of the words, or the text's first line if no line has one."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return next(
         (line for word in words for line in lines if word.lower() in line.lower()), lines[0] if lines else "no answer"

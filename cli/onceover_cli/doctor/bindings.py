@@ -13,7 +13,8 @@ _CONSUMER: Final = {
     "dead_letter_queue": _QUEUES["AI_DLQ"],
 }
 _OBJECTS: Final = {"AI_PROCESSOR": "AIProcessor", "BATCH_COORDINATOR": "BatchCoordinator"}
-# Environments that have no queues, or no objects. An environment with an unknown name may have either.
+# The environments of wrangler.toml that need no queues, and those that need no objects. An environment with any other
+# name needs queues and objects.
 _WITHOUT_QUEUES: Final = frozenset({"free", "direct"})
 _WITHOUT_OBJECTS: Final = frozenset({"direct"})
 
@@ -63,7 +64,7 @@ def _objects(own: dict[str, Any], where: str, *, is_wanted: bool) -> Iterator[Ch
             yield fault("objects", f"{where}: {binding} binding is missing", block)
         elif bound[binding] != class_name:
             yield fault("objects", f"{where}: {binding} is of the class {bound[binding]}, not {class_name}", block)
-    # An environment without migrations of its own inherits them.
+    # An environment without `migrations` of its own inherits those of the top level.
     steps = own.get("migrations", [])
     if any("new_classes" in step for step in steps):
         text = f"{where}: new_classes cannot be deployed on the free plan, and these objects need SQLite"

@@ -1,4 +1,4 @@
-"""Checks a deployment, or `make dev`, through its API: its answers, its environment, whether it can do a task."""
+"""Checks a deployment, or `make dev`, through its API: its status, its bindings, its keys, its model."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,7 +15,7 @@ from .operation import MORE_ROOM, triggers
 
 
 class Face(NamedTuple):
-    """The answer of `/api/async-status` that one environment of wrangler.toml should give."""
+    """The answer of `/api/async-status` that a deployment of one environment of wrangler.toml should give."""
 
     status: str
     service: str
@@ -36,27 +36,28 @@ CREATE_QUEUES: Final = (
 )
 
 
-# The checks that a deployment itself can fail. The model, keys, cron, tasks and storage may fail after any deployment.
+# The checks that fail because of a faulty deployment. Checks of the model, keys, cron, tasks and storage may also fail
+# after a good deployment.
 OF_THE_DEPLOYMENT: Final = frozenset(
     {"reach", "configuration", "database", "migrations", "queues", "objects", "async-status", "version"}
 )
 
 
 def as_deployed(check: Check) -> Check:
-    """Return the check as it counts right after a deployment: only what a deployment can break is a fault."""
+    """Return the check for `--deployed`: a fault that a deployment cannot cause becomes a warning."""
     is_excused = check.level is Level.FAULT and check.id not in OF_THE_DEPLOYMENT
     return replace(check, level=Level.WARNING) if is_excused else check
 
 
 def examine(api: ApiClient, env: str | None, now: datetime) -> Iterator[Check]:
-    """Check a deployment, which should be of the environment `env`. With None the deployment's own report decides."""
+    """Check a deployment of the environment `env`, or with None, of the environment that its status suggests."""
     status, blocking = _service(api)
     yield from blocking
     if status is None:
         return
     outlook = _outlook(api)
     for check in _bindings(status, env, _room_fix(outlook, is_local=api.where.is_local)):
-        if check.id != "storage" or not _is_full(outlook):  # a full one is reported once, with its size, by `triggers`
+        if check.id != "storage" or not _is_full(outlook):  # `triggers` reports a full database with its size
             yield check
     yield from _dashboard(api)
     checks, served = model(api, now)
@@ -68,7 +69,7 @@ def examine(api: ApiClient, env: str | None, now: datetime) -> Iterator[Check]:
 
 
 def _service(api: ApiClient) -> tuple[Json | None, list[Check]]:
-    """Read the status. Without the deployment's status no other check is possible."""
+    """Read the deployment's status. If the status cannot be read, the checks only say why."""
     where = api.where.url
     try:
         status = api.get("/api/async-status")
@@ -109,7 +110,7 @@ def _database(api: ApiClient, error: ServerRefused) -> Check:
 
 
 def _room_fix(outlook: Json, *, is_local: bool) -> str:
-    """Return how to make space. A database below its limit may be refused a write by a full disk under it."""
+    """Return how to make space. If a database below its limit has no space, its disk or its account is full."""
     if outlook.get("storage") is None or _is_full(outlook):
         return MORE_ROOM
     if is_local:
@@ -118,13 +119,13 @@ def _room_fix(outlook: Json, *, is_local: bool) -> str:
 
 
 def _is_full(outlook: Json) -> bool:
-    """Say whether operators see a database at its limit."""
+    """Whether the operators' view shows a database at its limit."""
     storage = outlook.get("storage")
     return storage is not None and storage["bytes"] >= storage["most"]
 
 
 def _bindings(status: Json, env: str | None, room_fix: str) -> Iterator[Check]:
-    """Compare the bindings, and the wording of them, with the environment."""
+    """Compare the deployment's bindings, and its words about them, with those of the environment."""
     found = tuple(bool(status["queueCheck"][name]) for name in BINDINGS)
     has_queue, has_dead_letters, has_objects = found
     meant = FACES.get(env) if env is not None else None
@@ -149,7 +150,7 @@ def _bindings(status: Json, env: str | None, room_fix: str) -> Iterator[Check]:
 
 
 def _words(status: Json, meant: Face | None, found: tuple[bool, ...], room_fix: str) -> Check:
-    """Compare `/api/async-status` with the words that belong to its bindings, and its status with `healthy`."""
+    """Compare the words of `/api/async-status` with those for the bindings, and its status with `healthy`."""
     face = meant or next((one for one in FACES.values() if one.bindings == found), None)
     said = f"{status['status']}: {status['service']}, {status['architecture']}"
     if face is None:
@@ -166,14 +167,14 @@ def _words(status: Json, meant: Face | None, found: tuple[bool, ...], room_fix: 
 
 
 def _dashboard(api: ApiClient) -> Iterator[Check]:
-    """Check that the dashboard is there. Tasks do not depend on the dashboard."""
+    """Check that the deployment has its dashboard. A missing dashboard is a warning, as no task depends on it."""
     try:
         api.get("/")
-        status = 0  # the answer is JSON, so it is no page
+        status = 0  # the answer was JSON, so it is not the dashboard's page
     except ServerRefused as error:
         status = error.status
     except Unreachable:
-        return  # another check reports what keeps requests from being answered
+        return  # another check reports why requests are not answered
     if status == 200:
         yield ok("dashboard", f"there is a page at {api.where.url}/")
     else:
@@ -182,7 +183,7 @@ def _dashboard(api: ApiClient) -> Iterator[Check]:
 
 
 def _access(api: ApiClient) -> Iterator[Check]:
-    """Check whether the key is valid, and whether requests without a key are refused."""
+    """Check that the key is valid, and that a deployment refuses requests without a key."""
     if api.where.key is not None and api.where.is_open:
         yield fault("transport", f"the key goes to {api.where.url} unencrypted", "use the https URL")
     try:
@@ -200,7 +201,7 @@ def _access(api: ApiClient) -> Iterator[Check]:
 
 
 def _refusal(api: ApiClient, error: ServerRefused) -> Check:
-    """Say why tasks cannot be read."""
+    """Return the check for a refused request for tasks: it says why, and what to do."""
     make = "make key" if api.where.is_local else "make key ARGS=--remote"
     if error.code == "not_configured":
         return fault("keys", "the deployment has no keys yet, so it refuses all requests for tasks", make)
@@ -218,7 +219,7 @@ def _refusal(api: ApiClient, error: ServerRefused) -> Check:
 
 
 def _outlook(api: ApiClient) -> Json:
-    """Read the operators' view, or the public view if that one is refused."""
+    """Read the status with `verbose=1`. Returns an empty object if the request is refused or fails."""
     try:
         return api.get("/api/async-status", {"verbose": "1"})
     except (Unreachable, ServerRefused):
@@ -226,7 +227,7 @@ def _outlook(api: ApiClient) -> Json:
 
 
 def version(outlook: Json) -> Check:
-    """Say which version and schema run there, if the server says so, and whether they fit each other."""
+    """Check that the deployment's version and the database's schema fit each other, if the key may see them."""
     if outlook.get("version") is None:
         return skipped("version", "this key may not see the server's version")
     schema = outlook.get("schema") or {}

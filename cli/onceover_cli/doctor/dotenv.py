@@ -1,8 +1,8 @@
-"""Reads the lines of a .dev.vars as wrangler does, with dotenv: quotes, comments, values of several lines."""
+"""Reads a file .dev.vars as wrangler does with dotenv: quotes, comments, values of several lines."""
 
 import re
 
-# From dotenv 16, lib/main.js. local/dev_vars.py has the same expression, and a test compares the two.
+# The expression of dotenv 16, lib/main.js. `local/dev_vars.py` has the same expression, and a test compares the two.
 _LINE = re.compile(
     r"""
     ^ \s* (?:export\s+)? (?P<name>[\w.-]+) (?: \s*=\s*? | :\s+? )
@@ -15,7 +15,7 @@ _QUOTES = ("'", '"', "`")
 
 
 def assignments(text: str) -> dict[str, str]:
-    """Return names and values. If a name stands twice, its last value counts."""
+    """Return the names and values that a file sets. If a name occurs twice, its last value counts."""
     found = {}
     for match in _LINE.finditer(text):
         value = (match["value"] or "").strip()
@@ -28,7 +28,7 @@ def assignments(text: str) -> dict[str, str]:
 
 
 def idle_lines(text: str) -> list[int]:
-    """Return the numbers, from 1, of the lines that set nothing, without empty lines and comments."""
+    """Return the numbers, from 1 on, of the lines that set nothing and are neither empty nor comments."""
     rest = _LINE.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), text)
     lines = enumerate(rest.split("\n"), 1)
     return [number for number, line in lines if line.strip() and not line.lstrip().startswith("#")]

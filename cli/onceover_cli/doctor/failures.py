@@ -1,4 +1,4 @@
-"""The tasks that failed in the last day: of all tenants with the scope `operator`, otherwise of the key's own."""
+"""Checks the tasks that failed in the last day: of all tenants if the key may read them, else of the key's own."""
 
 import time
 from collections import Counter
@@ -13,18 +13,20 @@ from ..shapes import Json, many
 from .findings import Check, fault, ok, warning
 
 _LOOKED_BACK: Final = timedelta(days=1)
-# A task may wait for its model for a day before it fails (`MODEL_PATIENCE_SECONDS`).
+# Failed tasks of the last day were created within two days, because a task may wait for its model for a day before it
+# fails (`MODEL_PATIENCE_SECONDS`).
 _CREATED_WITHIN: Final = 2 * _LOOKED_BACK
 _PAGE: Final = "100"
 _SECONDS_MOST: Final = 60.0
-# An older task can fail today if a client retried it. A page walks over 500 tasks, and each is a row that D1 reads.
+# The most pages of older tasks, which can have failed today if a client retried them. The server walks over up to 500
+# tasks for a page, and each is a row that D1 reads.
 _OLDER_PAGES_MOST: Final = 20
-# Failures that the client asked for are no fault of the deployment.
+# Codes of failures by a client's own terms, which are no fault of the deployment.
 _ASKED_FOR: Final = frozenset({"deadline_exceeded", "budget_exhausted"})
 
 
 class _Cut(Exception):
-    """Not all pages could be read. `before` is when the last task that was read had been created."""
+    """Raised if not all pages could be read. `before` is the time of creation of the last task that was read."""
 
     def __init__(self, why: str, before: str) -> None:
         super().__init__(why)
@@ -32,7 +34,7 @@ class _Cut(Exception):
 
 
 class _Passed(Exception):
-    """There are more pages of old tasks than are worth reading."""
+    """Raised if there are more than _OLDER_PAGES_MOST pages of older tasks."""
 
 
 def failures(api: ApiClient, now: datetime, clock: Callable[[], float] = time.monotonic) -> Iterator[Check]:
@@ -52,7 +54,7 @@ def failures(api: ApiClient, now: datetime, clock: Callable[[], float] = time.mo
     except _Cut as found:
         cut = found
     except (ServerRefused, Unreachable):
-        return  # another check reports what keeps tasks from being read
+        return  # another check reports why tasks cannot be read
     wide = " --tenant '*'" if of_all else ""
     whose = ", of all tenants" if of_all else ", of the key's tenant" if api.where.key else ""
     yield from _judged(codes, f"{whose}{passed_over}", wide, is_whole=cut is None)
@@ -63,11 +65,11 @@ def failures(api: ApiClient, now: datetime, clock: Callable[[], float] = time.mo
 
 
 def _may_read_all(api: ApiClient) -> bool:
-    """Say whether the key may read the tasks of all tenants. Raises what keeps its own from being read."""
+    """Whether the key may read all tenants' tasks. Errors other than a refusal (403, 422) are raised."""
     try:
         api.get("/api/tasks", {"tenant": "*", "limit": "1"})
     except ServerRefused as error:
-        if error.status in {403, 422}:  # 422: a server from before operators
+        if error.status in {403, 422}:  # 422 comes from an older server, without the scope `operator`
             return False
         raise
     return True
@@ -78,8 +80,8 @@ def _failed(
 ) -> Iterator[Json]:
     """Yield the tasks that failed within the last day. Raises `_Cut`, `_Passed`, and the errors of the first page.
 
-    `only` limits when the tasks were created. An empty page need not be the last one: a page skips a limited number of
-    tasks that have not failed.
+    `only` has further filters for the list of tasks. A page may be empty although further pages are not, because the
+    server walks over a limited number of tasks for each page.
     """
     end, before = clock() + _SECONDS_MOST, ""
     query = {"status": "failed", "limit": _PAGE, **only}
@@ -106,9 +108,9 @@ def _failed(
 
 
 def _judged(codes: Counter[str], scope: str, wide: str, *, is_whole: bool) -> Iterator[Check]:
-    """Judge the counts. A partial count never yields "all is well".
+    """Judge the counts of failed tasks. If not all tasks were read, no check says that there are no failures.
 
-    `scope` says which tasks were read, and `wide` makes a command act on the same tenants.
+    `scope` says which tasks were read. `wide` is the flag that makes a suggested command act on the same tenants.
     """
     dead = codes.pop("dead_lettered", 0)
     if dead:

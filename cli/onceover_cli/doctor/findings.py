@@ -1,4 +1,4 @@
-"""One finding: its level, the evidence, and what mends it."""
+"""The result of a check: its level, its evidence, and the repair."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from ..shapes import Json
 
 
 class Level(StrEnum):
-    """How serious a finding is. A `note` is information and needs no repair; `skipped` could not be checked."""
+    """The level of a check's result. A `note` is information without a repair. A `skipped` check could not be made."""
 
     OK = "ok"
     NOTE = "note"
@@ -19,7 +19,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A check and its result. `fix` says what to run or to change; it is empty if nothing needs repair."""
+    """A check and its result. `fix` says what to run or to change, and is empty if nothing needs repair."""
 
     id: str
     level: Level
@@ -27,27 +27,27 @@ class Check:
     fix: str = ""
 
     def view(self) -> Json:
-        """Return the object that `--json` shows."""
+        """Return the JSON object for this check."""
         return {"id": self.id, "level": str(self.level), "evidence": self.evidence, "fix": self.fix or None}
 
 
 def ok(check_id: str, evidence: str) -> Check:
-    """Return a check that found all well."""
+    """Return a check that found nothing wrong."""
     return Check(check_id, Level.OK, evidence)
 
 
 def fault(check_id: str, evidence: str, fix: str) -> Check:
-    """Return a check that found a fault: tasks cannot be done, or a promise cannot be kept."""
+    """Return a check that found a fault: tasks cannot run, or the deployment breaks a promise."""
     return Check(check_id, Level.FAULT, evidence, fix)
 
 
 def warning(check_id: str, evidence: str, fix: str) -> Check:
-    """Return a check that found something that is or may become trouble."""
+    """Return a check that found a problem that is not a fault, or may become one."""
     return Check(check_id, Level.WARNING, evidence, fix)
 
 
 def skipped(check_id: str, evidence: str, fix: str = "") -> Check:
-    """Return a check that could not be made, and what would make it possible."""
+    """Return a check that could not be made. `fix` says what would make the check possible."""
     return Check(check_id, Level.SKIPPED, evidence, fix)
 
 

@@ -1,4 +1,4 @@
-"""A folder with a deployment's configuration: wrangler.toml for each environment, .dev.vars, migrations."""
+"""Checks a folder with a deployment's configuration: wrangler.toml with its environments, .dev.vars, migrations."""
 
 import re
 import tomllib
@@ -18,7 +18,7 @@ CONFIGURATION: Final = "wrangler.toml"
 
 
 def examine(folder: Path, env: str | None) -> Iterator[Check]:
-    """Check a folder. `env` is the environment to check. With None each environment of wrangler.toml is checked."""
+    """Check a folder. `env` is the environment to check, None for each environment of wrangler.toml."""
     path = folder / CONFIGURATION
     if not path.is_file():
         yield fault("configuration", f"there is no {CONFIGURATION} in {folder}", "name a clone of onceover, or a URL")
@@ -46,7 +46,7 @@ def examine(folder: Path, env: str | None) -> Iterator[Check]:
 
 
 def _whole(config: Table, folder: Path) -> Iterator[Check]:
-    """Check what all environments share."""
+    """Check the settings of wrangler.toml that all environments share."""
     complaints = []
     main = str(config.get("main", ""))
     if not main or not (folder / main).is_file():
@@ -74,7 +74,7 @@ def _whole(config: Table, folder: Path) -> Iterator[Check]:
 
 
 def _environment(config: Table, name: str, folder: Path) -> Iterator[Check]:
-    """Check one environment. It inherits everything but bindings and variables from the top level."""
+    """Check the bindings and variables of one environment, which it does not inherit from the top level."""
     own: Table = config["env"][name] if name else config
     where = f"[env.{name}]" if name else "the top level"
     yield from bindings(own, name, where)
@@ -83,7 +83,7 @@ def _environment(config: Table, name: str, folder: Path) -> Iterator[Check]:
 
 
 def _database(own: Table, where: str, folder: Path) -> Iterator[Check]:
-    """Check the binding of the database, and the migrations that it names."""
+    """Check an environment's binding of the database, and the folder of migrations that it names."""
     found = next((one for one in own.get("d1_databases", []) if one.get("binding") == "DB"), None)
     if found is None:
         yield fault(
@@ -105,7 +105,7 @@ def _database(own: Table, where: str, folder: Path) -> Iterator[Check]:
 
 
 def _secrets(config: Table, env: str | None, folder: Path) -> Iterator[Check]:
-    """Check the secrets file. Wrangler prefers this file's values to the variables of wrangler.toml."""
+    """Check the file .dev.vars, whose values count before the variables of wrangler.toml."""
     names = (*([f".dev.vars.{env}"] if env else []), ".dev.vars")
     path = next((folder / name for name in names if (folder / name).is_file()), None)
     if path is None:

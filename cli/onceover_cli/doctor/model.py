@@ -1,4 +1,4 @@
-"""Checks the model through the deployment, and the deployment's clock."""
+"""Checks the model with the deployment's own check of it, and compares the deployment's clock with this machine's."""
 
 import re
 from collections.abc import Iterable
@@ -9,14 +9,15 @@ from ..connection import ApiClient
 from ..errors import ServerRefused, Unreachable
 from .findings import Check, fault, ok, warning
 
-# Deadlines, retention and the life of keys are minutes at least, so a smaller difference does no harm.
+# The largest harmless difference between the server's clock and this machine's. Deadlines, retention and the life of
+# keys are usually longer.
 _APART_MOST: Final = timedelta(minutes=5)
 
 
 def model(api: ApiClient, now: datetime) -> tuple[Iterable[Check], datetime]:
-    """Check whether model calls would work. Also return the time by which to judge the server's times.
+    """Check whether model calls would work. Return the checks, and the present time for judging the server's times.
 
-    The returned time is `now`, unless the two clocks differ.
+    The returned time is `now`, or the server's time if the server's clock and this machine's differ.
     """
     try:
         found = api.get("/api/ai-status")
@@ -51,7 +52,7 @@ def _status(api: ApiClient, found: dict[str, str], said: str) -> Check:
 
 
 def _clock(served: datetime, now: datetime) -> list[Check]:
-    """Compare the two clocks. The comparison cannot say which one is wrong."""
+    """Compare the server's clock with this machine's. If the two differ, it is unknown which one is wrong."""
     apart = abs(served - now)
     if apart <= _APART_MOST:
         return []
@@ -61,9 +62,9 @@ def _clock(served: datetime, now: datetime) -> list[Check]:
 
 
 def model_fix(said: str, *, is_local: bool) -> str:
-    """Return how to mend a refusal by the model: the variable that is wrong, and where it is set. Empty if unknown.
+    """Return the variable that causes a model's error, and where it is set; '' if the cause is unknown.
 
-    `said` is a model's error in a task, or the words of `/api/ai-status` about the model.
+    `said` is the message of a model's error in a task, or the `detail` of `/api/ai-status`.
     """
     if re.search(r"AI_API_KEY|answered 40[13]\b", said):
         where = "AI_API_KEY in .dev.vars" if is_local else "make secrets, or npx wrangler secret put AI_API_KEY"

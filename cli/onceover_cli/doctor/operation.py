@@ -1,4 +1,4 @@
-"""Checks a running deployment: triggers, waiting tasks, free storage."""
+"""Checks a running deployment: its triggers, its waiting tasks, its free storage."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -7,7 +7,7 @@ from typing import Final
 from ..shapes import Json
 from .findings import Check, Level, fault, ok, skipped, warning
 
-# The times are exact to five minutes, and the cron trigger fires each minute.
+# How old the last sweep may be: cron fires each minute, and the server's time of it may be up to five minutes too old.
 _SWEEP_LATE: Final = timedelta(minutes=10)
 _PENDING_LONG_SECONDS: Final = 600
 _ROOM_LEFT: Final = 0.9
@@ -17,7 +17,7 @@ MORE_ROOM: Final = (
 
 
 def triggers(outlook: Json, bound: Json, now: datetime, *, is_local: bool) -> Iterator[Check]:
-    """Judge what operators see: triggers, backlog, storage, the day's use."""
+    """Judge the operators' view of the status: triggers, backlog, storage, and the use of the day's allowances."""
     yield from _day_use(outlook)
     if "backlog" not in outlook:
         fix = "set ONCEOVER_KEY to a key of the operator's tenant with the scope admin"
@@ -49,12 +49,12 @@ def _sweep(outlook: Json, now: datetime, *, is_local: bool) -> Check:
     since = now - _time(last)
     if since > _SWEEP_LATE:
         return fault("cron", f"the last sweep was at {last}, {_minutes(since)} ago: the cron trigger does not run", fix)
-    # After three minutes without cron, a request sweeps in its place. The log then has `sweep_missed`.
+    # Three minutes after cron has stopped, a request runs the sweep instead, and the log has `sweep_missed`.
     return ok("cron", f"the last sweep was at {last}")
 
 
 def _carrier(check_id: str, name: str, last: str | None, waits: int, now: datetime) -> Check:
-    """Judge what carries tasks to their workers. Silence is no sign of trouble while no task waits."""
+    """Judge when the queue or an object's alarm last ran. A late run is a fault only if a task has waited long."""
     if waits > _PENDING_LONG_SECONDS and (last is None or now - _time(last) > timedelta(seconds=_PENDING_LONG_SECONDS)):
         seen = "has never run" if last is None else f"last ran at {last}"
         fix = "npx wrangler queues list (is there a consumer?), npx wrangler tail, then make deploy"
@@ -74,7 +74,7 @@ def _storage(storage: Json) -> Check:
 
 
 def _day_use(outlook: Json) -> Iterator[Check]:
-    """Judge the use of the free plan's day. Only the local runtime knows it."""
+    """Judge the use of the free plan's daily allowances, which only the local runtime reports."""
     for name, used in (outlook.get("usage") or {}).items():
         if isinstance(used, dict) and used["used"] >= _ROOM_LEFT * used["limit"]:
             text = f"{name}: {used['used']} of the free plan's {used['limit']} a day"

@@ -1,4 +1,4 @@
-"""Checks the files of a deployment: the Worker's packages, the dashboard's files, the migrations."""
+"""Checks a deployment's files in a folder: the Worker's packages, the dashboard, the migrations."""
 
 import re
 from collections.abc import Iterator
@@ -10,12 +10,13 @@ from .findings import Check, fault, ok
 
 type Table = dict[str, Any]
 
-# The packages of `src/`. A test compares this list with the Worker's.
+# The packages of the Worker in `src/`. A test compares `PACKAGES` with the folder `src/`.
 PACKAGES: Final = ("core", "http", "inference", "objects", "platform", "processing", "queue", "store")
-# From this date on Cloudflare runs the Python version for which the packages of `python_modules/` are built.
+# The compatibility date from which on Cloudflare runs the version of Python for which the packages in `python_modules/`
+# are built.
 PYTHON_DATE: Final = date(2026, 9, 8)
 PYTHON_FLAG: Final = "python_workers_314"
-# These paths always belong to the API, even if such a file exists.
+# The paths of the API, which the Worker must answer even if a file of the dashboard has the same path.
 API_PATHS: Final = ("/api/*", "/v1/*", "/openapi.json")
 _RESTORE: Final = "git checkout --"
 _MIGRATION = re.compile(r"(\d{4})_.+\.sql")
@@ -23,7 +24,7 @@ _LANDED = re.compile(r"^[0-9a-f]{64} [ *](\S+)$", re.MULTILINE)
 
 
 def python(config: Table) -> Iterator[Check]:
-    """Check the settings that decide which Python version runs."""
+    """Check the settings of wrangler.toml that decide which version of Python runs."""
     flags = config.get("compatibility_flags", [])
     if "python_workers" not in flags:
         fix = 'compatibility_flags = ["python_workers"]'
@@ -42,7 +43,7 @@ def python(config: Table) -> Iterator[Check]:
 
 
 def packages(folder: Path, main: str) -> Iterator[Check]:
-    """Check that all packages of the Worker lie beside its main module, which imports them."""
+    """Check that the folder of the Worker's main module has all packages that the main module imports."""
     source = (folder / main).parent
     for name in PACKAGES:
         if not any((source / name).glob("*.py")):
@@ -51,7 +52,7 @@ def packages(folder: Path, main: str) -> Iterator[Check]:
 
 
 def assets(config: Table, folder: Path) -> Check:
-    """Check the dashboard's files, and that no path of the API can be taken for a file."""
+    """Check that the dashboard's files exist, and that no file of it can hide a path of the API."""
     block = '[assets] directory = "./public", run_worker_first = ' + str(list(API_PATHS)).replace("'", '"')
     found = config.get("assets")
     if not found:
@@ -72,7 +73,7 @@ def _worker_first(found: Table) -> tuple[str, ...]:
 
 
 def migrations(folder: Path, where: str) -> Check:
-    """Check that each migration is there and that their order is known."""
+    """Check that no migration is missing, and that the migrations' numbers give their order."""
     files = sorted(path.name for path in folder.glob("*.sql")) if folder.is_dir() else []
     if not files:
         return fault(
@@ -86,7 +87,7 @@ def migrations(folder: Path, where: str) -> Check:
         what = f"{odd[0]} has no number" if odd else f"there are two with the number {min(twice):04}"
         fix = "give it the next number, as NNNN_name.sql"
         return fault("migrations", f"{where}: {folder.name}/: {what}, so the order is unclear", fix)
-    # Numbers may have gaps: the digests list the migrations that databases have.
+    # The numbers may have gaps. The file LANDED lists the migrations that databases have, with their digests.
     if gone := sorted(_landed(folder) - set(files)):
         text = f"{where}: {folder.name}/ lacks {', '.join(gone)}, so a new database would be incomplete"
         return fault("migrations", text, f"{_RESTORE} {folder.name}")
@@ -94,6 +95,6 @@ def migrations(folder: Path, where: str) -> Check:
 
 
 def _landed(folder: Path) -> set[str]:
-    """Return the migrations that some database has, from the list of their digests. Empty without the list."""
+    """Return the migrations that some database has, from the file LANDED. Empty without this file."""
     path = folder / "LANDED"
     return set(_LANDED.findall(path.read_text("utf-8", errors="replace"))) if path.is_file() else set()

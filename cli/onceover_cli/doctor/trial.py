@@ -1,4 +1,4 @@
-"""A small task from end to end: submitted, processed, read and erased."""
+"""Runs a small task on the deployment: it is submitted, processed, read and erased."""
 
 import time
 from collections.abc import Callable
@@ -13,12 +13,12 @@ from .model import model_fix
 _TEXT = "onceover doctor sends this text to see whether a task is done from end to end. 一段用于检查的短文。"
 _SECONDS_MOST = 120.0
 _HELD_SECONDS = "10"
-# `make deploy` announces this number before it runs the trial.
+# The most model calls of the trial, which `make deploy` announces before it runs the trial.
 CALLS_MOST = 3
 
 
 def trial(api: ApiClient, clock: Callable[[], float] = time.monotonic) -> Check:
-    """Do a task of one model call, and say how long it took."""
+    """Run a task that needs one model call, and report how long it took."""
     began = clock()
     body = {
         "input": _TEXT,

@@ -1,4 +1,4 @@
-"""Finds variables of an environment whose values cannot work. Never shows values."""
+"""Finds variables of an environment whose values cannot work. No message shows a value."""
 
 import difflib
 from collections.abc import Iterator, Mapping
@@ -6,9 +6,9 @@ from typing import Final
 
 from .findings import Check, fault, ok, warning
 
-# Secrets, and the least number of characters of each.
+# The variables that are secrets, and the fewest characters of each.
 SECRETS: Final = {"AI_API_KEY": 1, "WEBHOOK_KEY": 32}
-# Every variable that the Worker reads. A test compares this list with the Worker's.
+# Every variable that the Worker reads. A test compares `KNOWN` with the variables in the Worker's code.
 KNOWN: Final = frozenset(
     {
         *SECRETS,
@@ -68,9 +68,10 @@ def variables(
     is_secret: bool = False,
     below: Mapping[str, object] | None = None,
 ) -> Iterator[Check]:
-    """Judge variables. `is_secret`: they stand in a file for secrets, which is not deployed.
+    """Judge variables. `is_secret`: the variables are in .dev.vars, which is not deployed.
 
-    `below` are variables that count where `given` has no value. Faults of `below` alone are reported elsewhere.
+    `below` are variables of wrangler.toml, which count if `given` does not set them. Faults of `below` alone are not
+    reported here.
     """
     found = list(_complaints(given, where, is_secret=is_secret))
     found += _together(given, below or {}, where, has_ai=has_ai, is_secret=is_secret)
@@ -124,9 +125,9 @@ def _value(name: str, value: str, where: str) -> Iterator[Check]:
 def _together(
     given: Mapping[str, object], below: Mapping[str, object], where: str, *, has_ai: bool, is_secret: bool
 ) -> Iterator[Check]:
-    """Judge variables that depend on each other, if at least one of them is in `given`."""
+    """Judge variables whose values depend on each other, if `given` sets at least one of them."""
     whole = {**below, **given}
-    # Without a provider in .dev.vars, `make dev` uses its own. The provider of wrangler.toml does not count there.
+    # If .dev.vars sets no provider, `make dev` uses one of its own, and not the provider of wrangler.toml.
     provider = str(given.get("AI_PROVIDER", "" if is_secret else "workers-ai")).strip()
     if provider == "openai" and not str(whole.get("AI_BASE_URL", "")).strip():
         yield fault(

@@ -1,7 +1,7 @@
 // Calls the API. The key goes into a header and nowhere else.
 import { choose, prefs } from "./prefs.js";
 
-/** An answer that is no success. `status` is 0 where there was none. */
+/** A request that failed. `status` is the answer's, or 0 if no answer came. */
 export class ApiError extends Error {
   constructor(status, problem, retryAfter) {
     super(problem.detail ?? problem.title ?? "");
@@ -16,7 +16,7 @@ export class ApiError extends Error {
 const refusals = new Set();
 let skewMs = 0; // how far the server's clock is ahead of this one, where its answers say
 
-/** Calls back when a key was refused. Returns what ends that. */
+/** Calls `listener` after each refusal of a key (401). Returns a function that removes the listener. */
 export function onRefusal(listener) {
   refusals.add(listener);
   return () => refusals.delete(listener);
@@ -28,19 +28,20 @@ export const now = () => Date.now() + skewMs;
 const AHEAD_MOST = 5000; // milliseconds that an answer may wait for its view
 const ahead = new Map(); // by path: {answer, at}
 
-// What is about tasks names the tenant that is looked after, if it is not the key's own. No other call takes one.
+// If the operator has chosen another tenant than the key's own, `addressed` names it in each call about tasks or
+// deliveries, and in no other call.
 const OF_A_TENANT = /^\/api\/(tasks|deliveries)(?![\w-])/;
-/** A path of the API with the tenant that is looked after. */
+/** Adds the chosen tenant to a path of the API. */
 export const addressed = (path) => {
   const { tenant } = prefs();
   if (!tenant || !OF_A_TENANT.test(path)) return path;
   return `${path}${path.includes("?") ? "&" : "?"}tenant=${encodeURIComponent(tenant)}`;
 };
 
-/** Asks for what a view will ask for, before the view is there. The next `call` for this path gets the answer. */
+/** Sends a view's request before the view is loaded. The next `call` for this path gets the answer. */
 export function askAhead(path) {
   const answer = send("GET", path, {});
-  answer.catch(() => {}); // whoever takes it deals with it
+  answer.catch(() => {}); // the call that takes the answer handles its error
   ahead.set(addressed(path), { answer, at: Date.now() });
 }
 
@@ -106,7 +107,8 @@ export async function learnRights() {
   const { key, writes } = prefs();
   if (!key || writes) return;
   const answer = await send("POST", "/api/tasks?dryRun=true", { body: { input: "?" } }).catch((error) => error);
-  // A wrong key is told of elsewhere. Any other refusal says nothing about the scope.
+  // An answer 401 to the dry run means a wrong key, which the view's own calls report. Only an answer 403 says that the
+  // key lacks the scope `write`.
   if (prefs().key === key && answer.status !== 401) choose("writes", answer.status === 403 ? "no" : "yes");
 }
 
@@ -125,7 +127,7 @@ const parsed = (text) => {
   }
 };
 
-// Answers below /v1 have the shape of OpenAI's errors.
+// An error of a path below /v1 has the shape of OpenAI's errors.
 const problemOf = (data) => {
   if (data?.error && typeof data.error === "object") return { detail: data.error.message, code: data.error.code ?? "" };
   return data ?? {};

@@ -1,4 +1,5 @@
-// What every view imports: elements from templates, and hooks. Text becomes text nodes; nothing here takes markup.
+// The functions of Preact that every view imports: templates (`html`) and hooks. Text in a template becomes a text
+// node, never markup.
 import { h, render } from "../../vendor/preact.js";
 import htm from "../../vendor/htm.js";
 

@@ -1,4 +1,4 @@
-// Words and forms of the chosen language.
+// The page's texts in the chosen language, and its formats of numbers and times.
 import { now } from "./api.js";
 import { choose, prefs } from "./prefs.js";
 

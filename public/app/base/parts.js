@@ -1,4 +1,4 @@
-// Small parts that the views share.
+// Small components that several views use.
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./dom.js";
 import { absolute, clock, count, explained, percent, relative, t } from "./i18n.js";
 import { useNow } from "./refresh.js";
@@ -162,7 +162,8 @@ export function Dialog({ title, onClose, keep = false, children }) {
   }, []);
   const escape = (event) => keep && event.key === "Escape" && stop(event);
   const cancel = (event) => (stop(event), keep || onClose());
-  // A browser may close a dialog despite the handlers above. This one then opens again.
+  // A browser may close a dialog although `escape` and `cancel` prevent it. A dialog with `keep` opens again if the
+  // browser has closed it.
   const closed = () => keep && element.current?.isConnected && element.current.showModal();
   return html`<dialog ref=${element} aria-labelledby="dialog-title" onKeyDown=${escape} onCancel=${cancel} onClose=${closed}>
     <h2 id="dialog-title">${title}</h2>
@@ -223,7 +224,7 @@ export function Announcer() {
   return html`<p class="sr" role="status" aria-live="polite">${text}</p>`;
 }
 
-/** The name of a task: that of its metadata, else the first line of its text. Empty if it has none. */
+/** The name of a task: from its metadata, else the first line of its text, '' without either. */
 export function nameOf({ name, metadata }) {
   const own = name ?? metadata.name ?? metadata.title ?? metadata.label;
   return typeof own === "string" ? shorten(own, 80) : "";

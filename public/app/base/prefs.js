@@ -1,5 +1,5 @@
-// What the reader has chosen. Language and theme stay in this browser; the key stays in this tab, and goes with it, and so
-// does the tenant that is looked after with it.
+// The choices of the page's user. The browser keeps the language and the theme. The API key and the chosen tenant are
+// kept for one tab, and are lost when the tab is closed.
 const listeners = new Set();
 
 const read = (store, name) => {
@@ -14,7 +14,7 @@ const write = (store, name, value) => {
     if (value === null) store().removeItem(name);
     else store().setItem(name, value);
   } catch {
-    // as above
+    // Storage may be switched off. A choice that cannot be stored lasts until the page is left.
   }
 };
 const local = () => window.localStorage;

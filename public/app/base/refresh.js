@@ -1,5 +1,6 @@
-// When to ask again. While something happens a view follows it; while nothing does, it asks at most 4 times a minute and
-// for at most 200 rows, ever more seldom. A tab that nobody sees asks for nothing.
+// Decides when a view asks the server again. While tasks change, a view asks every few seconds. While nothing changes,
+// a view asks more and more seldom: at most 4 requests a minute, which read at most 200 rows. A hidden tab sends no
+// request.
 import { useCallback, useEffect, useRef, useState } from "./dom.js";
 
 const SECOND = 1000;
@@ -98,7 +99,7 @@ function loop(load, show) {
   };
 }
 
-/** The time, told every so often while somebody looks. */
+/** Draws the component again at this interval while its tab is visible. */
 export function useNow(milliseconds = 5 * SECOND) {
   const [, setTime] = useState(0);
   useEffect(() => {

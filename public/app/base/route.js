@@ -1,5 +1,6 @@
-// Addresses. The page's own is #/view/id?name=value: it holds which view is shown and its filters, and never a key. Of the
-// API there are those that are asked for ahead of a view.
+// Addresses of the page and of the API. The page's address is #/view/id?name=value: it contains the view and its
+// filters, and never a key. `listPath` and `taskPath` make the API's paths that the page requests before it has loaded
+// a view.
 import { now } from "./api.js";
 
 const PAGE = 25; // tasks
@@ -36,7 +37,7 @@ export const replace = (...where) => {
   window.dispatchEvent(new HashChangeEvent("hashchange"));
 };
 
-/** A moment as a field of a form has it, as the API takes it; empty if it is none. */
+/** Turns the time in a form's field into a time for the API, '' if the field has no time. */
 export const moment = (text) => {
   const time = Date.parse(text);
   return Number.isNaN(time) ? "" : new Date(time).toISOString();

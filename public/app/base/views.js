@@ -1,8 +1,9 @@
-// Which files have a view, a dialog or a part of a view, and which words it needs. They are read when it is first needed,
-// all at once.
+// Lists the files and the texts of each view, each dialog and each part of a view, and imports them. The files of a
+// view are imported together when the view is first needed.
 import { learn } from "./i18n.js";
 
-// The words, the component, the file that has it, and what else that file imports beside the page's own modules.
+// For each view, dialog or part: its list of texts, its component, the file of the component, and other files that the
+// component imports.
 const FILES = {
   tasks: ["list", "Tasks", "tasks", "codes", "filters"],
   attempts: ["views", "Attempts", "attempts"],

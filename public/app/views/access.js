@@ -1,4 +1,4 @@
-// Keys and webhooks of the tenant, for keys with the scope `admin`.
+// The view of the tenant's keys and webhooks, for keys with the scope `admin`.
 import { html } from "../base/dom.js";
 import { t } from "../base/i18n.js";
 import { Notice, useTitle } from "../base/parts.js";

@@ -1,4 +1,4 @@
-// What can be done with a task, each after a question that says what it means.
+// The actions on a task, such as cancelling. Before each action a dialog explains the action and asks whether to go on.
 import { html, useState } from "../base/dom.js";
 import { call } from "../base/api.js";
 import { count, t } from "../base/i18n.js";

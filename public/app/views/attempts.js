@@ -1,4 +1,5 @@
-// The log of a task's calls, read when somebody opens it: each call with its times, its outcome, and what it failed with.
+// The log of a task's model calls: each call with its times, its outcome and its error. The page requests the log when
+// the user opens it.
 import { html, useEffect, useRef, useState } from "../base/dom.js";
 import { call } from "../base/api.js";
 import { absolute, count, span, t } from "../base/i18n.js";

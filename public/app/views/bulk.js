@@ -1,4 +1,5 @@
-// Many tasks at once: first what it would come to, then the doing, over the same tasks and no newer ones.
+// The dialog that retries or cancels many tasks. The dialog first shows the number of tasks, and then acts on these
+// tasks and on no newer ones.
 import { html, useEffect, useMemo, useState } from "../base/dom.js";
 import { call, now } from "../base/api.js";
 import { RETRIED_BY_CODE } from "./codes.js";
@@ -10,7 +11,7 @@ export function Bulk({ kind, after, before, onChange, onClose }) {
   const [choice, setChoice] = useState("");
   const [plan, setPlan] = useState(null);
   const [state, setState] = useState({ busy: false, error: null, done: null });
-  // What comes in while somebody reads the figures is not among them.
+  // A task that is submitted while the dialog is open is not touched.
   const until = useMemo(() => before || new Date(now()).toISOString(), [before]);
   const body = {
     createdBefore: until,
@@ -31,7 +32,8 @@ export function Bulk({ kind, after, before, onChange, onClose }) {
     const begun = whose(); // the dialog may be left meanwhile, and another tenant or key be chosen: its tasks are not meant
     setState({ busy: true, error: null, done });
     try {
-      // At most 100 a request. No more are touched than were counted, though a task that is put back may fail again.
+      // One bulk request changes at most 100 tasks. The loop of a bulk retry stops after as many tasks as were counted,
+      // because a retried task that fails again would be found again.
       for (let more = true; more && done < plan.tasks && whose() === begun; ) {
         const { data } = await call("POST", `/api/tasks/${kind}`, { body });
         const here = data.retried ?? data.cancelled;

@@ -1,4 +1,5 @@
-// What is done with the rows that were chosen in the list: first a question with what it may cost, then one call for each.
+// The actions on the tasks that are ticked in the list. A dialog first asks and shows the cost; then the page sends one
+// request for each task.
 import { html, useState } from "../base/dom.js";
 import { call } from "../base/api.js";
 import { count, t } from "../base/i18n.js";

@@ -1,4 +1,4 @@
-// One chunk: its part of the text beside its output.
+// The view of one chunk: the chunk's part of the input beside its output.
 import { html, useEffect, useState } from "../base/dom.js";
 import { call } from "../base/api.js";
 import { isCut, readChunk } from "./chunks.js";

@@ -1,4 +1,5 @@
-// What is known of a task's chunks: when each was made and how it ended, without its text. So 5,000 of them are small.
+// What the page knows of a task's chunks: the times and the status of each. The page does not keep a chunk's text, so
+// 5,000 chunks take little memory.
 import { call } from "../base/api.js";
 
 const PAGE = 250; // chunks a request; long outputs make the server's pages shorter

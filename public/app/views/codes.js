@@ -1,4 +1,5 @@
-// The codes that a bulk retry can choose by. A task that ran out of its budget is put back on its own, with a larger one.
+// The error codes by which a bulk retry can select tasks. `budget_exhausted` is not among the codes: a task that ran
+// out of its budget is retried singly, with a larger budget.
 export const RETRIED_BY_CODE = [
   "model_unavailable",
   "model_timeout",

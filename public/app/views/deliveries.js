@@ -1,4 +1,4 @@
-// What endpoints were told of a task, where the deployment has webhooks.
+// The webhook deliveries about a task, if the deployment has webhooks.
 import { html, useRef, useState } from "../base/dom.js";
 import { call, now } from "../base/api.js";
 import { count, t, whole } from "../base/i18n.js";

@@ -1,4 +1,5 @@
-// What the list is searched by. All of it is in the address: times as moments, so that a link means the same elsewhere.
+// The filters of the list of tasks. The page's address contains all filters. The page's address has a time that the
+// user enters in UTC, so a link means the same in another time zone.
 import { html, useEffect, useState } from "../base/dom.js";
 import { call } from "../base/api.js";
 import { RETRIED_BY_CODE } from "./codes.js";
@@ -46,7 +47,7 @@ const Choice = ({ id, label, value, options, said = String, onChange }) => html`
   </select>
 </div>`;
 
-/** A field of free text. Its search begins when the typing pauses, and each does not become a step of the history. */
+/** A field of free text. A search begins when the typing pauses, and adds no step to the browser's history. */
 function Typed({ name, query, wide = false, placeholder }) {
   const given = query[name] ?? "";
   const [text, setText] = useState(given);

@@ -1,4 +1,5 @@
-// How the deployment is: service, model, triggers, backlog, database, the day's allowances, and the last hours.
+// The view of the deployment's health: service, model, triggers, backlog, database, the use of the daily allowances,
+// and the last hours.
 import { html } from "../base/dom.js";
 import { callAnyway } from "../base/api.js";
 import { bytes, percent, span, t, whole } from "../base/i18n.js";
@@ -33,7 +34,7 @@ export function Health({ query }) {
   `;
 }
 
-/** The service, with what operators see if the key is theirs, and without it if not. */
+/** The service; with an operator's key also the parts that only operators see. */
 async function readService() {
   const verbose = await callAnyway("/api/async-status?verbose=1");
   if (verbose.status === 401 || verbose.status === 403) return (await callAnyway("/api/async-status")).data;

@@ -1,4 +1,4 @@
-// The last hours of the deployment as plots, where it keeps a history and the key may read it.
+// Plots of the deployment's last hours, which are shown if the deployment keeps a history and the key may read it.
 import { html, useEffect, useState } from "../base/dom.js";
 import { call, now } from "../base/api.js";
 import { count, span, t, whole } from "../base/i18n.js";
@@ -23,7 +23,8 @@ export function rangeOf({ count: tasks, sumMs, upTo }, bounds, fraction) {
   const faster = [...upTo, tasks].map((number) => Math.min(number, place - 1));
   const before = least.reduce((sum, time, range) => sum + time * (faster[range] - (faster[range - 1] ?? 0)), 0);
   const at = upTo.findIndex((number) => number >= place);
-  // The tasks from this one on took at least as long as it did, and the faster ones at least `before` together.
+  // The task at the quantile and every slower one took at least the quantile's time. All tasks faster than the quantile
+  // together took at least `before`.
   return [least.at(at), Math.min(bounds[at] ?? Infinity, (sumMs - before) / (tasks - place + 1))];
 }
 

@@ -1,4 +1,4 @@
-// Asks for an API key. It is kept for this tab alone.
+// The dialog that asks for an API key. The page keeps an API key for one tab only.
 import { html, useState } from "../base/dom.js";
 import { t } from "../base/i18n.js";
 import { Dialog, Notice } from "../base/parts.js";

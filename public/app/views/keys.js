@@ -1,4 +1,4 @@
-// The tenant's API keys: list, make, revoke.
+// The list of the tenant's API keys, with forms that make and revoke keys.
 import { html, useState } from "../base/dom.js";
 import { call, now } from "../base/api.js";
 import { t } from "../base/i18n.js";

@@ -1,12 +1,13 @@
-// Follows a task by its stream of events while it has news. The key goes into a header, so the stream is read by fetch: an
-// EventSource would put the key into the address.
+// Follows a task by its stream of events while the task changes. The page reads the stream with fetch, because the key
+// goes into a header: an EventSource could send the key only in the address.
 import { useEffect, useRef, useState } from "../base/dom.js";
 import { openStream } from "../base/api.js";
 
 const QUIET_MS = 15_000; // without an event for so long the stream is closed, and the page polls: an open one costs reads
 const DEAD_MS = 20_000; // the server sends a comment every five seconds
-const RETRY_MS = 500; // before a stream that ended early is opened again, if it does not say
-// A stream without a place begins with all outputs. A page that has read them must not read too many of them twice.
+const RETRY_MS = 500; // before a stream that ended early is opened again, unless the stream names a pause
+// A stream that is opened without `Last-Event-ID` begins with the outputs of all finished chunks, which the page has
+// already read. For a task with more than REPLAY_MOST finished chunks the page opens no stream without `Last-Event-ID`.
 const REPLAY_MOST = 200;
 
 /** Cuts text that comes in pieces into server-sent events: {name, id, data}, or {retry}. Comments are left out. */
@@ -85,7 +86,7 @@ export function useLive(task, on) {
         });
       }
     } catch {
-      // Polls go on. They say what is wrong, if they find it too.
+      // The stream failed. After a failed stream the page goes on polling, and a poll that fails shows its own error.
     }
     if (state.controller !== controller) return;
     state.controller = null;

@@ -1,4 +1,4 @@
-// What a submission would come to, drawn over its text: nothing of it is paid for, or stored.
+// The plan of a new task, drawn over its text. Making a plan calls no model and stores nothing.
 import { html, useMemo, useState } from "../base/dom.js";
 import { count, t, whole } from "../base/i18n.js";
 import { Facts, Notice, shorten } from "../base/parts.js";

@@ -1,4 +1,4 @@
-// Plots of the last hours: lines, or columns that stand on each other. Where nothing is known there is a gap.
+// Plots of the last hours: lines, or stacked columns. A time without data is a gap in the plot.
 import { html, useState } from "../base/dom.js";
 import { hour, t } from "../base/i18n.js";
 import { Table } from "../base/parts.js";
@@ -90,7 +90,7 @@ function path(values, x, y) {
   for (const [index, value] of values.entries()) {
     if (value === null) open = false;
     else {
-      // A value on its own is a line as short as this, which its round ends make visible.
+      // A value between two gaps is drawn as a line 3 units long, whose round ends make it visible.
       const alone = !open && (values[index + 1] ?? null) === null;
       drawn += `${open ? "L" : "M"}${x(index).toFixed(1)} ${y(value).toFixed(1)}${alone ? "h3" : ""}`;
       open = true;

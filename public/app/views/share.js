@@ -1,4 +1,4 @@
-// Buttons that copy what leads here: a link, an id, a command. None of them has the key.
+// Buttons that copy a link, an id or a shell command for what the page shows. No copied text contains the key.
 import { html } from "../base/dom.js";
 import { addressed } from "../base/api.js";
 import { t } from "../base/i18n.js";

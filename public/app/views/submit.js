@@ -1,4 +1,4 @@
-// A new task: its text, what is asked for it, what that would come to, and then the task itself.
+// The form for a new task: its text, its options and its plan. Submitting opens the view of the task.
 import { html, useEffect, useRef, useState } from "../base/dom.js";
 import { call } from "../base/api.js";
 import { bytes, count, t } from "../base/i18n.js";
@@ -67,7 +67,7 @@ export function Submit() {
     setFields(latest.current);
     setPlan(null);
   };
-  // The plan of a text that is not long comes by itself when its author pauses.
+  // If the text has at most 100,000 code units, the page requests a plan whenever the user stops typing.
   useEffect(() => {
     if (!fields.input || fields.input.length > PLANNED_MOST || plan) return undefined;
     const timer = setTimeout(() => readPlan(bodyOf(fields)).catch(() => {}), PLAN_MS); // the button says what is wrong

@@ -1,4 +1,4 @@
-// One task: where it stands, what it costs and waits for, its chunks over time, and what came of it.
+// The view of one task: its status, its cost, why it waits, its chunks over time, and its output.
 import { html, useEffect, useMemo, useRef, useState } from "../base/dom.js";
 import { Actions } from "./actions.js";
 import { call } from "../base/api.js";
@@ -27,11 +27,13 @@ export function Task({ id, query }) {
     const { data, retryAfter } = await call("GET", taskPath(id), { signal });
     if (former && former.status !== data.status) announce(`${titleOf(data)}: ${t(`status.${data.status}`)}`);
     table.sync(data, signal, () => setNews((number) => number + 1));
-    // `Retry-After` grows with the time without news. While there is news, the page is quicker than it asks for.
+    // The server's `Retry-After` grows while a task does not change. After a change the page asks again within 3 s,
+    // even if `Retry-After` is longer.
     const isNews = former?.status !== data.status || former.progress.completed !== data.progress.completed;
     const polled = Math.min(retryAfter ?? 2, isNews ? SECONDS_MOST : Infinity);
     const after = followed.current ? Math.max(polled, LIVE_SECONDS) : polled;
-    // A task may end with calls out: their answers are still recorded, or the calls are in doubt. Both are shown.
+    // A task may end while model calls are in flight. After the end of a task the page goes on asking until each of its
+    // calls is settled or in doubt.
     const done = data.terminal && data.calls.out.length === 0;
     return { data, active: after < QUIET_SECONDS, after, rows: 5 + 2 * (data.waitingFor?.ahead ?? 0), done };
   });

@@ -1,4 +1,4 @@
-// The list of tasks, newest first, with its filters in the address.
+// The view of the list of tasks, newest first. The page's address contains the filters.
 import { html, useEffect, useState } from "../base/dom.js";
 import { call } from "../base/api.js";
 import { Counts, Filters, isSearch } from "./filters.js";
@@ -8,7 +8,8 @@ import { useRefresh } from "../base/refresh.js";
 import { mayWrite } from "../base/prefs.js";
 import { href, listPath, moment, pinned, since } from "../base/route.js";
 
-// More than a page of a search ever reads on the server (1,000 rows), so that a quiet page is read seldom.
+// The number of database rows that the page assumes for one search of the list, so that a quiet page searches seldom.
+// The server reads at most 1,000 rows for a page of a search.
 const ROWS_OF_A_FILTER = 1500;
 const ACTIVE_SECONDS = 6; // between two looks while a task runs; a task's own page is live
 

@@ -1,4 +1,4 @@
-// Whose tasks the page is about: for a key with the scope `operator`, which may look after other tenants' tasks.
+// The dialog that chooses the tenant whose tasks the page shows, for keys with the scope `operator`.
 import { html, useEffect, useState } from "../base/dom.js";
 import { call } from "../base/api.js";
 import { count, t } from "../base/i18n.js";

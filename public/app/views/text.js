@@ -1,7 +1,7 @@
-// Offsets of the API are code points; JavaScript's are code units of UTF-16.
+// Converts offsets in a text: the API counts code points, and JavaScript counts UTF-16 code units.
 const STRIDE = 4096;
 
-/** Cuts a text by code points. It is walked through once. */
+/** Cuts a text by code points, in one walk through the text. */
 export class CodePoints {
   constructor(text) {
     this.text = text;

@@ -1,4 +1,5 @@
-// A task's chunks over time. Only the rows in view are in the page, so thousands cost no more than a screenful.
+// The plot of a task's chunks over time. Only visible rows are elements of the page, so thousands of chunks cost no
+// more than a screenful.
 import { html, useLayoutEffect, useMemo, useRef, useState } from "../base/dom.js";
 import { now } from "../base/api.js";
 import { doubtedChunks, stateOf } from "./chunks.js";
@@ -102,7 +103,7 @@ function Row({ index, state, chunk, together, out, task, scale, selected, onSele
   const said = [t("chunkName", { n: index + 1 }), t(`chunk.${state}`), lasted];
   if (chunk?.attempts > 1) said.push(count("callsMade", chunk.attempts));
   if (chunk?.lane) said.push(t("waterfall.lane", { n: chunk.lane }));
-  const tried = chunk?.first ?? begun ?? to; // before that it waited for its first call
+  const tried = chunk?.first ?? begun ?? to; // before `tried` the chunk waited for its first call
   return html`<div
     id=${`chunk-${index}`}
     class=${`fall-row ${selected ? "selected" : ""}`}

@@ -1,4 +1,5 @@
-// The tenant's webhook endpoints: list, make, rotate, test, delete. Hidden where the deployment has none.
+// The list of the tenant's webhook endpoints, with actions that add, rotate, test and delete one. The page hides the
+// list if the deployment has no webhooks.
 import { html, useState } from "../base/dom.js";
 import { call } from "../base/api.js";
 import { t } from "../base/i18n.js";

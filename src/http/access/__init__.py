@@ -1,1 +1,1 @@
-"""Which clients may call: keys, the limit of requests, and other origins."""
+"""Decides which clients may call the API, by their keys, the rate limit, and the rules for cross-origin requests."""

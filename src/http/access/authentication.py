@@ -1,4 +1,4 @@
-"""Authentication: from the Authorization header to a tenant and its rights."""
+"""Authentication: finds the tenant and the scopes of the API key in a request's Authorization header."""
 
 import asyncio
 import re
@@ -12,14 +12,15 @@ from ..base.messages import Request
 from ..base.problems import NOT_CONFIGURED, OVERLOADED, UNAUTHENTICATED, Refusal, forbidden
 from ..base.services import Api
 
-# RFC 9110: the scheme in any case, then one token. A header that was sent twice arrives joined, and does not match.
+# An Authorization header is the scheme in upper or lower case, then one token (RFC 9110). If a client sends the header
+# twice, the Worker gets both values joined by a comma, which `_BEARER` does not match.
 _BEARER = re.compile(r"bearer +(\S+)", re.IGNORECASE)
 
 _NO_KEYS_DETAIL = (
     "This deployment has no API keys yet. Make the first one with `make key` locally, or with "
     '`make key ARGS="--remote"` for a deployed Worker.'
 )
-_NO_KEYS_SECONDS = "60"  # the client waits this long, since an operator has to make a key
+_NO_KEYS_SECONDS = "60"  # `Retry-After` while the deployment has no keys: an operator has to make one
 _UNKNOWN_DETAIL = "Too many unknown keys are being tried. If yours is valid, send the request again."
 _UNKNOWN_SECONDS = "1"
 _UNAUTHENTICATED_DETAIL = "Send a valid API key: `Authorization: Bearer oo_…`."
@@ -28,11 +29,11 @@ _UNAUTHENTICATED_DETAIL = "Send a valid API key: `Authorization: Bearer oo_…`.
 async def caller_of(
     request: Request, api: Api, access: Scope | Access, within: float = limits.KEY_CACHE_SECONDS
 ) -> Caller:
-    """Return the caller: the tenant of the request's key, and the key's id.
+    """Return the caller of a request: the tenant of its API key, the key's id, and what the key may do.
 
     Raises Refusal: 401 for every kind of invalid key, 403 for a key without the scope, 503 while no keys exist or if
-    too many unknown keys are being tried. Costs one D1 call, or none if this isolate has a recent answer about the
-    text. An answer that the key is valid counts as recent for `within` seconds.
+    too many unknown keys are being tried. The look-up costs one D1 call, or none if this isolate remembers a recent
+    answer of D1 about the presented text. D1's answer that a key is valid is trusted for `within` seconds.
     """
     if access is Access.PUBLIC or not api.settings.require_keys:
         return Caller(LOCAL, "")
@@ -48,8 +49,8 @@ async def caller_of(
 async def _key(request: Request, api: Api, within: float) -> Key:
     header = _BEARER.fullmatch(request.headers.get("authorization", ""))
     text = "" if header is None else header[1]
-    # From here on every text causes the same work, so a client without a key learns nothing about keys. All malformed
-    # texts count as one, so that they are looked up once.
+    # A well-formed and a malformed key are looked up alike, so the time of the answer tells a client nothing about
+    # keys. All malformed keys share one fingerprint, so they are looked up only once.
     presented = parse(text) or NOBODY
     mark, asked_at = fingerprint(text if presented is not NOBODY else ""), asyncio.get_running_loop().time()
     cache, isolate = api.isolate.keys, api.isolate
@@ -57,7 +58,8 @@ async def _key(request: Request, api: Api, within: float) -> Key:
         return known
     if (any_key := isolate.refused.find(mark, asked_at)) is not None:
         raise _refusal(any_key=any_key)
-    # A key that was valid here before is looked up at any rate of unknown keys.
+    # The limit of look-ups is for unknown keys only. A key that was valid in this isolate before is looked up at any
+    # rate.
     unknown = not cache.has_had(mark)
     if unknown and not isolate.lookups.take(asked_at):
         raise Refusal(OVERLOADED, _UNKNOWN_DETAIL, headers={"Retry-After": _UNKNOWN_SECONDS})

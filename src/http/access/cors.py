@@ -1,6 +1,6 @@
 """Cross-origin requests (Fetch Standard, CORS protocol): off unless `CORS_ORIGINS` lists an exact origin.
 
-Cookies, which are credentials to a browser, are never allowed: the page itself sends the key.
+No answer allows credentials in the browser's sense, such as cookies: a page's script sends the API key in a header.
 """
 
 from collections.abc import Collection
@@ -8,10 +8,11 @@ from dataclasses import replace
 
 from ..base.messages import Reply, Request
 
-# How many seconds a browser may remember a preflight's answer. This is Chromium's own limit.
+# How many seconds a browser may remember a preflight's answer, which Chromium caps at 7,200 s.
 _MAX_AGE = "7200"
 
-# The headers of every answer to a listed origin, and those that only a preflight's answer adds.
+# `ON_ANSWERS` are the CORS headers of every answer to a listed origin. `ON_PREFLIGHTS` are the headers that only the
+# answer to a preflight adds.
 ON_ANSWERS = {
     "Vary": "`Origin`, wherever CORS is on.",
     "Access-Control-Allow-Origin": "The request's origin, if `CORS_ORIGINS` lists it.",
@@ -28,7 +29,7 @@ _EXPOSED = (
     "x-should-retry"
 )
 _SENDABLE = "Authorization, Content-Type, Idempotency-Key, X-Request-Id, Last-Event-ID"
-# Headers that OpenAI's SDK for JavaScript sends as well.
+# Further request headers that OpenAI's SDK for JavaScript sends, so a preflight must allow them.
 _OF_SDKS = (
     "OpenAI-Organization",
     "OpenAI-Project",
@@ -50,9 +51,9 @@ _OF_SDKS = (
 
 
 def shared(reply: Reply, request: Request, origins: Collection[str]) -> Reply:
-    """Add the headers that let pages of the listed origins read an answer.
+    """Add the CORS headers that let web pages of the listed origins read an answer.
 
-    Without listed origins the answer gets no header.
+    If `CORS_ORIGINS` lists no origin, the answer gets no CORS header.
     """
     if not origins:
         return reply

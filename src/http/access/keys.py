@@ -1,4 +1,4 @@
-"""Keys over HTTP: the bodies and the handlers of `/api/keys`. An admin manages the keys of its own tenant."""
+"""API keys over HTTP: bodies and handlers of `/api/keys`. A key with the scope `admin` manages its tenant's keys."""
 
 from contextlib import suppress
 from typing import Annotated, Final, TypedDict
@@ -73,7 +73,7 @@ class KeyListView(TypedDict):
 
 
 async def make_key(exchange: Exchange) -> Reply:
-    """Make a key. Only this answer contains the secret: the stored digest does not reveal it."""
+    """Make an API key. Only the answer to `POST /api/keys` contains the secret: the database stores a digest."""
     fields = checked(NewKeyFields, await read_object(exchange.request, limits.KEY_BODY_BYTES_MOST))
     if Scope.OPERATOR in (fields.scopes or ()):
         raise forbidden(Scope.OPERATOR, _OPERATOR_DETAIL)
@@ -110,14 +110,14 @@ async def list_keys(exchange: Exchange) -> Reply:
 
 
 async def delete_key(exchange: Exchange) -> Reply:
-    """Revoke a key: at once in this isolate, and in other isolates when they have forgotten the key."""
+    """Revoke an API key. This isolate refuses the key at once, and others do when their memory of the key expires."""
     key_id = exchange.parts["id"]
     if not is_key_id(key_id):
         raise _no_key()
     try:
         is_gone = await exchange.api.keys.delete(exchange.tenant, key_id)
     finally:
-        # Forget the key even if the answer was lost, because the row may be gone.
+        # Forget the key even if D1's answer to the deletion was lost, because the key's row may be gone.
         exchange.api.isolate.keys.forget(key_id)
     if not is_gone:
         raise _no_key()
@@ -129,7 +129,9 @@ async def _write(keys: KeyStore, new: NewKey) -> Key | None:
     try:
         return await keys.insert(new)
     except StoreUnavailable:
-        # The write may have landed, but the key's secret is lost: a useless row that would count.
+        # The insert of a key may have landed although D1's answer was lost. The client never gets the secret of a key
+        # whose insert was not confirmed. The useless row of an unconfirmed insert is deleted, because it would count
+        # against the tenant's limit of keys.
         with suppress(StoreError):
             await keys.delete(new.tenant, new.id)
         raise

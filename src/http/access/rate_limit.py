@@ -10,9 +10,9 @@ _DETAIL = "The tenant has used up its requests for this minute. Try again when t
 
 
 async def check(api: Api, tenant: str) -> None:
-    """Count a request of the tenant. Raises Refusal (429) above the limit.
+    """Count a request of the tenant. Raises Refusal (429) if the tenant is above its rate limit.
 
-    If a limiter fails or does not answer in time, the request passes: the limiter only protects the service.
+    If the rate limiter fails or does not answer in time, the request passes.
     """
     if api.rate_limiter is None:
         return

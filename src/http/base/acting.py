@@ -1,9 +1,9 @@
-"""The tenant whose tasks a request reads or changes.
+"""Finds the tenant whose tasks a request reads or changes.
 
-Only this module finds out from a key and `?tenant=` on which tenant a request acts. The table of the API says how far
-each call reaches. The handler gets only the tenant that the request names, so that no call leaves its key's tenant by
-mistake. The refusal of another tenant follows from key and query alone, so it is the same whether that tenant exists or
-not.
+Only `acting` decides, from the request's API key and its `?tenant=`, on which tenant a request acts. The API's table of
+calls says for each call which tenants a request may name. A handler gets only the tenant that its request names, so it
+cannot act on another tenant by mistake. A request for a tenant that the key may not reach is refused without looking
+that tenant up, so the refusal does not tell whether the tenant exists.
 """
 
 from collections.abc import Callable
@@ -23,9 +23,9 @@ _DETAIL: Final = "This key is for its own tenant. Another tenant needs a key wit
 
 
 class Caller(NamedTuple):
-    """The tenant and the id of a request's key. The id is empty if no key is checked.
+    """The tenant and the id of a request's API key. The id is empty if the call needs no key.
 
-    `may_read` says that the key has the scope `read`. `may_operate`: it has `operator`.
+    `may_read` says that the key has the scope `read`, and `may_operate` that it has the scope `operator`.
     """
 
     tenant: str
@@ -35,7 +35,7 @@ class Caller(NamedTuple):
 
 
 class Reach(Enum):
-    """The tenants that a call may reach. The values are the schemas of its parameter `tenant`."""
+    """Which tenants a call may name: its own, one, or each. A value is the pattern of the parameter `tenant`."""
 
     OWN = None
     ONE = f"^{TENANT_PATTERN}$"
@@ -43,7 +43,7 @@ class Reach(Enum):
 
 
 class Everyone(Enum):
-    """All tenants, one after the other."""
+    """The value of `Acting.whose` for a request on all tenants (`tenant=*`), one after the other."""
 
     EVERYONE = ALL
 
@@ -52,12 +52,12 @@ EVERYONE: Final = Everyone.EVERYONE
 
 
 def _unheard(_tenant: str) -> None:
-    """Ignore an act."""
+    """Do nothing: the default of `Acting.note`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Acting:
-    """The tenants of a request. `by` is the tenant of its key, `whose` the tenant that it acts for, or EVERYONE.
+    """The tenants of a request. `by` is the tenant of the request's key, and `whose` the tenant acted on, or EVERYONE.
 
     `note` is called with each tenant that the request acts on and that is not the key's own.
     """
@@ -68,32 +68,32 @@ class Acting:
 
     @property
     def tenant(self) -> str:
-        """The only tenant that the request acts on. A call that takes `*` uses `enter` instead."""
+        """The one tenant that the request acts on. A request with `tenant=*` has no such tenant."""
         assert self.whose is not EVERYONE
         return self.whose
 
     @property
     def names_tenants(self) -> bool:
-        """Whether answers name the tenant of each task, because it may not be the key's own."""
+        """Whether answers name each task's tenant, because the task may belong to another tenant than the key."""
         return self.whose != self.by
 
     def enter(self, tenant: str) -> str:
-        """Begin to act on a tenant. The log gets a line if the tenant is not the key's own."""
+        """Begin to act on a tenant. If the tenant is not the key's own, `note` writes a line to the log."""
         assert self.whose in {EVERYONE, tenant}
         if tenant != self.by:
             self.note(tenant)
         return tenant
 
     def query(self, task_key: TaskKey) -> str:
-        """Return the query that a link to this task needs for the same key, empty if the task is the key's own."""
+        """Return the query (`?tenant=…`) of a link to a task, empty if the task belongs to the key's own tenant."""
         tenant = split_task_key(task_key)[0]
         return "" if tenant == self.by else f"?{TENANT}={tenant}"
 
 
 def acting_of(caller: Caller, reach: Reach, query: Query, note: Callable[[str], None] = _unheard) -> Acting:
-    """Return the tenants that a request acts for.
+    """Return the tenants that a request acts on, from its caller and its query.
 
-    Raises Refusal: 422 for a bad tenant name, 403 for a key that may not act there.
+    Raises Refusal: 422 for a bad tenant name, 403 for another tenant than the key's own without the scope `operator`.
     """
     named = query.get(TENANT, caller.tenant)
     assert reach is not Reach.OWN or named == caller.tenant

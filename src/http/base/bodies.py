@@ -8,28 +8,29 @@ from .messages import BodyBroken, BodyTooLarge, Request
 from .problems import MALFORMED_BODY, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, Refusal
 
 DEPTH_MOST = 32
-# Strings, brackets, commas and colons. The API's bodies have a few dozen, and 4 KB of metadata.
+# The most tokens in a body: strings, brackets, commas and colons. A usual body of the API has a few dozen tokens,
+# besides up to 4 KB of metadata.
 TOKENS_MOST = 20_000
 
-# A missing type and the one that `curl -d` always sends count as JSON too: the parser decides.
+# A body without a Content-Type, or with the form type that `curl -d` sends, is parsed as JSON too.
 _MEDIA_TYPES = frozenset({"", "application/json", "application/x-www-form-urlencoded"})
 
 _LENGTH_DIGITS_MOST = 15
 
-# A string, which ends at the latest with the body, or one structural character. The pattern is possessive and a string
-# always matches, so no body makes it backtrack.
+# Matches a JSON string, closed or cut off by the end of the body, or one structural character. The quantifiers are
+# possessive and every string matches, so no body makes the pattern backtrack.
 _TOKENS = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[\]{},:]', re.DOTALL)
 
 
 class _Unacceptable(ValueError):
-    """JSON that parses but is refused. The message says why."""
+    """JSON that the parser accepts and the API refuses. The message says why."""
 
 
 async def read_object(request: Request, most_bytes: int, *, optional: bool = False) -> dict[str, object]:
-    """Read the body and return its JSON object. If the body is `optional`, a missing one is an empty object.
+    """Read a request's body as a JSON object. If the body is `optional`, an empty body gives an empty object.
 
-    Raises Refusal: 415 for another media type or an encoding, 413 above `most_bytes` (by Content-Length before reading,
-    by the received size while reading), 400 for anything but one whole JSON object.
+    Raises Refusal: 415 for another media type or an encoding, 413 above `most_bytes` (by its Content-Length before the
+    body is read, by the received bytes while it is read), 400 for anything but one whole JSON object.
     """
     _check_media_type(request.headers.get("content-type"))
     if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
@@ -55,13 +56,13 @@ def parse_object(raw: bytes) -> dict[str, object]:
     except json.JSONDecodeError as error:
         if not raw.strip():
             raise _malformed("The body is empty.") from None
-        reason = error.msg.removesuffix(" at")  # some of Python's reasons end with this word
+        reason = error.msg.removesuffix(" at")  # some of the JSON parser's messages end with " at"
         detail = f"The body is not JSON: {reason} at line {error.lineno}, column {error.colno}."
         raise _malformed(detail) from None
     except _Unacceptable as error:
         raise _malformed(f"The body {error}.") from None
     except (ValueError, RecursionError):
-        # Python refuses to read integers of more than 4,300 digits.
+        # Python raises ValueError for an integer of more than 4,300 digits.
         raise _malformed("The body has a number that is too long.") from None
     if not isinstance(value, dict):
         raise _malformed("The body is JSON, but not an object.")
@@ -83,7 +84,7 @@ def _check_media_type(value: str | None) -> None:
 
 
 def _check_length(value: str | None, most_bytes: int) -> None:
-    """Refuse an announced length above the limit. A malformed length is ignored, because reading finds the real one."""
+    """Refuse a Content-Length above `most_bytes`. A malformed length is ignored: reading counts the bytes."""
     digits = (value or "").strip()
     if not (digits.isascii() and digits.isdigit()):
         return
@@ -93,7 +94,7 @@ def _check_length(value: str | None, most_bytes: int) -> None:
 
 
 def _check_shape(text: str) -> None:
-    """Refuse deep nesting and masses of small values before the parser spends stack and memory on them."""
+    """Refuse deeply nested JSON and masses of small values, before parsing them takes stack and memory."""
     depth = 0
     for count, match in enumerate(_TOKENS.finditer(text), start=1):
         start = match[0][0]

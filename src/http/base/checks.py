@@ -1,4 +1,4 @@
-"""Shared checks of the model and of the database: one check serves all requests within a while."""
+"""Health checks of the model and of the database: the result of one check serves all requests for a few seconds."""
 
 import asyncio
 import math
@@ -13,7 +13,7 @@ _PAUSE_SECONDS = 0.1
 
 
 class Checked(NamedTuple):
-    """The result of a probe, and its time by the isolate's clock, milliseconds since the epoch."""
+    """The result of a probe of the model, and the time of the probe in milliseconds since the epoch."""
 
     health: Health
     at_ms: int
@@ -28,10 +28,11 @@ class ModelCheck:
         self._began_at: float | None = None
 
     async def read(self, provider: Provider, now_ms: Callable[[], int]) -> Checked:
-        """Return the last result, or probe.
+        """Return the last probe's result while it is recent, else probe the model.
 
-        Requests that come during a probe wait for its result by the clock, because the runtime does not let a request
-        await what belongs to another. A probe whose request died is given up in time.
+        A request that comes during another request's probe sleeps until the result is there, because the runtime does
+        not let a request await another request's future. If a probe has no result after MODEL_CHECK_SECONDS, its
+        request may have died, and the next request probes again.
         """
         clock = asyncio.get_running_loop().time
         while True:
@@ -56,22 +57,22 @@ class ModelCheck:
 class DatabaseCheck:
     """Checks the database at most once in DATABASE_CHECK_SECONDS, for any number of requests.
 
-    The object keeps only numbers and a class, which requests may share. A kept error would keep objects of the error's
-    request alive.
+    Between requests the object keeps only times and the class of an error, and not the error, which would keep objects
+    of a request alive.
     """
 
     def __init__(self) -> None:
-        self._began_at = -math.inf  # The time when the last check began.
-        self._answered = -math.inf  # The time when the check began whose answer is kept.
-        self._done_at = -math.inf  # The time when that check ended.
+        self._began_at = -math.inf  # When the newest check began, by the loop's clock.
+        self._answered = -math.inf  # When the check with the kept result began.
+        self._done_at = -math.inf  # When the check with the kept result ended.
         self._refused: type[StoreError] | None = None
 
     async def read(self, ready: Callable[[], Awaitable[None]]) -> None:
-        """Make a check, or return or raise StoreError as the last finished check did.
+        """Check the database, or repeat the last finished check's result: return, or raise StoreError.
 
-        With a fast database the answer is a second old, and otherwise at most STORE_SECONDS_OF_REQUEST. Requests that
-        find no answer wait for one by checking the clock. If no answer comes, such requests check themselves, because
-        the request of the last check may have died.
+        The kept result is a second old if the database is fast, and at most STORE_SECONDS_OF_REQUEST old otherwise. A
+        request that finds no result sleeps until a running check has one. After DATABASE_CHECK_SECONDS without a
+        result, a waiting request checks the database itself, because the request that ran the check may have died.
         """
         clock = asyncio.get_running_loop().time
         while (now := clock()) - self._began_at < limits.DATABASE_CHECK_SECONDS:
@@ -92,5 +93,5 @@ class DatabaseCheck:
         self._keep(began_at, None)
 
     def _keep(self, began_at: float, refused: type[StoreError] | None) -> None:
-        if began_at >= self._answered:  # the result of a later check is newer, whichever ended last
+        if began_at >= self._answered:  # of two checks, the one that began later has the newer result
             self._answered, self._done_at, self._refused = began_at, asyncio.get_running_loop().time(), refused

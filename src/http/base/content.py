@@ -1,4 +1,4 @@
-"""The parts of a task that need the scope `read`: its texts, from the client and from the model."""
+"""The texts of a task, from the client and from the model: only a key with the scope `read` sees them."""
 
 from dataclasses import replace
 
@@ -8,10 +8,11 @@ _DEFAULTS = {name: getattr(TaskOptions(), name) for name in OPTION_TEXTS}
 
 
 def without_content(task: Task) -> Task:
-    """Return a task as a caller without the scope `read` may see it: its state, its terms and its bill.
+    """Return a task without its texts, for a caller without the scope `read`: its state, its terms and its bill.
 
-    This view leaves out the output and the client's texts: the instructions, the schema with its name and its rules,
-    the options of OPTION_TEXTS, and so the name. Answers that need another scope than `read` never contain the input.
+    The result lacks the output and the client's texts: the instructions, the output schema with its name and its join
+    rules, the options of OPTION_TEXTS, and the task's name, which is made from them. The input needs no removal here:
+    only calls that need the scope `read` show it.
     """
     options = replace(task.options, **_DEFAULTS)
     if options.response is not None:

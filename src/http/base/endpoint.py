@@ -1,4 +1,4 @@
-"""The parts of the table of the API's calls."""
+"""The types of which the API's table of calls is made."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from enum import Enum
@@ -65,10 +65,11 @@ HOURS = Parameter(
 
 
 class Answer(NamedTuple):
-    """One answer that is not a problem. The body is one of the typed dictionaries in `models`, empty without any.
+    """One answer of a call that is not a refusal. The answer's body is one of `models`, or empty without any.
 
-    `media_type` is a text format that the answer may have instead of JSON. `leads_to` lists the calls that can be made
-    with the values of the answer: name, parameter, and where the value is in the body (JSON pointer).
+    `models` are typed dictionaries. `media_type` is a text format that the answer may have instead of JSON. `leads_to`
+    lists further calls that a client can make with a value of the answer: the call's name, its parameter, and the JSON
+    pointer to the value in the body.
     """
 
     status: int
@@ -79,20 +80,20 @@ class Answer(NamedTuple):
     media_type: str | None = None
 
 
-# The calls that are possible with a task in an answer.
+# The further calls (`leads_to`) that an answer with a task offers, with the task's id.
 OF_TASK: Final = tuple(
     (name, "id", "/id") for name in ("readTask", "readChunks", "followTask", "cancelTask", "retryTask", "eraseTask")
 )
 
 
 class Endpoint(NamedTuple):
-    """One call. A path segment in braces is variable, and `id_schema` is its JSON Schema.
+    """One call of the API. A path segment in braces is variable, and `id_schema` is its JSON Schema.
 
-    `access` is the scope that a key needs, or another requirement. `reach` says whose things the call is about. Unless
-    it is `OWN`, a key with the scope `operator` may name another tenant. `problems` are the handler's own refusals:
-    `openapi` derives the other refusals from path, access, parameters and body. `makes_tasks`: the call is refused
-    while the database does not keep up. `seconds_most`: the call is answered within this time, even if the database is
-    slow.
+    `access` is the scope that a key needs, or another requirement. `reach` says which tenants a request may name: with
+    `OWN` only the key's own, otherwise a key with the scope `operator` may name another one. `problems` are the
+    refusals that the handler itself makes, and `openapi` derives the other refusals from path, access, parameters and
+    body. A call with `makes_tasks` is refused while the database is overloaded. A call with `seconds_most` is answered
+    within that time, even if the database is slow.
     """
 
     method: str
@@ -112,12 +113,12 @@ class Endpoint(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The operation id: the handler's name in camel case. The id is part of the API, so it must not change."""
+        """The call's operation id in OpenAPI: the handler's name in camel case. Operation ids never change."""
         return to_camel(self.handler.__name__)
 
     @property
     def all_parameters(self) -> tuple[Parameter, ...]:
-        """The parameters that the call takes, including the one of its reach."""
+        """The parameters that the call takes, with `tenant` if a request may name another tenant."""
         if self.reach is Reach.OWN:
             return self.parameters
         schema = {"type": "string", "pattern": self.reach.value}
@@ -125,11 +126,11 @@ class Endpoint(NamedTuple):
 
     @property
     def counted(self) -> bool:
-        """Whether the call counts against the tenant's requests."""
+        """Whether the call counts against the tenant's rate limit."""
         return self.access is not Access.PUBLIC
 
 
 def allowed(endpoints: Iterable[Endpoint], path: str) -> str:
-    """Return the value of `Allow` for a path of the table."""
+    """Return the value of the header `Allow` for a path of the API's table of calls."""
     methods = [endpoint.method for endpoint in endpoints if endpoint.path == path]
     return ", ".join([*methods, *(["HEAD"] if "GET" in methods else []), "OPTIONS"])

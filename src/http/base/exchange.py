@@ -1,4 +1,4 @@
-"""The arguments of a handler."""
+"""`Exchange`, the only argument of every handler of a call."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -13,11 +13,12 @@ from .services import Api
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One matched request: the values of the path's variable segments, the parsed query, and whose request it is.
+    """One request with its call: the values of the path's variable segments, the parsed query, and the caller.
 
-    `check_key` checks the key again during a long answer, and raises Refusal if the key is no longer valid. Each result
-    is trusted for EVENT_KEY_SECONDS. `acting` gives the tenants of the request. `key_id` is the id of the caller's
-    API key, empty if no key is checked. `may_read` says that the key has the scope `read`, whichever the call needs.
+    `check_key` checks the key again during a long answer, and raises Refusal if the key is no longer valid. The result
+    of a key's check is trusted for EVENT_KEY_SECONDS. `acting` gives the tenants of the request. `key_id` is the id of
+    the caller's API key, empty if the call needs no key. `may_read` says that the key has the scope `read`, even if the
+    call needs another scope.
     """
 
     api: Api
@@ -36,13 +37,13 @@ class Exchange:
 
     @property
     def task_key(self) -> TaskKey:
-        """The tenant's task that the path names. Raises Refusal (404) for a malformed id, without a D1 call."""
+        """The key of the task that the path names. Raises Refusal (404) for a malformed id, without a D1 call."""
         if not is_task_id(self.parts["id"]):
             raise no_task()
         return task_key_of(self.tenant, self.parts["id"])
 
     def visible(self, task: Task) -> Task:
-        """Return a task as the caller may see it: without its texts for a key that may not read."""
+        """Return a task as the caller may see it: without its texts if the key lacks the scope `read`."""
         if self.may_read:
             return task
         from .content import without_content  # noqa: PLC0415 - few keys may not read (docs/decisions/0033)

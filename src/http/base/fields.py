@@ -1,7 +1,7 @@
 """The building blocks of request bodies, and the check of a body against its model.
 
-The models are pydantic's. `/openapi.json` is made from these building blocks, so it describes exactly what a body is
-checked against.
+A body's model is a class of pydantic. `/openapi.json` is made from the same models, so it describes exactly what a body
+is checked against.
 """
 
 import json
@@ -12,7 +12,8 @@ from pydantic.alias_generators import to_camel
 
 from .problems import FieldError, field_refusal, named
 
-# For text that goes to the database and to a model. `checked` enforces the rule, and the schema states it.
+# The JSON Schema rules for text that goes to the database and to a model. `checked` refuses NUL in a text; the JSON
+# Schema only states that NUL is not allowed.
 NO_NUL = {"pattern": "^[^\\u0000]*$"}
 NO_CONTROLS = {"pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"}
 
@@ -27,7 +28,7 @@ _CLEARER = {
 
 
 def _whole(value: object) -> object:
-    """Read 6000.0 as 6000, as JSON Schema does: JSON has one kind of number, and some libraries write it so."""
+    """Read 6000.0 as 6000, as JSON Schema does, because some JSON libraries write a whole number with `.0`."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -35,9 +36,10 @@ Whole = BeforeValidator(_whole)
 
 
 class Asked(BaseModel):
-    """The base of all request models."""
+    """The base of the models of the native API's request bodies."""
 
-    # `strict` because "6000" is no number and true is no 1. The input stays out of error texts and logs.
+    # `strict` refuses the text "6000" as a number, and true as 1. `hide_input_in_errors` keeps the client's input out
+    # of error texts and logs.
     model_config = ConfigDict(
         alias_generator=to_camel, extra="forbid", strict=True, frozen=True, hide_input_in_errors=True
     )
@@ -50,7 +52,7 @@ class Plain(BaseModel):
 
 
 def checked[Model: BaseModel](model: type[Model], body: Mapping[str, object]) -> Model:
-    """Check a body against its model. Raises Refusal: 422 with each wrong field named."""
+    """Check a body against its model. Raises Refusal (422), which names each wrong field."""
     if flaws := list(text_flaws(body)):
         raise field_refusal(flaws)
     try:
@@ -69,7 +71,8 @@ def field_errors(error: ValidationError) -> Iterator[FieldError]:
 def text_flaws(value: object, path: str = "") -> Iterator[FieldError]:
     """Find strings anywhere in the body that UTF-8 or the database cannot store, including field names.
 
-    The body's nesting has been limited before. Everything inside `metadata` counts as `metadata`.
+    The recursion of `text_flaws` is bounded, because `parse_object` has refused deeply nested bodies. A flaw anywhere
+    inside `metadata` is reported as a flaw of the field `metadata`.
     """
     if isinstance(value, str):
         if (flaw := _flaw(value)) is not None:
@@ -92,7 +95,7 @@ def compact_json(value: Mapping[str, object]) -> str:
 
 
 def size_flaw(name: str, value: Mapping[str, object] | None, most: int) -> Iterator[FieldError]:
-    """Find out whether an object has more bytes than a field may have."""
+    """Yield a flaw of the field `name` if its value has more than `most` bytes as compact JSON."""
     size = 0 if value is None else len(compact_json(value).encode())
     if size > most:
         yield FieldError(name, f"has {size} bytes as compact JSON, more than the {most} allowed")

@@ -1,6 +1,7 @@
 """The headers of every answer, and the meanings of headers that only some answers have."""
 
-# Answers are data for programs: no browser may guess their type, cache, frame or run them.
+# An answer of the API is data for programs: its headers forbid a browser to guess its type, and to cache, frame or run
+# it.
 ON_EVERY_ANSWER = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
@@ -21,5 +22,5 @@ MEANINGS = {
     "Allow": "The methods that the path takes.",
 }
 
-# Headers that an answer may lack although its description lists them.
+# Headers that an answer may lack although `/openapi.json` lists them for it.
 SOMETIMES = frozenset({"Retry-After", "Idempotency-Replayed", "openai-poll-after-ms", "x-should-retry"})

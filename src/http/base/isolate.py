@@ -1,4 +1,4 @@
-"""The memory that an isolate keeps for requests: keys, and its last checks of the model and of the database."""
+"""An isolate's memory for requests: API keys, and the last checks of the model and of the database."""
 
 from ...isolate import Memory
 from .checks import DatabaseCheck, ModelCheck
@@ -6,7 +6,7 @@ from .known_keys import KeyCache, Lookups, RefusedTexts
 
 
 class RequestMemory(Memory):
-    """The memory of an isolate that answers requests, too."""
+    """The memory of an isolate that answers HTTP requests as well as working on tasks."""
 
     def __init__(self) -> None:
         super().__init__()

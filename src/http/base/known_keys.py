@@ -1,4 +1,4 @@
-"""An isolate's knowledge of keys: which ones D1 confirmed, which it refused, and how many the isolate may look up."""
+"""An isolate's memory of API keys: keys that D1 confirmed, keys that D1 refused, and how many it may look up."""
 
 import math
 from typing import NamedTuple
@@ -13,10 +13,11 @@ class _Entry(NamedTuple):
 
 
 class KeyCache:
-    """Keys by the fingerprint of the whole text that was sent, so that a wrong secret finds nothing.
+    """Valid API keys by the fingerprint of the whole text that a client sent, so a wrong secret finds no key.
 
-    `seconds` come from a clock that does not jump. `revision` rises with each removal. A reader of D1 takes the
-    revision before it reads. So a key that was read before a removal is not remembered after it.
+    The times in seconds are by the loop's clock, which does not jump. `revision` rises with each removal of a key. A
+    request notes the revision before it reads a key from D1. `remember` ignores the key if the revision has changed, so
+    a key that was read before its removal is not kept after it.
     """
 
     def __init__(self) -> None:
@@ -35,11 +36,11 @@ class KeyCache:
         return key if is_fresh and (key.expires_at is None or now_ms < key.expires_at) else None
 
     def has_had(self, fingerprint: bytes) -> bool:
-        """Whether D1 has ever confirmed the key. No other text has the fingerprint of such a key."""
+        """Whether a key with the given fingerprint, which D1 has confirmed, is still kept, expired or not."""
         return fingerprint in self._entries
 
     def remember(self, fingerprint: bytes, key: Key, *, asked_at: float, revision: int) -> None:
-        """Keep a key that D1 confirmed at `asked_at`. Beyond KEY_CACHE_MOST the oldest entry is dropped."""
+        """Keep a key that D1 confirmed at `asked_at`. Above KEY_CACHE_MOST keys, the one kept longest is dropped."""
         if revision != self.revision:
             return
         self._entries.pop(fingerprint, None)
@@ -52,24 +53,24 @@ class KeyCache:
         self._entries.pop(fingerprint, None)
 
     def forget(self, key_id: str) -> None:
-        """Drop a key, and discard reads of keys that are under way."""
+        """Drop a key. Keys that are being read from D1 during the call are not remembered."""
         self.revision += 1
         self._entries = {mark: entry for mark, entry in self._entries.items() if entry.key.id != key_id}
 
 
 class RefusedTexts:
-    """Texts that were no valid keys a moment ago, by their fingerprints."""
+    """The fingerprints of texts that clients sent as keys, and that D1 refused a moment ago."""
 
     def __init__(self) -> None:
         self._entries: dict[bytes, tuple[bool, float]] = {}
 
     def find(self, fingerprint: bytes, seconds: float) -> bool | None:
-        """Return None if the text was not refused within REFUSED_CACHE_SECONDS, else whether any key existed."""
+        """Return None if D1 did not refuse the text lately, else whether D1 had any key when it refused the text."""
         any_key, asked_at = self._entries.get(fingerprint, (False, -math.inf))
         return any_key if 0 <= seconds - asked_at < limits.REFUSED_CACHE_SECONDS else None
 
     def remember(self, fingerprint: bytes, *, any_key: bool, asked_at: float) -> None:
-        """Keep a text that D1 refused at `asked_at`. Beyond REFUSED_CACHE_MOST the oldest entry is dropped."""
+        """Keep a text that D1 refused at `asked_at`. Above REFUSED_CACHE_MOST texts, the oldest is dropped."""
         self._entries.pop(fingerprint, None)
         self._entries[fingerprint] = (any_key, asked_at)
         if len(self._entries) > limits.REFUSED_CACHE_MOST:
@@ -77,7 +78,7 @@ class RefusedTexts:
 
 
 class Lookups:
-    """How many unknown keys may be looked up: LOOKUPS_AT_ONCE, and LOOKUPS_A_SECOND more each second."""
+    """Limits the look-ups of unknown keys to LOOKUPS_AT_ONCE, and LOOKUPS_A_SECOND more each second."""
 
     def __init__(self) -> None:
         self._left = float(limits.LOOKUPS_AT_ONCE)
@@ -93,5 +94,5 @@ class Lookups:
         return True
 
     def give_back(self) -> None:
-        """Give a lookup back, because its key was found. Only look-ups of refused keys use up the allowance."""
+        """Give a look-up back, because its key turned out valid: only look-ups of refused keys use up the allowance."""
         self._left = min(self._left + 1, limits.LOOKUPS_AT_ONCE)

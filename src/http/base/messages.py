@@ -1,6 +1,6 @@
-"""HTTP as this layer sees it: a request to read, and the answer to give.
+"""The types of an HTTP request and of an HTTP answer.
 
-This module knows nothing of the application.
+The module `messages` imports nothing of the application.
 """
 
 import json
@@ -13,17 +13,17 @@ Query = Mapping[str, str]
 
 
 class BodyTooLarge(Exception):
-    """The body passed the size that the reader allowed. Reading stopped there."""
+    """A request's body is larger than its reader allows. Reading stopped at the limit."""
 
 
 class BodyBroken(Exception):
-    """The body ended too early, or its framing does not match its headers. The client may have gone away."""
+    """A request's body ended too early, or its framing does not match its headers: the client may have gone away."""
 
 
 class CutOff(Exception):
-    """An answer that is sent in parts ends before its last part.
+    """Raised while an answer is sent in parts, to end the answer before its last part.
 
-    The Worker aborts the connection, so that the client does not take the answer for complete.
+    After a CutOff the Worker aborts the connection, so that the client does not take the answer for complete.
     """
 
 
@@ -35,16 +35,16 @@ class Request(Protocol):
     headers: Mapping[str, str]
 
     async def read(self, most: int) -> bytes:
-        """Read the body as it streams in. Raises BodyTooLarge above `most` bytes."""
+        """Read the request's body as it streams in. Raises BodyTooLarge above `most` bytes."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One HTTP answer. `body` is UTF-8 text, empty for none.
+    """One HTTP answer. `body` is UTF-8 text, empty for an answer without a body.
 
-    With `parts` there is no `body`: the text is sent in parts, each made when it is sent. An error in a part cuts the
-    answer off, so that its reader knows that it is not complete.
+    An answer with `parts` has no `body`: its text is sent in parts, and each part is made when it is sent. If making a
+    part raises an error, the connection is cut off, so the client sees that the answer is incomplete.
     """
 
     status: int

@@ -1,4 +1,4 @@
-"""Problem details (RFC 9457): every refusal that the API knows, and how it is answered."""
+"""Every kind of refusal of the API, and its answer: a problem, in the format "problem details" (RFC 9457)."""
 
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Final, NamedTuple, NotRequired, TypedDict
@@ -58,7 +58,7 @@ QUOTA_DETAIL = (
 
 
 class ProblemKind(NamedTuple):
-    """One kind of problem. `code` is stable, `title` is always the same, and `headers` are those of its answers."""
+    """One kind of problem: its stable code, the status and the title of its answer, and the answer's headers."""
 
     code: ProblemCode
     status: int
@@ -112,9 +112,9 @@ IDEMPOTENCY_KINDS = (BAD_IDEMPOTENCY_KEY, IDEMPOTENCY_MISMATCH)
 
 
 class FieldError(NamedTuple):
-    """What is wrong with one field. Its path names the field: `chunk.maxChars`.
+    """What is wrong with one field of a request. `field` is the field's path, such as `chunk.maxChars`.
 
-    `pointer` is the place in the value, as a JSON pointer, if the field holds a schema.
+    `pointer` is set if the field holds an output schema or join rules: the JSON pointer to the wrong place.
     """
 
     field: str
@@ -122,7 +122,7 @@ class FieldError(NamedTuple):
     pointer: str | None = None
 
     def view(self) -> "FieldErrorView":
-        """Show it."""
+        """Return the flaw as it is shown in a problem."""
         if self.pointer is None:
             return FieldErrorView(field=self.field, message=self.message)
         return FieldErrorView(field=self.field, message=self.message, pointer=self.pointer)
@@ -158,9 +158,9 @@ class ProblemView(TypedDict):
 
 
 class Refusal(Exception):
-    """A request that is answered with a problem. `detail` is for people and quotes no client text.
+    """Raised to refuse a request with a problem. `detail` is for people, and quotes no text of a task.
 
-    `limit` names the limit that was passed, for problems of 429.
+    `limit` names the limit that the tenant has reached, for a problem with the status 429.
     """
 
     def __init__(
@@ -195,13 +195,13 @@ class Refusal(Exception):
 
 
 def named(name: str) -> str:
-    """Return a client's name for a field, safe to show: shortened, and with unprintable characters escaped."""
+    """Return a field's name from a request, made safe to show: shortened, with unprintable characters escaped."""
     bounded = name if len(name) <= _NAME_CHARS_MOST else name[:_NAME_CHARS_MOST] + "…"
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in bounded)
 
 
 def field_refusal(errors: Iterable[FieldError], kind: ProblemKind = INVALID_FIELDS) -> Refusal:
-    """Make the refusal of a request with wrong fields. The detail names them, or the first of many."""
+    """Make the refusal of a request with wrong fields. The refusal's detail names the first 20 wrong fields."""
     first = tuple(errors)[:_ERRORS_MOST]
     assert first
     return Refusal(kind, "; ".join(f"{error.field}: {error.message}" for error in first), first)
@@ -215,7 +215,7 @@ def forbidden(scope: Scope, detail: str | None = None) -> Refusal:
 
 
 def no_task() -> Refusal:
-    """Make the refusal of an id that names no task: unknown, erased, or malformed."""
+    """Make the refusal (404) of a task id that is unknown, erased or malformed."""
     return Refusal(NOT_FOUND, "There is no task with this id.")
 
 
@@ -243,7 +243,7 @@ def store_refusal(error: StoreError, now_ms: int) -> Refusal:
 
 
 def overload_refusal() -> Refusal:
-    """Make the refusal of a new task while the database does not keep up."""
+    """Make the refusal of a new task while the database is overloaded."""
     again = {"Retry-After": str(round(limits.OVERLOAD_PROBE_SECONDS))}
     return Refusal(OVERLOADED, OVERLOAD_DETAIL, headers=again)
 

@@ -1,6 +1,6 @@
-"""Query parameters: which ones a call takes, and their meanings. A parameter without a value counts as absent.
+"""Query parameters of the API, and how each is read. A parameter with an empty value counts as absent.
 
-`tenant` is the exception. Otherwise a script with an empty variable would act on its own tenant.
+Only an empty `tenant` is refused: a script's empty variable would otherwise let a request act on the key's own tenant.
 """
 
 import base64
@@ -19,7 +19,7 @@ from .problems import INVALID_FIELDS, FieldError, ProblemKind, Refusal, field_re
 
 INCLUDABLE = frozenset({"chunks", "input"})
 
-# Numbers as JSON writes them (3.9027895717357715, 5e-324), and as people do: ".5", "7.".
+# Matches a number as JSON writes it (3.9027895717357715, 5e-324), and as people also write it (".5", "7.").
 _DECIMAL = re.compile(r"(?:[0-9]{1,20}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,3})?")
 _TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,30})?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"
@@ -27,12 +27,13 @@ _TIME = re.compile(
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WHOLE = re.compile(r"[0-9]{1,6}")
 
-# The 16 bytes of a UUID of version 7 in URL-safe base64 without padding: 48 bits of time, the version (0111) and 12
-# random bits, the variant (10) and 62 random bits, and four unused bits.
+# The pattern of a cursor: the 16 bytes of a UUID of version 7 in URL-safe base64 without padding. A UUID of version 7
+# has 48 bits of time, the version (0111) and 12 random bits, the variant (10) and 62 random bits; base64 adds four
+# unused bits.
 CURSOR_PATTERN = "[A-Za-z0-9_-]{8}[c-f][A-Za-z0-9_-][CGKOSWaeimquy26-][A-Za-z0-9_-]{10}[AQgw]"
 _CURSOR = re.compile(CURSOR_PATTERN)
 
-# The schema of `limit` in a list.
+# The JSON Schema of the parameter `limit` of a list.
 LIMIT = {"type": "integer", "minimum": 1, "maximum": limits.LIST_LIMIT_MOST, "default": limits.LIST_LIMIT_DEFAULT}
 
 
@@ -53,7 +54,7 @@ def parse(text: str, known: Collection[str], unknown: ProblemKind = INVALID_FIEL
 
 
 def wait_seconds(query: Query) -> float:
-    """Read `wait`, 0 if it is absent."""
+    """Read the parameter `wait` in seconds, 0 if it is absent."""
     text = query.get("wait", "0")
     if not _DECIMAL.fullmatch(text) or float(text) > limits.WAIT_SECONDS_MOST:
         raise refused("wait", f"must be a number of seconds from 0 to {limits.WAIT_SECONDS_MOST}")
@@ -61,7 +62,7 @@ def wait_seconds(query: Query) -> float:
 
 
 def included(query: Query) -> frozenset[str]:
-    """Read `include`: what else of a task to show, separated by commas."""
+    """Read the parameter `include`, which names further parts of a task to show, separated by commas."""
     names = frozenset(query["include"].split(",")) if "include" in query else frozenset[str]()
     if names - INCLUDABLE:
         raise refused("include", "must be chunks, input, or both with a comma between them")
@@ -77,7 +78,7 @@ def is_verbose(query: Query) -> bool:
 
 
 def is_true(query: Query, name: str) -> bool:
-    """Read `dryRun` or `counts`, false if it is absent."""
+    """Read a parameter that is `true` or `false`, such as `dryRun` or `counts`. An absent one is false."""
     text = query.get(name, "false")
     if text not in {"true", "false"}:
         raise refused(name, "must be true or false")
@@ -99,7 +100,8 @@ def created_bound(query: Query, name: str) -> float | None:
     if text is None:
         return None
     try:
-        # RFC 3339 has a year 0, Python does not. Both 0 and 4 are long before any task.
+        # RFC 3339 allows the year 0, and Python does not. The year 4 stands in for the year 0, because both are long
+        # before any task.
         known = re.sub("^0000", "0004", text.upper())
         moment = datetime.fromisoformat(known) if _TIME.fullmatch(text) else None
         milliseconds = None if moment is None else (moment - _EPOCH) / timedelta(milliseconds=1)
@@ -111,7 +113,7 @@ def created_bound(query: Query, name: str) -> float | None:
 
 
 def created_span(tenant: str, query: Query, before_id: str | None = None, prefix: str = "") -> Span:
-    """Read both times as a span of the tenant's tasks, before a task if one is given, whose ids begin with `prefix`."""
+    """Read `createdAfter` and `createdBefore` as a span of tasks before `before_id` whose ids begin with `prefix`."""
     after, before = created_bound(query, "createdAfter"), created_bound(query, "createdBefore")
     return span(
         tenant,
@@ -131,7 +133,7 @@ def page_limit(query: Query) -> int:
 
 
 def chunks_limit(query: Query) -> int | None:
-    """Read `limit` of a page of chunks. None: all of them."""
+    """Read `limit` of a page of chunks, None if the request wants all chunks."""
     text = query.get("limit")
     if text is None:
         return None
@@ -141,7 +143,7 @@ def chunks_limit(query: Query) -> int | None:
 
 
 def chunks_start(query: Query) -> int:
-    """Read `cursor` of a page of chunks: the index of its first chunk."""
+    """Read `cursor` of a page of chunks: the index of the page's first chunk."""
     text = query.get("cursor", "0")
     if not _WHOLE.fullmatch(text) or int(text) > limits.CHUNKS_MOST:
         raise refused("cursor", "must be the nextCursor of an earlier page")
@@ -149,7 +151,7 @@ def chunks_start(query: Query) -> int:
 
 
 def page_start(query: Query) -> str | None:
-    """Read `cursor`: the id after which the page starts."""
+    """Read the parameter `cursor` of a list: the id of the task after which the page starts."""
     text = query.get("cursor")
     if text is None:
         return None
@@ -159,15 +161,15 @@ def page_start(query: Query) -> str | None:
 
 
 def read_cursor(text: str) -> str:
-    """Read a cursor that `cursor` has made: the id after which the page starts."""
+    """Decode a cursor that `cursor` has made: the id of the task after which the page starts."""
     return str(UUID(bytes=base64.urlsafe_b64decode(text + "==")))
 
 
 def cursor(task_id: str) -> str:
-    """Make the cursor of the page that starts after this id."""
+    """Make the cursor of the page of a list that starts after the task with this id."""
     return base64.urlsafe_b64encode(UUID(task_id).bytes).decode("ascii").rstrip("=")
 
 
 def refused(name: str, message: str) -> Refusal:
-    """Make the refusal of a parameter's value."""
+    """Make the refusal of a query parameter's value."""
     return field_refusal([FieldError(name, message)])

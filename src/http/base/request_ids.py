@@ -1,4 +1,4 @@
-"""The name of a request, `X-Request-Id`: on its answer, in its problem, and in its log lines."""
+"""The id of a request, `X-Request-Id`: a header of the answer, a field of a problem, and a field of the log lines."""
 
 import json
 import re
@@ -14,17 +14,17 @@ _TAKEN = re.compile("[!-~]{1,128}")
 
 
 def request_id(headers: Mapping[str, str]) -> str:
-    """Return the caller's own name for the request if it is 1 to 128 visible ASCII characters, else a new one.
+    """Return the client's `X-Request-Id` if it has 1 to 128 visible ASCII characters, else a new id.
 
-    A new name does not use the service's entropy: nothing depends on the name, and it must not change a simulated
-    schedule.
+    A new id does not come from the service's source of randomness, because it must not change a simulated schedule.
+    Nothing depends on the id.
     """
     own = headers.get(REQUEST_ID.lower(), "")
     return own if _TAKEN.fullmatch(own) else uuid4().hex
 
 
 def named(reply: Reply, name: str) -> Reply:
-    """Put the name of the request on its answer, and into a problem."""
+    """Add the request's id to the headers of its answer, and to the body if the answer is a problem."""
     body = reply.body
     if body and reply.headers.get("Content-Type") == PROBLEM_TYPE:
         body = json.dumps(json.loads(body) | {"requestId": name}, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""The parts of the application that handlers call."""
+"""The services of the application that handlers call."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class BoundRoutes(NamedTuple):
-    """The bindings that the deployment has."""
+    """Which bindings the deployment has: the queue, the dead-letter queue, the Durable Objects."""
 
     queue: bool
     dead_letter_queue: bool
@@ -32,10 +32,10 @@ class BoundRoutes(NamedTuple):
 
 
 class DayUse(Protocol):
-    """The local runtime's count of the day's use, with the names of `limits.FREE_PLAN_DAY`, and `day`."""
+    """The local runtime's count of today's use, by the names of `limits.FREE_PLAN_DAY`, with the date (`day`)."""
 
     async def read(self) -> Mapping[str, object]:
-        """Read it."""
+        """Read today's count."""
         ...
 
 
@@ -43,7 +43,7 @@ class RateLimiter(Protocol):
     """The deployment's limiter of requests."""
 
     async def allows(self, key: str) -> bool:
-        """Count a request under this key and say whether it is within the limit. Raises whatever its binding raises."""
+        """Count a request under a key, and return whether it is within the limit. Raises what the binding raises."""
         ...
 
 
@@ -57,11 +57,12 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """All functions and services that a handler may use. `entropy` gives random bytes fit for keys.
+    """All functions and services that a handler may use. `entropy` gives random bytes for secrets.
 
-    `meter` counts the use of the invocation. `tell_object` notifies a task's object of the fence under which the task
-    has ended. `tell_object` takes at most two seconds, and raises nothing. `hear_object` waits at a task's object for a
-    write after a mark, see `Audience.hear`. `hear_object` raises nothing, and gives None if there is no such object.
+    `meter` counts what the invocation uses of its allowance. `tell_object` tells a task's object under which fence the
+    task has ended. `tell_object` takes at most two seconds, and raises nothing. `hear_object` waits until a task's
+    object reports a write that is later than a mark (see `Audience.hear`). `hear_object` raises nothing, and gives None
+    if no object works on the task.
     """
 
     settings: Settings

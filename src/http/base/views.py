@@ -1,7 +1,7 @@
 """The building blocks of the API's answers.
 
-Answers are typed dictionaries with the API's own names. Our code makes them, so the type checker checks them, and the
-isolate's start builds no validator for each. `/openapi.json` describes them.
+The body of an answer is a typed dictionary with the API's field names. The type checker checks the dictionaries of
+answers, so they need no validators, and the isolate's start builds none. `/openapi.json` describes them.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -39,13 +39,13 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def rfc3339(milliseconds: int) -> str:
-    """Show a time in UTC, with milliseconds."""
+    """Write a time as RFC 3339 in UTC, with milliseconds."""
     moment = _EPOCH + timedelta(milliseconds=milliseconds)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def maybe_rfc3339(milliseconds: int | None) -> str | None:
-    """Show a time that may be missing."""
+    """Write a time as RFC 3339, or None for None."""
     return None if milliseconds is None else rfc3339(milliseconds)
 
 

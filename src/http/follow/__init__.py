@@ -1,1 +1,1 @@
-"""Waiting for a task and following it: how often to read it, which hosts send notices, and streams of events."""
+"""Requests that wait for a task or follow it: how often they read it, which hosts notify them, and event streams."""

@@ -1,7 +1,7 @@
-"""Follows a task for an open stream of its events, in any format: when to read it, and when to stop.
+"""Decides when an open stream of a task's events reads the task again, and when the stream stops.
 
-A follower reads the task in D1 at a bounded rate, checks the key again, and ends before the invocation's allowance
-does. This module does not know the events or their format.
+A follower reads the task in D1 at a bounded rate, checks the client's API key again, and stops before the invocation's
+allowance is used up. A follower knows neither the events nor their format.
 """
 
 import asyncio
@@ -21,15 +21,17 @@ from ..base.problems import Refusal
 from .listening import Listener
 from .polling import look_seconds
 
-# Reads that follow the last read: of the whole task, twice if its deadline has passed by then, and of a key.
+# Subrequests that a stream keeps back for the reads after its last look: the whole task, twice if its deadline has
+# passed by then, and the client's API key.
 _RESERVE = 4
 
 
 class Follower:
-    """Reads a task until its stream has sent the end.
+    """Reads a task again and again until its stream has sent the task's end.
 
-    `first` is the result of the stream's opening, which made `reads` reads. `following` is the chunk whose output is
-    wanted next; the code that uses outputs advances it. While `following` is None, no outputs are read.
+    `first` is what the opening of the stream found, with `reads` reads of D1. `following` is the index of the chunk
+    whose output the stream sends next; the code that sends the outputs advances it. While `following` is None, the
+    follower reads no outputs.
     """
 
     def __init__(self, exchange: Exchange, key: TaskKey, following: int | None, first: Look, *, reads: int = 1) -> None:
@@ -49,10 +51,10 @@ class Follower:
         self.following = following
 
     async def looks(self) -> AsyncGenerator[Look | None]:
-        """Give the result of each read, and None whenever a comment is due.
+        """Yield the result of each read of the task, and None whenever the stream has to send a comment.
 
-        The iteration ends when the task is gone, when its key is no longer valid, when the database fails, and before
-        the invocation's allowance ends.
+        The iteration ends when the task is gone, when the client's API key is no longer valid, when the database fails,
+        and before the invocation's allowance is used up.
         """
         look, took = self._first, 0.0
         try:
@@ -82,7 +84,7 @@ class Follower:
             self._api.log("stream_closed", task=self._key, seconds=seconds, **self._api.meter.facts())
 
     async def _between(self, look: Look, took: float) -> AsyncGenerator[None]:
-        """Wait and work between two reads. From time to time a comment is due."""
+        """Pause between two reads, and help a task that no worker comes for. Yields None when a comment is due."""
         if look.needs_help and self._clock() >= self._help_at:
             async with aclosing(self._beside(asyncio.ensure_future(self._help()))) as dues:
                 async for due in dues:
@@ -93,13 +95,13 @@ class Follower:
                     yield due
 
     def _may_look(self) -> bool:
-        """Whether the allowance suffices for another read and for the reads after the last one."""
+        """Count one read, and say whether the allowance suffices for it and for the reads after the last look."""
         self._reads_left -= 1
         spent = self._api.meter.subrequests >= self._subrequests_most
         return self._reads_left >= 0 and not spent and self._clock() < self._ends_at
 
     async def _look(self, known: int) -> Look | None:
-        """Check the key, and read the task. If the task's deadline has passed, fail it first."""
+        """Check the client's API key, and read the task. Fail a task whose deadline has passed, and read it again."""
         api = self._api
         await self._check_key()
         look = await api.store.look(self._key, self.following, known)
@@ -109,7 +111,7 @@ class Follower:
         return await api.store.look(self._key, self.following, known)
 
     async def _help(self) -> None:
-        """Help a task that no worker comes for, as a poll does. The stream continues during this."""
+        """Help a task that no worker comes for, as a poll does. The stream continues while the help runs."""
         self._help_at = self._clock() + limits.EVENT_HELP_SECONDS
         task = await self._api.store.task(self._key)
         if task is not None:
@@ -122,7 +124,7 @@ class Follower:
             self._api.log("help_failed", task=self._key, code=error.code)
 
     async def _beside(self, work: asyncio.Future[Any]) -> AsyncGenerator[None]:
-        """Wait for a coroutine, even if the database is slow. From time to time a comment is due."""
+        """Wait until `work` is done. The generator yields None whenever a comment is due."""
         try:
             while not work.done():
                 await asyncio.wait({work}, timeout=seconds_until(self._comment_at))
@@ -136,13 +138,14 @@ class Follower:
     async def _rest(self, look: Look, took: float) -> None:
         """Pause.
 
-        If a host nearby reports writes, the next read follows each notice, but no faster than reads usually do.
+        If a host that works on the task reports its writes, each notice ends the pause, but not before the shortest
+        pause between two reads.
         """
         pause, soonest = look_seconds(look.silent_ms / 1000, took), look_seconds(0.0, took)
         await self._listener.rest(look.pulse, pause, max(pause, limits.EVENT_LOOK_SECONDS_MOST), soonest)
 
     def _is_comment_due(self) -> bool:
-        """Whether a comment is due. A comment keeps the connection open, and shows whether the client still reads."""
+        """Whether a comment is due: it keeps the connection open, and shows whether the client still reads."""
         due = self._clock() >= self._comment_at
         if due:
             self._comment_at = self._clock() + limits.EVENT_COMMENT_SECONDS

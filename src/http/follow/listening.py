@@ -1,9 +1,10 @@
 """Pauses between the reads of a request that waits for a task or follows it.
 
-A notice from nearby ends the pauses early.
+A notice that the task has changed ends a pause early.
 
-Reports have two sources. An object that works on the task holds our call, and answers it after an end or progress. A
-worker in this isolate leaves marks in the isolate's memory. Other hosts cannot notify us, so we poll.
+A notice has one of two sources. A Durable Object that works on the task holds the request's call, and answers it when
+the task has progressed or ended. A worker in the same isolate leaves a mark in the isolate's memory. Hosts of other
+kinds cannot notify a request, so a request also polls D1.
 """
 
 import asyncio
@@ -22,8 +23,8 @@ NOTHING = Mark(-1, -1)
 class Listener:
     """Listens for one request that waits for a task or follows it.
 
-    A notice counts once, and only if its write is later than what the last read saw. A notice that is repeated, late,
-    from an earlier life of the task, or false costs one read.
+    A notice counts once, and only if it reports a later write than the last read saw. A notice that is repeated, late,
+    false, or from before a retry of the task costs one read.
     """
 
     def __init__(self, api: Api, key: TaskKey) -> None:
@@ -31,16 +32,18 @@ class Listener:
         self._hear_object = api.hear_object
         self._most = limits.NEAR_SECONDS_MOST[api.settings.plan]
         self._key = key
-        self._heard = NOTHING  # The newest mark that counted as a report.
-        self._told_at: Mark | None = None  # The mark that the last read had seen when the object reported.
+        self._heard = NOTHING  # The newest mark in the isolate's memory that counted as a notice.
+        # The mark that the last read had seen when the task's object sent its newest notice.
+        self._told_at: Mark | None = None
         self._mute: tuple[int, Status] | None = None
 
     async def rest(self, seen: Pulse, short: float, long: float, quiet: float) -> bool:
         """Pause after a read.
 
-        Returns True if there was notice of a later write: an end at once, others after `quiet` seconds.
+        Returns True if a notice of a later write came. A notice of the task's end ends the pause at once, any other
+        notice after `quiet` seconds.
 
-        The wait lasts `short` seconds if no host can send notices, and up to `long` as long as one could.
+        The pause lasts `short` seconds if no host can send a notice, and at most `long` seconds while a host can.
         """
         began = asyncio.get_running_loop().time()
         if self._may_ask(seen, long):
@@ -52,19 +55,19 @@ class Listener:
         return await self._near(seen.mark, began, short, long, quiet)
 
     def _may_ask(self, seen: Pulse, long: float) -> bool:
-        """Whether the task's object may be at work on it.
+        """Whether to ask the task's object for a notice: it may be working on the task.
 
-        If the object was not at work on the task, the object is not asked again in the same state of the task. If the
-        next read did not confirm the object's notice, the object is not asked again until a read finds a change.
+        An object that was not working on the task is not asked again until the task's fence or status changes. An
+        object whose notice the next read did not confirm is not asked again until a read finds a change.
         """
         at_work = seen.status is Status.PROCESSING or seen.mark.fence == 0
         is_there = seen.route is Route.DURABLE_OBJECT and at_work and long > limits.NEAR_SECONDS
         return is_there and self._mute != (seen.mark.fence, seen.status) and self._told_at != seen.mark
 
     async def _near(self, seen: Mark, began: float, short: float, long: float, quiet: float) -> bool:
-        """Check the isolate's memory: often after a change, less often the longer nothing changes.
+        """Wait for a notice in the isolate's memory, which is checked less and less often while nothing changes.
 
-        Each check takes some CPU time.
+        Each check of the memory takes CPU time, so checks are rare while the memory does not change.
         """
         clock = asyncio.get_running_loop().time
         last, news_at = None, began

@@ -1,7 +1,7 @@
-"""Server-sent events as text (HTML Standard, "Server-sent events"). JSON has no line breaks, so data is one line.
+"""Server-sent events as text (HTML Standard, "Server-sent events"). JSON is one line.
 
-Some clients split lines as Unicode does (Python's `splitlines`). For these clients three more characters end a line,
-and JSON may contain them unescaped.
+Some clients split a stream into lines as Unicode does (Python's `splitlines`). For these clients U+0085, U+2028 and
+U+2029 end a line too, and JSON may contain these characters unescaped.
 """
 
 import json
@@ -18,7 +18,7 @@ def event(name: str, data: object, event_id: str | None = None) -> str:
 
 
 def opened(name: str, event_id: str | None = None) -> str:
-    """Write the beginning of an event, before data that is sent in parts."""
+    """Write the beginning of an event whose data is sent in parts."""
     named = "" if event_id is None else f"id: {event_id}\n"
     return f"event: {name}\n{named}data: "
 
@@ -28,7 +28,7 @@ _BREAKS = tuple((mark, f"\\u{ord(mark):04x}") for mark in "\x85\u2028\u2029")
 
 
 def escaped(text: str) -> str:
-    """Write JSON, or a part of it, without characters that any client takes for the end of a line."""
+    """Escape the characters in JSON, or in a part of it, that some clients take for the end of a line."""
     for mark, escape in _BREAKS:
         text = text.replace(mark, escape)
     return text

@@ -1,4 +1,4 @@
-"""`?wait=`: a task as it is when it has ended, or when the wait is over."""
+"""Reads a task for a request with `?wait=`: when the task has ended, or when the wait is over."""
 
 import asyncio
 import math
@@ -16,7 +16,7 @@ from ..base.services import Api
 from .listening import Listener
 from .polling import poll_seconds, reads_left, sparing_seconds
 
-_NO_TIME_SECONDS = 0.001  # a wait with less than this left counts as over
+_NO_TIME_SECONDS = 0.001  # a wait of which less than a millisecond is left counts as over
 
 
 async def found(store: TaskStore, task_key: TaskKey) -> Task:
@@ -28,10 +28,11 @@ async def found(store: TaskStore, task_key: TaskKey) -> Task:
 
 
 async def current(api: Api, key: TaskKey, seconds: float = 0.0, *, reads_after: int = 0) -> Task | None:
-    """Read the task when it has ended, or after `seconds`. During the wait only the status is read, at a bounded rate.
+    """Read a task when it has ended, or after `seconds`.
 
-    If a host nearby works on the task, this host sends a notice of the end, so reads are rare. On the free plan each
-    read is of the whole task, which saves the read after the status.
+    During the wait only the task's status is read, at a bounded rate. If a host that works on the task can notify the
+    request of the end, the request reads D1 rarely. On the free plan each read reads the whole task, which saves a read
+    after the status has changed.
     """
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -39,7 +40,7 @@ async def current(api: Api, key: TaskKey, seconds: float = 0.0, *, reads_after: 
     if task is not None and (task.late or task.unanswered):
         try:
             await api.rescue.help(task, seconds - (loop.time() - began))
-        except StoreError as error:  # the task has been read, so the client sees the task even without help
+        except StoreError as error:  # the task has been read, so the client sees the task even if helping it failed
             api.log("help_failed", task=key, code=error.code)
         else:
             task = await _up_to_date(api, key)
@@ -47,13 +48,14 @@ async def current(api: Api, key: TaskKey, seconds: float = 0.0, *, reads_after: 
 
 
 async def _ended(api: Api, task: Task, seconds: float, began: float, reads_after: int) -> Task | None:
-    """Wait until a task has ended, for `seconds` since `began`, and read it then."""
+    """Wait until a task has ended, at most until `seconds` after `began`, and read the task then."""
     clock, key, free = asyncio.get_running_loop().time, task.task_key, api.settings.plan == "free"
     found: Task | None = task
     listener, seen, reads, ends_at = Listener(api, key), pulse_of(task), reads_left(task, reads_after), began + seconds
     while found is not None and not found.status.terminal and (left := ends_at - clock()) > _NO_TIME_SECONDS:
         pause = sparing_seconds(left, reads) if free else poll_seconds(seconds - left)
-        # The last read must not follow the read before it sooner than other reads do.
+        # If less than WAIT_POLL_SECONDS of the wait would be left after the pause, the pause lasts until the end of the
+        # wait.
         short = left if left < pause + limits.WAIT_POLL_SECONDS else pause
         is_near_end = left < limits.WAIT_TOLD_SECONDS + limits.WAIT_POLL_SECONDS
         told = await listener.rest(seen, short, left if free or is_near_end else limits.WAIT_TOLD_SECONDS, math.inf)
@@ -75,7 +77,7 @@ def pulse_of(task: Task) -> Pulse:
 
 
 async def _up_to_date(api: Api, key: TaskKey) -> Task | None:
-    """Read the task. If its deadline has passed, fail it and read it again."""
+    """Read a task. If the task's deadline has passed, fail the task and read it again."""
     task = await api.store.task(key)
     if task is None or not task.overdue or not await expired(api, [key]):
         return task
@@ -83,9 +85,9 @@ async def _up_to_date(api: Api, key: TaskKey) -> Task | None:
 
 
 async def expired(api: Api, overdue: Sequence[TaskKey]) -> bool:
-    """Fail overdue tasks.
+    """Fail tasks whose deadline has passed. Returns False if the database could not take the write.
 
-    If the database takes no write, overdue tasks are shown as they are, and the sweep fails them later.
+    If the database takes no write, the overdue tasks are shown unchanged, and the sweep fails them later.
     """
     try:
         await api.store.expire(overdue, OVERDUE, api.settings.retention_ms)

@@ -1,1 +1,1 @@
-"""The calls for operators: health, metrics, history, tenants, sweeps."""
+"""The calls of the API for operators: health, metrics, history, tenants, sweeps."""

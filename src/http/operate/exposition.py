@@ -7,7 +7,7 @@ Labels = Mapping[str, str]
 
 
 class Point(NamedTuple):
-    """One sample. `suffix` follows the family's name, as in `_bucket`."""
+    """One sample of a metric. `suffix` is appended to the family's name, such as `_bucket`."""
 
     labels: Labels
     value: float
@@ -15,7 +15,7 @@ class Point(NamedTuple):
 
 
 class Family(NamedTuple):
-    """One metric: its name, its type, its meaning, and its samples. A family without samples is left out."""
+    """One metric: its name, its type, its meaning, and its samples. `write` leaves out a metric without samples."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
@@ -24,7 +24,7 @@ class Family(NamedTuple):
 
 
 def histogram(labels: Labels, counts: Mapping[float, int], count: int, total: float) -> list[Point]:
-    """Make the samples of a histogram: the count up to each bound, the whole count, and the sum."""
+    """Make the samples of a histogram: the count up to each bound, the count of all values, and their sum."""
     buckets = [Point({**labels, "le": _number(bound)}, value, "_bucket") for bound, value in counts.items()]
     return [
         *buckets,
@@ -35,7 +35,7 @@ def histogram(labels: Labels, counts: Mapping[float, int], count: int, total: fl
 
 
 def write(families: Iterable[Family]) -> str:
-    """Write the families in their order."""
+    """Write families of samples in Prometheus' text format, in the given order."""
     return "".join(_written(family) for family in families if family.points)
 
 

@@ -1,4 +1,4 @@
-"""How figures are shown: the backlog, the history, and the media type of the metrics."""
+"""The views of figures for operators: the backlog and the history; and the media type of the metrics."""
 
 from typing import TypedDict
 

@@ -1,4 +1,4 @@
-"""The state of the deployment: bindings, database and model. The first request for this state imports the module."""
+"""The calls that show the deployment's state: its bindings, its database and its model."""
 
 import asyncio
 from typing import Annotated, Final, Literal, TypedDict
@@ -113,9 +113,9 @@ class ModelView(TypedDict):
 
 
 async def read_service(exchange: Exchange) -> Reply:
-    """Show how tasks are processed here, and whether D1 could take them a second ago. Operators see more.
+    """Show how this deployment processes tasks, and whether D1 could take tasks a second ago. Operators see more.
 
-    Any client may ask, and D1 still gets one check per second.
+    Any client may ask for the service's state, however often: D1 gets at most one check per second.
     """
     bound = exchange.api.bound
     name, parts = _architecture(bound)
@@ -133,11 +133,12 @@ async def read_service(exchange: Exchange) -> Reply:
             service=service,
             architecture=architecture,
             queueCheck=check,
-            # The check only needs an answer, so a refused statement counts as no answer.
+            # If D1 refuses the check's statement, the detail is the same as if D1 did not answer.
             detail=DATABASE_DETAIL if refusal.kind is DATABASE_ERROR else refusal.detail,
         )
         return json_reply(503, unhealthy, refusal.headers)
-    # The size was reported by the latest answer of the database, to any request.
+    # The database reports its size with each answer, and the isolate keeps the size of the latest answer to any
+    # request.
     most, now = exchange.api.settings.storage_bytes_most, asyncio.get_running_loop().time()
     has_room = not exchange.api.isolate.storage.refuses(most, now)
     status: Literal["healthy", "degraded"] = "healthy" if has_room and (bound.queue or bound.objects) else "degraded"
@@ -149,9 +150,9 @@ async def read_service(exchange: Exchange) -> Reply:
 
 
 async def _is_operator(exchange: Exchange) -> bool:
-    """Whether an operator asks. A request without a key does not claim to be one. Any other key is refused.
+    """Whether the request has an operator's key. A request with a key that is not an operator's is refused.
 
-    While keys cannot be looked up, or none exist, no request is an operator's.
+    While keys cannot be looked up, or while no key exists, every request counts as not an operator's.
     """
     api, request = exchange.api, exchange.request
     if api.settings.require_keys and "authorization" not in request.headers:
@@ -166,10 +167,10 @@ async def _is_operator(exchange: Exchange) -> bool:
 
 
 async def _day_use(exchange: Exchange) -> DayUseView | None:
-    """Say how much of the free plan's daily allowances was used today.
+    """Return how much of the free plan's daily allowances was used today, None on a deployed Worker.
 
-    Only the local runtime knows. Cloudflare shows an account's use to its owner, in the dashboard and its analytics,
-    but not to its Workers.
+    Only the local runtime counts how much of the daily allowances is used. Cloudflare shows an account's use to the
+    account's owner, in the dashboard and its analytics, and not to a Worker.
     """
     meter = exchange.api.day_use
     if meter is None:
@@ -195,7 +196,7 @@ async def _day_use(exchange: Exchange) -> DayUseView | None:
 
 
 async def read_model(exchange: Exchange) -> Reply:
-    """Show whether model calls would work, as of a few seconds ago, without a paid call."""
+    """Show whether model calls would have worked a few seconds ago. The check of the model makes no paid call."""
     api = exchange.api
     checked = await api.isolate.model.read(api.provider, api.now_ms)
     view = ModelView(

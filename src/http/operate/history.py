@@ -1,6 +1,7 @@
 """`GET /api/history`: the tasks that ended in the last hours, in steps of five minutes, and the backlog, for plots.
 
-The call reads up to four rows for each five minutes, 1,200 for a day, and before that as many as a scrape.
+`GET /api/history` reads up to four rows of D1 for each five minutes, about 1,200 for a day. `GET /api/history` first
+adds up the tasks that have ended, as a scrape of the metrics does.
 """
 
 from collections import Counter
@@ -18,7 +19,7 @@ from .figures import BacklogView, DurationView, FiveMinutesView, HistoryView
 
 
 async def read_history(exchange: Exchange) -> Reply:
-    """Add up the tasks that have ended, and show the last hours."""
+    """Add the tasks that have ended to the history, and show the history of the last hours."""
     hours, api = queries.hours(exchange.query), exchange.api
     await Folding(api.store, api.settings, api.log).run()
     until, found = await api.store.beside(TallyStore).history(hours)

@@ -1,8 +1,8 @@
-"""`GET /api/metrics`: what the deployment has done and has to do, for Prometheus.
+"""`GET /api/metrics`: the deployment's finished and unfinished work as metrics for Prometheus.
 
-Counters come from sums that only rise (`store.tallies`). A scrape first adds the tasks that have ended since the last
-sweep. A scrape reads three rows for each such task, two for each unfinished task up to a limit, and about 30 more,
-however many tasks are stored. The metrics include the number of rows.
+The counters come from sums that only rise (`store.tallies`). A scrape first adds the tasks that have ended since the
+last sweep to the sums. A scrape reads three rows of D1 for each task that it adds, two for each unfinished task up to a
+limit, and about 30 more, however many tasks are stored. Two of the metrics are the rows that the scrape read and wrote.
 """
 
 from collections import Counter
@@ -25,7 +25,7 @@ from .figures import TEXT
 _ENDED = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
 _AT_WORK = (Status.PENDING, Status.PROCESSING)
 
-# Counters by route: name, the sum, and its meaning.
+# Counters by route: the counter's name, the sum that it shows, and its meaning.
 _BY_ROUTE = (
     ("model_calls", "calls", "Model calls of ended tasks, including failed calls and calls in doubt."),
     ("model_calls_in_doubt", "in_doubt", "Calls of ended tasks with an unknown outcome: their worker died."),
@@ -44,7 +44,7 @@ _NOTHING: Sums = added(())
 
 
 async def read_metrics(exchange: Exchange) -> Reply:
-    """Add up the tasks that have ended, and write all metrics."""
+    """Add the tasks that have ended to the sums, and write all metrics."""
     api = exchange.api
     settings = api.settings
     await Folding(api.store, settings, api.log).run()
@@ -151,7 +151,7 @@ def _storage(api: Api) -> list[Family]:
 
 
 def _quota(settings: Settings, standing: Scrape) -> list[Family]:
-    """Show how much of their limits tenants use. A limit that is not set shows only what is free to know."""
+    """Show how much of its limits each tenant uses. Without a limit of characters a day, no characters are counted."""
     going: Counter[str] = Counter()
     for group in standing.at_work:
         going[group.tenant] += group.tasks

@@ -1,4 +1,4 @@
-"""The calls that show operators figures over time: metrics and history. Other modules make their answers."""
+"""The calls that show operators figures over time. The modules `metrics` and `history` make the calls' answers."""
 
 from typing import Final
 
@@ -9,14 +9,14 @@ from .figures import TEXT, HistoryView
 
 
 async def read_metrics(exchange: Exchange) -> Reply:
-    """Add up the tasks that have ended, and write all metrics."""
+    """Add the tasks that have ended to the sums, and write all metrics."""
     from .metrics import read_metrics as read  # noqa: PLC0415 - a twentieth of the whole import, for few requests
 
     return await read(exchange)
 
 
 async def read_history(exchange: Exchange) -> Reply:
-    """Add up the tasks that have ended, and show the last hours."""
+    """Add the tasks that have ended to the history, and show the history of the last hours."""
     from .history import read_history as read  # noqa: PLC0415 - the same
 
     return await read(exchange)

@@ -66,7 +66,7 @@ class OutlookView(TypedDict):
 
 
 async def sweep(exchange: Exchange) -> Reply:
-    """Run a sweep, and say what it did when its last call has ended."""
+    """Run a sweep, wait until its last model call has ended, and show what the sweep did."""
     swept = await exchange.api.sweeps.ask()
     if isinstance(swept, TooSoon):
         again = {"Retry-After": str(ceil(swept.left_ms / 1000))}
@@ -82,7 +82,7 @@ async def sweep(exchange: Exchange) -> Reply:
 
 
 async def outlook(api: Api) -> OutlookView:
-    """Read the state of the whole deployment."""
+    """Read the state of the whole deployment for operators: triggers, backlog, size, version and schema."""
     times, backlog = await api.store.outlook()
     applied = await api.store.beside(TallyStore).applied_migration()
     oldest_ms = backlog.oldest_ms
@@ -95,7 +95,7 @@ async def outlook(api: Api) -> OutlookView:
             processing=backlog.processing,
             oldestPendingSeconds=None if oldest_ms is None else oldest_ms // 1000,
         ),
-        # The size was reported by the answer that was just read.
+        # The database reports its size with each answer, so `size` is the size at the last read.
         storage=StorageView(bytes=api.isolate.storage.size, most=api.settings.storage_bytes_most),
         version=VERSION,
         schema=SchemaView(known=MIGRATION, applied=applied),

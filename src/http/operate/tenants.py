@@ -1,4 +1,4 @@
-"""`GET /api/tenants`: how a tenant's tasks went, and what they cost, for its own keys and for operators."""
+"""`GET /api/tenants`: a summary of a tenant's latest tasks and their costs, for its own keys and for operators."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -51,7 +51,7 @@ class TenantListView(TypedDict):
 
 
 async def read_tenants(exchange: Exchange) -> Reply:
-    """Add up the latest tasks of one tenant, or of the next tenants of all."""
+    """Add up the latest tasks of one tenant, or with `tenant=*` those of each tenant of the next page."""
     hours, acting = queries.hours(exchange.query), exchange.acting
     if acting.whose is EVERYONE:
         found = await across.visit(exchange)

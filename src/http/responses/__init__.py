@@ -1,5 +1,5 @@
-"""The second API over the tasks of `/api/tasks`: OpenAI's Responses API in background mode, below `/v1`.
+"""The second API over the tasks of `/api/tasks`, below `/v1`, is OpenAI's Responses API in background mode.
 
-Names and shapes are OpenAI's published API, as its SDKs send and read it. A response is a task: the native API decides
-what it consists of, how it is stored and who works on it.
+The names and the shapes of requests and answers are those of OpenAI's published API, as OpenAI's SDKs send and read
+them. A response is a task of the native API: it is stored and processed in the same way.
 """

@@ -1,4 +1,4 @@
-"""Answers that contain a response, with headers that say when to poll again. A large text is sent in parts."""
+"""Makes the answers that show a response, with headers that say when to poll again. A large text is sent in parts."""
 
 import json
 from collections.abc import AsyncGenerator, Mapping
@@ -14,14 +14,14 @@ from ..tasks.waiting_for import retry_after
 from .shapes import ResponseView
 from .view import response_view
 
-# Marks the place of the text. No client text contains NUL, which is refused.
+# A placeholder for the response's text. No text of a client contains NUL, because a request with NUL is refused.
 _HERE = "\0"
 
 
 async def response_reply(
     exchange: Exchange, status: int, task: Task, headers: Mapping[str, str] | None = None
 ) -> Reply:
-    """Show a response, without its texts for a key that may not read.
+    """Show a response, without its texts if the key lacks the scope `read`.
 
     Raises Refusal (404) if the response was erased.
     """
@@ -39,7 +39,7 @@ async def response_reply(
 
 
 async def _parts(api: Api, task: Task, view: ResponseView, index: ChunkIndex) -> AsyncGenerator[str]:
-    """Write a response whose text was not read with it: what comes before the text, the text, and the rest."""
+    """Write a response whose text was too large to be read with the task: it is read and sent part by part."""
     message, *_ = view["output"]
     message["content"][0]["text"] = _HERE
     before, _, after = json.dumps(view, ensure_ascii=False).partition(json.dumps(_HERE))

@@ -1,4 +1,4 @@
-"""The calls below `/v1`, for the table of the API."""
+"""The entries of the API's table for the calls below `/v1`, except those for webhook endpoints."""
 
 from typing import Final
 

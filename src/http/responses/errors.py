@@ -1,6 +1,7 @@
-"""Refusals below `/v1`: the same problems, in the shape of OpenAI's errors.
+"""Refusals of the calls below `/v1`: the problems of the native API, in the shape of OpenAI's errors.
 
-The SDKs repeat requests that are answered 408, 409, 429 or 5xx, and obey `x-should-retry`.
+OpenAI's SDKs repeat a request by themselves after an answer 408, 409, 429 or 5xx, unless the answer's header
+`x-should-retry` is `false`.
 """
 
 import json
@@ -21,15 +22,16 @@ from ..base.problems import (
 )
 from ..base.views import shown
 
-# A bad value is 400 here, as at OpenAI. The native API answers 422.
+# The status below `/v1` of a request with a wrong value, as at OpenAI. The native API answers 422.
 BAD_VALUE_STATUS = 400
 POLL_AFTER = "openai-poll-after-ms"
 SHOULD_RETRY = "x-should-retry"
 
 _BAD_VALUES = frozenset({INVALID_FIELDS.code, UNSUPPORTED_SCHEMA.code, NOT_JOINABLE.code})
-_REPEATED_STATUSES = frozenset({408, 409, 429})  # Statuses that the SDKs repeat, besides all from 500 on.
-_WAIT_SECONDS_MOST = 120  # The longest wait that the SDKs accept.
-# Repeating helps only after an operator has acted, or tomorrow.
+# Statuses after which OpenAI's SDKs repeat a request, besides all from 500 on.
+_REPEATED_STATUSES = frozenset({408, 409, 429})
+_WAIT_SECONDS_MOST = 120  # The longest `Retry-After` that OpenAI's SDKs wait for.
+# Problems for which a repeated request fails too, until an operator acts or until tomorrow.
 _HOPELESS = frozenset(
     {
         ProblemCode.NOT_CONFIGURED,
@@ -74,7 +76,7 @@ def status_of(code: ProblemCode, status: int) -> int:
 
 
 def headers_of(kind: ProblemKind) -> tuple[str, ...]:
-    """Give the headers that a problem of this kind may have below `/v1`."""
+    """Return the headers that an answer with a problem of the given kind may have below `/v1`."""
     status = status_of(kind.code, kind.status)
     return (
         *kind.headers,
@@ -84,14 +86,14 @@ def headers_of(kind: ProblemKind) -> tuple[str, ...]:
 
 
 def type_of(status: int) -> str:
-    """Return OpenAI's error type for a status."""
+    """Return OpenAI's error type for an answer's status."""
     return _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
 
 
 def dressed(reply: Reply) -> Reply:
-    """Give an answer of `/v1` its shape.
+    """Give an answer of a call below `/v1` the shape of OpenAI's API.
 
-    A problem becomes an error, and `Retry-After` is also given in milliseconds.
+    A problem becomes an error of OpenAI's shape, and the value of `Retry-After` is repeated in milliseconds.
     """
     again = reply.headers.get("Retry-After")
     headers = {**reply.headers, **({} if again is None else {POLL_AFTER: str(int(again) * 1000)})}
@@ -120,7 +122,7 @@ def _is_repeated(status: int) -> bool:
 
 
 def _is_hopeless(problem: ProblemView, again: str | None) -> bool:
-    """Whether an SDK that repeats the request by itself would get the same answer."""
+    """Whether an SDK that repeats the request within its longest wait would get the same refusal."""
     return (
         problem["status"] == 409
         or problem["code"] in _HOPELESS

@@ -1,4 +1,4 @@
-"""The body of `POST /v1/responses`: which fields are honoured and how, and the request that they make."""
+"""The body of `POST /v1/responses`: which of OpenAI's fields have an effect, and the task's request made from them."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -33,9 +33,9 @@ TopP = Annotated[float, Field(ge=0, le=1)]
 
 
 class Sent(BaseModel):
-    """The base of the models of this API: names as at OpenAI."""
+    """The base of the models of `/v1`, whose fields have OpenAI's names."""
 
-    # Built with the first request, not when the isolate starts.
+    # `defer_build`: pydantic builds the validators with the first request, not when the isolate starts.
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True, defer_build=True)
 
 
@@ -95,7 +95,7 @@ class OnceoverFields(Asked):
 
 
 def _describe(schema: dict[str, Any]) -> None:
-    """Add the allowed values of the fields that are not honoured."""
+    """Add the fields that have no effect to the schema, each with its allowed values."""
     schema["properties"] |= {name: parameters.schema(passing) for name, passing in parameters.DEFAULTS.items()}
 
 
@@ -141,9 +141,9 @@ class NewResponseFields(Sent):
 
 
 def new_request(body: Mapping[str, object], settings: Settings, default_model: str) -> TaskRequest:
-    """Check every field and make a request.
+    """Check every field of the body, and make the task's request from it.
 
-    Raises Refusal: 400 with the fields named, 413 for an input that is too large.
+    Raises Refusal: 400 that names the wrong fields, 413 for an input that is too large.
     """
     if flaws := list(text_flaws(body)):
         raise field_refusal(flaws)
@@ -162,7 +162,7 @@ def new_request(body: Mapping[str, object], settings: Settings, default_model: s
 
 
 def _wanted(fields: NewResponseFields) -> WantedOutput:
-    """Give the fields that form the outputs, to be merged unless the request says otherwise."""
+    """Return the fields that form the outputs. Outputs are merged by default, or concatenated if `join` is set."""
     own, form = fields.onceover or OnceoverFields(), fields.text.format if fields.text else None
     formed = form if isinstance(form, SchemaFormatFields) else None
     default = Reduce.MERGE if formed is None or own.join is None else Reduce.CONCAT
@@ -189,7 +189,7 @@ def _unsupported(body: Mapping[str, object]) -> Iterator[FieldError]:
 
 
 def _checked(body: Mapping[str, object]) -> NewResponseFields:
-    """Check the fields that are honoured. An unknown field is refused as unsupported, by its name."""
+    """Check the fields that have an effect. An unknown field is refused by name as unsupported."""
     honoured = {name: value for name, value in body.items() if name not in parameters.DEFAULTS}
     if isinstance(reasoning := honoured.get("reasoning"), Mapping):
         honoured["reasoning"] = {name: value for name, value in reasoning.items() if name == "effort"}
@@ -203,7 +203,7 @@ def _checked(body: Mapping[str, object]) -> NewResponseFields:
 
 
 def _flaws(fields: NewResponseFields, given: Prompt, settings: Settings, default_model: str) -> Iterator[FieldError]:
-    """Find the flaws that the schema cannot express."""
+    """Find the flaws of a request that its JSON Schema cannot express."""
     own = fields.onceover or OnceoverFields()
     if not given.text:
         yield FieldError("input", "must not be empty")
@@ -282,6 +282,7 @@ def _request(
         join_rules=wanted.join or {},
     )
     if instructions is None and len(given.text) <= request.max_chars(settings):
-        # The task makes one call, and adds nothing to the request, as at OpenAI.
+        # A text of one chunk without instructions is sent to the model alone, without default instructions, as OpenAI
+        # does.
         return replace(request, instructions="")
     return request

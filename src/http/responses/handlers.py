@@ -21,12 +21,13 @@ from .fields import new_request
 from .shapes import DeletedView, InputListView, InputMessageView, InputTextView
 from .text_format import SCHEMA_FIELD
 
-# Names of native fields that a refusal may contain. In `/v1` the native fields are members of `onceover`.
+# Beginnings of the names of native fields that a refusal may contain. In a body of `/v1/responses` the native fields
+# are members of `onceover`.
 _ELSEWHERE = ("chunk.", "maxModelCalls")
 
 
 async def create_response(exchange: Exchange) -> Reply:
-    """Accept a response once its task is durable in D1, or find that it was accepted before."""
+    """Accept a response when its task is durable in D1, or find that an earlier request made it."""
     api, headers = exchange.api, exchange.request.headers
     key = idempotency_key(headers)
     body = await acceptance.read_submission(exchange)
@@ -34,12 +35,14 @@ async def create_response(exchange: Exchange) -> Reply:
     if body.get("stream") and not exchange.may_read:
         raise forbidden(Scope.READ)
     name = digest(body)
-    # A key identifies a request. Without a key, the headers of an SDK that repeats the request by itself identify it.
+    # An Idempotency-Key identifies a repeated request. A request without an Idempotency-Key that an SDK repeats by
+    # itself is identified by the SDK's headers.
     joins = None if key is not None else joining.joining(exchange, name)
     with _named_here():
         accepted = await acceptance.accept(exchange, request, key, name, joins)
     if body.get("stream"):
-        # A new task is known without a read, so no failure of the database can refuse an accepted task.
+        # The stream of a new task opens without a read of D1, so a failing database cannot refuse a task that was just
+        # accepted.
         streamed = await (stream.stream_reply if accepted.replayed else stream.new_stream)(exchange, accepted.task)
         return replace(streamed, headers={**streamed.headers, **acceptance.replayed(accepted)})
     headers = acceptance.replayed(accepted)
@@ -47,7 +50,7 @@ async def create_response(exchange: Exchange) -> Reply:
 
 
 async def read_response(exchange: Exchange) -> Reply:
-    """Show a response as it is, or its events. A late task is helped, as by the native API."""
+    """Show a response, or the stream of its events. A task that no worker comes for is helped, as by a native poll."""
     stream.check_obfuscation(exchange.query)
     wanted, first = stream.is_wanted(exchange.query), stream.first_number(exchange.query)
     if wanted:
@@ -58,18 +61,19 @@ async def read_response(exchange: Exchange) -> Reply:
 
 
 async def cancel_response(exchange: Exchange) -> Reply:
-    """Cancel a response. A response that has ended is shown unchanged, as at OpenAI."""
+    """Cancel a response. A completed or failed response is shown unchanged, as at OpenAI."""
     began = asyncio.get_running_loop().time()
     key = task_key(exchange)
     task = check(await exchange.api.store.task(key))
-    # A cancelled task too: announced calls may still start, and the answer promises that none will.
+    # For a task that is already cancelled, the answer waits as well, because an announced call may still start, and the
+    # answer promises that none will.
     if task.status not in {Status.COMPLETED, Status.FAILED}:
         _, task = await withdrawal.ended_by_client(exchange.api, key, began)
     return await response_reply(exchange, 200, check(task))
 
 
 async def erase_response(exchange: Exchange) -> Reply:
-    """Erase a response with everything that its task has."""
+    """Erase a response: its task with input, chunks and output."""
     key = task_key(exchange)
     task = check(await exchange.api.store.task(key))
     if not await withdrawal.erase_task(exchange.api, key):
@@ -78,7 +82,7 @@ async def erase_response(exchange: Exchange) -> Reply:
 
 
 async def read_input_items(exchange: Exchange) -> Reply:
-    """Show the input of a response as a list of one item, or of none once the input is no longer kept."""
+    """Show the input of a response as a list of one item, which is empty once the input is no longer kept."""
     paging.check(exchange.query)
     task = check(await exchange.api.store.task(task_key(exchange)))
     text = await exchange.api.store.input(task.task_key)
@@ -92,12 +96,12 @@ async def read_input_items(exchange: Exchange) -> Reply:
 
 
 async def found(exchange: Exchange) -> Task:
-    """Read the response that the path names, as it is now. Raises Refusal (404)."""
+    """Read the task of the response that the path names. Raises Refusal (404) if the task does not exist."""
     return check(await wait.current(exchange.api, task_key(exchange)))
 
 
 def task_key(exchange: Exchange) -> TaskKey:
-    """Return the key of the tenant's task that the path names. Raises Refusal (404), without a D1 call."""
+    """Return the key of the task that the path names. Raises Refusal (404) for a malformed id, without a D1 call."""
     task_id = names.task_id_of(exchange.parts["id"])
     if task_id is None:
         raise no_response()
@@ -107,7 +111,7 @@ def task_key(exchange: Exchange) -> TaskKey:
 def check(task: Task | None) -> Task:
     """Check that a task came from `/v1`, and return it.
 
-    Raises Refusal (404) for any other task, which lacks the fields to repeat.
+    Raises Refusal (404) for a task of the native API, which lacks fields that a response has to show.
     """
     if task is None or task.options.response is None:
         raise no_response()
@@ -115,13 +119,13 @@ def check(task: Task | None) -> Task:
 
 
 def no_response() -> Refusal:
-    """Make the refusal of an id that names no response."""
+    """Make the refusal (404) of an id that names no response."""
     return Refusal(NOT_FOUND, "There is no response with this id.")
 
 
 @contextmanager
 def _named_here() -> Iterator[None]:
-    """Rename the fields of a cutting error to their places in this body."""
+    """Give the fields that a refusal names the names that they have in the body of `POST /v1/responses`."""
     try:
         yield
     except Refusal as refusal:

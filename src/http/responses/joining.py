@@ -1,7 +1,7 @@
-"""Recognises repeated submissions: an SDK repeats a request by itself after a lost answer, and says so in headers.
+"""Recognises a submission that an SDK repeats by itself after a lost answer, by the SDK's headers.
 
-The SDKs send no idempotency key with a repetition. A repetition has the same API key, the same body, and a count of 1
-or more.
+OpenAI's SDKs send no Idempotency-Key with a repeated request. A repeated request has the same API key and the same
+body, and its header `x-stainless-retry-count` is 1 or more.
 """
 
 import re
@@ -18,9 +18,9 @@ _TIMEOUTS = ("x-stainless-read-timeout", "x-stainless-timeout")
 
 
 def joining(exchange: Exchange, body_digest: str) -> Joining:
-    """Say what a submission without an Idempotency-Key may join.
+    """Return which earlier task a submission without an Idempotency-Key may join.
 
-    A submission with a count of 0 joins no task, but later submissions may join its task.
+    A submission with the retry count 0 joins no task, and a later submission may join the task that it made.
     """
     headers = exchange.request.headers
     sendings = _sendings(headers)
@@ -29,7 +29,7 @@ def joining(exchange: Exchange, body_digest: str) -> Joining:
 
 
 def _sendings(headers: Mapping[str, str]) -> int:
-    """Read how often the request was sent before. A malformed or foreign count is 0."""
+    """Read how often the SDK has sent the request before. A missing or malformed count is read as 0."""
     text = headers.get("x-stainless-retry-count", "0")
     return int(text) if _COUNT.fullmatch(text) else 0
 

@@ -1,4 +1,4 @@
-"""`/v1/models`: the deployment's model, and the others that tasks may name."""
+"""`/v1/models`: lists the deployment's model, and the models of AI_MODELS, which tasks may name."""
 
 from ...core import limits
 from ..base.endpoint import Parameter
@@ -20,7 +20,7 @@ PARAMETERS = (
 
 
 async def list_models(exchange: Exchange) -> Reply:
-    """List the models. Without AI_MODELS, tasks may name other models too."""
+    """List the deployment's models. If AI_MODELS is not set, a task may name a model that is not listed."""
     names = _names(exchange.api)
     places, more = paging.page(exchange.query, names)
     found = [_view(names[place], exchange.api) for place in places]

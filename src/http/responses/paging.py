@@ -1,4 +1,4 @@
-"""The parameters of lists below `/v1`: `after`, `limit` and `order`, as OpenAI's SDKs send them."""
+"""The parameters of lists below `/v1` (`after`, `limit` and `order`), as OpenAI's SDKs send them."""
 
 import re
 from collections.abc import Sequence
@@ -22,9 +22,9 @@ PARAMETERS = (
 
 
 def page(query: Query, names: Sequence[str]) -> tuple[range, bool]:
-    """Say which of the named items are wanted, all without a `limit`, and whether more follow.
+    """Return the places of the named items on the page, and whether more follow. The default `limit` is all items.
 
-    Raises Refusal (400) for a bad value, and for an `after` that names no item of the list.
+    Raises Refusal (400) for a bad value of a parameter, and for an `after` that names no item of the list.
     """
     most, after = check(query) if "limit" in query else len(names), query.get("after")
     if after is not None and after not in names:
@@ -35,7 +35,7 @@ def page(query: Query, names: Sequence[str]) -> tuple[range, bool]:
 
 
 def check(query: Query) -> int:
-    """Return how many items are wanted at most. Raises Refusal (400) for a bad value."""
+    """Check `limit` and `order`, and return the most items of a page. Raises Refusal (400) if either is not allowed."""
     limit = query.get("limit", str(limits.LIST_LIMIT_DEFAULT))
     if not _WHOLE.fullmatch(limit) or not 1 <= int(limit) <= limits.LIST_LIMIT_MOST:
         raise field_refusal([FieldError("limit", f"must be a whole number from 1 to {limits.LIST_LIMIT_MOST}")])

@@ -1,7 +1,8 @@
-"""The fields of `POST /v1/responses` that are not honoured, and their allowed values: OpenAI's own defaults.
+"""The fields of `POST /v1/responses` without an effect in Onceover, which may only have OpenAI's default values.
 
-Any other value of these fields is refused by name. The table and `fields.NewResponseFields` together have each
-parameter of the SDK's `responses.create`. A test compares them with its signature.
+If a field without an effect has any other value, the request is refused, and the refusal names the field. `DEFAULTS`
+and `fields.NewResponseFields` together have each parameter of the SDK's method `responses.create`. A test compares both
+with the method's signature.
 """
 
 import json
@@ -9,7 +10,8 @@ from collections.abc import Iterator, Mapping
 
 from ..base.problems import FieldError, named
 
-# The values that a field may have besides null, or the same for each field of an object.
+# The values that a field of a request may have besides null. A field that is an object has the allowed values of each
+# of its own fields.
 Passing = tuple[object, ...] | Mapping[str, tuple[object, ...]]
 
 DEFAULTS: Mapping[str, Passing] = {
@@ -27,11 +29,11 @@ DEFAULTS: Mapping[str, Passing] = {
     "prompt_cache_options": {"mode": ("implicit",), "comparison_response_id": (), "prewarm": (False,)},
     "prompt_cache_retention": (),
     "safety_identifier": (),
-    # `flex` lets an answer take its time, as every answer here may. The answer says `default`, as OpenAI's does for a
-    # request that was served that way.
+    # `flex` allows a slow answer, and every response here may be slow. A response always shows the tier `default`, as
+    # OpenAI does if it served a request under this tier.
     "service_tier": ("auto", "default", "flex"),
     "stream_options": {"include_obfuscation": (False,)},
-    # In both cases no tool is called.
+    # With `tool_choice` `auto` and with `none` no tool is called, because a request may give no tools.
     "tool_choice": ("auto", "none"),
     "tools": ([],),
     "top_logprobs": (0,),
@@ -39,19 +41,19 @@ DEFAULTS: Mapping[str, Passing] = {
     "user": (),
 }
 
-# Allowed values of the fields of `reasoning` that are not honoured.
+# The fields of `reasoning` that have no effect here, and their allowed values besides null: none.
 REASONING: Mapping[str, tuple[object, ...]] = {"summary": (), "generate_summary": (), "context": (), "mode": ()}
 
 
 def refused(body: Mapping[str, object]) -> Iterator[FieldError]:
-    """Find fields of the table with values that are not honoured."""
+    """Find fields of `DEFAULTS` whose values are not allowed."""
     for name, value in body.items():
         if name in DEFAULTS:
             yield from misfits(name, value, DEFAULTS[name])
 
 
 def misfits(name: str, value: object, passing: Passing) -> Iterator[FieldError]:
-    """Find values that a field may not have."""
+    """Find the values in a field that the field may not have."""
     if value is None:
         return
     if isinstance(passing, tuple):
@@ -79,5 +81,5 @@ def _takes(passing: tuple[object, ...]) -> str:
 
 
 def _same(one: object, other: object) -> bool:
-    """Compare as JSON does: 1 is not true, but 0.0 is 0."""
+    """Compare two values as JSON does: 1 and true differ, and 0.0 and 0 are the same."""
     return one == other and isinstance(one, bool) == isinstance(other, bool)

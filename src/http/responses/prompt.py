@@ -1,4 +1,4 @@
-"""`input` of `POST /v1/responses`: a text, or messages that contain only text. Pure."""
+"""Reads the field `input` of `POST /v1/responses`: a text, or messages that contain only text."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -18,14 +18,14 @@ _ROLES = {"user": "user", "system": "system", "developer": "system"}
 
 
 class Prompt(NamedTuple):
-    """The text to work on, and the text of a system or developer message, None without one."""
+    """The text of the task, and the text of the system or developer message, None without such a message."""
 
     text: str
     system: str | None
 
 
 def read(value: object) -> Prompt:
-    """Read the field `input`. Raises Refusal (400), which names what is unsupported or wrong."""
+    """Read the field `input`. Raises Refusal (400), which names the unsupported or wrong field."""
     if isinstance(value, str):
         return Prompt(value, None)
     if not isinstance(value, Sequence):
@@ -46,7 +46,7 @@ def read(value: object) -> Prompt:
 
 
 def _role(item: Mapping[str, object], path: str) -> str:
-    """Return the role of a text message, `user` or `system`."""
+    """Return the role of a message, `user` or `system`. A developer message counts as `system`."""
     if item.get("type") not in (None, "message"):
         raise _refusal(f"{path}.type", "is supported here only as message", UNSUPPORTED_PARAMETER)
     role = item.get("role")

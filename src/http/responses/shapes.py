@@ -1,4 +1,4 @@
-"""The shapes of the answers of `/v1/responses`: OpenAI's whole Response object, and the answers around it."""
+"""The models of the answers of `/v1/responses` and `/v1/models`, such as OpenAI's whole Response object."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal, NotRequired, TypedDict

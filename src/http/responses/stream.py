@@ -1,7 +1,7 @@
-"""A response's events as they happen: `GET …?stream=true`, and `POST` with `stream: true`.
+"""The stream of a response's events, for `GET /v1/responses/{id}?stream=true` and for `POST` with `stream: true`.
 
-A stream that ends before the response sends an error and breaks off its connection, because the SDKs take a clean end
-for success.
+A stream that ends before its response has ended sends an error and aborts the connection, because OpenAI's SDKs take a
+clean end of the stream for success.
 """
 
 import json
@@ -40,13 +40,13 @@ _INTERRUPTED = (
     "The stream ended before the response did. Continue with stream=true and starting_after, the "
     "sequence_number of the last event received."
 )
-# Marks the place of the text. No client text contains NUL, and no other field has a NUL.
+# A placeholder for the response's text in an event. No other field of an event contains NUL.
 _HERE = "\0"
 _ENDS = {"completed": "response.completed", "incomplete": "response.incomplete"}
 
 
 def is_wanted(query: Query) -> bool:
-    """Read `stream`. Raises Refusal (400)."""
+    """Read the parameter `stream`. Raises Refusal (400) if `stream` is neither true nor false."""
     text = query.get("stream", "false")
     if text not in {"true", "false"}:
         raise _refused("stream", "must be true or false")
@@ -54,7 +54,7 @@ def is_wanted(query: Query) -> bool:
 
 
 def check_obfuscation(query: Query) -> None:
-    """Accept `include_obfuscation` only if it is false. Raises Refusal (400)."""
+    """Refuse (400) the parameter `include_obfuscation` unless it is `false`."""
     if query.get("include_obfuscation", "false") != "false":
         raise _refused("include_obfuscation", "is supported here only as false")
 
@@ -70,14 +70,14 @@ def first_number(query: Query) -> int:
 
 
 async def stream_reply(exchange: Exchange, task: Task, first: int = 0) -> Reply:
-    """Open the stream of a response from event `first` on. Raises Refusal (404, or 400 without such an event)."""
+    """Open a response's stream from event `first` on. Raises Refusal: 404 for no task, 400 for an unknown event."""
     at_end = _is_text_at_end(task)
     asked = 0 if at_end else max(0, first - FIRST_DELTA)
     opening = await exchange.api.store.opening(task.task_key, asked)
     if opening is None:
         raise no_task()
     look, following = opening.look, min(asked, opening.ready)
-    if following < asked:  # the event comes after all deltas, and the outputs read come after a gap
+    if following < asked:  # the end comes after all deltas, and the outputs that were read follow a missing output
         look = replace(look, outputs=(), all_read=True)
     if first > _standing(replace(look, all_read=True), opening.ready, at_end=at_end).length:
         raise _refused("starting_after", "is not the sequence_number of an event of this response")
@@ -86,7 +86,7 @@ async def stream_reply(exchange: Exchange, task: Task, first: int = 0) -> Reply:
 
 
 async def new_stream(exchange: Exchange, task: Task) -> Reply:
-    """Open the stream of a response that was just accepted, without a D1 call."""
+    """Open the stream of a response that was just accepted, which needs no D1 call."""
     look = Look(
         state=State(0, task.status, started=False),
         pulse=Pulse(task.mark, task.status, task.route),
@@ -106,19 +106,19 @@ async def new_stream(exchange: Exchange, task: Task) -> Reply:
 
 
 def _is_text_at_end(task: Task) -> bool:
-    """Whether the text is one delta at its end: only then it is known, or known to be valid and whole."""
+    """Whether the stream sends the text as one delta at the end, because the text is not known or checked before."""
     return task.options.reduce is Reduce.MERGE or task.options.structure is not None
 
 
 def _standing(look: Look, ready: int, *, at_end: bool) -> ResponseProgress:
-    """Say which events exist. `ready` pieces of the text are known."""
+    """Return which events of the stream exist if `ready` pieces of the text are known."""
     if at_end:
         ready = 1 if look.state.status is Status.COMPLETED else 0
     return ResponseProgress(look.state.status, look.state.started, ready, at_end or look.all_read)
 
 
 async def _parts(exchange: Exchange, task: Task, follower: Follower, first: int) -> AsyncGenerator[str]:
-    """Yield the stream. However it ends, a client can tell whether the response has ended."""
+    """Yield the parts of the stream. A stream that stops before its response sends an error and is cut off."""
     between = True
     try:
         async with aclosing(_events(exchange, task, follower, first)) as events:
@@ -131,7 +131,7 @@ async def _parts(exchange: Exchange, task: Task, follower: Follower, first: int)
         exchange.api.log.failure("stream_broken", error, task=task.task_key)
     else:
         return
-    if not between:  # the database failed within a text of several parts: half an event is an error of its own
+    if not between:  # an event was cut off: end it, so that the error is an event of its own
         yield sse.CLOSED
     detail = {"message": _INTERRUPTED, "type": "server_error", "param": None, "code": "stream_interrupted"}
     yield sse.event("error", {"type": "error", "error": detail})
@@ -139,14 +139,11 @@ async def _parts(exchange: Exchange, task: Task, follower: Follower, first: int)
 
 
 class _EndedEarly(Exception):
-    """The invocation's allowance ran out, the key is no longer valid, or the task or the database is gone."""
+    """The stream has to end before its response: no allowance, no valid key, no task, or no database."""
 
 
 async def _events(exchange: Exchange, task: Task, follower: Follower, first: int) -> AsyncGenerator[str]:
-    """Write the events from `first` on.
-
-    Raises _EndedEarly if the last event of the response is not among these events.
-    """
+    """Write the response's events from number `first` on. Raises _EndedEarly if the last event cannot be sent."""
     api, at_end = exchange.api, _is_text_at_end(task)
     async with aclosing(follower.looks()) as looks:
         async for look in looks:
@@ -177,13 +174,13 @@ async def _events(exchange: Exchange, task: Task, follower: Follower, first: int
 
 
 async def _writer(api: Api, task: Task, *, ended: bool) -> "Writer":
-    """Make the writer of the next events. Raises Refusal (404)."""
+    """Make the writer of the next events of the stream. Raises Refusal (404) if the task is gone."""
     large = ended and task.status is Status.COMPLETED and task.result is None
     return Writer(api, task, await chunk_index(api.store, task) if large else None)
 
 
 def _piece(delta: int, output: str) -> str:
-    """Return the text that an output adds. All deltas together are the result."""
+    """Return the text of a delta: a chunk's output, after a separator if it is not the first one."""
     return (CONCAT_SEPARATOR if delta else "") + output
 
 
@@ -196,21 +193,21 @@ def _refused(field: str, message: str) -> Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """Writes the events of one response. `task` is the last version read. `large` is set for a large text."""
+    """Writes the events of one response. `task` is as last read. `large` is set if the text is read in parts."""
 
     api: Api
     task: Task
     large: ChunkIndex | None = None
 
     def has_room(self, event: ResponseEvent, delta: str | None) -> bool:
-        """Whether the invocation's allowance suffices for the whole event: no stream may end within one."""
+        """Whether the invocation's allowance suffices for the whole event: no stream may end within an event."""
         if self.large is None or delta is not None or event.kind in BEFORE_TEXT:
             return True
         reads = sum(1 for _ in self.large.pages())
         return self.api.meter.subrequests + reads <= limits.SUBREQUESTS[self.api.settings.plan]
 
     async def write(self, event: ResponseEvent, delta: str | None = None) -> AsyncGenerator[str]:
-        """Write an event. `delta` is the piece of the text that it brings, None for the whole result."""
+        """Write an event. `delta` is the piece of text in the event, None if the event contains the whole text."""
         name, held = self._data(event.kind, delta)
         data = {"type": name, "sequence_number": event.number, **held}
         if delta is not None:
@@ -219,7 +216,8 @@ class Writer:
         before, here, after = json.dumps(data, ensure_ascii=False).partition(json.dumps(_HERE))
         opening = sse.opened(name) + sse.escaped(before)
         if here:
-            # The first part is read before the event is opened, so that a failing database is noticed between events.
+            # The text's first part is read before the event begins, so that a failing database is noticed between
+            # events.
             async with aclosing(self._result()) as result:
                 async for part in result:
                     yield opening + sse.escaped(part)
@@ -227,7 +225,7 @@ class Writer:
         yield opening + sse.escaped(after) + sse.CLOSED
 
     async def _result(self) -> AsyncGenerator[str]:
-        """Write the text of a completed response, as JSON."""
+        """Write the text of a completed response as a JSON string, in parts if the text is large."""
         if self.large is None:
             yield json.dumps(self.task.result, ensure_ascii=False)
             return
@@ -235,7 +233,7 @@ class Writer:
             yield part
 
     def _data(self, kind: ResponseEventKind, delta: str | None) -> tuple[str, dict[str, object]]:
-        """Return an event's name and its data."""
+        """Return the name and the data of an event."""
         at = {"output_index": 0}
         of_part: dict[str, object] = {"item_id": message_id(self.task.id), **at, "content_index": 0}
         held: dict[str, object]
@@ -259,7 +257,7 @@ class Writer:
             case ResponseEventKind.END:
                 view = response_view(self.task, self.api)
                 held = {"response": {**view, "output": _with_text(view["output"])}}
-        # A cancelled response ends like a failed one: OpenAI has no event for a cancelled response.
+        # A cancelled response ends with `response.failed`, as OpenAI has no event for a cancelled response.
         name = _ENDS.get(status_of(self.task), "response.failed") if kind is ResponseEventKind.END else kind.value
         return name, held
 
@@ -275,7 +273,7 @@ def _with_text(output: list[OutputMessageView]) -> list[OutputMessageView]:
 
 
 def _at_first(task: Task, status: Status) -> Task:
-    """Return a task as it was at first, whatever has happened since, so that its first events stay the same."""
+    """Return a task as it was when it began, so that a stream opened later has the same first events."""
     return replace(
         task,
         status=status,

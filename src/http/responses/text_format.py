@@ -1,6 +1,6 @@
-"""`text` of `POST /v1/responses`: the form of the output, plain text or JSON by a schema.
+"""The field `text` of `POST /v1/responses`: the form of the output, plain text or JSON by a schema.
 
-The schema itself is checked as that of the native API.
+The output schema in `text` is checked as the native API checks its own field `outputSchema`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -48,7 +48,7 @@ class TextFields(Plain):
 
 
 def unsupported(text: object) -> Iterator[FieldError]:
-    """Find what the field may not have: another format, or what a format does not take."""
+    """Find what the field `text` may not contain: another format, or a field that its format does not take."""
     if not isinstance(text, Mapping):
         yield from parameters.misfits("text", text, {})
         return
@@ -64,12 +64,12 @@ def unsupported(text: object) -> Iterator[FieldError]:
 
 
 def as_sent(flaw: FieldError) -> FieldError:
-    """Name a field by its place in the body: pydantic adds the kind of the format."""
+    """Give a wrong field the name of its place in the body, without the format's type that pydantic inserts."""
     return flaw._replace(field=flaw.field.replace(f"text.format.{_JSON_SCHEMA}.", "text.format.", 1))
 
 
 def reduced(wanted: WantedOutput, *, is_open: bool) -> WantedOutput:
-    """Check the schema. If the request leaves the choice `is_open`, join the outputs if that needs no rule."""
+    """Check the schema. If the request leaves `reduce` open (`is_open`), a schema that needs no rules gets `concat`."""
     if wanted.schema is not None and is_open:
         joined = wanted._replace(reduce=Reduce.CONCAT)
         try:

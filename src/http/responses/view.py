@@ -1,4 +1,4 @@
-"""A task as OpenAI's whole Response object: strict clients expect every field, even those without meaning here."""
+"""Shows a task as OpenAI's whole Response object, because strict clients expect every field of it."""
 
 from collections.abc import Mapping
 from typing import Literal, cast
@@ -38,11 +38,11 @@ _STATUSES: Mapping[Status, ResponseStatus] = {
     Status.CANCELLED: "cancelled",
 }
 _RATE_LIMITS = frozenset({TaskCode.MODEL_RATE_LIMITED, TaskCode.MODEL_QUOTA_EXHAUSTED})
-# OpenAI's defaults, which are shown if the request gave none.
+# OpenAI's defaults of `temperature` and `top_p`, which a response shows if its request gave none.
 _TEMPERATURE, _TOP_P = 1.0, 1.0
-_FORMAT_NAME = "output"  # a schema whose request gave it no name
+_FORMAT_NAME = "output"  # the name that is shown for a schema without a name
 
-# Fields that a request may not set, and that a response shows as null.
+# Fields of OpenAI's Response object that have no value here, so a response shows them as null.
 _NEVER = (
     "max_tool_calls",
     "previous_response_id",
@@ -63,7 +63,7 @@ _NEVER = (
 
 
 def response_view(task: core.Task, api: Api) -> ResponseView:
-    """Show a task that came from `/v1`. A large result is left out: its text is empty."""
+    """Show a task that came from `/v1` as a response. A large result is left out: the response's text is empty."""
     asked, options = task.options.response, task.options.model_options
     assert asked is not None
     assert task.source is not None
@@ -96,12 +96,12 @@ def response_view(task: core.Task, api: Api) -> ResponseView:
         "onceover": _onceover(task, api),
         **dict.fromkeys(_NEVER),
     }
-    # The fields have the order of the description.
+    # The fields of the answer have the order of the API's description.
     return cast("ResponseView", {name: shows[name] for name in ResponseView.__annotations__})
 
 
 def status_of(task: core.Task) -> ResponseStatus:
-    """Say how a task stands, in OpenAI's words."""
+    """Return the status of a task in OpenAI's words."""
     return "incomplete" if _is_incomplete(task) else _STATUSES[task.status]
 
 
@@ -109,7 +109,7 @@ def output_view(task: core.Task) -> list[OutputMessageView]:
     """Show the output: one message with one text if the task has completed, else nothing."""
     if task.status is not Status.COMPLETED:
         return []
-    assert not isinstance(task.result, tuple)  # `reduce: none` is not accepted here
+    assert not isinstance(task.result, tuple)  # `/v1/responses` accepts no `reduce: none`
     text = OutputTextView(type="output_text", text=task.result or "", annotations=[], logprobs=[])
     status: Literal["completed", "incomplete"] = "incomplete" if _is_incomplete(task) else "completed"
     message = OutputMessageView(id=message_id(task.id), type="message", status=status, role="assistant", content=[text])
@@ -121,7 +121,7 @@ def _is_incomplete(task: core.Task) -> bool:
 
 
 def _incomplete(task: core.Task) -> IncompleteDetailsView | None:
-    """Say why outputs were cut off, or why there are gaps: by a filter if that cut off what makes the result."""
+    """Return why the response is incomplete, None if it is complete: outputs were cut off, or chunks left gaps."""
     if not _is_incomplete(task):
         return None
     reasons = {gap.finish_reason for gap in task.gaps}
@@ -183,7 +183,7 @@ def _onceover(task: core.Task, api: Api) -> OnceoverView:
 
 
 def _text_view(task: core.Task) -> TextView:
-    """Repeat the form of the output. A key that may not read sees an empty schema."""
+    """Show the form of the output. A key without the scope `read` sees an empty schema."""
     structure, source = task.options.structure, task.source
     if structure is None or source is None or not has_schema(task):
         return TextView(format=TextFormatView(type="text"), verbosity="medium")

@@ -1,1 +1,1 @@
-"""The calls of `/api/tasks`: submit, read, list, wait, cancel, erase, retry, one task or many."""
+"""The calls of `/api/tasks`: submit, read, list, wait for, cancel, erase and retry one task or many."""

@@ -1,4 +1,4 @@
-"""Accepts a submission of the native API or of `/v1`, and makes the 202 that says so."""
+"""Accepts a submission of the native API or of `/v1`, and makes the native API's answer 202."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 async def read_submission(exchange: Exchange) -> dict[str, object]:
-    """Read the body of a submission, up to the size that its input allows."""
+    """Read the body of a submission. The size limit leaves space for the largest input with all characters escaped."""
     most = exchange.api.settings.input_bytes * limits.BODY_ESCAPE_FACTOR + limits.BODY_OVERHEAD_BYTES
     return await read_object(exchange.request, most)
 
@@ -33,7 +33,7 @@ async def read_submission(exchange: Exchange) -> dict[str, object]:
 async def accept(
     exchange: Exchange, request: TaskRequest, key: str | None, body_digest: str, joining: "Joining | None" = None
 ) -> Submitted:
-    """Submit a checked request. Raises Refusal with the reason if it is refused."""
+    """Submit a task for a checked request. Raises Refusal with the reason if the task is refused."""
     api, load, clock = exchange.api, exchange.api.isolate.load, asyncio.get_running_loop().time
     try:
         if not load.admits(clock()):
@@ -41,7 +41,7 @@ async def accept(
         with cut_flaws():
             outcome = await api.submission.submit(exchange.tenant, request, key, body_digest, joining)
     finally:
-        load.unprobed(clock())  # a request that was refused without a call to D1 did not probe the database
+        load.unprobed(clock())  # a request that was refused without a D1 call has not probed the overloaded database
     match outcome:
         case Submitted():
             return outcome
@@ -53,7 +53,7 @@ async def accept(
 
 @contextmanager
 def cut_flaws() -> Iterator[None]:
-    """Name the field that keeps the input from being cut as requested, or within the budget."""
+    """Turn an error of cutting the input into a refusal that names the field at fault."""
     try:
         yield
     except TooManyChunks as error:
@@ -65,16 +65,16 @@ def cut_flaws() -> Iterator[None]:
 
 
 def replayed(accepted: Submitted) -> dict[str, str]:
-    """Say that an earlier request made the task."""
+    """Return the header that says that an earlier request made the task, or no header if this request made it."""
     return {"Idempotency-Replayed": "true"} if accepted.replayed else {}
 
 
 async def accepted_reply(exchange: Exchange, task: Task, headers: Mapping[str, str] | None = None) -> Reply:
-    """Say that a task was accepted, and where it is. If a request is repeated, the task may be completed already."""
+    """Answer 202 with the task and its path. The task of a repeated request may have ended already."""
     api = exchange.api
     later = {} if task.status.terminal else retry_after(api, task)
     headers = {"Location": f"{task_path(task.id)}{exchange.acting.query(task.task_key)}", **later, **(headers or {})}
     view = whole_task_view(exchange.visible(task), api, exchange.acting)
-    if not exchange.may_read:  # a large result is read separately, and left out here too
+    if not exchange.may_read:  # without the scope `read` no result is shown, so a large one is not read
         return json_reply(202, view, headers)
     return await task_reply(api.store, 202, task, view, headers)

@@ -1,8 +1,9 @@
-"""Requests with `tenant=*`: they act on one tenant after the other, and say where the next request goes on.
+"""Requests with `tenant=*`: they act on one tenant after the other, and answer with the cursor of the next request.
 
-A cursor is the name of a tenant, a colon and, in a list, the cursor of that tenant's own page. A request visits at most
-TENANTS_A_PAGE tenants, so it makes a bounded number of calls. A request that changes tasks changes those of one tenant
-only, and follows the same rules as a request about one tenant.
+A cursor is the name of a tenant and a colon. In the cursor of a list, the cursor of a page of the tenant's tasks
+follows the colon. A request visits at most TENANTS_A_PAGE tenants, so the number of its D1 calls is bounded. A request
+with `tenant=*` that changes tasks changes the tasks of one tenant only, under the same rules as a request that names
+the tenant.
 """
 
 import re
@@ -20,28 +21,30 @@ from . import filters
 from .list_views import TaskListView
 from .task_views import TaskView
 
-# Reads up to so many of a tenant's tasks after a place, and returns them with the place after them.
+# A function that reads a page of a tenant's tasks. The arguments of a PageOf are the request, the tenant, the cursor's
+# place and the most tasks; the result is the tasks and the cursor of the next page.
 type PageOf = Callable[[Exchange, str, str | None, int], Awaitable[tuple[list[TaskView], str | None]]]
 CURSOR_PATTERN: Final = f"{TENANT_PATTERN}:(?:{queries.CURSOR_PATTERN})?"
 _CURSOR: Final = re.compile(CURSOR_PATTERN)
 
 
 class Visit(NamedTuple):
-    """The tenants to visit, where the list of the first one goes on, and the tenant after them, if there is one."""
+    """The tenants that a request visits, the place in the first one's list, and the tenant after them, if any."""
 
     tenants: Sequence[str]
     place: str | None
     behind: str | None
 
     def after(self, index: int) -> str | None:
-        """The tenant after the one of this index."""
+        """Return the tenant after the visited tenant with the given index, None if there is none."""
         return self.tenants[index + 1] if index + 1 < len(self.tenants) else self.behind
 
 
 class ActResult(NamedTuple):
-    """The result of an act on one tenant.
+    """The result of an act on one tenant's tasks, such as a bulk retry.
 
-    `ends` says that the answer is about this tenant. `again` says that more is left to do for this tenant.
+    `ends` says that the request visits no further tenant, and answers about this one. `again` says that more of the
+    tenant's tasks are left, so the next request begins with the same tenant.
     """
 
     view: Mapping[str, object]
@@ -50,31 +53,31 @@ class ActResult(NamedTuple):
 
 
 async def visit(exchange: Exchange) -> Visit:
-    """Find the next tenants of all. Raises Refusal (422) for a malformed cursor."""
+    """Find the tenants that a request with `tenant=*` visits. Raises Refusal (422) for a malformed cursor."""
     text = exchange.query.get("cursor")
     if text is not None and not _CURSOR.fullmatch(text):
         raise field_refusal([FieldError("cursor", "must be the nextCursor of an earlier answer for all tenants")])
     first, _, place = (text or "").partition(":")
     found = await exchange.api.store.beside(TenantStore).tenants(first, TENANTS_A_PAGE + 1)
-    # If the cursor's tenant has no tasks any more, the next tenant is read from its beginning.
+    # If the tenant in the cursor has no tasks any more, the list starts at the beginning of the next tenant's tasks.
     before = queries.read_cursor(place) if place and found[:1] == [first] else None
     return Visit(found[:TENANTS_A_PAGE], before, found[TENANTS_A_PAGE] if len(found) > TENANTS_A_PAGE else None)
 
 
 def refuse_cursor(exchange: Exchange) -> None:
-    """Refuse (422) a cursor in a request about one tenant."""
+    """Refuse (422) a cursor in a request that acts on one tenant."""
     if "cursor" in exchange.query:
         raise field_refusal([FieldError("cursor", "needs tenant=*")])
 
 
 def cursor(tenant: str | None, place: str = "") -> str | None:
-    """Make the cursor of what begins at a place of a tenant. None: nothing is left."""
+    """Make the cursor that begins at a place in a tenant's tasks, or None if no tenant is left."""
     return None if tenant is None else f"{tenant}:{place}"
 
 
 async def read_page(exchange: Exchange, page_of: PageOf) -> Reply:
-    """Show a page of the tasks of all tenants: those of one tenant, newest first, then those of the next."""
-    # Refuse bad filters before a tenant is visited.
+    """Show a page of all tenants' tasks: one tenant after the other, and each tenant's tasks newest first."""
+    # Refuse bad filters before the first tenant is visited.
     filters.read(exchange.query, exchange.api.provider.default_model)
     filters.span("", exchange.query)
     if queries.is_true(exchange.query, "counts"):
@@ -95,9 +98,9 @@ async def read_page(exchange: Exchange, page_of: PageOf) -> Reply:
 async def act_on_each(
     exchange: Exchange, act: Callable[[str], Awaitable[ActResult]], nothing: Mapping[str, object]
 ) -> Mapping[str, object]:
-    """Act on the tenant that the request names. With `*`, act on the next tenant with a matching task.
+    """Act on the tenant that the request names. With `tenant=*`, act on the next tenant that has a matching task.
 
-    `nothing` is the answer if there are no tenants.
+    `nothing` is the answer if no tenant has tasks.
     """
     if exchange.acting.whose is not EVERYONE:
         refuse_cursor(exchange)

@@ -1,4 +1,4 @@
-"""`GET /api/tasks/{id}/attempts`: the log of a task's calls."""
+"""`GET /api/tasks/{id}/attempts`: the log of a task's model calls."""
 
 import re
 from typing import Annotated, Final, TypedDict
@@ -18,7 +18,8 @@ from ..base.messages import Query, Reply, json_reply
 from ..base.problems import no_task
 from ..base.views import Count, Time, maybe_rfc3339, shown
 
-# The level and the index of an output, and the number of a call for it; without a number, all calls for it are behind.
+# The pattern of a cursor: the level and the index of an output, and the number of a call for the output. After a cursor
+# without a number, the next page begins behind all calls for the output.
 _CURSOR: Final = "([0-9]{1,2})\\.([0-9]{1,4})(?:\\.([0-9]{1,4}))?"
 
 
@@ -77,7 +78,7 @@ class AttemptListView(TypedDict):
 
 
 async def read_attempts(exchange: Exchange) -> Reply:
-    """Show a page of a task's calls."""
+    """Show a page of the log of a task's model calls."""
     api, only, after = exchange.api, _outcomes(exchange.query), _after(exchange.query)
     most, store = queries.page_limit(exchange.query), api.store.beside(AttemptStore)
     page = await store.attempts(exchange.task_key, only, after, most, api.provider.default_model)

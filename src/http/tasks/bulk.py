@@ -1,4 +1,4 @@
-"""Many tasks at once: the bodies and handlers of `POST /api/tasks/retry` and `POST /api/tasks/cancel`."""
+"""Changes many tasks at once: bodies and handlers of `POST /api/tasks/retry` and `POST /api/tasks/cancel`."""
 
 import asyncio
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ from . import across
 from .conditions import limit_reached
 
 _Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
-_TOLD_AT_ONCE = 6  # platform: connections of one invocation that may wait for their headers
+_TOLD_AT_ONCE = 6  # platform: how many connections of one invocation may wait for their answer's headers at once
 _SUBREQUESTS_KEPT = 2
 _STILL_STARTING = (
     "The tasks are cancelled. The database is slow, so calls announced earlier may still start for a short time."
@@ -46,7 +46,7 @@ class BulkFields(Asked):
     dry_run: bool | None = Field(None, description="`true` counts, and changes nothing.")
 
     def span(self, tenant: str) -> Span:
-        """The span of the tenant's tasks that were created in the requested time. Raises Refusal (422)."""
+        """Return the span of the tenant's tasks created in the requested time. Raises Refusal (422) for a bad time."""
         times: Mapping[str, str | None] = {"createdAfter": self.created_after, "createdBefore": self.created_before}
         return queries.created_span(tenant, {name: time for name, time in times.items() if time is not None})
 
@@ -68,7 +68,7 @@ class BulkCancelFields(BulkFields):
 
     @property
     def wanted(self) -> Status | None:
-        """The status, if one is given."""
+        """The status that the request names, None if it names none."""
         return None if self.status is None else Status(self.status)
 
 
@@ -134,7 +134,7 @@ class BulkCancelView(TypedDict):
 
 
 async def retry_tasks(exchange: Exchange) -> Reply:
-    """Retry failed tasks, or count them."""
+    """Retry failed tasks, or with `dryRun` only count them."""
     fields = checked(BulkRetryFields, await read_object(exchange.request, limits.SMALL_BODY_BYTES_MOST))
     if fields.error_code is TaskCode.BUDGET_EXHAUSTED:
         message = "must not be budget_exhausted: retry such a task on its own, with a larger maxModelCalls"
@@ -165,12 +165,12 @@ async def _retry(exchange: Exchange, fields: BulkRetryFields, tenant: str) -> ac
         return across.ActResult(view, ends=done.tasks > 0 or done.more, again=done.tasks > 0 and done.more)
     if exchange.acting.whose is not EVERYONE:
         raise limit_reached(done.limit, exchange.api)
-    # The next tenant may be below its limit.
+    # If the tenant has reached its limit, the answer has a cursor, because the next tenant may be below its own limit.
     return across.ActResult(BulkRetryView(retried=0, more=True, limit=done.limit), ends=True)
 
 
 async def cancel_tasks(exchange: Exchange) -> Reply:
-    """Cancel unfinished tasks, or count them. As with a single task, no call starts after the answer."""
+    """Cancel unfinished tasks, or with `dryRun` count them. No call of a cancelled task starts after the answer."""
     ends_at = asyncio.get_running_loop().time() + limits.CANCEL_SECONDS_MOST
     fields = checked(BulkCancelFields, await read_object(exchange.request, limits.SMALL_BODY_BYTES_MOST))
     if fields.dry_run:
@@ -198,9 +198,9 @@ async def _cancel(api: Api, fields: BulkCancelFields, ends_at: float, tenant: st
 
 
 async def _tell_objects(api: Api, fences: Mapping[TaskKey, int], until: float) -> None:
-    """Notify objects that their tasks have ended, as far as subrequests are left, and start none after `until`.
+    """Notify objects that their tasks have ended, while subrequests are left. No notice starts after `until`.
 
-    The objects that get no notice see the end at their next check.
+    An object that gets no notice sees the end of its task at its next check.
     """
     left = api.settings.subrequests - api.submission.meter.subrequests_taken - _SUBREQUESTS_KEPT
     for batch in batched(islice(fences.items(), max(0, left)), _TOLD_AT_ONCE):

@@ -1,4 +1,4 @@
-"""Finished chunks as the API shows them."""
+"""The API's views of finished chunks."""
 
 from typing import Annotated, Literal, NotRequired, TypedDict
 

@@ -1,7 +1,8 @@
-"""The conditions of a submission: its idempotency key, the size of its work, and the limits of its tenant.
+"""The conditions of a submission: its Idempotency-Key, the size of its work, and the limits of its tenant.
 
-The key follows the IETF draft "The Idempotency-Key HTTP Header Field". The draft makes it a structured string in
-quotes. Most clients send the key without quotes. Both forms are accepted, as different keys.
+The header follows the IETF draft "The Idempotency-Key HTTP Header Field". In the draft an idempotency key is in quotes,
+and most clients send one without quotes. A key with quotes and the same key without quotes are both accepted, as
+different keys.
 """
 
 import hashlib
@@ -23,7 +24,7 @@ _SETTINGS = {
 
 
 def idempotency_key(headers: Mapping[str, str]) -> str | None:
-    """Read the key, None if there is none. Raises Refusal (400) for a malformed key."""
+    """Read the header Idempotency-Key, None if there is none. Raises Refusal (400) for a malformed value."""
     key = headers.get("idempotency-key")
     if key is not None and not _KEY.fullmatch(key):
         most = limits.IDEMPOTENCY_KEY_CHARS_MOST
@@ -32,34 +33,34 @@ def idempotency_key(headers: Mapping[str, str]) -> str | None:
 
 
 def digest(body: Mapping[str, object]) -> str:
-    """Return a digest of a request's fields. White space and the order of fields do not change the digest."""
+    """Return a digest of a body's fields. White space and the order of fields in the body do not change the digest."""
     return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def mismatch() -> Refusal:
-    """Make the refusal of a key that belongs to another request."""
+    """Make the refusal of an Idempotency-Key that was used with another body."""
     return Refusal(IDEMPOTENCY_MISMATCH, "This Idempotency-Key was used with another body. Use a new key.")
 
 
 def too_many_chunks(most: int) -> FieldError:
-    """Say that the input, cut as requested, makes more chunks than a task may have."""
+    """Make the flaw of a chunk size with which the input has more chunks than a task may have."""
     return FieldError("chunk.maxChars", f"is too small: the input would need more than {most} chunks")
 
 
 def budget_too_small(minimum: int) -> FieldError:
-    """Say that the task could never complete within its budget."""
+    """Make the flaw of a budget that is smaller than the calls that the task needs without failures."""
     return FieldError("maxModelCalls", f"must be at least {minimum}: the task needs that many calls without failures")
 
 
 def too_much_repeated(mostly: str) -> FieldError:
-    """Say that the calls for the chunks would send too much, and mostly of what."""
+    """Make the flaw of the field because of which the calls for all chunks together would send too much text."""
     field = {"overlaps": "chunk.overlapChars", "schema": "outputSchema"}.get(mostly, "instructions")
     message = f"is too long for this many chunks: their calls would send more than {limits.SENT_CHARS_MOST} characters"
     return FieldError(field, message)
 
 
 def limit_reached(limit: Limit, api: Api) -> Refusal:
-    """Make the refusal of a task above its tenant's limit."""
+    """Make the refusal of a task whose tenant has reached a limit."""
     variable, what = _SETTINGS[limit]
     again = seconds_until_reset(api.now_ms()) if limit is Limit.CHARACTERS_PER_DAY else limits.IN_FLIGHT_RETRY_SECONDS
     detail = f"The tenant has reached the deployment's limit of {what} ({variable})."

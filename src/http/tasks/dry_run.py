@@ -1,4 +1,4 @@
-"""The plan of a submission: `POST /api/tasks?dryRun=true`. A dry run stores and sends nothing, and calls no service."""
+"""Makes the plan of a submission, for `POST /api/tasks?dryRun=true`. A dry run stores nothing and calls no service."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from .request_views import PlannedChunkView, PlanView, request_view
 
 
 def show(request: TaskRequest, api: Api) -> Reply:
-    """Show the plan of a checked request. Raises the same Refusal as the submission."""
+    """Show the plan of a checked request. Raises the Refusals that cutting the input in a real submission raises."""
     planned = chunks(request.cut(api.settings), request.overlap_chars)
     options = replace(request.options, chunk_chars=request.max_chars(api.settings))
     check_budget(options, minimum_calls(len(planned), options.reduce))

@@ -1,4 +1,4 @@
-"""`/api/tasks` and below: the calls that every isolate gets, and their entries in the table of the API."""
+"""The most frequent calls of `/api/tasks` and of the paths below it, and their entries in the API's table."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -38,9 +38,9 @@ from .task_views import (
 
 
 async def submit_task(exchange: Exchange) -> Reply:
-    """Accept a task once it is durable in D1, or find that it was accepted before under the same idempotency key.
+    """Accept a task when it is durable in D1, or find the task that a request with the same Idempotency-Key made.
 
-    With `dryRun` the call only shows the plan.
+    With `dryRun=true` the call only shows the plan of the task.
     """
     api, dry = exchange.api, queries.is_true(exchange.query, "dryRun")
     key = idempotency_key(exchange.request.headers)
@@ -56,7 +56,7 @@ async def submit_task(exchange: Exchange) -> Reply:
 
 
 async def read_task(exchange: Exchange) -> Reply:
-    """Show a task, if requested after waiting for its end."""
+    """Show a task. With `wait` the answer comes when the task has ended or the wait is over."""
     api, key = exchange.api, exchange.task_key
     seconds, included = queries.wait_seconds(exchange.query), queries.included(exchange.query)
     task = await wait.current(api, key, seconds, reads_after=len(included))
@@ -70,7 +70,7 @@ async def read_task(exchange: Exchange) -> Reply:
 
 
 async def read_chunks(exchange: Exchange) -> Reply:
-    """Show the chunks finished so far, in order: all of them, or a page."""
+    """Show a task's finished chunks in order: all of them, or a page."""
     store, key = exchange.api.store, exchange.task_key
     limit, first = queries.chunks_limit(exchange.query), queries.chunks_start(exchange.query)
     if limit is None and not first:
@@ -111,7 +111,7 @@ async def list_tasks(exchange: Exchange) -> Reply:
 
 
 async def page_of(exchange: Exchange, tenant: str, before: str | None, most: int) -> tuple[list[TaskView], str | None]:
-    """Read a page of a tenant's tasks, and the cursor of the next one."""
+    """Read a page of a tenant's tasks, and the cursor of the next page."""
     only = filters.read(exchange.query, exchange.api.provider.default_model)
     page = await exchange.api.store.list(filters.span(tenant, exchange.query, before), only=only, most=most)
     shown = [task for task in await _all_up_to_date(exchange.api, page.tasks) if only.takes(task)]
@@ -120,7 +120,7 @@ async def page_of(exchange: Exchange, tenant: str, before: str | None, most: int
 
 
 async def cancel_task(exchange: Exchange) -> Reply:
-    """Cancel a task. A task that is already cancelled counts as success, because the client may repeat itself."""
+    """Cancel a task. If the task is already cancelled, the call succeeds, because a client may repeat its request."""
     api = exchange.api
     changed, task = await withdrawal.ended_by_client(api, exchange.task_key, asyncio.get_running_loop().time())
     if not changed and task.status is not Status.CANCELLED:
@@ -129,8 +129,9 @@ async def cancel_task(exchange: Exchange) -> Reply:
 
 
 async def erase_task(exchange: Exchange) -> Reply:
-    """Erase a task with everything that it has. If a worker works on the task, that worker finds its claim gone."""
-    # Check first that the task exists, to distinguish an erasure with a lost answer from an erasure of nothing.
+    """Erase a task with input, chunks and result. A worker that works on the task finds its claim gone."""
+    # `is_there` refuses an id without a task before the erasure, so that an erasure that finds no task afterwards is
+    # known to be the repetition of an erasure whose answer was lost.
     if not await exchange.api.store.is_there(exchange.task_key) or not await withdrawal.erase_task(
         exchange.api, exchange.task_key
     ):
@@ -139,7 +140,7 @@ async def erase_task(exchange: Exchange) -> Reply:
 
 
 async def _all_up_to_date(api: Api, tasks: Sequence[Task]) -> Iterable[Task]:
-    """Fail those of the tasks whose deadline has passed, and read them again."""
+    """Fail the tasks whose deadline has passed, and read these tasks again. Erased tasks are left out."""
     overdue = [task.task_key for task in tasks if task.overdue]
     if not overdue or not await wait.expired(api, overdue):
         return tasks
@@ -149,7 +150,8 @@ async def _all_up_to_date(api: Api, tasks: Sequence[Task]) -> Iterable[Task]:
 
 _WAIT = {"type": "number", "minimum": 0, "maximum": limits.WAIT_SECONDS_MOST, "default": 0}
 _MOMENT = {"type": "string", "format": "date-time"}
-# With `tenant=*` a tenant's name comes first. The tenant's name is alone if its page begins at its start.
+# The pattern of a list's cursor. With `tenant=*` a cursor begins with a tenant's name and a colon; nothing follows if
+# the page begins with the tenant's first task.
 _CURSOR = {"type": "string", "pattern": f"^(?:{TENANT_PATTERN}:)?{queries.CURSOR_PATTERN}$|^{TENANT_PATTERN}:$"}
 _CHUNKS_CURSOR = {"type": "string", "pattern": "^(?:[0-9]{1,3}|[1-4][0-9]{3}|5000)$"}  # CHUNKS_MOST
 _CHUNKS_LIMIT = {"type": "integer", "minimum": 1, "maximum": limits.CHUNKS_MOST}

@@ -1,4 +1,4 @@
-"""A task's events as they happen: the handler of `GET /api/tasks/{id}/events`, and the form of each event."""
+"""The stream of a task's events: the handler of `GET /api/tasks/{id}/events`, and the form of each event."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -43,7 +43,7 @@ class StatusEventView(TypedDict):
 
 
 async def follow_task(exchange: Exchange) -> Reply:
-    """Open the stream after the event that the client names."""
+    """Open the stream of a task's events, after the event that the client names."""
     place = _behind(exchange.request, exchange.query)
     opening = await exchange.api.store.opening(exchange.task_key, 0 if place is None else place.chunks)
     if opening is None:
@@ -54,7 +54,7 @@ async def follow_task(exchange: Exchange) -> Reply:
 
 
 async def _stream(exchange: Exchange, opening: Opening, place: EventPlace | None) -> AsyncGenerator[str]:
-    """Write the events after a place, until the end or until the client has to come back."""
+    """Write the events after `place`, until the task's end. A stream that ends early asks the client to come back."""
     from ..follow.following import Follower  # noqa: PLC0415 - an isolate's start does not import streams
 
     follower = Follower(exchange, exchange.task_key, 0 if place is None else place.chunks, opening.look)
@@ -95,9 +95,10 @@ def _progress(look: Look) -> ProgressView:
 
 
 async def _end(exchange: Exchange) -> AsyncGenerator[str]:
-    """Write the last event: the task, as a request for it shows it. If the task is gone, there is no last event."""
+    """Write the last event, `end`, with the task as `GET /api/tasks/{id}` shows it."""
     task = await exchange.api.store.task(exchange.task_key)
-    if task is None or not task.status.terminal:  # the task was erased or retried a moment ago
+    # the task was erased or retried a moment ago, so there is no last event
+    if task is None or not task.status.terminal:
         yield sse.come_back(limits.EVENT_RETRY_MS)
         return
     yield sse.opened("end")
@@ -107,9 +108,9 @@ async def _end(exchange: Exchange) -> AsyncGenerator[str]:
 
 
 def _behind(request: Request, query: Query) -> EventPlace | None:
-    """Read the id after which the stream goes on.
+    """Read the id of the event after which the stream continues.
 
-    If the client sends header and parameter, the header is the newer value.
+    If the client sends the header and the parameter, the header counts, because its value is newer.
 
     Raises Refusal (422).
     """

@@ -21,7 +21,8 @@ def _texts(most: int) -> Mapping[str, object]:
     return {"type": "string", "minLength": 1, "maxLength": most, **NO_NUL}
 
 
-# The beginning of an id, up to its first dash or further. No other text that people search for begins like this.
+# Matches the beginning of a task's id, up to its first dash or further. No name of a task that people search for looks
+# like the beginning of an id.
 _ID_BEGINS = re.compile("[0-9a-f]{8}-[0-9a-f-]{0,27}")
 
 PARAMETERS: Final = (
@@ -43,7 +44,7 @@ PARAMETERS: Final = (
 
 
 def read(query: Query, default_model: str) -> ListFilter:
-    """Read all filters. Raises Refusal (422) for a value that no task can have."""
+    """Read all filters of a list. Raises Refusal (422) for a value that no task can have."""
     text, model = _text(query, "q", limits.SEARCH_CHARS_MOST), _text(query, "model", limits.MODEL_CHARS_MOST)
     status, code, route = (_one_of(query, name, kind) for name, kind in _KINDS.items())
     return ListFilter(
@@ -57,12 +58,12 @@ def read(query: Query, default_model: str) -> ListFilter:
 
 
 def span(tenant: str, query: Query, before_id: str | None = None) -> Span:
-    """Read the span of the tenant's tasks that the query asks for, before a task if one is given."""
+    """Read the span of the tenant's tasks that the query asks for. Tasks from `before_id` on are left out."""
     return queries.created_span(tenant, query, before_id, _id_prefix(query))
 
 
 def _id_prefix(query: Query) -> str:
-    """Return what the ids of all tasks that `q` finds begin with, '' if it may find others."""
+    """Return `q` if it is the beginning of a task's id, so that only ids are searched; else ''."""
     text = query.get("q", "").lower()
     return text if _ID_BEGINS.fullmatch(text) else ""
 

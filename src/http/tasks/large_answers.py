@@ -1,7 +1,7 @@
-"""Answers with more text than one read of D1 may return. They are sent in parts.
+"""Writes answers with more text than one read of D1 may return: they are sent in parts.
 
-Each part is read after the previous one was sent. So an isolate holds only one part in memory, not several copies of
-the whole.
+Each part is read from D1 after the previous part was sent, so an isolate holds only one part in memory, and not several
+copies of the whole text.
 """
 
 import json
@@ -32,11 +32,11 @@ async def task_reply(
     *,
     chunks_too: bool = False,
 ) -> Reply:
-    """Show a task, and its finished chunks if requested. `view` has everything except a large result.
+    """Show a task, with `chunks_too` also its finished chunks. `view` has everything except a large result.
 
     Raises Refusal (404).
     """
-    # A completed task whose result was not read with it has a large one.
+    # A completed task that was read without its result has a large result.
     large = task.status is Status.COMPLETED and task.result is None
     if not large and not chunks_too:
         return json_reply(status, view, headers)
@@ -54,7 +54,7 @@ async def task_reply(
 
 
 async def task_text(store: TaskStore, task: Task, view: WholeTaskView) -> AsyncGenerator[str]:
-    """Write a task as JSON, in parts if its result is large. Raises Refusal (404)."""
+    """Write a task as JSON, in parts if its result is large. Raises Refusal (404) if the task is gone."""
     reply = await task_reply(store, 200, task, view, {})
     if reply.parts is None:
         yield reply.body
@@ -64,12 +64,12 @@ async def task_text(store: TaskStore, task: Task, view: WholeTaskView) -> AsyncG
 
 
 def chunks_reply(store: TaskStore, index: ChunkIndex, first: int) -> Reply:
-    """Show all finished chunks from `first` on."""
+    """Show all finished chunks from the index `first` on."""
     return Reply(200, headers=JSON, parts=_chunk_list(store, index, first))
 
 
 async def chunk_index(store: TaskStore, task: Task) -> ChunkIndex:
-    """Read which chunks of a task are finished. Raises Refusal (404)."""
+    """Read which chunks of a task are finished. Raises Refusal (404) if the task is gone."""
     index = await store.chunk_index(task.task_key)
     if index is None:
         raise no_task()
@@ -86,7 +86,7 @@ async def _chunk_list(store: TaskStore, index: ChunkIndex, first: int) -> AsyncG
 async def _task(
     store: TaskStore, task: Task, view: WholeTaskView, index: ChunkIndex, large: bool, chunks_too: bool
 ) -> AsyncGenerator[str]:
-    """Write the members of a task in their order."""
+    """Write a task as a JSON object, with its fields in the order of `view`."""
     before = "{"
     for name, value in view.items():
         yield f"{before}{_text(name)}: "
@@ -113,7 +113,7 @@ async def _chunks(store: TaskStore, index: ChunkIndex, first: int = 0) -> AsyncG
 
 
 async def _result(store: TaskStore, task: Task, index: ChunkIndex) -> AsyncGenerator[str]:
-    """Write a result: its outputs, and with a schema what they say as JSON."""
+    """Write a large result: `output`, and for a task with a schema also `value`."""
     if not has_schema(task):
         yield '{"output": '
         async for part in joined_outputs(store, task, index):
@@ -138,10 +138,10 @@ async def _result(store: TaskStore, task: Task, index: ChunkIndex) -> AsyncGener
 
 
 async def joined_outputs(store: TaskStore, task: Task, index: ChunkIndex) -> AsyncGenerator[str]:
-    """Write the outputs as a list, joined as one text, or with a schema as the text of their joined value.
+    """Write a task's `output` as JSON: a list of outputs, the joined text, or the text of the joined value.
 
-    A merge is never written here, because its one output is never large. A gap is null in a list, and nothing in a
-    text.
+    The text of the joined value is for a task with a schema. The one output of a merge is never large, so it is not
+    sent in parts. A gap is null in a list, and adds nothing to a text.
     """
     assert task.options.reduce is not Reduce.MERGE
     as_list = task.options.reduce is Reduce.NONE
@@ -162,7 +162,7 @@ async def joined_outputs(store: TaskStore, task: Task, index: ChunkIndex) -> Asy
 
 
 async def _values(store: TaskStore, index: ChunkIndex) -> AsyncGenerator[str]:
-    """Write the list of the outputs' values. Each output is JSON as it stands."""
+    """Write the list of the values of a task with a schema. Each output is JSON already, so it is written unchanged."""
     before = "["
     for places in index.pages():
         for chunk in await store.some_chunks(index, places):
@@ -172,7 +172,7 @@ async def _values(store: TaskStore, index: ChunkIndex) -> AsyncGenerator[str]:
 
 
 async def _joined_value(store: TaskStore, task: Task, index: ChunkIndex) -> str | None:
-    """Join the outputs page by page, and return the value as compact JSON. None: a sum is no double."""
+    """Join the outputs page by page, and return the value as compact JSON, None if a sum does not fit a double."""
     from ...core.structured.refusals import NotJoinable  # noqa: PLC0415 - only tasks with a schema need it
 
     assert task.source is not None
@@ -190,7 +190,7 @@ async def _joined_value(store: TaskStore, task: Task, index: ChunkIndex) -> str 
 
 
 def _in_pieces(text: str) -> Iterator[str]:
-    """Write a text as JSON, piece by piece."""
+    """Write a text as one JSON string, piece by piece."""
     yield '"'
     for start in range(0, len(text), limits.ANSWER_CHARS_AT_ONCE):
         yield _text(text[start : start + limits.ANSWER_CHARS_AT_ONCE])[1:-1]

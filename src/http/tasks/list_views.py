@@ -1,4 +1,4 @@
-"""Pages of tasks as the API shows them, and how many tasks have each status."""
+"""The API's views of a page of tasks, and of how many tasks have each status."""
 
 from typing import NotRequired, TypedDict
 
@@ -37,7 +37,7 @@ class TaskListView(TypedDict):
 
 
 def counts_view(counts: Counts) -> StatusCountsView:
-    """Show counts by status."""
+    """Show how many tasks have each status."""
     of = counts.of
     return StatusCountsView(
         pending=of[Status.PENDING],

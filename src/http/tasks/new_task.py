@@ -1,4 +1,4 @@
-"""The body of `POST /api/tasks`: its fields, the checks that a schema cannot express, and the request."""
+"""The body of `POST /api/tasks`: its fields, the checks that a JSON Schema cannot express, and the task's request."""
 
 from collections.abc import Iterator, Mapping
 from typing import Annotated
@@ -90,7 +90,7 @@ class NewTaskFields(Asked):
     max_gap_share: output_fields.GapShare | None = output_fields.MAX_GAP_SHARE
 
     def wanted(self) -> WantedOutput:
-        """Give the fields that form the outputs."""
+        """Return the fields that form the outputs."""
         return WantedOutput(
             schema=self.output_schema,
             strict=self.strict,
@@ -101,7 +101,7 @@ class NewTaskFields(Asked):
         )
 
     def options(self) -> TaskOptions:
-        """Give the fields that pass through the whole service unchanged."""
+        """Return the fields that are stored with the task unchanged."""
         return TaskOptions(
             reduce=self.reduce or Reduce.CONCAT,
             model=self.model,
@@ -117,9 +117,9 @@ class NewTaskFields(Asked):
 
 
 def new_request(body: Mapping[str, object], settings: Settings) -> TaskRequest:
-    """Check every field and make a request.
+    """Check every field of the body, and make the task's request from it.
 
-    Raises Refusal: 422 with each wrong field named, 413 for an input that is too large.
+    Raises Refusal: 422 that names each wrong field, 413 for an input that is too large.
     """
     fields = checked(NewTaskFields, body)
     if flaws := list(_flaws(fields, settings)):
@@ -140,7 +140,7 @@ def new_request(body: Mapping[str, object], settings: Settings) -> TaskRequest:
 
 
 def _flaws(fields: NewTaskFields, settings: Settings) -> Iterator[FieldError]:
-    """Find the flaws that the schema cannot express."""
+    """Find the flaws of a body that its JSON Schema cannot express."""
     yield from option_flaws(fields.chunk, fields.model, fields.model_options, settings)
     yield from size_flaw("metadata", fields.metadata, limits.METADATA_BYTES_MOST)
     yield from fields.wanted().flaws()
@@ -149,7 +149,7 @@ def _flaws(fields: NewTaskFields, settings: Settings) -> Iterator[FieldError]:
 def option_flaws(
     chunk: ChunkOptions | None, model: str | None, model_options: Mapping[str, object] | None, settings: Settings
 ) -> Iterator[FieldError]:
-    """Find what the schema cannot express about fields that both APIs have."""
+    """Find the flaws of fields of both APIs that their JSON Schema cannot express."""
     if chunk and chunk.overlap_chars is not None:
         max_chars = chunk.max_chars if chunk.max_chars is not None else settings.chunk_chars
         if chunk.overlap_chars >= max_chars:

@@ -1,4 +1,4 @@
-"""What has become of a task: its progress, its bill and its gaps, as the API shows them."""
+"""The API's views of a task's progress, its bill and its gaps."""
 
 from typing import Annotated, NotRequired, TypedDict
 
@@ -81,7 +81,7 @@ def usage_view(task: core.Task) -> UsageView:
 
 
 def covered(task: core.Task) -> float:
-    """Return the share of the text that gaps leave."""
+    """Return the share of the text that is not in gaps, from 0 to 1."""
     return 1.0 if task.coverage is None else task.coverage
 
 

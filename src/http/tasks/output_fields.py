@@ -1,7 +1,7 @@
-"""The fields of a submission that form its outputs: a schema, how outputs are joined, and what a failed chunk does.
+"""The fields of a submission that form its outputs: output schema, join rules, and what a failed chunk causes.
 
-Both APIs have them. The rules that pydantic cannot express are here. What reads a schema is imported with the first
-task that has one.
+The native API and `/v1` both have the fields that form outputs. `WantedOutput` checks the rules that pydantic cannot
+express. The code that reads an output schema is imported with the first task that has one.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,8 @@ from ...core.task import Reduce
 from ..base.fields import NO_NUL, compact_json, size_flaw
 from ..base.problems import NOT_JOINABLE, UNSUPPORTED_SCHEMA, FieldError, ProblemKind, Refusal
 
-# What OpenAPI says of a schema: the first of the rules that it must keep.
+# The JSON Schema of an output schema in `/openapi.json`, which states only one of the rules for output schemas: the
+# root is an object.
 SCHEMA_SHAPE: Final[dict[str, Any]] = {
     "properties": {"type": {"const": "object"}},
     "required": ["type"],
@@ -56,7 +57,7 @@ MAX_GAP_SHARE: Final[Any] = Field(
 
 
 class WantedOutput(NamedTuple):
-    """What a submission says about its outputs. `name` is the schema's name. None: the default."""
+    """The fields of a submission that form its outputs. `name` is the schema's name. None means the default."""
 
     schema: Mapping[str, object] | None
     strict: bool | None
@@ -67,7 +68,7 @@ class WantedOutput(NamedTuple):
     name: str | None = None
 
     def structure(self) -> Structure | None:
-        """Give the options of a structured task, None for a plain one."""
+        """Return the options of a task with a schema or with gaps, None for any other task."""
         has_schema, gaps = self.schema is not None, self.on_chunk_failure == "gap"
         if not (has_schema or gaps):
             return None
@@ -80,11 +81,11 @@ class WantedOutput(NamedTuple):
         )
 
     def stored_schema(self) -> str | None:
-        """Write the schema as it is stored: with its names in the client's order."""
+        """Write the output schema as it is stored: compact JSON, with its fields in the client's order."""
         return None if self.schema is None else compact_json(self.schema)
 
     def flaws(self) -> Iterator[FieldError]:
-        """Find fields that would have no effect: none is dropped in silence."""
+        """Find fields that would have no effect: such fields are refused, and not ignored."""
         if self.schema is None:
             for name, value in (("strict", self.strict), ("join", self.join)):
                 if value is not None:
@@ -96,9 +97,9 @@ class WantedOutput(NamedTuple):
         yield from size_flaw("join", self.join, limits.JOIN_BYTES_MOST)
 
     def check(self, schema_field: str, join_field: str) -> None:
-        """Check the schema, and for `concat` how outputs are joined.
+        """Check the output schema, and with `concat` whether its outputs can be joined.
 
-        Raises Refusal: 422 that names the field, and the place in it as a JSON pointer.
+        Raises Refusal (422), which names the wrong field, and the wrong place in it as a JSON pointer.
         """
         if self.schema is None:
             return
@@ -116,6 +117,6 @@ class WantedOutput(NamedTuple):
 
 
 def _refusal(kind: ProblemKind, field: str, pointer: str, reason: str) -> Refusal:
-    """Refuse a schema or a rule. The pointer has the client's own names, because nothing else names the place."""
+    """Refuse a schema or a join rule. The JSON pointer has the client's own names, because only they name the place."""
     message = f"{pointer or 'the root'}: {reason}"
     return Refusal(kind, f"{field}: {message}", [FieldError(field, message, pointer)])

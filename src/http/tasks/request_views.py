@@ -1,4 +1,4 @@
-"""A task's request, and what its calls use, as the API shows them."""
+"""The API's views of a task's request and of a dry run's plan."""
 
 from typing import Annotated, Literal, NotRequired, TypedDict
 
@@ -66,7 +66,7 @@ class PlanView(TypedDict):
 
 
 def request_view(options: TaskOptions, source: Source, api: Api) -> RequestView:
-    """Show a request."""
+    """Show the request of a task."""
     view = RequestView(
         model=options.model or api.provider.default_model,
         instructions=source.instructions,

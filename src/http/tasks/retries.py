@@ -1,4 +1,4 @@
-"""`POST /api/tasks/{id}/retry`: its body, its handlers, and why a task is not retried."""
+"""`POST /api/tasks/{id}/retry`: its body, its handler, and its refusals."""
 
 import asyncio
 from dataclasses import replace
@@ -48,7 +48,7 @@ class RetryFields(Asked):
 
 
 def not_retryable(task: Task, max_calls: int | None, api: Api) -> Refusal:
-    """Say why a task was not retried."""
+    """Make the refusal that says why a task was not retried."""
     if task.status not in _ENDED_BADLY:
         detail = (
             f"The task is {task.status}. Only a failed or cancelled task, or a completed one with gaps, can be retried."
@@ -69,9 +69,9 @@ def not_retryable(task: Task, max_calls: int | None, api: Api) -> Refusal:
 
 
 async def retry_task(exchange: Exchange) -> Reply:
-    """Retry a failed or cancelled task, perhaps with another budget. The task goes on from its finished chunks.
+    """Retry a failed or cancelled task, perhaps with a new budget. The task keeps its finished chunks.
 
-    A completed task stays as it is. If it has gaps, a new task makes them.
+    A retry does not change a completed task. If a completed task has gaps, a new task processes the chunks of the gaps.
     """
     body = await read_object(exchange.request, limits.SMALL_BODY_BYTES_MOST, optional=True)
     max_calls = checked(RetryFields, body).max_model_calls
@@ -79,7 +79,7 @@ async def retry_task(exchange: Exchange) -> Reply:
     accepted = await api.submission.retry(key, max_calls)
     if accepted is None:
         task = await wait.found(api.store, key)
-        if task.overdue:  # an overdue task has failed, but no write says so yet
+        if task.overdue:  # the task's deadline has passed, and no write has failed it yet
             await api.store.expire([key], OVERDUE, api.settings.retention_ms)
             accepted = await api.submission.retry(key, max_calls)
         elif task.status is Status.COMPLETED and task.failed:
@@ -89,14 +89,14 @@ async def retry_task(exchange: Exchange) -> Reply:
     api.log("retried", task=key, max_calls=max_calls)
     route = await api.dispatcher.dispatch(key, crowded=accepted.crowded)
     task = await wait.found(api.store, key)
-    task = replace(task, news_at=task.read_at)  # the retry is the last thing that happened
+    task = replace(task, news_at=task.read_at)  # the answer's `Retry-After` counts from the retry
     if route is not None and task.status is Status.PENDING:
         task = replace(task, route=route)
     return await accepted_reply(exchange, task)
 
 
 async def _retry_gaps(exchange: Exchange, max_calls: int | None) -> Reply:
-    """Make the gaps of a completed task as a new task, or find the one that an earlier request made."""
+    """Submit a new task for the gaps of a completed one, or find the task that an earlier request submitted."""
     api, load, clock = exchange.api, exchange.api.isolate.load, asyncio.get_running_loop().time
     try:
         if not load.admits(clock()):

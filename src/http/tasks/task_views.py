@@ -1,4 +1,4 @@
-"""Tasks as the API shows them."""
+"""The API's views of a task."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, NotRequired, TypedDict, cast
@@ -136,7 +136,7 @@ def task_path(task_id: str) -> str:
 
 
 def task_view(task: core.Task, api: Api, acting: Acting) -> TaskView:
-    """Show a task, with links that the same key can follow."""
+    """Show a task, with links that a request with the same API key can follow."""
     here, behind = task_path(task.id), acting.query(task.task_key)
     view = TaskView(
         id=task.id,
@@ -171,14 +171,14 @@ def task_view(task: core.Task, api: Api, acting: Acting) -> TaskView:
     if task.retry_of is not None:
         view["retryOf"] = split_task_key(task.retry_of)[1]
     if acting.names_tenants:
-        # In the model's order: after the id.
+        # The field `tenant` comes after `id`, as in the model.
         return cast("TaskView", {"id": view["id"], "tenant": split_task_key(task.task_key)[0], **view})
     return view
 
 
 def whole_task_view(task: core.Task, api: Api, acting: Acting) -> WholeTaskView:
-    """Show a task with its request."""
-    assert task.source is not None  # a task that is read by its id has one
+    """Show a task that was read by its id: with its request, its last error, its calls and its gaps."""
+    assert task.source is not None  # a task that is read by its id has its source
     also: dict[str, object] = {
         "request": request_view(task.options, task.source, api),
         "lastError": last_error_view(task.last_error),
@@ -191,7 +191,7 @@ def whole_task_view(task: core.Task, api: Api, acting: Acting) -> WholeTaskView:
 
 
 def with_chunks(view: WholeTaskView, chunks: Sequence[core.FinishedChunk]) -> TaskWithChunksView:
-    """Add a task's finished chunks."""
+    """Add a task's finished chunks to its view."""
     return cast("TaskWithChunksView", {**view, "chunks": [chunk_view(chunk) for chunk in chunks]})
 
 
@@ -209,6 +209,6 @@ def _result_view(task: core.Task) -> ResultView | None:
         return None
     view = ResultView(output=task.result if isinstance(task.result, str) else list(task.result))
     if has_schema(task):
-        # The engine made the value of outputs that its schema allows: objects.
+        # The value was made from outputs that the schema allows, and a schema allows only objects.
         view["value"] = cast("dict[str, object] | list[dict[str, object] | None]", task.value)
     return view

@@ -1,4 +1,4 @@
-"""The views of an unfinished task's state: what it waits for, its last error, and when it may be done."""
+"""The API's views of an unfinished task's state: why it waits, its last error, and when it may end."""
 
 import asyncio
 from math import ceil
@@ -16,9 +16,10 @@ from ..base.views import Count, Time, maybe_rfc3339, rfc3339, shown
 Reason = Literal["queued", "rate_limited", "model_away", "backoff", "lease", "database", "quota"]
 
 RETRY_SECONDS_LEAST, RETRY_SECONDS_MOST = 1, 30
-# A hint that is too short costs one more request. A hint that is too long costs the client time.
+# `Retry-After` as a fraction of the estimated rest of the task. A `Retry-After` that is too short costs one more
+# request, and one that is too long makes the client wait.
 _FRACTION_OF_ESTIMATE = 0.5
-# After a silence of so many times a call's duration, the pace means nothing any more.
+# For how many times a call's duration a task may go without a change before its pace is no longer trusted.
 _CALLS_OF_SILENCE = 2
 
 
@@ -52,7 +53,7 @@ class LastErrorView(TypedDict):
 
 
 def waiting_for(task: Task, api: Api) -> Wait | None:
-    """Say what a task waits for, from its row and from what this isolate knows of the database."""
+    """Return what a task waits for, by its row and this isolate's knowledge of the database, or None."""
     if task.status.terminal:
         return None
     wait = task.waiting_for
@@ -60,7 +61,8 @@ def waiting_for(task: Task, api: Api) -> Wait | None:
         longest = api.settings.timeout_seconds + limits.LANE_SLACK_SECONDS + limits.LINGER_SECONDS_MOST
         if task.starts_by is None or task.read_at <= task.starts_by + longest * 1000:
             return None
-        # The calls that were in flight have ended, and their worker has not recorded them.
+        # Every announced call must have ended by now, and the task's worker has recorded none: the worker counts as
+        # dead.
         wait = Wait("lease", task.free_at)
     load, now = api.isolate.load, asyncio.get_running_loop().time()
     if load.has_used_up(now, seconds_since_reset(task.read_at)):
@@ -71,14 +73,14 @@ def waiting_for(task: Task, api: Api) -> Wait | None:
 
 
 def wait_view(wait: Wait | None) -> WaitView | None:
-    """Show a wait."""
+    """Show what a task waits for."""
     if wait is None:
         return None
     return WaitView(reason=cast("Reason", wait.reason), until=maybe_rfc3339(wait.until), ahead=wait.ahead)
 
 
 def last_error_view(error: LastError | None) -> LastErrorView | None:
-    """Show an error."""
+    """Show a task's last failed call."""
     if error is None:
         return None
     return LastErrorView(
@@ -87,7 +89,7 @@ def last_error_view(error: LastError | None) -> LastErrorView | None:
 
 
 def estimated_finish(task: Task, wait: Wait | None) -> str | None:
-    """Show when the task ends if its pace stays the same and a known wait ends on time. None: unknown."""
+    """Estimate the task's end if its pace stays the same and its wait ends on time. Return None if unknown."""
     if task.status.terminal or task.pace_ms is None or (wait is not None and wait.until is None):
         return None
     begins_at = task.read_at if wait is None or wait.until is None else max(task.read_at, wait.until)
@@ -95,11 +97,12 @@ def estimated_finish(task: Task, wait: Wait | None) -> str | None:
 
 
 def retry_after_seconds(task: Task, wait: Wait | None, concurrency: int) -> int:
-    """Return the `Retry-After` of an unfinished task, 1 to 30 s.
+    """Return the value of `Retry-After` for an unfinished task, from 1 to 30 s.
 
-    The hint follows from the remaining work and the pace. The hint is as long as the time since the last event if the
-    pace is unknown, while the task waits, and when calls take far longer than before. The hint is never shorter than a
-    known wait.
+    The value of `Retry-After` follows from the remaining calls and the task's pace. If the task's pace is unknown, or
+    while the task waits, `Retry-After` is the time since the task last changed. If calls take far longer than before,
+    `Retry-After` is at least the time since the task last changed. `Retry-After` is never shorter than a wait with a
+    known end, up to 30 s.
     """
     silence = max(0, task.read_at - task.news_at) / 1000
     hint = silence
@@ -117,5 +120,5 @@ def _calls_left(task: Task) -> int:
 
 
 def retry_after(api: Api, task: Task) -> dict[str, str]:
-    """Say when to ask again for an unfinished task."""
+    """Return the header that says when to ask again for an unfinished task."""
     return {"Retry-After": str(retry_after_seconds(task, waiting_for(task, api), api.settings.concurrency))}

@@ -1,4 +1,4 @@
-"""A client ends or erases a task: none of its calls starts after the answer."""
+"""Cancels or erases a task for a client: none of the task's model calls starts after the answer."""
 
 import asyncio
 from math import ceil
@@ -17,15 +17,18 @@ _STILL_STARTING = (
 
 
 async def ended_by_client(api: Api, key: TaskKey, began: float) -> tuple[bool, Task]:
-    """Cancel an unfinished task, and say whether that changed it. Returns when no call of the task can start any more.
+    """Cancel an unfinished task. Returns when no call of the task can start any more.
 
-    `began` is when the request came, by the loop's clock. Raises Refusal: 404, or 503 if the wait takes too long.
+    The result says whether `ended_by_client` has ended the task, and contains the task. `began` is when the request
+    came, by the loop's clock. Raises Refusal: 404 without the task, 503 if waiting for announced calls would take too
+    long.
     """
     changed, starting_ms, fence = await api.store.cancel(key, api.settings.retention_ms)
     if changed:
         api.isolate.marks.ended(key)
         api.log("cancelled", task=key)
-    # No new calls are announced. Announced calls may still start, and the answer promises that none will.
+    # A cancelled task announces no new calls. A model call that was announced before may still start, and the answer
+    # promises that none will, so the answer waits.
     held = starting_ms / 1000
     late = asyncio.get_running_loop().time() - began + held > limits.CANCEL_SECONDS_MOST
     await _let_go(api, key, 0.0 if late else held, fence)
@@ -36,7 +39,7 @@ async def ended_by_client(api: Api, key: TaskKey, began: float) -> tuple[bool, T
 
 
 async def erase_task(api: Api, key: TaskKey) -> bool:
-    """Erase a task that existed a moment ago. Returns False if the task does not exist any more."""
+    """Erase a task that existed a moment ago. Returns whether the task still existed."""
     gone, starting_ms, fence = await api.store.erase(key)
     if gone:
         api.isolate.marks.ended(key)
@@ -46,6 +49,6 @@ async def erase_task(api: Api, key: TaskKey) -> bool:
 
 
 async def _let_go(api: Api, key: TaskKey, held_seconds: float, object_fence: int | None) -> None:
-    """Wait until no announced call can start any more, and notify the object that works on the task of its end."""
+    """Wait until no announced call can start any more, and tell the object that works on the task of the task's end."""
     told = [] if object_fence is None else [api.tell_object(key, object_fence)]
     await asyncio.gather(asyncio.sleep(held_seconds), *told)

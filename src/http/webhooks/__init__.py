@@ -1,1 +1,1 @@
-"""Webhook endpoints, and their deliveries."""
+"""The calls of the API about webhook endpoints and their deliveries."""

@@ -1,4 +1,4 @@
-"""Deliveries over HTTP: the handlers of a task's deliveries and of a redelivery."""
+"""Webhook deliveries over HTTP: handlers that show a task's deliveries, and that send a delivery again."""
 
 import asyncio
 from typing import Annotated, Literal, TypedDict
@@ -61,7 +61,7 @@ class DeliveryListView(TypedDict):
 
 
 async def read_deliveries(exchange: Exchange) -> Reply:
-    """Show the deliveries of a task."""
+    """Show the webhook deliveries of a task."""
     found = await exchange.api.store.deliveries(exchange.task_key)
     if not found and not await exchange.api.store.is_there(exchange.task_key):
         raise no_task()
@@ -69,7 +69,7 @@ async def read_deliveries(exchange: Exchange) -> Reply:
 
 
 async def redeliver(exchange: Exchange) -> Reply:
-    """Send a delivery again, after the answer."""
+    """Accept that a webhook delivery is sent again. The message is sent after the answer."""
     api, key = exchange.api, read_delivery_id(exchange.tenant, exchange.parts["id"])
     if api.settings.webhook_key is None:
         raise no_webhook_key()
@@ -82,8 +82,8 @@ async def redeliver(exchange: Exchange) -> Reply:
         api.log("redelivered", task=key.task_key, delivery=key.id)
         api.deliverer.begin_one(taken, asked_at)
     again = await api.store.delivery(key)
-    # A new fence means that the delivery was taken. If this request took the delivery and lost the answer, the sweep
-    # sends it.
+    # If a delivery's fence has changed, this or another redelivery request has taken the delivery. If a request took
+    # the delivery and D1's answer was lost, the sweep sends the message.
     if taken is None and (again is None or again.fence == found.fence):
         raise Refusal(ENDPOINT_GONE, "The endpoint of this delivery is deleted or disabled, so nothing is sent.")
     return json_reply(202, _view(again or found))

@@ -1,6 +1,6 @@
-"""The calls of webhook endpoints, as entries of the API's table.
+"""The entries of the API's table for the calls about webhook endpoints.
 
-The first request for a webhook endpoint imports this module.
+An isolate imports `webhook_calls` with its first request about webhook endpoints.
 """
 
 from ...core import limits
@@ -17,7 +17,7 @@ _LIMIT = {
     "maximum": limits.LIST_LIMIT_MOST,
     "default": limits.LIST_LIMIT_DEFAULT,
 }
-# Calls on the endpoint in an answer, by their `name`.
+# The further calls (`leads_to`) that an answer with a webhook endpoint offers, with the endpoint's id.
 _OF_THIS = tuple(
     (name, "id", "/id")
     for name in ("readWebhookEndpoint", "rotateWebhookSecret", "testWebhookEndpoint", "deleteWebhookEndpoint")

@@ -123,7 +123,7 @@ class WebhookTrialView(TypedDict):
 
 
 async def make_webhook_endpoint(exchange: Exchange) -> Reply:
-    """Register an endpoint."""
+    """Register a webhook endpoint of the tenant."""
     api, key = exchange.api, _webhook_key(exchange)
     fields = checked(NewEndpointFields, await read_object(exchange.request, limits.SMALL_BODY_BYTES_MOST))
     flaw = webhook_urls.refusal(fields.url, loopback=api.settings.webhook_loopback)
@@ -141,7 +141,7 @@ async def make_webhook_endpoint(exchange: Exchange) -> Reply:
 
 
 async def list_webhook_endpoints(exchange: Exchange) -> Reply:
-    """Show a page of the tenant's endpoints."""
+    """Show a page of the tenant's webhook endpoints."""
     after, limit = exchange.query.get("after"), queries.page_limit(exchange.query)
     shown_ones = [_view(one, exchange) for one in await exchange.api.webhooks().list(exchange.tenant)]
     if after is not None:
@@ -161,12 +161,12 @@ async def list_webhook_endpoints(exchange: Exchange) -> Reply:
 
 
 async def read_webhook_endpoint(exchange: Exchange) -> Reply:
-    """Show one endpoint."""
+    """Show one webhook endpoint."""
     return json_reply(200, _view(await _found(exchange), exchange))
 
 
 async def delete_webhook_endpoint(exchange: Exchange) -> Reply:
-    """Delete an endpoint. The Worker sends nothing to a deleted endpoint."""
+    """Delete a webhook endpoint. No delivery is sent to a deleted endpoint."""
     key = _key(exchange)
     if not await exchange.api.webhooks().delete(key):
         raise _no_endpoint()
@@ -177,7 +177,7 @@ async def delete_webhook_endpoint(exchange: Exchange) -> Reply:
 
 
 async def rotate_webhook_secret(exchange: Exchange) -> Reply:
-    """Begin a new secret of the endpoint, and show the secret."""
+    """Give a webhook endpoint a new signing secret, and show the secret."""
     key = _webhook_key(exchange)
     body = await read_object(exchange.request, limits.SMALL_BODY_BYTES_MOST, optional=True)
     keep_old = bool(checked(RotationFields, body).keep_old_secret_active_for_24_hours)
@@ -189,7 +189,7 @@ async def rotate_webhook_secret(exchange: Exchange) -> Reply:
 
 
 async def test_webhook_endpoint(exchange: Exchange) -> Reply:
-    """Send a test message, whatever the endpoint subscribes to, and show the endpoint's answer."""
+    """Send a test message to a webhook endpoint, even of an event that it does not receive, and show its answer."""
     api, _ = exchange.api, _webhook_key(exchange)
     body = await read_object(exchange.request, limits.SMALL_BODY_BYTES_MOST, optional=True)
     asked = checked(TrialFields, body).event_type
@@ -216,7 +216,8 @@ async def _write(exchange: Exchange, new: NewEndpoint) -> StoredEndpoint | None:
     try:
         return await exchange.api.webhooks().insert(new)
     except StoreUnavailable:
-        # The write may have landed, or may still land, but the endpoint's secret is lost.
+        # The insert of an endpoint may have landed, or may still land, although D1's answer was lost. The client never
+        # gets the secret of an endpoint whose insert was not confirmed, so the endpoint is deleted.
         with suppress(StoreError):
             await exchange.api.webhooks().delete(new.key, unseen=True)
         raise
@@ -230,7 +231,7 @@ def _webhook_key(exchange: Exchange) -> str:
 
 
 def _key(exchange: Exchange) -> EndpointKey:
-    """Return the endpoint that the path names. Raises Refusal (404) for a malformed id, without a D1 call."""
+    """Return the key of the endpoint in the path. Raises Refusal (404) for a malformed id, without a D1 call."""
     if not is_endpoint_id(exchange.parts["id"]):
         raise _no_endpoint()
     return endpoint_key_of(exchange.tenant, exchange.parts["id"])

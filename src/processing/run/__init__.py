@@ -1,1 +1,1 @@
-"""One claim's work, from the claim to its end: `run.Run` is the loop, and the other modules are its parts."""
+"""The work under one claim of a task. `run.Run` is the loop of a run, and the other modules are its parts."""

@@ -1,4 +1,4 @@
-"""What a task's calls cost, over all its claims. Pure."""
+"""Counts what a task's calls cost, over all claims of the task. Pure."""
 
 from ...core.errors import ModelError
 from ...core.task import is_truncated
@@ -7,10 +7,9 @@ from ...store.records.claims import Claim
 
 
 class Bill:
-    """A task's bill over all its claims: what its calls cost, and how many are in doubt.
+    """A task's bill over all its claims: settled calls, calls in doubt, and tokens.
 
-    The bill continues from the calls and tokens that the claim found. A call in flight is not in any of these counts
-    yet.
+    The bill continues from the calls and tokens that the claim found. A call in flight is not on the bill yet.
     """
 
     def __init__(self, claim: Claim) -> None:
@@ -21,25 +20,25 @@ class Bill:
         self.truncated = claim.truncated
 
     def succeeded(self, reply: ModelReply) -> None:
-        """Count a call that gave an output."""
+        """Count a model call that gave an output."""
         self.settled += 1
         self.input_tokens += reply.input_tokens
         self.output_tokens += reply.output_tokens
         self.truncated += is_truncated(reply.finish_reason)
 
     def rejected(self, reply: ModelReply) -> None:
-        """Count a call whose output its schema refuses."""
+        """Count a model call whose answer does not fit the task's schema."""
         self.settled += 1
         self.input_tokens += reply.input_tokens
         self.output_tokens += reply.output_tokens
 
     def failed(self, error: ModelError) -> None:
-        """Count a call that failed. If the call had no answer, the provider may have counted it or not."""
+        """Count a failed call: as settled if the provider answered, otherwise as in doubt."""
         if error.answered:
             self.settled += 1
         else:
             self.in_doubt += 1
 
     def abandoned(self, calls: int) -> None:
-        """Count calls that the run no longer waits for: the provider may have counted each, or not."""
+        """Count calls that the run no longer waits for as in doubt, because the provider may have charged for them."""
         self.in_doubt += calls

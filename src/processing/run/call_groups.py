@@ -1,4 +1,4 @@
-"""The groups of a run's calls that are out: only this module starts them, awaits them and drops them."""
+"""Starts, awaits and cancels the groups of a run's model calls, which no other module does."""
 
 import asyncio
 import math
@@ -16,20 +16,20 @@ from ..caller import CallOutcome, ModelCaller, Silence
 
 
 class EndedCall(NamedTuple):
-    """A call that came back."""
+    """A model call that has ended, with its outcome."""
 
     key: CallKey
     result: CallOutcome
-    started: float  # The time when its group was sent, by the run's clock.
-    seconds: float  # How long its group was out.
+    started: float  # When the call's group was sent, by the run's clock.
+    seconds: float  # How many seconds the call's group took.
 
 
 class CallGroups:
-    """Lets `caller` make calls; `message` returns the content of a call, and each call may take `seconds`.
+    """Lets `caller` make a run's calls. `message` returns the content of a call, and a call may take `seconds`.
 
-    A group that gave no answer stays out for good, even when its calls go out again in other groups: its connection is
-    one of the six, and only another invocation has new ones. When no group is left to form, the run ends and the next
-    one takes over.
+    A group without an answer keeps its place for the rest of the run, even if its calls are sent again in other groups:
+    it holds one of the six connections that an invocation may have open, and only another invocation has new
+    connections. When no place for a group is left, the run ends, and the task's next run goes on.
     """
 
     def __init__(self, caller: ModelCaller, message: Callable[[CallKey], ModelCall], seconds: float) -> None:
@@ -38,23 +38,23 @@ class CallGroups:
         self._seconds = seconds
         self._out: list[asyncio.Task[list[EndedCall]]] = []
         self._silent = 0
-        self._longest = 0.0  # The seconds of the longest call that has ended.
-        self._event: asyncio.Future[bool] | None = None  # The future that `wait` waits for.
+        self._longest = 0.0  # How many seconds the longest call that has ended took.
+        self._event: asyncio.Future[bool] | None = None  # The future that `wait` awaits now.
 
     @property
     def groups_out(self) -> int:
-        """Return how many groups are out. A group with a single call left counts like a whole one."""
+        """Return how many groups are in flight. A group that did not answer in time counts until the run ends."""
         return len(self._out) + self._silent
 
     @property
     def free(self) -> int:
-        """Return how many more calls may start, as far as the caller limits them."""
+        """Return how many more calls the caller can make now."""
         return max(0, self._caller.groups_most - self.groups_out) * self._caller.group_size
 
     def start(self, keys: Sequence[CallKey], starts_by: float) -> int:
-        """Start calls, each only if it is not too late.
+        """Send calls in groups. No call of a group starts after `starts_by`.
 
-        Return how many groups were made. Each group is a subrequest.
+        Returns the number of groups. Each group is one subrequest.
         """
         groups = list(batched(keys, self._caller.group_size))
         for group in groups:
@@ -77,16 +77,16 @@ class CallGroups:
         last: bool = False,
         deadline: float = math.inf,
     ) -> list[EndedCall]:
-        """Wait until a group ends, `until` passes or `hint` comes.
+        """Wait until a group ends, `until` passes or `hint` is done, and return the calls that have ended.
 
-        Groups that end together are returned together, for one write.
+        Groups that end at nearly the same time are returned together, so that one write records them.
 
-        `last` says that no other call could start now, so these calls may wait for one another at no cost. No call
-        waits for others beyond `deadline`. The calls are returned in their order, so that writes do not depend on the
+        `last` says that no other call could start now, so waiting for further groups costs nothing. The wait for
+        further groups ends at `deadline`. The calls are sorted by their keys, so that a write does not depend on the
         order of a set.
         """
         if not self._out:
-            assert until < math.inf  # without a time limit the claim would have ended
+            assert until < math.inf  # with no call in flight and no time limit, the claim would have ended
             timeout = clock.seconds_until(until)
             if hint is None:
                 await asyncio.sleep(timeout)
@@ -107,12 +107,12 @@ class CallGroups:
         return self._taken(done)
 
     async def _hear(self, hint: asyncio.Future[None] | None, seconds: float) -> bool:
-        """Wait for a group to end, or for the hint, at most until a time. True: `seconds` are over.
+        """Wait until a group ends or the hint is done, for at most `seconds`. Return whether `seconds` are over.
 
-        The timer decides when the time is over, because the clock may then show slightly less.
+        The timer decides that the time is over, because the clock may show slightly less when the timer fires.
 
-        A wave of six ends one by one, each time with a new look at how long the rest is waited for. `asyncio.wait`
-        would take hold of every group that is out for each of these waits, and let go of it again.
+        The six calls of a wave end one by one, and each end starts a new wait. `asyncio.wait` would add a callback to
+        every group in flight for each wait, and remove it afterwards; one shared future is cheaper.
         """
         loop = asyncio.get_running_loop()
         self._event = loop.create_future()
@@ -133,10 +133,11 @@ class CallGroups:
             self._event.set_result(is_time)
 
     def _linger_seconds(self, done: Collection[asyncio.Task[list[EndedCall]]], *, last: bool) -> float:
-        """Return how long calls that have ended wait for others: each shared write saves one write.
+        """Return for how many seconds ended calls wait for other calls, because one write for several saves writes.
 
-        While they wait no others start in their place, so the wait is a part of their duration; if none could start, it
-        is as long as their duration. A failed call does not wait for that long, because it may be due again.
+        While ended calls wait, no calls start in their place, so the wait is only a fraction of their duration. If no
+        call could start anyway, ended calls wait as long as their duration, unless one of them failed: a failed call
+        may soon be made again.
         """
         finished = _finished(done)
         seconds = max(call.seconds for call in finished)
@@ -146,20 +147,20 @@ class CallGroups:
         return min(seconds if free else limits.LINGER_FRACTION * seconds, most)
 
     def ended(self) -> list[EndedCall]:
-        """Return the calls that have ended by now, as `wait` does, without waiting."""
+        """Return the calls that have ended by now, without waiting."""
         return self._taken(self._ended())
 
     async def rest(self) -> list[EndedCall]:
-        """Wait for all groups that are out, each as long as it may take, and start no other."""
+        """Wait until all groups in flight have ended, and return their calls."""
         if self._out:
             await asyncio.wait(self._out)
         return self.ended()
 
     async def drop(self) -> list[EndedCall]:
-        """Cancel the calls that are out, and wait for their end: a cancelled call may have a connection to close.
+        """Cancel the calls in flight, and wait for their end, because a cancelled call may have a connection to close.
 
-        Calls that had ended before, and were not taken in yet, are returned, because they are paid for. A call that
-        does not end is abandoned after a while, so that it does not delay the run.
+        Returns the calls that had already ended and were not recorded yet, because they are paid for. A call that does
+        not end within DROP_SECONDS_MOST is left alone, so that it does not delay the run.
         """
         dropped, self._out = self._out, []
         for group in dropped:
@@ -167,7 +168,7 @@ class CallGroups:
         if not dropped:
             return []
         ended, _ = await asyncio.wait(dropped, timeout=limits.DROP_SECONDS_MOST)
-        # Each task is asked for its exception, so that asyncio does not report the exception as never retrieved.
+        # Reading each asyncio task's exception prevents asyncio from reporting it as never retrieved.
         return _finished(group for group in ended if not group.cancelled() and group.exception() is None)
 
     def _ended(self) -> list[asyncio.Task[list[EndedCall]]]:

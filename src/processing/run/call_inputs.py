@@ -1,7 +1,7 @@
-"""The inputs of a run's calls: the text of chunks, and the outputs that a merge joins.
+"""Holds the inputs of a run's calls: the texts of chunks, and the outputs that a merge joins.
 
-A run keeps only the inputs that it works on, and reads the others when they are needed. A task of thousands of chunks
-takes hundreds of runs on a small allowance, and otherwise each run would read the whole text.
+A run keeps only the inputs of its present calls in memory, and reads others when it needs them. On a small allowance a
+task with thousands of chunks takes hundreds of runs, and each run would otherwise read the whole text.
 """
 
 from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
@@ -21,9 +21,9 @@ from .write_pacer import WritePacer
 
 
 class CallInputs:
-    """Texts and outputs of one claim's task.
+    """The texts of chunks and the outputs that the calls of one claim need.
 
-    `save` records unsaved progress; it is awaited before outputs are read.
+    `save` writes unsaved progress to D1, and is awaited before outputs are read from D1.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class CallInputs:
         left_out: Container[CallKey] = (),
         forms: OutputForms | None = None,
     ) -> None:
-        self._left_out = left_out  # calls that give no output, so that a merge goes without them
+        self._left_out = left_out  # calls without an output, which a merge leaves out
         self._forms = forms
         self._claim = context.claim
         self._settings = context.settings
@@ -46,14 +46,14 @@ class CallInputs:
         self._save = save
         self._windows = [context.claim.window]
         self._merging = context.claim.options.reduce is Reduce.MERGE
-        self._outputs: dict[CallKey, str] = {}  # the outputs that a later merge needs
+        self._outputs: dict[CallKey, str] = {}  # the outputs in memory that a later merge needs
         self._outputs_chars = 0
         self._sizes: dict[CallKey, int] = {}
 
     def keep(self, key: CallKey, output: str) -> None:
-        """Keep an output that this run has paid for, if a merge will need it and it fits into memory.
+        """Keep an output of the run, if a merge will need it and the memory limit allows it.
 
-        The inputs of the call itself are not needed any more.
+        The outputs that the call `key` has merged are dropped, because no other call needs them.
         """
         if not self._merging:
             return
@@ -64,7 +64,7 @@ class CallInputs:
             self._hold(key, output)
 
     def message(self, key: CallKey) -> ModelCall:
-        """Return what a call says. Its input must be here."""
+        """Return the content of a call: instructions and input. The call's input must be in memory."""
         instructions = self._claim.instructions
         if key.level == 0:
             window = next(window for window in self._windows if key.position in window.chunks)
@@ -73,25 +73,25 @@ class CallInputs:
         return self._ask(key, merge_system(instructions), merge_message(outputs, self._claim.merge_chars))
 
     def chars_of(self, key: CallKey) -> int | None:
-        """Return how many characters a chunk has whose text is here, without its overlap. None for a merge."""
+        """Return a chunk's size in characters without overlap, None for a merge or a text that is not in memory."""
         windows = (window for window in self._windows if key.position in window.chunks)
         return next((window.chars_of(key.position) for window in windows), None) if key.level == 0 else None
 
     def _ask(self, key: CallKey, system: str, user: str) -> ModelCall:
-        """Make a call of a system and a user message."""
+        """Make a model call from a system message and a user message."""
         options = self._claim.options
         tokens = options.max_output_tokens or self._settings.max_output_tokens
         form = None if self._forms is None else self._forms.of(key)
         return ModelCall(system, user, self._model, tokens, options.temperature, options.model_options, form)
 
     def lacks(self, keys: Iterable[CallKey]) -> CallKey | None:
-        """Return the first of these calls whose input must be read, None if all inputs are here."""
+        """Return the first call whose input must be read from D1, None if the inputs of all are in memory."""
         return next((key for key in keys if not self._has(key)), None)
 
     async def read(self, key: CallKey, calls: int, wanted: Callable[[CallKey], bool]) -> None:
-        """Read the input of a call of the top level, and of up to `calls` from it on.
+        """Read the input of a call of the top level, and of further calls after it, up to `calls` in all.
 
-        Texts that no wanted call needs are dropped. Raises ClaimLost.
+        Texts that no `wanted` call needs are dropped from memory. Raises ClaimLost.
         """
         if key.level:
             last = await self._last_read(key, calls)
@@ -106,13 +106,13 @@ class CallInputs:
         self._windows.append(window)
 
     async def sizes(self) -> Sequence[int]:
-        """Give the sizes of the top level's outputs, in order, in code points. Raises ClaimLost."""
+        """Return the sizes of the top level's outputs in code points, in their order. Raises ClaimLost."""
         keys = self._plan.keys()
         await self._learn_sizes(keys)
         return [self._sizes[key] for key in keys]
 
     async def _learn_sizes(self, keys: Sequence[CallKey]) -> None:
-        """Get the sizes of these outputs, all of one level from its first on. Raises ClaimLost."""
+        """Read the unknown sizes of a level's outputs, from the level's first output on. Raises ClaimLost."""
         if all(key in self._sizes for key in keys):
             return
         await self._save()
@@ -122,11 +122,11 @@ class CallInputs:
         ask = partial(self._store.level_sizes, self._claim.task_key, keys[0].level)
         sizes = await self._pacer.with_retries(ask, writes=False)
         if len(sizes) < len(keys):
-            raise ClaimLost  # an output vanishes only together with its task
+            raise ClaimLost  # an output is deleted only together with its task
         self._sizes.update(zip(keys, sizes, strict=False))
 
     async def _learn_sizes_beside_gaps(self, keys: Sequence[CallKey]) -> None:
-        """Have these sizes. A gap counts as the average output, so that the plan also fits once the gap is filled."""
+        """Read the sizes of a level with gaps. A gap gets the average size, so that the plan fits a filled gap too."""
         ask = partial(self._store.sizes_by_place, self._claim.task_key, keys[0].level)
         sizes = await self._pacer.with_retries(ask, writes=False)
         there = [key for key in keys if key not in self._left_out]
@@ -136,9 +136,9 @@ class CallInputs:
         self._sizes.update({key: sizes.get(key.position, average) for key in keys})
 
     async def _last_read(self, key: CallKey, calls: int) -> int:
-        """Return the last call whose outputs are read together with this one.
+        """Return the position of the last merge whose inputs are read together with those of `key`.
 
-        The outputs of several such calls have at most OUTPUTS_KEPT_CHARS together.
+        The inputs of several merges that are read together have at most OUTPUTS_KEPT_CHARS.
         """
         behind = min(key.position + min(calls, limits.MERGE_CALLS_READ), len(self._plan.keys()))
         keys = [CallKey(key.level, position) for position in range(key.position, behind)]
@@ -149,11 +149,12 @@ class CallInputs:
         return key.position + max(1, len(list(within))) - 1
 
     def _most_chars(self, key: CallKey) -> int:
-        """Return how long the outputs are that a call merges, or how long they can be while their sizes are unknown."""
+        """Return the size of the outputs that a call merges, or the most they can have if their sizes are unknown."""
         members = self._members(key)
         if all(member in self._sizes for member in members):
             return sum(self._sizes[member] for member in members)
-        # Only two outputs, or three at the end of a level, are merged in one call whatever their size.
+        # Only two outputs, or three at the end of a level, may be merged in one call even if they are larger than
+        # `merge_chars`.
         return self._claim.merge_chars if len(members) > 3 else len(members) * limits.OUTPUT_CHARS_MOST
 
     async def _read_outputs(self, level: int, places: range) -> None:
@@ -176,7 +177,7 @@ class CallInputs:
         return all(member in self._outputs for member in self._members(key))
 
     def _members(self, key: CallKey) -> list[CallKey]:
-        """Return the outputs that a call of the top level merges, without gaps; none for a chunk."""
+        """Return the calls whose outputs a call of the top level merges, without gaps. A chunk merges none."""
         if key.level == 0:
             return []
         assert key.level == self._plan.top

@@ -1,4 +1,4 @@
-"""Records the calls of a run that have ended: in its ledger, and in the log."""
+"""Records a run's ended calls in the run's ledger and in the log."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -15,19 +15,19 @@ from .context import RunContext
 from .ledger import Ledger
 
 if TYPE_CHECKING:
-    from ...core.structured.schema import OutputSchema  # imported with the first structured task
+    from ...core.structured.schema import OutputSchema  # imported with the first task that has a schema
 
 
 class CallOutput(NamedTuple):
-    """The output of a call."""
+    """An accepted output of a call, for the log."""
 
     key: CallKey
     reply: ModelReply
-    seconds: float  # how long the call took
+    seconds: float  # how many seconds the call took
 
 
 class CallRecorder:
-    """Records calls in `ledger`. `inputs` keeps the outputs that a merge will need. Each output must fit `schema`."""
+    """Records ended calls in `ledger`, checks answers against `schema`, and keeps outputs for merges in `inputs`."""
 
     def __init__(
         self, context: RunContext, ledger: Ledger, inputs: CallInputs, schema: "OutputSchema | None" = None
@@ -39,10 +39,10 @@ class CallRecorder:
         self._chance = context.chance
         self._log = context.log
         self._goes_to = context.model, context.route
-        self._first: dict[CallKey, float] = {}  # when the first call started for an output that this run has requested
+        self._first: dict[CallKey, float] = {}  # by output: when this run's first call for the output started
 
     def record(self, ended: Sequence[EndedCall]) -> None:
-        """Record calls that have ended. Those with an output share one log line, because a line costs CPU time."""
+        """Record ended calls. Calls of one level with an output share a log line, because each line costs CPU time."""
         done = []
         for key, result, started, seconds in ended:
             if isinstance(result, ModelError):
@@ -69,7 +69,7 @@ class CallRecorder:
     def _judge(
         self, schema: "OutputSchema", key: CallKey, result: ModelReply, started: float, seconds: float
     ) -> list[CallOutput]:
-        """Record an answer that must fit the schema: as an output, which is returned, or as rejected."""
+        """Check an answer against the schema, and record it as an output, which is returned, or as rejected."""
         from ...core.structured.judging import judge  # noqa: PLC0415 - only structured tasks need it
 
         judged = judge(schema, result.output, result.finish_reason)
@@ -85,7 +85,7 @@ class CallRecorder:
         return [CallOutput(key, accepted, seconds)]
 
     def _call_made(self, started: float, seconds: float, *, answered: bool) -> CallMade:
-        """Return what the log gets of a call that gave no output."""
+        """Return what the log of the task's calls shows of a call without an output."""
         ms = self._database_clock.ms
         return CallMade(ms(started), ms(started + seconds), answered, *self._goes_to)
 
@@ -103,7 +103,7 @@ class CallRecorder:
 
 
 def _facts(level: int, outputs: Sequence[CallOutput]) -> dict[str, object]:
-    """Return the facts of a log line about outputs of one level: one value a chunk, and which outputs were cut off."""
+    """Return the facts of a log line about outputs of one level, and which of these outputs were cut off."""
     reasons = {output.key.position: output.reply.finish_reason for output in outputs}
     return {
         "level": level,

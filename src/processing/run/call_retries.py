@@ -1,7 +1,7 @@
-"""Decides about retries of a run's failed calls.
+"""Decides whether and when a run's failed calls are made again.
 
-The class counts the tries of each call, says whether a failure counts, and how long the call waits. Pure: times are
-seconds on the run's clock, and jitter is passed in.
+`CallRetries` counts the tries of each call, and decides whether a failure counts as an attempt and how long the call
+waits. The module `call_retries` is pure: times are seconds of the run's clock, and random numbers are passed in.
 """
 
 from collections.abc import Collection
@@ -16,43 +16,43 @@ from ..clock import DatabaseClock
 
 
 class NextTry(NamedTuple):
-    """A call that failed, and when it may be made again.
+    """A failed call, and when it may be made again.
 
-    `ends_task`: if the failure is final, it concerns more than this call, so it leaves no gap.
+    `ends_task` says that a final failure concerns more than the failed call, so it ends the task and leaves no gap.
     """
 
     failed: FailedCall
     at: float
-    rests: bool = False  # True if the task's next run must also respect `at`.
-    # When the call started and failed, if it is undecided whether the failure counts.
+    rests: bool = False  # True if the task's next run must also wait until `at`.
+    # When the call started and when it failed, if it is undecided whether the failure counts as an attempt.
     held: tuple[float, float] | None = None
     ends_task: bool = False
 
 
 class HeldFailure(NamedTuple):
-    """A failure that may be the call's fault or the model's."""
+    """A failed call whose failure may be the call's own fault or the model's, which is undecided."""
 
     failed: FailedCall
     started_at: float
     failed_at: float
-    chance: float  # The random number for the jitter of the pause, if the failure counts.
-    asked: bool = False  # True if other isolates were asked what they know.
+    chance: float  # The random number for the pause's jitter, in case the failure counts.
+    asked: bool = False  # True if the run has read other isolates' calls after the failure.
 
 
 class HeldFailures:
-    """Holds the failures of each call until another call succeeds.
+    """Holds the undecided failures of each call until another call succeeds, which shows that the model works.
 
-    After that success, all held failures of one call count as one at most. So a call that fails again and again during
-    an outage loses at most one attempt.
+    After another call's success, all held failures of one call together count as at most one attempt. Even a call that
+    fails again and again during an outage of the model loses at most one attempt.
     """
 
     def __init__(self) -> None:
         self._held: dict[CallKey, HeldFailure] = {}
 
     def hold(self, failed: FailedCall, started_at: float, failed_at: float, chance: float) -> None:
-        """Keep a failure.
+        """Hold a failure.
 
-        If an earlier failure of the same call is kept, the two count as one, which began when the earlier one did.
+        If an earlier failure of the same call is held, the two count as one failure that began with the earlier one.
         """
         before = self._held.get(failed.key)
         began_at = started_at if before is None else before.started_at
@@ -63,9 +63,9 @@ class HeldFailures:
         self._held.pop(key, None)
 
     def take(self, there_at: float, out: Collection[CallKey]) -> list[HeldFailure]:
-        """Take the failures of calls that started before another call succeeded: they are judged now.
+        """Take out the failures of calls that started before `there_at`, when another call succeeded, to judge them.
 
-        The failures of calls that are `out` again stay held.
+        The failures of a call that is in flight again (`out`) stay held.
         """
         taken = {key: held for key, held in self._held.items() if held.started_at < there_at and key not in out}
         for key in taken:
@@ -73,7 +73,7 @@ class HeldFailures:
         return list(taken.values())
 
     def unasked(self, keys: Collection[CallKey]) -> bool:
-        """Whether the run has not yet read other isolates' calls for a held failure of one of these calls."""
+        """Whether the run has not yet read other isolates' calls for a held failure of one of the given calls."""
         return any(not held.asked for key, held in self._held.items() if key in keys)
 
     def asked(self) -> None:
@@ -82,7 +82,7 @@ class HeldFailures:
 
 
 class CallRetries:
-    """The failures of one claim's calls, including those of earlier claims."""
+    """The failures of a task's calls, under this claim and earlier ones."""
 
     def __init__(self, claim: Claim, max_attempts: int, patience: Patience, now: float) -> None:
         self._task_key = claim.task_key
@@ -96,29 +96,29 @@ class CallRetries:
         for failed in claim.held:
             started_at, failed_at = map(database_clock.moment, failed.held or ())
             self._held.hold(failed._replace(held=None), started_at, failed_at, 0.5)
-        self.asked()  # the claim contains what other isolates have written since
+        self.asked()  # the claim contains what other isolates have written until now
 
     def tried(self, key: CallKey) -> CallTries:
-        """Return how often a call was tried."""
+        """Return how often a call was tried, over all claims since the last retry."""
         return self._tried.get(key, CallTries())
 
     def was_tried(self, key: CallKey) -> bool:
-        """Whether a call for this output has failed, or is in doubt, under this claim or an earlier one."""
+        """Whether a call for an output has failed, or is in doubt, under this claim or an earlier one."""
         return key in self._tried
 
     def succeeded(self, key: CallKey, now: float) -> None:
-        """Record a success."""
+        """Record that a call has succeeded."""
         self._held.drop(key)
         self._patience.succeeded(self._number(key), now)
 
     def limited(self, key: CallKey, failure: Failure, made: CallMade | None, *, final: bool) -> FailedCall:
-        """Record a 429, which costs no attempt."""
+        """Record that the provider answered a call with 429, which costs the call no attempt."""
         self._patience.answered(None, 0.0)
         self._tried[key] = tried = self.tried(key).after(0)
         return FailedCall(key, tried, final, failure, made=_logged(made, tried, failure))
 
     def rejected(self, key: CallKey, failure: Failure, made: CallMade | None, now: float, *, final: bool) -> FailedCall:
-        """Record an answer that its schema refuses. It costs no attempt, and the model is there."""
+        """Record an answer that does not fit the schema: it costs no attempt, and shows that the model works."""
         self._held.drop(key)
         self._patience.succeeded(self._number(key), now)
         self._tried[key] = tried = self.tried(key).after(0)
@@ -134,7 +134,7 @@ class CallRetries:
         chance: float,
         made: CallMade | None = None,
     ) -> NextTry:
-        """Judge a failure, and say when the call is made again. `made` is for the log."""
+        """Judge a failure, and return when the call is made again. `made` goes to the log of the task's calls."""
         patience, of_service = self._patience, error.of_service
         own = of_service and patience.counts(self._number(key), started_at, now)
         if own:
@@ -155,17 +155,17 @@ class CallRetries:
             self._held.drop(key)
         if final or own or not of_service or not patience.lasts:
             return NextTry(failed, now + verdict.wait, rests=True, ends_task=ends_task)
-        # All calls may have the problem of the failed call. If another call succeeds now, the problem may turn out to
-        # be this chunk's own.
+        # A failure may be the fault of the model, with which all calls would fail. If another call succeeds after a
+        # failure, the failure was the fault of the chunk.
         if patience.there_at > started_at:
             return NextTry(failed, now + verdict.wait)
         self._held.hold(failed._replace(made=None), started_at, now, chance)
         return NextTry(failed, now + verdict.wait, held=(started_at, now))
 
     def settle(self, now: float, out: Collection[CallKey]) -> list[NextTry]:
-        """Judge the held failures after which another call has succeeded, and return those that count after all.
+        """Judge the held failures after which another call has succeeded, and return those that count as attempts.
 
-        A call that is `out` again is judged by how it ends.
+        A call that is in flight again (`out`) is judged when it ends.
         """
         counted = []
         for held in self._held.take(self._patience.there_at, out):
@@ -173,7 +173,8 @@ class CallRetries:
             if self._patience.counts(self._number(key), held.started_at, now):
                 calls = held.failed.tried.calls
                 verdict = self._verdict(key, calls, of_service=True, own=True, chance=held.chance)
-                # The call may have failed again since, for another cause: no two failures have the same number.
+                # A call with a held failure may have failed again, for another cause. Each failure of a call has a
+                # number of its own, so the larger number counts.
                 calls = max(calls, self.tried(key).calls)
                 self._tried[key] = tried = CallTries(verdict.attempts, calls, verdict.counted)
                 failed = held.failed._replace(tried=tried, final=verdict.final)
@@ -181,11 +182,11 @@ class CallRetries:
         return counted
 
     def in_question(self, keys: Collection[CallKey]) -> bool:
-        """Whether other isolates may know if a failure of one of these calls counts, and were not asked."""
+        """Whether one of the calls has a held failure about which other isolates' calls were not read yet."""
         return self._held.unasked(keys)
 
     def asked(self) -> None:
-        """Record that the run has read other isolates' calls, whatever it found."""
+        """Note that the run has read other isolates' calls, whatever it found."""
         self._held.asked()
 
     def _verdict(self, key: CallKey, calls: int, *, of_service: bool, own: bool, chance: float) -> Verdict:
@@ -206,5 +207,5 @@ class CallRetries:
 
 
 def _logged(made: CallMade | None, tried: CallTries, failure: Failure) -> CallMade | None:
-    """Complete what the log gets of a failed call."""
+    """Add the number and the failure to what the log of the task's calls shows of a failed call."""
     return None if made is None else made._replace(number=tried.calls, failure=failure)

@@ -1,6 +1,6 @@
 """Chooses the calls of a run that may start now.
 
-The run's invocation, its terms, its caller and the state of its model limit these calls.
+The invocation's allowance, the task's terms, the caller and the state of the model limit how many calls may start.
 """
 
 import math
@@ -14,7 +14,7 @@ from .ledger import Ledger
 
 
 class CallScheduler:
-    """The free places of a run for calls, and what the run does until a place is free."""
+    """Decides how many calls of a run may start, and what the run does while none may."""
 
     def __init__(self, context: RunContext, calls: CallGroups, ledger: Ledger) -> None:
         self._terms = context.terms
@@ -26,7 +26,7 @@ class CallScheduler:
         self._route = context.route
 
     def starting(self, now: float) -> list[CallKey]:
-        """Return the calls that may start now, in order."""
+        """Return the calls that may start now, in their order."""
         if self._terms.forbids_start(now):
             return []
         affordable = self._allowance.affordable_calls(
@@ -40,16 +40,17 @@ class CallScheduler:
         return self._ledger.startable(now, int(min(affordable, wanted))) if wanted > 0 else []
 
     def widens_at(self, now: float) -> float:
-        """Return when another call may start that the share of successes delays; infinity if it delays none."""
+        """Return when a call may start that only a low share of successes keeps back, infinity if there is none."""
         patience, out = self._ledger.patience, self._ledger.in_flight
         if not (self._calls.free and self._ledger.ready) or self._terms.forbids_start(now) or patience.narrow(now):
             return math.inf
         return math.inf if patience.width(self._usual, now) > out else patience.widens_at(out, self._usual, now)
 
     def sits_out(self, wait: float, now: float) -> bool:
-        """Whether the run may wait for this many seconds itself, instead of giving its task back.
+        """Whether the run may wait for `wait` seconds itself, instead of giving its task back.
 
-        If every lane is silent, no call could start after the wait, but the next run has new lanes.
+        If no lane answers any more, the run does not wait: no call could start after the wait, and the next run has new
+        lanes.
         """
         if wait <= 0 or not self._calls.free or not self._allowance.allows_wait(wait, now):
             return False
@@ -59,13 +60,14 @@ class CallScheduler:
         return wait <= (limits.QUEUE_AWAY_WAIT_SECONDS_MOST if away else limits.UNCOUNTED_SECONDS_MOST)
 
     def returns_in(self, wait: float, now: float) -> float:
-        """Return for how many seconds the task is given back if its next call must wait this long.
+        """Return for how many seconds the task is given back if its next call must wait for `wait` seconds.
 
-        If a run of the queue has only waited for its turn to probe, the task comes back more and more rarely: each time
-        costs a message and a claim.
+        If the model is away and a run of the queue has made no call, the delay grows with the length of the outage,
+        because each return of the task costs a message and a claim.
 
-        On the direct route cron brings the task back, once a minute. So after a failure the next run starts too soon
-        rather than too late, and waits for the rest of the pause.
+        On the direct route, cron continues the task, and fires once a minute. If the task waits after a failure,
+        INLINE_WAIT_SECONDS_MOST is taken off the delay, so that the next run starts too soon rather than too late, and
+        itself waits for the rest of the pause.
         """
         if self._route is Route.QUEUE and not self._ledger.ended and self._ledger.patience.away(now):
             wait = max(wait, min(limits.QUEUE_TURN_WAIT_SECONDS_MOST, self._ledger.patience.troubled_for(now)))
@@ -75,13 +77,14 @@ class CallScheduler:
 
     @property
     def _usual(self) -> int:
-        """Return how many calls may be out while all succeed."""
+        """Return how many calls may be in flight while all calls succeed."""
         return self._caller.groups_most * self._caller.group_size
 
     def _is_torn(self, affordable: int, wanted: float) -> bool:
-        """Whether only a part of a wave may start.
+        """Whether the allowance suffices for only a part of the next wave of calls.
 
-        A part of a wave takes as long as a whole wave, so the run leaves the part to the next run.
+        A part of a wave takes as long as a whole wave, so the run leaves the wave to the next run, except on the direct
+        route.
         """
         wave = min(self._calls.free, self._ledger.ready, wanted)
         return (

@@ -1,7 +1,7 @@
-"""Checks whether a run's claim is still valid, while the run waits for slow calls and no write would show it.
+"""Checks whether a run's claim is still valid while the run waits for slow calls and makes no write.
 
-One check is one read of the task's row. A host that learns that its task has ended gives the run a hint, and the run
-checks at once.
+A write fails if the claim is over. While a run makes no write, it reads the task's row from time to time. When a host
+learns that its task may have ended, it gives the run a hint, and the run checks at once.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ from .context import RunContext
 
 
 class CheckSchedule:
-    """When a run checks next: LOOK_SECONDS_FIRST after its last write, then later, up to `most` times. Pure.
+    """When a run checks its claim next: first LOOK_SECONDS_FIRST after its last write, at most `most` times. Pure.
 
-    A write shows the same as a check, so the schedule begins anew after a write. The pauses double up to
-    LOOK_SECONDS_MOST; after checks without an answer they double without end, and they are longer from the start on a
-    slow database.
+    Each write starts the schedule again, because a write also shows whether the claim is valid. The pause between two
+    checks doubles, up to LOOK_SECONDS_MOST. After a check without an answer the pause doubles without a limit. On a
+    slow database every pause is longer.
     """
 
     def __init__(self, most: int) -> None:
@@ -37,7 +37,7 @@ class CheckSchedule:
         return self._since + space if self._left > 0 else math.inf
 
     def checked(self, now: float, *, answered: bool) -> None:
-        """Record a check that has ended."""
+        """Note that a check has ended, and whether the database answered it."""
         self._left -= 1
         self._since = now
         self._seconds *= 2
@@ -46,7 +46,7 @@ class CheckSchedule:
 
 
 class ClaimChecks:
-    """The checks of one run."""
+    """Makes the checks of one run's claim."""
 
     def __init__(self, context: RunContext) -> None:
         self._context = context
@@ -55,9 +55,10 @@ class ClaimChecks:
         self._said_spent = False
 
     def next_at(self, wrote_at: float, groups_out: int) -> float:
-        """Return when the run checks next: never while no call is out, or if the allowance has no check left.
+        """Return when the run checks its claim next, infinity while no call is in flight or no check is allowed.
 
-        If no check is left, a task that ends keeps its host until the next call has ended. The log says so, once.
+        If the allowance permits no more checks, the run notices the task's end only when its next call has ended. The
+        log says so once.
         """
         if groups_out == 0:
             return math.inf
@@ -70,10 +71,11 @@ class ClaimChecks:
         return due_at
 
     async def check(self, wrote_at: float, groups_out: int) -> None:
-        """Check the claim, if a check is due or the hint was given. Raises ClaimLost if the claim is over.
+        """Check the run's claim if a check is due or a hint has come. Raises ClaimLost if the claim is over.
 
-        A hint that the task ended under this claim suffices: with six calls out, no connection is free for a check. A
-        check without an answer in time ends nothing: calls that are out are paid for, and the run continues.
+        After a hint that the task has ended under the run's claim, the row is not read: with six calls in flight, no
+        connection is free for a read. After a check without an answer in time the run continues, because its calls in
+        flight are paid for.
         """
         log = self._context.log
         given = self.hint.take()

@@ -1,6 +1,6 @@
-"""The context of one run: its claim, and the objects that its parts share.
+"""The context of one run: its claim, and the objects that the parts of the run share.
 
-The worker makes the context once, with the claim.
+The worker makes the context once, when it has the claim.
 """
 
 from collections.abc import Callable
@@ -25,29 +25,29 @@ from ..terms import Terms
 class RunContext:
     """The objects that all parts of a run share. Times are seconds on the run's clock."""
 
-    claim: Claim  # each write of the run names it
+    claim: Claim  # the task's claim, which each write of the run names
     store: TaskStore
     settings: Settings
-    log: Log  # The log adds the task, the route and the claim's fence to each line.
-    route: Route  # The route by which the task came to this host.
-    caller: ModelCaller  # The caller makes the run's calls.
-    slack_seconds: float  # The most seconds that the way to the caller may take, there and back.
+    log: Log  # The log of the run, which adds the task, the route and the claim's fence to each line.
+    route: Route  # The route by which the task came to the run's host.
+    caller: ModelCaller  # The caller that makes the run's model calls.
+    slack_seconds: float  # The most seconds that a group of calls may travel to a lane and back.
     model: str  # The model that the calls go to.
     terms: Terms  # The task's deadline and budget.
-    allowance: Allowance  # The allowance that the invocation may still spend.
-    latency: Latency  # The database's latency, as the isolate knows it.
-    storage: StorageUse  # The size of the database, as the isolate knows it.
-    news: News  # The model's state, as the isolate knows it.
-    asked_at: float  # The time when the claim was sent to the database.
-    granted_at: float  # The time when the claim's answer came.
-    start_seconds: float  # How long the calls that the claim announced may take to start.
-    hint: Hint | None  # The hint is given when the task may have ended; None: this host hears of nothing.
-    chance: Callable[[], float]  # Returns random numbers from 0 to 1.
-    wrote: Callable[[int], None]  # Hears the step of each write that has landed.
+    allowance: Allowance  # The allowance of the run and of its invocation.
+    latency: Latency  # The isolate's estimate of the database's latency.
+    storage: StorageUse  # The isolate's memory of the database's size.
+    news: News  # The isolate's memory of the model's state.
+    asked_at: float  # When the claim was sent to the database.
+    granted_at: float  # When the database's answer to the claim came.
+    start_seconds: float  # Within how many seconds the calls that the claim announced must start.
+    hint: Hint | None  # The hint that the host gives when the task may have ended. None if the host gives no hints.
+    chance: Callable[[], float]  # Returns a random number from 0 to 1.
+    wrote: Callable[[int], None]  # Called with the step of each write that has landed.
 
 
 def patience_of(context: RunContext) -> Patience:
-    """Return the run's patience with its model, which continues from what earlier runs of the task have seen."""
+    """Return the run's patience with its model, which continues from the failures that earlier runs have stored."""
     claim = context.claim
     return Patience(
         context.news,

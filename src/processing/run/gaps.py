@@ -1,7 +1,7 @@
-"""The chunks of one claim's task that failed for good without ending it, and what they leave of its text. Pure.
+"""Keeps a task's gaps: chunks that failed for good without ending the task. Pure.
 
-A chunk's own failure leaves a gap. A failure that may be the service's is stored in the same way. Both are gaps as soon
-as the task has an output: see docs/decisions/0048.
+A chunk that fails by a fault of its own leaves a gap. A chunk that fails by what may be a fault of the service is
+stored in the same way, and is a gap if the task has at least one output: see docs/decisions/0048.
 """
 
 from ...core.codes import TaskCode
@@ -13,7 +13,7 @@ CODES = frozenset({TaskCode.TOO_MANY_GAPS})
 
 
 class Gaps:
-    """The gaps of a task, those of earlier claims included. A plain task has none."""
+    """The gaps of a task, under this claim and earlier ones. A task without `onChunkFailure: gap` has no gaps."""
 
     def __init__(self, claim: Claim) -> None:
         structure = claim.options.structure
@@ -32,34 +32,34 @@ class Gaps:
         return len(self._found)
 
     def measured(self, key: CallKey, chars: int | None) -> None:
-        """Take in how many characters a chunk has whose call has ended, if it may leave a gap."""
+        """Note a chunk's number of characters when one of its calls has ended, if the chunk may leave a gap."""
         if self._allowed and chars is not None:
             self._chars[key] = chars
 
     def chars(self, key: CallKey) -> int | None:
-        """Return the characters of a chunk that may leave a gap. None for any other call."""
+        """Return the number of characters of a chunk that may leave a gap. None for any other call."""
         return self._chars.get(key) if self._allowed and key.level == 0 else None
 
     def add(self, failed: FailedCall) -> None:
-        """Take in a chunk that failed for good."""
+        """Add a chunk that failed for good to the gaps."""
         assert failed.gap_chars is not None
         self._found[failed.key] = failed
         self._gap_chars += failed.gap_chars
 
     @property
     def coverage(self) -> float | None:
-        """The share of the characters that the gaps leave; None: there is no gap."""
+        """The share of the text's characters that is not in gaps, None if the task has no gap."""
         return coverage(self._gap_chars, self._characters) if self._found else None
 
     @property
     def too_many(self) -> bool:
-        """Whether the task can no longer complete."""
+        """Whether the gaps have more characters than the task's `maxGapShare` allows, so the task must fail."""
         return self._gap_chars > self._share_most * self._characters
 
     def failure(self, completed: int) -> Failure | None:
-        """Say why the task fails that has outputs of so many chunks. None: it goes on, or completes with its gaps.
+        """Return the failure that the gaps cause if `completed` chunks have outputs, None if the task does not fail.
 
-        Without any output it fails for the commonest cause.
+        If no chunk has an output, the task fails for the most frequent cause of its gaps.
         """
         if not self._found or not (self.too_many or (not completed and len(self._found) == self._total)):
             return None

@@ -1,8 +1,8 @@
-"""Exchanges a tenant's latest calls with one model between isolates, while some of these calls fail.
+"""Exchanges the outcomes of a tenant's latest calls to one model between isolates, while some of the calls fail.
 
-A run sends them with a write that it makes anyway, and receives them with its claim and with each write. A run makes an
-extra read only if a failure may count and its own isolate's calls do not decide it: once, before the failed call is
-repeated.
+A run sends its isolate's latest outcomes with a write that it makes anyway. A run receives the outcomes of other
+isolates with its claim and with each write. A run makes a separate read only if its own isolate's calls do not decide
+whether a failure counts as an attempt: once, before the failed call is repeated.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from .context import RunContext
 
 
 class Gossip:
-    """One run's part in the exchange."""
+    """Exchanges the outcomes of the latest calls for one run."""
 
     def __init__(self, context: RunContext) -> None:
         self._context = context
@@ -26,7 +26,7 @@ class Gossip:
             self.receive(context.claim.told)
 
     def to_send(self, groups_out: int) -> LatestCallsReport | None:
-        """Give what the next write is to tell, if some calls fail of late: what no run of this isolate has told."""
+        """Return the latest outcomes for the next write, if some calls fail and this isolate has not sent them yet."""
         news, now = self._news, clock.now()
         if not (news.untold and news.is_mixed(now) and self._context.allowance.allows_read(groups_out)):
             return None
@@ -35,17 +35,17 @@ class Gossip:
         return LatestCallsReport(calls, ms(news.trouble.failure_at))
 
     def sent(self) -> None:
-        """Record that the write has landed."""
+        """Note that the write with the latest outcomes has landed."""
         self._news.untold = False
 
     def receive(self, told: LatestCallsReport) -> None:
-        """Record what other isolates have written."""
+        """Take in the outcomes that other isolates have written."""
         moment = self._database_clock.moment
         calls = [LatestCall(call.chunk, moment(call.at), call.succeeded) for call in told.calls]
         self._news.told(calls, moment(told.failed_ms), clock.now())
 
     async def ask(self, groups_out: int) -> None:
-        """Read what other isolates have written. Without an answer in time the run continues with what it knows."""
+        """Read other isolates' latest outcomes. If the read takes too long, the run continues without its result."""
         context = self._context
         if not context.allowance.allows_read(groups_out):
             return

@@ -1,6 +1,6 @@
-"""The calls of one claim: which are ready, out or waiting, what they cost, and what is not saved yet.
+"""Keeps the calls under one claim: ready, in flight or waiting ones, their cost, and the progress that is not saved.
 
-This module is pure: times are seconds on one steady clock that the caller reads, and jitter is passed in.
+The module `ledger` is pure: times are seconds of the run's steady clock, and times and random numbers are passed in.
 """
 
 import heapq
@@ -35,7 +35,7 @@ from .unsaved import UnsavedProgress
 from .waits import StartBlocks, StartPauses, WaitReport
 
 if TYPE_CHECKING:
-    from ...core.structured.judging import Judgement  # imported with the first structured task
+    from ...core.structured.judging import Judgement  # imported with the first task that has a schema
 
 MESSAGE_CHARS_MOST = 500
 
@@ -43,8 +43,8 @@ MESSAGE_CHARS_MOST = 500
 class Ledger:
     """Keeps every call of a claim in exactly one place: ready, waiting, in flight or done.
 
-    `patience` is the run's patience with its model; without it each failure counts. The claim was granted at `now`. A
-    call is made again up to `reasks` times if its output does not fit its schema.
+    `patience` is the run's patience with its model; without it, each failure counts as an attempt. `now` is when the
+    claim was granted. A call whose answer does not fit the task's schema is made again up to `reasks` times.
     """
 
     def __init__(
@@ -56,32 +56,32 @@ class Ledger:
         self.retries = CallRetries(claim, max_attempts, self.patience, now)
         self._ready: deque[CallKey] = deque()
         self._waiting: list[tuple[float, CallKey]] = []
-        self._resting = {key: now + left / 1000 for key, left in claim.resting.items()}  # Pauses of earlier runs.
-        self._in_flight: dict[CallKey, float] = {}  # Calls in flight, and when each started.
+        self._resting = {key: now + left / 1000 for key, left in claim.resting.items()}  # By call: its pause's end.
+        self._in_flight: dict[CallKey, float] = {}  # The calls in flight, and when each started.
         self._done = set(claim.outputs)
         self._completed = sum(key.level == 0 for key in self._done)
         self._pauses = StartPauses(claim.rate_waits)
-        self._announced = False  # true if calls were announced, and no call of this run has returned since
+        self._announced = False  # true if calls were announced, and none has ended since
         self._unsaved = UnsavedProgress(claim.step)
         self._bill = Bill(claim)
         self._doubted = claim.doubted
         self._stalls = claim.stalls
         self.finished = False  # true if a call has finished under this claim
         self.idle_runs = claim.idle_runs
-        self.fruitless = 0  # Announcements in a row without a started call.
-        self.ended = 0  # Calls that this run made, and that came back.
+        self.fruitless = 0  # How many announcements in a row led to no started call.
+        self.ended = 0  # How many calls of this run have ended.
         self._failed = sum(key.level == 0 for key in claim.refused) + len(claim.gaps)
         self._failure: Failure | None = next(iter(claim.refused.values()), None)
         self.rungs = Rungs(claim, reasks)
         self.gaps = Gaps(claim)
-        self.left_out: set[CallKey] = set(claim.gaps)  # calls that give no output: gaps, and merges of nothing else
+        self.left_out: set[CallKey] = set(claim.gaps)  # calls that give no output: gaps, and merges of gaps only
         self._is_plain = claim.options.structure is None
         self._counted = self._ladder()
 
     # --- what is to do --------------------------------------------------------------------------------
 
     def add(self, keys: Iterable[CallKey]) -> None:
-        """Add calls to the ledger, except those that have an output already."""
+        """Add calls to the ledger, except those that have an output, and those that are left out."""
         for key in keys:
             if key in self._done or key in self.left_out:
                 continue
@@ -92,13 +92,13 @@ class Ledger:
 
     @property
     def failure(self) -> Failure | None:
-        """Why the task must fail, once nothing is in flight any more."""
+        """The failure with which the task must end when no call is in flight any more, None if it need not fail."""
         return self._failure or self.gaps.failure(self._completed)
 
     def startable(self, now: float, most: int) -> list[CallKey]:
-        """Return up to `most` calls that may start now, in order. Returns no calls after a failure or during a pause.
+        """Return up to `most` calls that may start now, in order: none after a final failure, and none during a pause.
 
-        While the model is away it returns one call, unless another is probing already.
+        While the model is away, `startable` returns one call as a probe, unless another probe is in flight.
         """
         pauses = self._pauses
         if self.failure is not None or now < max(pauses.provider_until, pauses.database_until, self._opens_at(now)):
@@ -106,21 +106,21 @@ class Ledger:
         narrow = self.patience.narrow(now)
         while self._waiting and self._waiting[0][0] <= now:
             key = heapq.heappop(self._waiting)[1]
-            # A call that failed is made before the others. But if the model is away, another call probes the model.
+            # A failed call is made again before other calls. While the model is away, another call probes the model.
             self._ready.append(key) if narrow else self._ready.appendleft(key)
         return self.first(min(most, 1) if narrow else most)
 
     def first(self, most: int) -> list[CallKey]:
-        """Return up to `most` calls that are ready, in order, whether or not they may start now."""
+        """Return up to `most` ready calls in their order, even if they may not start now."""
         return [self._ready[place] for place in range(min(most, len(self._ready)))]
 
     @property
     def ready(self) -> int:
-        """The number of calls that only wait for a free place."""
+        """How many calls wait only for a free place."""
         return len(self._ready)
 
     def start(self, keys: Iterable[CallKey], now: float) -> None:
-        """Move calls that `startable` returned into flight."""
+        """Move calls that `startable` or `first` has returned into flight."""
         self._announced = True
         for key in keys:
             assert self._ready.popleft() == key
@@ -128,20 +128,20 @@ class Ledger:
             self.patience.started(now)
 
     def next_at(self, now: float) -> float | None:
-        """Return when a call may start next, None if no call is left to start or none may."""
+        """Return when a call may start next, None if no call is left to start or the task must fail."""
         if self.failure is not None or not (self._ready or self._waiting):
             return None
         return self.blocks(now).latest
 
     def waits_for_model(self, now: float) -> bool:
-        """Whether the run waits for a model that is away.
+        """Whether the model is away, so that the run only probes it.
 
-        Such waits may follow each other without a write that renews the claim.
+        Several waits for the model may follow one another without a write that renews the claim.
         """
         return self.patience.narrow(now)
 
     def give_up(self, now: float) -> None:
-        """Fail if the model has been away for too long and another task has the turn to probe it."""
+        """Fail the task if the model has been away for too long and another task is the one that probes it now."""
         error = self._report.last_error
         if error is not None and self.failure is None and self.patience.over(now) and now < self._opens_at(now):
             self._failure = Failure(error.code, error.message, True)
@@ -150,7 +150,7 @@ class Ledger:
         return self.patience.opens_at(now, max(self._in_flight.values(), default=None))
 
     def blocks(self, now: float) -> StartBlocks:
-        """Return the reasons that keep calls from starting."""
+        """Return until when each reason keeps calls from starting."""
         pauses, opens_at = self._pauses, self._opens_at(now)
         backoff = 0.0 if self._ready or not self._waiting else self._waiting[0][0]
         if self.patience.narrow(now):
@@ -158,35 +158,35 @@ class Ledger:
         return StartBlocks(opens_at, pauses.provider_until, pauses.database_until, backoff)
 
     def all_done(self, keys: Iterable[CallKey]) -> bool:
-        """Whether each of these calls has its output, or will have none."""
+        """Whether each of the given calls has an output, or is left out because it gives none."""
         return all(key in self._done or key in self.left_out for key in keys)
 
     def leave_out(self, keys: Iterable[CallKey]) -> None:
-        """Note calls that are not made, since all that they would merge are gaps."""
+        """Leave out calls that need not be made, because all of their members are gaps."""
         self.left_out.update(keys)
 
     def lacks(self, key: CallKey) -> bool:
-        """Whether this call has no output yet."""
+        """Whether a call has no output."""
         return key not in self._done
 
     @property
     def in_flight(self) -> int:
-        """How many calls are out."""
+        """How many calls are in flight."""
         return len(self._in_flight)
 
     def narrowed(self, usual: int) -> float:
-        """Return how many more calls may be in flight: fewer while workers have died without a finished call."""
+        """Return how many more calls may be in flight: fewer than usual after workers died without a finished call."""
         allowed = width(self._stalls, self._max_attempts, usual) if self._stalls else math.inf
         return allowed - len(self._in_flight)
 
     @property
     def unsaved(self) -> bool:
-        """Whether some progress is not saved yet."""
+        """Whether some outputs or failures are not saved yet."""
         return bool(self._unsaved)
 
     @property
     def sent(self) -> int:
-        """How many calls of the whole task are on its bill, including those in flight."""
+        """How many calls the task has made in all, including the calls in flight."""
         return self._bill.settled + self._bill.in_doubt + len(self._in_flight)
 
     # --- what happened ----------------------------------------------------------------------------------
@@ -200,7 +200,7 @@ class Ledger:
         *,
         repaired: bool = False,
     ) -> None:
-        """Book a call's output. `repaired`: it is not the model's answer as it was."""
+        """Record a call's output. `repaired` says that the output was corrected to fit the schema."""
         started_at = self._made(key)
         self.rungs.accepted(key, repaired=repaired)
         self._bill.succeeded(reply)
@@ -225,7 +225,7 @@ class Ledger:
         made: CallMade | None = None,
         chars: int | None = None,
     ) -> None:
-        """Record an answer that its schema refuses: the call is made again at once, or has failed for good."""
+        """Record an answer that does not fit the schema: the call is made again at once, or has failed for good."""
         started_at = self._made(key)
         self.gaps.measured(key, chars)
         self._bill.rejected(reply)
@@ -244,12 +244,12 @@ class Ledger:
         made: CallMade | None = None,
         chars: int | None = None,
     ) -> None:
-        """Record a call's failure: it is tried again, or the claim ends with it. `made` is for the log."""
+        """Record a failed call: it is made again later, leaves a gap, or ends the task. `made` is for the log."""
         started_at = self._made(key)
         self.gaps.measured(key, chars)
         self._bill.failed(error)
         if error.of_service:
-            self._stalls, self.finished = 0, True  # waiting for a model kills no worker
+            self._stalls, self.finished = 0, True  # a failure of the service is no sign that the task kills its workers
         limited = isinstance(error, ModelRateLimited)
         given_up = limited and self._pauses.rate_limited(error, now, chance)
         self._pauses.asked(error, now)
@@ -261,7 +261,7 @@ class Ledger:
             self._place(self.retries.failed(key, error, failure, started_at, now, chance, made))
 
     def settle(self, now: float) -> None:
-        """Count the held failures that are their chunks' own. All calls that ended together must be recorded before."""
+        """Count held failures that turned out to be their chunks' own, after all calls that ended were recorded."""
         for late in self.retries.settle(now, self._in_flight):
             key = late.failed.key
             self._ready = deque(other for other in self._ready if other != key)
@@ -270,7 +270,7 @@ class Ledger:
             self._place(late)
 
     def _place(self, then: NextTry) -> None:
-        """Put a failed call among those that wait for their next try, leave a gap, or end the claim with it."""
+        """Let a failed call wait for its next try, or leave a gap, or end the task."""
         failed, at, rests, held, ends_task = then
         failed = failed._replace(rung=self.rungs.of(failed.key))
         if not (failed.final and ends_task):
@@ -280,7 +280,7 @@ class Ledger:
         elif held is not None:
             failed = failed._replace(held=(self._report.at_ms(held[0]), self._report.at_ms(held[1])))
         if failed.made is None and (before := self._unsaved.failures.get(failed.key)) is not None:
-            failed = failed._replace(made=before.made)  # an earlier failure counts, and the latest is not logged yet
+            failed = failed._replace(made=before.made)  # the latest failure is not in the calls' log yet
         self._unsaved.failures[failed.key] = failed
         if failed.final and failed.gap_chars is not None:
             self._failed += 1
@@ -293,10 +293,11 @@ class Ledger:
             heapq.heappush(self._waiting, (at, failed.key))
 
     def not_started(self, key: CallKey, now: float) -> None:
-        """Take back a call that was announced and not made; such a call costs no attempt.
+        """Take back a call that was announced and not made: it is ready again, and it costs no attempt.
 
-        All starts pause, longer with each announcement in a row without a started call, because the database was too
-        slow for all calls. Starts do not pause if another call was made since: then only this call was late.
+        If no announced call was made, the database was too slow, and all starts pause, longer with each such
+        announcement in a row. If another announced call was made, only the call `key` was late, and starts do not
+        pause.
         """
         del self._in_flight[key]
         self._ready.appendleft(key)
@@ -305,15 +306,15 @@ class Ledger:
         self._pauses.unstarted(self.fruitless, now)
 
     def rest(self, until: float) -> None:
-        """Let nothing start before then. What is out goes on."""
+        """Let no call start before `until`. Calls in flight continue."""
         self._pauses.rest(until)
 
     def idled(self) -> None:
-        """Record a run that gives its task back because no call started."""
+        """Count a run that gives its task back because none of its calls started."""
         self.idle_runs += 1
 
     def _made(self, key: CallKey) -> float:
-        """Take a call that was made out of flight, and return when it started."""
+        """Remove a call that has ended from the calls in flight, and return when it started."""
         started_at = self._in_flight.pop(key)
         self.rungs.made(key)
         self.ended += 1
@@ -322,13 +323,13 @@ class Ledger:
         return started_at
 
     def abandon(self) -> None:
-        """Record the calls in flight as in doubt, because the run no longer waits for them."""
+        """Record all calls in flight as in doubt, because the run no longer waits for them."""
         self._bill.abandoned(len(self._in_flight))
         self._doubted = self._doubted.union(self._in_flight)
         self._in_flight.clear()
 
     def stalled(self) -> None:
-        """Record a claim that ended in an unexpected error, with its calls in flight in doubt."""
+        """Record that the claim ends with an unexpected error, which puts its calls in flight in doubt."""
         self._stalls += not self.finished
         self.abandon()
 
@@ -342,11 +343,11 @@ class Ledger:
         merges: Sequence[MergeLevel] = (),
         told: LatestCallsReport | None = None,
     ) -> Progress:
-        """Return all new progress, and announce the calls about to start: the write after the last one that was saved.
+        """Return the content of the next write: all progress since the last saved write, and the calls to announce.
 
-        `told` is for other isolates.
+        `told` are the latest outcomes for other isolates.
         """
-        if starting:  # while this write is under way no other task may probe the model
+        if starting:  # while the calls are announced, no other task of the isolate may probe the model
             self.patience.started(now)
         away_since, blocks = self.patience.away_since, self.blocks(now)
         return Progress(
@@ -379,10 +380,10 @@ class Ledger:
         return self.rungs.counts(self.gaps.coverage)
 
     def given_up(self) -> None:
-        """Record that a write is not sent again. The write may still land, so the next write has another number."""
+        """Note that a failed write, which may still land, is not sent again. The next write gets another number."""
         self._unsaved.given_up()
 
     def saved(self) -> None:
-        """Forget what is saved now."""
+        """Note that all progress of the last write is saved."""
         self._unsaved.saved()
         self._counted = self._ladder()

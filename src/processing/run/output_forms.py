@@ -1,4 +1,4 @@
-"""The form that a structured task's calls ask for: its schema, and for an ask again the answer that was rejected."""
+"""Makes the form that the calls of a task with a schema ask the model for."""
 
 from typing import TYPE_CHECKING
 
@@ -8,13 +8,13 @@ from .context import RunContext
 from .rungs import Rungs
 
 if TYPE_CHECKING:
-    from ...core.structured.schema import OutputSchema  # imported with the first structured task
+    from ...core.structured.schema import OutputSchema  # imported with the first task that has a schema
 
-NAME = "output"  # of a schema that its client has not named
+NAME = "output"  # the name that the model gets for a schema without a name
 
 
 def schema_of(claim: Claim) -> "OutputSchema | None":
-    """Read the schema that a task's outputs must fit, if it has one."""
+    """Parse the schema that the task's outputs must fit. Return None for a task without a schema."""
     if claim.output_schema is None:
         return None
     from ...core.structured.schema import read_schema  # noqa: PLC0415 - only structured tasks need it
@@ -23,7 +23,7 @@ def schema_of(claim: Claim) -> "OutputSchema | None":
 
 
 class OutputForms:
-    """The forms of one claim's calls."""
+    """The forms for the calls of one claim: the task's schema, and after a rejected answer also that answer."""
 
     def __init__(self, context: RunContext, schema: "OutputSchema", rungs: Rungs) -> None:
         structure = context.claim.options.structure
@@ -34,7 +34,7 @@ class OutputForms:
         self._rungs = rungs
 
     def of(self, key: CallKey) -> OutputForm:
-        """Return the form of a call."""
+        """Return the form that a call asks the model for."""
         rung = self._rungs.of(key)
         if rung is None:
             return self._form

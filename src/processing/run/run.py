@@ -1,8 +1,8 @@
-"""One claim's work: infer, checkpoint, reduce, finish.
+"""The work under one claim: make model calls, record them, merge outputs, and end the task or give it back.
 
-A run keeps as many calls out as its caller accepts, and writes to D1 in groups: one transaction records the calls that
-ended and announces those about to start. Anything may kill the worker between two awaits. The next claim then finds
-every output that was recorded. That claim also finds the calls that were out: they are announced, and are put in doubt.
+A run keeps as many calls in flight as its caller accepts. One transaction in D1 records the calls that have ended and
+announces the calls that start next. The platform may kill the worker at any await. The next claim of the task finds
+every recorded output, and finds the announced calls without an outcome, which count as in doubt.
 """
 
 from collections.abc import Awaitable, Sequence
@@ -33,7 +33,7 @@ from .write_pacer import WritePacer
 
 
 class Run:
-    """One claim's work. A host calls only `work`, once."""
+    """The work under one claim. The worker calls only the method `work`, once."""
 
     def __init__(self, context: RunContext) -> None:
         self._context = context
@@ -59,11 +59,11 @@ class Run:
         self._recorder = CallRecorder(context, self._ledger, self._inputs, schema)
         self._calls = CallGroups(context.caller, self._inputs.message, context.settings.timeout_seconds)
         self._scheduler = CallScheduler(context, self._calls, self._ledger)
-        # Whether the row may report a wait: for a model that was away before, or after a run that started nothing.
+        # Whether the task's row may already show a wait: the model was away before, or the last run started no call.
         self._wait_told = context.claim.away_ms is not None or context.claim.idle_runs > 0
 
     async def work(self) -> RunOutcome:
-        """Do the run's work, and leave the claim in order however the work ends."""
+        """Do the run's work, and record in D1 how the claim ends if that is possible."""
         try:
             try:
                 return await self._until_end()
@@ -79,7 +79,7 @@ class Run:
             return Released(limits.STORAGE_REST_SECONDS) if given_back else Lost()
         except StoreUnavailable:
             await self._calls.drop()
-            raise  # no write is possible; the lease runs out and the sweep brings the task back
+            raise  # no write is possible; when the lease runs out, the sweep continues the task
         except Exception:
             await self._drop()
             self._ledger.stalled()
@@ -103,7 +103,7 @@ class Run:
                 self._ledger.retries.asked()
                 await self._gossip.ask(self._calls.groups_out)
                 continue
-            # Without an allowed write no call starts, and calls that end before then are recorded together.
+            # No call starts before the pacer allows a write. One write records all calls that end before it is allowed.
             turn_at = self._pacer.ready_at(now) if starting or self._ledger.unsaved else now
             if turn_at > now:
                 starting = []
@@ -122,38 +122,38 @@ class Run:
             await self._advance()
 
     async def _begin(self) -> None:
-        """Take on the calls that are to be made, and start those that the claim has announced."""
+        """Put the calls that are left into the ledger, and start the calls that the claim has announced."""
         self._ledger.leave_out(self._plan.missing_below(self._claim.outputs))
         self._add_top()
         announced = self._ledger.first(len(self._claim.announced))
         assert set(announced) == self._claim.announced
-        if not self._storage.tight:  # otherwise the calls are announced again, with the space that they need
+        if not self._storage.tight:  # otherwise a write that checks for space announces the calls again
             self._start(announced)
         await self._advance()
 
     def _has_untold_wait(self, now: float) -> bool:
-        """Whether the model is away and the task's row does not show that the run waits for it. Once a run."""
+        """Whether to write that the run waits for a model that is away, which the task's row does not show yet."""
         if self._wait_told or self._ledger.in_flight or not self._ledger.waits_for_model(now):
             return False
         return self._pacer.ready_at(now) <= now
 
     async def _advance(self) -> None:
-        """Plan the next merge level as soon as the one below it is whole."""
+        """Plan the next level of merges when all calls of the level below it have ended."""
         while not self._plan.complete and self._ledger.all_done(self._plan.keys()):
             if self._ledger.failure is not None:
-                return  # its chunks have all failed, or too many of them
+                return  # the task must fail: all of its chunks have failed, or too many
             self._plan.add_level(() if self._plan.inherits else await self._inputs.sizes())
             self._add_top()
 
     def _add_top(self) -> None:
-        """Take on the calls of the top level, without those that have nothing to merge but gaps."""
+        """Put the calls of the top level into the ledger, except merges whose members are all gaps."""
         self._ledger.leave_out(self._plan.leave_out(self._ledger.left_out))
         self._ledger.add(self._plan.keys())
 
     # --- the end -----------------------------------------------------------------------------------------
 
     def _ending(self, now: float, turn_at: float) -> Ending | None:
-        """Return how the claim ends now that no call is in flight, or None to wait for a short time."""
+        """Return how the claim ends while no call is in flight, None if the run goes on after a short wait."""
         retention_ms = self._settings.retention_ms
         self._ledger.give_up(now)
         if self._ledger.failure is not None:
@@ -168,13 +168,13 @@ class Run:
         return self._giving_back(now, max(0.0, next_at - now), turn_at)
 
     def _giving_back(self, now: float, wait: float, turn_at: float) -> Release | None:
-        """Return how the task is given back that has `wait` seconds to wait, or None if the run itself waits."""
+        """Return how a task that has to wait for `wait` seconds is given back, None if the run itself waits."""
         idle = self._ledger.fruitless >= limits.FRUITLESS_MOST or turn_at > now
         silent = now - self._pacer.announced_at if self._ledger.waits_for_model(now) else 0.0
         short = wait + silent < self._settings.lease_seconds / 2
         if not idle and short and self._scheduler.sits_out(wait, now):
             return None
-        # If a run's time was over before a call could start, it has done no more than a run that tried in vain.
+        # A run whose time ended before a call could start is as idle as one whose announced calls did not start.
         if idle or (not self._ledger.ended and (self._ledger.fruitless or not wait)):
             wait = max(wait, idle_seconds(self._ledger.idle_runs))
             self._ledger.idled()
@@ -185,8 +185,8 @@ class Run:
 
     def _back(self, seconds: float) -> Release:
         delay_ms = round(seconds * 1000)
-        # The second time is when the sweep may dispatch the task. On the direct route no host brings the task back, so
-        # the sweep may do so as soon as the delay is over. On the other routes it leaves the host a lease more.
+        # When the sweep may dispatch the task: on the direct route after the delay, because no host continues the task.
+        # On other routes the host has one more lease to continue the task.
         return Release(delay_ms, delay_ms + (0 if self._context.route is Route.DIRECT else self._settings.lease_ms))
 
     async def _end(self, ending: Ending) -> RunOutcome:
@@ -194,20 +194,20 @@ class Run:
         return Released(ending.delay_ms / 1000) if isinstance(ending, Release) else Ended(ending.status)
 
     async def _overdue(self) -> RunOutcome:
-        """End the task at its deadline, whatever is in flight."""
+        """End the task at its deadline, even if calls are in flight."""
         self._log("overdue", in_flight=self._ledger.in_flight)
         status = await self._settle()
-        if status is None:  # by the database's clock the deadline has not come yet: the next run decides
+        if status is None:  # the deadline has not passed by the database's clock: the next run ends the task
             return await self._end(Release(0, self._settings.lease_ms))
         return Ended(status)
 
     async def _settle(self) -> Status | None:
-        """Settle the bill of a task that a client or its deadline has ended, and keep the outputs that are paid for.
+        """Write the bill and the paid outputs of a task that a client or its deadline has ended.
 
-        The worker drops its own calls in flight. Before the bill is written the lanes are asked to abort their calls: a
-        slow database must not prolong unwanted calls. If a lane cannot be reached, the lane finishes its calls, and
-        their outputs are written then. If another claim has the task, nothing can be written, and the calls are in
-        doubt.
+        A worker without lanes cancels its calls in flight. A worker with lanes asks the lanes to abort their calls
+        before it writes the bill, so that a slow database does not prolong unwanted calls. A lane that cannot be
+        reached finishes its calls, and a second write records their outputs. If another claim has the task, nothing can
+        be written, and the calls stay in doubt.
         """
         if self._caller.slack_seconds:
             self._recorder.record(self._calls.ended())
@@ -228,13 +228,13 @@ class Run:
         return status
 
     async def _drop(self) -> None:
-        """Cancel the calls in flight. Calls that ended unnoticed, during a write, are recorded."""
+        """Cancel the calls in flight. Calls that had already ended, during a write, are recorded."""
         self._recorder.record(await self._calls.drop())
 
     async def _write_settlement(self) -> Status | None:
-        """Write what has happened to a task that has ended.
+        """Write the progress of a task that has ended, and return the task's status.
 
-        Returns None if the task continues, under this claim or another.
+        Returns None if the task has not ended, under this claim or another one.
         """
         progress = self._ledger.progress((), self._plan.minimum_calls, clock.now())
         settle = partial(self._store.settle, self._claim, progress, OVERDUE, self._settings.retention_ms)
@@ -252,17 +252,17 @@ class Run:
         write = self._step(starting, self._continue(room_bytes))
         if not await self._storage.announce(write, self._ledger, room_bytes):
             return False
-        # If the reply says that the database is tight, they are announced again, with room.
+        # If the reply says that the database is nearly full, the calls are announced again, with space.
         return room_bytes > 0 or not self._storage.tight
 
     def _continue(self, room_bytes: int = 0) -> Continue:
-        """Keep the claim for as long as the announced calls may take, including their start window."""
+        """Renew the claim for as long as the announced calls may take, including the time that they have to start."""
         seconds = self._pacer.next_start_seconds()
         lease_ms = self._settings.claim_ms(self._context.slack_seconds, seconds)
         return Continue(lease_ms, round(seconds * 1000), room_bytes)
 
     async def _step(self, starting: Sequence[CallKey], step: Step) -> None:
-        """Write, and repeat the write while the lease lasts: paid outputs are worth waiting for a database."""
+        """Write progress. The write is repeated while the lease lasts, so that paid outputs are not lost."""
         told = None if self._storage.tight else self._gossip.to_send(self._calls.groups_out)
         progress = self._ledger.progress(starting, self._plan.minimum_calls, clock.now(), self._plan.unsaved, told)
         model, receive = self._context.model, self._gossip.receive
@@ -281,7 +281,7 @@ class Run:
         self._plan.saved()
 
     async def _save(self) -> None:
-        """Save what is not saved yet, if anything is."""
+        """Write the progress that is not saved yet, if there is any."""
         if self._ledger.unsaved:
             await self._step((), self._continue())
 
@@ -290,24 +290,24 @@ class Run:
     def _start(self, keys: list[CallKey]) -> None:
         self._ledger.start(keys, clock.now())
         starts_by = self._terms.starts_by(self._pacer.announced_at, self._pacer.start_seconds)
-        if not self._caller.slack_seconds:  # lanes count for themselves, and the slice has time to spare for the wait
+        if not self._caller.slack_seconds:  # a call without lanes must start within the run's own seconds
             starts_by = min(starts_by, self._allowance.latest_start)
         self._allowance.spend(self._calls.start(keys, starts_by))
 
     async def _read(self, key: CallKey, now: float) -> None:
-        """Read the input of a call, and of as many others as this run may make after it."""
+        """Read the input of a call, and of as many calls after it as the run may still make."""
         groups_out, group_size = self._calls.groups_out, self._caller.group_size
         calls = self._allowance.affordable_calls(now, limits.CHUNKS_MOST, groups_out, group_size)
         await self._inputs.read(key, calls + self._settings.concurrency, self._ledger.lacks)
 
     async def _wait(self, turn_at: float) -> None:
-        """Wait until calls end, a call may start, the next write is allowed, a check is due, or the deadline comes."""
+        """Wait until calls end, a call may start, a write is allowed, a check is due, or the deadline passes."""
         now = clock.now()
         deadline_latest, wake_at = self._terms.deadline_latest, self._ledger.next_at(now)
         out, last = self._ledger.in_flight > 0, wake_at is None
         if wake_at is None or self._terms.forbids_start(now) or (out and (self._calls.free == 0 or wake_at <= now)):
             wake_at = deadline_latest
-        if not out and self._ledger.waits_for_model(now):  # another task of the isolate may find the model back before
+        if not out and self._ledger.waits_for_model(now):  # another task may learn earlier that the model is back
             wake_at = min(wake_at, max(now, turn_at) + limits.AWAY_LOOK_SECONDS)
         if turn_at > now:
             wake_at = turn_at

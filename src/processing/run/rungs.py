@@ -1,6 +1,7 @@
-"""The ladder of one claim's calls: answers are checked, repaired, asked for again, and given up. Pure.
+"""Decides what follows an answer that does not fit the task's schema: the call is made again, or has failed. Pure.
 
-The rung of a call is stored with its failures, so that a later claim goes on from there: see docs/decisions/0048.
+A call's rung is its number of rejected answers, with the last of them. The rung is stored with the call's failures, so
+that a later claim continues the count: see docs/decisions/0048.
 """
 
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,7 +15,7 @@ from ...store.records.claims import CallKey, Claim
 from ...store.records.ladder import LadderCounts
 
 if TYPE_CHECKING:
-    from ...core.structured.judging import Judgement  # imported with the first structured task
+    from ...core.structured.judging import Judgement  # imported with the first task that has a schema
 
 CODES = frozenset({TaskCode.INVALID_OUTPUT, TaskCode.OUTPUT_TRUNCATED})
 _WORDS = {
@@ -24,14 +25,14 @@ _WORDS = {
 
 
 class RejectedReply(NamedTuple):
-    """An answer that the schema refuses. `final`: the call is not made again."""
+    """The judgement of a rejected answer: its failure. After a `final` failure the call is not made again."""
 
     failure: Failure
     final: bool
 
 
 class Rungs:
-    """The rungs of a task's calls, those of earlier claims included, and what they add to the bill."""
+    """The rungs of a task's calls, under this claim and earlier ones, and the counts of them on the task's bill."""
 
     def __init__(self, claim: Claim, reasks_most: int) -> None:
         self._rungs = dict(claim.rungs)
@@ -39,20 +40,20 @@ class Rungs:
         self._reasks, self._rejected, self._repaired, _ = claim.ladder
 
     def of(self, key: CallKey) -> Rung | None:
-        """Return the rung of a call. None: none of its answers was rejected."""
+        """Return the rung of a call, None if no answer to the call was rejected."""
         return self._rungs.get(key)
 
     def made(self, key: CallKey) -> None:
-        """Count a call that has ended: it has asked again if an answer was rejected before."""
+        """Note that a call has ended. A call counts as a reask if its earlier answer was rejected."""
         self._reasks += key in self._rungs
 
     def accepted(self, key: CallKey, *, repaired: bool) -> None:
-        """Count an output."""
+        """Note that a call has given an output that fits the schema."""
         self._rungs.pop(key, None)
         self._repaired += repaired
 
     def rejected(self, key: CallKey, reply: ModelReply, judged: "Judgement") -> RejectedReply:
-        """Keep an answer that the schema refuses, and say whether the call is made again."""
+        """Keep an answer that does not fit the schema, and return whether the call is made again."""
         assert judged.code is not None
         before = self._rungs.get(key)
         answers = 1 if before is None else before.answers + 1
@@ -64,18 +65,18 @@ class Rungs:
         return RejectedReply(failure, code is TaskCode.OUTPUT_TRUNCATED or answers > self._reasks_most)
 
     def counts(self, coverage: float | None) -> LadderCounts:
-        """Give the counters, with what gaps leave of the text."""
+        """Return the counters for the task's row. `coverage` is the share of the text that is not in gaps."""
         return LadderCounts(self._reasks, self._rejected, self._repaired, coverage)
 
 
 def _errors(judged: "Judgement") -> tuple[tuple[str, str], ...]:
-    """Give the faults as they are kept. A pointer may name a field of the output, of any length."""
+    """Return the first faults of an answer for storage, each cut, because a field's name in a pointer may be long."""
     most = limits.FAULT_CHARS_MOST
     return tuple((fault.pointer[:most], fault.expected[:most]) for fault in judged.faults[: limits.FAULTS_MOST])
 
 
 def _message(code: TaskCode, reply: ModelReply) -> str:
-    """Say what is wrong, without a word of the output: where, is in the chunk's `rejected`."""
+    """Return the message of a rejected answer's failure, which quotes nothing of the output."""
     if code is TaskCode.OUTPUT_TRUNCATED and reply.finish_reason == "length":
         return f"{_WORDS[code]}: maxOutputTokens may be too small"
     return _WORDS[code]

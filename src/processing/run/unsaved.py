@@ -1,4 +1,4 @@
-"""What a run has not saved yet, and the numbers of the writes that carry it. Pure."""
+"""Keeps the progress that a run has not saved yet, and the numbers of the writes that contain it. Pure."""
 
 from typing import Any
 
@@ -6,18 +6,19 @@ from ...store.records.claims import CallKey, FailedCall, Output
 
 
 class UnsavedProgress:
-    """Outputs and failures since the last write that was saved, under a claim whose row was last written as `step`.
+    """Outputs and failures since the last saved write. `step` is the number of the row's last write at the claim.
 
-    A write that fails may have landed, or may still land. A failed write keeps its number while it is sent again. Once
-    it is given up, the next write has another number, and names the first one. Under that number the outputs of an
-    earlier write stay the same pieces.
+    A write that failed may have landed, or may still land. A failed write keeps its number while it is sent again.
+    After a failed write is given up, the next write has the next number, and also names the number of the first
+    unconfirmed write (`first_step`). The next write divides the outputs into the same pieces as the unconfirmed writes
+    did (`tries`).
     """
 
     def __init__(self, step: int) -> None:
         self.outputs: list[Output] = []
         self.failures: dict[CallKey, FailedCall] = {}
         self._first_step = self._step = step + 1
-        self._tries: list[int] = []  # the number of outputs that each unconfirmed write carried
+        self._tries: list[int] = []  # how many outputs each unconfirmed write contained
 
     def __bool__(self) -> bool:
         return bool(self.outputs or self.failures)
@@ -35,11 +36,11 @@ class UnsavedProgress:
         }
 
     def given_up(self) -> None:
-        """Record that a write is not sent again."""
+        """Note that a failed write will not be sent again."""
         self._step += 1
 
     def saved(self) -> None:
-        """Forget what is saved now."""
+        """Note that the last write is saved, and forget its content."""
         self._first_step = self._step = self._step + 1
         self.outputs.clear()
         self.failures.clear()

@@ -1,4 +1,4 @@
-"""The reasons why a run's calls do not start, and the reason that the run reports to readers of its task."""
+"""Keeps the reasons for which a run's calls do not start, and reports the longest one to readers of the task."""
 
 import math
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from ..clock import DatabaseClock
 
 
 class StartBlocks(NamedTuple):
-    """Until when calls may not start, for each reason, in seconds of the run's clock; 0 for none."""
+    """For each reason, until when it keeps calls from starting, in seconds of the run's clock, or 0 if it does not."""
 
     model_away: float
     rate_limited: float
@@ -22,76 +22,76 @@ class StartBlocks(NamedTuple):
 
     @property
     def latest(self) -> float:
-        """The time at which the last pause ends, so that a call may start."""
+        """When the last of the pauses ends, so that a call may start."""
         return max(self.model_away, self.rate_limited, self.database, self.backoff)
 
     @property
     def reason(self) -> str:
-        """Return the reason that lasts longest."""
+        """Return the reason whose pause ends last."""
         blocks = {name: getattr(self, name) for name in ("model_away", "rate_limited", "database", "backoff")}
         return max(blocks, key=blocks.__getitem__)
 
 
 class StartPauses:
-    """Pauses of all starts of a run: the provider asked for one, or the database was too slow to start calls in time.
+    """Pauses in which a run starts no call: the provider asked for one, or the database is too slow or too full.
 
-    `rate_waits` counts the waits for a rate limit in a row, including those of earlier runs.
+    `rate_waits` counts the waits for the provider's rate limit in a row, including those of earlier runs.
     """
 
     def __init__(self, rate_waits: int) -> None:
-        self.provider_until = 0.0  # a time on the run's clock, as `database_until` is
+        self.provider_until = 0.0  # the end of the pause, by the run's clock
         self.database_until = 0.0
         self.rate_waits = rate_waits
 
     def asked(self, error: ModelError, now: float) -> None:
-        """Pause because a provider asks for it, whatever the status of its answer."""
+        """Pause for as long as the provider's answer asks for, whatever its status is."""
         self.provider_until = max(self.provider_until, now + (error.delay_seconds or 0.0))
 
     def rate_limited(self, error: ModelError, now: float, chance: float) -> bool:
-        """Pause after a 429; True if the provider has been asking for too long."""
-        if now >= self.provider_until:  # several 429s of one burst are one wait
+        """Pause after an answer 429. Return whether there were too many pauses for answers 429 in a row."""
+        if now >= self.provider_until:  # several answers 429 during one pause count as one wait
             self.rate_waits += 1
         wait = rate_limit_seconds(error.delay_seconds, self.rate_waits - 1, chance)
         self.provider_until = max(self.provider_until, now + wait)
         return self.rate_waits > limits.RATE_LIMIT_WAITS_MOST
 
     def unstarted(self, fruitless: int, now: float) -> None:
-        """Pause after this many announcements in a row without a started call."""
+        """Pause after `fruitless` announcements in a row whose calls were all too late to start."""
         if fruitless:
             self.rest(now + start_pause_seconds(fruitless))
 
     def rest(self, until: float) -> None:
-        """Pause for the database's sake."""
+        """Pause until a time, to relieve the database or to wait for space in it."""
         self.database_until = max(self.database_until, until)
 
 
 class WaitReport:
-    """Reports to the readers of a task why it makes no progress: its last error, what it waits for, and its pace.
+    """Collects what the readers of a task see of a run: the last error, what the run waits for, and the pace.
 
-    The claim was granted at `granted_at` of the run's clock.
+    `granted_at` is when the claim was granted, by the run's clock.
     """
 
     def __init__(self, claim: Claim, granted_at: float) -> None:
-        self.last_error = claim.last_error  # The last error; None once a call succeeds.
-        # The time from one finished call to the next, as of late: without pauses after trouble.
+        self.last_error = claim.last_error  # The last failed call, None after a success.
+        # The average ms from one finished call to the next since the last failure, without the pause after the failure.
         self.pace_ms = claim.pace_ms
-        self._calls = 0  # Calls that have succeeded since the last trouble, or since the claim.
-        self._began_at = granted_at  # The time when the first of these calls started.
+        self._calls = 0  # How many calls have succeeded since the last failure, or since the claim.
+        self._began_at = granted_at  # When the first of the calls in `_calls` started.
         self._database_clock = DatabaseClock(claim.claimed_ms, granted_at)
 
     def at_ms(self, at: float) -> int:
-        """Return a time of the run's clock on the database's, in ms since the epoch."""
+        """Convert a time of the run's clock into ms since the epoch by the database's clock."""
         return self._database_clock.ms(at)
 
     def failed(self, key: CallKey, failure: Failure, started_at: float, now: float) -> None:
-        """Record a call that failed. A merge's call has no chunk."""
+        """Record a failed call. A call of a merge has no chunk."""
         before = self.last_error
         calls, since = (1, self.at_ms(started_at)) if before is None else (1 + before.calls, before.since)
         chunk = key.position if key.level == 0 else None
         self.last_error = LastError(failure.code, failure.message, self.at_ms(now), chunk, calls, since)
 
     def succeeded(self, started_at: float, now: float) -> None:
-        """Forget the error: a call has succeeded."""
+        """Forget the last error, because a call has succeeded, and measure the pace."""
         if self.last_error is not None or not self._calls:
             self._calls, self._began_at = 0, started_at
         self.last_error = None
@@ -99,5 +99,5 @@ class WaitReport:
         self.pace_ms = max(0, round((now - self._began_at) * 1000 / self._calls))
 
     def wait(self, blocks: StartBlocks, now: float) -> Wait | None:
-        """Record what the run waits for; None if a call may start, or if one that is out must end first."""
+        """Return what the run waits for, None if a call may start or a call in flight must end first."""
         return Wait(blocks.reason, self.at_ms(blocks.latest)) if now < blocks.latest < math.inf else None

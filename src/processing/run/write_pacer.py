@@ -1,4 +1,4 @@
-"""Sets the pace of a run: how soon its calls must start, when it may write, and how it repeats a write that failed."""
+"""Sets a run's pace: when it may write, how soon announced calls must start, and how a failed write is repeated."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,52 +11,52 @@ from .context import RunContext
 
 
 class WritePacer:
-    """Limits a run to what the database can process."""
+    """Limits the rate of a run's writes to what the database can process."""
 
     def __init__(self, context: RunContext) -> None:
         claim = context.claim
         tokens = limits.WRITES_AT_FIRST_IDLE if claim.idle_runs else limits.WRITES_AT_FIRST
         self._bucket = WriteBucket(tokens, clock.now())
-        self._bucket.spend(clock.now())  # the claim
+        self._bucket.spend(clock.now())  # the claim counts as the first write
         self._latency = context.latency
         self._lease_seconds = context.settings.lease_seconds
         self._laned = context.caller.slack_seconds > 0
         self._log = context.log
-        # How long the calls of the latest announcement may take to start. Lanes read it from the database whenever they
-        # make a call, so for a run with lanes it never shrinks.
+        # Within how many seconds the calls of the latest announcement must start. A lane reads the value from the
+        # task's row when it makes a call, so for a run with lanes the value never shrinks.
         self.start_seconds = context.start_seconds
         if self._laned:
             self.start_seconds = max(self.start_seconds, claim.start_ms / 1000)
-        self.announced_at = context.asked_at  # the earliest time at which those calls were announced
+        self.announced_at = context.asked_at  # when the write of the latest announcement was sent
 
     def next_start_seconds(self) -> float:
-        """Choose how long the calls that are announced now may take to start."""
+        """Choose within how many seconds the calls that are announced next must start."""
         wanted = start_seconds(self._latency.seconds(clock.now()))
         self.start_seconds = max(self.start_seconds, wanted) if self._laned else wanted
         return self.start_seconds
 
     def earn(self, calls: int) -> None:
-        """Record calls that were made and have ended."""
+        """Note that calls have ended, which earns the run further writes."""
         self._bucket.earn(calls)
 
     def ready_at(self, now: float) -> float:
-        """Return the time from which the run may write; at most `now` if it may write at once.
+        """Return when the run may write next. The run may write at once if the result is `now` or earlier.
 
-        The lease must not run out during this wait: after half of the lease, a write waits no longer.
+        The wait for a write ends at half of the lease at the latest, so that the lease does not run out.
         """
         return min(self._bucket.ready_at(now), self.announced_at + self._lease_seconds / 2)
 
     async def with_retries[T](
         self, ask: Callable[[], Awaitable[T]], *, writes: bool = True, when_full: bool = True
     ) -> T:
-        """Repeat a call until the database answers, or until a lease from now on is over. Raises StoreUnavailable.
+        """Repeat a read or a write until the database answers, for as long as a lease. Raises StoreUnavailable.
 
-        A call that found the database full is repeated too, unless `when_full` is False: space may become free before
-        paid outputs are lost.
+        A write that found the database full is repeated too, unless `when_full` is False, because space may become free
+        before paid outputs are lost.
 
-        Each write waits for its turn: it is better that paid outputs wait than that they add to the load of the
-        database. A read uses up no write: otherwise a run that may write once could not announce the calls for which it
-        has read.
+        Each write waits until `ready_at`, so that paid outputs wait instead of adding to the database's load. A read
+        does not wait, and does not count as a write: otherwise a run with one write left could not announce the calls
+        whose input it has read.
         """
         began = clock.now()
         ready_at = self.ready_at(began) if writes else began
@@ -84,7 +84,7 @@ class WritePacer:
                 return answer
 
     async def _wait_until(self, at: float) -> None:
-        """Wait until the next write is allowed."""
+        """Wait until a time of the run's clock."""
         wait = clock.seconds_until(at)
         if wait > 0:
             await asyncio.sleep(wait)

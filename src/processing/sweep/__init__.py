@@ -1,4 +1,4 @@
-"""The backstop: it continues the tasks that no message, alarm or worker brings back.
+"""The sweep: it continues the tasks that no message, alarm or worker continues.
 
-`sweep.Sweep` conducts the other modules.
+`sweep.Sweep` is one sweep, and the other modules are its duties.
 """

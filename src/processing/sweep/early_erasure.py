@@ -1,21 +1,21 @@
-"""Makes space before the database is full: this duty of the sweep erases ended tasks before their retention is over."""
+"""The sweep's duty to make space in a nearly full database: it erases ended tasks before their retention is over."""
 
 from ...core import limits
 from ...core.errors import StoreError
 from ..worker import Worker
 from .sweep_allowance import StepCost, SweepAllowance
 
-# A look, a count and the second look after it, and an erasure.
+# The most that erasing one page of tasks takes: to look for tasks, count the storage, look again, and erase.
 _PAGE = StepCost(4, 15)
 
 
 class EarlyErasure:
-    """Erases ended tasks early, fairly among tenants, once in a sweep.
+    """Erases ended tasks early, the tasks of the largest tenants first, once in a sweep.
 
-    From nine tenths of STORAGE_MB_MOST on, the tenant that stores most loses its oldest ended tasks, a page at a time,
-    then the tenant that stores most after that. No task is erased within a day of its end. Tasks that may not be erased
-    are passed over, and the next walk begins after them, in this sweep or a later one. Below nine tenths this duty
-    makes no call to D1.
+    From nine tenths of STORAGE_MB_MOST on, a page of the oldest ended tasks of the tenant that stores most is erased,
+    and then a page of the tenant that stores most after that. No task is erased within a day of its end. The walk over
+    a tenant's tasks passes over tasks that may not be erased, and the next walk, in this sweep or a later one, begins
+    after them. Below nine tenths of STORAGE_MB_MOST early erasure makes no call to D1.
     """
 
     def __init__(self, worker: Worker, allowance: SweepAllowance) -> None:
@@ -27,9 +27,9 @@ class EarlyErasure:
         self._is_done = False
 
     async def run(self) -> int:
-        """Erase tasks while the database is nearly full, and return how many were erased.
+        """Erase ended tasks while the database is nearly full, and return how many were erased.
 
-        A failure is logged, and the next sweep continues.
+        A failure of D1 is logged, and the next sweep continues the erasure.
         """
         if self._is_done:
             return 0
@@ -50,7 +50,7 @@ class EarlyErasure:
         return erased
 
     async def _page(self) -> int | None:
-        """Erase the tasks that one walk finds, and return how many; None if there is nothing more to find."""
+        """Erase the tasks that one walk finds, and return how many, or None if no walk would find more."""
         keep_input = self._settings.keep_input
         found = await self._store.oldest_of_largest(limits.CLEAR_TASKS_MOST)
         if found is None:
@@ -61,7 +61,7 @@ class EarlyErasure:
         return await self._store.erase_early(found, keep_input=keep_input)
 
     def cost(self) -> StepCost:
-        """Return what this duty will need of the sweep's allowance, so that earlier duties leave it."""
+        """Return what early erasure still needs of the sweep's allowance, so that earlier duties leave this share."""
         return _PAGE if not self._is_done and self._is_wanted() else StepCost()
 
     def _is_wanted(self) -> bool:

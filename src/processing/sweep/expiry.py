@@ -1,4 +1,4 @@
-"""The sweep's duty to fail tasks: those past their deadline, and those whose workers keep dying."""
+"""The sweep's duty to fail tasks that are past their deadline, and tasks whose workers keep dying."""
 
 from ...store.sweep import Due
 from ..outcomes import crashed
@@ -21,9 +21,10 @@ class Expiry:
         return len(await self._store.expire(due.overdue, OVERDUE, self._settings.retention_ms))
 
     async def give_up(self, due: Due) -> int:
-        """Fail the tasks with too many stalls, and return how many failed.
+        """Fail the tasks whose workers died too often (stalls), and return how many tasks failed.
 
-        A worker that claims such a task fails it by itself. This method fails those that no worker has claimed since.
+        A worker that claims a task with too many stalls fails it, too. `give_up` fails the other tasks with too many
+        stalls, which no worker claims.
         """
         settings = self._settings
         hopeless = [task_key for task_key, stalls in due.stalls.items() if stalls >= settings.max_attempts]

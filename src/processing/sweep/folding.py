@@ -1,4 +1,4 @@
-"""Adds up ended tasks: metrics and plots read these sums, and never the tasks."""
+"""Adds the figures of ended tasks to sums. Metrics and plots read the sums of ended tasks, and never the tasks."""
 
 from ...core import limits
 from ...core.errors import StoreError
@@ -9,7 +9,7 @@ from ..log import Log
 
 
 class Folding:
-    """Adds up ended tasks in a sweep, and before a scrape."""
+    """Adds the figures of ended tasks to the sums, in a sweep and before a scrape of the metrics."""
 
     def __init__(self, store: Store, settings: Settings, log: Log) -> None:
         self._store = store.beside(TallyStore)
@@ -17,9 +17,9 @@ class Folding:
         self._log = log
 
     async def run(self) -> bool:
-        """Add up the tasks that have ended since the last run, in one transaction. True: there is more.
+        """Add tasks that have ended since the last run to the sums, in one transaction. Return whether more are left.
 
-        A failure is logged, and the next run continues.
+        A failure of D1 is logged, and the next call of `run` continues.
         """
         try:
             return await self._page()

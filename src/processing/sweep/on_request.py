@@ -1,4 +1,4 @@
-"""Sweeps that requests begin: a requested sweep, and one after an answer when cron has not come."""
+"""Sweeps in a request's invocation: one that a client requests, and one after any answer if cron has stopped."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ from .sweep import Sweep, SweepCounts
 
 
 class TooSoon(NamedTuple):
-    """Another sweep was requested a moment ago."""
+    """The answer to a requested sweep if another one was requested a moment ago."""
 
-    left_ms: int  # the time until the next sweep is allowed
+    left_ms: int  # the ms until a sweep may be requested again
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +27,14 @@ class SweepOnRequest:
 
     store: TaskStore
     heartbeats: TriggerHeartbeats
-    asked: Callable[[], Sweep]  # Makes a sweep that a request asks for.
-    after_answer: Callable[[], Sweep] | None  # Makes a sweep after an answer; None: it could do nothing here.
-    wait_until: WaitUntil  # Keeps the invocation alive behind its answer.
+    asked: Callable[[], Sweep]  # Makes the sweep that a client requests.
+    # Makes a sweep that runs after an answer, None if such a sweep could do nothing in this deployment.
+    after_answer: Callable[[], Sweep] | None
+    wait_until: WaitUntil  # Keeps the invocation alive after its answer.
     log: Log
 
     async def ask(self) -> SweepCounts | TooSoon:
-        """Run a sweep, and return what it did when its last call has ended. Raises StoreError."""
+        """Run a sweep, and return what it did after its last model call has ended. Raises StoreError."""
         left_ms = await self.store.take_turn(Seen.ASKED, limits.ASKED_SWEEP_APART_SECONDS)
         if left_ms:
             return TooSoon(left_ms)
@@ -42,7 +43,7 @@ class SweepOnRequest:
         async def run() -> None:
             try:
                 results.append(await self.asked().run())
-            except Exception as error:  # noqa: BLE001 - it is raised below, where the request awaits it
+            except Exception as error:  # noqa: BLE001 - the error is raised below, in the request's own task
                 results.append(error)
 
         await hold(run(), None, self.wait_until)
@@ -52,20 +53,20 @@ class SweepOnRequest:
         return result
 
     def look(self) -> None:
-        """After the answer, check whether cron has missed its sweep, and run one then.
+        """Check after the answer whether cron has missed its sweep, and if so run one.
 
-        An isolate makes this check once a minute.
+        An isolate checks for a missed sweep at most once a minute.
         """
         if self.after_answer is not None and self.heartbeats.may_check_sweep(clock.now()):
             self.wait_until(self._sweep_if_missed(self.after_answer))
 
     async def _sweep_if_missed(self, make_sweep: Callable[[], Sweep]) -> None:
-        """Take the turn, and sweep if this isolate got it: every isolate notices that the sweep was missed."""
+        """Run a sweep if this isolate gets the turn. Of all isolates that notice a missed sweep, one gets the turn."""
         try:
             sweep = make_sweep()
             if not sweep.can_afford_run() or await self.store.take_turn(Seen.SWEEP, limits.SWEEP_MISSED_SECONDS):
                 return
             self.log("sweep_missed")
             await sweep.run()
-        except Exception as error:  # noqa: BLE001 - nothing awaits this; the next look comes in a minute
+        except Exception as error:  # noqa: BLE001 - nothing awaits this sweep; the next check comes in a minute
             self.log.failure("sweep_failed", error)

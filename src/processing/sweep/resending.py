@@ -1,6 +1,6 @@
-"""Sends tasks off again: this duty of the sweep is for tasks without a notified host, or whose host is gone.
+"""The sweep's duty to dispatch tasks again that no host knows of, or whose host is gone.
 
-A sweep that may start model calls also works on tasks itself, in place of a host that does not come.
+A sweep that may start model calls also works on a task itself if no host has answered its dispatches.
 """
 
 from collections import Counter
@@ -16,29 +16,32 @@ from ..dispatch import Dispatcher, Sender
 from ..worker import Host, Worker
 from .sweep_allowance import SweepAllowance
 
-# The calls for a part of a page, besides the sends: fail stalled tasks, take the others on, give back unsent ones.
+# The D1 calls for a part of a page of due tasks, besides the sends: to fail stalled tasks, to take the other tasks on,
+# and to make unsent tasks due.
 _PART_SUBREQUESTS = 3
-# The calls for a page: those of a part, the read that finds the page, and the failing of tasks past their deadline.
+# The D1 calls for a page of due tasks: the calls for a part of it, the read of the page, and the write that fails tasks
+# past their deadline.
 _PAGE_SUBREQUESTS = 5
 _PAGE_STATEMENTS = 8
-# What the question for a place on objects takes at most, besides the send, and all the statements: a place may go to
-# another task, and then the dispatch starts that task's object.
+# The most subrequests, besides the send, and statements of a dispatch that asks for a place on an object. If the place
+# goes to another waiting task, the dispatch starts the object of the other task.
 _PLACE_SUBREQUESTS = 3
 _PLACE_STATEMENTS = 5
 
 
 class Resent(NamedTuple):
-    """The result of sending off a part of a page of tasks."""
+    """The result of dispatching a part of a page of tasks."""
 
-    tasks: int  # Tasks that were sent off.
-    refused: bool = False  # True if the routes took no more, so that the rest is due again.
+    tasks: int  # How many tasks were dispatched.
+    refused: bool = False  # True if all routes refused a task, so that the tasks from it on are due again.
 
 
 class Resending:
-    """Sends tasks off. `senders` are all routes of the deployment except the direct one.
+    """Dispatches due tasks. `senders` are all routes of the deployment except the direct one.
 
-    One task goes first. If a route accepts the first task, the others follow together. If the task falls to the direct
-    route, the task runs in this invocation, and then the next one: never two at once.
+    The first task of a sweep is dispatched alone. If one of `senders` accepts the first task, the other tasks follow in
+    larger parts. If only the direct route accepts the first task, this invocation runs it, and then the next task,
+    never two at the same time.
     """
 
     def __init__(
@@ -51,21 +54,23 @@ class Resending:
         self._senders = senders
         self._stands_in = stands_in
         self._has_places = worker.settings.objects_at_work_most is not None
-        self._taken: Counter[str] = Counter()  # The number of taken tasks of each tenant.
-        self._sends_a_task = 0  # The sends that the first task needed; 0 as long as no route has taken one.
-        # Runs of the tasks that fell to the direct route, to be started now.
+        self._taken: Counter[str] = Counter()  # How many tasks of each tenant this sweep has dispatched.
+        # How many sends the first accepted task took; 0 while no route of `senders` has accepted one.
+        self._sends_a_task = 0
+        # The runs of tasks that the direct route accepted, which the sweep starts next.
         self.runs: list[Callable[[], Awaitable[None]]] = []
-        self.unanswered: list[TaskKey] = []  # Tasks that were sent off in vain before, to be worked on at the end.
+        # Tasks whose earlier dispatches no host answered, which the sweep itself works on at its end.
+        self.unanswered: list[TaskKey] = []
 
     async def fill_places(self) -> list[TaskKey]:
-        """Give free places on objects to tasks that wait for one, and return these tasks: they are sent first."""
+        """Give free places on objects to waiting tasks, and return the tasks that got one, to dispatch them first."""
         most = self._settings.objects_at_work_most
         if most is None:
             return []
         return await self._store.fill_places(most, limits.PLACES_GIVEN_MOST[self._settings.plan])
 
     def may_go_on(self) -> bool:
-        """Whether another part of a page may be sent."""
+        """Whether time and allowance suffice to dispatch another part of a page."""
         if not self._allowance.in_time() or self._allowance.too_late_to_send():
             return False
         if self._sends_a_task:
@@ -73,13 +78,13 @@ class Resending:
         return self._worker.can_afford_run
 
     def affords_page(self) -> bool:
-        """Whether the allowance suffices for another page."""
+        """Whether the allowance suffices to read and dispatch another page."""
         return not self._sends_a_task or self._sendable(_PAGE_SUBREQUESTS) > 0
 
     def put_aside(self, due: Due) -> Due:
-        """Put the unanswered tasks aside.
+        """Remove the tasks whose earlier dispatches no host answered from `due`, and keep them in `unanswered`.
 
-        These tasks stay due, so that they are not lost if this sweep has no time for them.
+        Tasks that are put aside stay due in the database, so they are not lost if this sweep has no time for them.
         """
         if not self._stands_in:
             return due
@@ -87,15 +92,15 @@ class Resending:
         return due.without(self.unanswered)
 
     def split(self, due: Due) -> tuple[Due, Due]:
-        """Take a part of the due tasks that can be sent, and return the rest."""
+        """Split the due tasks into a part that can be dispatched now, and the rest."""
         spent = _PART_SUBREQUESTS + bool(due.overdue)
         return due.split(self._sendable(spent) if self._sends_a_task else 1)
 
     async def send(self, due: Due) -> Resent:
-        """Take tasks on and dispatch them. A task that all routes refuse is due again, and so are the tasks after it.
+        """Dispatch due tasks. If all routes refuse a task, it is due again, and so are the tasks after it.
 
-        After SWEEP_QUEUE_SHARE tasks of one tenant, its next tasks go to objects first, so that they do not delay
-        others in the queue.
+        If a sweep has dispatched SWEEP_QUEUE_SHARE tasks of one tenant, the tenant's next tasks go to objects first, so
+        that they do not delay other tenants' tasks in the queue.
         """
         task_keys = await self._store.take_due(due, self._settings.lease_ms) if due.live or due.idle else []
         dispatcher, sent = self._dispatcher(), 0
@@ -106,7 +111,7 @@ class Resending:
             sendable = self._can_send()
             before = self._worker.meter.subrequests
             route = await dispatcher.dispatch(task_key, crowded=crowded) if sendable else None
-            # The task waits until the next check, or until an object slot is free.
+            # A task that waits for a place on an object is left waiting, until a place is free or the next check.
             waits = sendable and route is None and dispatcher.no_place
             if route is None and not waits:
                 await self._store.make_due(task_keys[place:])
@@ -114,14 +119,14 @@ class Resending:
                 return Resent(sent, refused=True)
             sent += not waits
             if route is not Route.DIRECT and not self._sends_a_task:
-                # If a route before this one refuses, each task costs one more send.
+                # A task costs one send for the route that accepts it, and one for each route that refuses before that.
                 self._sends_a_task = self._worker.meter.subrequests - before
         return Resent(sent)
 
     async def stand_in(self) -> bool:
-        """Work on the first unanswered task in place of its host.
+        """Work on the first task of `unanswered` in place of its host.
 
-        Returns False if this is not allowed, or if the allowance is spent.
+        Returns False if the task waits for a place on an object, or if the allowance is spent.
         """
         task_key, worked = self.unanswered.pop(0), False
         try:
@@ -129,19 +134,19 @@ class Resending:
                 worked = True
                 host = Host(Route.DIRECT, self._allowance.seconds_left(), stands_in=True)
                 await self._worker.run(task_key, host)
-        except Exception as error:  # noqa: BLE001 - one task's trouble is not the others'
+        except Exception as error:  # noqa: BLE001 - an error of one task's run must not stop the sweep
             self._worker.log.failure("run_failed", error, task=task_key)
         return worked
 
     def _dispatcher(self) -> Dispatcher:
-        """Return the routes of a part: as long as none of them took a task, the direct one too, if calls may start."""
+        """Return a dispatcher, with the direct route only while no other route has accepted a task."""
         senders = list(self._senders)
         if not self._sends_a_task and self._allowance.seconds > 0:
             senders.append(DirectSender(self._worker, self._allowance.seconds_left, self.runs.append))
         return Dispatcher(senders, self._worker.meter, self._worker.log)
 
     def _sendable(self, spent: int) -> int:
-        """Return how many tasks can be sent if this many subrequests are needed for the rest."""
+        """Return how many tasks can be dispatched if `spent` subrequests are needed for other steps."""
         return max(0, (self._allowance.subrequests_left() - spent) // self._sends_a_task)
 
     def _can_send(self) -> bool:

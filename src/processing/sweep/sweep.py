@@ -1,4 +1,4 @@
-"""The backstop, run by the cron trigger, which brings back what no message, alarm or worker does."""
+"""The sweep, which cron runs each minute: it continues the tasks that no message, alarm or worker continues."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,31 +16,31 @@ from .folding import Folding
 from .resending import Resending
 from .sweep_allowance import StepCost, SweepAllowance
 
-# The look and the write; and all their statements, with a retention more than there usually are.
+# The most that adding up a page of ended tasks takes: a read and a write, with their statements.
 _FOLD = StepCost(2, 11)
 
 
 @dataclass(slots=True, kw_only=True)
 class SweepCounts:
-    """The result of a sweep, in numbers of tasks."""
+    """The result of a sweep, as numbers of tasks."""
 
     dispatched: int = 0
-    worked: int = 0  # tasks that the sweep worked on itself, because no host took them
+    worked: int = 0  # tasks that the sweep worked on itself, because no host answered their dispatches
     expired: int = 0
     failed: int = 0
     erased: int = 0
 
 
 class Sweep:
-    """One run of the sweep: it finds due tasks, lets each of its duties do its share, and divides the allowance.
+    """One sweep: it finds due tasks, runs its duties on them, and divides the allowance among the duties.
 
-    `senders` are all routes of the deployment except the direct one. Calls start for `seconds`, and none start if that
-    is 0; by default as long as a cron trigger may start them. With `stands_in` the run itself works on tasks that were
-    sent off in vain before, after it has sent the others. `folds` is False if a task may run in the same invocation,
-    whose checks need the allowance of a fold.
+    `senders` are all routes of the deployment except the direct one. The sweep may start model calls for `seconds`, and
+    no calls if `seconds` is 0; the default is as long as a cron trigger may start calls. With `stands_in` the sweep
+    itself works on tasks whose earlier dispatches no host answered, after it has dispatched the other tasks. `folds` is
+    False if a task may run in the same invocation, because the checks of the task's claim need the allowance that
+    adding up ended tasks would take.
 
-    A full database may refuse the writes before the erasures. On a full database the run still erases, because erasures
-    free space.
+    If the database is full and refuses a write, the sweep still erases tasks, because an erasure frees space.
     """
 
     def __init__(
@@ -54,7 +54,8 @@ class Sweep:
     ) -> None:
         self._worker = worker
         self._settings = worker.settings
-        # Without routes tasks run here, one after the other, and a run may reach only the first one.
+        # Without `senders` the tasks run in this invocation, one after the other, and there may be time for the first
+        # one only.
         self._turns = limits.SWEEP_TURNS if senders else 1
         self._stands_in = stands_in
         self._folds = folds
@@ -64,16 +65,17 @@ class Sweep:
         self._expiry = Expiry(worker)
         self._erasure = Erasure(worker)
         self._early_erasure = EarlyErasure(worker, self._allowance)
-        # Early erasure gets its share first, because many due tasks could use up the allowance.
+        # The other duties leave the share of early erasure, because many due tasks could otherwise use up the
+        # allowance.
         self._allowance.keep_back(self._early_erasure.cost)
 
     async def run(self) -> SweepCounts:
-        """Check the due tasks; tasks that are left over are still due at the next run. Raises StoreError."""
+        """Run the sweep. Due tasks that the sweep has no time for stay due for the next sweep. Raises StoreError."""
         self._allowance.begin()
         try:
             await self._look_at_pages(await self._resending.fill_places())
             await self._stand_in()
-        except StoreFull as error:  # the other tasks are still due; the duties that free space continue
+        except StoreFull as error:  # the unhandled tasks of the page stay due; the duties that free space go on
             self._worker.log.failure("sweep_found_no_room", error)
             await self._erase(None)
         await self._erase_early()
@@ -83,13 +85,13 @@ class Sweep:
         return self._counts
 
     def can_afford_run(self) -> bool:
-        """Whether enough is left of the invocation's allowance for a run of a task to be worth starting."""
+        """Whether the rest of the invocation's allowance suffices for a run of a task."""
         return self._worker.can_afford_run
 
     async def _look_at_pages(self, placed: list[TaskKey]) -> None:
-        """Check one page of tasks after the other.
+        """Read one page of due tasks after the other, and run the duties on each.
 
-        `placed` are tasks that got a place just now, and that are sent before the first page.
+        `placed` are tasks that have just got a place on an object, and that are dispatched before the first page.
         """
         due, more, erase_most = Due(), True, limits.ERASE_TASKS_MOST[self._settings.plan]
         while self._resending.may_go_on():
@@ -98,18 +100,18 @@ class Sweep:
                     return
                 page = await self._page(erase_most)
                 due = self._resending.put_aside(page)
-                # If the run puts the whole page aside, the next page would be the same.
+                # If every task of the page was put aside, a second read would find the same page.
                 more, erase_most = page.looked_at == limits.SWEEP_PAGE_TASKS and not due.empty, 0
                 due, placed = due.behind(placed), []
             part, due = self._resending.split(due)
             if not await self._do_duties(part):
                 return
             while self._resending.runs:
-                await self._erase_early()  # a run uses the rest of the allowance
+                await self._erase_early()  # a run may use up the rest of the allowance
                 await self._resending.runs.pop()()
 
     async def _page(self, erase_most: int) -> Due:
-        """Read a page of due tasks. Its deliveries are begun."""
+        """Read a page of due tasks and due deliveries, and begin to send the deliveries."""
         settings, storage = self._settings, self._worker.storage
         page = await self._worker.store.due(
             limits.SWEEP_PAGE_TASKS,
@@ -121,16 +123,16 @@ class Sweep:
         )
         self._worker.begin_deliveries(page.deliveries)
         if page.past_retention and storage.is_tight(settings.storage_bytes_most):
-            await self._erase(page)  # erasure comes before anything else, since the other duties may need the space
+            await self._erase(page)  # tasks are erased first, because the other duties may need the space
             page = replace(page, past_retention=[])
         return page
 
     async def _do_duties(self, part: Due) -> bool:
-        """Have each duty do its share of a part of a page.
+        """Run each duty on a part of a page of due tasks.
 
-        Returns False if the routes refuse, so that the run sends no more.
+        Returns False if all routes refused a task, so that the sweep dispatches no more.
 
-        The erasures come last, and a failure of theirs is logged: they cost no task its dispatch.
+        Erasures come last, and the failure of an erasure is only logged, so that it never prevents a dispatch.
         """
         if part.empty:
             return True
@@ -144,9 +146,9 @@ class Sweep:
         return not refused
 
     async def _stand_in(self) -> None:
-        """Work on tasks in place of hosts that do not come."""
+        """Work on tasks whose dispatches no host has answered."""
         while self._resending.unanswered and self._allowance.in_time() and self.can_afford_run():
-            await self._erase_early()  # a run uses the rest of the allowance
+            await self._erase_early()  # a run may use up the rest of the allowance
             self._counts.worked += await self._resending.stand_in()
 
     async def _erase(self, found: Due | None) -> int:
@@ -158,9 +160,9 @@ class Sweep:
         self._counts.erased += await self._early_erasure.run()
 
     async def _fold(self) -> None:
-        """Add ended tasks to the sums, as far as the allowance permits.
+        """Add ended tasks to the sums of the metrics, as far as the allowance permits.
 
-        The next sweep, or a scrape, adds the others.
+        The next sweep, or a scrape of the metrics, adds the tasks that are left.
         """
         folding = Folding(self._worker.store, self._settings, self._worker.log)
         for _ in range(limits.FOLD_PAGES_MOST[self._settings.plan]):

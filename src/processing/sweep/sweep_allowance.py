@@ -1,6 +1,6 @@
-"""What one sweep may still spend of its allowance.
+"""Limits what one sweep may spend: seconds, subrequests and statements.
 
-The sweep's duties share it, and the sweep checks it before each step.
+All duties of a sweep share its allowance, and each step is checked against the allowance first.
 """
 
 from collections.abc import Callable
@@ -14,20 +14,22 @@ from ..allowance import slice_seconds
 
 
 class StepCost(NamedTuple):
-    """The most that a step takes of an invocation's allowance."""
+    """The most subrequests and statements that a step of the sweep takes."""
 
     subrequests: int = 0
-    statements: int = 0  # the number of D1's statements in all these subrequests
+    statements: int = 0  # the D1 statements in all subrequests of the step together
 
 
 class SweepAllowance:
     """The seconds, subrequests and statements of one sweep.
 
-    Model calls start for `seconds`, and none start if that is 0; None means as long as a cron trigger may start them.
+    Model calls may start for `seconds`, and no call may start if `seconds` is 0. With None, model calls may start for
+    as long as a cron trigger allows.
     """
 
-    _ends_at: float  # The time after which no call starts.
-    # The time after which no send starts: a send cut off with its run would have taken tasks for nothing.
+    _ends_at: float  # When the last model call may start, by the steady clock.
+    # When the last task may be dispatched. A dispatch that is cut off with its invocation would have taken on a task in
+    # vain.
     _sends_until: float
 
     def __init__(self, settings: Settings, meter: Meter, seconds: float | None) -> None:
@@ -42,34 +44,34 @@ class SweepAllowance:
         self._kept_back: Callable[[], StepCost] = StepCost
 
     def begin(self) -> None:
-        """Start the time."""
+        """Start the clock of the sweep."""
         self._ends_at = clock.now() + self.seconds
         self._sends_until = clock.now() + self._send_seconds
 
     def keep_back(self, cost: Callable[[], StepCost]) -> None:
-        """Reserve what a later step needs, which `cost` returns at the time, so that earlier steps leave it."""
+        """Reserve the amount that a later step needs, which `cost` returns whenever the allowance is checked."""
         self._kept_back = cost
 
     def affords(self, cost: StepCost) -> bool:
-        """Whether the allowance suffices for a step of this cost."""
+        """Whether the sweep's allowance suffices for a step of the given cost."""
         return self.subrequests_left() >= cost.subrequests and self.statements_left() >= cost.statements
 
     def subrequests_left(self) -> int:
-        """Return how many subrequests may be made."""
+        """Return how many subrequests the sweep may still make, without the reserve."""
         return self._settings.subrequests - self._meter.subrequests_taken - self._kept_back().subrequests
 
     def statements_left(self) -> int:
-        """Return how many statements may be sent."""
+        """Return how many statements the sweep may still send, without the reserve."""
         return self._settings.statements - self._meter.statements_taken - self._kept_back().statements
 
     def seconds_left(self) -> float:
-        """Return for how long model calls may start."""
+        """Return for how many more seconds model calls may start."""
         return self._ends_at - clock.now()
 
     def in_time(self) -> bool:
-        """Whether the sweep may continue: it never had time for model calls, or some is left."""
+        """Whether the sweep may go on: it has time for model calls left, or may not start any from the beginning."""
         return self.seconds <= 0 or self.seconds_left() > 0
 
     def too_late_to_send(self) -> bool:
-        """Whether no send may start any more."""
+        """Whether it is too late to dispatch a task."""
         return clock.now() >= self._sends_until
