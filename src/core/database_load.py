@@ -84,7 +84,7 @@ class DatabaseLoad:
     def admits(self, now: float) -> bool:
         """Whether to accept a new task now, perhaps as a probe of whether the database keeps up again.
 
-        A caller that is told to accept a task, and then makes no call to the database, must call `unprobed`.
+        A caller that gets the answer to accept a task, and then makes no call to the database, must call `unprobed`.
 
         The next task is accepted as a probe OVERLOAD_PROBE_SECONDS after a late answer, or after the call of the last
         probe was given up.

@@ -1,9 +1,9 @@
-"""Recognizes OpenAI's own servers by their address, and decides how a model's server is told an output schema."""
+"""Recognizes OpenAI's own servers by their address, and decides how a model's server gets an output schema."""
 
 import re
 from typing import Final, Literal, get_args
 
-# How a model's server is told an output schema: with `native` in the field `response_format`, with `prompt` in the
+# How a model's server gets an output schema: with `native` in the field `response_format`, with `prompt` in the
 # system message, and with `both` in both.
 Sending = Literal["native", "prompt", "both"]
 SENDINGS: Final[tuple[Sending, ...]] = get_args(Sending)

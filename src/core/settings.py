@@ -41,7 +41,7 @@ class Settings:
     models: tuple[str, ...] = ()  # AI_MODELS: the models that a client may name besides AI_MODEL.
     max_output_tokens: int | None = None  # AI_MAX_OUTPUT_TOKENS.
     model_options: tuple[str, ...] = MODEL_OPTIONS  # AI_MODEL_OPTIONS: fields of a model call that clients may set.
-    structured_output: Sending = "prompt"  # STRUCTURED_OUTPUT: how a model's server is told an output schema.
+    structured_output: Sending = "prompt"  # STRUCTURED_OUTPUT: how a model's server gets an output schema.
     base_url: str | None = None  # AI_BASE_URL, the server's URL up to and including /v1.
     api_key: str | None = field(default=None, repr=False)  # AI_API_KEY.
     timeout_seconds: float = 120.0  # AI_TIMEOUT_SECONDS.

@@ -205,7 +205,7 @@ class Task:
     mark: Mark = UNTOUCHED  # The mark of the last write to the task.
     gaps: tuple[Gap, ...] = ()  # The failed chunks without which the task goes on or completed; not in lists.
     coverage: float | None = None  # The share of the text's characters that has outputs; None without gaps.
-    retry_of: TaskKey | None = None  # The earlier task, of which this task retries the gaps.
+    retry_of: TaskKey | None = None  # The earlier task whose gaps this task retries.
 
     @property
     def id(self) -> str:

@@ -24,7 +24,7 @@ class Lane:
     async def infer(self, worker: Worker, task_key: TaskKey, fence: int, calls: list[Wire]) -> list[Wire]:
         """Make a group of calls, and return their outcomes in the calls' order.
 
-        The group may take long to reach the lane, and the task may have been cancelled meanwhile. The lane first asks
+        The group may take long to reach the lane, and the task may be cancelled on the way. The lane first asks
         the database whether the claim is still valid, and for how long the claim's calls may still start.
 
         The lane makes at most its own `AI_CONCURRENCY` calls at a time. The sender's `AI_CONCURRENCY` may differ from

@@ -20,7 +20,7 @@ from .stubs import Coordinators, CoordinatorStub
 
 
 class LanedCaller:
-    """Implements `ModelCaller` over at most `lanes` lanes, each of which makes at most `group_size` calls at a time.
+    """Implements `ModelCaller` over at most `lanes` lanes. Each lane makes at most `group_size` calls at a time.
 
     The caller calls the coordinator's `reach` before the first group, and after each lost group. If `reach` fails, the
     worker makes the calls itself for the rest of its run, at most `group_size` at a time. `reach` saves attempts: a

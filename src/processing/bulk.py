@@ -59,8 +59,8 @@ class BulkChange:
         done = await store.retry_all(tenant, wanted, lease_ms, on) if wanted else []
         if found.generations and free <= 0:
             return LimitReached(Limit.TASKS_IN_FLIGHT)
-        # Fewer tasks are changed than were found if another request changed some, or used up the tenant's limit,
-        # meanwhile.
+        # Fewer tasks are changed than were found if, in between, another request changed some or used up the
+        # tenant's limit.
         more = len(found.generations) > len(done)
         self._log_each("retried", done)
         self.submission.log("retried_in_bulk", tenant=tenant, code=code, tasks=len(done), more=more)

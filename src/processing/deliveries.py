@@ -92,7 +92,7 @@ class Deliverer:
                     break
                 part, due = ([], due) if held else (due[:most], due[most:])
                 # Reserve the statements of the record before the attempt, because a sweep spends the same allowance
-                # meanwhile, and an attempt that cannot be recorded is useless.
+                # during it, and an attempt that cannot be recorded is useless.
                 with self.meter.reserved(1, len(part or held[:most]) * _STATEMENTS_OF_RECORD):
                     if part:
                         held = await self._take(part)

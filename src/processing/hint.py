@@ -22,7 +22,7 @@ class Hint:
         return given
 
     def awaited(self) -> asyncio.Future[None]:
-        """Return a future that is done when a notice comes, or at once if a notice has come and was not taken."""
+        """Return a future that is done when a notice comes, or at once if a notice came and was not taken."""
         self._waiting = asyncio.get_running_loop().create_future()
         if self._given is not None:
             self._waiting.set_result(None)

@@ -84,7 +84,7 @@ class DeliveryStore(Store):
     async def record(self, tried: Sequence[AttemptResult]) -> None:
         """Record attempts to send deliveries, and what the attempts mean for their endpoints.
 
-        An attempt changes its delivery only if nobody has taken the delivery again since.
+        An attempt changes its delivery only if no other caller has taken the delivery since.
         """
         await self._database.run(*(statement for one in tried for statement in _record(one)))
 

@@ -58,7 +58,7 @@ class SchemaNode:
     max_length: int | None = None
     format_name: str | None = None
     format: Callable[[str], bool] | None = None
-    plain: frozenset[type] = frozenset()  # The types of which every value is valid, whatever it contains.
+    plain: frozenset[type] = frozenset()  # The types whose every value is valid, whatever it contains.
     possible: frozenset[type] = ALL_KINDS  # The types that a valid value may have.
     by_kind: Mapping[type, tuple["SchemaNode", ...]] = _NO_KINDS  # The branches that may fit, by type.
     tag: str | None = None  # A property that tells by its string which branch an object belongs to.
@@ -118,7 +118,7 @@ class SchemaNode:
         return frozenset.intersection(*(frozenset(_kinds_of(keys)) for keys in self.members))
 
     def _plain(self) -> frozenset[type]:
-        """The Python types of which the node allows every value."""
+        """The Python types whose every value the node allows."""
         if self.members:
             return frozenset()
         plain = set(self.possible)

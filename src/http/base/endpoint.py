@@ -1,4 +1,4 @@
-"""The types of which the API's table of calls is made."""
+"""The types of the entries in the API's table of calls."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from enum import Enum

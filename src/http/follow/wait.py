@@ -16,7 +16,7 @@ from ..base.services import Api
 from .listening import Listener
 from .polling import poll_seconds, reads_left, sparing_seconds
 
-_NO_TIME_SECONDS = 0.001  # a wait of which less than a millisecond is left counts as over
+_NO_TIME_SECONDS = 0.001  # a wait with less than a millisecond left counts as over
 
 
 async def found(store: TaskStore, task_key: TaskKey) -> Task:

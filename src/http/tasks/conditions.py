@@ -53,7 +53,7 @@ def budget_too_small(minimum: int) -> FieldError:
 
 
 def too_much_repeated(mostly: str) -> FieldError:
-    """Make the flaw of the field because of which the calls for all chunks together would send too much text."""
+    """Make the flaw of the field that makes the calls for all chunks together send too much text."""
     field = {"overlaps": "chunk.overlapChars", "schema": "outputSchema"}.get(mostly, "instructions")
     message = f"is too long for this many chunks: their calls would send more than {limits.SENT_CHARS_MOST} characters"
     return FieldError(field, message)

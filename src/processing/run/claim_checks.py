@@ -71,7 +71,7 @@ class ClaimChecks:
         return due_at
 
     async def check(self, wrote_at: float, groups_out: int) -> None:
-        """Check the run's claim if a check is due or a hint has come. Raises ClaimLost if the claim is over.
+        """Check the run's claim if a check is due or a hint came. Raises ClaimLost if the claim is over.
 
         After a hint that the task has ended under the run's claim, the row is not read: with six calls in flight, no
         connection is free for a read. After a check without an answer in time the run continues, because its calls in

@@ -117,7 +117,8 @@ UPDATE daily_use SET characters = max(0, characters - :characters) WHERE tenant 
   AND EXISTS (SELECT 1 FROM tasks WHERE id = :task_key) AND NOT {_SHARED}
 """)
 
-# Withdraws a task whose client is told that nothing was accepted, unless a repeated request was answered with the task.
+# Withdraws a task whose client gets the answer that nothing was accepted. A task with which a repeated request was
+# answered stays.
 # A tombstone of the withdrawn task is written first and stays for `:tombstone_ms`, because the submission may still
 # arrive after the withdrawal.
 BURY_WITHDRAWN = statement(f"""

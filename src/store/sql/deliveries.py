@@ -29,8 +29,8 @@ _TAKEN = f"""RETURNING task_id, generation, endpoint_id, event, ended_at, begun_
 # subscribed endpoint OUTBOX writes nothing. An endpoint gets deliveries about tasks that ended after the endpoint's
 # creation, or in the minute before, in case the database's clock stepped back: one message too many is better than one
 # too few. If a task has not ended, OUTBOX writes no delivery for it. If the transaction is repeated, OUTBOX keeps the
-# delivery that the first run wrote. A caller that gets a row may send that delivery, and nobody else may for
-# `:held_ms`. An endpoint that has failed too often is paused. After the pause, the sweep sends the endpoint one
+# delivery that the first run wrote. A caller that gets a row may send that delivery, and no other caller may
+# for `:held_ms`. An endpoint that has failed too often is paused. After the pause, the sweep sends the endpoint one
 # delivery as a trial. Until such a trial succeeds, all other deliveries for the endpoint wait for the sweep, too.
 OUTBOX = statement(f"""
 INSERT INTO webhook_deliveries (state, task_id, generation, endpoint_id, event, ended_at, begun_at, due_at)
