@@ -38,7 +38,7 @@ requests = st.fixed_dictionaries(
 
 
 def submit(raw: bytes, headers: dict[str, str]) -> None:
-    """Send a body. Submit a body, and check that a task is stored only after 202, and is then shown unchanged."""
+    """Submit a body, and check that a task is stored only after 202, and is then shown unchanged."""
     bench = ApiBench(settings=Settings(provider="demo", chunk_chars=7, input_bytes=40))
     reply = bench.send(BenchRequest("POST", "http://h/api/tasks", headers, raw))
     assert reply.status in {202, 400, 413, 415, 422}, reply

@@ -387,10 +387,7 @@ def test_defaults(keyed: ApiBench) -> None:
 
 
 def test_nothing_secret_is_stored_or_logged(keyed: ApiBench) -> None:
-    """The database stores a key's digest and never its secret, and no log line has the secret.
-
-    No log line has either.
-    """
+    """The database stores a key's digest and never its secret, and no log line has either."""
     admin = keyed.make_key()
     key = str(made(keyed, admin, label="canary-label")["key"])
     ask(keyed, key)

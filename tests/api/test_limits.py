@@ -235,10 +235,7 @@ def test_a_request_larger_than_the_whole_day(bench: ApiBench) -> None:
 
 
 def test_a_new_day_starts_anew(bench: ApiBench) -> None:
-    """The day's characters stay used up until midnight UTC, to the millisecond, and then are free again.
-
-    Then a new one begins.
-    """
+    """The day's characters stay used up until midnight UTC, to the millisecond, and then are free again."""
     bench.limit(characters_a_day_most=5)
     assert post(bench, "x" * 5).status == 202
     wait(bench, (DAY_MS - START_MS % DAY_MS - 1) / 1000)

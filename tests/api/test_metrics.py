@@ -1,6 +1,6 @@
-"""`GET /api/metrics`: Prometheus can read the metrics, counters never fall, and only operators see metrics and history.
+"""`GET /api/metrics` and `GET /api/history`: Prometheus can read the metrics, and no counter ever falls.
 
-Also `GET /api/history`.
+Only operators see metrics and history.
 """
 
 from collections.abc import Iterator

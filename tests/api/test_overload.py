@@ -221,7 +221,7 @@ def flood(bench: ApiBench, count: int, first: int = 0) -> dict[str, int]:
 def test_a_flood_of_keys_costs_a_stated_number_of_calls(keyed: SlowBench) -> None:
     """In a flood of unknown keys an isolate looks up a fixed number at once, and then a fixed number a second.
 
-    Others must come again.
+    Requests with other unknown keys get 503 and must come again.
     """
     keyed.make_key()
     before = keyed.database.batches
@@ -291,7 +291,7 @@ def test_a_key_that_was_tried_before_it_was_there_works_in_time(keyed: SlowBench
 
 
 def test_a_new_key_gets_through_after_a_flood(keyed: SlowBench) -> None:
-    """A new key that is refused in a flood of unknown keys is looked up after its Retry-After. Then it is looked up."""
+    """A new key that is refused in a flood of unknown keys is looked up after its Retry-After."""
     flood(keyed, 100)
     key = keyed.make_key()
     reply = keyed.call("GET", "/api/tasks", headers=bearer(key))
