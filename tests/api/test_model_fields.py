@@ -1,4 +1,4 @@
-"""The model fields of a request: `model`, `maxOutputTokens`, `temperature` and `modelOptions`."""
+"""The model fields of a request are `model`, `maxOutputTokens`, `temperature` and `modelOptions`."""
 
 from typing import Any
 
