@@ -48,9 +48,9 @@ def oracle(schema: dict[str, Any]) -> Any:
 
 
 def parsed_unless_idle(schema: dict[str, Any]) -> OutputSchema | None:
-    """Compile a drawn schema.
+    """Compile a drawn schema, or return None if it has a cycle without progress.
 
-    Return None if the schema is refused for a cycle without progress, which is the only allowed reason.
+    No other reason for a refusal is allowed.
     """
     try:
         return parse_schema(schema, strict=False)
