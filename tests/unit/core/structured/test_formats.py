@@ -1,4 +1,4 @@
-"""The nine formats, by examples at their edges."""
+"""Each of the nine string formats, with examples at the edge between valid and invalid."""
 
 import pytest
 
