@@ -18,7 +18,7 @@ SUBMISSION_ROWS, SUBMISSION_CALLS = 2, 1
 
 
 class Spent(NamedTuple):
-    """Rows written and D1 calls, including the submission's and without checks, and the seconds from claim to end."""
+    """Rows written and D1 calls, the submission's included and checks of the claim not; and the seconds of the run."""
 
     rows: int
     calls: int
