@@ -291,7 +291,10 @@ def test_a_lane_that_is_lost_says_nothing_of_the_model():
 @pytest.mark.parametrize("error", [ModelUnavailable("503", 40), ModelReplyMalformed("{", 40)], ids=["503", "200"])
 @pytest.mark.parametrize("seconds", [0.0, HOUR])
 def test_retry_after_is_obeyed_on_any_status(error: ModelError, seconds: float):
-    """A pause that the provider asks for stops all starts, for any status, with patience and without."""
+    """After a failure with `Retry-After`, of any status, no call of the task starts until then.
+
+    This holds with patience and without.
+    """
     ledger = Ledger(claim(), 3, Patience(News(), seconds, now=0.0))
     ledger.add([FIRST, SECOND])
     ledger.start([FIRST], 0)
