@@ -1,4 +1,4 @@
-"""Requirements: running needs only what it imports, and the documents give the true size on disk."""
+"""Requirements: running needs only packages that the code imports, and the documents state the true size on disk."""
 
 import ast
 import importlib.metadata
@@ -69,7 +69,10 @@ def test_the_packages_of_npm_have_digests_and_no_address() -> None:
 
 
 def recipes() -> dict[str, tuple[str, str]]:
-    """Return the targets of the Makefile that install something first: the install target, and the module they run."""
+    """Return the targets of the Makefile that install packages first.
+
+    The values are the target that installs, and the module that the target runs.
+    """
     text = (ROOT / "Makefile").read_text("utf-8")
     found = re.findall(r"^([a-z]+): (install(?:-dev)?) ##.*\n\t.*?-m ([a-z._]+)", text, re.MULTILINE)
     return {target: (installs, module) for target, installs, module in found}

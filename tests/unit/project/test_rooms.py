@@ -1,4 +1,7 @@
-"""Folders stay so small that a reader can read them as a whole."""
+"""Folders stay so small that a reader can read them as a whole.
+
+pyproject.toml says which Python module may import which other one; this module says so for the dashboard.
+"""
 
 import re
 import subprocess

@@ -79,7 +79,7 @@ def test_actionlint_finds_a_mistake(old: str, new: str) -> None:
 
 
 def test_the_actions_are_those_of_the_checks() -> None:
-    """A workflow names each action by a commit's digest, the same as in ci.yml, with the action's release beside it."""
+    """Each workflow names an action by a commit's digest, as ci.yml does, with the action's release beside it."""
     uses = re.compile(r"- uses: ([\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+)$", re.MULTILINE)
     pinned = set(uses.findall(read("ci.yml")))
     for name in ("deploy.yml", "nightly.yml"):
@@ -122,7 +122,7 @@ def test_a_deployment_is_tried_before_and_after() -> None:
 
 
 def test_the_untouched_workerd_does_a_task_first() -> None:
-    """The job has no account and no other workerd, and runs the documented command."""
+    """The job with the unmodified workerd has no account and no other workerd, and runs the documented command."""
     job = deploy()["jobs"]["wrangler-dev"]
     assert job["steps"][-1]["run"].endswith("python -m local.wrangler_dev")
     assert not [step for step in job["steps"] if "env" in step or "WORKERD" in step.get("run", "")]
@@ -142,7 +142,10 @@ def test_a_task_is_done_where_a_key_is(key: str, flags: str) -> None:
 
 
 def test_the_token_is_where_it_is_needed_alone() -> None:
-    """Only steps whose wrangler uses the account have its token."""
+    """Only steps whose wrangler uses the account have its token.
+
+    Neither packages of npm and pip, nor actions, nor `doctor` get the token.
+    """
     job = deploy()["jobs"]["deploy"]
     assert "CLOUDFLARE_API_TOKEN" not in job["env"]
     having = [step["name"] for step in job["steps"] if "CLOUDFLARE_API_TOKEN" in step.get("env", {})]

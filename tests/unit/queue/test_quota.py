@@ -44,7 +44,7 @@ TASK = TaskKey("local:0192f0c8-7c00-7000-8000-000000000000")
     ],
 )
 def test_a_used_up_allowance_is_known_by_its_text(message: str, used_up: bool):
-    """D1, Durable Objects and Queues each report a used-up allowance in their own words.
+    """The errors with which D1, objects and queues report a used-up daily allowance are recognised by their text.
 
     Errors of overload or lost connections are not taken for a used-up allowance.
     """
