@@ -304,7 +304,8 @@ def test_a_key_taken_anew_was_not_replayed(bench: StoreBench):
     bench.run(bench.store.insert(first, LEASE_MS, on))
     assert isinstance(bench.run(bench.store.insert(twin, LEASE_MS, on)), Replayed)
     bench.run(bench.store.withdraw(first, on))
-    assert bench.run(bench.store.is_there(first.task_key))  # a repeated request was answered with this task
+    # A repeated request was answered with this task, so it is kept.
+    assert bench.run(bench.store.is_there(first.task_key))
     bench.pass_ms(limits.IDEMPOTENCY_SECONDS * 1000)
     assert isinstance(bench.run(bench.store.insert(second, LEASE_MS, on)), Accepted)
     bench.run(bench.store.withdraw(second, on))

@@ -289,7 +289,7 @@ def test_a_released_task_is_not_taken_before_its_time(bench: StoreBench):
 
 
 def test_the_sweep_looks_at_a_task_that_found_no_room_when_its_rest_is_over(bench: StoreBench):
-    """The task is checked neither at the claim's next check nor at the deadline, if that is later."""
+    """The sweep checks a task that was given back for lack of space when its rest is over, or at its deadline."""
     bench.insert(deadline_ms=700_000)
     claim = bench.claim()
     assert bench.run(bench.store.stand_down(claim, progress(claim), Release(600_000, 660_000)))
@@ -394,7 +394,7 @@ def test_a_dead_letter_does_not_touch_a_task_that_somebody_works_on(bench: Store
 def test_every_write_may_be_sent_twice(message: str, when, monkeypatch: pytest.MonkeyPatch):
     """If a write is sent again after a lost answer, the task ends as if the write had been sent once.
 
-    The test repeats each write except the submission, which withdraws its task itself.
+    The test repeats each write except the first one, which is the submission's.
     """
     monkeypatch.setattr(limits, "STORE_RESEND_SECONDS", 0)
 
