@@ -82,7 +82,7 @@ def test_a_repetition_puts_nothing_back_again(bench: ApiBench) -> None:
 def test_a_retry_chooses_by_code_and_time(bench: ApiBench) -> None:
     """A bulk retry can select tasks by `errorCode`, `createdAfter` and `createdBefore`.
 
-    Both bounds of the time of creation are exclusive.
+    `createdAfter` and `createdBefore` of a bulk retry are both exclusive.
     """
     first, second, third = failed(bench), failed(bench, TaskCode.MODEL_TIMEOUT), failed(bench)
     assert data(retry(bench, createdAfter=first["createdAt"], createdBefore=third["createdAt"]))["retried"] == 1
@@ -255,7 +255,7 @@ def test_no_call_starts_after_the_answer(bench: ApiBench) -> None:
 
 
 def on_objects(bench: ApiBench, count: int) -> list[str]:
-    """Let this many tasks be claimed by objects. Returns their keys."""
+    """Make this many tasks that objects have claimed. Returns their keys."""
     tasks = [bench.submit("x")["id"] for _ in range(count)]
     for task in tasks:
         bench.begin(task, 0)

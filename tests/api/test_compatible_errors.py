@@ -92,7 +92,7 @@ def test_trouble_of_the_database(bench: ApiBench, message: str, code: str, again
 def test_limits_of_a_tenant(bench: ApiBench, limit: str, again: bool):
     """An SDK repeats a request that was refused for too many tasks in flight, since a task may end soon.
 
-    It does not repeat one that was refused for the day's characters, which come too late for an SDK.
+    An SDK does not repeat a request that was refused for the day's characters, since new ones come too late for it.
     """
     bench.limit(**{limit: 1})
     bench.call("POST", "/v1/responses", BODY)

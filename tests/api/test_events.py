@@ -33,7 +33,7 @@ def bench() -> Iterator[ApiBench]:
 class Stream:
     """A client that reads one stream in the background of a bench.
 
-    It keeps the events, and their times in the bench's seconds.
+    A `Stream` keeps the events that it receives, and their times in the bench's seconds.
     """
 
     def __init__(self, bench: ApiBench, task: Mapping[str, Any], after: str = "", **headers: str) -> None:
@@ -140,7 +140,7 @@ def test_events_come_as_they_happen(bench: ApiBench):
 def test_a_stream_goes_on_behind_any_event(bench: ApiBench, by: str):
     """A client can resume a stream after any event, and gets the following events with the same ids and bytes.
 
-    This holds before the task's end and after it.
+    A stream can be resumed so before the task's end and after it.
     """
     task = bench.submit("word " * 20, chunk={"maxChars": 10})
     bench.begin(task["id"], 3)
@@ -180,7 +180,7 @@ def test_the_header_is_newer_than_the_query(bench: ApiBench):
 def test_a_bad_id_is_refused_by_name(bench: ApiBench, bad: str, by: str):
     """An invalid event id gets 422, before any event is streamed.
 
-    So does the id of an event that the task has not had.
+    The id of an event that the task has not had gets 422, too.
     """
     task = bench.submit()
     bench.begin(task["id"], 2)
@@ -203,7 +203,7 @@ def test_an_unknown_task_is_404(bench: ApiBench):
 def test_a_retry_raises_the_generation_and_repeats_no_chunk(bench: ApiBench):
     """A retry begins a new generation of events.
 
-    A client that has the end of the failed generation then gets only the chunks that it lacks.
+    After a retry a client that has seen the failed end gets only the chunks that it lacks.
     """
     task = bench.submit()
     bench.fail(task["id"])
@@ -364,7 +364,7 @@ COSTS = {
 def test_a_look_without_news_reads_no_output(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
     """If a task has not changed, a stream's check reads only the task's row.
 
-    This also holds for a task with many segments, and with a gap before finished chunks.
+    A task with many segments, and with a gap before finished chunks, also costs a check no more than its row.
     """
     monkeypatch.setattr(limits, "SEGMENT_BYTES", 1)
     task = bench.submit("word " * 40, chunk={"maxChars": 10})
@@ -437,7 +437,7 @@ def test_a_slow_database_is_asked_less_often(bench: ApiBench):
 def test_a_revoked_key_ends_the_stream_within_a_minute():
     """A stream ends within a minute after its key is revoked, and reconnecting is refused.
 
-    This holds even if the isolate read the key just before.
+    A stream ends for a revoked key even if the isolate read the key just before its revocation.
     """
     bench = ApiBench(settings=PAID, keys=True)
     text, admin = bench.make_key(Scope.READ, Scope.WRITE), bench.make_key()

@@ -61,7 +61,7 @@ def refuses(reply: Reply, status: int, code: str) -> bool:
 def test_a_replay(bench: ApiBench) -> None:
     """A second request with the same key gets the first request's task and is marked as a replay.
 
-    It makes no write and no send.
+    A replay makes no write and no send.
     """
     first, second = post(bench, "one"), post(bench, "one")
     assert (is_replay(first), is_replay(second)) == (False, True)
@@ -113,7 +113,7 @@ def test_the_form_of_the_json_does_not_matter(bench: ApiBench) -> None:
 def test_another_body(bench: ApiBench, other: dict[str, object]) -> None:
     """A used idempotency key with a different body is refused.
 
-    Such a refused request stores nothing, and the first request's task stays.
+    A request that reuses an idempotency key with another body stores nothing, and the first request's task stays.
     """
     first = post(bench, "one")
     assert refuses(post(bench, "one", other), 422, "idempotency_mismatch")
@@ -363,7 +363,7 @@ def test_racing_twins(bench: ApiBench, order: tuple[int, int]) -> None:
 def test_many_twins_with_a_stranger_among_them(bench: ApiBench) -> None:
     """Of 30 equal requests and one with another body but the same key, one equal request makes the task.
 
-    The other equal requests get this task, and the request with another body is refused.
+    Each further equal request gets the first one's task, and the request with another body is refused.
     """
 
     async def race() -> list[Reply]:

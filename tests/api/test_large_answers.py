@@ -108,7 +108,7 @@ def test_no_pages_of_no_task(bench: ApiBench):
 def test_a_large_answer_says_what_a_small_one_does(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, reduce: str):
     """An answer that is sent in parts has the same JSON as one that is sent at once.
 
-    This holds for a task, for a task with its chunks, and for the list of chunks.
+    The test compares a task, a task with its chunks, and the list of chunks, each sent in parts and at once.
     """
     path = submit(bench, 12, reduce=reduce, metadata={"result": '"', "chunks": "]"})
     record(bench, path, {index: f'{index} "quoted" \\ 文字\n𝒳{"z" * index}' for index in (*range(6, 12), *range(6))})
@@ -122,7 +122,7 @@ def test_a_large_answer_says_what_a_small_one_does(bench: ApiBench, monkeypatch:
 
 
 def test_a_replayed_submission_shows_a_large_result(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
-    """The replay of a submission shows a large result too: `result` is null only before the task has completed."""
+    """The replay of a submission also shows a large result, which is null only before the task has completed."""
     body = {"input": "word " * 3, "chunk": {"maxChars": 5}}
     path = data(bench.call("POST", "/api/tasks", body, {"idempotency-key": "k"}))["links"]["self"]
     record(bench, path, {0: "a" * 50, 1: "b" * 50, 2: "c"})

@@ -320,7 +320,7 @@ def test_what_is_used_is_paid_for_in_one_call(
 ) -> None:
     """Limits and an idempotency key add statements to a submission's one transaction.
 
-    They add rows only if they store something.
+    A limit or a key adds a row to a submission only if it stores something.
     """
     bench.limit(**settings)
     noted, before = statements(bench), bench.database.batches

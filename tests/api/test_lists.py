@@ -228,7 +228,7 @@ def test_one_status_among_many(bench: ApiBench, layout: str, limit: int) -> None
 def test_a_page_may_be_empty_and_not_the_last(bench: ApiBench) -> None:
     """A page reads a limited number of tasks, so it may be empty without being the last page.
 
-    Its cursor leads to the next tasks.
+    The cursor of an empty page leads to the next tasks.
     """
     ids = fill(bench, LAYOUTS["oldest"])
     pages = list(walk(bench, status="completed"))

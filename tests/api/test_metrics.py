@@ -1,6 +1,6 @@
-"""`GET /api/metrics` and `GET /api/history`: Prometheus can read the metrics, and no counter ever falls.
+"""Prometheus can read the metrics of `GET /api/metrics`, and no counter ever falls.
 
-Only operators see metrics and history.
+Only operators see these metrics and the history of `GET /api/history`.
 """
 
 from collections.abc import Iterator

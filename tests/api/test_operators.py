@@ -232,7 +232,7 @@ def _try(two: Two, one: Operation, scopes: tuple[Scope, ...], where: str | None,
         assert (reply.status, data(reply)["code"]) == (422, "invalid_fields"), case
     elif is_foreign and Scope.OPERATOR not in scopes:
         assert _refusal(reply) == (403, "operator"), case
-        assert two.bench.database.batches == batches + 1, case  # the one D1 call looks up the key
+        assert two.bench.database.batches == batches + 1, case  # the one D1 call is the look-up of the operator's key
     elif one.has_id and owner != whose:
         assert reply.status == 404, case
     else:
@@ -288,7 +288,7 @@ def test_other_calls_take_no_tenant(two: Two, operation: str) -> None:
 def test_a_tenant_without_a_name_is_refused(two: Two, where: str) -> None:
     """A request with an empty or a repeated parameter `tenant` is refused.
 
-    Otherwise a script with an empty variable would act on its own tenant.
+    If an empty `tenant` were accepted, a script with an empty variable would act on its own tenant.
     """
     for operation in ("cancelTasks", "retryTasks", "listTasks", "submitTask"):
         reply = two.ask(operation, two.bench.make_key(*Scope), where)

@@ -45,7 +45,7 @@ def follow(
 ) -> tuple[list[Received], bool]:
     """Follow a response's stream, and return its events.
 
-    The second value of the result says whether the stream ended by itself (true) or was broken off (false).
+    The second value that `follow` returns says whether the stream ended by itself (true) or was broken off (false).
     """
 
     async def read() -> tuple[list[Received], bool]:
@@ -217,7 +217,7 @@ def test_a_submission_can_be_followed_at_once(bench: ApiBench):
 
 
 def test_a_stream_that_ends_early_says_so_and_is_broken_off(bench: ApiBench):
-    """Both SDKs take a clean end for success.
+    """OpenAI's SDKs take a stream that ends without an error for a complete one.
 
     A stream that ends early, for any reason, has an error as its last event and is broken off.
     """

@@ -91,7 +91,7 @@ def lose_database(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, calls: int) 
 def test_an_error_is_an_event_of_its_own(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, calls: int):
     """Whenever the database fails during a stream, the stream's last event is the end or an error.
 
-    The event before this error may be incomplete.
+    If a stream ends with an error, the event before the error may be incomplete.
     """
     monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 12)
     name = post(bench)

@@ -82,7 +82,7 @@ def test_by_name(bench: ApiBench, named: list[dict[str, Any]], q: str, names: li
 def test_by_id(bench: ApiBench, named: list[dict[str, Any]]) -> None:
     """`q` finds a task by its whole id in either case, or by the beginning of its id.
 
-    It finds no task by another part of the id, and no other tenant's task.
+    `q` finds no task by another part of its id than the beginning, and no other tenant's task.
     """
     ids = [task["id"] for task in named]
     theirs = task_key_of("theirs", ids[0])

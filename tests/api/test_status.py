@@ -119,7 +119,7 @@ def test_verbose() -> None:
 def test_verbose_without_a_count(bench: ApiBench) -> None:
     """A deployed Worker shows null as the use of its daily allowances.
 
-    It cannot know its account's use, and a count of its own would be too small.
+    A deployed Worker cannot know its account's use of the allowances, and its own count would be too small.
     """
     assert data(bench.call("GET", "/api/async-status?verbose=1"))["usage"] is None
     refused = bench.call("GET", "/api/async-status?verbose=yes")
@@ -202,7 +202,7 @@ def test_a_minute_of_requests_costs_a_call_a_second(asked: ApiBench, seconds: fl
 def test_an_error_is_shown_for_a_second(asked: ApiBench) -> None:
     """The status repeats an error of the database for one second without asking the database again.
 
-    After that second the status shows the recovered database as healthy.
+    A second after an error of the database the status shows the recovered database as healthy.
     """
     asked.database.fail(ROWS_USED_UP)
     met = asked.call("GET", "/api/async-status")
@@ -217,7 +217,7 @@ def test_an_error_is_shown_for_a_second(asked: ApiBench) -> None:
 def test_the_last_answer_is_shown_while_the_next_is_out(asked: ApiBench) -> None:
     """Of several status requests, only the one that asks the database waits for its answer.
 
-    The other status requests get the database's last answer, unless it is too old.
+    A status request that does not ask the database itself gets the database's last answer, unless that is too old.
     """
 
     async def story() -> tuple[list[float], list[int]]:

@@ -100,7 +100,7 @@ def test_a_retry_keeps_rejected_answers_in_the_log(bench: ApiBench, model: Scrip
 def test_copied_outputs_are_no_calls_of_the_new_task(bench: ApiBench, model: ScriptedModel, reduce: str) -> None:
     """The log of a retry of gaps has only the new task's own calls, not those of the outputs that it copied.
 
-    This holds before its first call and after its own outputs are stored.
+    The test reads the log of a retry of gaps before its first call and after its own outputs are stored.
     """
     model.says = {"second": [REFUSED, "the second"]}
     old_id = bench.submit(TEXT, reduce=reduce, onChunkFailure="gap")["id"]

@@ -126,7 +126,7 @@ def test_refusals(bench: ApiBench, asked: dict[str, Any], code: str, param: str)
 
 
 def test_the_message_has_the_pointer(bench: ApiBench) -> None:
-    """The message begins with the pointer into the schema, since OpenAI's errors have no field for a pointer."""
+    """The message of an error about a schema begins with the pointer, since OpenAI's errors have no such field."""
     asked = body({**TITLED, "properties": {"title": {"type": "string", "pattern": "(a+)+"}}})
     message = data(bench.call("POST", "/v1/responses", asked))["error"]["message"]
     assert message.startswith("text.format.schema: /properties/title/pattern: ")
@@ -144,7 +144,7 @@ def test_the_message_has_the_pointer(bench: ApiBench) -> None:
 def test_gaps_make_it_incomplete(bench: ApiBench, said: Any, reason: str | None) -> None:
     """A response with gaps has the status `incomplete`, and its text fits the schema.
 
-    It gives a reason if OpenAI has one for the gap's cause.
+    A response with gaps has OpenAI's reason for being incomplete, if OpenAI has one for the gap's cause.
     """
     model: Any = bench.api.provider
     model.says = {"second": [said]}

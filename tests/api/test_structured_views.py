@@ -171,7 +171,7 @@ def test_a_sum_that_is_no_double_is_no_result(bench: ApiBench) -> None:
 def test_a_retry_of_gaps_is_a_new_task(bench: ApiBench) -> None:
     """A retry of gaps is answered 202 with a new task, which calls the model only for the gap.
 
-    The old task stays as it was.
+    A retry of gaps leaves the old task as it was.
     """
     model: Any = bench.api.provider
     model.says = {"second": ["no", "no", '{"said": ["second 2"]}']}
@@ -192,7 +192,7 @@ def test_a_retry_of_gaps_is_a_new_task(bench: ApiBench) -> None:
 def test_what_a_retry_of_gaps_refuses(bench: ApiBench) -> None:
     """A retry is refused if the completed task has no gaps.
 
-    It is also refused if its new budget is too small for the gaps and the merges that depend on them.
+    A retry of gaps is refused if its new budget is too small for the gaps and the merges that depend on them.
     """
     model: Any = bench.api.provider
     whole = run(bench, onChunkFailure="gap")

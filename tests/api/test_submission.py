@@ -143,7 +143,7 @@ def test_whole_numbers_in_any_spelling(bench: ApiBench) -> None:
 def test_metadata_is_echoed(bench: ApiBench, metadata: dict[str, Any]) -> None:
     """Metadata comes back unchanged in the 202 and in later answers.
 
-    This includes numbers beyond 64 bits and the order of names.
+    Numbers beyond 64 bits in metadata, and the order of its names, come back unchanged, too.
     """
     task = bench.submit("text", metadata=metadata)
     later = data(bench.call("GET", task["links"]["self"]))

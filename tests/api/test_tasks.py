@@ -140,7 +140,7 @@ def test_input_and_chunks_together(bench: ApiBench, names: str) -> None:
 def test_chunks_before_the_end(bench: ApiBench) -> None:
     """Finished chunks of an unfinished task can be read by `include=chunks` and by the path `/chunks`.
 
-    Their spans count code points of the input.
+    The spans of chunks count code points of the input.
     """
     task = bench.submit("字字字字\n\n😀😀😀😀\n\nabcdefghij", chunk={"maxChars": 10, "overlapChars": 2})
     assert data(bench.call("GET", task["links"]["chunks"])) == {"chunks": [], "nextCursor": None}
@@ -200,7 +200,7 @@ def test_on_the_free_plan_a_wait_reads_five_times_at_most(
 def test_on_the_free_plan_a_wait_looks_less_and_less_often(bench: ApiBench, ends_after: float) -> None:
     """On the free plan a waiting request is answered after four times the task's duration plus 0.5 s at most.
 
-    Its reads become rarer, and the read that finds the end is the last one.
+    The reads of a waiting request on the free plan become rarer, and the read that finds the end is the last one.
     """
     task = bench.submit()
     before = bench.database.batches

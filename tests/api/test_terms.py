@@ -395,7 +395,7 @@ def test_a_quicker_announcement_does_not_cut_an_older_one_short(bench: ApiBench)
 def test_a_clock_that_jumped_back_does_not_hold_the_answer_for_hours(bench: ApiBench) -> None:
     """If a task's announcement seems to lie in the future, a cancellation waits for one start window, no longer.
 
-    This happens when the clock has jumped back.
+    An announcement seems to lie in the future when the database's clock has jumped back.
     """
     task = bench.submit()
     bench.begin(task["id"], 1)
@@ -469,8 +469,8 @@ def test_repeating_it_does_not_get_around_the_wait(bench: ApiBench, how: str) ->
 def test_lanes_are_waited_for(how: str, claimed_by: list[Route], chunks: int, seconds: float) -> None:
     """The cancellation of a task with lanes waits the whole start window, whenever the task's worker last wrote.
 
-    A lane may just have been allowed to start. This also holds for a worker without lanes, if another worker gave the
-    task back before and left lanes behind.
+    A lane may just have been allowed to start. A cancellation also waits for lanes that an earlier worker left behind
+    when it gave the task back, even if the present worker has none.
     """
     bench = ApiBench(settings=Settings(provider="demo", chunk_chars=1), routes=(Route.DURABLE_OBJECT,))
     task = bench.submit("x" * chunks)

@@ -97,7 +97,7 @@ def test_a_run_that_ended_in_an_error_rests(bench: ApiBench, route: Route):
 def test_a_task_for_whose_outputs_there_is_no_room_waits_for_the_database(bench: ApiBench, route: Route):
     """If the database has no space for outputs, the task shows `database` as the reason.
 
-    Its worker has then only recorded that it gave the task back.
+    A worker that finds no space for outputs only records that it gave the task back.
     """
     task = bench.submit()
     taken = claim(bench, task["id"], route)
@@ -122,7 +122,7 @@ def test_a_task_for_whose_outputs_there_is_no_room_waits_for_the_database(bench:
 def test_a_day_whose_rows_are_used_up(bench: ApiBench, route: Route):
     """Once an isolate has seen that the day's rows are used up, tasks show `quota` as the reason.
 
-    This ends at midnight UTC, or when a write succeeds.
+    Tasks stop showing `quota` at midnight UTC, or when a write succeeds.
     """
     task = bench.submit()
     claim(bench, task["id"], route)
@@ -216,7 +216,7 @@ def test_calls_that_must_have_ended_were_not_recorded(bench: ApiBench, route: Ro
 def test_the_tasks_ahead_are_counted_after_a_while_and_not_without_end(bench: ApiBench):
     """A task that has been queued for 5 s shows how many tasks of its tenant come before it.
 
-    It shows no number if the tenant has more than 100 unfinished tasks.
+    A queued task shows no number of tasks ahead if its tenant has more than 100 unfinished tasks.
     """
     tasks = [bench.submit() for _ in range(limits.AHEAD_COUNTED_MOST)]
     bench.complete(tasks[0]["id"])

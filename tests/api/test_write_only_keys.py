@@ -97,7 +97,7 @@ class Walk:
         assert again["usage"]["modelCalls"] > 0
         self.call("POST", "/api/tasks/{id}/retry", 409, at=task_id)
         self.call("POST", "/api/tasks/{id}/cancel", 409, at=task_id)
-        # With the same call, a key that may read gets the whole text.
+        # A key that may read gets the whole text from the same replay.
         whole = self.bench.call("POST", "/api/tasks", NATIVE, self.admin | KEY)
         assert whole.status == 202
         assert f"{CANARY} output" in str(data(whole)["result"])
@@ -143,7 +143,7 @@ class Walk:
 def test_no_call_shows_texts_to_a_key_that_only_writes(keyed: ApiBench) -> None:
     """A key with only `write` sees no output, instructions, input, metadata or options in any call and any state.
 
-    A new call of the API must be added to `Walk`.
+    Whoever adds a call to the API must add the call to `Walk`.
     """
     walk = Walk(keyed)
     walk.native()

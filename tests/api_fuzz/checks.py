@@ -1,4 +1,4 @@
-"""The hooks that schemathesis loads in addition to its own checks: `SCHEMATHESIS_HOOKS=tests.api_fuzz.checks`."""
+"""schemathesis loads the hooks of this module beside its own checks, by `SCHEMATHESIS_HOOKS=tests.api_fuzz.checks`."""
 
 import os
 import re

@@ -123,7 +123,7 @@ def test_no_task_more_than_wishes(script: list[tuple[int, Fate]]) -> None:
 def test_only_what_lands_late_among_equal_wishes_may_be_one_more(script: list[tuple[int, Fate]]) -> None:
     """A late write may find that another client's equal request has joined the task that it was to join.
 
-    In this case the late write makes an additional task.
+    A late write makes an additional task if another client's equal request has taken its task.
 
     Even then each task that a client was answered with exists, at least one task exists, and each row has a task.
     """
@@ -169,7 +169,7 @@ def test_without_a_part_of_it_tasks_are_doubled(
 ) -> None:
     """Each tested part of the joining statements is needed.
 
-    One script makes one task with the part, and two tasks without it.
+    For each part of the joining statements a script makes one task with the part, and two tasks without it.
     """
     with played(script) as deployment:
         assert len(deployment.tasks()) == 1

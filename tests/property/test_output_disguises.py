@@ -134,7 +134,7 @@ def test_a_cut_gives_the_same_value_or_none() -> None:
 def test_two_objects_are_refused() -> None:
     """A text with two objects is refused, since a choice between them would be a guess.
 
-    This holds whatever stands between them, and even if the second object is cut off.
+    A text with two objects is refused whatever stands between them, and even if the second object is cut off.
     """
     start = random.randrange(10**9)
     for seed in range(start, start + OUTPUTS):

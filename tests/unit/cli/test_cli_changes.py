@@ -52,7 +52,8 @@ def test_all_failed_tasks_are_put_back_in_as_many_requests_as_it_takes(fake: Fak
 def test_tasks_that_fail_again_at_once_are_put_back_once(fake: FakeApi, run: Runs) -> None:
     """If retried tasks fail again at once, the server would find failed tasks for ever.
 
-    The command stops once it has retried as many tasks as there were at first, and says that more are left.
+    `onceover retry --failed` stops once it has retried as many tasks as had failed at first, and says that more are
+    left.
     """
     endless = [{"retried": 100, "more": True}] * 9
     fake.on("POST", RETRY, pages(250, *endless, problem(500, "never_ended")))
@@ -65,7 +66,7 @@ def test_tasks_that_fail_again_at_once_are_put_back_once(fake: FakeApi, run: Run
 def test_a_later_page_that_fails_loses_nothing(trouble: Reply, fake: FakeApi, run: Runs) -> None:
     """If a later request of `onceover retry --failed` fails, the printed document counts the tasks that were put back.
 
-    The command then ends with status 1, because other tasks were not put back.
+    `onceover retry --failed` ends with status 1 if a later request fails, because other tasks were not put back.
     """
     fake.on("POST", RETRY, pages(250, {"retried": 100, "more": True}, trouble))
     status, out, err = run("retry", "--failed", "-o", "json")
@@ -78,7 +79,7 @@ def test_a_later_page_that_fails_loses_nothing(trouble: Reply, fake: FakeApi, ru
 def test_all_that_go_on_are_cancelled_in_as_many_requests_as_it_takes(fake: FakeApi, run: Runs) -> None:
     """`onceover cancel --all` cancels unfinished tasks, a hundred in each request, up to the original number.
 
-    The command reports that further unfinished tasks exist.
+    `onceover cancel --all` reports that further unfinished tasks exist.
     """
     endless = [{"cancelled": 100, "more": True}] * 9
     fake.on("POST", CANCEL, pages(107, *endless))

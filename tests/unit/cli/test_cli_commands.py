@@ -640,7 +640,7 @@ def test_openais_shape_of_a_refusal_is_read(fake: FakeApi, run: Runs):
 def test_a_result_is_refused_while_there_is_none(fake: FakeApi, run: Runs):
     """`onceover result` fails while a task has no result.
 
-    With `--partial` it prints the outputs that exist, and says that some are missing.
+    `onceover result --partial` prints the outputs that exist, and says that some are missing.
     """
     page = {"chunks": [chunk(0, "one")], "nextCursor": "1"}
     rest = {"chunks": [chunk(1, "two")], "nextCursor": None}
@@ -657,7 +657,7 @@ def test_a_result_is_refused_while_there_is_none(fake: FakeApi, run: Runs):
 def test_a_list_goes_on_to_the_next_page(fake: FakeApi, run: Runs):
     """`onceover list` also reads the page after an empty one.
 
-    The command requests no more tasks than the user asked for.
+    `onceover list` requests no more tasks than the user asked for.
     """
     pages = [([task()], "a"), ([], "b"), ([task("failed")], "c")]
     fake.on("GET", "/api/tasks", *({"tasks": found, "nextCursor": cursor} for found, cursor in pages))
@@ -706,7 +706,7 @@ def test_a_name_is_the_servers(fake: FakeApi, run: Runs):
 def test_what_is_told_of_calls(fake: FakeApi, run: Runs):
     """`onceover attempts` prints a row for each call, with the reason if the call failed.
 
-    The command says how many calls the server does not list one by one.
+    `onceover attempts` says how many calls the server does not list one by one.
     """
     serve_everything(fake)
     _, out, err = run("attempts", TASK_ID)
@@ -727,7 +727,7 @@ def test_what_is_told_of_calls(fake: FakeApi, run: Runs):
 def test_calls_are_read_page_by_page(fake: FakeApi, run: Runs):
     """`onceover attempts` reads only as many pages as it needs for the wanted number of calls.
 
-    The printed document has the cursor at which the command stopped.
+    The document that `onceover attempts` prints has the cursor at which the command stopped.
     """
     pages = [{**CALLS, "attempts": [CALL, CALL], "nextCursor": cursor} for cursor in ("0.1", "0.3", None)]
     fake.on("GET", f"{PATH}/attempts", *pages)
@@ -851,7 +851,7 @@ def test_a_larger_budget_goes_with_a_retry(fake: FakeApi, run: Runs):
 def test_top_reckons_from_the_latest_tasks(fake: FakeApi, run: Runs):
     """`onceover top` computes latencies from submission to end, and failures by code, from the latest tasks.
 
-    It shows the backlog to callers who may see it.
+    `onceover top` shows the backlog to callers who may see it.
     """
     serve_everything(fake)
     backlog = {"pending": 4, "processing": 1, "oldestPendingSeconds": 9}
@@ -891,8 +891,8 @@ def test_every_command_helps_with_examples(name: str, run: Runs):
 def test_the_commands_are_those_of_the_contract():
     """The commands of `onceover` are those of the contract.
 
-    These are the table of section 9, `rotate` of section 8, four commands for details, and those for tenants of section
-    15.
+    The contract lists the commands in the table of section 9, and in sections 8 (`rotate`) and 15 (for tenants); four
+    more are for details.
     """
     words = "run submit watch status result list cancel retry delete doctor top chunks attempts deliveries history"
     of_keys, of_hooks = "list make revoke", "list add test remove rotate"

@@ -746,7 +746,7 @@ def test_an_old_task_that_was_retried_and_failed_again_is_found():
 def test_failures_of_all_tenants_are_found_with_the_scope_operator():
     """With the scope `operator`, `doctor` finds failed tasks of all tenants.
 
-    Without it the report says that only the key's own tenant was read.
+    Without the scope `operator`, `doctor` reports that only the key's own tenant was read.
     """
     one = Deployment()
     (own,) = (check for check in examined(one) if check.id == "failures")

@@ -32,7 +32,7 @@ def test_what_dotenv_reads_is_no_false_alarm(name: str, clone: Path) -> None:
 def test_it_reads_as_make_dev_does(text: str) -> None:
     """`doctor` and `make dev` read .dev.vars with the same regular expression and the same results.
 
-    The command line imports nothing of the project, so it has its own copy of the expression.
+    The command line has its own copy of the expression for .dev.vars, since it imports nothing of the project.
     """
     assert dotenv._LINE.pattern == dev_vars._LINE.pattern
     assert dotenv.assignments(text) == dev_vars.assignments(text)

@@ -88,7 +88,10 @@ def test_a_list_of_all_tenants_names_each(fake: FakeApi, run: Runs) -> None:
 
 
 def of_each(name: str, replies: dict[str, Any]) -> Callable[[Asked], Any]:
-    """Answer a dry run with one tenant after the other, and a change with the name of its tenant."""
+    """Return answers to bulk requests for all tenants.
+
+    A dry run is about one tenant after the other, and a change names its tenant.
+    """
     tenants = ["acme", "beta", "none"]
 
     def answer(asked: Asked) -> Any:
@@ -285,7 +288,7 @@ def test_all_tasks_are_erased(fake: FakeApi, run: Runs) -> None:
 def test_tasks_that_come_meanwhile_stay_and_are_told(fake: FakeApi, run: Runs) -> None:
     """`tenant erase` ends although new tasks keep coming, and leaves these.
 
-    Its exit status says that some tasks are left.
+    The exit status of `tenant erase` says if some tasks are left.
     """
     tasks = Tasks(fake, IDS[:3])
 

@@ -125,7 +125,7 @@ def test_the_key_for_metrics_may_read_them() -> None:
 def test_an_entry_says_what_its_test_sees(provoked_by: str, says: list[str], name: str) -> None:
     """A runbook entry names the error codes that its test expects, in both languages.
 
-    It also names the fix that the command line prints.
+    A runbook entry also names the fix that the command line prints.
     """
     (entry,) = [part for part in re.split(r"^### ", read(name), flags=re.MULTILINE) if f"::{provoked_by}`" in part]
     assert all(text in entry for text in says), entry

@@ -153,7 +153,7 @@ def test_what_is_stored_of_an_answer_gives_the_same_call() -> None:
 def test_words_about_the_field_name_the_variable(said: str) -> None:
     """If a real server's message refuses `response_format` or the schema, the error names STRUCTURED_OUTPUT.
 
-    Only a call that has the field `response_format` gets this error.
+    Only a call with `response_format` gets the error that names STRUCTURED_OUTPUT.
     """
     for sending in ("native", "both"):
         error = asking.form_failure(call(sending), said, "the provider answered 400")

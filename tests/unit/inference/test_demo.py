@@ -54,7 +54,7 @@ def test_it_writes_no_more_than_it_may(text: str, tokens: int) -> None:
 def test_english_text_is_analysed_in_english() -> None:
     """The demo's report of an English text has the heading as headline, and true counts.
 
-    Its quoted sentences are whole and in order, despite line breaks in the text.
+    The demo quotes sentences of an English text whole and in order, despite line breaks in the text.
     """
     output = infer(_ENGLISH).output
     assert output == (

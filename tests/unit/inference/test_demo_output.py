@@ -89,7 +89,7 @@ def test_a_form_can_be_cut() -> None:
 def test_words_and_figures_are_the_texts() -> None:
     """The demo fills a string near the root with a sentence of the text, and a deeper one with a term.
 
-    It fills numbers with numbers of the text, if the schema's bounds allow them.
+    The demo fills numbers with numbers of the text, if the schema's bounds allow them.
     """
     schema = of(
         summary={"type": "string"},
@@ -202,7 +202,7 @@ DOUBLING: dict[str, Any] = {
 def test_what_cannot_be_met_is_an_empty_object(schema: dict[str, Any]) -> None:
     """If no value fits a schema, or none is small enough, or none ends, the demo answers `{}` after little work.
 
-    This answer does not fit the schema.
+    The demo's `{}` for a schema that it cannot meet does not fit this schema.
     """
     with counted(demo_output, demo_bounds) as steps:
         assert formed(schema, TEXT) == "{}"

@@ -246,7 +246,7 @@ def test_senseless_counts_are_zero(junk: object) -> None:
 def test_a_reply_without_usable_output_is_malformed(body: bytes) -> None:
     """A reply without a usable output is malformed, and the call is tried again.
 
-    Such a reply is no JSON, has another shape, no text or too much text, or is nested too deeply.
+    A malformed reply is no JSON, has another shape, no text or too much text, or is nested too deeply.
     """
     error = failure(HttpReply(200, {}, body))
     assert type(error) is errors.ModelReplyMalformed

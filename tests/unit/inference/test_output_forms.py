@@ -69,7 +69,7 @@ def is_unsupported(error: errors.ModelError) -> bool:
 def test_openai_gets_name_strictness_and_schema() -> None:
     """OpenAI gets `response_format` with a name, `strict` and the schema, and unchanged messages.
 
-    Its page is "Structured model outputs".
+    OpenAI's page about `response_format` is "Structured model outputs".
     """
     body, reply = sent(choice({"role": "assistant", "content": ANSWER, "refusal": None, "annotations": []}))
     assert body == {
@@ -173,7 +173,7 @@ def test_other_statuses_keep_their_meaning(status: int, kind: type[errors.ModelE
 def test_vllm_gets_the_field_and_the_schema_in_words() -> None:
     """vLLM gets `response_format` as OpenAI does, and also the schema in words.
 
-    Its page "Structured Outputs" says that a prompt that describes the JSON helps.
+    vLLM's page "Structured Outputs" says that a prompt that describes the JSON helps.
     """
     message: dict[str, object] = {
         "role": "assistant",
@@ -319,7 +319,7 @@ def test_workers_ai_gets_the_schema_in_words() -> None:
 def test_workers_ai_could_not_meet_the_schema() -> None:
     """If Workers AI answers `JSON Mode couldn't be met`, the call is tried again.
 
-    Its page "JSON Mode" says that this error must be handled.
+    Workers AI's page "JSON Mode" says that the error `JSON Mode couldn't be met` must be handled.
     """
     for said in ("5024: JSON Mode couldn't be met", "AiError: JSON Mode couldn't be met"):
         assert type(run_error(said)) is errors.ModelReplyMalformed

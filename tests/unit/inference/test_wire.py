@@ -52,7 +52,7 @@ def test_what_crosses_is_plain(kind: type[ModelError]):
 def test_a_refusal_says_whether_it_is_of_the_call() -> None:
     """A lane's answer says whether the model refused the call itself or the credentials.
 
-    Older code reads the same error, without this distinction.
+    Older code reads a lane's refusal as the same error, but cannot tell a refused call from refused credentials.
     """
     for of_call in (True, False):
         sent = json.loads(json.dumps(wire.write_outcome(ModelRefused("no", of_call=of_call))))

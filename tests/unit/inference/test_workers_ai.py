@@ -44,7 +44,7 @@ def failure(answer: object) -> errors.ModelError:
 def test_a_call_runs_the_model_once_with_the_text_verbatim() -> None:
     """A call runs the model once, with the text as the only user message.
 
-    It sets a token limit, since the platform's default cuts answers at 256 tokens.
+    A call to Workers AI sets a token limit, since the platform's default cuts answers at 256 tokens.
     """
     ai = ScriptedAi({"response": "fine", "usage": {"prompt_tokens": 7, "completion_tokens": 2}})
     made = WorkersAIProvider(ai, model=None, timeout_seconds=5)
@@ -77,7 +77,7 @@ def test_what_a_call_asks_is_sent_along() -> None:
 def test_why_an_output_ends(result: object, reason: str | None) -> None:
     """If Workers AI gives no reason for an output's end, an output of exactly the token limit counts as cut off.
 
-    This is the platform's own older shape of answers.
+    Workers AI's own older shape of answers gives no reason for an output's end.
     """
     assert infer(result).finish_reason == reason
 
@@ -173,7 +173,8 @@ WINDOW = "The estimated number of input tokens (155740) exceeded this model cont
 def test_a_request_that_can_never_pass_is_refused_at_once(said: str) -> None:
     """A call that Workers AI can never accept is refused without a retry.
 
-    Its text exceeds the context window, by code or by words, or an unlisted code comes with a word such as "invalid".
+    Such a call's text exceeds the context window, by code or by words, or an unlisted code comes with a word such as
+    "invalid".
     """
     assert type(failure(RuntimeError(said))) is errors.ModelRefused
 

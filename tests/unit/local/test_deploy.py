@@ -111,7 +111,8 @@ def test_every_start_ends_in_the_right_state(start: str, env: str, tmp_path: Pat
 def test_a_database_from_before_the_first_migration_is_refused(tmp_path: Path, dry_run: bool) -> None:
     """`make deploy` refuses a database from before the first migration, and changes nothing.
 
-    One sentence names the database and the way out. The running Worker continues.
+    The refusal of an old database is one sentence, which names the database and the way out. The running Worker
+    continues.
     """
     account = CloudAccount(tmp_path / "account.json")
     account.state.update(deployed(""), databases={"onceover": ["0001_tasks.sql", "0018_operators.sql"]})
@@ -408,7 +409,7 @@ def test_a_warning_is_no_cause() -> None:
 def test_a_deployment_that_never_answers_fails(reply: DeploymentReply, shown: str, tmp_path: Path) -> None:
     """If the new Worker does not answer well for two and a half minutes, `make deploy` fails and says what is wrong.
 
-    By then `make deploy` has printed the command that goes back to the version before.
+    Before `make deploy` fails, it has printed the command that goes back to the version before.
     """
     account = CloudAccount(tmp_path / "account.json")
     account.state.update(json.loads(json.dumps(deployed("free"))))

@@ -1,6 +1,6 @@
 """The commands around a deployment, as a user runs them.
 
-They are the README's three steps, and those for secrets, versions and rollbacks.
+The commands are the README's three steps, and those for secrets, versions and rollbacks.
 """
 
 import io
@@ -212,7 +212,7 @@ def test_secrets_come_from_a_file(
 ) -> None:
     """`make secrets` sets the secrets of a .dev.vars, without their quotes.
 
-    It leaves out variables that are no secrets, and names their lines.
+    `make secrets` leaves out variables that are no secrets, and names their lines.
     """
     operator.make("deploy", env)
     file = tmp_path / "vars"
@@ -259,7 +259,7 @@ def test_a_value_that_the_worker_refuses_is_not_set(
 ) -> None:
     """`make secrets` does not set a value with which the Worker would answer every request with 500.
 
-    It then sets no other value either, and shows none.
+    If one value is refused, `make secrets` sets no other value either, and shows none.
     """
     operator.make("deploy")
     value = value[:31] if "31" in value else value
@@ -314,7 +314,7 @@ def test_a_secret_is_rotated(operator: Operator, capsys: pytest.CaptureFixture[s
 def test_secrets_that_cannot_be_had(
     arguments: tuple[str, ...], shown: str, operator: Operator, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """If it cannot read the secrets, `make secrets` ends with status 2 before it runs wrangler."""
+    """If `make secrets` cannot read the secrets, it ends with status 2 before it runs wrangler."""
     operator.patch.setattr("sys.stdin", io.StringIO())
     assert operator.make("secrets", "", *arguments) == 2
     assert shown in capsys.readouterr().err

@@ -24,7 +24,7 @@ from local.dev_vars import SecretsFile, find
 def test_lines_that_set_nothing_are_named_by_number(text: str, names: set[str], faults: list[int]) -> None:
     """A line of `.dev.vars` that dotenv silently ignores is a fault, which names the line's number.
 
-    Such a line is no assignment, or has a quote without its end.
+    A line that dotenv ignores is no assignment, or has a quote without its end.
     """
     file = SecretsFile(".dev.vars", text.replace("\r\n", "\n"))
     assert file.names == names

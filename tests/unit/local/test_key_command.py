@@ -150,7 +150,7 @@ def test_local_applies_the_migrations_first(
 ) -> None:
     """`make key` applies the migrations first, so it also works before the first `make dev`.
 
-    Its output says where the digest is stored, and how to make the deployment require keys.
+    The output of `make key` says where the digest is stored, and how to make the deployment require keys.
     """
     status, stand_in = run(monkeypatch, ["--persist-to", str(tmp_path)], said=INSERTED)
     place = ("--local", "--persist-to", str(tmp_path), "--env=")
@@ -210,7 +210,10 @@ def test_a_server_that_writes_at_that_moment_does_not_matter(
 def test_what_goes_wrong_is_said(
     status: int, said: str, shown: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """If the key may not be in the database, `make key` does not print it. The error of `make key` says what to do."""
+    """If the key may not be in the database, `make key` does not print it.
+
+    If `make key` fails, its error says what to do.
+    """
     left, _ = run(monkeypatch, ["--remote"], status, said)
     printed = capsys.readouterr()
     assert (left, printed.out) == (2, "")

@@ -109,7 +109,7 @@ def test_a_refusal_has_its_fix(shell: Shell, command: str, said: str, fix: str) 
 
 
 def test_a_clone_without_wrangler_is_told_what_to_run(shell: Shell, tmp_path: Path) -> None:
-    """Both scripts check that wrangler is installed, since npx would ask invisibly whether to download it."""
+    """The scripts for queues check that wrangler is installed, since npx would ask invisibly whether to download it."""
     done = shell.run(folder=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert "fix: Run: make install" in done.stderr
@@ -168,7 +168,7 @@ def test_both_scripts_run_the_same_commands() -> None:
 
 
 def test_the_queues_are_those_of_the_configuration() -> None:
-    """Both scripts create the queues that wrangler.toml names, in its order."""
+    """The scripts create-cloudflare-queues create the queues that wrangler.toml names, in its order."""
     producers = tomllib.loads((ROOT / "wrangler.toml").read_text())["queues"]["producers"]
     names = [producer["queue"] for producer in producers]
     assert re.findall(r"'([a-z-]+)'", POWERSHELL.read_text().partition("$queues = ")[2].partition("\n")[0]) == names

@@ -19,8 +19,8 @@ from tests.support.fake_api import FakeApi, failed, problem, task
 
 pytestmark = pytest.mark.slow  # processes
 
-# The stand-in for wrangler writes down its arguments and its process id. Its command `dev` keeps running, with a child
-# process that ignores interrupts, as workerd may.
+# The command `dev` of wrangler's stand-in keeps running, with a child process that ignores interrupts, as workerd may.
+# Its command `dev` keeps running, with a child process that ignores interrupts, as workerd may.
 STAND_IN = """
 import json, os, signal, subprocess, sys, time
 
@@ -101,7 +101,7 @@ def settle(wrangler: StandIn) -> list[int]:
 
 
 def test_a_task_is_done(wrangler: StandIn, api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
-    """The command applies migrations, starts the server, waits for the right answer and runs a task.
+    """`local.wrangler_dev` applies migrations, starts the server, waits for the right answer and runs a task.
 
     It leaves no process behind.
     """

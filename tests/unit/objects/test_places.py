@@ -115,7 +115,7 @@ def deploy():
 def test_a_submission_beyond_the_bound_waits(deploy):
     """With two object slots, two of five submitted tasks go to objects.
 
-    The other three tasks are accepted and stay pending, and no worker runs them.
+    Three of the five tasks are accepted and stay pending without a slot, and no worker runs them.
     """
     made = deploy(2)
     keys = made.submit(5)

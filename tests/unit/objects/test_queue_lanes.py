@@ -288,7 +288,7 @@ def test_a_task_that_goes_on_elsewhere_keeps_its_coordinator(make: Make, monkeyp
 def test_the_host_of_a_task_that_has_ended_is_free_within_15_s(make: Make, end: str):
     """If a task is cancelled while its lanes make calls, its host on the queue's route is free within 15 s.
 
-    A consumer cannot be notified. It notices the end when it checks the task, and aborts the lanes.
+    A consumer cannot be notified. A consumer notices a task's end when it checks the task, and then aborts the lanes.
     """
     queue = make()
     queue.bench.model.seconds = lambda number: 100.0

@@ -95,7 +95,7 @@ class Overrun(BaseException):
 def test_an_error_is_logged_and_ends_the_wait(bench: Bench, error: BaseException):
     """An error of background work is logged, since no code awaits the work.
 
-    Its promise is fulfilled all the same, so that the platform does not wait for ever.
+    The promise of background work is fulfilled even after an error, so that the platform does not wait for ever.
     """
 
     async def work() -> None:

@@ -210,8 +210,7 @@ def test_what_is_due_at_once_or_never_takes_no_timer(browser: Browser):
 def test_a_timer_lasts_whole_milliseconds_and_one_at_least(browser: Browser, seconds: float, milliseconds: int):
     """A timer lasts a whole number of milliseconds, rounded up, and at least one.
 
-    On the hosted clock only a timer moves time: `setTimeout(…, 0)` does not, and a time that is rounded down ends too
-    early.
+    On the hosted clock `setTimeout(…, 0)` does not move time, and a time that is rounded down ends too early.
     """
 
     async def scenario() -> None:

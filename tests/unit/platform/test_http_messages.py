@@ -110,8 +110,8 @@ def read(awaitable: Awaitable[bytes]) -> bytes:
 def test_a_request_crosses_over_six_times(monkeypatch: pytest.MonkeyPatch, headers: int):
     """A request with any number of headers crosses to Python in six accesses.
 
-    They are method, URL, headers (twice, for their JSON) and body. Earlier code needed one access or more for each
-    header, and three awaits for the body.
+    The accesses to a JavaScript request are for method, URL, headers (twice, for their JSON) and body. Earlier code
+    needed one access or more for each header, and three awaits for the body.
     """
     sent = {"content-length": "6"} | {f"x-{number}": "1" for number in range(headers)}
     js = Js(sent, [b"{", b"}    "])

@@ -50,7 +50,7 @@ def test_the_sdk_exports_each_name_of_the_stub():
 def test_the_stub_has_the_parameters_of_the_sdk(name: str):
     """Each function and method of the stub has the first parameters of the SDK's, in the same order.
 
-    It is `async` exactly if the SDK's is.
+    A function of the stub is `async` exactly if the SDK's function is.
     """
     stubbed, installed = STUBBED[name], INSTALLED[name]
     assert type(stubbed) is type(installed)

@@ -40,7 +40,7 @@ REFUSED = {
 def run_at_import(node: ast.AST) -> Iterator[ast.AST]:
     """Return the nodes of a module that its import executes.
 
-    These are all except the bodies of functions, and code only for type checkers.
+    An import executes all nodes except the bodies of functions, and code only for type checkers.
     """
     yield node
     for name, value in ast.iter_fields(node):

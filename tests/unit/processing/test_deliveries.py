@@ -196,7 +196,7 @@ def test_a_tenant_without_endpoints_pays_no_row_and_an_endpoint_two():
 def test_only_what_an_endpoint_subscribes_to_is_written():
     """An endpoint gets deliveries only for its own tenant and its subscribed events.
 
-    It gets none for tasks that ended a minute before it existed.
+    An endpoint gets no deliveries for tasks that ended a minute before it existed.
     """
     bench = DeliveryBench()
     bench.submit(task_key(1))
@@ -422,8 +422,8 @@ def test_a_receiver_that_never_answers_is_given_up_after_a_day(bench: DeliveryBe
 def test_a_dead_receiver_does_not_eat_the_sweeps_allowance(bench: DeliveryBench):
     """After five failures in a row an endpoint is paused, longer each time.
 
-    Thirty deliveries to it take at most 40 messages in a day. Another endpoint of the same tenant gets all its messages
-    at once.
+    Thirty deliveries to it take at most 40 messages in a day. If one endpoint of a tenant is dead, the tenant's other
+    endpoint still gets all its messages at once.
     """
     healthy = bench.add_endpoint(2, url="https://other.example.com/")
     bench.courier.receiver = lambda message: 500 if message.url == URL else 200
@@ -446,7 +446,7 @@ def test_a_dead_receiver_does_not_eat_the_sweeps_allowance(bench: DeliveryBench)
 def test_a_receiver_that_hangs_holds_nobody_up(bench: DeliveryBench):
     """If a receiver hangs, at most five attempts are out at a time, each for at most 15 s.
 
-    The other deliveries are left to the sweep.
+    Deliveries beyond these five attempts are left to the sweep.
     """
     bench.courier.seconds = 14.0
     for number in range(12):

@@ -148,7 +148,7 @@ def test_after_a_rest_one_message_asks(bench: DeliveryBench):
 def test_what_nobody_sent_waits_for_a_rest_that_was_asked_for_since(bench: DeliveryBench):
     """If a receiver has asked for a pause with `Retry-After`, a sweep puts its unsent deliveries off until then.
 
-    One failure is enough for this.
+    One failure with `Retry-After` is enough to put an endpoint's deliveries off.
     """
     key = bench.add_endpoint()
     _write(bench, key, range(1))

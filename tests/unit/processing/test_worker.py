@@ -216,7 +216,8 @@ def test_a_rate_limit_that_asks_for_no_time_makes_no_storm(make):
 def test_a_poison_task_ends(make):
     """A task whose workers all die without an output fails after MAX_ATTEMPTS deaths, and after ten minutes at least.
 
-    Its first claim makes the usual number of calls at once, its next one half as many, and its last one a single call.
+    The first claim of such a task makes the usual number of calls at once, the next one half as many, and the last one
+    a single call.
     """
     bench = make(lease_seconds=180, max_attempts=3)
     bench.insert(9)
@@ -424,7 +425,7 @@ def test_only_a_merge_that_must_read_costs_more_writes(make):
 def test_a_hanging_call_ends_at_the_timeout(make):
     """Whatever the provider does, a call ends after AI_TIMEOUT_SECONDS, before its lease.
 
-    Such a call is on the bill in doubt, since the provider may not have seen it.
+    A call that ended at its timeout is on the bill in doubt, since the provider may not have seen it.
     """
     bench = make(max_attempts=2, patience_seconds=0)
     bench.insert(1)
@@ -656,7 +657,7 @@ def test_a_slow_database_lets_no_call_start_after_the_deadline(make):
 def test_a_claim_that_was_long_under_way_starts_nothing_near_the_deadline(make):
     """A worker whose claim was answered slowly announces no call from the earliest possible moment of the deadline on.
 
-    It cannot know when the database wrote its claim, so it fails the task at the latest possible moment of the
+    A worker cannot know when the database wrote its claim, so it fails the task at the latest possible moment of the
     deadline.
     """
     bench = make()

@@ -68,8 +68,8 @@ def test_both_languages_have_the_same_names_and_values(part: str) -> None:
 def test_every_name_that_a_view_asks_for_has_words_and_every_one_is_asked_for() -> None:
     """Each text's name occurs in the dashboard's sources, or belongs to a family of names that the sources build.
 
-    Such a family is `status.` and the API's value. The texts of the frame, the list and its dialogs are in the part
-    that is read first.
+    A family of names is, for example, `status.` and the API's value. The texts of the frame, the list and its dialogs
+    are in the part that is read first.
     """
     shared, others = words("en", "list"), words("en", "views")
     assert set(shared) & set(others) == set()
@@ -92,7 +92,7 @@ def used(name: str, text: str) -> bool:
 def test_a_view_names_all_files_that_it_needs() -> None:
     """A view names all files that it needs, and no others.
 
-    They are requested at once, not one import after the other.
+    The files of a view are requested at once, not one import after the other.
     """
     page = reached(*PAGE)
     for part in PARTS:

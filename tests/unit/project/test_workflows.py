@@ -61,7 +61,7 @@ def deploy() -> dict[str, Any]:
 
 
 def test_actionlint_finds_nothing() -> None:
-    """actionlint finds no fault in any workflow: GitHub knows all their expressions, contexts, outputs and keys."""
+    """actionlint finds no fault in the expressions, contexts, outputs and keys of any workflow."""
     names = sorted(path.name for path in FOLDER.glob("*.yml"))
     assert names == ["ci.yml", "deploy.yml", "nightly.yml"]
     assert lint([(f".github/workflows/{name}", read(name)) for name in names]) == []
@@ -98,7 +98,7 @@ def test_every_part_of_the_campaign_runs_at_night() -> None:
 def test_a_deployment_is_tried_before_and_after() -> None:
     """The deployment workflow runs the tests, a dry run, the deployment and then doctor.
 
-    It records the way back before the deployment, and goes back if a later step fails.
+    The deployment workflow records the way back before the deployment, and goes back if a later step fails.
     """
     jobs = deploy()["jobs"]
     assert jobs["deploy"]["needs"] == ["test", "wrangler-dev"]

@@ -1,6 +1,6 @@
 """To the millisecond, when a time of the database is over.
 
-The times are those of leases, deadlines, rests, pauses, keys, retentions and the like.
+The times are the ends of leases, deadlines, rests, pauses, keys, retentions and the like.
 """
 
 from collections.abc import Iterator
@@ -163,7 +163,7 @@ def test_the_sweep_does_not_look_behind_the_lease(table: Table, wake_off: int, m
 def test_what_a_dead_worker_announced_keeps_its_window(table: Table, off: int) -> None:
     """A claim keeps the start window of calls that a dead worker announced, if the rest of it is longer than its own.
 
-    Otherwise a cancellation would not wait for these calls.
+    If the window were lost, a cancellation would not wait for the dead worker's announced calls.
     """
     table.insert(TASK)
     claim = table.claim(TASK)
@@ -643,7 +643,7 @@ def test_how_many_are_before_a_task(table: Table, most_ahead: int) -> None:
 def test_outputs_are_read_at_once_up_to_a_size(table: Table, most_chars: int) -> None:
     """A task's outputs are read with the task if they are not too large together.
 
-    If they exceed the limit by one character, the query reads none of them.
+    If a task's outputs exceed this limit by one character, the query reads none of them.
     """
     for name, tag in ((TASK, "12345678"), ("local:other", "1")):
         table.insert(name)

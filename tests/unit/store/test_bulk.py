@@ -155,7 +155,8 @@ def test_a_retry_of_tasks_that_others_changed_meanwhile_is_not_refused(
 ) -> None:
     """If the tasks that a bulk retry found change before its write, it puts none back, and searches again.
 
-    The limit allowed them. The second search finds no task, or fewer tasks, or that the limit is reached.
+    The limit allowed them. The second search of a bulk retry finds no task, or fewer tasks, or that the limit is
+    reached.
     """
     bench = StoreBench()
     keys(Status.FAILED, bench, 2)
@@ -198,7 +199,7 @@ def test_where_nothing_has_failed_no_limit_refuses() -> None:
 def test_a_retry_that_lands_late_changes_nothing() -> None:
     """A bulk retry that lands late puts no task back that was put back before and has failed again.
 
-    It names the generation of each task.
+    A bulk retry names the generation of each of its tasks.
     """
     bench = StoreBench()
     (key,) = keys(Status.FAILED, bench, 1)

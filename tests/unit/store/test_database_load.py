@@ -102,7 +102,7 @@ def test_one_probe_at_a_time() -> None:
 def test_a_probe_of_which_nothing_is_heard_is_not_the_last_one() -> None:
     """If nothing more is known of a probe, another one is let through after a while.
 
-    Its client may have left, or its invocation may have ended.
+    A probe's client may have left, or its invocation may have ended.
     """
     load = DatabaseLoad()
     call(load, 0, 6)
@@ -124,7 +124,7 @@ def test_asking_whether_it_refuses_takes_no_probe() -> None:
 def test_a_probe_that_made_no_call_is_given_back() -> None:
     """If a probe makes no call to the database, the next request may be the probe at once.
 
-    This does not hold for a probe whose call is out or was answered late.
+    A probe whose call is out, or was answered late, does not make room for another one.
     """
     load = DatabaseLoad()
     call(load, 0, 6)

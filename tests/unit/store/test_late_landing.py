@@ -336,7 +336,7 @@ def test_nobody_revokes_a_strangers_key_by_its_tombstone(bench: StoreBench):
 def test_a_deleted_endpoint_does_not_come_back(bench: StoreBench, *, seen: bool):
     """If the first send of an endpoint's registration lands after its deletion, the endpoint does not come back.
 
-    This also holds if the registration had no answer.
+    The endpoint of a registration without an answer does not come back either.
     """
     endpoints = WebhookStore(Database(bench.database, Meter()))
     new = NewEndpoint(endpoint_key_of(LOCAL, "we_1"), "one", "https://x.example/", tuple(Event))
@@ -364,7 +364,7 @@ class Silence(SqliteD1):
 def test_a_call_that_is_never_answered_is_given_up(seconds: float):
     """A D1 call that is never answered is given up after a stated time.
 
-    It is not sent again at once, which would add to the database's load.
+    A D1 call that was given up is not sent again at once, which would add to the database's load.
     """
     loop = Loop()  # type: ignore[abstract]
     silent = Silence()

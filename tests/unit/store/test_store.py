@@ -54,7 +54,7 @@ def bench():
 
 def _step(step) -> Act:
     def act(bench: StoreBench, claim: Claim | None) -> object:
-        # If it has no claim of its own, the test refuses the step.
+        # If the test has no claim, it counts the step as refused.
         if claim is None:
             return False
         return bench.step(claim, step, outputs=outputs(0, 1), completed=2)
@@ -246,7 +246,7 @@ def test_announced_calls_become_doubted_when_the_claim_is_taken_over(bench: Stor
 def test_the_first_claim_announces_the_first_calls(bench: StoreBench):
     """A new task's first claim announces as many calls as its worker asks for and the task needs.
 
-    If this claim is sent again it announces no more calls, and later claims announce none.
+    If a first claim is sent again, it announces no more calls, and later claims announce none.
     """
     bench.insert()
 
@@ -361,7 +361,7 @@ def test_a_cancelled_tasks_worker_settles_its_bill_and_keeps_its_outputs(bench: 
 def test_a_settlement_before_the_deadline_keeps_outputs_and_totals_together(bench: StoreBench):
     """In this test the worker's clock is ahead, so the worker settles its bill before the task's deadline.
 
-    This one write stores outputs and totals together, since the worker may die before its next write.
+    A settlement stores outputs and totals in one write, since the worker may die before its next write.
     """
     bench.insert(deadline_ms=DEADLINE_MS)
     claim = bench.claim()

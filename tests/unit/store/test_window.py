@@ -67,7 +67,7 @@ def bench():
 def test_a_text_that_does_not_fit_its_cuts_is_refused(text: str):
     """A text whose length does not fit the cuts of its chunks is refused.
 
-    Otherwise the model would be called for pieces that are not the task's.
+    With such a text the model would be called for pieces that are not the task's.
     """
     assert Window(0, 0, (1, 3), 0, "abc").text_of(1) == "bc"
     with pytest.raises(AssertionError, match="does not fit its cuts"):
@@ -103,7 +103,7 @@ def test_a_window_has_the_text_of_its_chunks(
 ):
     """A window of the text may begin at any chunk.
 
-    In it each chunk's text is the part of the input between the chunk's offsets in code points.
+    In a window each chunk's text is the part of the input between the chunk's offsets in code points.
     """
     monkeypatch.setattr(limits, "WINDOW_CHARS_MOST", most_chars)
     new = task_of("Ein Satz. 文字很多。\n\n𝒳𝒴 e\u0301 ok 👩‍👩‍👧 " * 6, 10, overlap)
@@ -244,7 +244,7 @@ def test_a_merge_reads_no_more_at_once_than_it_may_keep(
 ):
     """A run that continues a level of merges reads no more outputs at once than it may keep.
 
-    It does not know their sizes, so it reads for a few calls, however many it may make.
+    Such a run does not know the outputs' sizes, so it reads for a few calls, however many it may make.
     """
     long_merge.model.act = lambda call, number: f"{number:03} " + "y" * (chars - 4)
     merging(long_merge)

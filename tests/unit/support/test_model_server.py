@@ -39,7 +39,7 @@ def ask(server: ModelServer, user: str, *, timeout: float = 10.0, key: str | Non
 def test_an_answer_follows_from_the_text_and_stands_in_the_ledger(server: ModelServer) -> None:
     """The model server gives the same output for the same text.
 
-    Its ledger has the request, the answer, and the token counts that it sent.
+    The model server's ledger has the request, the answer, and the token counts that it sent.
     """
     first, second = ask(server, "漢字", key="k").json(), ask(server, "漢字").json()
     assert first["choices"] == second["choices"]

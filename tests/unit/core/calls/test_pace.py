@@ -50,7 +50,7 @@ def test_a_quick_no_does_not_make_the_database_fast():
 def test_pauses_double_up_to_their_most():
     """The pause after an announcement whose calls could not start doubles each time, up to a limit.
 
-    So does the rest after a run that started no call.
+    The rest after a run that started no call doubles each time, up to a limit.
     """
     assert [start_pause_seconds(row) for row in (1, 2, 3, 5, 6, 99)] == [1, 2, 4, 16, 30, 30]
     assert [idle_seconds(runs) for runs in (0, 1, 2, 6, 7, 99)] == [5, 10, 20, 320, 600, 600]

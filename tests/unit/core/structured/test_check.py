@@ -80,7 +80,7 @@ def test_a_fault_says_what_was_expected(schema: dict[str, Any], value: object, e
     ],
 )
 def test_what_a_keyword_does_not_mean_is_no_fault(schema: dict[str, Any], value: object) -> None:
-    """A keyword applies only to values of its own type: `minLength` says nothing about a number.
+    """A keyword applies only to values of its own type, so `minLength` says nothing about a number.
 
     Numbers are compared and divided as decimals, as JSON writes them.
     """
@@ -145,7 +145,8 @@ def test_faults_are_few_and_short() -> None:
 def test_any_of_tells_the_faults_of_the_only_schema_that_is_possible() -> None:
     """If only one schema of `anyOf` can fit, its faults are reported.
 
-    It is known by the value's type, or by a required property that has another constant in each schema.
+    The only schema of `anyOf` that can fit is known by the value's type, or by a required property that has another
+    constant in each schema.
     """
     circle = closed(kind={"const": "circle"}, radius={"type": "number", "minimum": 0})
     square = closed(kind={"enum": ["square", "box"]}, side={"type": "number"})

@@ -42,7 +42,7 @@ def test_an_output_is_repaired_and_checked() -> None:
 def test_an_output_that_was_cut_off_is_never_accepted(text: str, finish_reason: str) -> None:
     """A cut-off output is never accepted, even if its text is a valid object.
 
-    Its code is always `output_truncated`, whatever else is wrong with it.
+    The code of a cut-off output is always `output_truncated`, whatever else is wrong with the output.
     """
     judged = judge(SCHEMA, text, finish_reason)
     assert (judged.output, judged.code, len(judged.faults)) == (None, "output_truncated", 1)

@@ -53,7 +53,7 @@ def test_what_openai_s_sdk_makes_of_a_model_is_accepted(model: type[BaseModel]) 
 def test_what_zod_writes_is_accepted() -> None:
     """A schema that zod writes is accepted.
 
-    It has a pattern beside each format, bounds of whole numbers, and `$schema` at the root.
+    A schema of zod's has a pattern beside each format, bounds of whole numbers, and `$schema` at the root.
     """
     document = {
         "$schema": "http://json-schema.org/draft-07/schema#",

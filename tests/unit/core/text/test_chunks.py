@@ -490,7 +490,7 @@ _PINNED = (
 def test_the_cuts_are_pinned(max_chars: int, overlap: int, expected: tuple[int, ...]) -> None:
     """The splitter always cuts the same text with the same options at the same places.
 
-    If this test finds another cut, that promise to clients is broken.
+    If this test finds another cut of a text, the promise to clients that cuts never change is broken.
     """
     assert cuts(_PINNED, max_chars, overlap) == expected
 

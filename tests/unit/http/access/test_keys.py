@@ -1,6 +1,6 @@
 """The form of API keys, an isolate's memory of keys, and the store's statements about keys.
 
-This module also tests the shared check of the model.
+The shared check of the model's state is tested here, too.
 """
 
 import asyncio

@@ -117,7 +117,7 @@ def test_who_obeys_a_silent_task_asks_eight_times_in_a_minute(silent_from: float
 def test_the_end_is_estimated_from_the_pace(facts: dict[str, Any], wait: Wait | None, expected: str | None) -> None:
     """A task's estimated end is its remaining calls at the recent pace.
 
-    It is counted from the end of the task's wait, if it waits.
+    If a task waits, its end is estimated from the end of the wait.
     """
     assert estimated_finish(task(**facts), wait) == expected
 

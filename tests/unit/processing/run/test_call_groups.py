@@ -74,9 +74,9 @@ class Model:
 class Coordinator:
     """Makes each group's calls together. `groups` are their sizes.
 
-    It answers each group `deaf_seconds` late. `breaks` is the error of its RPC, `answers` replaces the calls' results,
-    and `starts_by` is the time until which a lane may start calls. `patience` is the time for a group's answer that it
-    was last given.
+    This coordinator answers each group `deaf_seconds` late. `breaks` is the error of its RPC, `answers` replaces the
+    calls' results, and `starts_by` is the time until which a lane may start calls. `patience` is the time for a group's
+    answer that it was last given.
     """
 
     def __init__(self, model: Model) -> None:
@@ -302,9 +302,9 @@ def test_a_failure_is_not_held_for_company(local: CallBench):
 
 
 def test_a_hint_and_the_deadline_end_the_wait_for_company(local: CallBench):
-    """A notice of the task's end stops ended calls from waiting for others.
+    """When a run gets notice of its task's end, its ended calls stop waiting for other calls.
 
-    They never wait beyond the task's deadline.
+    Ended calls never wait for others beyond the task's deadline.
     """
     local.model.seconds = {"0": 5.0, "1": 4.0, "2": NEVER}
     local.start([KEYS[0], KEYS[2]])
@@ -396,8 +396,8 @@ def test_a_group_is_out_until_its_last_call_has_ended(laned: CallBench):
 def test_a_group_that_gave_no_answer_stays_out(laned: CallBench):
     """A silent group occupies its lane even after it was given up, since its connection may still be used.
 
-    This remains so if its calls are made again in another group and come back. The silent group occupies one lane, and
-    a late answer changes nothing.
+    The lane stays occupied even if the silent group's calls are made again in another group and come back. The silent
+    group occupies one lane, and a late answer changes nothing.
     """
     laned.coordinator.deaf_seconds = 100
     laned.start(KEYS[:6])

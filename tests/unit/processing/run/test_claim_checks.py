@@ -1,6 +1,6 @@
 """A run that waits for slow calls checks whether its claim is still valid.
 
-It notices its task's end, lets go, and checks no more often than allowed.
+Such a run notices its task's end, lets go of its host, and checks no more often than allowed.
 """
 
 import asyncio
@@ -63,7 +63,7 @@ def freed(
 ) -> tuple[float, RunOutcome]:
     """Run the task, end it after a time, and return how long after that the run let go of its host.
 
-    The second value is what the host got from the run.
+    The second value that `freed` returns is what the host got from the run.
     """
 
     async def play() -> RunOutcome:
@@ -151,7 +151,7 @@ def test_an_erased_task_lets_go_of_its_host(bench: WorkerBench):
 def test_a_worker_that_was_overtaken_lets_go_of_its_host(bench: WorkerBench):
     """If a task was put back and claimed by another worker, the old worker ends its calls and writes nothing.
 
-    These calls are in doubt on the bill of the second claim.
+    The calls that an overtaken worker has ended are in doubt on the bill of the second claim.
     """
 
     async def put_back_and_claim() -> None:
@@ -219,7 +219,7 @@ def test_looks_take_nothing_that_records_need(bench: WorkerBench, monkeypatch: p
 def test_a_run_with_looks_left_does_not_say_that_they_are_spent(bench: WorkerBench):
     """A run logs `looks_spent` only when it has no check left.
 
-    After that its host may be kept as long as a call takes.
+    After its last check a run may keep its host as long as a call takes.
     """
     assert bench.run() == Ended(Status.COMPLETED)
     assert bench.events("looks_spent") == []
@@ -265,7 +265,7 @@ def host(hint: Hint) -> Host:
 def test_a_run_that_is_told_lets_go_at_once(bench: WorkerBench):
     """A run that gets notice of its claim's end stops without asking the database.
 
-    Its calls may use all connections, and then it could not ask.
+    A run's calls may use all connections, and then it could not ask the database.
     """
     hint, at = Hint(), looks(bench)
 
@@ -343,7 +343,7 @@ def test_lanes_are_aborted_and_what_they_had_is_kept(laned: WorkerBench):
 def test_lanes_of_a_task_that_has_moved_on_are_aborted(laned: WorkerBench):
     """If a task was put back and claimed again, the lanes of its old worker are aborted.
 
-    Their outputs could not be kept, and further calls would only cost money.
+    Outputs of an old claim's lanes could not be kept, and further calls would only cost money.
     """
     out = 0
     infer = laned.model.infer

@@ -72,7 +72,7 @@ def test_the_cause_is_in_the_log(bench: WorkerBench):
 def test_a_database_over_its_bound_with_room_costs_a_write_more_and_no_call(bench: WorkerBench):
     """In a database above STORAGE_MB_MOST each announcement of calls reserves space for their outputs first.
 
-    The same write frees the reserved space again.
+    The write that reserves space also frees it again.
     """
     bench.insert(8)
     fill(bench, room_pages=1_000)
@@ -98,7 +98,7 @@ def test_calls_that_find_room_clear_the_isolate_of_a_full_database(bench: Worker
 def test_outputs_of_calls_that_are_out_are_held_until_there_is_room(bench: WorkerBench):
     """If the database fills up while calls are out, no further call starts, and the run keeps the outputs.
 
-    It stores them once there is space, in this test after 20 s.
+    The run stores these outputs once there is space, in this test after 20 s.
     """
     bench.insert(12)
 
@@ -158,7 +158,7 @@ def test_a_write_that_found_no_room_keeps_its_number(bench: WorkerBench):
 def test_writes_that_a_full_database_refuses_take_no_turn(bench: WorkerBench):
     """A run whose write found no space tries again after doubling pauses, and does not wait half a minute for a turn.
 
-    By then an invocation of the direct route would have ended.
+    After half a minute an invocation of the direct route would have ended.
     """
     bench.insert(1)
 
@@ -216,7 +216,7 @@ def test_a_claim_that_finds_no_room_leaves_the_task_as_it_was(bench: WorkerBench
 def test_what_makes_a_database_tight(full: bool, size: int, tight: bool):
     """Announcements reserve space if the database's size has reached its bound, or after a write that found no space.
 
-    The latter ends once a write for outputs finds space.
+    After a write that found no space, announcements reserve space until a write for outputs finds some.
     """
     storage = StorageUse()
     storage.measured(size, 1.0)

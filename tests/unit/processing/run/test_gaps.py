@@ -157,7 +157,7 @@ def test_a_poisoned_chunk_leaves_a_gap() -> None:
 def test_without_any_output_the_task_fails_with_the_commonest_cause(bench: WorkerBench) -> None:
     """If every chunk is refused, the task fails with this cause, although it may have gaps.
 
-    Its `failed` counts the chunks, and it has no gaps.
+    A task that failed because every chunk was refused counts them in `failed`, and has no gaps.
     """
     bench.insert(3, **(WITH_GAPS | {"structure": Structure(gaps=True, max_gap_share=1.0)}))
     bench.model.act = failing(REFUSED, 1, 2, 3)

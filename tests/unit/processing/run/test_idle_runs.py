@@ -51,8 +51,8 @@ def test_a_run_that_made_calls_is_continued_at_once(bench: WorkerBench):
 def test_a_merge_goes_on_after_an_idle_run(bench: WorkerBench):
     """A run that follows an idle one may make two writes at first: its claim and one announcement.
 
-    A merge's reads between these two do not count as writes. If they counted, the run could only claim the task and
-    give it back.
+    A merge's reads between these two do not count as writes. If a merge's reads counted as writes, the run could only
+    claim the task and give it back.
     """
     bench.insert(6, Reduce.MERGE)
     assert bench.run(Host(Route.QUEUE, 0.5)) == Released(0)

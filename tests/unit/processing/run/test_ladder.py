@@ -81,7 +81,7 @@ def test_a_repaired_output_costs_no_call(bench: WorkerBench) -> None:
 def test_a_model_is_asked_again_with_its_answer_and_the_faults(bench: WorkerBench) -> None:
     """If its answer does not fit, the model is asked again with this answer and the faults.
 
-    The second call is on the bill as the first one is, and costs no attempt.
+    The call that asks a model again is on the bill, and costs no attempt.
     """
     bench.insert(1, **FORMED)
     bench.model.act = says(BAD, GOOD)
@@ -105,7 +105,8 @@ def test_a_model_is_asked_again_with_its_answer_and_the_faults(bench: WorkerBenc
 def test_a_call_is_made_again_at_most_so_often(reasks: int) -> None:
     """A model is asked again at most as often as AI_REASKS says.
 
-    Then the task fails with `invalid_output`, and the chunk shows the last answer and its faults.
+    If no answer fits after that, the task fails with `invalid_output`, and the chunk shows the last answer and its
+    faults.
     """
     bench = WorkerBench(reasks=reasks)
     bench.insert(1, **FORMED)

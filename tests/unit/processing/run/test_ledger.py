@@ -242,7 +242,7 @@ def test_doubted_calls_count_as_calls_of_their_chunk_but_not_as_attempts():
 def test_what_was_saved_is_not_told_again():
     """After a write the next one has only what is new.
 
-    It announces the calls that are in flight and those that are to start.
+    Each write of a run announces the calls that are in flight and those that are to start.
     """
     ledger = Ledger(claim(), 3)
     started(ledger, FIRST, SECOND)

@@ -293,7 +293,7 @@ def test_a_lane_that_is_lost_says_nothing_of_the_model():
 def test_retry_after_is_obeyed_on_any_status(error: ModelError, seconds: float):
     """After a failure with `Retry-After`, of any status, no call of the task starts until then.
 
-    This holds with patience and without.
+    `Retry-After` of a failed call is obeyed with patience and without.
     """
     ledger = Ledger(claim(), 3, Patience(News(), seconds, now=0.0))
     ledger.add([FIRST, SECOND])

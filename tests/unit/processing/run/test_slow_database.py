@@ -161,7 +161,7 @@ def test_the_lease_lasts_as_long_as_a_call_that_starts_late(make, *, known: bool
 def test_no_window_reaches_beyond_the_end_of_the_slice(make):
     """No call may start after the end of its slice.
 
-    It would still be out when the platform ends the invocation.
+    A call that started after its slice's end would still be out when the platform ends the invocation.
     """
     bench = make()
     bench.insert(1)
@@ -236,7 +236,7 @@ def test_a_client_that_retries_begins_anew(make):
 def test_an_outage_makes_no_storm(make, message: str):
     """If every write fails for a whole lease, a worker sends only a limited number of writes.
 
-    These are two a minute, a few at first, and those that its ended calls have earned.
+    A worker may make two writes a minute, a few at first, and those that its ended calls have earned.
     """
     bench = make()
     bench.insert(2)
@@ -252,7 +252,7 @@ def test_an_outage_makes_no_storm(make, message: str):
 def test_paid_outputs_wait_for_their_turn(make):
     """If a run may not write yet, it keeps its paid outputs until it may.
 
-    Its next write takes outputs along that came later, and no call is paid for twice.
+    The next write of such a run takes outputs along that came later, and no call is paid for twice.
     """
     bench = make()
     bench.insert(6)

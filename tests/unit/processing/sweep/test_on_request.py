@@ -68,7 +68,8 @@ def status(bench: WorkerBench, name: str) -> Status:
 def test_a_sweep_that_was_asked_for_works_on_what_was_sent_off_in_vain(bench: WorkerBench):
     """A requested sweep first sends off the tasks that it does not run itself.
 
-    It then runs the tasks that were sent off in vain, one after the other, and makes each call once.
+    After its sends a requested sweep runs the tasks that were sent off in vain, one after the other, and makes each
+    call once.
     """
     in_vain(bench, "a", "b")
     insert(bench, "c")

@@ -424,7 +424,7 @@ def test_a_postponed_look_does_not_sleep_through_the_deadline(bench: StoreBench)
 def test_a_look_is_not_postponed_for_who_is_live_no_more(bench: StoreBench, ends: str):
     """The sweep does not put off its check of a task whose lease is over by the time of the sweep's write.
 
-    The same holds if the worker has finished by then.
+    The sweep's check of a task is not put off either if the task's worker has finished by then.
     """
     bench.insert()
     bench.pass_ms(LEASE_MS // 2)
@@ -456,7 +456,7 @@ def test_a_task_that_is_given_back_after_the_look_keeps_its_time(bench: StoreBen
 def test_a_task_whose_deadline_passes_after_the_look_is_not_sent_off(bench: StoreBench):
     """If a task's deadline passes after the sweep has found it, it is not sent off, since no worker can claim it.
 
-    This task stays due, and the next sweep fails it.
+    A task whose deadline passes after the sweep's search stays due, and the next sweep fails it.
     """
     bench.insert(deadline_ms=LEASE_MS + 1)
     bench.pass_ms(LEASE_MS)

@@ -38,7 +38,7 @@ class Road:
 def bench() -> Iterator[WorkerBench]:
     """Make a deployment on the free plan with two ended tasks.
 
-    One is past its retention, and one ended two days ago.
+    One of the two tasks is past its retention, and the other ended two days ago.
     """
     made = WorkerBench()
     made.settings = replace(made.settings, plan="free", storage_mb_most=10)
@@ -97,7 +97,8 @@ def test_a_run_that_finds_no_room_erases(bench: WorkerBench, passing: int):
 def test_a_full_database_is_erased_from_before_anybody_is_sent_off(bench: WorkerBench):
     """On a full database a sweep erases tasks past their retention before it sends any task off.
 
-    The other writes may need the space. If there is enough space, this erasure comes last.
+    A sweep's other writes may need the space that this erasure frees. If there is enough space, this erasure comes
+    last.
     """
     submit(bench, 1)
     bench.database.cap.reported = NEARLY_FULL - 1_000_000

@@ -171,7 +171,7 @@ def test_a_queue_that_refuses_costs_no_more_than_the_invocation_has(cron: Callab
 def test_what_stays_due_is_not_written_where_refusals_are_seen_at_once(cron: Callable[..., Cron]):
     """A sweep writes no row for a task that it cannot send.
 
-    It neither takes such a task on nor gives it back, since rows written are limited by the day.
+    A sweep neither takes on nor gives back a task that it cannot send, since rows written are limited by the day.
     """
     made = cron(60, 2)
     made.fire(*refusing())
@@ -261,7 +261,7 @@ def test_where_a_call_may_outlast_the_invocation_the_next_sweep_begins_the_task(
 def test_only_what_nobody_works_on_is_hastened():
     """Making tasks due at once leaves tasks with a live lease, and the retention of ended ones, unchanged.
 
-    If this write is repeated, it changes nothing.
+    If the write that makes tasks due is repeated, it changes nothing.
     """
     bench = WorkerBench()
     keys = [TaskKey("local:idle"), TaskKey("local:live"), TaskKey("local:over")]

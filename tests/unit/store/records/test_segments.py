@@ -115,7 +115,7 @@ def test_the_steps_of_another_claim_are_other_writes(bench: StoreBench):
 def test_a_write_of_the_next_claim_that_is_sent_again_adds_nothing(bench: StoreBench):
     """A write of the next claim that is sent again adds nothing to the segment that it continues.
 
-    The previous claim began this segment, with a write of a higher number.
+    In this test the previous claim began the segment, with a write of a higher number.
     """
     claim = bench.claim()
     assert bench.run(bench.store.cancel(TASK, RETENTION_MS))[0]
