@@ -177,7 +177,7 @@ def test_a_scrape_says_what_it_costs(bench: ApiBench) -> None:
 def test_operators_alone(keyed: ApiBench, path: str) -> None:
     """Metrics and history answer 403 to another tenant's admin key and to a key without the scope `admin`.
 
-    No sums are computed for them.
+    The refused requests compute no sums.
     """
     reader, foreign = keyed.make_key(Scope.READ, Scope.WRITE), keyed.make_key(tenant="elsewhere")
     assert keyed.call("GET", path).status == 401

@@ -164,7 +164,8 @@ def test_wait_ends(bench: ApiBench, wait: str) -> None:
     assert int(reply.headers["Retry-After"]) >= 1
     seconds = float(wait)
     assert bench.loop.time() == pytest.approx(seconds)
-    # One read comes at the beginning of the wait, one at its end, and the others between them.
+    # A request with `wait` reads D1 once at the beginning of its wait, once at the end, and at most twice a second
+    # between.
     assert bench.database.batches - before <= 2 * seconds + 1
 
 

@@ -469,8 +469,8 @@ def test_repeating_it_does_not_get_around_the_wait(bench: ApiBench, how: str) ->
 def test_lanes_are_waited_for(how: str, claimed_by: list[Route], chunks: int, seconds: float) -> None:
     """The cancellation of a task with lanes waits the whole start window, whenever the task's worker last wrote.
 
-    A lane may just have been allowed to start. A cancellation also waits for lanes that an earlier worker left behind
-    when it gave the task back, even if the present worker has none.
+    A lane may have been allowed to start its calls just before the cancellation. A cancellation also waits for lanes
+    that an earlier worker left behind when it gave the task back, even if the present worker has none.
     """
     bench = ApiBench(settings=Settings(provider="demo", chunk_chars=1), routes=(Route.DURABLE_OBJECT,))
     task = bench.submit("x" * chunks)
@@ -497,7 +497,7 @@ def test_an_ended_task_is_erased_at_once(bench: ApiBench) -> None:
 def test_a_deletion_after_cancel_and_retry_is_held_too(bench: ApiBench, then: str) -> None:
     """The erasure of a task that was cancelled and put back waits for calls that were announced before.
 
-    An earlier worker may still start them, whatever has happened to the task since.
+    An earlier worker may still start the announced calls, whatever has happened to the task since.
     """
     task = bench.submit()
     bench.begin(task["id"], 1)

@@ -78,7 +78,7 @@ def test_a_worker_that_waits_says_why_and_dies(bench: ApiBench, route: Route, re
 def test_a_run_that_started_nothing_waits_for_the_database(bench: ApiBench, route: Route):
     """If none of a run's calls could start in time, the task shows `database` as the reason for its wait.
 
-    Any other reason that it had does not matter.
+    The reason `database` replaces any other reason that the task had.
     """
     task = bench.submit()
     bench.work(claim(bench, task["id"], route), {}, Release(10_000, MINUTE_MS), idle_runs=1)

@@ -174,7 +174,7 @@ def test_a_test_call_is_a_success_only_with_2xx(status: int, is_success: bool, b
 def test_endpoints_are_a_tenants_own():
     """A tenant cannot see, rotate, test or delete another tenant's webhook endpoints.
 
-    The ids of its deliveries are unknown to other tenants.
+    The ids of a tenant's deliveries are unknown to other tenants, too.
     """
     bench = ApiBench(keys=True)
     mine, theirs = (bearer(bench.make_key(*Scope, tenant=tenant)) for tenant in ("one", "two"))
@@ -209,7 +209,7 @@ def test_without_a_key_the_answer_says_what_to_run(bench: ApiBench):
 def test_an_endpoint_whose_registration_failed_does_not_land_later(bench: ApiBench):
     """If making a webhook endpoint was answered 503, a late landing of its write makes no endpoint.
 
-    Nobody would know its secret; a tombstone refuses the write.
+    Nobody would know the endpoint's secret, so a tombstone refuses the write.
     """
     bench.database.fail(NETWORK_LOST, "later", 3)
     assert bench.call("POST", "/v1/webhook_endpoints", ALL).status == 503

@@ -123,9 +123,8 @@ def test_no_task_more_than_wishes(script: list[tuple[int, Fate]]) -> None:
 def test_only_what_lands_late_among_equal_wishes_may_be_one_more(script: list[tuple[int, Fate]]) -> None:
     """A late write may find that another client's equal request has joined the task that it was to join.
 
-    A late write makes an additional task if another client's equal request has taken its task.
-
-    Even then each task that a client was answered with exists, at least one task exists, and each row has a task.
+    A late write makes an additional task if another client's equal request has taken its task. After a late landing,
+    too, each task that a client was answered with exists, at least one task exists, and each row has a task.
     """
     late = sum(fate == "late" for client, fate in script if client != LAND)
     with played(script) as deployment:

@@ -107,7 +107,7 @@ def test_what_ends_first_on_the_paid_plan_is_said_by_language():
 def test_rows_written_end_first_where_calls_are_uneven():
     """Tasks with calls of uneven length reach the daily limit of rows written first.
 
-    Such tasks use up the rows written before the queue's operations and before the objects' GB-s.
+    Tasks with uneven calls use up the rows written before the queue's operations and before the objects' GB-s.
     """
     queue = {line.what: line.tasks for line in costs.free_lines("queue")}
     objects = {line.what: line.tasks for line in costs.free_lines("durable-object")}

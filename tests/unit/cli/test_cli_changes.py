@@ -16,7 +16,7 @@ IDS = (TASK_ID, OTHER, THIRD)
 def pages(tasks: int, *replies: Reply) -> Reply:
     """Answer the first dry run with `tasks` tasks, and each later request with the next of the replies.
 
-    The last reply is used again and again.
+    When the replies are used up, the last one answers all further requests.
     """
     left = list(replies)
 
@@ -96,7 +96,7 @@ def test_all_that_go_on_are_cancelled_in_as_many_requests_as_it_takes(fake: Fake
 def test_several_are_cancelled_and_one_that_is_refused_stops_no_other(fake: FakeApi, run: Runs) -> None:
     """If one of several cancellations is refused, `onceover cancel` cancels the others and ends with status 1.
 
-    Standard output has the ids of the cancelled tasks.
+    The command prints the ids of the cancelled tasks on standard output.
     """
     for one in (TASK_ID, THIRD):
         fake.on("POST", f"/api/tasks/{one}/cancel", task("cancelled", id=one))

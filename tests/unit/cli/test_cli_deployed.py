@@ -20,7 +20,7 @@ ITS_OWN = {"reach", "configuration", "database", "migrations", "queues", "object
 def test_only_what_a_deployment_can_break_is_a_fault_of_it(name: str, run: Runs) -> None:
     """Without `--deployed`, `doctor` ends with status 1 for each broken deployment.
 
-    With `--deployed`, it ends with status 1 only for faults that the deployment itself can cause.
+    With `--deployed`, `doctor` ends with status 1 only for faults that the deployment itself can cause.
     """
     change, check_id, *_ = BROKEN_DEPLOYMENTS[name]
     one = Deployment()

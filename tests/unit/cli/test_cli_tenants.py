@@ -248,7 +248,7 @@ def test_a_file_of_something_else_is_left_alone(there: str, fake: FakeApi, run: 
 def test_a_full_disk_is_said_and_the_export_goes_on(fake: FakeApi, run: Runs, tmp_path: Path) -> None:
     """If the disk is full, `tenant export` names the file, the reason and the fix.
 
-    When it is run again, it writes the rest of the export.
+    The same command, run again, writes the rest of the export.
     """
     Tasks(fake, IDS[:4])
     target = tmp_path / "acme.jsonl"

@@ -87,7 +87,8 @@ def test_openais_refusal_is_an_output_that_a_filter_ended() -> None:
     """OpenAI's refusal becomes an output with the reason `content_filter`, so it is never repaired.
 
     In OpenAI's answer the refusal's text is in `refusal`, and there is no content ("Structured model outputs",
-    "Refusals"). The refusal's tokens are counted. Without a schema such a reply is malformed.
+    "Refusals"). The refusal's tokens are counted. If the call had no schema, a reply with a refusal and no content is
+    malformed.
     """
     message = {"role": "assistant", "content": None, "refusal": "I'm sorry, I cannot assist with that request."}
     _, reply = sent(choice(message))
@@ -117,7 +118,7 @@ def test_what_a_filter_withheld_is_an_empty_output() -> None:
 def test_an_output_that_was_cut_before_its_first_word_is_cut(content: str | None) -> None:
     """If a model uses up its limit with thoughts or white space, a call with a schema has a cut-off output.
 
-    The call is not made again. Without a schema the reply is malformed, and the call is tried again.
+    The call with a schema is not made again. Without a schema the reply is malformed, and the call is tried again.
     """
     assert sent(choice({"content": content}, "length"))[1].finish_reason == "length"
     free = ModelCall(CALL.system, CALL.user, CALL.model)

@@ -54,7 +54,7 @@ def test_what_a_run_of_20_chunks_sends_to_d1(bench: WorkerBench, monkeypatch: py
     monkeypatch.setattr(bench.database, "batch", counted)
     bench.run()
     assert bench.task().status == "completed"
-    # The five D1 calls are the claim, three waves, and the end; the last call is this test's own read.
+    # The run's five D1 calls are the claim, three waves, and the end; the sixth call is this test's own read.
     assert len(sent[:-1]) == 5
     assert within(sum(sent[:-1]), 18_317), sent
 

@@ -186,7 +186,7 @@ def test_a_request_that_can_never_pass_is_refused_at_once(said: str) -> None:
 def test_what_may_pass_is_tried_again(said: str) -> None:
     """A transient code of Workers AI counts more than a word such as "invalid", so the call is tried again.
 
-    Without a code such a word does not end the retries.
+    An error without a code is tried again, too, even if its message has a word such as "invalid".
     """
     assert type(failure(RuntimeError(said))) is errors.ModelUnavailable
 

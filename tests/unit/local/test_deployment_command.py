@@ -358,7 +358,7 @@ def test_a_file_with_a_broken_line_sets_nothing(operator: Operator, tmp_path: Pa
 def test_the_way_back(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
     """A user can note the version, deploy, and go back to the noted version.
 
-    Going back again has no effect. The deployment workflow does the same.
+    Going back again has no effect. The deployment workflow notes a version, deploys and goes back in the same way.
     """
     assert operator.make("version") == 0
     assert capsys.readouterr().out == "\n"

@@ -20,7 +20,6 @@ from tests.support.fake_api import FakeApi, failed, problem, task
 pytestmark = pytest.mark.slow  # processes
 
 # The command `dev` of wrangler's stand-in keeps running, with a child process that ignores interrupts, as workerd may.
-# Its command `dev` keeps running, with a child process that ignores interrupts, as workerd may.
 STAND_IN = """
 import json, os, signal, subprocess, sys, time
 

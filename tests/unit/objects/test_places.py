@@ -367,7 +367,7 @@ def test_a_place_whose_object_does_not_come_keeps_nobody_waiting(deploy, *, swep
 def test_a_place_of_an_overdue_task_keeps_nobody_waiting(deploy):
     """A task past its deadline occupies no object slot, even if it is not yet marked as failed.
 
-    No object works on it any more.
+    No object works on a task after the task's deadline.
     """
     made = deploy(1)
     first, second = made.submit(2)

@@ -27,7 +27,7 @@ class Signal:
 class Ai:
     """A binding that answers with `answer`, or only when it is aborted.
 
-    If `deaf`, it ignores signals, like a workerd from before March 2026.
+    A binding that is `deaf` ignores signals, like a workerd from before March 2026.
     """
 
     def __init__(self, answer: object = None, *, deaf: bool = False) -> None:

@@ -101,7 +101,7 @@ def deployment() -> Iterator[Deployment]:
 def test_messages_are_put_off_and_end_in_no_dead_letter(deployment: Deployment, queue: str) -> None:
     """With a bad variable the consumer asks for messages to be delivered again later.
 
-    At its last delivery a message is acknowledged, and the sweep takes care of its task. Nothing is written.
+    At its last delivery a message is acknowledged, and the sweep takes care of the message's task. Nothing is written.
     """
     messages = [Message(attempts) for attempts in range(1, limits.QUEUE_DELIVERIES + 1)]
     batch: Any = SimpleNamespace(queue=queue, messages=messages)

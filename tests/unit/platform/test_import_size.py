@@ -123,7 +123,7 @@ def test_an_import_of_v1_at_the_start_is_noticed(tmp_path: Path):
 def test_what_is_imported_late_is_seldom_needed():
     """Each import within a function is listed in `LATE`.
 
-    The first request that reaches such an import pays for it.
+    The first request that reaches an import within a function pays for it.
     """
     found = {str(path.relative_to(SRC)): set(late_imports(path)) for path in SRC.rglob("*.py")}
     assert {name: late for name, late in found.items() if late and name != "http/catalogue.py"} == LATE

@@ -124,7 +124,7 @@ def test_no_module_asks_for_time_or_randomness_at_import():
 def test_the_check_of_the_text_finds_what_it_is_for(text: str, calls: list[str]):
     """The check finds each forbidden call that an import executes, and no call that runs later.
 
-    The places are the top of a module, class bodies, defaults, decorators and comprehensions.
+    An import executes the top of a module, class bodies, defaults, decorators and comprehensions.
     """
     assert refused_calls(text) == calls
 

@@ -422,8 +422,8 @@ def test_a_receiver_that_never_answers_is_given_up_after_a_day(bench: DeliveryBe
 def test_a_dead_receiver_does_not_eat_the_sweeps_allowance(bench: DeliveryBench):
     """After five failures in a row an endpoint is paused, longer each time.
 
-    Thirty deliveries to it take at most 40 messages in a day. If one endpoint of a tenant is dead, the tenant's other
-    endpoint still gets all its messages at once.
+    Thirty deliveries to a dead endpoint take at most 40 messages in a day. If one endpoint of a tenant is dead, the
+    tenant's other endpoint still gets all its messages at once.
     """
     healthy = bench.add_endpoint(2, url="https://other.example.com/")
     bench.courier.receiver = lambda message: 500 if message.url == URL else 200

@@ -88,7 +88,7 @@ def _tried(bench: DeliveryBench, began_at: int, failure: AttemptFailure | None, 
 def test_what_began_before_a_pause_does_not_change_it(bench: DeliveryBench):
     """An attempt that began before a pause does not change the pause: a failure does not count.
 
-    A success of such an attempt only sets the failures to 0.
+    A success of an attempt from before the pause only sets the failures to 0.
     """
     key = bench.add_endpoint()
     bench.submit()
@@ -113,7 +113,7 @@ def test_what_began_before_a_pause_does_not_change_it(bench: DeliveryBench):
 def test_a_dead_endpoint_does_not_hold_up_other_tenants(bench: DeliveryBench):
     """A paused endpoint with more unsent deliveries than a sweep reads delays no other endpoint.
 
-    In this test its tenant comes before the others.
+    In this test the paused endpoint's tenant comes before the others.
     """
     dead, other = bench.add_endpoint(tenant="a"), bench.add_endpoint(tenant="z", url=OTHER_URL)
     beside = bench.add_endpoint(2, tenant="a", url=OTHER_URL)

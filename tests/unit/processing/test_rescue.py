@@ -92,8 +92,7 @@ def test_polls_end_a_task_that_nobody_comes_for(made: Polls):
     task = made.bench.task()
     assert completed == sorted(completed)
     assert (task.usage.model_calls, task.usage.in_doubt, task.route) == (4, 0, Route.DIRECT)
-    # The submission had tried the queue before it is recorded here, and later sends go to an object. Later sends go to
-    # an object.
+    # The submission had tried the queue before it is recorded here, and later sends go to an object.
     assert (len(made.queue.sent_at), len(made.objects.sent_at)) == (0, limits.SENDS_IN_VAIN)
 
 

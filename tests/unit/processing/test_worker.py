@@ -216,8 +216,8 @@ def test_a_rate_limit_that_asks_for_no_time_makes_no_storm(make):
 def test_a_poison_task_ends(make):
     """A task whose workers all die without an output fails after MAX_ATTEMPTS deaths, and after ten minutes at least.
 
-    The first claim of such a task makes the usual number of calls at once, the next one half as many, and the last one
-    a single call.
+    The task's first claim makes the usual number of calls at once, the next one half as many, and the last one a single
+    call.
     """
     bench = make(lease_seconds=180, max_attempts=3)
     bench.insert(9)

@@ -17,7 +17,7 @@ from local.node import ROOT
 pytestmark = pytest.mark.slow  # the installation
 
 LOCKS = ("run", "dev", "worker", "model")
-# Programs that targets run besides the modules of their recipes. They are `make install` itself, and the programs that
+# Programs that targets run besides the modules of their recipes. The programs are `make install` itself, and those that
 # these modules start.
 PROGRAMS = ("local.pyodide_bundle", "local.wrangler_dev", "onceover_cli.__main__")
 # Modules of the Workers runtime, which never run on the host.

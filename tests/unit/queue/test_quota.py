@@ -138,7 +138,7 @@ class Failing:
 def test_a_database_in_trouble_is_not_the_tasks_fault(error: StoreError, attempts: int, fate: str):
     """If the database is away, the consumer asks for its message to be delivered again.
 
-    At its last delivery the message is acknowledged, and the sweep continues the task.
+    The consumer acknowledges a message at its last delivery, and the sweep continues the task.
 
     If the rows are used up or the database is full, the message is acknowledged at once.
     """
@@ -154,7 +154,7 @@ def test_a_database_in_trouble_is_not_the_tasks_fault(error: StoreError, attempt
 def test_a_message_for_which_no_allowance_is_left_goes_on_in_another_invocation(spent: str):
     """A consumer runs a message's task if the least allowance for a run is left.
 
-    With one subrequest less it sends the task off again, without a D1 call.
+    If one subrequest less is left, the consumer sends the task off again, without a D1 call.
     """
     for lacking, sent, status in ((1, 1, Status.PENDING), (0, 0, Status.COMPLETED)):
         bench = WorkerBench()

@@ -151,7 +151,7 @@ def test_a_continuation_may_come_early_by_as_much_as_is_allowed(table: Table, of
 def test_the_sweep_does_not_look_behind_the_lease(table: Table, wake_off: int, moved: bool) -> None:
     """If the sweep's next check of a task is after its lease, the check moves to the lease's end.
 
-    If the next check is before the lease's end, it stays.
+    A check that is due before the lease's end is not moved.
     """
     table.pending(wake_at=NOW + LEASE_MS + wake_off)
     claim = table.claim(TASK)
@@ -234,7 +234,7 @@ def test_a_task_is_due_from_its_time_on(table: Table, off: int) -> None:
 def test_a_task_that_was_just_sent_off_is_left_alone_for_a_minute(table: Table, off: int) -> None:
     """A sweep does not send off a task again until a minute after it was last sent.
 
-    A sweep that runs tasks itself also takes such a task, if it was sent off in vain.
+    A sweep that runs tasks itself also takes a task that was sent off in vain within this minute.
     """
     table.pending(wake_at=NOW, dispatches=2, sent_at=NOW - LATE_MS + off)
     assert bool(due(table)) == (off <= 0)
@@ -322,7 +322,7 @@ def test_a_task_is_late_after_a_minute(table: Table, off: int) -> None:
 def test_a_task_that_was_sent_off_is_late_after_another_minute(table: Table, off: int) -> None:
     """A task that was sent off counts as late a minute later, unless a worker has taken it.
 
-    When the sweep will check it next does not matter.
+    The time of the sweep's next check of the task does not matter.
     """
     table.pending(wake_at=NOW + 1_000_000, dispatches=1, sent_at=NOW - LATE_MS + off)
     assert table.run(table.store.nudge(TASK, 1_000)) == (off <= 0)
@@ -379,7 +379,7 @@ def test_an_old_secret_signs_until_its_time(table: Table, off: int) -> None:
 def test_a_success_ends_a_pause_that_it_began_after(table: Table, off: int) -> None:
     """A success ends its endpoint's pause only if its attempt began after the pause did.
 
-    An earlier success sets only the failures to 0.
+    A success of an attempt from before the pause only sets the failures to 0.
     """
     endpoint(table, failures=3, paused_at=NOW + off, paused_until=NOW + 9_000)
     table.ask(webhooks.NOTE_SUCCESS, endpoint=ENDPOINT, began_at=NOW)
@@ -436,7 +436,7 @@ def test_an_attempt_that_began_in_a_pause_does_not_count(
 ) -> None:
     """A failed attempt that began within its endpoint's pause does not count, even if the pause is over by its end.
 
-    A pause that the receiver asks for in such an attempt is kept all the same.
+    If the receiver asks for a pause in its answer to this attempt, the pause is kept all the same.
     """
     endpoint(table, failures=3, paused_at=NOW - 9_000, paused_until=NOW + paused_off)
     values = {"breaker": 9, "pause_ms": 1_000, "pause_most_ms": 5_000}

@@ -37,7 +37,7 @@ def test_no_landed_migration_was_edited() -> None:
 def test_each_migration_has_landed() -> None:
     """Each migration has a line in LANDED, in the order in which wrangler applies them.
 
-    Without its line a migration could be edited unnoticed.
+    A migration without a line in LANDED could be edited unnoticed.
     """
     names = [path.name for path in MIGRATIONS]
     assert set(names) <= set(landed())
@@ -53,7 +53,7 @@ def statements(path: Path) -> str:
 def test_a_new_migration_only_adds() -> None:
     """A new migration drops and renames nothing, and adds no column that must be given.
 
-    Code of the previous release runs beside it.
+    During a deployment the code of the previous release uses the migrated database.
     """
     assert [path.name for path in MIGRATIONS if path.name > FIRST and _TAKES_AWAY.search(statements(path))] == []
 

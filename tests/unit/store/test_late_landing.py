@@ -86,7 +86,7 @@ def test_a_write_under_a_claim_that_lands_after_the_next_one_rewinds_nothing(ben
 def test_a_write_that_lands_after_the_task_was_given_back_without_it_changes_nothing(bench: StoreBench, step: Step):
     """If a worker has given its task back without a write, this write changes nothing when it lands later.
 
-    The worker had no answer to it, and then found no space for it.
+    The worker had no answer to this write, and then found no space for it.
     """
     claim = claimed(bench)
     told = progress(claim, in_flight=[CallKey(0, 1)], calls_settled=3, outputs=outputs(0, 1, 2), completed=3)

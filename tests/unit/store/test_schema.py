@@ -1,6 +1,6 @@
 """The CHECK constraints of the schema accept what the contract needs, and refuse what no task may have.
 
-SQLite cannot alter them later (decision 0047).
+SQLite cannot alter a CHECK constraint later (decision 0047).
 """
 
 import sqlite3

@@ -195,7 +195,8 @@ def test_polls_bring_the_sweeps_look_nearer(bench: StoreBench):
 def test_what_a_poll_just_sent_is_not_the_sweeps(bench: StoreBench):
     """For a minute after a poll has sent a task off, the sweep does not send it.
 
-    The time is shorter if a lease is. A sweep that runs tasks itself takes the task.
+    If a lease is shorter than a minute, the sweep waits only as long as a lease. A sweep that runs tasks itself takes
+    the task.
     """
     bench.insert()
     bench.pass_ms(LEASE_MS + LATE_MS)

@@ -131,7 +131,7 @@ def test_the_schema_lists_the_statuses():
 def test_a_live_lease_is_respected_and_a_dead_one_taken_over(bench: StoreBench):
     """While a lease lasts, no other worker can claim the task.
 
-    When it is over, one worker gets the task, with a higher fence.
+    After the lease's end one worker gets the task, with a higher fence.
     """
     bench.insert()
     first = bench.claim()

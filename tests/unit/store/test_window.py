@@ -67,7 +67,7 @@ def bench():
 def test_a_text_that_does_not_fit_its_cuts_is_refused(text: str):
     """A text whose length does not fit the cuts of its chunks is refused.
 
-    With such a text the model would be called for pieces that are not the task's.
+    If the text were accepted, the model would be called for pieces that are not the task's.
     """
     assert Window(0, 0, (1, 3), 0, "abc").text_of(1) == "bc"
     with pytest.raises(AssertionError, match="does not fit its cuts"):
@@ -290,7 +290,7 @@ def test_a_merge_of_one_long_call_is_read_all_the_same(merge: WorkerBench, monke
 def test_of_a_segment_only_the_outputs_that_are_wanted_are_held(bench: StoreBench):
     """A segment of 32 kB may hold megabytes of text if the text repeats itself.
 
-    Whoever reads one of its outputs keeps only the piece with this output in memory.
+    A reader of one output of a segment keeps only the piece with this output in memory.
     """
     bench.insert(chunks=100)
     claim, long = bench.claim(), "y" * 200_000

@@ -325,7 +325,7 @@ def test_a_hint_and_the_deadline_end_the_wait_for_company(local: CallBench):
 def test_an_error_that_is_no_models_surfaces(bench: CallBench, monkeypatch: pytest.MonkeyPatch):
     """An error in a provider's own code is raised out of the wait for calls.
 
-    In a lane such an error makes the whole group count as lost. Every error is retrieved.
+    In a lane an error in a provider's own code makes the whole group count as lost. Every error is retrieved.
     """
     bench.model.act = lambda text: ValueError("a mistake") if text in {"0", "1"} else None
     bench.start(KEYS[:3])
@@ -396,8 +396,8 @@ def test_a_group_is_out_until_its_last_call_has_ended(laned: CallBench):
 def test_a_group_that_gave_no_answer_stays_out(laned: CallBench):
     """A silent group occupies its lane even after it was given up, since its connection may still be used.
 
-    The lane stays occupied even if the silent group's calls are made again in another group and come back. The silent
-    group occupies one lane, and a late answer changes nothing.
+    The silent group's lane stays occupied even if the group's calls are made again in another group and come back. The
+    silent group occupies one lane, and a late answer changes nothing.
     """
     laned.coordinator.deaf_seconds = 100
     laned.start(KEYS[:6])
@@ -581,7 +581,7 @@ def test_after_a_lost_group_a_sign_of_life_is_asked_for_again(laned: CallBench):
 def test_calls_of_the_worker_s_own_are_dropped_and_aborted(laned: CallBench):
     """The worker's own calls close their connections if they are dropped, and also if they are aborted.
 
-    No lane is notified of such calls.
+    No lane is notified of the worker's own calls.
     """
     laned.coordinator.unreachable = RuntimeError("NoGilError")
     laned.call(2)

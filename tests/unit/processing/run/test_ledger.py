@@ -295,7 +295,7 @@ def test_a_write_that_was_given_up_keeps_its_number():
 def test_calls_that_nobody_waits_for_are_in_doubt():
     """Calls of a cancelled task, or of a worker that failed, are in doubt.
 
-    The provider may have counted them or not.
+    The provider may or may not have counted these calls.
     """
     for end, expected in ((Ledger.abandon, (0, 2, 0)), (Ledger.stalled, (0, 2, 1))):
         ledger = Ledger(claim(), 3)

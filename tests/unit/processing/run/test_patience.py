@@ -116,7 +116,7 @@ def test_a_thousand_waiting_tasks_do_not_make_a_thousand_probes():
 def test_tasks_that_come_while_a_model_is_away_take_turns():
     """While a model is away, a task without a failure of its own calls it within 5 s of the last other call.
 
-    A thousand such tasks take turns.
+    A thousand tasks that wait for the same model take turns.
     """
     news = News()
     away(news)
@@ -224,7 +224,7 @@ def test_a_failure_counts_once_another_call_succeeds_after_it():
 def test_calls_that_fail_together_are_the_models_trouble():
     """If all calls fail together, none of the failures counts against its chunk.
 
-    A later success does not change this.
+    A success after these failures does not make them count.
     """
     ledger = patient(max_attempts=1)
     now = 0.0
@@ -259,7 +259,7 @@ def test_who_asks_next_is_another_call():
 def test_a_model_that_answers_is_not_away(error: ModelError):
     """A model that answers anything, even a malformed reply or a 429, is not away.
 
-    No task of the isolate waits for it, and such an answer makes no other chunk's failure count.
+    No task of the isolate waits for this model, and its errors make no other chunk's failure count.
     """
     news = News()
     ledger = Ledger(claim(total=9), 3, Patience(news, HOUR, now=0.0))
@@ -351,7 +351,7 @@ def test_a_run_of_the_queue_holds_no_consumer_while_the_model_is_away(seconds: f
 def test_a_task_of_the_queue_comes_back_ever_later_while_others_ask():
     """A task on the queue's route that never gets its turn to call comes back after longer and longer delays.
 
-    Each time costs a message and a claim.
+    Each return of the task costs a message and a claim.
     """
     bench, news, delays = WorkerBench(), ModelNews(), list[float]()
     bench.insert(2)

@@ -98,7 +98,8 @@ def test_calls_start_within_the_window_that_is_stored(make):
 def test_lanes_keep_the_longest_window(make):
     """With lanes the stored start window does not become shorter.
 
-    A lane reads the window when it starts its calls, and a cancellation would else not wait long enough.
+    A lane reads the window when it starts its calls, so a cancellation must wait for the longest window that a lane may
+    have read.
     """
     bench = make()
     bench.insert(60)
@@ -192,8 +193,8 @@ def test_a_lane_has_the_window_of_the_announcement(make, start_ms: int, *, made:
 def test_a_run_that_starts_nothing_gives_its_task_back(make):
     """After three announcements in vain a run gives its task back, each time for longer, without an attempt.
 
-    In this test the database takes longer than any start window. A run that follows such a run announces calls only
-    once.
+    In this test the database takes longer than any start window. A run that follows a run without a started call
+    announces calls only once.
     """
     bench = make()
     bench.insert(3)
@@ -252,7 +253,7 @@ def test_an_outage_makes_no_storm(make, message: str):
 def test_paid_outputs_wait_for_their_turn(make):
     """If a run may not write yet, it keeps its paid outputs until it may.
 
-    The next write of such a run takes outputs along that came later, and no call is paid for twice.
+    The run's next write also contains outputs that came later, and no call is paid for twice.
     """
     bench = make()
     bench.insert(6)

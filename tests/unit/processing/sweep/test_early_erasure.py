@@ -273,7 +273,7 @@ def test_a_failure_costs_the_sweep_nothing(bench: WorkerBench):
 def test_a_full_database_lets_itself_be_cleared(bench: WorkerBench):
     """Early erasure works on a full database.
 
-    Even its first count needs only space that the erasure before it has freed.
+    Even the first count of early erasure needs only space that the erasure before it has freed.
     """
     fill(bench, "large", 400)
     bench.database.cap.hold(bench.database.cap.pages)

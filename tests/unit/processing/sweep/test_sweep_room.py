@@ -82,7 +82,7 @@ def fire(bench: WorkerBench, *roads: Road, **terms: Any) -> SweepCounts:
 def test_a_run_that_finds_no_room_erases(bench: WorkerBench, passing: int):
     """Whichever write of a sweep finds no space, the sweep still erases tasks past their retention, and early ones.
 
-    The unfinished tasks are still due.
+    The unfinished tasks stay due for the next sweep.
     """
     bench.settings = replace(bench.settings, objects_at_work_most=5)
     submit(bench, 3)
@@ -97,8 +97,8 @@ def test_a_run_that_finds_no_room_erases(bench: WorkerBench, passing: int):
 def test_a_full_database_is_erased_from_before_anybody_is_sent_off(bench: WorkerBench):
     """On a full database a sweep erases tasks past their retention before it sends any task off.
 
-    A sweep's other writes may need the space that this erasure frees. If there is enough space, this erasure comes
-    last.
+    A sweep's other writes may need the space that this erasure frees. If the database has enough space, the sweep
+    erases these tasks last.
     """
     submit(bench, 1)
     bench.database.cap.reported = NEARLY_FULL - 1_000_000

@@ -321,7 +321,7 @@ class Refusing:
 def test_a_continuation_that_no_route_takes_is_the_next_sweeps():
     """If a consumer has used up its allowance and no route takes its task, the task is due at once.
 
-    The consumer begins no second run.
+    The consumer itself begins no second run of the task.
     """
     bench = WorkerBench()
     key = task_key_of(LOCAL, new_task_id(START_MS, b"0123456789"))
