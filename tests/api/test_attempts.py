@@ -123,7 +123,7 @@ def test_each_call_of_a_task_with_failures(troubled: Troubled) -> None:
 
 
 def test_the_log_of_a_task_without_failures_has_no_row() -> None:
-    """A task of three chunks has the same rows, no more, although its calls have a log.
+    """The log of calls adds no row to a task without failed calls: three chunks have three rows.
 
     All failed calls for one output share one additional row.
     """
@@ -140,7 +140,7 @@ def test_the_log_of_a_task_without_failures_has_no_row() -> None:
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 100])
 def test_pages_have_each_call_once(troubled: Troubled, limit: int) -> None:
-    """With pages of any `limit`, all pages together list the same calls in the same order as one page."""
+    """All pages of any `limit` together list the calls that a single page lists, in the same order."""
     task_id = troubled.submit("one\n\ntwo\n\nthree")["id"]
     troubled.work_on(task_id)
     assert all_of(troubled, task_id, limit=limit) == page(troubled, task_id)["attempts"]

@@ -136,7 +136,7 @@ def test_pages_may_use_the_sdk(shared: ApiBench) -> None:
     sent = {name.lower() for name in re.findall(r"['\"]((?:X-Stainless|OpenAI)-[A-Za-z-]+)['\"]", code)}
     assert {"x-stainless-retry-count", "openai-organization"} <= sent
     assert sent - ONLY_ANSWERED - {"openai-beta"} <= sendable
-    # The middle terms are one header that a browser sets itself, and two headers of the SDK for Python, for pages that run it.
+    # A browser itself sets the first of these headers. The SDK for Python sends the others, for pages that run it.
     assert {"user-agent", "x-stainless-async", "x-stainless-read-timeout"} <= sendable
 
 

@@ -41,7 +41,7 @@ def retry(bench: ApiBench, task: dict[str, Any]) -> Reply:
 
 
 def refused(reply: Reply, limit: str, retry_after: int) -> bool:
-    """Return whether this limit refused the request."""
+    """Return whether the limit named `limit` refused the request."""
     if reply.status != 429:
         return False
     problem = data(reply)

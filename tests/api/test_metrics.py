@@ -246,7 +246,7 @@ def test_without_a_database(bench: ApiBench) -> None:
 
 
 def test_a_fold_that_fails_costs_the_scrape_nothing(bench: ApiBench) -> None:
-    """If adding up ended tasks fails, a scrape shows the sums of before, and the log says why."""
+    """If adding up ended tasks fails, a scrape shows the sums of the last success, and the log says why."""
     bench.complete(bench.submit()["id"])
     bench.database.fail("string or blob too big: SQLITE_TOOBIG")
     assert value(bench, "tasks_ended_total", status="completed", route="queue") == 0

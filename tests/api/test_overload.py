@@ -53,7 +53,7 @@ def keyed() -> Iterator[SlowBench]:
 
 
 def submit(bench: ApiBench, headers: Mapping[str, str] | None = None) -> tuple[int, str | None, str | None]:
-    """Submit a task. Returns the submission's status, its error code and its Retry-After."""
+    """Submit a task. Return the submission's status, its error code and its Retry-After."""
     reply = bench.call("POST", "/api/tasks", {"input": "x"}, headers)
     return reply.status, data(reply).get("code"), reply.headers.get("Retry-After")
 
@@ -203,7 +203,7 @@ def strange(number: int) -> dict[str, str]:
 
 
 def flood(bench: ApiBench, count: int, first: int = 0) -> dict[str, int]:
-    """Send this many different unknown keys at once. Returns how many answers had each code."""
+    """Send this many different unknown keys at once. Return how many answers had each code."""
     found: dict[str, int] = {}
 
     async def all_at_once() -> list[Reply]:

@@ -241,7 +241,7 @@ def test_wait_on_an_ended_task(bench: ApiBench) -> None:
 
 
 def test_wait_on_a_task_that_is_erased(bench: ApiBench) -> None:
-    """A request with `wait` gets 404 if its task is erased meanwhile."""
+    """A request with `wait` gets 404 if its task is erased during the wait."""
     task = bench.submit()
 
     async def both() -> Reply:

@@ -234,7 +234,7 @@ class TwoTenants(RuleBasedStateMachine):
         return reply
 
     def pick(self, pick: int) -> tuple[str, str]:
-        """Pick a task of either tenant, or an unknown one. Returns the name of the task's tenant, and the task's id."""
+        """Pick a task of either tenant, or an unknown one. Return the name of the task's tenant, and the task's id."""
         known = [(name, id_) for name in TENANTS for id_ in self.tenants[name].tasks]
         return ("nobody", UNKNOWN) if pick % 10 == 0 or not known else known[pick % len(known)]
 

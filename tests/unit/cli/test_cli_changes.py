@@ -77,9 +77,9 @@ def test_a_later_page_that_fails_loses_nothing(trouble: Reply, fake: FakeApi, ru
 
 
 def test_all_that_go_on_are_cancelled_in_as_many_requests_as_it_takes(fake: FakeApi, run: Runs) -> None:
-    """`onceover cancel --all` cancels unfinished tasks, a hundred in each request, up to the original number.
+    """`onceover cancel --all` sends as many requests, for a hundred tasks each, as the dry run's number of tasks needs.
 
-    `onceover cancel --all` reports that further unfinished tasks exist.
+    If unfinished tasks are left, the command reports this.
     """
     endless = [{"cancelled": 100, "more": True}] * 9
     fake.on("POST", CANCEL, pages(107, *endless))

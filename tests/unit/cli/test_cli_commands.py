@@ -82,7 +82,7 @@ type Runs = Callable[..., Ran]
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Runs:
-    """Runs a command line. Returns the command's status and its text on both streams."""
+    """Runs a command line. Return the command's status and its text on both streams."""
 
     def go(*arguments: str) -> Ran:
         status = main(arguments)
@@ -253,7 +253,7 @@ def test_a_sentence_of_the_api_names_flags(fake: FakeApi, run: Runs):
 
 
 def test_every_field_of_a_submission_has_its_flag():
-    """For each field that the command line sends, its messages use the flag's name and not the API's."""
+    """For each field that `onceover` sends, the messages of `onceover` use the flag's name and not the API's."""
     wanted = Wanted(
         instructions="x",
         reduce="merge",
@@ -596,7 +596,7 @@ def test_every_command_is_read_by_eyes_too(name: str, fake: FakeApi, run: Runs, 
 def test_the_schema_describes_these_documents_and_no_other():
     """This test has an example for each document in output.schema.json.
 
-    All other entries of `$defs` are parts of these documents.
+    All other entries of `$defs` are parts of the documents in output.schema.json.
     """
     parts = {"status-name", "task", "key", "endpoint", "new-endpoint", "refused", "by-tenant"}
     assert set(SCHEMA["$defs"]) - parts == set(COMMANDS)

@@ -53,7 +53,7 @@ def test_no_other_code_becomes_a_failure(kind: type[errors.ModelError]) -> None:
 
 
 def test_each_task_code_is_one_that_comes_about() -> None:
-    """The task codes are exactly those of calls' errors and of tasks' failures."""
+    """The task codes are exactly those of the call errors that a client may see, and those of the failures of tasks."""
     of_calls = set(map(code_of, kinds_of(errors.ModelError) - set(NEVER_SHOWN)))
     of_tasks = {failure.code for failure in (crashed(3), OVERDUE, exhausted(3), dead_letter.FAILURE)}
     assert of_calls | of_tasks | ladder.CODES | gaps.CODES == set(TaskCode) == set(TASK_CODES)

@@ -29,7 +29,7 @@ CALL = ModelCall(system="Summarise the part.", user="Call me Ishmael. Some years
 
 
 class ScriptedHttp:
-    """Answers every request with the same reply or error, and keeps the requests."""
+    """An HTTP client that answers every request with the same reply or error, and keeps the requests."""
 
     def __init__(self, answer: HttpReply | BaseException) -> None:
         self.answer = answer

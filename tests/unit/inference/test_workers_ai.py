@@ -15,7 +15,7 @@ CALL = ModelCall(system="Summarise the part.", user="Call me Ishmael. Some years
 
 
 class ScriptedAi:
-    """Gives the same result or error to every call, and keeps the calls. `hangs` never answers."""
+    """A binding that gives the same result or error to every call, and keeps the calls. `hangs` never answers."""
 
     def __init__(self, answer: object, *, hangs: bool = False) -> None:
         self.answer = answer

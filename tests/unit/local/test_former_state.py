@@ -66,7 +66,7 @@ def test_the_commands_say_so_and_end_with_2(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """`make dev` and `make key` refuse such a local database before they start anything, with status 2."""
+    """`make dev` and `make key` refuse a database from before the first migration, with status 2, and start nothing."""
     monkeypatch.setattr("subprocess.Popen", None)
     keep(tmp_path, FORMER)
     with pytest.raises(SystemExit) as left:

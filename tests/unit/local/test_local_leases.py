@@ -1,4 +1,4 @@
-"""After a restart of `make dev` the tasks of before continue at once.
+"""After a restart of `make dev` unfinished tasks continue at once.
 
 Until a worker takes these tasks, they show that they wait for their worker's lease.
 """
@@ -43,7 +43,7 @@ def begun(bench: StoreBench) -> Claim:
 
 
 def test_a_task_of_a_former_start_goes_on_at_once(bench: StoreBench):
-    """A restart of `make dev` ends the leases of before, so the sweep finds the tasks.
+    """A restart of `make dev` ends all leases, so the sweep finds the tasks.
 
     The next claim puts announced calls in doubt.
     """
@@ -73,7 +73,7 @@ def test_a_task_says_that_its_worker_is_gone_though_calls_are_announced(bench: S
 
 
 def test_restarts_are_no_stalls(bench: StoreBench):
-    """However often `make dev` is stopped during a call, the task need not rest, and does not fail for it."""
+    """However often `make dev` is stopped during a call, the task does not have to rest and does not fail."""
     begun(bench)
     for _ in range(10):
         restart(bench)

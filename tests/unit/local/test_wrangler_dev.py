@@ -145,7 +145,7 @@ def test_a_server_that_never_answers_well(wrangler: StandIn, api: FakeApi, monke
 
 @pytest.mark.parametrize("document", ["docs/deploy.md", "docs/deploy.zh-CN.md"])
 def test_the_documents_have_the_same_commands(document: str) -> None:
-    """docs/deploy.md shows the same wrangler commands that the command runs."""
+    """The document shows the wrangler commands that `local/wrangler_dev.py` runs."""
     lines = (ROOT / document).read_text("utf-8").splitlines()
     for command in (wrangler_dev.MIGRATE, wrangler_dev.SERVE):
         assert shlex.join(("npx", "wrangler", *command, "--env=")) in lines

@@ -164,7 +164,7 @@ class ObjectBench:
     def due_seconds(self) -> float | None:
         """Return in how many seconds the object's alarm is due.
 
-        Returns None if there is no alarm, or no task to resume.
+        Return None if there is no alarm, or no task to resume.
         """
         alarm_ms = self.storage.alarm_ms
         return None if alarm_ms is None or "task" not in self.storage.values else (alarm_ms - self._now_ms()) / 1000
@@ -456,7 +456,7 @@ def test_an_alarm_that_rings_while_a_slice_is_at_work_is_set_anew(make):
 def hold(task: ObjectBench, meanwhile: Callable[[], Any], after: float = 3.0) -> float:
     """Fire an alarm for a task with calls of 100 s, and call `meanwhile` during the slice.
 
-    Returns how many seconds after `meanwhile` the slice ended.
+    Return how many seconds after `meanwhile` the slice ended.
     """
     task.bench.model.seconds = lambda number: 100.0
     task.start()

@@ -31,7 +31,7 @@ class Bench:
     def heard(self, since: Mark, *acts: tuple[float, Any], quiet: float = 0.0, seconds: float = 25.0) -> Any:
         """Let a caller wait for a notice, and do each act at its time.
 
-        Returns the caller's answer, and how long it waited.
+        Return the caller's answer, and how long it waited.
         """
 
         async def play() -> tuple[bool | None, float]:
@@ -209,7 +209,7 @@ def test_marks_only_rise():
 
 
 def test_who_ends_a_task_leaves_a_mark_only_where_a_worker_has_left_one():
-    """A cancellation leaves a mark in its isolate only if a worker there has left one, since else no reader waits."""
+    """A cancellation leaves a mark in its isolate only if a worker left one there, since otherwise no reader waits."""
     marks = Marks()
     marks.ended(TASK)
     assert marks.find(TASK) is None

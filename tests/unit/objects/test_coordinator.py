@@ -232,7 +232,7 @@ def test_a_lane_that_gives_no_answer_in_time_is_lost(storage: Storage) -> None:
 
 
 def test_a_coordinator_goes_on_with_what_the_code_before_it_has_stored(storage: Storage) -> None:
-    """Lanes that are busy or lost by the data of the previous code stay so after a deployment.
+    """A lane that the previous code has stored as busy or lost stays busy or lost after a deployment.
 
     Whoever changes the coordinator's tables must raise the version number, here too.
     """

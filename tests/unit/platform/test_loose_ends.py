@@ -97,7 +97,7 @@ def test_every_task_that_is_cancelled_is_awaited():
 
 
 def test_every_task_is_kept():
-    """Whatever makes an asyncio task keeps a reference to it."""
+    """All code that makes an asyncio task keeps a reference to the task."""
     assert {name: lines for name, text in sources().items() if (lines := dropped(text))} == {}
 
 

@@ -20,7 +20,7 @@ _CLASS = re.compile(r"^class ([A-Za-z]\w*)", re.MULTILINE)
 
 
 def files_of(*folders: str) -> list[str]:
-    """Return the repository's files in these folders, except files of other projects."""
+    """Return the repository's files in `folders`, except files of other projects."""
     listed = subprocess.run(["git", "ls-files", *folders], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     return [name for name in listed.splitlines() if "/vendor/" not in name and (ROOT / name).is_file()]
 

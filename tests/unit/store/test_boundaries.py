@@ -161,7 +161,7 @@ def test_the_sweep_does_not_look_behind_the_lease(table: Table, wake_off: int, m
 
 @AROUND
 def test_what_a_dead_worker_announced_keeps_its_window(table: Table, off: int) -> None:
-    """A claim keeps the start window of calls that a dead worker announced, if the rest of it is longer than its own.
+    """If the window of a dead worker's calls still lasts longer than a new claim's own window, the claim keeps it.
 
     If the window were lost, a cancellation would not wait for the dead worker's announced calls.
     """

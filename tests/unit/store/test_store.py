@@ -187,7 +187,7 @@ def test_an_output_is_accepted_once(bench: StoreBench):
 
 
 def test_a_failure_for_good_outlasts_its_worker(bench: StoreBench):
-    """The next claim gets final failures and those to be tried again separately, without chunks that have an output."""
+    """The next claim gets final failures and other failures separately, and neither for chunks that have an output."""
     bench.insert(chunks=3)
     claim = bench.claim()
     failed = [FailedCall(CallKey(0, at), CallTries(2, 3), at != 1, FAILURE) for at in range(3)]

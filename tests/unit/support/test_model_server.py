@@ -231,7 +231,7 @@ def test_a_process_of_its_own_keeps_a_ledger(tmp_path: Path) -> None:
         document = {"model": "m", "messages": [{"role": "user", "content": "a"}]}
         assert httpx.post(f"{url}/chat/completions", json=document, trust_env=False).status_code == 500
         with ledger.open("a") as file:
-            file.write('{"number": 2, "arriv')  # a process that is killed during a write leaves such a part of a line
+            file.write('{"number": 2, "arriv')  # a process that is killed during a write leaves only a part of a line
         [call] = read_ledger(ledger)
         assert (call.user, call.answered, call.complete) == ("a", "status 500", True)
         assert len(ledger.read_text().splitlines()) == 3

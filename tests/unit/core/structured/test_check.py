@@ -115,7 +115,7 @@ def test_values_that_only_python_takes_for_equal_differ(schema: dict[str, Any], 
 def test_faults_have_their_places_those_near_the_root_first() -> None:
     """Each fault has a pointer to its place, and faults near the root come first.
 
-    A missing property has the pointer that it would have. Names in pointers are escaped.
+    The pointer of a missing property leads to the place where the property should be. Names in pointers are escaped.
     """
     person = closed(name={"type": "string", "minLength": 1}, kids={"type": "array", "items": {"$ref": "#/$defs/p"}})
     schema = parse_schema(closed(p={"$ref": "#/$defs/p"}) | {"$defs": {"p": person}}, strict=True)

@@ -63,7 +63,7 @@ def test_mutations_of_good_schemas() -> None:
 
 
 def test_a_large_good_schema_is_within_the_same_work() -> None:
-    """A good schema of almost 32 KB takes no more lines than a hostile one may."""
+    """The check of a good schema of almost 32 KB executes no more lines than that of a hostile schema may."""
     properties = {f"property_{number}": {"type": "string", "minLength": 1, "enum": ["a", "b"]} for number in range(430)}
     is_accepted, lines = outcome({"type": "object", "properties": properties}, strict=False)
     assert is_accepted

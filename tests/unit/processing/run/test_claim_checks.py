@@ -327,7 +327,7 @@ def laned() -> Iterator[WorkerBench]:
 def test_lanes_are_aborted_and_what_they_had_is_kept(laned: WorkerBench):
     """When a task is cancelled, its lanes are aborted; the two calls of twelve that had ended are recorded and billed.
 
-    The ten other calls are in doubt, and none of them counts as a failure.
+    The ten calls that were aborted are in doubt, and none of them counts as a failure.
     """
     seconds, outcome = freed(laned, lambda: cancel(laned), 8.0, laned.laned_host())
     assert seconds < FREED_SECONDS_MOST

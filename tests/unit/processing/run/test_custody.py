@@ -1,4 +1,4 @@
-"""Outputs that are paid for are kept, even if they come during a write, or when the task has ended meanwhile."""
+"""Outputs that are paid for are kept, even if they come during a write, or after the task has ended."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator

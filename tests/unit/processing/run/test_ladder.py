@@ -48,7 +48,7 @@ def outputs(bench: WorkerBench) -> list[str | None]:
 
 
 def says(*answers: Any) -> Any:
-    """Return an act in which the model gives these answers one after the other."""
+    """Return an act in which the model gives the answers of `answers` one after the other."""
     return lambda call, number: answers[number - 1]
 
 
@@ -212,9 +212,9 @@ def test_an_ask_again_keeps_to_the_budget(bench: WorkerBench) -> None:
 
 
 def test_a_retry_begins_the_ladder_anew(bench: WorkerBench) -> None:
-    """After a client's retry a chunk's first call does not repeat the rejected answer of before.
+    """After a client's retry a chunk's first call does not repeat the answer that was rejected before the retry.
 
-    The calls of before stay on the bill.
+    The calls from before the retry stay on the bill.
     """
     bench.insert(1, **FORMED)
     bench.model.act = says(BAD, BAD, BAD, GOOD)

@@ -1,4 +1,4 @@
-"""Runs on a slow or absent database: they go on where they can, and make no more writes."""
+"""Runs on a slow or absent database continue where they can, and make no additional writes."""
 
 import asyncio
 from typing import Any
@@ -278,8 +278,8 @@ def test_a_run_without_a_turn_waits_for_its_calls_or_the_turn(make, seconds: flo
     bench.model.act = lambda call, number: CallNotStarted("late") if number in {3, 4} else None
     bench.model.seconds = lambda number: seconds if number == 2 else 1.0
     assert bench.run() == Ended(Status.COMPLETED)
-    # The third call waits until the first one is recorded; the fourth waits for the third, a pause, and the wait for
-    # others again.
+    # The third call waits until the first one is recorded. The fourth waits until the third is recorded, and for a
+    # pause. The fifth waits until the second has ended or the turn comes.
     assert [at for at, _ in bench.model.calls] == pytest.approx([0, 0, 1.2, 3.4, announced_at], abs=0.2)
 
 
