@@ -222,7 +222,7 @@ def test_a_bulk_retry_keeps_the_log() -> None:
 def test_calls_out_and_in_doubt(troubled: Troubled) -> None:
     """Announced calls count as out while their worker has its lease, and as in doubt afterwards.
 
-    The takeover names them, too.
+    After another worker has taken the task over, the log shows these calls as in doubt, too.
     """
     bench = troubled
     task_id = bench.submit("one\n\ntwo\n\nthree")["id"]

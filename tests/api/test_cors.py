@@ -61,7 +61,7 @@ def test_off_by_default(bench: ApiBench, method: str, path: str, status: int) ->
 def test_every_answer_to_a_listed_origin_can_be_read(shared: ApiBench, method: str, path: str, status: int) -> None:
     """Successes and problems alike allow a listed origin, and expose the headers that a page needs.
 
-    They never allow credentials.
+    No answer allows credentials.
     """
     reply = shared.call(method, path, headers={"origin": LISTED})
     assert reply.status == status

@@ -501,10 +501,7 @@ def test_a_client_that_leaves_frees_the_invocation(bench: ApiBench):
 
 
 def test_whoever_follows_a_task_moves_it(bench: ApiBench):
-    """A stream helps its task on.
-
-    A task that no worker took is sent off again, and a task past its deadline fails.
-    """
+    """If a client streams a task that no worker took, the task is sent off again; a task past its deadline fails."""
     task = bench.submit()
     bench.pass_seconds(300)
     stream = Stream(bench, task)

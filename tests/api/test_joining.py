@@ -98,7 +98,7 @@ def test_a_third_sending_joins_what_the_second_joined(bench: ApiBench) -> None:
 def test_the_one_case_that_cannot_be_told_apart(bench: ApiBench) -> None:
     """If one of two equal requests never arrived, its repetition wrongly joins the other request's task.
 
-    A key prevents this.
+    An idempotency key prevents this mistake.
     """
     first = post(bench, 0)
     assert name(post(bench, 1)) == name(first)  # of the other one
@@ -241,7 +241,7 @@ def test_a_sending_that_waited_as_asked_joins(bench: ApiBench) -> None:
 def test_what_it_costs(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A submission to `/v1` writes one row more than a native one, and as many as a native one with a key.
 
-    Joining writes one.
+    A submission that joins a task writes one row.
     """
     native = written(bench, monkeypatch, bench.submit)
     assert written(bench, monkeypatch, lambda: post(bench, 0)) == native + 1

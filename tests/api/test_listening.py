@@ -255,7 +255,7 @@ def test_a_task_that_was_given_back_wakes_no_object(scene: Any):
 def test_a_stream_looks_when_something_was_written(scene: Any, near: str, looks: int):
     """With a source of notices, a stream of a task with calls of eight seconds makes one read for each write.
 
-    This read brings the event.
+    Each of these reads brings the event of its write.
     """
     made = scene(near, seconds=8.0)
     made.bench.limit(concurrency=1)

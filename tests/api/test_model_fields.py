@@ -60,7 +60,7 @@ def test_what_a_field_does_not_take(bench: ApiBench, path: str, fields: dict[str
 
 @pytest.mark.parametrize("fields", TAKEN)
 def test_what_a_field_takes(bench: ApiBench, fields: dict[str, Any]) -> None:
-    """The smallest and largest values of each model field are accepted, and every option of the default list."""
+    """Each model field accepts its smallest and its largest value, and each option of the default list is accepted."""
     assert bench.call("POST", "/api/tasks", {"input": "x", **fields}).status == 202
 
 

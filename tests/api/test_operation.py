@@ -69,7 +69,7 @@ def test_a_sweep_says_what_it_did(bench: ApiBench) -> None:
 def test_one_sweep_in_half_a_minute(bench: ApiBench) -> None:
     """A second requested sweep within 30 s is refused with the time that is left, in another isolate too.
 
-    The next one is answered.
+    A sweep that is requested after this time is answered.
     """
     assert sweep(bench).status == 200
     bench.pass_seconds(10)
@@ -246,7 +246,7 @@ def test_a_sweep_that_cron_began_is_left_to_cron(looking: ApiBench) -> None:
 def test_an_isolate_looks_once_a_minute(looking: ApiBench) -> None:
     """However many requests an isolate serves, it reads the last sweep's time once a minute, in one D1 call.
 
-    Another isolate makes its own.
+    Another isolate makes its own D1 call.
     """
 
     def calls(seconds: float) -> int:

@@ -243,7 +243,7 @@ def test_counts_are_bounded(bench: ApiBench, tasks: int) -> None:
 
 
 def test_counts_do_not_go_with_all_tenants() -> None:
-    """They are of one tenant."""
+    """Counts of tasks by status cannot be requested for all tenants at once, since each counts one tenant's tasks."""
     bench = ApiBench(keys=True)
     operator = bearer(bench.make_key(Scope.READ, Scope.OPERATOR))
     assert bench.call("GET", "/api/tasks?tenant=*&counts=true", headers=operator).status == 422

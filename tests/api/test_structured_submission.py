@@ -138,7 +138,7 @@ def test_refusals(
 ) -> None:
     """An invalid field gets 422, which names the field, however short the input is.
 
-    For a schema the error also has the pointer to the place. Nothing is stored.
+    An error about the `schema` field also has a pointer to the fault's place in the schema. Nothing is stored.
     """
     reply = bench.call("POST", path, {"input": "x", **fields})
     problem = data(reply)
@@ -153,7 +153,7 @@ def test_refusals(
 def test_a_long_schema_for_many_chunks(bench: ApiBench) -> None:
     """A long schema is refused by name if the task has many chunks, since each call sends the whole schema.
 
-    `/v1` names its own parameter.
+    The error of `/v1` names the parameter of `/v1`.
     """
     body = {"input": "x" * 2_000, "chunk": {"maxChars": 1}, "outputSchema": LISTS | {"description": "d" * 25_000}}
     problem = data(bench.call("POST", "/api/tasks", body))

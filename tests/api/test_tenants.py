@@ -135,11 +135,11 @@ class ModelTask:
 
     @property
     def open(self) -> bool:
-        """Whether it has not ended."""
+        """Return whether the task is unfinished."""
         return self.status in {"pending", "processing"}
 
     def end(self, status: str, now_ms: int, error: str | None = None) -> None:
-        """End it."""
+        """End the task."""
         self.status, self.ended_ms, self.error = status, now_ms, error
 
     def look(self, now_ms: int) -> None:

@@ -332,7 +332,7 @@ def test_the_first_announcement_keeps_to_the_budget(bench: ApiBench, most: int) 
 
 
 def end(bench: ApiBench, how: str, task: dict[str, Any]) -> float:
-    """Cancel or erase a task. Returns how long that took."""
+    """Cancel or erase a task, and return how long the call took."""
     began = bench.loop.time()
     if how == "cancel":
         assert bench.call("POST", task["links"]["cancel"]).status == 200

@@ -42,7 +42,10 @@ def at(seconds: float) -> str:
 @each_route
 @pytest.mark.parametrize("reason", ["model_away", "rate_limited", "backoff", "database"])
 def test_a_task_that_was_given_back_says_why(bench: ApiBench, route: Route, reason: str):
-    """Until its time comes, a task that was given back shows the reason that its worker wrote. Then it is queued."""
+    """Until its time comes, a task that was given back shows the reason that its worker wrote.
+
+    After this time the task shows that it is queued.
+    """
     task = bench.submit()
     wait = Wait(reason, START_MS + 2 * MINUTE_MS)
     bench.work(claim(bench, task["id"], route), {}, Release(2 * MINUTE_MS, 5 * MINUTE_MS), wait=wait)

@@ -35,7 +35,7 @@ def error(reply: Any) -> Any:
 def test_a_secret_is_shown_when_it_is_made_and_never_again(bench: ApiBench):
     """A webhook endpoint's secret is shown when the endpoint is made and at each rotation, and never again.
 
-    Its hint is its end. The database stores no part of the secret.
+    The hint of a secret is the secret's end. The database stores no part of the secret.
     """
     one = made(bench)
     secret = one.pop("signing_secret")
@@ -137,7 +137,10 @@ def test_a_task_of_the_other_face_is_told_in_its_words(bench: ApiBench):
 
 
 def test_a_task_without_deliveries_has_an_empty_list(bench: ApiBench):
-    """A task without a subscribed endpoint has an empty list of deliveries. A missing one is 404."""
+    """A task without a subscribed endpoint has an empty list of deliveries.
+
+    The deliveries of a missing task are 404.
+    """
     task_id = bench.submit()["id"]
     assert data(bench.call("GET", f"/api/tasks/{task_id}/deliveries")) == {"deliveries": []}
 

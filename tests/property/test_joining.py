@@ -57,7 +57,7 @@ class Deployment:
         self._made = 0
 
     def close(self) -> None:
-        """Close it."""
+        """Close the database."""
         self.loop.close()
         self.database.close()
 

@@ -92,10 +92,7 @@ def test_the_readme_has_the_figures_of_the_model():
 
 
 def test_what_ends_first_on_the_paid_plan_is_said_by_language():
-    """On the paid plan the first limit of English tasks is Workers AI's model calls a minute.
-
-    The first limit of Chinese tasks is the storage.
-    """
+    """On the paid plan English tasks first reach the limit of model calls a minute, and Chinese ones the storage."""
     lines = costs.paid_lines()
     ends = {language: costs.first(costs.of_language(language, lines)).what for language in measured.BYTES}
     assert ends == {

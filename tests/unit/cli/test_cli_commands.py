@@ -277,7 +277,7 @@ def test_every_field_of_a_submission_has_its_flag():
 def test_the_url_may_stand_before_the_command(path: list[str], fake: FakeApi, run: Runs, monkeypatch):
     """`--url` before the command wins over ONCEOVER_URL, and `--url` after the command wins over both.
 
-    So does a key.
+    `--key` before the command wins over ONCEOVER_KEY.
     """
     serve_everything(fake)
     monkeypatch.setenv("ONCEOVER_URL", "http://127.0.0.1:9")

@@ -634,7 +634,7 @@ BROKEN_DEPLOYMENTS: dict[str, tuple[Callable[[Deployment], None], str, Level, st
 
 
 def examined(one: Deployment, env: str | None = None, key: str | None = "oo_key") -> list[Check]:
-    """Check it as an operator."""
+    """Run the checks of `doctor` on a deployment, as an operator unless the test gives another key."""
     with FakeApi() as fake, ApiClient(place(one.serve(fake).url, key)) as api:
         return list(deployment.examine(api, env, NOW))
 
@@ -898,7 +898,7 @@ BROKEN_ACCOUNTS: dict[str, tuple[dict[str, Said], str, str, str]] = {
 
 
 def asked(answers: dict[str, Said]) -> account.Wrangler:
-    """A wrangler that prints this."""
+    """Make a wrangler that answers each command line by its beginning."""
 
     def ask(arguments: Sequence[str]) -> Said:
         line = " ".join(arguments)

@@ -40,7 +40,7 @@ ONE_TASK = [
 def test_each_request_names_the_tenant(command: list[str], fake: FakeApi, run: Runs) -> None:
     """With `--tenant`, every request about tasks names the tenant, and so do requests for streams.
 
-    Without it none does.
+    Without `--tenant` no request names a tenant.
     """
     over = task()
     fake.on("GET", PATH, task("pending") if command[0] == "watch" else over).on("DELETE", PATH, Answer(204))

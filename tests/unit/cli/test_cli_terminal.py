@@ -199,7 +199,7 @@ def test_a_dumb_terminal_has_no_bar(fake: FakeApi):
 def test_an_output_does_not_command_the_terminal(fake: FakeApi):
     """Control characters in a model's output are printed in a visible form, so they do not control the terminal.
 
-    A pipe gets them unchanged.
+    A pipe gets control characters unchanged.
     """
     fake.on("GET", PATH, task(output="a\x1b]0;owned\x07b\r\x9bc"))
     with Terminal([*PROGRAM, "result", TASK_ID], environment(fake, TERM="xterm")) as terminal:

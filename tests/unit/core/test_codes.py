@@ -1,6 +1,6 @@
 """The list of task codes and the list of problem codes are complete and documented.
 
-Clients' scripts rely on these codes.
+Clients' scripts rely on the codes.
 """
 
 from pathlib import Path

@@ -117,7 +117,7 @@ def test_lists_are_separated_by_commas():
 def test_an_output_schema_is_sent_as_the_server_takes_it(provider: str, base_url: str | None, sending: str):
     """How an output schema is sent depends by default on the provider and on the server's host.
 
-    STRUCTURED_OUTPUT overrides it.
+    STRUCTURED_OUTPUT overrides this default.
     """
     variables = {"AI_PROVIDER": provider, "AI_BASE_URL": base_url}
     assert load(variables.get).structured_output == sending

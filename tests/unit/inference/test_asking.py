@@ -44,7 +44,7 @@ def test_a_call_without_a_form_says_two_things() -> None:
 def test_the_schema_stands_in_the_system_message(system: str) -> None:
     """With `prompt` and `both` the schema follows the instructions in the system message.
 
-    The text is still the only user message.
+    With a schema, too, the text is the only user message.
     """
     for sending in ("prompt", "both"):
         first, *others = asking.messages(call(sending, system=system))
@@ -192,7 +192,7 @@ def test_an_output_that_the_server_found_unfit_may_succeed_later(said: str) -> N
     ],
 )
 def test_other_words_are_not_about_the_form(said: str) -> None:
-    """Other messages of a server do not count as refusals of the schema, and keep the error of their status.
+    """A server's message that is not about the schema is no refusal of it, and keeps the error of its status.
 
     Only the beginning of a server's message is searched.
     """

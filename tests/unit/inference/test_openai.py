@@ -439,7 +439,7 @@ def test_other_shapes_of_error_body_are_read(document: object) -> None:
 def test_a_probe_asks_for_the_models(answer: HttpReply | HttpError, status: str, says: str) -> None:
     """A probe requests the list of models, which costs nothing, and waits at most five seconds.
 
-    Any answer becomes a state of health.
+    A probe raises no error: whatever the server answers, the probe returns a state of health.
     """
     made, http = provider(answer)
     health = asyncio.run(made.probe())

@@ -213,7 +213,7 @@ def test_vllm_refuses_the_field(document: object) -> None:
 def test_ollama_gets_the_field() -> None:
     """Ollama gets `response_format`, and reads its `json_schema.schema`.
 
-    Its page is "OpenAI compatibility".
+    Ollama's page about this field is "OpenAI compatibility".
     """
     document = {**choice({"role": "assistant", "content": ANSWER}), "system_fingerprint": "fp_ollama"}
     body, reply = sent(document, with_sending("both"))
@@ -224,7 +224,7 @@ def test_ollama_gets_the_field() -> None:
 def test_ollama_refuses_a_schema_with_500() -> None:
     """Ollama answers 500 for a schema that it cannot make a grammar of (`llm/server.go`).
 
-    onceover does not try such a call again, since it would fail again.
+    onceover does not repeat a call that got this answer, since it would fail again.
     """
     body = {"error": {"message": "invalid JSON schema in format", "type": "api_error", "param": None, "code": None}}
     assert is_unsupported(refused(500, body, with_sending("both")))
@@ -297,7 +297,7 @@ def run_error(said: str, call: ModelCall = CALL) -> errors.ModelError:
 def test_workers_ai_gets_the_schema_without_a_name() -> None:
     """Workers AI gets the schema itself in `json_schema`, without a name, and answers with an object.
 
-    Its page is "JSON Mode".
+    Workers AI's page about this field is "JSON Mode".
     """
     usage = {"prompt_tokens": 7, "completion_tokens": 2}
     inputs, reply = run({"response": {"name": "India", "capital": "New Delhi"}, "usage": usage})

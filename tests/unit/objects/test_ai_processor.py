@@ -416,7 +416,7 @@ def test_a_slice_is_as_long_as_the_platform_lets_it_be(
 
 
 def test_a_long_task_that_kills_its_slices_loses_its_lanes_and_rests(make):
-    """If a long task kills each of its slices, the first has 30 calls in flight, the second 3, and the last one.
+    """If a long task kills each of its slices, the slices have 30, then 3, then 1 call in flight.
 
     The object resumes the task after each rest, without a sweep, and fails it after ten minutes.
     """
@@ -489,7 +489,7 @@ def test_an_object_that_is_told_lets_go_at_once(make, chunks: int):
 def test_an_object_whose_task_is_put_back_goes_on_with_it_at_once(make):
     """In this test the task was cancelled and put back, and the notice of the cancellation was lost.
 
-    The start after a retry makes the slice of before check its claim, which is over, and stop.
+    The start after a retry makes the earlier slice check its claim, which is over, and stop.
     """
     task = make(chunks=2)
 

@@ -149,7 +149,7 @@ class Objects:
         self.asked: list[tuple[object, ...]] = []
 
     def getByName(self, name: str) -> Any:  # noqa: N802 - the platform's name
-        """Return one of them."""
+        """Return the object of this name."""
         return self
 
     async def hear(self, *args: object) -> object:

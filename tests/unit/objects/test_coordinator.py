@@ -65,7 +65,7 @@ class AnsweringLanes:
         self.failing: set[str] = set()
 
     def getByName(self, name: str) -> Any:  # noqa: N802 - the platform's name
-        """Return one of them."""
+        """Return the object of this name."""
         self.asked.append(name)
         return self
 
@@ -80,7 +80,7 @@ class Lanes:
     """Lanes that never answer."""
 
     def getByName(self, name: str) -> Any:  # noqa: N802 - the platform's name
-        """Return one of them."""
+        """Return the object of this name."""
         return self
 
     async def infer(self, *_args: Any) -> Any:

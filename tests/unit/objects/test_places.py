@@ -190,8 +190,8 @@ def test_a_place_goes_to_the_tenant_with_the_fewest_then_to_the_oldest_task(depl
         known = len(made.objects.started)
         made.sweep(1)
         given += made.objects.started[known:]
-    # At first neither c nor b has a slot; c's task is older, so it comes first, and b's comes next. Then c and b have
-    # one slot each, and c's task is the oldest; later a has none.
+    # At first neither c nor b has a slot; c's task is older, so it comes first, and b's comes next. After that c and b
+    # have one slot each, and c's task is the oldest. By the fourth send a has no slot, so a's task comes.
     assert given[:4] == [kept["c"][0], kept["b"][0], kept["c"][1], kept["a"][0]]
     assert set(given) == {key for keys in kept.values() for key in keys}
     assert made.places() <= 4
@@ -300,10 +300,10 @@ def test_a_place_is_free_again_when_the_task_has_ended_or_goes_another_way(deplo
 
 
 class Behind(list[Any]):
-    """Runs the work that continues after answers."""
+    """A stand-in for `waitUntil` that runs the work that continues after answers."""
 
     def append(self, work: Awaitable[None]) -> None:
-        """Begin it."""
+        """Begin the work."""
         super().append(asyncio.ensure_future(work))
 
 

@@ -49,7 +49,7 @@ class Delivery:
 
 
 class Coordinators:
-    """Stands for all coordinators, each with its lanes.
+    """A stand-in for all coordinators, each with its lanes.
 
     `most` is the largest number of calls that were in flight together.
     """

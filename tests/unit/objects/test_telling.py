@@ -110,7 +110,7 @@ class Objects:
         self._name = ""
 
     def getByName(self, name: str) -> Any:  # noqa: N802 - the platform's name
-        """Return one of them."""
+        """Return the object of this name."""
         self._name = name
         return self
 
@@ -238,7 +238,7 @@ class Lanes:
         self._broken = broken
 
     def getByName(self, name: str) -> Any:  # noqa: N802 - the platform's name
-        """Return one of them."""
+        """Return the object of this name."""
         lanes = self
 
         class One:

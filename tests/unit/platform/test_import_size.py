@@ -33,9 +33,9 @@ MOST: Mapping[str, int] = {
     "models": 4,
 }
 # Imports within functions, by the module that has them. A submission, a poll of a task or a list, with a key that may
-# read, needs none of these imports; nor does a message, an alarm, a run of a task, or a sweep without webhooks. Further
-# imports come of the table of the API, since `catalogue` imports a group of calls on the first request for one of them.
-# `events` and `observation` are such groups.
+# read, needs none of these imports; nor does a message, an alarm, a run of a task, or a sweep without webhooks. The
+# table of the API causes further imports, since `catalogue` imports a group of calls on the first request for one of
+# them. `events` and `observation` are such groups.
 LATE = {
     "composition.py": {"inference.demo", "store.webhooks"},
     "http/tasks/events.py": {"http.follow.following"},

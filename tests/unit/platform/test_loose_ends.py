@@ -1,6 +1,6 @@
 """The Worker's code makes no JavaScript timer that cannot be cleared, and no asyncio task whose end nobody awaits.
 
-Such a timer or task would call an interpreter that works for another invocation by then (decision 0013).
+A forgotten timer or task would later call an interpreter that works for another invocation by then (decision 0013).
 """
 
 import ast
@@ -117,7 +117,7 @@ def test_every_task_is_kept():
 def test_the_check_finds_what_it_is_for(body: str, found: list[str]):
     """The test's check finds a task that is cancelled and not awaited, or awaited only before its cancellation.
 
-    One awaited afterwards is not.
+    The check accepts a task that is awaited after its cancellation.
     """
     assert left_alone(f"async def f():\n    {body}") == [("f", one) for one in found]
     assert dropped("import asyncio\nasyncio.create_task(f())\nkept = asyncio.create_task(f())") == [

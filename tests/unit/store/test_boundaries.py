@@ -508,7 +508,7 @@ def test_a_delivery_is_taken_on_from_its_time_on(table: Table, off: int) -> None
 def test_what_nobody_sent_is_put_away_while_its_endpoint_rests(table: Table, paused_off: int, failures: int) -> None:
     """An unsent delivery of an endpoint whose breaker is open waits until the endpoint's pause is over.
 
-    Otherwise it must be sent.
+    An unsent delivery of any other endpoint must be sent.
     """
     table.ended()
     endpoint(table)

@@ -155,7 +155,7 @@ def test_it_makes_nothing_of_a_task_that_was_erased_in_between(bench: WorkerBenc
 
 
 def test_the_erasure_of_the_old_task_leaves_the_new_one(bench: WorkerBench) -> None:
-    """Its copies are its own."""
+    """If the old task is erased, the new task of a retry of gaps keeps the outputs that it copied."""
     complete_with_gaps(bench, 3, 2)
     assert isinstance(retry(bench), Accepted)
     bench.do(bench.store.erase(OLD))

@@ -1,6 +1,6 @@
 """What happens if a write that was given up lands up to half a minute later, when its caller has gone on.
 
-It must do nothing.
+The late write must do nothing.
 """
 
 import asyncio
@@ -143,7 +143,7 @@ def test_a_submission_that_lands_again_leaves_the_task_to_its_worker(bench: Stor
 
 @pytest.mark.parametrize("answered", [0, 1], ids=["the first asking", "the second asking"])
 def test_an_objects_claim_that_lands_after_its_successors_takes_nothing_over(bench: StoreBench, answered: int):
-    """An object's claim that lands after a later claim of the same object does not take the task over.
+    """If an object's claim lands after a later claim of the same object, it does not take the task over.
 
     An object may take over from its earlier instance without waiting for the lease, but not from a later one.
     """
@@ -239,7 +239,7 @@ def test_a_submission_that_lands_late_brings_nothing_back(bench: StoreBench, end
 
 
 def test_a_submission_that_was_sent_again_is_one_task(bench: StoreBench):
-    """All sendings have one key."""
+    """A submission that is sent again makes one task, since each time it has the same key."""
     bench.database.fail(NETWORK_LOST, "later")
     bench.run(bench.store.insert(NEW, LEASE_MS))
     assert not lands(bench)

@@ -60,7 +60,7 @@ def test_a_task_may_be_so(bench: StoreBench, columns: dict[str, Any]) -> None:
 def test_older_code_cannot_claim_a_structured_task(bench: StoreBench) -> None:
     """Older code cannot claim a task with a schema or gaps, because it would ignore them.
 
-    Older code may still end such a task or put it back.
+    Older code may still end a task with a schema or gaps, or put it back.
     """
     give(bench, structured="{}")
     claim = bench.claim()

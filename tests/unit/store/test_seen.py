@@ -255,8 +255,8 @@ def test_a_task_that_no_route_takes_is_the_sweeps_at_once(bench: StoreBench):
 def test_that_no_route_took_a_task_is_nothing_to_who_stands_in(bench: StoreBench):
     """The note that no route took a task has no effect if it lands when a stand-in already works on the task.
 
-    Such a late note neither takes a send back nor makes the task due. If the task has ended, the note does not shorten
-    its retention.
+    A late note neither takes a send back nor makes the task due. If the task has ended, the note does not shorten its
+    retention.
     """
     bench.insert()
     bench.pass_ms(LEASE_MS + LATE_MS)

@@ -244,7 +244,7 @@ def test_a_merge_reads_no_more_at_once_than_it_may_keep(
 ):
     """A run that continues a level of merges reads no more outputs at once than it may keep.
 
-    Such a run does not know the outputs' sizes, so it reads for a few calls, however many it may make.
+    A continuing run does not know the outputs' sizes, so it reads for a few calls, however many it may make.
     """
     long_merge.model.act = lambda call, number: f"{number:03} " + "y" * (chars - 4)
     merging(long_merge)

@@ -60,7 +60,7 @@ def test_what_has_another_schema_is_told_apart(root: Path) -> None:
 
 
 def test_it_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """`python -m tests.upgrade` from such a commit ends with status 2, before anything is served."""
+    """`python -m tests.upgrade` from a commit with another schema ends with status 2, before anything is served."""
     monkeypatch.setattr(upgrade, "has_schema", lambda commit: False)
     with pytest.raises(SystemExit) as left:
         upgrade.main(["--from", "abc"])

@@ -263,7 +263,7 @@ def test_a_check_is_linear(items: dict[str, Any]) -> None:
 def test_nothing_recurses() -> None:
     """The checker handles a value of any depth, since it does not recurse.
 
-    Readers of JSON refuse such a value before the check, because parsers recurse.
+    Readers of JSON refuse a deep value before the check, because parsers recurse.
     """
     schema = parse_schema(closed(a={"$ref": "#/$defs/l"}) | {"$defs": {"l": {"anyOf": [
         {"type": "array", "items": {"$ref": "#/$defs/l"}}, {"type": "array", "items": {"type": "null"}},

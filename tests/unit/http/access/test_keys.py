@@ -271,7 +271,7 @@ class Keys:
 
 @pytest.fixture
 def keys() -> Iterator[Keys]:
-    """A fresh one."""
+    """Make an empty memory of keys over a fresh database."""
     made = Keys()
     yield made
     made.database.close()

@@ -111,7 +111,7 @@ def test_who_obeys_a_silent_task_asks_eight_times_in_a_minute(silent_from: float
         ({}, None, None),  # no pace yet
         ({"completed": 50, "pace_ms": 2_500}, None, "2026-09-21T14:13:45.000Z"),
         ({"completed": 50, "pace_ms": 2_500}, until(60), "2026-09-21T14:14:45.000Z"),
-        ({"completed": 50, "pace_ms": 2_500}, Wait("lease", None), None),  # it is not known when this wait ends
+        ({"completed": 50, "pace_ms": 2_500}, Wait("lease", None), None),  # the end of this wait is unknown
     ],
 )
 def test_the_end_is_estimated_from_the_pace(facts: dict[str, Any], wait: Wait | None, expected: str | None) -> None:

@@ -1,6 +1,6 @@
 """A run that waits for slow calls checks whether its claim is still valid.
 
-Such a run notices its task's end, lets go of its host, and checks no more often than allowed.
+By its checks a run notices its task's end and lets go of its host, and it checks no more often than allowed.
 """
 
 import asyncio

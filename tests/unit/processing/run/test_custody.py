@@ -112,7 +112,7 @@ def test_a_call_that_is_cut_by_a_cancellation_is_in_doubt(bench: WorkerBench):
 def test_nothing_is_written_behind_another_claim(bench: WorkerBench):
     """If a task was put back and claimed again, the old worker's outputs are not written.
 
-    Its calls are in doubt.
+    The old worker's calls are in doubt.
     """
 
     async def cancel_and_retry() -> None:
@@ -169,7 +169,10 @@ def test_what_lanes_have_begun_is_kept_when_the_task_is_cancelled(laned: WorkerB
 
 
 def test_what_lanes_have_begun_is_kept_when_the_deadline_comes(laned: WorkerBench):
-    """A task with lanes fails at its deadline, and not when the last lane has answered. Its outputs are still kept."""
+    """A task with lanes fails at its deadline, and not when the last lane has answered.
+
+    The outputs of its lanes are kept all the same.
+    """
     laned.insert(18, deadline_ms=3_000)
     laned.model.seconds = lambda number: 9.0
     run = laned.loop.create_task(laned.worker().run(TASK, laned.laned_host(deaf=True)))

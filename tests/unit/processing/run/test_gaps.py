@@ -240,7 +240,7 @@ def test_a_merge_goes_without_a_gap(bench: WorkerBench) -> None:
 def test_a_merge_of_nothing_but_gaps_is_not_called(bench: WorkerBench) -> None:
     """A merge call that would merge only gaps is not made, and its place stays empty.
 
-    In this test long outputs are merged two by two, and one pair are gaps.
+    In this test long outputs are merged two by two, and both outputs of one pair are gaps.
     """
     bench.insert(8, Reduce.MERGE, **WITH_GAPS)
     bench.model.act = lambda call, number: REFUSED if number in {3, 4} else f"{number:03}" + "x" * 1200

@@ -68,7 +68,7 @@ def test_outputs_that_are_there_are_not_asked_for_again():
 def test_every_call_is_on_the_bill_once(unanswered: ModelError):
     """A call with an answer is settled, whether it succeeded or not, and a call without an answer is in doubt.
 
-    Together they are the bill.
+    Settled calls and calls in doubt together are the bill.
     """
     ledger = Ledger(claim(calls_settled=10, calls_in_doubt=1), 3)
     started(ledger, FIRST, SECOND, THIRD)
@@ -116,7 +116,7 @@ def test_attempts_of_an_earlier_claim_count():
 def test_a_failure_for_good_of_an_earlier_claim_stands():
     """A claim that finds a chunk's final failure starts no call and fails the task with this reason.
 
-    It counts the failed chunks.
+    The claim's progress counts the failed chunks.
     """
     refused = Failure(TaskCode.MODEL_REFUSED, "401", retryable=False)
     later = Failure(TaskCode.MODEL_TIMEOUT, "late", retryable=True)
@@ -257,7 +257,7 @@ def test_what_was_saved_is_not_told_again():
 def test_a_write_that_is_tried_again_says_what_each_try_told():
     """A write that is tried again has the same outputs in the same order as before, followed by newer ones.
 
-    A saved write ends this.
+    After a saved write the next one has only new outputs.
     """
     ledger = Ledger(claim(), 3)
     started(ledger, FIRST, SECOND, THIRD)
@@ -320,7 +320,7 @@ def fruitless(ledger: Ledger, now: float, *keys: CallKey) -> None:
 def test_calls_that_did_not_start_pause_all_starts_longer_and_longer():
     """After announcements in a row without a started call, the pause of all starts doubles from 1 to 30 s.
 
-    Calls that did not start together count as one such announcement, and cost neither an attempt nor a call.
+    Calls of one announcement that did not start count once, and cost neither an attempt nor a call.
     """
     ledger = Ledger(claim(), 1)
     ledger.add([FIRST, SECOND, THIRD])

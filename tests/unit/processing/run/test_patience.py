@@ -144,7 +144,7 @@ def test_patience_ends():
 def test_the_next_claim_goes_on_where_the_last_one_was():
     """A claim learns for how long the model has been away, and how often the task has called it since.
 
-    Without patience it knows nothing.
+    A claim of a task without patience knows neither.
     """
     patience = Patience(News(), HOUR, now=1_000.0, away_for=900, waits=8, failed_for=100)
     assert (patience.away_since, patience.waits, patience.narrow(1_000)) == (100, 8, True)

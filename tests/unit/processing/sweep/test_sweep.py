@@ -169,7 +169,10 @@ def test_a_sweep_is_bounded_and_takes_the_longest_overdue_first(bench: StoreBenc
 
 @pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED, Status.CANCELLED])
 def test_a_finished_task_is_erased_after_its_retention(bench: StoreBench, status: Status):
-    """After its retention an ended task is erased without a trace. Before its end everything is."""
+    """After its retention an ended task is erased without a trace.
+
+    Before the retention's end everything of the task exists.
+    """
     bench.in_status(status)
     bench.pass_ms(RETENTION_MS - 1)
     assert swept(bench) == ([], 0)
@@ -283,7 +286,7 @@ def test_a_backlog_does_not_hold_up_another_tenant(bench: StoreBench):
 def test_tenants_take_turns_within_a_page(bench: StoreBench):
     """A page of the sweep is divided evenly among tenants, and what one does not need goes to the others.
 
-    Each one's oldest come first.
+    Each tenant's oldest tasks come first.
     """
     for tenant, tasks in (("a", 50), ("b", 50), ("c", 2)):
         backlog(bench, tenant, tasks)

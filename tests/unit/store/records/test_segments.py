@@ -175,7 +175,7 @@ def test_a_merges_result_is_its_top_level(bench: StoreBench):
 
 
 def test_a_result_is_the_top_of_the_tasks_own_merge(bench: StoreBench):
-    """The result of a merge is found by the task's own levels.
+    """A merged task's result is the output of the top level among the levels of this task.
 
     In this test another task has one level more.
     """
