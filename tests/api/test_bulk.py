@@ -255,7 +255,7 @@ def test_no_call_starts_after_the_answer(bench: ApiBench) -> None:
 
 
 def on_objects(bench: ApiBench, count: int) -> list[str]:
-    """Make this many tasks that objects have claimed. Returns their keys."""
+    """Make this many tasks that objects have claimed. Return the tasks' keys."""
     tasks = [bench.submit("x")["id"] for _ in range(count)]
     for task in tasks:
         bench.begin(task, 0)

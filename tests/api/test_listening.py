@@ -1,6 +1,6 @@
 """A waiting request gets notice of its task's end from a worker in its isolate or from the task's object.
 
-If no notice comes, the request's reads of the database find the end.
+If no notice comes, a waiting request finds the task's end by its own reads of the database.
 """
 
 import asyncio
@@ -255,7 +255,7 @@ def test_a_task_that_was_given_back_wakes_no_object(scene: Any):
 def test_a_stream_looks_when_something_was_written(scene: Any, near: str, looks: int):
     """With a source of notices, a stream of a task with calls of eight seconds makes one read for each write.
 
-    Each of these reads brings the event of its write.
+    The read after a write brings the event of this write.
     """
     made = scene(near, seconds=8.0)
     made.bench.limit(concurrency=1)

@@ -169,7 +169,10 @@ def test_filters_hold_over_pages(bench: ApiBench) -> None:
 
 
 def fill(bench: ApiBench, statuses: str, tenant: str = LOCAL) -> list[str]:
-    """Write rows of completed (c) and pending (p) tasks, a millisecond apart, the oldest first. Returns their ids."""
+    """Write rows of completed (c) and pending (p) tasks, a millisecond apart, the oldest first.
+
+    Return the tasks' ids.
+    """
     template = bench.submit("x")["id"]
     columns = [str(column["name"]) for column in bench.database.rows("PRAGMA table_info(tasks)")]
     ids = [new_task_id(START_MS + 1_000 + at, at.to_bytes(10)) for at in range(len(statuses))]

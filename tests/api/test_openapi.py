@@ -73,7 +73,7 @@ def an_endpoint(bench: ApiBench) -> str:
 
 
 def a_delivery(bench: ApiBench) -> str:
-    """Let a task end, so that an endpoint gets a delivery. Returns the delivery's id."""
+    """Let a task end, so that an endpoint gets a delivery. Return the delivery's id."""
     an_endpoint(bench)
     task_id = bench.submit()["id"]
     bench.call("POST", f"/api/tasks/{task_id}/cancel")

@@ -171,7 +171,8 @@ def test_operators_see_triggers_and_backlog(bench: ApiBench) -> None:
 def test_operators_see_when_a_host_came(bench: ApiBench, route: Route, name: str | None) -> None:
     """A run by a consumer or an object notes the time of its own trigger only, for the operators' status.
 
-    A direct run notes none. A run within two and a half minutes of the noted time does not change it; a later run does.
+    A direct run notes no time. A run within two and a half minutes of the noted time does not change it; a later run
+    does.
     """
     shown = []
     for seconds in (7, 100, 100):
@@ -287,7 +288,7 @@ def test_public_calls_begin_no_sweep(looking: ApiBench) -> None:
 
 
 def test_a_failed_look_harms_nobody(looking: ApiBench) -> None:
-    """The answer has left already. The log says what happened."""
+    """If an isolate's check of the last sweep fails, the answer has already been sent, and the log has the failure."""
     looking.database.fail(NETWORK_LOST, times=10, passing=1)
     assert looking.call("GET", "/api/tasks").status == 200
     looking.settle()

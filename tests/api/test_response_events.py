@@ -237,7 +237,7 @@ def test_a_stream_that_ends_early_says_so_and_is_broken_off(bench: ApiBench):
 def test_a_revoked_key_ends_the_stream():
     """A stream ends with an error within a minute after its key is revoked, even if the isolate has just read the key.
 
-    Reconnecting fails.
+    A new request with the revoked key is refused.
     """
     bench = ApiBench(settings=PAID, keys=True)
     text, admin = bench.make_key(Scope.READ, Scope.WRITE), bench.make_key()

@@ -87,7 +87,7 @@ def test_percent_encoding(bench: ApiBench) -> None:
 def test_methods(bench: ApiBench, path: str, allow: str, method: str) -> None:
     """A wrong method gets 405 with `Allow`; OPTIONS gets 204 with the same header.
 
-    Neither uses the database.
+    Neither answer needs the database.
     """
     reply = bench.call(method, path)
     if method == "OPTIONS":

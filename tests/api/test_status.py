@@ -59,7 +59,10 @@ def test_service(bound: BoundRoutes) -> None:
 @pytest.mark.parametrize("bound", LETTER, ids=["top level", "free", "direct"])
 @pytest.mark.parametrize("migrated", [True, False])
 def test_unhealthy(bound: BoundRoutes, migrated: bool) -> None:
-    """Without D1, or without its tables, the status is answered 503, and says what to run. The rest stays the same."""
+    """Without D1, or without its tables, the status is answered 503, and says what to run.
+
+    All other parts of the status are unchanged.
+    """
     bench = ApiBench(bound=bound, migrated=migrated)
     if migrated:
         bench.database.fail(NETWORK_LOST, times=10)

@@ -342,7 +342,10 @@ MOST_BYTES = SMALL.input_bytes * limits.BODY_ESCAPE_FACTOR + limits.BODY_OVERHEA
 
 @pytest.mark.parametrize("length", [None, "10", "0", "-1", "x", "１０", str(MOST_BYTES)])
 def test_lying_length(length: str | None) -> None:
-    """A body above the cap is refused while it is read, whatever its Content-Length says. Reading stops there."""
+    """A body above the cap is refused while it is read, whatever its Content-Length says.
+
+    Above the cap onceover reads no further.
+    """
     bench = ApiBench(settings=SMALL)
     headers = {} if length is None else {"content-length": length}
     request = BenchRequest("POST", URL, headers, b'{"input": "' + b"x" * 10 * MOST_BYTES)

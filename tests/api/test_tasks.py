@@ -382,7 +382,7 @@ def test_cancel(bench: ApiBench) -> None:
 def test_an_object_is_told_of_its_tasks_end(bench: ApiBench, method: str) -> None:
     """After a cancellation the object that works on the task gets a notice with the fence of the ended claim.
 
-    No other object hears.
+    No other object gets this notice.
     """
     on_queue, on_object = bench.submit(), bench.submit()
     bench.begin(on_queue["id"], 1)

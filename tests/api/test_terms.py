@@ -102,7 +102,7 @@ def test_what_is_no_json_number(bench: ApiBench, text: str) -> None:
 def test_after_the_deadline_a_task_has_failed(bench: ApiBench, *, working: bool) -> None:
     """The first read after a task's deadline shows that the task has failed.
 
-    Before the deadline nothing shows. No later write of a worker changes the failure.
+    Before the deadline no read shows a failure. No later write of a worker changes the failure.
     """
     task = bench.submit(deadlineSeconds=60)
     if working:
@@ -263,7 +263,7 @@ def test_a_larger_budget_puts_a_task_back(bench: ApiBench) -> None:
 def test_a_budget_that_cannot_do(bench: ApiBench, reduce: str, least: int, how: str) -> None:
     """The budget of a retry must cover the calls that were made and those that remain.
 
-    A smaller budget gets 422, which names the sum of these calls. The sum itself is accepted.
+    A smaller budget gets 422, which names the sum of these calls. A budget of exactly this sum is accepted.
     """
     task = bench.submit(reduce=reduce)
     bench.begin(task["id"], 1)

@@ -86,7 +86,7 @@ def test_a_stream_that_is_cut_anywhere_gives_each_event_once(
 ):
     """Over all generations and interruptions a client gets each chunk exactly once, in the order of the text.
 
-    Ids rise.
+    The ids of the events ascend.
     """
     rows = rows_of(history)
     received = follow([*rows, rows[-1]], at_once, frozenset(cuts)) if cuts else follow(rows, at_once)

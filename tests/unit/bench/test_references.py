@@ -110,7 +110,7 @@ def test_other_work_than_each_chunk_once_is_noticed():
 
 
 def test_a_goal_without_its_other_system_is_not_judged():
-    """Parts can be measured alone."""
+    """A goal is not judged if one of its systems was not measured, so parts can be measured alone."""
     made = outcome(SUBMIT, queue=[[sample()]])
     assert not made.verdicts()
     made.add(SEED, 0, sample())

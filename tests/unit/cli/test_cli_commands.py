@@ -739,7 +739,7 @@ def test_calls_are_read_page_by_page(fake: FakeApi, run: Runs):
 
 
 def test_a_list_shows_names_and_what_was_cut(fake: FakeApi, run: Runs):
-    """The name is the dashboard's. `onceover list` shows names, and marks tasks with a cut-off output."""
+    """`onceover list` shows the names that the dashboard shows, and marks tasks with a cut-off output."""
     found = [
         task(metadata={"name": "emma\tI", "title": "no"}, progress={"total": 2, "completed": 2, "truncated": 1}),
         task(metadata={"title": "t"}),

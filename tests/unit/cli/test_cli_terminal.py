@@ -167,7 +167,7 @@ def test_a_narrow_terminal_is_not_overrun(columns: int, fake: FakeApi):
 
 
 def test_a_wide_terminal_sees_a_table(fake: FakeApi):
-    """A row for each task."""
+    """On a wide terminal `onceover` lists tasks as a table with a row for each task."""
     fake.on("GET", "/api/tasks", {"tasks": [task()], "nextCursor": None})
     with Terminal([*PROGRAM, "list"], environment(fake, TERM="xterm"), columns=120) as terminal:
         assert terminal.wait() == 0

@@ -475,7 +475,10 @@ def listing(*models: dict[str, object]) -> HttpReply:
     ],
 )
 def test_a_probe_looks_for_the_model(answer: HttpReply, is_there: bool) -> None:
-    """If the server does not list the configured model, the probe says so and names AI_MODEL. No list is no fault."""
+    """If the server does not list the configured model, the probe says so and names AI_MODEL.
+
+    A server whose answer has no list of models counts as healthy.
+    """
     made, _ = provider(answer, model="test-model")
     health = asyncio.run(made.probe())
     assert health.status == ("healthy" if is_there else "degraded")
@@ -488,7 +491,10 @@ def test_a_probe_without_a_key_says_that_one_is_wanted() -> None:
 
 
 def test_a_refusal_repeats_no_option() -> None:
-    """If a server's refusal quotes a client's text in an option, the error does not contain it. Names stay."""
+    """If a server's refusal quotes a client's text in an option, the error does not contain it.
+
+    The error keeps the names of options.
+    """
     call = ModelCall("a", "b", "m", options={"stop": ["a secret word of mine"], "presence_penalty": 1})
     said = "presence_penalty with stop 'a secret word of mine' is not supported"
     error = failure(reply(400, {"error": {"message": said}}), call)

@@ -33,7 +33,7 @@ def test_an_output_arrives_as_it_was(reason: str | None) -> None:
 
 
 def test_an_output_says_which_lane_it_comes_from() -> None:
-    """An output has the name of its lane, as the coordinator gave it. A failure stays unchanged."""
+    """An output has the name of its lane, as the coordinator gave it. The outcome of a failed call stays unchanged."""
     fine, failed = wire.write_outcome(ModelReply("fine", 7, 3)), wire.write_outcome(ModelRefused("no"))
     assert wire.read_outcome(json.loads(json.dumps(wire.from_lane(fine, 4)))) == ModelReply("fine", 7, 3, lane=4)
     assert type(wire.read_outcome(wire.from_lane(failed, 4))) is ModelRefused

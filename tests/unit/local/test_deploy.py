@@ -83,7 +83,8 @@ STARTS: dict[str, dict[str, Any]] = {
 def test_every_start_ends_in_the_right_state(start: str, env: str, tmp_path: Path) -> None:
     """From every start one run of `make deploy` reaches the right state of the account.
 
-    A second run of `make deploy` changes only the Worker's version. Resources of others stay.
+    A second run of `make deploy` changes only the Worker's version. `make deploy` leaves the account's other resources
+    alone.
     """
     account = CloudAccount(tmp_path / "account.json")
     account.state.update(json.loads(json.dumps(STARTS[start])))

@@ -172,7 +172,7 @@ def test_a_lane_that_answered_is_taken_again_and_a_lost_one_is_not(storage: Stor
 def ask(storage: Storage, now_ms: int) -> str:
     """Let a new instance of the coordinator, which knows only what is stored, choose a lane.
 
-    Returns the lane's name.
+    Return the lane's name.
     """
     lanes = AnsweringLanes()
     made = Coordinator(storage, lanes, lambda: now_ms, Log(lambda _line: None))

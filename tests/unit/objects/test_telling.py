@@ -151,7 +151,7 @@ def calls(count: int) -> list[Wire]:
 
 
 def abort_after(bench: WorkerBench, seconds: float, fence: int, *, concurrency: int = 6) -> list[type]:
-    """Let a lane make three calls of the task's claim, and abort the lane after a while. Returns each result."""
+    """Let a lane make three calls of the task's claim, and abort the lane after a while. Return each result."""
     of = claim(bench, Route.DURABLE_OBJECT)
     worker = bench.worker()
     worker = replace(worker, settings=replace(worker.settings, concurrency=concurrency))

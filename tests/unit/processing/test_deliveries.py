@@ -251,10 +251,7 @@ def test_a_task_that_is_put_back_and_ends_again_is_told_again(bench: DeliveryBen
 
 
 def test_what_its_invocation_did_not_send_the_sweep_sends(bench: DeliveryBench):
-    """For a minute after a task's end only the invocation that ended it sends the delivery; then the sweep does.
-
-    Then a sweep does.
-    """
+    """For a minute after a task's end only the invocation that ended it sends the delivery; after it a sweep does."""
     bench.submit()
     bench.finish(sends=False)
     bench.sweep(30)
@@ -471,7 +468,10 @@ def test_a_url_that_is_no_longer_allowed_is_not_asked(bench: DeliveryBench):
 
 
 def test_nothing_is_sent_to_an_endpoint_that_is_deleted(bench: DeliveryBench):
-    """When an endpoint is deleted, its deliveries end and none is sent. The task's others continue."""
+    """When an endpoint is deleted, its deliveries end and none is sent.
+
+    Deliveries of the same task to other endpoints continue.
+    """
     other = bench.add_endpoint(2)
     bench.courier.receiver = lambda _message: 500
     bench.submit()

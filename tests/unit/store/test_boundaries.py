@@ -139,7 +139,10 @@ def test_a_rest_is_over_at_its_time(table: Table, off: int) -> None:
 
 @AROUND
 def test_a_continuation_may_come_early_by_as_much_as_is_allowed(table: Table, off: int) -> None:
-    """A message that comes up to a second before a task's time counts as on time. A millisecond more is not."""
+    """A message that comes up to a second before a task's time counts as on time.
+
+    A message that comes a millisecond earlier does not.
+    """
     table.pending(not_before=NOW + EARLY_MS + off)
     found = table.try_claim(TASK)
     assert isinstance(found, Claim) == (off <= 0)

@@ -221,7 +221,7 @@ def test_what_a_poll_just_sent_is_not_the_sweeps(bench: StoreBench):
 
 
 def test_a_deadline_that_passes_after_a_sending_is_seen_at_once(bench: StoreBench):
-    """After a poll has sent a task off, the sweep leaves it alone for a while, but no longer than to its deadline."""
+    """After a poll has sent a task off, the sweep leaves the task alone for a while, but at most until its deadline."""
     bench.insert(deadline_ms=LEASE_MS + LATE_MS + 10)
     bench.pass_ms(LEASE_MS + LATE_MS)
     assert nudge(bench)

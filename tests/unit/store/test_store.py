@@ -268,7 +268,7 @@ def test_the_first_claim_announces_the_first_calls(bench: StoreBench):
 def test_the_same_host_replaces_itself_at_once(bench: StoreBench):
     """A Durable Object that was evicted can claim its task again although its own lease is live.
 
-    Another host does not.
+    Another host cannot claim the task before the lease's end.
     """
     bench.insert()
     bench.claim(host="object/task")

@@ -174,7 +174,7 @@ def test_definitions_that_are_deep_are_bounded() -> None:
 
 
 def test_a_sum_that_is_no_double_is_refused_at_the_end() -> None:
-    """A joined sum that exceeds the largest double is refused at the end, since no single output shows it."""
+    """A joined sum may exceed the largest double until the last output, and only the final sum is refused for it."""
     with pytest.raises(NotJoinable, match="largest double") as refused:
         joined(closed(n=NUMBER), {"/n": "sum"}, {"n": 1e308}, {"n": 1e308})
     assert refused.value.pointer == "/n"

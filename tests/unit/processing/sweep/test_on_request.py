@@ -93,7 +93,7 @@ def test_crons_sweep_goes_on_sending(bench: WorkerBench):
 def test_what_a_sweep_does_not_get_to_stays_due(bench: WorkerBench):
     """A requested sweep may start calls for a limited number of seconds.
 
-    The next sweep continues with the tasks that it did not reach.
+    The next sweep continues with the tasks that the requested sweep did not reach.
     """
     in_vain(bench, "a", "b")
     bench.model.seconds = lambda number: 30.0

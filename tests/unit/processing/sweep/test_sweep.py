@@ -85,7 +85,7 @@ def test_a_task_that_nobody_took_is_dispatched_again_later_and_later(bench: Stor
 def test_a_dead_workers_task_is_dispatched_when_its_lease_is_over(bench: StoreBench):
     """The sweep does not send off a task with a live lease, and checks it again when the lease ends.
 
-    Then the task is dispatched.
+    After the lease's end the sweep sends the task off.
     """
     bench.insert()
     bench.pass_ms(LEASE_MS // 2)
@@ -157,7 +157,7 @@ def test_two_sweeps_at_once_dispatch_once(bench: StoreBench):
 def test_a_sweep_is_bounded_and_takes_the_longest_overdue_first(bench: StoreBench):
     """A page of the sweep has a limited number of tasks, those that are due for longest first.
 
-    The rest is still due.
+    The other tasks stay due.
     """
     for number in range(5):
         bench.insert(f"task-{number}")
@@ -226,7 +226,7 @@ def test_tasks_to_erase_and_tasks_to_send_do_not_crowd_each_other_out(bench: Sto
 def test_a_run_erases_as_many_outputs_as_a_transaction_takes(bench: StoreBench, monkeypatch: pytest.MonkeyPatch):
     """The sweep erases tasks together up to a number of chunks, and a task with more chunks alone.
 
-    In the end all are.
+    After enough sweeps all these tasks are erased.
     """
     for name in ("a", "b", "c"):
         bench.in_status(Status.COMPLETED, name)
@@ -381,7 +381,7 @@ def test_the_whole_sweep_fails_overdue_tasks_and_sends_the_others_off(bench: Sto
 def test_a_tenant_adds_only_so_many_to_the_queue_in_a_run(bench: StoreBench):
     """A tenant's tasks beyond its share of a sweep's page go to objects; another tenant's still go to the queue.
 
-    Without objects all do.
+    Without objects all tasks go to the queue.
     """
     backlog(bench, "many", 100)
     backlog(bench, "few", 5)

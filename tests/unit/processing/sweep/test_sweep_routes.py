@@ -116,7 +116,7 @@ def refusing() -> tuple[Road, Road]:
 def test_where_all_routes_refuse_one_task_runs_at_a_time(cron: Callable[..., Cron]):
     """If queue and objects refuse 60 tasks, the sweep runs one task at a time, six calls each, within its allowance.
 
-    All their outputs are kept. The tasks that it does not reach are due as before.
+    All outputs of these runs are kept. The tasks that it does not reach are due as before.
     """
     made = cron(60, 10)
     made.fire(*refusing())
@@ -221,7 +221,7 @@ def test_no_call_of_a_sweep_outlasts_the_cron_trigger(cron: Callable[..., Cron])
 def test_a_slice_leaves_room_for_the_longest_call(settings: Settings, seconds: tuple[float, ...]):
     """A slice, its longest call and a margin fit into the platform's time limit, whatever AI_TIMEOUT_SECONDS is.
 
-    `demo` needs no time.
+    A call of `demo` needs no time.
     """
     assert seconds == (
         slice_seconds(settings, limits.DIRECT_SLICE_SECONDS, limits.DIRECT_WALL_SECONDS),
