@@ -682,7 +682,7 @@ def test_a_sound_deployment_has_nothing_to_mend(env: str):
 
 
 def test_another_environment_than_the_one_that_is_meant_is_a_fault():
-    """If `free` answers where the top level should, `doctor` reports this as a fault, in the words of the seed."""
+    """If `free` answers where the top level should, `doctor` reports this as a fault."""
     one = Deployment()
     one.status = SOUND["free"]
     found = {check.evidence for check in complaints(examined(one, ""))}

@@ -425,7 +425,7 @@ def test_a_deployment_that_never_answers_fails(reply: DeploymentReply, shown: st
 def test_a_model_that_does_not_answer_is_a_warning(tmp_path: Path) -> None:
     """If only the model does not answer, the deployment stays, since it accepts tasks, which wait for the model.
 
-    `make deploy` then says how to set the model's key.
+    If the model does not answer, `make deploy` says how to set the model's key.
     """
     account = CloudAccount(tmp_path / "account.json")
     internet = Internet(account)

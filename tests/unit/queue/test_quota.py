@@ -74,7 +74,7 @@ class Sender:
 def test_the_log_says_why_a_task_fell_through():
     """If queue and objects have used up their daily allowances, a task takes the direct route.
 
-    The log then says `quota` twice.
+    The log gives `quota` as the reason of both routes.
     """
     lines: list[str] = []
     senders = [

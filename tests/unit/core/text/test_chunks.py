@@ -133,7 +133,7 @@ def test_overlap_repeats_the_end_of_the_chunk_before_within_the_size() -> None:
 def test_sizes_that_make_no_sense_are_our_own_mistake(text: str, size: int, overlap: int) -> None:
     """Requests with sizes that make no sense are refused before they reach the splitter.
 
-    The splitter itself answers such sizes with a ValueError, not with an endless loop.
+    For sizes that make no sense the splitter itself raises a ValueError, and does not loop for ever.
     """
     with pytest.raises(ValueError, match="needs a text"):
         cuts(text, size, overlap)

@@ -206,7 +206,7 @@ def test_a_chunk_that_alone_fails_ends_after_ten_failures():
 def test_a_failure_counts_once_another_call_succeeds_after_it():
     """A failure counts against its chunk only after another call, started after the failed one, has succeeded.
 
-    The chunk then waits for its pause, which begins at the failure.
+    The chunk whose failure counts waits for its pause, which begins at the failure.
     """
     ledger = patient()
     keys = ledger.startable(0, 4)
